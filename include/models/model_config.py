@@ -1,0 +1,216 @@
+"""Reads ``include/models/*.yaml``: one file for each model that is released.
+
+No heavy import: DAG files read it at every parse, the pipeline half reads it as well.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+MODELS_DIR = Path(__file__).parent
+PROJECT_DIR = MODELS_DIR.parent.parent
+
+#: A name that is valid at once as TorchServe model, InferenceService, DAG id part and registry entry.
+ModelName = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,46}[a-z0-9])?$")]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class ModelConfigError(ValueError):
+    """A model's YAML is wrong; the message names the file, the setting and what is allowed."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ScheduleConfig(_Section):
+    """When the model is retrained besides by hand. Both together mean: whichever comes first."""
+
+    cron: str | None = Field(None, description="Cron expression, UTC, for example `0 3 * * 1`.")
+    assets: list[str] = Field([], description="Asset URIs; an event on any of them starts a release.")
+
+
+class DataConfig(_Section):
+    """Where the data comes from and what it must look like."""
+
+    train: list[str] = Field(description="Paths, URIs or Hub data set ids (`hub:owner/name[:split]`) to train on.")
+    evaluation: list[str] = Field([], description="The same for evaluation; empty splits off `evaluation_fraction`.")
+    text_column: str = Field("text", description="Column with the text.")
+    label_column: str = Field("label", description="Column with the label.")
+    labels: dict[str, str] = Field(
+        description="Value in the label column -> name that the endpoint answers, in the order of the classes."
+    )
+    evaluation_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.2, description="Share of the rows split off for evaluation, stratified, when no evaluation data is given."
+    )
+    min_rows: Annotated[int, Field(ge=2)] = Field(50, description="Fewest rows to train on.")
+    min_evaluation_rows: Annotated[int, Field(ge=2)] = Field(20, description="Fewest rows to evaluate on.")
+    min_class_share: Fraction = Field(0.02, description="Smallest share of a class among the training rows.")
+    max_text_characters: Annotated[int, Field(ge=1)] = Field(
+        100_000, description="A longer text means that the file was read wrongly, and is refused."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_or_many(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            values = dict(values)
+            for key in ("train", "evaluation"):
+                if isinstance(values.get(key), str):
+                    values[key] = [values[key]]
+            if isinstance(values.get("labels"), list):
+                values["labels"] = {str(label): str(label) for label in values["labels"]}
+            elif isinstance(values.get("labels"), dict):
+                values["labels"] = {str(key): str(name) for key, name in values["labels"].items()}
+        return values
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> DataConfig:
+        if len(self.labels) < 2:
+            raise ValueError("labels: a classifier needs at least two")
+        if len(set(self.labels.values())) != len(self.labels):
+            raise ValueError("labels: two of them have the same name")
+        return self
+
+
+class TrainingConfig(_Section):
+    """Defaults of the form's training fields."""
+
+    base_model: str = Field(
+        "scratch", description="Hub id, local directory, or `scratch` (small DistilBERT, no download)."
+    )
+    base_model_revision: str | None = Field(None, description="Commit or tag of a Hub id.")
+    epochs: Annotated[float, Field(gt=0, le=1000)] = 3
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 5e-5
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
+    max_length: Annotated[int, Field(ge=8, le=8192)] = Field(128, description="Tokens; longer texts are truncated.")
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
+    early_stopping_patience: Annotated[int, Field(ge=0)] = Field(
+        2, description="Epochs without a better macro F1 before training stops; 0 switches it off."
+    )
+
+
+class GateConfig(_Section):
+    """What a candidate must reach on the evaluation rows to be deployed at all."""
+
+    min_accuracy: Fraction = 0.0
+    min_macro_f1: Fraction = 0.0
+    max_expected_calibration_error: Fraction = 1.0
+    max_regression: Fraction = Field(
+        0.01, description="How much macro F1 may lie below the live model's on the same rows."
+    )
+    must_beat_baseline: bool = Field(True, description="Macro F1 must be above TF-IDF + logistic regression.")
+
+
+class SmokeTestConfig(_Section):
+    """What the candidate must show before it gets traffic, and again after."""
+
+    max_latency_ms: Annotated[float, Field(gt=0)] = Field(2000, description="Median of the golden predictions.")
+    probability_tolerance: Fraction = Field(0.01, description="Largest difference to the recorded probabilities.")
+
+
+class ApprovalConfig(_Section):
+    """Whether a person has to say yes before the candidate is deployed."""
+
+    required: bool = False
+    timeout_hours: Annotated[float, Field(gt=0)] = Field(24, description="No answer within this time is a no.")
+
+
+class ServingConfig(_Section):
+    """How the model is served."""
+
+    workers: Annotated[int, Field(ge=1)] = 1
+    batch_size: Annotated[int, Field(ge=1)] = Field(8, description="Requests that the server may join.")
+    max_batch_delay_ms: Annotated[int, Field(ge=0)] = Field(5, description="How long it waits to fill a batch.")
+    response_timeout_seconds: Annotated[int, Field(ge=1)] = 60
+
+
+class ResourcesConfig(_Section):
+    """What the training step asks for in a cluster."""
+
+    cpu: str = "2"
+    memory: str = "4Gi"
+    accelerator_type: str = Field("nvidia.com/gpu", description="Only used when `accelerator_count` is above 0.")
+    accelerator_count: Annotated[int, Field(ge=0)] = 0
+
+
+class ModelConfig(_Section):
+    """One model that is released."""
+
+    name: ModelName
+    description: str = ""
+    owner: str = "ml-platform"
+    tags: list[str] = []
+    kind: Literal["text-classification"] = "text-classification"
+    pipeline: str = Field(
+        "include/pipelines/train_classifier.yaml", description="Compiled IR that trains, packages and evaluates."
+    )
+    store: str = Field("", description="Model store URI; default: $MODEL_STORE, else `file://` below `.state`.")
+    training_timeout_hours: Annotated[float, Field(gt=0)] = 12
+    keep_versions: Annotated[int, Field(ge=2)] = Field(3, description="Versions kept in serving, the live one included.")
+    connections: dict[Literal["pipelines", "serving", "registry", "alerts"], str] = {}
+    schedule: ScheduleConfig = ScheduleConfig()
+    data: DataConfig
+    training: TrainingConfig = TrainingConfig()
+    gate: GateConfig = GateConfig()
+    approval: ApprovalConfig = ApprovalConfig()
+    smoke_test: SmokeTestConfig = SmokeTestConfig()
+    serving: ServingConfig = ServingConfig()
+    resources: ResourcesConfig = ResourcesConfig()
+
+    @property
+    def store_uri(self) -> str:
+        """URI of this model's folder in the model store, without a slash at its end."""
+        store = self.store or os.environ.get("MODEL_STORE") or (PROJECT_DIR / ".state" / "store").as_uri()
+        return f"{store.rstrip('/')}/{self.name}"
+
+    @property
+    def pipeline_file(self) -> str:
+        """Absolute path of the compiled IR."""
+        return str(PROJECT_DIR / self.pipeline)
+
+    def connection(self, service: Literal["pipelines", "serving", "registry", "alerts"]) -> str:
+        """Return the id of the connection that leads to a service."""
+        return self.connections.get(service, f"{service}_default")
+
+
+def read_model_config(path: str | Path) -> ModelConfig:
+    """Read one YAML file.
+
+    :raises ModelConfigError: naming the file and every setting that is wrong.
+    """
+    path = Path(path)
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ModelConfigError(f"{path}: cannot be read as YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise ModelConfigError(f"{path}: expected settings such as `name:` and `data:`, found {type(document).__name__}.")
+    try:
+        return ModelConfig.model_validate(document)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in item['loc']) or 'file'}: {item['msg']}" for item in error.errors()
+        )
+        raise ModelConfigError(f"{path}: {problems}") from error
+
+
+def read_model_configs(folder: str | Path | None = None) -> list[ModelConfig]:
+    """Read every ``*.yaml`` of a folder, in the order of the file names.
+
+    :param folder: default ``$MODELS_DIR``, else this file's own folder.
+    :raises ModelConfigError: when a file is wrong or two files name the same model.
+    """
+    folder = Path(folder or os.environ.get("MODELS_DIR") or MODELS_DIR)
+    configs: dict[str, tuple[Path, ModelConfig]] = {}
+    for path in sorted(folder.glob("*.yaml")):
+        config = read_model_config(path)
+        if config.name in configs:
+            raise ModelConfigError(f"{path}: model {config.name!r} is defined in {configs[config.name][0]} already.")
+        configs[config.name] = (path, config)
+    return [config for _, config in configs.values()]

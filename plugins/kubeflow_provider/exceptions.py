@@ -1,0 +1,92 @@
+"""The error tree, and the retry policy made from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.sdk.exceptions import AirflowException
+
+
+class KubeflowProviderError(AirflowException):
+    """Base of every error that this provider raises."""
+
+
+class InvalidRequestError(KubeflowProviderError):
+    """What was asked for can never work as it stands: wrong parameters, document, archive or setting."""
+
+
+class PermissionDeniedError(KubeflowProviderError):
+    """The service knows who is asking and refuses."""
+
+
+class ServiceUnavailableError(KubeflowProviderError):
+    """The service did not answer, or answered that it cannot at present; worth another try.
+
+    :param message: what was tried, where, and what came back.
+    :param status_code: HTTP status of the answer, ``None`` when there was no answer.
+    """
+
+    def __init__(self, message: str, *, status_code: int | None = None) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+
+
+class RunFailedError(KubeflowProviderError):
+    """A pipeline run ended in a state other than SUCCEEDED.
+
+    :param message: run, failed step, reason and last log lines.
+    :param run_id: the run.
+    """
+
+    def __init__(self, message: str, *, run_id: str) -> None:
+        super().__init__(message)
+        self.run_id = run_id
+
+
+class RunCancelledError(RunFailedError):
+    """The run was cancelled, from Airflow or from outside."""
+
+
+class RunTimeoutError(RunFailedError):
+    """The run was still going when its time was over; it has been cancelled."""
+
+
+class DeploymentFailedError(KubeflowProviderError):
+    """The serving system could not bring up a version."""
+
+
+class CheckFailedError(KubeflowProviderError):
+    """A smoke test found that the model must not be released.
+
+    :param check: which check failed, for example ``golden examples``.
+    :param expected: what a good model would have answered, without any user text.
+    :param got: what came back, without any user text.
+    """
+
+    def __init__(self, check: str, *, expected: str, got: str) -> None:
+        super().__init__(f"{check}: expected {expected}, got {got}")
+        self.check = check
+        self.expected = expected
+        self.got = got
+
+    def facts(self) -> dict[str, Any]:
+        """Return the three parts for a notifier or a registry."""
+        return {"check": self.check, "expected": self.expected, "got": self.got}
+
+
+class RollBackFailedError(KubeflowProviderError):
+    """The previous version could not be put back or does not answer: somebody has to look now."""
+
+
+#: Says which errors are worth a retry. Give it to any task that uses this provider: ``retry_policy=RETRY_POLICY``.
+#: Whatever is not named here follows the task's own ``retries``.
+RETRY_POLICY = ExceptionRetryPolicy(
+    rules=[
+        RetryRule(exception=InvalidRequestError, action=RetryAction.FAIL, reason="the request itself is wrong"),
+        RetryRule(exception=PermissionDeniedError, action=RetryAction.FAIL, reason="permission denied"),
+        RetryRule(exception=RunFailedError, action=RetryAction.FAIL, reason="the pipeline run is over"),
+        RetryRule(exception=DeploymentFailedError, action=RetryAction.FAIL, reason="the deployment is hopeless"),
+        RetryRule(exception=CheckFailedError, action=RetryAction.FAIL, reason="the model failed its smoke test"),
+    ]
+)

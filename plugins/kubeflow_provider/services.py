@@ -1,0 +1,254 @@
+"""What operators need of a service, and the value objects that pass between them.
+
+An operator asks its connection for a hook (``hooks.get_service``) and speaks to it through one of these
+protocols only, so that a laptop and a cluster can take each other's place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from kubeflow_provider.states import DeploymentState, ReleaseState, RunState
+
+JsonValue = str | int | float | bool | None | list[Any] | dict[str, Any]
+
+
+# Pipelines
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """One run to start.
+
+    :param run_id: UUID chosen by the client; asking twice with the same id starts one run.
+    :param pipeline_file: absolute path of the compiled IR (YAML).
+    :param parameters: values for the IR's parameters, already checked and cast (``pipeline_spec.bind``).
+    :param display_name: what people see in lists.
+    :param experiment: groups runs in the service's UI.
+    """
+
+    run_id: str
+    pipeline_file: str
+    parameters: Mapping[str, JsonValue]
+    display_name: str
+    experiment: str = "Default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStep:
+    """One step of a run, in the order in which it started.
+
+    :param progress: the step's own latest word on how far it is, where the service can tell.
+    """
+
+    name: str
+    state: RunState
+    progress: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run as the service reports it.
+
+    :param reason: why it failed, in one line; ``None`` unless it did.
+    :param url: page of the run for people, where the service has one.
+    """
+
+    run_id: str
+    state: RunState
+    display_name: str = ""
+    steps: tuple[RunStep, ...] = ()
+    reason: str | None = None
+    url: str | None = None
+
+
+@runtime_checkable
+class PipelineService(Protocol):
+    """Runs compiled pipelines. A run outlives the process that asked for it."""
+
+    def create_run(self, request: RunRequest) -> Run:
+        """Start the run, or return the one that already has this id. Safe to repeat, also after a crash."""
+
+    def get_run(self, run_id: str) -> Run | None:
+        """Return the run, or ``None`` when the service does not know it."""
+
+    async def aget_run(self, run_id: str) -> Run | None:
+        """Like :meth:`get_run`, without blocking the event loop."""
+
+    def terminate_run(self, run_id: str) -> None:
+        """Ask the run to stop. Harmless when it is over or unknown."""
+
+    async def aterminate_run(self, run_id: str) -> None:
+        """Like :meth:`terminate_run`, without blocking the event loop."""
+
+    def get_run_log(self, run_id: str, *, last_lines: int = 30) -> str:
+        """Return the last log lines of the failed step, or of the run where no step failed."""
+
+    def run_module(self, module: str, arguments: Mapping[str, str], *, timeout_seconds: float) -> None:
+        """Run ``python -m module --key value ...`` of the pipeline half in its environment and wait for it.
+
+        Its output goes to the task log line by line. An empty value leaves its key out.
+
+        :raises InvalidRequestError: when it exits with 2, its word for input that must be mended first; the
+            message is its last line on stderr.
+        :raises KubeflowProviderError: when it exits with another non-zero code.
+        """
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Answer for the connection form's Test button."""
+
+
+# Serving
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelVersion:
+    """A packed model that can be served.
+
+    :param model: the name in the URL.
+    :param version: sortable number made from the DAG run's time, for example ``20261121030000``.
+    :param archive_uri: URI of the folder with ``config/`` and ``model-store/<model>.mar``.
+    :param archive_sha256: hex digest of the ``.mar``.
+    :param settings: ``serving`` section of the model's YAML, passed on as it is.
+    """
+
+    model: str
+    version: str
+    archive_uri: str
+    archive_sha256: str
+    settings: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """One version in the serving system.
+
+    :param reason: why it is FAILED or still PENDING, with the last log lines where there are any.
+    :param is_live: True for the version that answers at :attr:`url`'s public path.
+    :param url: where this version's predictions can be asked for.
+    """
+
+    model: str
+    version: str
+    state: DeploymentState
+    is_live: bool = False
+    reason: str | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back from one prediction request.
+
+    :param status_code: HTTP status.
+    :param body: parsed JSON, or the raw text when it was not JSON.
+    :param latency_ms: from the first byte sent to the last byte received.
+    """
+
+    status_code: int
+    body: Any
+    latency_ms: float
+
+
+@runtime_checkable
+class ServingService(Protocol):
+    """Serves versions of models. Promoting and rolling back never leave a moment without a serving model."""
+
+    def deploy_candidate(self, candidate: ModelVersion) -> Deployment:
+        """Bring the version up beside the live one, without traffic. Safe to repeat.
+
+        Returns as soon as the service has accepted it: ask :meth:`get_deployment` whether it is READY.
+        """
+
+    def get_deployment(self, model: str, version: str) -> Deployment | None:
+        """Return the version's state, or ``None`` when it is not deployed."""
+
+    async def aget_deployment(self, model: str, version: str) -> Deployment | None:
+        """Like :meth:`get_deployment`, without blocking the event loop."""
+
+    def get_live(self, model: str) -> Deployment | None:
+        """Return the version that users reach, or ``None`` before the first release."""
+
+    def get_previous(self, model: str) -> str | None:
+        """Return the version that was live before the present one and is kept to go back to."""
+
+    def predict(self, model: str, body: bytes, *, version: str | None = None, timeout_seconds: float = 30) -> Answer:
+        """Send a raw request body to a version, or through the address that users call when ``version`` is ``None``.
+
+        An HTTP error status is an answer, not an exception.
+
+        :raises ServiceUnavailableError: when there was no answer at all.
+        """
+
+    def promote(self, model: str, version: str) -> Deployment:
+        """Give the version the traffic and keep the one before it warm. Safe to repeat."""
+
+    def roll_back(self, model: str, *, candidate: str, previous: str | None) -> Deployment | None:
+        """Undo a release from whatever point it reached. Safe to repeat.
+
+        Afterwards ``previous`` is live (when it is not ``None``) and ``candidate`` is gone.
+
+        :return: what is live now, ``None`` when nothing was live before.
+        """
+
+    def remove(self, model: str, version: str) -> None:
+        """Take a version that is not live out of service. Harmless when it is not there.
+
+        :raises InvalidRequestError: when it is the live one.
+        """
+
+    def endpoint_url(self, model: str) -> str:
+        """Return the address that users call for predictions."""
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Answer for the connection form's Test button."""
+
+
+# Registry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A version of a model as the registry records it.
+
+    :param facts: everything worth keeping about it as flat strings: digests, run ids, base model, metrics.
+    :param reason: why it is in this state, in one line.
+    """
+
+    model: str
+    version: str
+    state: ReleaseState
+    archive_uri: str = ""
+    reason: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@runtime_checkable
+class RegistryService(Protocol):
+    """The record of what was released. The serving system is the truth of what answers."""
+
+    def register(self, release: Release, *, metrics: Mapping[str, float]) -> Release:
+        """Create the model version with its facts, or update the one that is there. Safe to repeat."""
+
+    def set_state(self, model: str, version: str, state: ReleaseState, *, reason: str = "") -> None:
+        """Record a new state with its reason and time. Going LIVE retires the version that was live before.
+
+        Harmless for a version that was never registered when the state is FAILED or ROLLED_BACK.
+        """
+
+    def get_release(self, model: str, version: str) -> Release | None:
+        """Return the record of one version."""
+
+    def get_live(self, model: str) -> Release | None:
+        """Return the version that the registry holds to be live."""
+
+    def list_releases(self, model: str, *, limit: int = 20) -> Sequence[Release]:
+        """Return the newest records first."""
+
+    def release_url(self, model: str, version: str) -> str | None:
+        """Return the page of the version for people, where the registry has one."""
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Answer for the connection form's Test button."""

@@ -1,0 +1,57 @@
+"""The states of runs, deployments and releases, with the questions that callers ask of them."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class RunState(str, Enum):
+    """State of a pipeline run, named as Kubeflow Pipelines names them (``RuntimeState``)."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    SKIPPED = "SKIPPED"
+    FAILED = "FAILED"
+    CANCELING = "CANCELING"
+    CANCELED = "CANCELED"
+    PAUSED = "PAUSED"
+    UNKNOWN = "UNKNOWN"
+
+    @property
+    def is_terminal(self) -> bool:
+        """True when the run will not change any more."""
+        return self in _TERMINAL_RUN_STATES
+
+    @property
+    def is_successful(self) -> bool:
+        """True when every step of the run succeeded."""
+        return self is RunState.SUCCEEDED
+
+
+_TERMINAL_RUN_STATES = frozenset({RunState.SUCCEEDED, RunState.SKIPPED, RunState.FAILED, RunState.CANCELED})
+
+
+class DeploymentState(str, Enum):
+    """State of one version of a model in the serving system."""
+
+    PENDING = "PENDING"
+    READY = "READY"
+    FAILED = "FAILED"
+
+    @property
+    def is_terminal(self) -> bool:
+        """True when waiting longer changes nothing."""
+        return self is not DeploymentState.PENDING
+
+
+class ReleaseState(str, Enum):
+    """State of one version of a model in the registry. The values are tag values there: never rename them."""
+
+    REGISTERED = "registered"
+    CANDIDATE = "candidate"
+    LIVE = "live"
+    RETIRED = "retired"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    ROLLED_BACK = "rolled back"
