@@ -1,0 +1,154 @@
+"""What every trigger that polls a service has in common: its pace, its deadline and its patience with errors."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from kubeflow_provider.exceptions import (
+    InvalidRequestError,
+    KubeflowProviderError,
+    PermissionDeniedError,
+    ServiceUnavailableError,
+)
+from kubeflow_provider.hooks import aget_service
+
+
+class WaitOutcome(StrEnum):
+    """Why a trigger stopped waiting; stands under ``outcome`` in its event. Events outlive upgrades: never rename."""
+
+    OVER = "over"
+    TIMEOUT = "timeout"
+    ERROR = "error"
+
+
+_ERRORS: dict[str, type[KubeflowProviderError]] = {
+    error.__name__: error for error in (InvalidRequestError, PermissionDeniedError, ServiceUnavailableError)
+}
+
+
+def raise_for_error(event: dict[str, Any]) -> None:
+    """Raise in the worker what a trigger could not go on with, as the error that it was.
+
+    :param event: payload of a :class:`PollingTrigger`'s event.
+    """
+    if event["outcome"] == WaitOutcome.ERROR:
+        raise _ERRORS.get(event["error"], KubeflowProviderError)(event["message"])
+
+
+class PollingTrigger(BaseTrigger):
+    """Asks a service again and again until something is over; never blocks the event loop, never raises for an outage.
+
+    A subclass names its table of hooks, its own arguments, and what one question to the service is. Its event's
+    payload holds ``outcome`` (:class:`WaitOutcome`), everything in :meth:`arguments`, and either what
+    :meth:`poll` returned or, for ``error``, ``error`` and ``message``. ``dag.test`` loses what an operator passes to
+    ``defer(kwargs=...)``, so an operator can rely on the event alone.
+
+    :param conn_id: Airflow connection of the service.
+    :param deadline: absolute, with a time zone; survives a move to another triggerer, and another try of the task.
+    :param poll_interval_seconds: longest pause between two questions; the first ones follow faster.
+    :param max_poll_errors: so many failed questions in a row end the waiting with an error.
+    """
+
+    #: Which services can be asked: one of the tables in :mod:`kubeflow_provider.hooks`.
+    hooks: ClassVar[dict[str, str]]
+
+    #: A trigger that fires before the scheduler has seen the worker's exit gets the resumed task marked as failed
+    #: (https://github.com/apache/airflow/issues/71580), so the first question waits.
+    first_poll_seconds: ClassVar[float] = 5.0
+
+    def __init__(
+        self, *, conn_id: str, deadline: datetime, poll_interval_seconds: float = 30, max_poll_errors: int = 10
+    ) -> None:
+        super().__init__()
+        self.conn_id = conn_id
+        self.deadline = deadline
+        self.poll_interval_seconds = poll_interval_seconds
+        self.max_poll_errors = max_poll_errors
+
+    @abstractmethod
+    def arguments(self) -> dict[str, Any]:
+        """Return the subclass's own keyword arguments, as JSON types."""
+
+    @abstractmethod
+    async def poll(self, service: Any) -> dict[str, Any] | None:
+        """Ask the service once.
+
+        :param service: hook of :attr:`conn_id`.
+        :return: facts for the event as JSON types when the waiting is over, else ``None``.
+        :raises ServiceUnavailableError: counts as one failed question. Any other error of this provider ends the
+            waiting at once.
+        """
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return the import path and the arguments that make this trigger again in another process."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "conn_id": self.conn_id,
+                "deadline": self.deadline,
+                "poll_interval_seconds": self.poll_interval_seconds,
+                "max_poll_errors": self.max_poll_errors,
+                **self.arguments(),
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield the one event of this trigger."""
+        yield TriggerEvent(await self.wait(first_poll_seconds=self.first_poll_seconds))
+
+    async def wait(self, *, first_poll_seconds: float = 0.0) -> dict[str, Any]:
+        """Poll until the thing is over, the deadline has passed or the service cannot be asked; return the payload.
+
+        An operator that does not defer waits with this as well (``asyncio.run``), so both modes behave alike.
+        """
+        service: Any = None
+        errors = 0
+        for pause in _pauses(first_poll_seconds, self.poll_interval_seconds):
+            await asyncio.sleep(max(0.0, min(pause, self._seconds_left())))
+            try:
+                service = service or await aget_service(self.conn_id, self.hooks)
+                facts = await self.poll(service)
+            except ServiceUnavailableError as error:
+                errors += 1
+                self.log.warning("Poll failed, %s of at most %s in a row: %s", errors, self.max_poll_errors, error)
+                if errors >= self.max_poll_errors:
+                    return self._error(error)
+                facts = None
+            except KubeflowProviderError as error:
+                return self._error(error)
+            else:
+                errors = 0
+            if facts is not None:
+                return self._payload(WaitOutcome.OVER, facts)
+            if self._seconds_left() <= 0:
+                return self._payload(WaitOutcome.TIMEOUT, {})
+        raise AssertionError("the pauses never end")
+
+    def _seconds_left(self) -> float:
+        return (self.deadline - datetime.now(tz=UTC)).total_seconds()
+
+    def _payload(self, outcome: WaitOutcome, facts: dict[str, Any]) -> dict[str, Any]:
+        return {"outcome": outcome.value, **self.arguments(), **facts}
+
+    def _error(self, error: KubeflowProviderError) -> dict[str, Any]:
+        return self._payload(WaitOutcome.ERROR, {"error": type(error).__name__, "message": str(error)})
+
+
+def _pauses(first: float, longest: float) -> Iterator[float]:
+    """Yield seconds to sleep: the first pause as asked, then from 2 s growing by half to the longest.
+
+    A tenth of jitter keeps many waiting tasks from asking at the same moment.
+    """
+    yield first
+    pause = min(2.0, longest)
+    while True:
+        yield pause * random.uniform(0.9, 1.1)  # noqa: S311
+        pause = min(pause * 1.5, longest)
