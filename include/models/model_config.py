@@ -77,6 +77,10 @@ class DataConfig(_Section):
             raise ValueError("labels: two of them have the same name")
         return self
 
+    def with_sources(self, train: list[str], evaluation: list[str] | None) -> DataConfig:
+        """Return the same settings for other data."""
+        return self.model_copy(update={"train": list(train), "evaluation": list(evaluation or [])})
+
 
 class TrainingConfig(_Section):
     """Defaults of the form's training fields."""

@@ -227,7 +227,12 @@ class Release:
 
 @runtime_checkable
 class RegistryService(Protocol):
-    """The record of what was released. The serving system is the truth of what answers."""
+    """The record of what was released. The serving system is the truth of what answers.
+
+    :ivar tracking_uri: where training writes its metrics (MLflow), without credentials; empty when it has no such place.
+    """
+
+    tracking_uri: str
 
     def register(self, release: Release, *, metrics: Mapping[str, float]) -> Release:
         """Create the model version with its facts, or update the one that is there. Safe to repeat."""

@@ -1,0 +1,92 @@
+# Two commands matter: `make release` and `make test`. Everything below sets up what it needs.
+PYTHON ?= python3
+AIRFLOW_PYTHON := .venv/airflow/bin/python
+PIPELINES_PYTHON := .venv/pipelines/bin/python
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+TOOL := $(AIRFLOW_PYTHON) scripts/embedded.py
+
+# Settings of one release: `make release MODEL=yelp-reviews TRAIN=train.csv EVALUATION=validation.csv EPOCHS=2`
+SETTINGS := MODEL TRAIN EVALUATION BASE_MODEL EPOCHS LEARNING_RATE BATCH_SIZE MAX_LENGTH SEED \
+	MIN_ACCURACY MIN_MACRO_F1 MAX_REGRESSION MUST_BEAT_BASELINE REQUIRE_APPROVAL \
+	ALERT_URL MODEL_STORE STATE_DIR SERVING_PORT AIRFLOW_PORT
+export $(SETTINGS)
+
+.DEFAULT_GOAL := help
+.PHONY: help release test test-fast airflow serve status stop compile lint format lock screenshots clean distclean setup
+
+help: ## Say what the commands do
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/airflow/.installed .venv/pipelines/.installed ## Install both environments
+
+release: setup ## Train, package, prove and promote a model [MODEL= TRAIN= EVALUATION= BASE_MODEL= EPOCHS= ...]
+	@$(TOOL) release
+
+test: setup .venv/airflow/.dev .venv/pipelines/.dev ## Run every test
+	@scripts/test.sh
+
+test-fast: .venv/airflow/.dev .venv/pipelines/.dev ## Run the tests that start no process
+	@scripts/test.sh -m "not torchserve and not pipelines and not airflow"
+
+airflow: setup ## Start Airflow's UI, scheduler and triggerer on loopback
+	@$(TOOL) airflow
+
+serve: setup ## Start TorchServe with the live models, for example after a reboot
+	@$(TOOL) serve
+
+status: setup ## Say what is running, what is live and how the last releases ended
+	@$(TOOL) status
+
+stop: setup ## Stop Airflow, TorchServe and running pipelines
+	@$(TOOL) stop
+
+compile: .venv/pipelines/.installed ## Compile the pipelines to their IR (YAML)
+	@$(PIPELINES_PYTHON) -m include.pipelines.compile
+
+lint: .venv/airflow/.dev .venv/pipelines/.dev ## Check style, types and the wall between the halves
+	.venv/airflow/bin/ruff check .
+	.venv/airflow/bin/ruff format --check .
+	PYTHONPATH=plugins:. .venv/airflow/bin/lint-imports
+	.venv/airflow/bin/mypy
+	$(PIPELINES_PYTHON) -m include.pipelines.compile --check
+
+format: .venv/airflow/.dev ## Format the source
+	.venv/airflow/bin/ruff check --fix .
+	.venv/airflow/bin/ruff format .
+
+lock: .venv/airflow/.dev ## Compile the pinned requirement files from the *.in files
+	@scripts/lock.sh
+
+screenshots: setup ## Take the screenshots of docs/ from a running Airflow (needs chromium)
+	@scripts/screenshots.sh
+
+clean: ## Stop everything and delete runs, models, registry and caches; keeps the environments
+	@test ! -e .venv/airflow/.installed || $(TOOL) stop
+	rm -rf .state .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+distclean: clean ## The same, and delete the environments
+	rm -rf .venv
+
+# An environment is made anew when its pins change; pip itself only installs what differs.
+.venv/airflow/.installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed: make PYTHON=python3.11 ...")'
+	@echo "Installing the Airflow half into .venv/airflow (once, about a minute)"
+	@test -x $(AIRFLOW_PYTHON) || $(PYTHON) -m venv .venv/airflow
+	@$(AIRFLOW_PYTHON) $(PIP_INSTALL) -r requirements.txt
+	@$(AIRFLOW_PYTHON) $(PIP_INSTALL) --no-deps -e .
+	@touch $@
+
+.venv/pipelines/.installed: include/requirements.txt
+	@echo "Installing the pipeline half into .venv/pipelines (once, a few minutes: PyTorch is large)"
+	@test -x $(PIPELINES_PYTHON) || $(PYTHON) -m venv .venv/pipelines
+	@$(PIPELINES_PYTHON) $(PIP_INSTALL) -r include/requirements.txt
+	@touch $@
+
+.venv/airflow/.dev: .venv/airflow/.installed requirements-dev.txt
+	@$(AIRFLOW_PYTHON) $(PIP_INSTALL) -r requirements-dev.txt
+	@touch $@
+
+.venv/pipelines/.dev: .venv/pipelines/.installed include/requirements-dev.txt
+	@$(PIPELINES_PYTHON) $(PIP_INSTALL) -r include/requirements-dev.txt
+	@touch $@

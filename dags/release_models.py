@@ -1,0 +1,270 @@
+"""One release DAG for every file in ``include/models``: train, package, prove, promote, or roll back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, Context, CronTriggerTimetable, ObjectStoragePath, Param
+from kubeflow_provider.exceptions import RETRY_POLICY
+from kubeflow_provider.failures import remember_failure
+from kubeflow_provider.notifications import ReleaseNotifier
+from kubeflow_provider.operators.approval import ReleaseApprovalOperator
+from kubeflow_provider.operators.check import CheckReleaseOperator
+from kubeflow_provider.operators.gate import GateOperator
+from kubeflow_provider.operators.pipelines import RunModuleOperator, RunPipelineOperator
+from kubeflow_provider.operators.registry import RegisterOperator, ReleaseOperator
+from kubeflow_provider.operators.report import ReportOperator
+from kubeflow_provider.operators.serving import DeployCandidateOperator, PromoteOperator, RollBackOperator
+from kubeflow_provider.operators.smoke_test import SmokeTestOperator
+from kubeflow_provider.versions import release_version
+
+from include.code_revision import code_revision
+from include.contracts import documents
+from include.models.model_config import ModelConfig, read_model_configs
+
+
+def form(config: ModelConfig) -> dict[str, Param]:
+    """Return the fields of the trigger form, with the model's own settings as defaults."""
+    data, training, gate = config.data, config.training, config.gate
+    sources = "One path, URI or Hub data set id (`hub:owner/name[:split]`) on each line."
+    share: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": 1, "section": "Gate"}
+    return {
+        "train": Param(
+            data.train, type="array", items={"type": "string"}, minItems=1, section="Data", title="Training data",
+            description=sources,
+        ),
+        "evaluation": Param(
+            data.evaluation, type=["array", "null"], items={"type": "string"}, section="Data", title="Evaluation data",
+            description=f"{sources} Empty: {data.evaluation_fraction:.0%} of the training data are split off.",
+        ),
+        "base_model": Param(
+            training.base_model, type="string", minLength=1, section="Training", title="Base model",
+            description="Hub id, local directory, or `scratch` (a small model without any download).",
+        ),
+        "epochs": Param(training.epochs, type="number", exclusiveMinimum=0, maximum=1000, section="Training"),
+        "learning_rate": Param(
+            training.learning_rate, type="number", exclusiveMinimum=0, maximum=1, section="Training",
+            title="Learning rate",
+        ),
+        "batch_size": Param(
+            training.batch_size, type="integer", minimum=1, maximum=4096, section="Training", title="Batch size"
+        ),
+        "max_length": Param(
+            training.max_length, type="integer", minimum=8, maximum=8192, section="Training",
+            title="Longest text, in tokens", description="Longer texts are truncated, and the answer says so.",
+        ),
+        "seed": Param(training.seed, type="integer", minimum=0, maximum=2**31 - 1, section="Training", title="Seed"),
+        "min_accuracy": Param(gate.min_accuracy, title="Accuracy, at least", **share),
+        "min_macro_f1": Param(gate.min_macro_f1, title="Macro F1, at least", **share),
+        "max_regression": Param(
+            gate.max_regression, title="Macro F1 below the live model, at most", **share,
+            description="Both are measured on the same evaluation rows.",
+        ),
+        "must_beat_baseline": Param(
+            gate.must_beat_baseline, type="boolean", section="Gate", title="Must beat the simple baseline",
+            description="Macro F1 above TF-IDF with logistic regression.",
+        ),
+        "require_approval": Param(
+            config.approval.required, type="boolean", section="Release", title="Ask a person before deploying",
+            description=f"No answer within {config.approval.timeout_hours:g} hours is a no.",
+        ),
+    }  # fmt: skip
+
+
+def schedule(config: ModelConfig) -> Any:
+    """Return Airflow's schedule for the model's cron expression and assets, ``None`` for by hand only."""
+    assets = [Asset(uri) for uri in config.schedule.assets]
+    if not config.schedule.cron:
+        return assets or None
+    timetable = CronTriggerTimetable(config.schedule.cron, timezone="UTC")
+    return AssetOrTimeSchedule(timetable=timetable, assets=assets) if assets else timetable
+
+
+def document_check(kind: documents.Kind, uri: str) -> Any:
+    """Return a ``pre_execute`` hook that checks a document from across the wall before a task uses it.
+
+    :param kind: which schema.
+    :param uri: template of the document's URI.
+    """
+
+    def check(context: Context) -> None:
+        where = context["task"].render_template(uri, context)
+        documents.parse(kind, ObjectStoragePath(where).read_text(encoding="utf-8"), where=where)
+
+    return check
+
+
+def release_dag(config: ModelConfig) -> DAG:
+    """Build the release DAG of one model."""
+    version = "{{ release_version(dag_run) }}"
+    folder = f"{config.store_uri}/{version}"
+    dataset_uri, candidate_uri = f"{folder}/dataset/dataset.json", f"{folder}/candidate.json"
+    pipelines, serving, registry = (config.connection(name) for name in ("pipelines", "serving", "registry"))
+    notifier = ReleaseNotifier(model=config.name, version=version, conn_id=config.connection("alerts"))
+    this = {"model": config.name, "version": version}
+    steps = ["deploy_candidate", "smoke_test", "promote", "verify", "release"]
+
+    with DAG(
+        dag_id=f"release_{config.name.replace('-', '_')}",
+        dag_display_name=f"Release {config.name}",
+        description=config.description,
+        doc_md=__doc__,
+        schedule=schedule(config),
+        catchup=False,
+        max_active_runs=1,
+        params=form(config),
+        tags=["release", *config.tags],
+        user_defined_macros={
+            "release_version": release_version,
+            "code_revision": code_revision,
+            "data_config": lambda params: config.data.with_sources(params["train"], params["evaluation"]),
+        },
+        on_failure_callback=notifier,
+        default_args={
+            "owner": config.owner,
+            "retries": 2,
+            "retry_delay": timedelta(seconds=30),
+            "retry_policy": RETRY_POLICY,
+            "on_failure_callback": remember_failure,
+        },
+    ) as dag:
+        # Whatever can be known before compute is spent.
+        pipeline_parameters = {
+            "dataset_uri": dataset_uri,
+            "output_uri": folder,
+            "model_name": config.name,
+            "model_version": version,
+            "base_model": "{{ params.base_model }}",
+            "base_model_revision": config.training.base_model_revision or "",
+            "epochs": "{{ params.epochs }}",
+            "learning_rate": "{{ params.learning_rate }}",
+            "batch_size": "{{ params.batch_size }}",
+            "max_length": "{{ params.max_length }}",
+            "seed": "{{ params.seed }}",
+            "early_stopping_patience": config.training.early_stopping_patience,
+            "serving": config.serving.model_dump(),
+            "experiment_name": config.name,
+        }
+        check = CheckReleaseOperator(
+            task_id="check",
+            **this,
+            store_uri=config.store_uri,
+            pipeline_file=config.pipeline_file,
+            parameters=pipeline_parameters,
+            pipelines_conn_id=pipelines,
+            serving_conn_id=serving,
+            registry_conn_id=registry,
+        )
+        preprocess = RunModuleOperator(
+            task_id="preprocess",
+            module="include.classifier.preprocess",
+            arguments={
+                "model": config.name,
+                "data": "{{ data_config(params).model_dump_json() }}",
+                "seed": "{{ params.seed }}",
+                "output-uri": f"{folder}/dataset",
+            },
+            pipelines_conn_id=pipelines,
+        )
+        train = RunPipelineOperator(
+            task_id="train",
+            pre_execute=document_check("dataset", dataset_uri),
+            pipeline_file=config.pipeline_file,
+            parameters=pipeline_parameters
+            | {
+                "champion_uri": "{{ ti.xcom_pull('check')['champion_uri'] }}",
+                "tracking_uri": "{{ ti.xcom_pull('check')['tracking_uri'] }}",
+                "code_revision": "{{ code_revision() }}",
+            },
+            display_name=f"{config.name} {version}",
+            experiment=config.name,
+            timeout=timedelta(hours=config.training_timeout_hours),
+            pipelines_conn_id=pipelines,
+        )
+        gate = GateOperator(
+            task_id="gate",
+            pre_execute=document_check("candidate", candidate_uri),
+            **this,
+            candidate_uri=candidate_uri,
+            policy={
+                "min_accuracy": "{{ params.min_accuracy }}",
+                "min_macro_f1": "{{ params.min_macro_f1 }}",
+                "max_expected_calibration_error": config.gate.max_expected_calibration_error,
+                "max_regression": "{{ params.max_regression }}",
+                "must_beat_baseline": "{{ params.must_beat_baseline }}",
+            },
+            registry_conn_id=registry,
+        )
+        approve = ReleaseApprovalOperator(
+            task_id="approve",
+            **this,
+            candidate_uri=candidate_uri,
+            required="{{ params.require_approval }}",
+            response_timeout=timedelta(hours=config.approval.timeout_hours),
+            registry_conn_id=registry,
+        )
+        register = RegisterOperator(
+            task_id="register", **this, candidate_uri=candidate_uri, registry_conn_id=registry
+        )
+
+        # From here on something is deployed: whatever fails is rolled back.
+        deploy_candidate = DeployCandidateOperator(
+            task_id="deploy_candidate",
+            **this,
+            candidate_uri=candidate_uri,
+            settings=config.serving.model_dump(),
+            serving_conn_id=serving,
+            registry_conn_id=registry,
+        )
+        smoke_test, verify = (
+            SmokeTestOperator(
+                task_id=task_id,
+                **this,
+                candidate_uri=candidate_uri,
+                through=through,
+                max_latency_ms=config.smoke_test.max_latency_ms,
+                probability_tolerance=config.smoke_test.probability_tolerance,
+                serving_conn_id=serving,
+            )
+            for task_id, through in (("smoke_test", "candidate"), ("verify", "endpoint"))
+        )
+        promote = PromoteOperator(task_id="promote", **this, serving_conn_id=serving)
+        release = ReleaseOperator(
+            task_id="release",
+            **this,
+            candidate_uri=candidate_uri,
+            keep_versions=config.keep_versions,
+            serving_conn_id=serving,
+            registry_conn_id=registry,
+            outlets=[Asset(name=f"{config.name} live", uri=f"x-model://{config.name}/live")],
+        )
+        roll_back = RollBackOperator(
+            task_id="roll_back",
+            trigger_rule="one_failed",
+            **this,
+            previous_version="{{ ti.xcom_pull('deploy_candidate', key='previous_version') or '' }}",
+            serving_conn_id=serving,
+            registry_conn_id=registry,
+        )
+        report = ReportOperator(
+            task_id="report",
+            trigger_rule="all_done",
+            retries=0,
+            **this,
+            candidate_uri=candidate_uri,
+            serving_conn_id=serving,
+            registry_conn_id=registry,
+            on_failure_callback=notifier,
+        )
+
+        check >> preprocess >> train >> gate >> approve >> register >> deploy_candidate
+        deploy_candidate >> smoke_test >> promote >> verify >> release
+        [dag.get_task(step) for step in steps] >> roll_back
+        [release, roll_back] >> report
+    return dag
+
+
+for model in read_model_configs():
+    release = release_dag(model)
+    globals()[release.dag_id] = release

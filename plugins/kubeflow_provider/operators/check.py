@@ -1,0 +1,122 @@
+"""Finds out what can be known about a release before compute is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from kubeflow_provider import pipeline_spec
+from kubeflow_provider.exceptions import ServiceUnavailableError
+from kubeflow_provider.hooks import PIPELINE_HOOKS, REGISTRY_HOOKS, SERVING_HOOKS, get_service
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from kubeflow_provider.services import RegistryService, ServingService
+
+
+class CheckReleaseOperator(BaseOperator):
+    """Check parameters, connections and model store, and compare the registry with what is serving.
+
+    Everything that is wrong is named at once. Returns (as XCom) ``champion_uri``, the archive of the live model that
+    the candidate will be compared with (empty before the first release), ``live_version`` and ``tracking_uri``.
+
+    :param model: name of the model (templated).
+    :param version: version of the candidate (templated).
+    :param store_uri: folder of the model in the model store; must be writable (templated).
+    :param pipeline_file: compiled IR (templated).
+    :param parameters: values for the IR's parameters as far as they are known by now (templated).
+    :param pipelines_conn_id: connection to the pipeline service.
+    :param serving_conn_id: connection to the serving system.
+    :param registry_conn_id: connection to the registry.
+    :param store_conn_id: Airflow connection for the model store, where it needs one.
+    :raises InvalidRequestError: when the request can never work as it stands.
+    :raises ServiceUnavailableError: when a service or the store does not answer.
+    """
+
+    template_fields: Sequence[str] = ("model", "version", "store_uri", "pipeline_file", "parameters")
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        version: str,
+        store_uri: str,
+        pipeline_file: str,
+        parameters: Mapping[str, Any],
+        pipelines_conn_id: str = "pipelines_default",
+        serving_conn_id: str = "serving_default",
+        registry_conn_id: str = "registry_default",
+        store_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.version = version
+        self.store_uri = store_uri
+        self.pipeline_file = pipeline_file
+        self.parameters = parameters
+        self.pipelines_conn_id = pipelines_conn_id
+        self.serving_conn_id = serving_conn_id
+        self.registry_conn_id = registry_conn_id
+        self.store_conn_id = store_conn_id
+
+    def execute(self, context: Context) -> dict[str, str]:
+        pipeline_spec.bind(self.pipeline_file, self.parameters)
+        pipelines = get_service(self.pipelines_conn_id, PIPELINE_HOOKS)
+        serving = get_service(self.serving_conn_id, SERVING_HOOKS)
+        registry = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+
+        problems = [
+            *_unreachable(self.pipelines_conn_id, pipelines.test_connection),
+            *_unreachable(self.serving_conn_id, serving.test_connection),
+            *_unreachable(self.registry_conn_id, registry.test_connection),
+            *self._unwritable_store(),
+        ]
+        if problems:
+            raise ServiceUnavailableError("Nothing was started. " + " ".join(problems))
+        live_version, champion_uri = self._champion(serving, registry)
+        return {"live_version": live_version, "champion_uri": champion_uri, "tracking_uri": registry.tracking_uri}
+
+    def _unwritable_store(self) -> list[str]:
+        from airflow.sdk import ObjectStoragePath
+
+        probe = ObjectStoragePath(f"{self.store_uri}/{self.version}/.writable", conn_id=self.store_conn_id)
+        try:
+            probe.parent.mkdir(parents=True, exist_ok=True)
+            probe.write_text("written by the check of a release\n", encoding="utf-8")
+            probe.unlink()
+        except Exception as error:  # each file system has errors of its own
+            return [f"Model store {self.store_uri} is not writable: {error}."]
+        return []
+
+    def _champion(self, serving: ServingService, registry: RegistryService) -> tuple[str, str]:
+        """Return version and archive URI of what is live; the serving system is the truth, the registry has the URI."""
+        live = serving.get_live(self.model)
+        recorded = registry.get_live(self.model)
+        recorded_version = recorded.version if recorded else None
+        live_version = live.version if live else None
+        if live_version != recorded_version:
+            self.log.warning(
+                "Registry and serving disagree about %s: the registry says that %s is live, serving answers with %s. "
+                "This release goes on; it compares the candidate with what serves.",
+                self.model,
+                recorded_version or "nothing",
+                live_version or "nothing",
+            )
+        if live_version is None:
+            self.log.info("No version of %s is live yet: this will be its first release.", self.model)
+            return "", ""
+        record = registry.get_release(self.model, live_version)
+        if record is None or not record.archive_uri:
+            self.log.warning(
+                "The registry does not know where %s %s came from: no comparison.", self.model, live_version
+            )
+            return live_version, ""
+        return live_version, record.archive_uri
+
+
+def _unreachable(conn_id: str, test_connection: Callable[[], tuple[bool, str]]) -> list[str]:
+    """Return the problem with a connection, if there is one."""
+    works, message = test_connection()
+    return [] if works else [f"Connection {conn_id!r}: {message}"]
