@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+_ESCAPE = re.compile(r'\\+([n"])')
 
 
 class Tokens(NamedTuple):
@@ -18,12 +21,12 @@ class Tokens(NamedTuple):
 
 
 def clean(text: str) -> str:
-    r"""Return the text as the model sees it; may be empty.
+    r"""Return the text as the model sees it; may be empty. Cleaning it again changes nothing.
 
     Unicode is composed (NFC), whitespace collapsed, and the two-character escapes ``\n`` and ``\"``, which exports
     of review data carry, become a space and a quotation mark.
     """
-    text = unicodedata.normalize("NFC", text).replace("\\n", " ").replace('\\"', '"')
+    text = _ESCAPE.sub(lambda match: " " if match[1] == "n" else '"', unicodedata.normalize("NFC", text))
     return " ".join(text.split())
 
 

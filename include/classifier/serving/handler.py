@@ -1,0 +1,89 @@
+"""TorchServe's way in: ``classifier_serving.handler:handle``.
+
+Answers all rows of all requests that TorchServe joined in one pass through the model. A bad request among them gets its
+own 400; its neighbours get their answers. No service envelope is needed, and none may be set: KServe's own reads only
+the first request of a batch.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from .predictor import Predictor
+from .protocol import BadRequest, read_texts, write_answer, write_refusal
+
+
+class Handler:
+    """The model of one worker process.
+
+    :param context: TorchServe's, with the folder of the unpacked archive, its manifest and its model-config.yaml.
+    """
+
+    def __init__(self, context: Any) -> None:
+        import torch
+
+        workers = int((context.model_yaml_config or {}).get("maxWorkers", 1))
+        if "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(max(1, available_cpus() // workers))
+        properties = context.system_properties
+        on_gpu = torch.cuda.is_available() and properties.get("gpu_id") is not None
+        device = f"cuda:{properties['gpu_id']}" if on_gpu else "cpu"
+        self._version = str(context.manifest["model"]["modelVersion"])
+        self._predictor = Predictor.load(Path(properties["model_dir"]), device=device)
+        # The first pass allocates and compiles; better now than in somebody's request.
+        self._predictor.predict(["ready"])
+
+    def answer(self, requests: Sequence[Mapping[str, Any]], context: Any) -> list[str]:
+        """Return one body for each request, and set its status in the context."""
+        outcomes = [_read(request, context, index) for index, request in enumerate(requests)]
+        texts = [text for outcome in outcomes if isinstance(outcome, list) for text in outcome]
+        predictions = iter(self._predictor.predict(texts))
+        bodies = []
+        for index, outcome in enumerate(outcomes):
+            context.set_response_content_type(index, "application/json")
+            if isinstance(outcome, BadRequest):
+                context.set_response_status(400, "Bad Request", index)
+                bodies.append(write_refusal(outcome))
+            else:
+                bodies.append(write_answer(list(islice(predictions, len(outcome))), self._version))
+        return bodies
+
+
+def _read(request: Mapping[str, Any], context: Any, index: int) -> list[str] | BadRequest:
+    """Return a request's texts, or what is wrong with it."""
+    # TorchServe keeps a parameter's media type among the request's headers, under the parameter's name.
+    described = context.get_request_header(index, "body")
+    content_type = described.get("content-type") or "" if isinstance(described, Mapping) else ""
+    try:
+        return read_texts(request, content_type)
+    except BadRequest as error:
+        return error
+
+
+def available_cpus() -> int:
+    """Return how many CPUs this process may use: what it is pinned to, and no more than its container's limit.
+
+    Torch counts the CPUs of the machine. In a container that may use two of 64 it would start 64 threads, which wait
+    for each other most of the time.
+    """
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        return max(1, min(cpus, int(quota) // int(period)))
+    except (OSError, ValueError):  # No limit reads "max"; elsewhere than on Linux there is no such file.
+        return cpus
+
+
+_handler: Handler | None = None
+
+
+def handle(requests: Sequence[Mapping[str, Any]] | None, context: Any) -> list[str] | None:
+    """Load the model when TorchServe calls without requests, which it does once; otherwise answer them."""
+    global _handler
+    if requests is None or _handler is None:
+        _handler = Handler(context)
+    return None if requests is None else _handler.answer(requests, context)

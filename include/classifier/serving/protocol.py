@@ -1,0 +1,133 @@
+"""Reads requests and writes answers, in KServe's V1 form and in TorchServe's raw one.
+
+Whatever a client sends ends as a list of texts or as a :class:`BadRequest` whose message says what to change. No
+message repeats any part of a text: messages stand in answers, and answers may be logged by whoever asks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .predictor import Prediction
+from .text import clean
+
+MAX_INSTANCES = 1000
+
+#: Keys under which a text may stand in an object.
+TEXT_KEYS = ("data", "text")
+
+_EXPECTED = 'send {"instances": ["a text", ...]} as application/json'
+
+
+class BadRequest(ValueError):
+    """The client has to change its request; becomes a 400."""
+
+
+def read_texts(parameters: Mapping[str, Any], content_type: str = "") -> list[str]:
+    """Return the texts of one request.
+
+    :param parameters: as TorchServe hands them to a handler: ``body``, parsed when it was declared as JSON or text and
+        could be; or the fields of a form.
+    :param content_type: media type of the body, which tells broken JSON from plain text.
+    :raises BadRequest: naming the row where the fault lies in one.
+    """
+    body = _decode(parameters["body"], content_type) if "body" in parameters else parameters
+    if isinstance(body, str):
+        return [_text(body, "the body")]
+    if not isinstance(body, Mapping):
+        raise BadRequest(f"The body is {_kind(body)}: {_EXPECTED}.")
+    if "instances" in body:
+        return _rows(body["instances"], "instances")
+    for key in TEXT_KEYS:
+        if key in body:
+            rows = body[key]
+            return _rows(rows, key) if isinstance(rows, list) else [_text(rows, key)]
+    raise BadRequest(f'There are no "instances": {_EXPECTED}.')
+
+
+def write_answer(predictions: Sequence[Prediction], version: str) -> str:
+    """Return the body of a 200: one object for each row, in the order of the rows."""
+    return json.dumps({"predictions": [_row(prediction, version) for prediction in predictions]}, ensure_ascii=False)
+
+
+def write_refusal(error: BadRequest) -> str:
+    """Return the body of a 400, in the form of TorchServe's own errors."""
+    return json.dumps({"code": 400, "type": "BadRequestException", "message": str(error)})
+
+
+def _row(prediction: Prediction, version: str) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "label": prediction.label,
+        "score": round(prediction.score, 6),
+        "probabilities": {label: round(value, 6) for label, value in prediction.probabilities.items()},
+        "version": version,
+    }
+    if prediction.truncated:
+        row["truncated"] = True
+    return row
+
+
+def _decode(body: Any, content_type: str) -> Any:
+    """Parse a body that TorchServe left as bytes: because it could not parse it, or because nothing said what it is."""
+    if not isinstance(body, (bytes, bytearray)):
+        return body
+    text = _utf8(body, "the body")
+    declared = content_type.split(";")[0].strip().lower() == "application/json"
+    if not declared and not text.lstrip().startswith("{"):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        if not declared:
+            return text
+        where = f" in line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
+        raise BadRequest(f"The body is not JSON{where}: {_EXPECTED}.") from None
+
+
+def _rows(rows: Any, name: str) -> list[str]:
+    if not isinstance(rows, list):
+        raise BadRequest(f'"{name}" is {_kind(rows)}, not a list: {_EXPECTED}.')
+    if not rows:
+        raise BadRequest(f'"{name}" is empty: {_EXPECTED}.')
+    if len(rows) > MAX_INSTANCES:
+        raise BadRequest(f'"{name}" has {len(rows)} rows: send at most {MAX_INSTANCES} in one request.')
+    return [_instance(row, f"{name}[{index}]") for index, row in enumerate(rows)]
+
+
+def _instance(row: Any, where: str) -> str:
+    if isinstance(row, Mapping):
+        for key in TEXT_KEYS:
+            if key in row:
+                return _text(row[key], f"{where}.{key}")
+        raise BadRequest(f'{where} has no "data": give each row as a string or as {{"data": "a text"}}.')
+    return _text(row, where)
+
+
+def _text(value: Any, where: str) -> str:
+    if isinstance(value, (bytes, bytearray)):  # A file of a form.
+        value = _utf8(value, where)
+    if not isinstance(value, str):
+        raise BadRequest(f"{where} is {_kind(value)}, not a text.")
+    try:
+        # JSON can spell half a surrogate pair. The tokenizer would raise on it, and take the neighbours along.
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise BadRequest(f"{where} has half a surrogate pair at character {error.start}: send valid Unicode.") from None
+    if not clean(value):
+        raise BadRequest(f"{where} is empty: send at least one word.")
+    return value
+
+
+def _utf8(value: bytes | bytearray, where: str) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"{where} is not valid UTF-8 at byte {error.start}: send the text encoded as UTF-8.") from None
+
+
+def _kind(value: Any) -> str:
+    """Name a value's type as JSON calls it."""
+    names = {type(None): "null", bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "a list"}
+    return names.get(type(value), "an object")
