@@ -6,6 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, Context, CronTriggerTimetable, ObjectStoragePath, Param
+
+from include.code_revision import code_revision
+from include.contracts import documents
+from include.models.model_config import ModelConfig, read_model_configs
 from kubeflow_provider.exceptions import RETRY_POLICY
 from kubeflow_provider.failures import remember_failure
 from kubeflow_provider.notifications import ReleaseNotifier
@@ -18,10 +22,6 @@ from kubeflow_provider.operators.report import ReportOperator
 from kubeflow_provider.operators.serving import DeployCandidateOperator, PromoteOperator, RollBackOperator
 from kubeflow_provider.operators.smoke_test import SmokeTestOperator
 from kubeflow_provider.versions import release_version
-
-from include.code_revision import code_revision
-from include.contracts import documents
-from include.models.model_config import ModelConfig, read_model_configs
 
 
 def form(config: ModelConfig) -> dict[str, Param]:
@@ -204,9 +204,7 @@ def release_dag(config: ModelConfig) -> DAG:
             response_timeout=timedelta(hours=config.approval.timeout_hours),
             registry_conn_id=registry,
         )
-        register = RegisterOperator(
-            task_id="register", **this, candidate_uri=candidate_uri, registry_conn_id=registry
-        )
+        register = RegisterOperator(task_id="register", **this, candidate_uri=candidate_uri, registry_conn_id=registry)
 
         # From here on something is deployed: whatever fails is rolled back.
         deploy_candidate = DeployCandidateOperator(

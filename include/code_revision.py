@@ -10,13 +10,13 @@ from pathlib import Path
 def code_revision() -> str:
     """Return ``$CODE_REVISION``, else the Git commit of the checkout, else an empty string.
 
-    A commit is followed by ``+changes`` when files differ from it. An image has no checkout: its build sets the variable.
+    ``+changes`` follows the commit when files differ from it. An image has no checkout: its build sets the variable.
     """
     if revision := os.environ.get("CODE_REVISION"):
         return revision
     command = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"]
     try:
-        answer = subprocess.run(  # noqa: S603
+        answer = subprocess.run(
             command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True
         )
     except (OSError, subprocess.SubprocessError):

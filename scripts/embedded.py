@@ -1,4 +1,4 @@
-"""The embedded world: one machine, Python and make only. Runs releases, Airflow and TorchServe for the Makefile."""
+"""Commands of the embedded world, called by the Makefile: release, airflow, serve, status, stop."""
 
 from __future__ import annotations
 
@@ -6,20 +6,16 @@ import argparse
 import json
 import os
 import re
-import secrets
-import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Mapping
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
-PROJECT = Path(__file__).resolve().parent.parent
-AIRFLOW = PROJECT / ".venv" / "airflow" / "bin" / "airflow"
-PIPELINES_PYTHON = PROJECT / ".venv" / "pipelines" / "bin" / "python"
+from airflow_process import airflow_process, start_airflow, stop_airflow
+from environment import AIRFLOW, PROJECT, environment, migrate, state_dir
+from release_log import readable
 
 #: Environment variable -> field of the release form and how its text is read.
 FORM_FIELDS: Mapping[str, tuple[str, Any]] = {
@@ -39,101 +35,6 @@ FORM_FIELDS: Mapping[str, tuple[str, Any]] = {
 }
 
 
-def state_dir() -> Path:
-    """Return the folder that holds everything that is not source: Airflow's home, runs, models, registry."""
-    return Path(os.environ.get("STATE_DIR") or PROJECT / ".state").resolve()
-
-
-def environment(state: Path, *, airflow_port: int = 8080, serving_port: int = 8085) -> dict[str, str]:
-    """Return the settings of the embedded world. A variable that is set already keeps its value.
-
-    :param state: folder for everything that is written.
-    :param airflow_port: port of Airflow's UI and API on loopback.
-    :param serving_port: port of TorchServe's predictions on loopback.
-    """
-    home = state / "airflow"
-    settings = {
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__PARALLELISM": "4",
-        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{airflow_port}/execution/",
-        "AIRFLOW__API__HOST": "127.0.0.1",
-        "AIRFLOW__API__PORT": str(airflow_port),
-        "AIRFLOW__API__WORKERS": "1",
-        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{airflow_port}",
-        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
-        "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True",
-        "PYTHONPATH": str(PROJECT),
-        "MODEL_STORE": (state / "store").as_uri(),
-        "AIRFLOW_CONN_PIPELINES_DEFAULT": _connection(
-            "local_pipelines", python=PIPELINES_PYTHON, project_dir=PROJECT, runs_dir=state / "runs"
-        ),
-        "AIRFLOW_CONN_SERVING_DEFAULT": _connection(
-            "torchserve", host="127.0.0.1", port=serving_port, python=PIPELINES_PYTHON, state_dir=state / "serving"
-        ),
-        "AIRFLOW_CONN_REGISTRY_DEFAULT": _connection(
-            "mlflow",
-            tracking_uri=f"sqlite:///{state / 'mlflow' / 'mlflow.db'}",
-            artifact_uri=(state / "mlflow" / "artifacts").as_uri(),
-        ),
-    }
-    if alert_url := os.environ.get("ALERT_URL"):
-        settings["AIRFLOW_CONN_ALERTS_DEFAULT"] = _connection("apprise", config=[{"path": alert_url, "tag": "alerts"}])
-    settings |= {name: value for name, value in os.environ.items() if name in settings and value}
-    settings |= _secrets(home)
-    return settings
-
-
-def _connection(conn_type: str, *, host: str | None = None, port: int | None = None, **extra: Any) -> str:
-    extra = {name: str(value) if isinstance(value, Path) else value for name, value in extra.items()}
-    return json.dumps({"conn_type": conn_type, "host": host, "port": port, "extra": extra})
-
-
-def _secrets(home: Path) -> dict[str, str]:
-    """Return keys that all Airflow processes share and that survive a restart; made once, readable by the owner only."""
-    file = home / "secrets.json"
-    if not file.exists():
-        from cryptography.fernet import Fernet
-
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write_private(
-            file,
-            {
-                "AIRFLOW__CORE__FERNET_KEY": Fernet.generate_key().decode(),
-                "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),
-                "AIRFLOW__API__SECRET_KEY": secrets.token_urlsafe(32),
-            },
-        )
-        _write_private(home / "passwords.json", {"admin": secrets.token_urlsafe(12)})
-    return json.loads(file.read_text())
-
-
-def _write_private(file: Path, content: Mapping[str, str]) -> None:
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as stream:
-        json.dump(content, stream)
-
-
-def migrate(env: Mapping[str, str]) -> None:
-    """Create or upgrade Airflow's database, when that has not been done with this version of Airflow."""
-    from importlib.metadata import version
-
-    stamp = Path(env["AIRFLOW_HOME"]) / f"migrated-{version('apache-airflow-core')}"
-    if stamp.exists():
-        return
-    print("Preparing Airflow's database (once)", flush=True)
-    answer = subprocess.run([AIRFLOW, "db", "migrate"], env={**os.environ, **env}, capture_output=True, text=True)
-    if answer.returncode:
-        sys.exit(f"airflow db migrate failed:\n{answer.stdout[-2000:]}{answer.stderr[-2000:]}")
-    stamp.touch()
-
-
 def form_values(settings: Mapping[str, str]) -> dict[str, Any]:
     """Return the form's fields that the user has set.
 
@@ -150,92 +51,108 @@ def form_values(settings: Mapping[str, str]) -> dict[str, Any]:
     return values
 
 
-# Processes in the background
+def release(env: Mapping[str, str]) -> None:
+    """Run one release in this terminal, without a scheduler, and leave its whole log in a file."""
+    from include.models.model_config import read_model_configs
 
-
-def _process_file(env: Mapping[str, str]) -> Path:
-    return Path(env["AIRFLOW_HOME"]) / "airflow.process.json"
-
-
-def airflow_process(env: Mapping[str, str]) -> Any:
-    """Return Airflow's leading process (psutil), ``None`` when it is not running."""
-    import psutil
-
+    model = os.environ.get("MODEL") or "sample-reviews"
+    names = [config.name for config in read_model_configs()]
+    if model not in names:
+        sys.exit(f"MODEL={model!r} is not there; include/models has {', '.join(names)}.")
+    conf = form_values(os.environ)
+    migrate(env)
+    started = time.monotonic()
+    log = state_dir() / "logs" / f"release-{model}-{datetime.now(UTC):%Y%m%d-%H%M%S}.jsonl"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    print(f"Releasing {model}{' with ' + json.dumps(conf) if conf else ''} (whole log: {log})", flush=True)
+    command = [AIRFLOW, "dags", "test", f"release_{model.replace('-', '_')}", "-c", json.dumps(conf)]
+    json_logs = {"AIRFLOW__LOGGING__JSON_LOGS": "True", "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        command, env={**os.environ, **env, **json_logs}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert process.stdout is not None
     try:
-        record = json.loads(_process_file(env).read_text())
-        process = psutil.Process(record["pid"])
-    except (OSError, ValueError, KeyError, psutil.Error):
-        return None
-    # A process id is used again after a reboot: the start time tells them apart.
-    return process if abs(process.create_time() - record["create_time"]) < 2 else None
+        with log.open("w", encoding="utf-8") as file:
+            for text in readable(_copied(process.stdout, file)):
+                print(text, flush=True)
+    except KeyboardInterrupt:
+        process.kill()
+        process.wait()
+        cancelled = _pipelines().terminate_all()
+        sys.exit(f"\nInterrupted; {cancelled} pipeline run(s) cancelled. The live model was not touched.")
+    seconds = time.monotonic() - started
+    if process.wait():
+        sys.exit(f"The release of {model} failed after {seconds:.0f} s. The whole log: {log}")
+    print(f"Done in {seconds:.0f} s.")
 
 
-def start_airflow(env: Mapping[str, str], *, timeout_seconds: float = 180) -> None:
-    """Start ``airflow standalone`` in the background and wait until its API answers."""
-    import psutil
-
-    url = env["AIRFLOW__API__BASE_URL"]
-    port = int(env["AIRFLOW__API__PORT"])
-    if airflow_process(env) is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                sys.exit(f"Port {port} is taken by another program: make airflow AIRFLOW_PORT=<free port>")
-        migrate(env)
-        log = Path(env["AIRFLOW_HOME"]) / "airflow.log"
-        print(f"Starting Airflow (about half a minute; log: {log})", flush=True)
-        with log.open("ab") as stream:
-            # A session of its own: `make stop` must reach the scheduler and workers too, which outlive their parent.
-            child = subprocess.Popen(
-                [AIRFLOW, "standalone"],
-                env={**os.environ, **env},
-                stdout=stream,
-                stderr=stream,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        record = {"pid": child.pid, "create_time": psutil.Process(child.pid).create_time()}
-        _process_file(env).write_text(json.dumps(record))
-    deadline = time.monotonic() + timeout_seconds
-    while not _is_healthy(url):
-        if airflow_process(env) is None or time.monotonic() > deadline:
-            sys.exit(f"Airflow did not start; the end of {Path(env['AIRFLOW_HOME']) / 'airflow.log'} says why.")
-        time.sleep(1)
-    password = json.loads(Path(env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]).read_text())["admin"]
-    print(f"Airflow is running: {url}   user: admin   password: {password}\nStop it with: make stop")
+def _copied(lines: Any, file: Any) -> Any:
+    for line in lines:
+        file.write(line)
+        yield line
 
 
-def _is_healthy(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/api/v2/monitor/health", timeout=5) as answer:  # noqa: S310
-            health = json.load(answer)
-    except (OSError, ValueError):
-        return False
-    return all(health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "triggerer", "dag_processor"))
+def serve(env: Mapping[str, str]) -> None:
+    """Start TorchServe with the versions that were live."""
+    serving = _serving()
+    serving.start()
+    print(serving.status())
 
 
-def stop_airflow(env: Mapping[str, str]) -> bool:
-    """End every process of Airflow's session. Return whether it was running."""
-    import psutil
+def status(env: Mapping[str, str]) -> None:
+    """Say what is running, what is live and how the last releases ended."""
+    from include.models.model_config import read_model_configs
+    from kubeflow_provider.hooks import REGISTRY_HOOKS, get_service
 
-    process = airflow_process(env)
-    if process is None:
-        return False
-    # Workers lead sessions of their own, so the tree is taken before its root is gone.
-    family = [process, *process.children(recursive=True)]
-    for member in family:
-        _signal(member, signal.SIGTERM)
-    _, alive = psutil.wait_procs(family, timeout=15)
-    for member in alive:
-        _signal(member, signal.SIGKILL)
-    psutil.wait_procs(alive, timeout=5)
-    _process_file(env).unlink(missing_ok=True)
-    return True
+    running = airflow_process(env) is not None
+    print(f"Airflow:    {env['AIRFLOW__API__BASE_URL'] if running else 'not running (make airflow)'}")
+    serving = _serving()
+    print(f"TorchServe: {serving.status()}")
+    registry = get_service("registry_default", REGISTRY_HOOKS)
+    for config in read_model_configs():
+        live = serving.get_live(config.name)
+        where = f"{live.version} live at {serving.endpoint_url(config.name)}" if live else "not live"
+        print(f"\n{config.name}: {where}")
+        for record in registry.list_releases(config.name, limit=5):
+            print(f"  {record.version}  {record.state.value:<12} {record.reason}")
 
 
-def _signal(process: Any, number: int) -> None:
-    import psutil
+def stop(env: Mapping[str, str]) -> None:
+    """Stop everything that runs in the background."""
+    print("Airflow stopped." if stop_airflow(env) else "Airflow was not running.")
+    print(f"{_pipelines().terminate_all()} pipeline run(s) cancelled.")
+    print("TorchServe stopped." if _serving().stop() else "TorchServe was not running.")
 
-    try:
-        process.send_signal(number)
-    except psutil.NoSuchProcess:
-        return
+
+def _serving() -> Any:
+    from kubeflow_provider.hooks import SERVING_HOOKS, get_service
+
+    return get_service("serving_default", SERVING_HOOKS)
+
+
+def _pipelines() -> Any:
+    from kubeflow_provider.hooks import PIPELINE_HOOKS, get_service
+
+    return get_service("pipelines_default", PIPELINE_HOOKS)
+
+
+COMMANDS = {"release": release, "airflow": start_airflow, "serve": serve, "status": status, "stop": stop}
+
+
+def main() -> None:
+    """Run one command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("command", choices=COMMANDS)
+    arguments = parser.parse_args()
+    sys.path.insert(0, str(PROJECT))
+    env = environment(
+        state_dir(),
+        airflow_port=int(os.environ.get("AIRFLOW_PORT") or 8080),
+        serving_port=int(os.environ.get("SERVING_PORT") or 8085),
+    )
+    os.environ.update(env)  # before Airflow is imported: it reads its settings then
+    COMMANDS[arguments.command](env)
+
+
+if __name__ == "__main__":
+    main()

@@ -156,7 +156,9 @@ class ModelConfig(_Section):
     )
     store: str = Field("", description="Model store URI; default: $MODEL_STORE, else `file://` below `.state`.")
     training_timeout_hours: Annotated[float, Field(gt=0)] = 12
-    keep_versions: Annotated[int, Field(ge=2)] = Field(3, description="Versions kept in serving, the live one included.")
+    keep_versions: Annotated[int, Field(ge=2)] = Field(
+        3, description="Versions kept in serving, the live one included."
+    )
     connections: dict[Literal["pipelines", "serving", "registry", "alerts"], str] = {}
     schedule: ScheduleConfig = ScheduleConfig()
     data: DataConfig
@@ -194,7 +196,9 @@ def read_model_config(path: str | Path) -> ModelConfig:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ModelConfigError(f"{path}: cannot be read as YAML: {error}") from error
     if not isinstance(document, dict):
-        raise ModelConfigError(f"{path}: expected settings such as `name:` and `data:`, found {type(document).__name__}.")
+        raise ModelConfigError(
+            f"{path}: expected settings such as `name:` and `data:`, found {type(document).__name__}."
+        )
     try:
         return ModelConfig.model_validate(document)
     except ValidationError as error:

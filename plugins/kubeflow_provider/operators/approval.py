@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
+
 from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.hooks import REGISTRY_HOOKS, get_service
 from kubeflow_provider.services import Release
@@ -28,7 +29,13 @@ class ReleaseApprovalOperator(ApprovalOperator):
     :param store_conn_id: Airflow connection for the model store, where it needs one.
     """
 
-    template_fields: Collection[str] = (*ApprovalOperator.template_fields, "model", "version", "candidate_uri", "required")
+    template_fields: Collection[str] = (
+        *ApprovalOperator.template_fields,
+        "model",
+        "version",
+        "candidate_uri",
+        "required",
+    )
 
     def __init__(
         self,

@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
+
 from kubeflow_provider import pipeline_spec
 from kubeflow_provider.exceptions import ServiceUnavailableError
 from kubeflow_provider.hooks import PIPELINE_HOOKS, REGISTRY_HOOKS, SERVING_HOOKS, get_service
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
     from kubeflow_provider.services import RegistryService, ServingService
 
 

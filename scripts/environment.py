@@ -1,0 +1,111 @@
+"""The settings of the embedded world: one machine, Python and make only."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parent.parent
+AIRFLOW = PROJECT / ".venv" / "airflow" / "bin" / "airflow"
+PIPELINES_PYTHON = PROJECT / ".venv" / "pipelines" / "bin" / "python"
+
+
+def state_dir() -> Path:
+    """Return the folder that holds everything that is not source: Airflow's home, runs, models, registry."""
+    return Path(os.environ.get("STATE_DIR") or PROJECT / ".state").resolve()
+
+
+def environment(state: Path, *, airflow_port: int = 8080, serving_port: int = 8085) -> dict[str, str]:
+    """Return the settings of the embedded world. A variable that is set already keeps its value.
+
+    :param state: folder for everything that is written.
+    :param airflow_port: port of Airflow's UI and API on loopback.
+    :param serving_port: port of TorchServe's predictions on loopback.
+    """
+    home = state / "airflow"
+    settings = {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(home / "passwords.json"),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{airflow_port}/execution/",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(airflow_port),
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{airflow_port}",
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
+        "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True",
+        "PYTHONPATH": str(PROJECT),
+        "MODEL_STORE": (state / "store").as_uri(),
+        "AIRFLOW_CONN_PIPELINES_DEFAULT": _connection(
+            "local_pipelines", python=PIPELINES_PYTHON, project_dir=PROJECT, runs_dir=state / "runs"
+        ),
+        "AIRFLOW_CONN_SERVING_DEFAULT": _connection(
+            "torchserve", host="127.0.0.1", port=serving_port, python=PIPELINES_PYTHON, state_dir=state / "serving"
+        ),
+        "AIRFLOW_CONN_REGISTRY_DEFAULT": _connection(
+            "mlflow",
+            tracking_uri=f"sqlite:///{state / 'mlflow' / 'mlflow.db'}",
+            artifact_uri=(state / "mlflow" / "artifacts").as_uri(),
+        ),
+    }
+    if alert_url := os.environ.get("ALERT_URL"):
+        settings["AIRFLOW_CONN_ALERTS_DEFAULT"] = _connection("apprise", config=[{"path": alert_url, "tag": "alerts"}])
+    settings |= {name: value for name, value in os.environ.items() if name in settings and value}
+    settings |= _secrets(home)
+    return settings
+
+
+def _connection(conn_type: str, *, host: str | None = None, port: int | None = None, **extra: Any) -> str:
+    extra = {name: str(value) if isinstance(value, Path) else value for name, value in extra.items()}
+    return json.dumps({"conn_type": conn_type, "host": host, "port": port, "extra": extra})
+
+
+def _secrets(home: Path) -> dict[str, str]:
+    """Return keys that all Airflow processes share; made once, kept over restarts, readable by the owner only."""
+    file = home / "secrets.json"
+    if not file.exists():
+        from cryptography.fernet import Fernet
+
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _write_private(
+            file,
+            {
+                "AIRFLOW__CORE__FERNET_KEY": Fernet.generate_key().decode(),
+                "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),
+                "AIRFLOW__API__SECRET_KEY": secrets.token_urlsafe(32),
+            },
+        )
+        _write_private(home / "passwords.json", {"admin": secrets.token_urlsafe(12)})
+    return json.loads(file.read_text())
+
+
+def _write_private(file: Path, content: Mapping[str, str]) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        json.dump(content, stream)
+
+
+def migrate(env: Mapping[str, str]) -> None:
+    """Create or upgrade Airflow's database, when that has not been done with this version of Airflow."""
+    from importlib.metadata import version
+
+    stamp = Path(env["AIRFLOW_HOME"]) / f"migrated-{version('apache-airflow-core')}"
+    if stamp.exists():
+        return
+    print("Preparing Airflow's database (once)", flush=True)
+    answer = subprocess.run([AIRFLOW, "db", "migrate"], env={**os.environ, **env}, capture_output=True, text=True)
+    if answer.returncode:
+        sys.exit(f"airflow db migrate failed:\n{answer.stdout[-2000:]}{answer.stderr[-2000:]}")
+    stamp.touch()
