@@ -12,7 +12,7 @@ SETTINGS := MODEL TRAIN EVALUATION BASE_MODEL EPOCHS LEARNING_RATE BATCH_SIZE MA
 export $(SETTINGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help release test test-fast airflow serve status stop compile lint format lock screenshots clean distclean setup
+.PHONY: help docs release test test-fast airflow serve status stop compile lint format lock screenshots clean distclean setup
 
 help: ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,12 +43,16 @@ stop: setup ## Stop Airflow, TorchServe and running pipelines
 compile: .venv/pipelines/.installed ## Compile the pipelines to their IR (YAML)
 	@$(PIPELINES_PYTHON) -m include.pipelines.compile
 
+docs: setup ## Write docs/settings.md from the code that defines the settings
+	@$(AIRFLOW_PYTHON) scripts/settings_tables.py
+
 lint: .venv/airflow/.dev .venv/pipelines/.dev ## Check style, types and the wall between the halves
 	.venv/airflow/bin/ruff check .
 	.venv/airflow/bin/ruff format --check .
 	PYTHONPATH=plugins:. .venv/airflow/bin/lint-imports
 	.venv/airflow/bin/mypy
 	$(PIPELINES_PYTHON) -m include.pipelines.compile --check
+	$(AIRFLOW_PYTHON) scripts/settings_tables.py --check
 
 format: .venv/airflow/.dev ## Format the source
 	.venv/airflow/bin/ruff check --fix .

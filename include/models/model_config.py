@@ -89,11 +89,11 @@ class TrainingConfig(_Section):
         "scratch", description="Hub id, local directory, or `scratch` (small DistilBERT, no download)."
     )
     base_model_revision: str | None = Field(None, description="Commit or tag of a Hub id.")
-    epochs: Annotated[float, Field(gt=0, le=1000)] = 3
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 5e-5
-    batch_size: Annotated[int, Field(ge=1, le=4096)] = 16
+    epochs: Annotated[float, Field(gt=0, le=1000)] = Field(3, description="Passes over the training rows, at most.")
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(5e-5, description="Peak of the schedule.")
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = Field(16, description="Texts in one training step.")
     max_length: Annotated[int, Field(ge=8, le=8192)] = Field(128, description="Tokens; longer texts are truncated.")
-    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 42
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = Field(42, description="Same seed and data: same model.")
     early_stopping_patience: Annotated[int, Field(ge=0)] = Field(
         2, description="Epochs without a better macro F1 before training stops; 0 switches it off."
     )
@@ -102,9 +102,9 @@ class TrainingConfig(_Section):
 class GateConfig(_Section):
     """What a candidate must reach on the evaluation rows to be deployed at all."""
 
-    min_accuracy: Fraction = 0.0
-    min_macro_f1: Fraction = 0.0
-    max_expected_calibration_error: Fraction = 1.0
+    min_accuracy: Fraction = Field(0.0, description="Accuracy, at least.")
+    min_macro_f1: Fraction = Field(0.0, description="Macro F1, at least.")
+    max_expected_calibration_error: Fraction = Field(1.0, description="Expected calibration error, at most.")
     max_regression: Fraction = Field(
         0.01, description="How much macro F1 may lie below the live model's on the same rows."
     )
@@ -121,45 +121,48 @@ class SmokeTestConfig(_Section):
 class ApprovalConfig(_Section):
     """Whether a person has to say yes before the candidate is deployed."""
 
-    required: bool = False
+    required: bool = Field(False, description="Default of the form's `require_approval`.")
     timeout_hours: Annotated[float, Field(gt=0)] = Field(24, description="No answer within this time is a no.")
 
 
 class ServingConfig(_Section):
     """How the model is served."""
 
-    workers: Annotated[int, Field(ge=1)] = 1
+    workers: Annotated[int, Field(ge=1)] = Field(1, description="Processes that predict, each with the model.")
     batch_size: Annotated[int, Field(ge=1)] = Field(8, description="Requests that the server may join.")
     max_batch_delay_ms: Annotated[int, Field(ge=0)] = Field(5, description="How long it waits to fill a batch.")
-    response_timeout_seconds: Annotated[int, Field(ge=1)] = 60
+    response_timeout_seconds: Annotated[int, Field(ge=1)] = Field(
+        60, description="A worker that takes longer is restarted."
+    )
 
 
 class ResourcesConfig(_Section):
     """What the training step asks for in a cluster."""
 
-    cpu: str = "2"
-    memory: str = "4Gi"
+    cpu: str = Field("2", description="CPUs, as Kubernetes writes them.")
+    memory: str = Field("4Gi", description="Memory, as Kubernetes writes it.")
     accelerator_type: str = Field("nvidia.com/gpu", description="Only used when `accelerator_count` is above 0.")
-    accelerator_count: Annotated[int, Field(ge=0)] = 0
+    accelerator_count: Annotated[int, Field(ge=0)] = Field(0, description="GPUs for training.")
 
 
 class ModelConfig(_Section):
     """One model that is released."""
 
-    name: ModelName
-    description: str = ""
-    owner: str = "ml-platform"
-    tags: list[str] = []
-    kind: Literal["text-classification"] = "text-classification"
+    name: ModelName = Field(description="Name in the URL, the registry and the DAG id.")
+    description: str = Field("", description="Shown in Airflow's UI.")
+    owner: str = Field("ml-platform", description="Owner of the DAG.")
+    tags: list[str] = Field([], description="Tags of the DAG, besides `release`.")
     pipeline: str = Field(
         "include/pipelines/train_classifier.yaml", description="Compiled IR that trains, packages and evaluates."
     )
     store: str = Field("", description="Model store URI; default: $MODEL_STORE, else `file://` below `.state`.")
-    training_timeout_hours: Annotated[float, Field(gt=0)] = 12
+    training_timeout_hours: Annotated[float, Field(gt=0)] = Field(12, description="The run is cancelled after this.")
     keep_versions: Annotated[int, Field(ge=2)] = Field(
         3, description="Versions kept in serving, the live one included."
     )
-    connections: dict[Literal["pipelines", "serving", "registry", "alerts"], str] = {}
+    connections: dict[Literal["pipelines", "serving", "registry", "alerts"], str] = Field(
+        {}, description="Airflow connection for each service, where it is not `<service>_default`."
+    )
     schedule: ScheduleConfig = ScheduleConfig()
     data: DataConfig
     training: TrainingConfig = TrainingConfig()

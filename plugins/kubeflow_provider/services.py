@@ -229,7 +229,7 @@ class Release:
 class RegistryService(Protocol):
     """The record of what was released. The serving system is the truth of what answers.
 
-    :ivar tracking_uri: where training writes its metrics (MLflow), without credentials; empty when it has no such place.
+    :ivar tracking_uri: where training writes its metrics (MLflow), without credentials; empty when there is none.
     """
 
     tracking_uri: str

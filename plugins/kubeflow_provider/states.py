@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 
-class RunState(str, Enum):
+class RunState(StrEnum):
     """State of a pipeline run, named as Kubeflow Pipelines names them (``RuntimeState``)."""
 
     PENDING = "PENDING"
@@ -32,7 +32,7 @@ class RunState(str, Enum):
 _TERMINAL_RUN_STATES = frozenset({RunState.SUCCEEDED, RunState.SKIPPED, RunState.FAILED, RunState.CANCELED})
 
 
-class DeploymentState(str, Enum):
+class DeploymentState(StrEnum):
     """State of one version of a model in the serving system."""
 
     PENDING = "PENDING"
@@ -45,7 +45,7 @@ class DeploymentState(str, Enum):
         return self is not DeploymentState.PENDING
 
 
-class ReleaseState(str, Enum):
+class ReleaseState(StrEnum):
     """State of one version of a model in the registry. The values are tag values there: never rename them."""
 
     REGISTERED = "registered"

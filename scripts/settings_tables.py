@@ -1,0 +1,145 @@
+"""Writes docs/settings.md from the code that defines the settings, so that the tables cannot drift from it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import yaml
+from embedded import FORM_FIELDS
+from environment import PROJECT
+from pydantic import BaseModel
+
+TARGET = PROJECT / "docs" / "settings.md"
+
+_MAKE_SETTINGS = (
+    ("MODEL", "`sample-reviews`", "Which file of `include/models` to release."),
+    (
+        "ALERT_URL",
+        "none",
+        "Apprise URL that gets the alerts, for example `mailto://…`, `slack://…`, `json://host/path`.",
+    ),
+    ("MODEL_STORE", "`file://<STATE_DIR>/store`", "Where packed models are kept: `file://`, `s3://`, `gs://`."),
+    ("STATE_DIR", "`.state`", "Folder for everything that is written: Airflow's home, runs, models, registry."),
+    ("SERVING_PORT", "`8085`", "TorchServe's port for predictions, on loopback."),
+    ("AIRFLOW_PORT", "`8080`", "Port of Airflow's UI and API, on loopback."),
+    ("YELP_DATA_DIR", "none", "`make test`: folder with the Yelp `train.csv`, `validation.csv` and `test.csv`."),
+)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return a Markdown table."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += [
+        "| " + " | ".join(str(cell).replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def _limits(schema: dict[str, Any]) -> str:
+    kinds = schema.get("type") or [part.get("type", "") for part in schema.get("anyOf", [])]
+    text = " or ".join(kinds) if isinstance(kinds, list) else str(kinds)
+    signs = (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
+    return ", ".join([text, *(f"{sign} {schema[key]:g}" for key, sign in signs if key in schema)])
+
+
+def _code(value: Any) -> str:
+    return f"`{json.dumps(value, ensure_ascii=False)}`"
+
+
+def model_settings(model: type[BaseModel], prefix: str = "") -> list[tuple[str, str, str, str]]:
+    """Return one row for each setting of a model's YAML, sections opened up."""
+    properties = model.model_json_schema()["properties"]
+    rows = []
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            rows += model_settings(field.annotation, f"{prefix}{name}.")
+            continue
+        default = "required" if field.is_required() else _code(field.get_default(call_default_factory=True))
+        rows.append((f"`{prefix}{name}`", _limits(properties[name]), default, field.description or ""))
+    return rows
+
+
+def form_fields() -> list[tuple[str, str, str, str]]:
+    """Return one row for each field of the trigger form."""
+    from release_models import form
+
+    from include.models.model_config import read_model_configs
+
+    config = next(config for config in read_model_configs() if config.name == "sample-reviews")
+    variables = {field: variable for variable, (field, _) in FORM_FIELDS.items()}
+    return [
+        (f"`{name}`", f"`{variables[name]}`", _limits(param.schema), param.description or param.schema.get("title", ""))
+        for name, param in form(config).items()
+    ]
+
+
+def connection_fields() -> list[tuple[str, str, str]]:
+    """Return one row for each field of our connection types."""
+    from kubeflow_provider.get_provider_info import get_provider_info
+
+    return [
+        (f"`{kind['connection-type']}`", f"`{name}`", field["description"])
+        for kind in get_provider_info()["connection-types"]
+        for name, field in kind["conn-fields"].items()
+    ]
+
+
+def pipeline_parameters() -> list[tuple[str, str, str, str]]:
+    """Return one row for each parameter of the training pipeline's compiled IR."""
+    text = (PROJECT / "include" / "pipelines" / "train_classifier.yaml").read_text(encoding="utf-8")
+    inputs = next(yaml.safe_load_all(text))["root"]["inputDefinitions"]["parameters"]
+    return [
+        (
+            f"`{name}`",
+            parameter["parameterType"].removeprefix("NUMBER_").lower(),
+            _code(parameter["defaultValue"]) if "defaultValue" in parameter else "required",
+            parameter.get("description", ""),
+        )
+        for name, parameter in inputs.items()
+    ]
+
+
+def document() -> str:
+    """Return the whole page."""
+    from include.models.model_config import ModelConfig
+
+    parts = [
+        "# Settings",
+        "Every setting and parameter. This page is written by `make docs` from the code that defines them.",
+        "## `make` variables",
+        "`make release MODEL=yelp-reviews EPOCHS=2`; the fields of the trigger form below are variables as well.",
+        table(("variable", "default", "meaning"), [(f"`{name}`", *rest) for name, *rest in _MAKE_SETTINGS]),
+        "## The trigger form",
+        "Fields in Airflow's UI, keys of `conf` in the REST API, and variables of `make release`. "
+        "Defaults are the model's own settings. Lists take one item on each line; in a variable, commas.",
+        table(("field", "make variable", "type", "meaning"), form_fields()),
+        "## A model's YAML (`include/models/*.yaml`)",
+        table(("setting", "type", "default", "meaning"), model_settings(ModelConfig)),
+        "## Connections",
+        "Ids are `pipelines_default`, `serving_default`, `registry_default` and `alerts_default` "
+        "(type `apprise`), or those that `connections` of a model's YAML names.",
+        table(("type", "field", "meaning"), connection_fields()),
+        "`torchserve` takes host (loopback only) and port besides; `mlflow` user and password.",
+        "## Parameters of the training pipeline",
+        "`include/pipelines/train_classifier.yaml`; the release DAG fills them in.",
+        table(("parameter", "type", "default", "meaning"), pipeline_parameters()),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def main() -> None:
+    """Write the page; with ``--check`` only say whether it is stale."""
+    text = document()
+    if "--check" in sys.argv[1:]:
+        if TARGET.read_text(encoding="utf-8") != text:
+            sys.exit("docs/settings.md is stale: run `make docs`.")
+        return
+    TARGET.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.path[:0] = [str(PROJECT), str(PROJECT / "dags")]
+    main()
