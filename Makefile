@@ -22,7 +22,7 @@ setup: .venv/airflow/.installed .venv/pipelines/.installed ## Install both envir
 release: setup ## Train, package, prove and promote a model [MODEL= TRAIN= EVALUATION= BASE_MODEL= EPOCHS= ...]
 	@$(TOOL) release
 
-test: setup .venv/airflow/.dev .venv/pipelines/.dev ## Run every test
+test: setup .venv/airflow/.dev .venv/pipelines/.dev .venv/encoder/.installed ## Run every test
 	@scripts/test.sh
 
 test-fast: .venv/airflow/.dev .venv/pipelines/.dev ## Run the tests that start no process
@@ -61,8 +61,8 @@ format: .venv/airflow/.dev ## Format the source
 lock: .venv/airflow/.dev ## Compile the pinned requirement files from the *.in files
 	@scripts/lock.sh
 
-screenshots: setup ## Take the screenshots of docs/ from a running Airflow (needs chromium)
-	@scripts/screenshots.sh
+screenshots: .venv/airflow/.dev ## Take the screenshots of docs/ from a running Airflow (needs chromium)
+	@$(AIRFLOW_PYTHON) scripts/screenshots.py
 
 clean: ## Stop everything and delete runs, models, registry and caches; keeps the environments
 	@test ! -e .venv/airflow/.installed || $(TOOL) stop
@@ -93,4 +93,8 @@ distclean: clean ## The same, and delete the environments
 
 .venv/pipelines/.dev: .venv/pipelines/.installed include/requirements-dev.txt
 	@$(PIPELINES_PYTHON) $(PIP_INSTALL) -r include/requirements-dev.txt
+	@touch $@
+
+.venv/encoder/.installed: tests/encoder.txt .venv/pipelines/.installed
+	@$(PIPELINES_PYTHON) $(PIP_INSTALL) --no-deps --require-hashes --upgrade --target .venv/encoder -r tests/encoder.txt
 	@touch $@

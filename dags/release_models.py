@@ -42,7 +42,10 @@ def form(config: ModelConfig) -> dict[str, Param]:
             training.base_model, type="string", minLength=1, section="Training", title="Base model",
             description="Hub id, local directory, or `scratch` (a small model without any download).",
         ),
-        "epochs": Param(training.epochs, type="number", exclusiveMinimum=0, maximum=1000, section="Training"),
+        "epochs": Param(
+            training.epochs, type="number", exclusiveMinimum=0, maximum=1000, section="Training", title="Epochs",
+            description="Passes over the training rows; early stopping may end it sooner.",
+        ),
         "learning_rate": Param(
             training.learning_rate, type="number", exclusiveMinimum=0, maximum=1, section="Training",
             title="Learning rate",

@@ -1,0 +1,150 @@
+"""The release DAGs as Airflow loads them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).parents[2]
+DAGS = PROJECT / "dags"
+
+CHAIN = [
+    "check",
+    "preprocess",
+    "train",
+    "gate",
+    "approve",
+    "register",
+    "deploy_candidate",
+    "smoke_test",
+    "promote",
+    "verify",
+    "release",
+]
+
+
+def load_dags(models_dir: Path | None = None, monkeypatch: pytest.MonkeyPatch | None = None):
+    from airflow.dag_processing.dagbag import DagBag
+
+    if models_dir is not None and monkeypatch is not None:
+        monkeypatch.setenv("MODELS_DIR", str(models_dir))
+    bag = DagBag(str(DAGS), safe_mode=False)
+    return bag
+
+
+@pytest.fixture(scope="module")
+def bag():
+    return load_dags()
+
+
+def write_model(folder: Path, **settings) -> None:
+    document = {"name": "my-model", "data": {"train": "train.csv", "labels": ["bad", "good"]}, **settings}
+    (folder / f"{document['name']}.yaml").write_text(yaml.safe_dump(document))
+
+
+def test_every_model_has_a_dag_and_nothing_fails_to_load(bag):
+    assert bag.import_errors == {}
+    assert sorted(bag.dags) == ["release_sample_reviews", "release_yelp_reviews"]
+
+
+@pytest.mark.parametrize("dag_id", ["release_sample_reviews", "release_yelp_reviews"])
+def test_the_steps_stand_in_the_order_of_the_design(bag, dag_id):
+    dag = bag.dags[dag_id]
+    for upstream, downstream in zip(CHAIN, CHAIN[1:], strict=False):
+        assert downstream in dag.get_task(upstream).downstream_task_ids
+    assert set(dag.task_ids) == {*CHAIN, "roll_back", "report"}
+
+
+def test_roll_back_watches_every_step_that_touches_serving(bag):
+    task = bag.dags["release_sample_reviews"].get_task("roll_back")
+    assert task.upstream_task_ids == {"deploy_candidate", "smoke_test", "promote", "verify", "release"}
+    assert task.trigger_rule == "one_failed"
+
+
+def test_the_run_ends_with_the_report_alone_so_that_a_roll_back_cannot_turn_it_green(bag):
+    dag = bag.dags["release_sample_reviews"]
+    assert [task.task_id for task in dag.leaves] == ["report"]
+    assert dag.get_task("report").trigger_rule == "all_done"
+
+
+def test_one_release_at_a_time_and_no_catching_up(bag):
+    for dag in bag.dags.values():
+        assert dag.max_active_runs == 1
+        assert dag.catchup is False
+        assert "release" in dag.tags
+        assert dag.on_failure_callback is not None
+
+
+def test_only_the_last_step_tells_others_that_the_model_is_live(bag):
+    dag = bag.dags["release_sample_reviews"]
+    assert [task.task_id for task in dag.tasks if task.outlets] == ["release"]
+
+
+def test_the_form_has_the_models_settings_as_defaults(bag):
+    params = bag.dags["release_yelp_reviews"].params
+    assert params["base_model"] == "distilbert-base-uncased"
+    assert params["max_length"] == 128
+    assert params["train"][0].startswith("https://")
+    assert bag.dags["release_sample_reviews"].params["base_model"] == "scratch"
+
+
+def test_every_field_of_the_form_is_explained(bag):
+    dag = bag.dags["release_sample_reviews"]
+    for name in dag.params:
+        param = dag.params.get_param(name)
+        assert param.description or param.schema.get("title"), name
+        assert param.schema.get("section"), name
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("epochs", 0), ("batch_size", 1.5), ("max_length", 4), ("min_macro_f1", 1.5), ("train", []), ("base_model", "")],
+)
+def test_a_bad_value_in_the_form_is_refused_before_any_task(bag, field, value):
+    from airflow.sdk.exceptions import ParamValidationError
+
+    param = bag.dags["release_sample_reviews"].params.get_param(field)
+    with pytest.raises(ParamValidationError):
+        param.resolve(value=value)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "timetable"),
+    [
+        ({}, "NullTimetable"),
+        ({"cron": "0 3 * * 1"}, "CronTriggerTimetable"),
+        ({"assets": ["s3://bucket/reviews"]}, "AssetTriggeredTimetable"),
+        ({"cron": "0 3 * * 1", "assets": ["s3://bucket/reviews"]}, "AssetOrTimeSchedule"),
+    ],
+)
+def test_a_model_is_released_by_cron_by_asset_by_both_or_by_hand(tmp_path, monkeypatch, schedule, timetable):
+    write_model(tmp_path, schedule=schedule)
+    bag = load_dags(tmp_path, monkeypatch)
+    assert bag.import_errors == {}
+    assert type(bag.dags["release_my_model"].timetable).__name__ == timetable
+
+
+def test_a_wrong_yaml_is_an_import_error_that_names_file_and_setting(tmp_path, monkeypatch):
+    write_model(tmp_path, training={"epochs": -1})
+    bag = load_dags(tmp_path, monkeypatch)
+    (message,) = bag.import_errors.values()
+    assert "my-model.yaml" in message
+    assert "training.epochs" in message
+
+
+def test_loading_the_dags_imports_nothing_heavy():
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import release_models\n"
+        "heavy = {'torch', 'transformers', 'mlflow', 'kfp', 'kubernetes', 'pandas', 'sklearn', 'datasets'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", script, str(DAGS)], capture_output=True, text=True, cwd=PROJECT, check=True,
+        env={"PYTHONPATH": str(PROJECT), "PATH": "", "HOME": str(Path.home())},
+    )  # fmt: skip
+    assert answer.stdout.strip().splitlines()[-1] == "[]"
