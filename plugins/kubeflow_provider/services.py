@@ -93,8 +93,11 @@ class PipelineService(Protocol):
 
         :raises InvalidRequestError: when it exits with 2, its word for input that must be mended first; the
             message is its last line on stderr.
-        :raises KubeflowProviderError: when it exits with another non-zero code.
+        :raises KubeflowProviderError: when it exits with another non-zero code, or takes longer than the timeout.
         """
+
+    def stop_module(self) -> None:
+        """Stop what :meth:`run_module` of this same object is running, from a signal handler. Harmless otherwise."""
 
     def test_connection(self) -> tuple[bool, str]:
         """Answer for the connection form's Test button."""

@@ -1,0 +1,182 @@
+"""Runs one compiled pipeline in this process's environment: the child process behind a local pipeline run.
+
+``python -m include.pipelines.local_runner RUN_DIR`` reads ``RUN_DIR/request.json`` (``parameters``) and
+``RUN_DIR/pipeline.yaml``, and keeps ``RUN_DIR/state.json`` up to date: states are named as Kubeflow Pipelines names
+them, a step carries the span of the log that is its own. Whoever started this process has sent its output to
+``RUN_DIR/log.txt``. What a step writes to the file that ``$PROGRESS_FILE`` names is its word on how far it is.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+import tempfile
+import threading
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+# What kfp.local logs when a task starts and when it ends; its own interface tells of neither.
+_TASK_STARTS = re.compile(r"Executing task '(?P<name>[^']+)'$")
+_TASK_ENDS = re.compile(r"Task '(?P<name>[^']+)' finished with status (?P<status>SUCCESS|FAILURE)$")
+# Lines that KFP's executor adds around a step's own output.
+_NOT_A_REASON = re.compile(r"^(\[KFP Executor .*|[-\s]*)$")
+_LONGEST_REASON = 500
+_TAIL_BYTES = 64 * 1024
+
+
+class RunRecord:
+    """The run's ``state.json``, replaced as a whole at every change so that a reader never meets half of it.
+
+    :param run_dir: the run's folder.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self._file = run_dir / "state.json"
+        self._log = run_dir / "log.txt"
+        self._progress = run_dir / "progress"
+        self._lock = threading.Lock()
+        self._steps: list[dict[str, Any]] = []
+        self._document: dict[str, Any] = {"state": "RUNNING", "reason": None, "started": _now(), "steps": self._steps}
+        self._write()
+
+    def step_starts(self, name: str) -> None:
+        """Record a new step; progress that an earlier step left is not this one's."""
+        with self._lock:
+            self._progress.unlink(missing_ok=True)
+            self._steps.append(
+                {"name": name, "state": "RUNNING", "started": _now(), "log_start": self._log_size(), "log_end": None}
+            )
+            self._write()
+
+    def step_ends(self, name: str, state: str) -> None:
+        """Record the end of the newest step of this name."""
+        with self._lock:
+            for step in reversed(self._steps):
+                if step["name"] == name and step["state"] == "RUNNING":
+                    step |= {"state": state, "ended": _now(), "log_end": self._log_size()}
+                    break
+            self._write()
+
+    def run_ends(self, state: str, reason: str | None = None) -> None:
+        """Record how the run ended; a step that was still going ended with it."""
+        with self._lock:
+            for step in self._steps:
+                if step["state"] == "RUNNING":
+                    step |= {"state": "FAILED", "ended": _now(), "log_end": self._log_size()}
+            self._document |= {"state": state, "reason": reason, "ended": _now()}
+            self._write()
+
+    def failure_reason(self) -> str | None:
+        """Return the failed step's name with the last thing it said, or ``None`` when no step failed."""
+        failed = [step for step in self._steps if step["state"] == "FAILED"]
+        if not failed:
+            return None
+        step = failed[-1]
+        with self._log.open("rb") as log:
+            log.seek(max(step["log_start"], step["log_end"] - _TAIL_BYTES))
+            text = log.read(step["log_end"] - log.tell()).decode("utf-8", "replace")
+        lines = [line.strip() for line in text.splitlines() if not _NOT_A_REASON.match(line.strip())]
+        last = lines[-1][:_LONGEST_REASON] if lines else "it ended without a word"
+        if last == "Killed":
+            last = "it was killed from outside, most likely because memory ran out"
+        return f"Step {step['name']!r} failed: {last}"
+
+    def _log_size(self) -> int:
+        sys.stdout.flush()
+        return self._log.stat().st_size
+
+    def _write(self) -> None:
+        scratch = self._file.with_suffix(".tmp")
+        scratch.write_text(json.dumps(self._document), encoding="utf-8")
+        scratch.replace(self._file)
+
+
+class StepWatcher(logging.Filter):
+    """Learns from kfp.local's log records which step starts and which ends. A filter, for it survives kfp.local's
+    replacing of the root logger's handlers.
+    """
+
+    def __init__(self, record: RunRecord) -> None:
+        super().__init__()
+        self._record = record
+
+    def filter(self, log_record: logging.LogRecord) -> bool:
+        """Look at a record and let it pass."""
+        message = _COLOUR.sub("", log_record.getMessage())
+        if match := _TASK_STARTS.search(message):
+            self._record.step_starts(match["name"])
+        elif match := _TASK_ENDS.search(message):
+            self._record.step_ends(match["name"], "SUCCEEDED" if match["status"] == "SUCCESS" else "FAILED")
+        return True
+
+
+class ColourlessStream:
+    """A text stream without terminal colours, which only clutter a log file."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write what is left of the text without its colours."""
+        self._stream.write(_COLOUR.sub("", text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        """Be the stream in everything else."""
+        return getattr(self._stream, name)
+
+
+def run(run_dir: Path) -> bool:
+    """Run the pipeline to its end and record everything.
+
+    :param run_dir: the run's folder.
+    :return: whether it succeeded.
+    """
+    # First of all: from here on the run counts as started, and is never started a second time.
+    record = RunRecord(run_dir)
+    sys.stdout = sys.stderr = ColourlessStream(sys.stdout)
+    logging.getLogger().addFilter(StepWatcher(record))
+    try:
+        parameters = json.loads((run_dir / "request.json").read_text(encoding="utf-8"))["parameters"]
+        with tempfile.TemporaryDirectory(prefix="pipeline-") as scratch:
+            # Every step leaves a folder of its own in $TMPDIR.
+            os.environ["TMPDIR"] = tempfile.tempdir = scratch
+            _run_pipeline(run_dir, parameters)
+    except Exception as error:  # whatever it is, it is the answer to why the run failed
+        reason = record.failure_reason()
+        if reason is None:
+            traceback.print_exc()
+            reason = _COLOUR.sub("", f"{type(error).__name__}: {error}")[:_LONGEST_REASON]
+        record.run_ends("FAILED", reason)
+        return False
+    record.run_ends("SUCCEEDED")
+    return True
+
+
+def _run_pipeline(run_dir: Path, parameters: dict[str, Any]) -> None:
+    from kfp import components, local
+
+    local.init(
+        # The steps' packages are this environment's; a virtual environment for each step would lack torch.
+        runner=local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(run_dir / "artifacts"),
+        # kfp.local deletes this folder after the run, whatever is in it.
+        workspace_root=str(run_dir / "workspace"),
+        # Without it a failed run looks like one without outputs.
+        raise_on_error=True,
+    )
+    components.load_component_from_file(str(run_dir / "pipeline.yaml"))(**parameters)
+
+
+def _now() -> str:
+    return datetime.now(tz=UTC).isoformat(timespec="milliseconds")
+
+
+if __name__ == "__main__":
+    sys.exit(0 if run(Path(sys.argv[1]).resolve()) else 1)

@@ -1,0 +1,267 @@
+"""Runs compiled pipelines on this machine, each in a child process of the pipeline half's environment."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from threading import Thread
+from typing import IO, Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from airflow.sdk import BaseHook, Connection
+
+from kubeflow_provider.child_processes import child_environment, stop_marked
+from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError
+from kubeflow_provider.run_folder import RunFolder
+from kubeflow_provider.services import Run, RunRequest
+
+_RUNNER = "include.pipelines.local_runner"
+_TEST_SECONDS = 60
+_REFUSED_TEXT = "python3"
+
+#: How many finished runs keep their folder: artifacts and logs of older ones make room.
+KEEP_FINISHED_RUNS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalPipelinesSettings:
+    """The connection's fields.
+
+    :param python: interpreter of the pipeline half's environment, absolute path.
+    :param project_dir: folder that holds ``include``.
+    :param runs_dir: keeps state and log of every run.
+    """
+
+    python: str
+    project_dir: str
+    runs_dir: Path
+
+    @classmethod
+    def from_connection(cls, connection: Connection) -> LocalPipelinesSettings:
+        """Read the extra fields.
+
+        :raises InvalidRequestError: naming every field that is missing or wrong.
+        """
+        # Not `extra_dejson`: it registers secrets to mask through a call that the triggerer's event loop forbids,
+        # and there is no secret among these fields.
+        extra: dict[str, Any] = json.loads(connection.extra or "{}")
+        problems = [
+            f"{name}: an absolute path is needed, got {extra.get(name)!r}"
+            for name in ("python", "project_dir", "runs_dir")
+            if not Path(str(extra.get(name) or "")).is_absolute()
+        ]
+        if _REFUSED_TEXT in str(extra.get("runs_dir")):
+            problems.append(f"runs_dir: {_REFUSED_TEXT!r} must not occur in it, because kfp.local replaces that text")
+        if problems:
+            raise InvalidRequestError(f"Connection {connection.conn_id!r}: {'; '.join(problems)}.")
+        return cls(python=extra["python"], project_dir=extra["project_dir"], runs_dir=Path(extra["runs_dir"]))
+
+
+class LocalPipelinesHook(BaseHook):
+    """The pipeline service (:class:`kubeflow_provider.services.PipelineService`) of a machine without a cluster.
+
+    A run is a process that belongs to nobody: it outlives the Airflow process that started it, and every process of
+    the same user on this machine can look after it through its folder (:mod:`kubeflow_provider.run_folder`).
+
+    :param local_pipelines_conn_id: Airflow connection.
+    :param connection: the connection itself, where it is already known.
+    """
+
+    conn_name_attr = "local_pipelines_conn_id"
+    default_conn_name = "pipelines_default"
+    conn_type = "local_pipelines"
+    hook_name = "Local Pipelines"
+
+    def __init__(
+        self, local_pipelines_conn_id: str = default_conn_name, *, connection: Connection | None = None
+    ) -> None:
+        super().__init__()
+        self.local_pipelines_conn_id = local_pipelines_conn_id
+        self._connection = connection
+        self._module_mark: str | None = None
+
+    @cached_property
+    def settings(self) -> LocalPipelinesSettings:
+        """The connection's fields, checked."""
+        return LocalPipelinesSettings.from_connection(
+            self._connection or self.get_connection(self.local_pipelines_conn_id)
+        )
+
+    def create_run(self, request: RunRequest) -> Run:
+        """Start the run, or return the one that already has this id."""
+        self._check(request)
+        folder = self._folder(request.run_id)
+        folder.start_once(request, lambda lock: self._spawn(folder, lock))
+        if folder.is_canceled:
+            stop_marked(request.run_id)  # the wish to stop may have come while the process was starting
+        self._prune()
+        return folder.read(bury=lambda: stop_marked(request.run_id))
+
+    def get_run(self, run_id: str) -> Run | None:
+        """Return the run, or ``None`` when there is none."""
+        folder = self._folder(run_id)
+        return folder.read(bury=lambda: stop_marked(run_id)) if folder.exists else None
+
+    async def aget_run(self, run_id: str) -> Run | None:
+        """Like :meth:`get_run`, without blocking the event loop."""
+        return await asyncio.to_thread(self.get_run, run_id)
+
+    def terminate_run(self, run_id: str) -> None:
+        """Stop every process of the run. Harmless when it is over or unknown."""
+        run = self.get_run(run_id)
+        if run is None or run.state.is_terminal:
+            return
+        # Recorded first: a step that dies of the signal must not be taken for one that failed.
+        self._folder(run_id).cancel()
+        stop_marked(run_id)
+        self.log.info("Pipeline run %s has been cancelled.", run_id)
+
+    async def aterminate_run(self, run_id: str) -> None:
+        """Like :meth:`terminate_run`, without blocking the event loop."""
+        await asyncio.to_thread(self.terminate_run, run_id)
+
+    def get_run_log(self, run_id: str, *, last_lines: int = 30) -> str:
+        """Return the last log lines of the failed step, or of the run where no step failed."""
+        return self._folder(run_id).log_tail(last_lines)
+
+    def run_module(self, module: str, arguments: Mapping[str, str], *, timeout_seconds: float) -> None:
+        """Run ``python -m module --key=value ...`` of the pipeline half in its environment and wait for it.
+
+        :raises InvalidRequestError: when it exits with 2; the message is its last line on stderr.
+        :raises KubeflowProviderError: when it exits with another non-zero code or takes too long.
+        """
+        given = {key: value for key, value in arguments.items() if value != ""}
+        # The same call has the same mark, so that a try finds what an earlier one, killed without notice, left behind.
+        mark = str(uuid5(NAMESPACE_URL, json.dumps([self.settings.project_dir, module, sorted(given.items())])))
+        stop_marked(mark)
+        self._module_mark = mark
+        try:
+            self._run_module([module, *(f"--{key}={value}" for key, value in given.items())], mark, timeout_seconds)
+        finally:
+            self._module_mark = None
+
+    def stop_module(self) -> None:
+        """Stop what :meth:`run_module` is running for this hook. Harmless when there is nothing."""
+        if mark := self._module_mark:
+            stop_marked(mark)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Check that the environment imports what a run needs and that runs can be kept."""
+        try:
+            self.settings.runs_dir.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.settings.runs_dir, os.W_OK):
+                return False, f"{self.settings.runs_dir} cannot be written to."
+            result = subprocess.run(
+                [self.settings.python, "-c", f"import kfp, {_RUNNER}; print(kfp.__version__)"],
+                **self._surroundings("connection test"),
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=_TEST_SECONDS,
+            )
+        except subprocess.CalledProcessError as error:
+            return False, f"{self.settings.python}: {(error.stderr.strip().splitlines() or ['no message'])[-1]}"
+        except (KubeflowProviderError, OSError, subprocess.TimeoutExpired) as error:
+            return False, str(error)
+        return True, f"KFP {result.stdout.strip()} runs pipelines with {self.settings.python}."
+
+    def _folder(self, run_id: str) -> RunFolder:
+        try:
+            return RunFolder(self.settings.runs_dir / str(UUID(run_id)))
+        except ValueError as error:
+            raise InvalidRequestError(f"Run id {run_id!r} is not a UUID.") from error
+
+    def _check(self, request: RunRequest) -> None:
+        if not Path(request.pipeline_file).is_file():
+            raise InvalidRequestError(f"Pipeline {request.pipeline_file} does not exist; `make compile` makes it.")
+        if affected := [name for name, value in request.parameters.items() if _REFUSED_TEXT in json.dumps(value)]:
+            raise InvalidRequestError(
+                f"Parameters {', '.join(sorted(affected))} contain {_REFUSED_TEXT!r}, which kfp.local would replace "
+                "by the path of its interpreter; use another spelling or path."
+            )
+
+    def _spawn(self, folder: RunFolder, lock: int) -> int:
+        """Start the run's process with the lock's file descriptor as its own."""
+        with folder.log_file.open("ab") as log:
+            process = self._popen(
+                ["-m", _RUNNER, str(folder.path)],
+                **self._surroundings(folder.run_id, PROGRESS_FILE=str(folder.progress_file)),
+                pass_fds=(lock,),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self.log.info("Pipeline run %s is process %s; its log is %s.", folder.run_id, process.pid, folder.log_file)
+        return process.pid
+
+    def _surroundings(self, mark: str, **variables: str) -> dict[str, Any]:
+        """Return how every child process of this hook is started."""
+        return {
+            "env": child_environment(self.settings.python, self.settings.project_dir, mark) | variables,
+            "cwd": self.settings.project_dir,
+            "stdin": subprocess.DEVNULL,
+            # Airflow signals the process group of a task; a run does not belong to it.
+            "start_new_session": True,
+        }
+
+    def _popen(self, arguments: list[str], **options: Any) -> subprocess.Popen[Any]:
+        try:
+            return subprocess.Popen([self.settings.python, *arguments], **options)
+        except OSError as error:
+            raise InvalidRequestError(
+                f"Connection {self.local_pipelines_conn_id!r}: {self.settings.python} cannot be started in "
+                f"{self.settings.project_dir}: {error.strerror}."
+            ) from error
+
+    def _run_module(self, command: list[str], mark: str, timeout_seconds: float) -> None:
+        process = self._popen(
+            ["-m", *command],
+            **self._surroundings(mark),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+        )
+        errors: list[str] = []
+        readers = [
+            Thread(target=self._relay, args=(process.stdout, [])),
+            Thread(target=self._relay, args=(process.stderr, errors)),
+        ]
+        for reader in readers:
+            reader.start()
+        try:
+            code = process.wait(timeout=timeout_seconds)
+        except subprocess.TimeoutExpired as error:
+            raise KubeflowProviderError(f"{command[0]} took longer than {timeout_seconds:.0f} s; stopped.") from error
+        finally:
+            stop_marked(mark)  # also what the module may have left running
+            for reader in readers:
+                reader.join()
+        if code == 0:
+            return
+        last_words = errors[-1] if errors else "it said nothing"
+        if code == 2:
+            raise InvalidRequestError(last_words)
+        ending = f"exited with {code}" if code > 0 else f"was stopped by signal {-code}"
+        if code == -signal.SIGKILL:
+            ending += ", most likely because memory ran out"
+        raise KubeflowProviderError(f"{command[0]} {ending}: {last_words}")
+
+    def _relay(self, stream: IO[str], last: list[str]) -> None:
+        """Pass a child's lines on to the task log and keep the last one."""
+        for line in stream:
+            if text := line.rstrip():
+                self.log.info("%s", text)
+                last[:] = [text]
+
+    def _prune(self) -> None:
+        folders = [RunFolder(path) for path in self.settings.runs_dir.iterdir() if path.is_dir()]
+        finished = [(when, folder) for folder in folders if (when := folder.finished_at()) is not None]
+        for _, folder in sorted(finished, key=lambda item: item[0], reverse=True)[KEEP_FINISHED_RUNS:]:
+            folder.delete()

@@ -1,0 +1,228 @@
+"""The folder of a local pipeline run: the one place where every process that deals with the run meets.
+
+======================  ===================================================================================
+``request.json``        what was asked for; without it nobody ever asked for this run
+``pipeline.yaml``       copy of the compiled pipeline, as it was then
+``claim``               locked for the moment in which a caller decides whether the run must be started
+``lock``                locked for as long as the run's process lives
+``pid``                 written once the run's process exists
+``state.json``          the run's own account (``include/pipelines/local_runner.py``)
+``canceled``            somebody asked the run to stop; written before its processes are stopped
+``log.txt progress``    what the run says
+======================  ===================================================================================
+
+The lock belongs to an open file that the run's process inherits. The kernel lets it go when the process dies, however
+it dies, and whatever happens to Airflow; it cannot be taken for another process's, also not after a reboot. The
+folder must be on a file system of this machine.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from kubeflow_provider.exceptions import ServiceUnavailableError
+from kubeflow_provider.services import Run, RunRequest, RunStep
+from kubeflow_provider.states import RunState
+
+_START_SECONDS = 30.0
+_LONGEST_PROGRESS = 200
+_LOG_TAIL_BYTES = 256 * 1024
+
+
+class RunFolder:
+    """One run's folder.
+
+    :param path: the folder; it need not exist.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.log_file = path / "log.txt"
+        self.progress_file = path / "progress"
+        self.pipeline_file = path / "pipeline.yaml"
+        self._request_file = path / "request.json"
+        self._state_file = path / "state.json"
+        self._pid_file = path / "pid"
+        self._canceled_file = path / "canceled"
+        self._lock_file = path / "lock"
+
+    @property
+    def run_id(self) -> str:
+        """Id of the run."""
+        return self.path.name
+
+    @property
+    def exists(self) -> bool:
+        """Whether somebody has asked for this run."""
+        return self._request_file.exists()
+
+    @property
+    def is_canceled(self) -> bool:
+        """Whether somebody has asked the run to stop."""
+        return self._canceled_file.exists()
+
+    def cancel(self) -> None:
+        """Record that the run has to stop; one that was not started yet never will be."""
+        self._canceled_file.touch()
+
+    def start_once(self, request: RunRequest, spawn: Callable[[int], int]) -> None:
+        """Start the run's process unless that happened before, whoever else tries at the same time.
+
+        :param spawn: starts the process so that it inherits the file descriptor that it is given; returns its id.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / "claim").open("a") as claim:
+            fcntl.flock(claim, fcntl.LOCK_EX)
+            with self._locked() as lock:
+                if lock is None or self._was_started():
+                    return
+                shutil.copyfile(request.pipeline_file, self.pipeline_file)
+                _write_json(
+                    self._request_file,
+                    {
+                        "parameters": dict(request.parameters),
+                        "display_name": request.display_name,
+                        "experiment": request.experiment,
+                    },
+                )
+                self._pid_file.write_text(str(spawn(lock)))
+
+    def read(self, *, bury: Callable[[], None]) -> Run:
+        """Return the run.
+
+        :param bury: called when the run's process is gone without a result, to stop what it left behind.
+        """
+        # In this order: a run that had started before its lock was found free is over, and its account complete.
+        started = self._pid_file.exists() or self._state_file.exists()
+        alive = self._is_alive()
+        document = self._read_state()
+        state = RunState(document.get("state", RunState.PENDING))
+        if self.is_canceled and state is not RunState.SUCCEEDED:
+            state = RunState.CANCELING if alive else RunState.CANCELED
+        elif started and not alive and not state.is_terminal:
+            bury()
+            document = self._close(document)
+            state = RunState.FAILED
+        return Run(
+            run_id=self.run_id,
+            state=state,
+            display_name=json.loads(self._request_file.read_text(encoding="utf-8"))["display_name"],
+            steps=self._steps(document, ended_as=state if state.is_terminal else None),
+            reason=document.get("reason") if state is RunState.FAILED else None,
+        )
+
+    def log_tail(self, last_lines: int) -> str:
+        """Return the last lines of the failed step, or of the run where no step failed."""
+        if not self.log_file.exists():
+            return ""
+        failed = [step for step in self._read_state().get("steps", []) if step["state"] == RunState.FAILED]
+        start, end = (failed[-1]["log_start"], failed[-1]["log_end"]) if failed else (0, None)
+        with self.log_file.open("rb") as log:
+            end = log.seek(0, os.SEEK_END) if end is None else end
+            log.seek(max(start, end - _LOG_TAIL_BYTES))
+            text = log.read(end - log.tell()).decode("utf-8", "replace")
+        return "\n".join([line.rstrip() for line in text.splitlines() if line.strip()][-last_lines:])
+
+    def finished_at(self) -> float | None:
+        """Return when the run ended (Unix time), ``None`` when it has not."""
+        state = RunState(self._read_state().get("state", RunState.PENDING))
+        if not self.exists or self._is_alive() or not (state.is_terminal or self.is_canceled):
+            return None
+        return (self._state_file if self._state_file.exists() else self._canceled_file).stat().st_mtime
+
+    def delete(self) -> None:
+        """Remove the run with everything in it."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _was_started(self) -> bool:
+        return self.is_canceled or self._pid_file.exists() or self._state_file.exists()
+
+    @contextmanager
+    def _locked(self) -> Iterator[int | None]:
+        """Hold the run's lock; yield ``None`` when the run's process holds it."""
+        with self._lock_file.open("a") as lock:
+            # Readers hold the lock for microseconds; a process holds it until it has begun its account, at least.
+            deadline = time.monotonic() + _START_SECONDS
+            while not _flock(lock.fileno(), fcntl.LOCK_EX):
+                if self._was_started():
+                    yield None
+                    return
+                if time.monotonic() > deadline:
+                    raise ServiceUnavailableError(
+                        f"Run {self.run_id} has a process that does not begin; see {self.log_file}."
+                    )
+                time.sleep(0.01)
+            yield lock.fileno()
+
+    def _is_alive(self) -> bool:
+        try:
+            with self._lock_file.open("rb") as lock:
+                return not _flock(lock.fileno(), fcntl.LOCK_SH)
+        except FileNotFoundError:
+            return False
+
+    def _read_state(self) -> dict[str, Any]:
+        try:
+            document: dict[str, Any] = json.loads(self._state_file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        return document
+
+    def _close(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the account to its end in place of a process that no longer can."""
+        now = datetime.now(tz=UTC).isoformat(timespec="milliseconds")
+        log_end = self.log_file.stat().st_size if self.log_file.exists() else 0
+        steps = [
+            step | {"state": RunState.FAILED.value, "ended": now, "log_end": log_end}
+            if step["state"] == RunState.RUNNING
+            else step
+            for step in document.get("steps", [])
+        ]
+        if document:
+            reason = "Its process ended without a result: it was killed, memory ran out, or the machine restarted."
+        else:
+            last_words = self.log_tail(1)
+            reason = f"Its process ended before the first step: {last_words or 'it said nothing'}"
+        closed = {**document, "state": RunState.FAILED.value, "reason": reason, "ended": now, "steps": steps}
+        _write_json(self._state_file, closed)
+        return closed
+
+    def _steps(self, document: Mapping[str, Any], *, ended_as: RunState | None) -> tuple[RunStep, ...]:
+        steps = []
+        for step in document.get("steps", []):
+            state = RunState(step["state"])
+            if state is RunState.RUNNING and ended_as is not None:
+                state = ended_as
+            progress = self._progress() if state is RunState.RUNNING else None
+            steps.append(RunStep(name=step["name"], state=state, progress=progress))
+        return tuple(steps)
+
+    def _progress(self) -> str | None:
+        try:
+            lines = self.progress_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        except FileNotFoundError:
+            return None
+        return lines[-1][:_LONGEST_PROGRESS] if lines else None
+
+
+def _flock(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _write_json(file: Path, document: Mapping[str, Any]) -> None:
+    scratch = file.with_suffix(f".{os.getpid()}.tmp")
+    scratch.write_text(json.dumps(document), encoding="utf-8")
+    scratch.replace(file)
