@@ -60,7 +60,7 @@ class TorchServe:
             time.sleep(_POLL_SECONDS)
         raise TorchServeError(f"{model} was not ready after {timeout_seconds:g} s.\n{self.log_tail()}")
 
-    def predict(self, path: str, body: Any) -> tuple[int, Any]:
+    def predict(self, path: str, body: Any, *, content_type: str = "application/json") -> tuple[int, Any]:
         """Post to the inference API and return status and parsed answer.
 
         :param body: sent as it is when bytes, else as JSON.
@@ -68,7 +68,7 @@ class TorchServe:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         with contextlib.closing(connection):
             content = body if isinstance(body, bytes) else json.dumps(body).encode()
-            connection.request("POST", path, content, {"Content-Type": "application/json"})
+            connection.request("POST", path, content, {"Content-Type": content_type})
             response = connection.getresponse()
             return response.status, json.loads(response.read())
 
