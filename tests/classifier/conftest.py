@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-WORDS = "good bad food place was the and very slow quick never again".split()
+WORDS = ["good", "bad", "food", "place", "was", "the", "and", "very", "slow", "quick", "never", "again"]
 LABELS = ["bad", "fine", "très bon"]
 MAX_LENGTH = 16
 

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ts.context import Context, RequestProcessor
+
+from include.classifier.serving import handler
+
+VERSION = "20261121030000"
+
+
+def context_of(model_dir: Path, **settings: Any) -> Context:
+    manifest = {"model": {"modelVersion": VERSION}}
+    return Context("tiny", str(model_dir), manifest, 8, None, "0.12.0", model_yaml_config=settings)
+
+
+@pytest.fixture
+def context(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]:
+    import torch
+
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(handler, "_handler", None)
+    context = context_of(tiny_model, maxWorkers=1)
+    assert handler.handle(None, context) is None
+    yield context
+    torch.set_num_threads(threads)
+
+
+def answer(context: Context, *requests: dict[str, Any], content_type: str = "application/json") -> list[dict[str, Any]]:
+    """Call the handler as TorchServe does."""
+    context.request_processor = [RequestProcessor({"body": {"content-type": content_type}}) for _ in requests]
+    bodies = handler.handle(list(requests), context)
+    assert bodies is not None
+    return [json.loads(body) for body in bodies]
+
+
+def test_a_row_gets_label_score_probabilities_and_version(context: Context) -> None:
+    [body] = answer(context, {"body": {"instances": ["good food"]}})
+
+    [row] = body["predictions"]
+    assert row.keys() == {"label", "score", "probabilities", "version"}
+    assert row["version"] == VERSION
+    assert context.get_response_status(0) == (200, None)
+    assert context.get_response_content_type(0) == "application/json"
+
+
+def test_requests_that_were_joined_get_their_own_rows_back(context: Context) -> None:
+    texts = [["good food", "bad"], ["never again"], ["slow place", "the food was very good", "quick"]]
+
+    joined = answer(context, *({"body": {"instances": rows}} for rows in texts))
+
+    for rows, body in zip(texts, joined, strict=True):
+        [alone] = answer(context, {"body": {"instances": rows}})
+        assert [row["label"] for row in body["predictions"]] == [row["label"] for row in alone["predictions"]]
+        for ours, theirs in zip(body["predictions"], alone["predictions"], strict=True):
+            assert ours["probabilities"] == pytest.approx(theirs["probabilities"], abs=1e-5)
+
+
+def test_a_bad_request_does_not_harm_its_neighbours(context: Context) -> None:
+    first, bad, last = answer(
+        context,
+        {"body": {"instances": ["good food"]}},
+        {"body": {"instances": ["good", 5]}},
+        {"body": {"instances": ["bad food"]}},
+    )
+
+    assert [context.get_response_status(index)[0] for index in range(3)] == [200, 400, 200]
+    assert "instances[1]" in bad["message"]
+    assert first["predictions"][0]["probabilities"] != last["predictions"][0]["probabilities"]
+
+
+def test_a_batch_of_bad_requests_is_answered(context: Context) -> None:
+    assert [body["code"] for body in answer(context, {"body": {}}, {"body": None})] == [400, 400]
+
+
+def test_broken_json_is_told_from_plain_text_by_its_media_type(context: Context) -> None:
+    [refused] = answer(context, {"body": bytearray(b"good food")})
+    [answered] = answer(context, {"body": bytearray(b"good food")}, content_type="")
+
+    assert "not JSON" in refused["message"]
+    assert len(answered["predictions"]) == 1
+
+
+def test_workers_share_the_cpus(tiny_model: Path, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(handler, "available_cpus", lambda: 6)
+    handler.Handler(context_of(tiny_model, maxWorkers=2))
+
+    assert torch.get_num_threads() == 3
+
+
+def test_threads_that_were_asked_for_stay(tiny_model: Path, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(handler, "available_cpus", lambda: 6)
+    handler.Handler(context_of(tiny_model, maxWorkers=1))
+
+    assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize(("limit", "cpus"), [("200000 100000", 2), ("50000 100000", 1), ("max 100000", 64)])
+def test_a_containers_cpu_limit_counts(limit: str, cpus: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)))
+    monkeypatch.setattr(Path, "read_text", lambda self, encoding: limit)
+
+    assert handler.available_cpus() == cpus
