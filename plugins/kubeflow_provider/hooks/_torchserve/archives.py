@@ -1,0 +1,119 @@
+"""The model store of one TorchServe: archives copied from wherever they were published, each one checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from airflow.sdk import ObjectStoragePath
+
+from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
+from kubeflow_provider.services import ModelVersion
+
+#: Version of the placeholder, see :meth:`ArchiveStore.placeholder`. No release has it: theirs have 14 digits.
+PLACEHOLDER_VERSION = "0"
+
+_CHUNK_BYTES = 1 << 20
+_MANIFEST = "MAR-INF/MANIFEST.json"
+
+
+class ArchiveStore:
+    """The folder that TorchServe loads archives from.
+
+    :param folder: made when it is absent, readable for this user only.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def fetch(self, candidate: ModelVersion, name: str) -> None:
+        """Copy a version's archive here, unless it is here already.
+
+        :param name: its file name here.
+        :raises InvalidRequestError: when it is not there, not the one that was announced, or of another version.
+        :raises ServiceUnavailableError: when it cannot be read.
+        """
+        target = self._folder / name
+        if not (target.is_file() and _digest(target) == candidate.archive_sha256):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            part = target.with_suffix(".part")
+            uri = f"{candidate.archive_uri.rstrip('/')}/model-store/{candidate.model}.mar"
+            try:
+                _download(uri, part, candidate.archive_sha256)
+                part.replace(target)
+            finally:
+                part.unlink(missing_ok=True)
+        _check_version(target, candidate.version)
+
+    def verify(self, name: str, sha256: str) -> None:
+        """Make sure that an archive is still the one that was fetched.
+
+        :raises InvalidRequestError: when it is not there or was changed.
+        """
+        path = self._folder / name
+        if not path.is_file() or _digest(path) != sha256:
+            raise InvalidRequestError(f"{path} is missing or was changed since it was copied there. Release it again.")
+
+    def placeholder(self) -> str:
+        """Return the file name of an archive that holds no model.
+
+        TorchServe makes the first version that it hears of the one that everybody reaches. Registered without a
+        worker, this one keeps that place until the first release is promoted.
+        """
+        path = self._folder / "placeholder.mar"
+        if not path.is_file():
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            model = {"modelName": "placeholder", "modelVersion": PLACEHOLDER_VERSION, "handler": "placeholder.py"}
+            manifest = {"createdOn": "", "runtime": "python", "model": model, "archiverVersion": "0.12.0"}
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr(_MANIFEST, json.dumps(manifest))
+                archive.writestr("placeholder.py", "")
+        return path.name
+
+    def delete(self, name: str) -> None:
+        """Delete an archive; harmless when it is not there."""
+        (self._folder / name).unlink(missing_ok=True)
+
+
+def _download(uri: str, target: Path, sha256: str) -> None:
+    digest = hashlib.sha256()
+    try:
+        with ObjectStoragePath(uri).open("rb") as source, target.open("wb") as sink:
+            for chunk in _chunks(source):
+                digest.update(chunk)
+                sink.write(chunk)
+    except FileNotFoundError as error:
+        raise InvalidRequestError(f"{uri} is not there. Has the pipeline published this version?") from error
+    except OSError as error:
+        raise ServiceUnavailableError(f"{uri} cannot be copied to {target}: {error.strerror or error}.") from error
+    if digest.hexdigest() != sha256:
+        raise InvalidRequestError(
+            f"{uri} has SHA-256 {digest.hexdigest()}, announced was {sha256}. It was changed after it was "
+            "packed; it will not be loaded. Train and package this version again."
+        )
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for chunk in _chunks(file):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    return iter(lambda: file.read(_CHUNK_BYTES), b"")
+
+
+def _check_version(path: Path, version: str) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = json.loads(archive.read(_MANIFEST))["model"]["modelVersion"]
+    except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
+        raise InvalidRequestError(f"{path.name} is not a model archive with a {_MANIFEST}.") from error
+    if found != version:
+        raise InvalidRequestError(f"{path.name} holds version {found!r}; asked for was {version!r}.")

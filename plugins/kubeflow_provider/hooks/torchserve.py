@@ -1,0 +1,427 @@
+"""Serves models with a TorchServe on this machine: started when absent, and brought back as it was when it died."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import httpx
+from airflow.sdk import BaseHook, Connection
+
+from kubeflow_provider.exceptions import (
+    DeploymentFailedError,
+    InvalidRequestError,
+    KubeflowProviderError,
+    ServiceUnavailableError,
+)
+from kubeflow_provider.hooks._torchserve.archives import PLACEHOLDER_VERSION, ArchiveStore
+from kubeflow_provider.hooks._torchserve.management import ManagementApi, RegistrationError
+from kubeflow_provider.hooks._torchserve.process import TorchServeProcess
+from kubeflow_provider.hooks._torchserve.record import Record, ServedModel, StoredVersion
+from kubeflow_provider.hooks._torchserve.settings import TorchServeSettings
+from kubeflow_provider.hooks._torchserve.worker_log import WorkerLog
+from kubeflow_provider.services import Answer, Deployment, ModelVersion
+from kubeflow_provider.states import DeploymentState
+
+#: Names end up in URLs and file names.
+_NAME = re.compile(r"[a-z]([a-z0-9-]{0,46}[a-z0-9])?")
+_VERSION = re.compile(r"[0-9]{14}")
+#: ``serving`` section of a model's YAML -> TorchServe's parameter.
+_PARAMETERS = {
+    "batch_size": "batch_size",
+    "max_batch_delay_ms": "max_batch_delay",
+    "response_timeout_seconds": "response_timeout",
+}
+#: How long a version that has just lost its traffic may finish what it has begun. TorchServe says how many requests
+#: wait for a worker, not how many a worker is answering.
+_DRAIN_SECONDS = 3.0
+_QUEUE_SECONDS = 30.0
+
+
+class TorchServeHook(BaseHook):
+    """Serves versions of models from one TorchServe on loopback; a :class:`~kubeflow_provider.services.ServingService`.
+
+    Every call brings the server up when it is not running, with the live and the previous version of every model:
+    what is live stands in ``live.json`` of the state folder. Candidates do not come back, so that one that takes
+    the server down cannot do it twice.
+
+    Predictions need no token; the management API is closed to everybody but the user who runs this.
+
+    :param torchserve_conn_id: connection of type ``torchserve``.
+    :param connection: the connection itself, where it has been looked up already.
+    """
+
+    conn_name_attr = "torchserve_conn_id"
+    default_conn_name = "serving_default"
+    conn_type = "torchserve"
+    hook_name = "TorchServe"
+
+    def __init__(self, torchserve_conn_id: str = default_conn_name, *, connection: Connection | None = None) -> None:
+        super().__init__()
+        self.torchserve_conn_id = torchserve_conn_id
+        self._connection = connection
+
+    # The server
+
+    def start(self) -> None:
+        """Start the server with everything that was live, unless it is running.
+
+        :raises ServiceUnavailableError: when it does not come up.
+        """
+        if not self._management.is_up():
+            with self._record.lock():
+                self._start_if_absent()
+
+    def stop(self) -> bool:
+        """Stop the server. The next call of anything else starts it again.
+
+        :return: whether it was running.
+        """
+        with self._record.lock():
+            return self._process.stop()
+
+    def status(self) -> list[Deployment]:
+        """Return every loaded version of every model, without starting anything; empty when the server is down."""
+        if not self._management.is_up():
+            return []
+        found = []
+        for model in sorted(self._record.read()):
+            for version in sorted(self._management.versions(model)):
+                deployment = self._deployment(model, version)
+                if deployment and version != PLACEHOLDER_VERSION:
+                    found.append(deployment)
+        return found
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Answer for the connection form's Test button; starts the server when it is not running."""
+        try:
+            self.start()
+        except KubeflowProviderError as error:
+            return False, str(error)
+        live = {name: model.live for name, model in self._record.read().items() if model.live}
+        serving = ", ".join(f"{name} {version}" for name, version in sorted(live.items())) or "no model yet"
+        return True, f"TorchServe answers at {self._settings.address} and serves {serving}."
+
+    # Predictions
+
+    def endpoint_url(self, model: str) -> str:
+        """Return the address that users call for predictions."""
+        return f"{self._settings.address}/v1/models/{model}:predict"
+
+    def predict(self, model: str, body: bytes, *, version: str | None = None, timeout_seconds: float = 30) -> Answer:
+        """Send a raw request body to a version, or through the address that users call. Repeats nothing.
+
+        :raises ServiceUnavailableError: when there was no answer at all.
+        """
+        url = self.endpoint_url(model) if version is None else self._version_url(model, version)
+        try:
+            return self._post(url, body, timeout_seconds)
+        except httpx.ConnectError:
+            # Nothing was sent: nobody was there. The server is down, or just being started by somebody else.
+            self.start()
+        except httpx.TransportError as error:
+            raise _no_answer(url, error) from error
+        try:
+            return self._post(url, body, timeout_seconds)
+        except httpx.TransportError as error:
+            raise _no_answer(url, error) from error
+
+    # Questions
+
+    def get_deployment(self, model: str, version: str) -> Deployment | None:
+        """Return the version's state as its workers report it, or ``None`` when it is not loaded."""
+        self.start()
+        return self._deployment(model, version)
+
+    async def aget_deployment(self, model: str, version: str) -> Deployment | None:
+        """Like :meth:`get_deployment`, without blocking the event loop."""
+        return await asyncio.to_thread(self.get_deployment, model, version)
+
+    def get_live(self, model: str) -> Deployment | None:
+        """Return the version that users reach, or ``None`` before the first release.
+
+        A version that should be live but could not be loaded again after a restart is FAILED.
+        """
+        self.start()
+        version = self._default(model)
+        if version is not None:
+            return self._deployment(model, version)
+        recorded = self._record.model(model).live
+        if recorded is None:
+            return None
+        return self._failed(model, recorded, "It was not loaded when the server was started.", is_live=True)
+
+    def get_previous(self, model: str) -> str | None:
+        """Return the version that was live before the present one and is kept to go back to."""
+        return self._record.model(model).previous
+
+    # Changes
+
+    def deploy_candidate(self, candidate: ModelVersion) -> Deployment:
+        """Load the version beside the live one and wait for its workers; users do not reach it.
+
+        :return: READY, or FAILED with the last lines of the worker that could not load it. TorchServe has removed
+            the version then.
+        :raises InvalidRequestError: when name, version, settings or archive are not what they should be.
+        """
+        model, version = candidate.model, candidate.version
+        _check_names(model, version)
+        stored = StoredVersion(
+            archive=f"{model}-{version}.mar", sha256=candidate.archive_sha256, settings=dict(candidate.settings)
+        )
+        with self._change():
+            served = self._record.model(model)
+            known = served.versions.get(version)
+            deployment = self._deployment(model, version)
+            if version == served.live and known and known.sha256 != stored.sha256:
+                raise InvalidRequestError(
+                    f"{model} {version} is live with another archive (SHA-256 {known.sha256}). Start a new DAG run: a "
+                    "version is released once."
+                )
+            if deployment and (deployment.is_live or (known == stored and deployment.state is DeploymentState.READY)):
+                return deployment
+            self._archives.fetch(candidate, stored.archive)
+            self._management.unregister(model, version)
+            if self._management.default_version(model) is None:
+                self._reserve(model)
+            served.versions[version] = stored
+            self._record.write(model, served)
+            try:
+                self._register(model, version, stored)
+            except RegistrationError as error:
+                return self._failed(model, version, str(error))
+            return self._expect_deployment(model, version)
+
+    def promote(self, model: str, version: str) -> Deployment:
+        """Give the version the traffic and keep the one before it loaded. Safe to repeat.
+
+        :raises DeploymentFailedError: when the version is not READY.
+        """
+        with self._change():
+            deployment = self._deployment(model, version)
+            if deployment is None or deployment.state is not DeploymentState.READY:
+                state = deployment.state.value if deployment else "not loaded"
+                raise DeploymentFailedError(
+                    f"{model} {version} cannot be promoted: it is {state}. Deploy the candidate again; what was live "
+                    "still is."
+                )
+            served = self._record.model(model)
+            before = self._default(model)
+            self._management.set_default(model, version)
+            if served.live != version:
+                served.previous = before if before not in (None, version) else served.live
+            served.live = version
+            self._record.write(model, served)
+            self._unreserve(model)
+            return self._expect_deployment(model, version)
+
+    def roll_back(self, model: str, *, candidate: str, previous: str | None) -> Deployment | None:
+        """Put the previous version back and remove the candidate, from whatever point a release reached.
+
+        Where ``previous`` is missing although the candidate went live over another version, the record knows that
+        one. Safe to repeat.
+
+        :return: what is live now, ``None`` when nothing was live before.
+        :raises DeploymentFailedError: when the previous version cannot be loaded any more.
+        """
+        with self._change():
+            served = self._record.model(model)
+            was_live = candidate in (served.live, self._default(model))
+            if previous is None and was_live:
+                previous = served.previous
+            if previous == candidate:
+                raise InvalidRequestError(f"{model} {candidate} cannot be rolled back to itself.")
+            if previous is not None:
+                self._put_back(model, previous, served)
+                if was_live:
+                    self._drain(model, candidate)
+            elif was_live:
+                self._reserve(model)
+                self._management.set_default(model, PLACEHOLDER_VERSION)
+                served.live = None
+            served.previous = None if served.previous in (candidate, served.live) else served.previous
+            self._forget(model, candidate, served)
+            live = self._default(model)
+            return self._deployment(model, live) if live else None
+
+    def remove(self, model: str, version: str) -> None:
+        """Unload a version that is not live and delete its archive from the server's own store.
+
+        :raises InvalidRequestError: when it is the live one.
+        """
+        with self._change():
+            served = self._record.model(model)
+            if version in (served.live, self._default(model)):
+                raise InvalidRequestError(f"{model} {version} is live; promote another version before removing it.")
+            served.previous = None if served.previous == version else served.previous
+            self._forget(model, version, served)
+
+    # Parts
+
+    @cached_property
+    def _settings(self) -> TorchServeSettings:
+        return TorchServeSettings.of(self._connection or self.get_connection(self.torchserve_conn_id))
+
+    @cached_property
+    def _process(self) -> TorchServeProcess:
+        return TorchServeProcess(self._settings)
+
+    @cached_property
+    def _management(self) -> ManagementApi:
+        return ManagementApi(self._process.socket_path)
+
+    @cached_property
+    def _record(self) -> Record:
+        return Record(self._settings.state_dir)
+
+    @cached_property
+    def _archives(self) -> ArchiveStore:
+        return ArchiveStore(self._settings.model_store)
+
+    @cached_property
+    def _client(self) -> httpx.Client:
+        # Loopback has no business with the proxies that the environment may name. A connection for each request, so
+        # that "cannot connect" always means that nothing was sent; a kept one could break after a server was killed.
+        no_keep_alive = httpx.Limits(max_keepalive_connections=0)
+        return httpx.Client(trust_env=False, limits=no_keep_alive, headers={"Content-Type": "application/json"})
+
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        """Hold the lock over a change, with the server running."""
+        with self._record.lock():
+            self._start_if_absent()
+            yield
+
+    def _start_if_absent(self) -> None:
+        if self._management.is_up():
+            return
+        self.log.info("Starting TorchServe at %s; its logs are in %s.", self._settings.address, self._process.log_dir)
+        self._settings.model_store.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._process.start()
+        models = self._record.read()
+        # First whatever users wait for. TorchServe makes a model's first version its default.
+        for name, model in models.items():
+            self._restore(name, model.live, model)
+        for name, model in models.items():
+            self._restore(name, model.previous, model)
+
+    def _restore(self, model: str, version: str | None, served: ServedModel) -> None:
+        if version is None:
+            return
+        try:
+            if self._management.default_version(model) is None and version != served.live:
+                self._reserve(model)  # its live version did not come up: the one before must not slip into its place
+            self._register(model, version, served.versions[version])
+        except KubeflowProviderError as error:
+            # One broken model must not keep the others down; get_live tells of it.
+            self.log.error("%s %s could not be loaded again: %s", model, version, error)
+
+    def _reserve(self, model: str) -> None:
+        """Keep the public address from answering with whatever is registered first."""
+        if self._management.describe(model, PLACEHOLDER_VERSION) is None:
+            self._management.register(model, self._archives.placeholder(), workers=0)
+
+    def _unreserve(self, model: str) -> None:
+        """Take the placeholder away where nothing needs it any more."""
+        if self._default(model) is not None or set(self._management.versions(model)) == {PLACEHOLDER_VERSION}:
+            self._management.unregister(model, PLACEHOLDER_VERSION)
+
+    def _register(self, model: str, version: str, stored: StoredVersion) -> None:
+        parameters = {_PARAMETERS[name]: value for name, value in stored.settings.items() if name in _PARAMETERS}
+        workers = stored.settings.get("workers", 1)
+        self.log.info("Loading %s %s with %s worker(s).", model, version, workers)
+        self._archives.verify(stored.archive, stored.sha256)
+        log = WorkerLog(self._process.log_dir, model, version)
+        try:
+            self._management.register(model, stored.archive, workers=workers, **parameters)
+        except RegistrationError as error:
+            raise RegistrationError(f"{error}. {log.diagnosis()}", status_code=error.status_code) from error
+
+    def _put_back(self, model: str, previous: str, served: ServedModel) -> None:
+        if self._management.describe(model, previous) is None:
+            if previous not in served.versions:
+                raise DeploymentFailedError(
+                    f"{model} {previous} is not in the server's model store any more, so it cannot be put back. "
+                    "Release it again from its archive."
+                )
+            try:
+                self._register(model, previous, served.versions[previous])
+            except RegistrationError as error:
+                raise DeploymentFailedError(f"{model} {previous} cannot be put back: {error}") from error
+        self._management.set_default(model, previous)
+        served.live = previous
+        self._record.write(model, served)
+
+    def _forget(self, model: str, version: str, served: ServedModel) -> None:
+        self._management.unregister(model, version)
+        stored = served.versions.pop(version, None)
+        self._record.write(model, served)
+        if stored:
+            self._archives.delete(stored.archive)
+        self._unreserve(model)
+
+    def _drain(self, model: str, version: str) -> None:
+        deadline = time.monotonic() + _QUEUE_SECONDS
+        while time.monotonic() < deadline:
+            described = self._management.describe(model, version)
+            if not described or not described.get("jobQueueStatus", {}).get("pendingRequests"):
+                break
+            time.sleep(0.1)
+        time.sleep(_DRAIN_SECONDS)
+
+    def _default(self, model: str) -> str | None:
+        version = self._management.default_version(model)
+        return None if version == PLACEHOLDER_VERSION else version
+
+    def _deployment(self, model: str, version: str) -> Deployment | None:
+        described = self._management.describe(model, version)
+        if described is None:
+            return None
+        workers = [worker["status"] for worker in described["workers"]]
+        is_ready = "READY" in workers
+        return Deployment(
+            model=model,
+            version=version,
+            state=DeploymentState.READY if is_ready else DeploymentState.PENDING,
+            is_live=self._default(model) == version,
+            reason=None if is_ready else f"No worker is ready (workers: {', '.join(workers) or 'none'}).",
+            url=self._version_url(model, version),
+        )
+
+    def _expect_deployment(self, model: str, version: str) -> Deployment:
+        deployment = self._deployment(model, version)
+        if deployment is None:
+            raise ServiceUnavailableError(f"{model} {version} vanished from TorchServe just after it was changed.")
+        return deployment
+
+    def _failed(self, model: str, version: str, reason: str, *, is_live: bool = False) -> Deployment:
+        return Deployment(model=model, version=version, state=DeploymentState.FAILED, reason=reason, is_live=is_live)
+
+    def _version_url(self, model: str, version: str) -> str:
+        return f"{self._settings.address}/predictions/{model}/{version}"
+
+    def _post(self, url: str, body: bytes, timeout_seconds: float) -> Answer:
+        begin = time.perf_counter()
+        answer = self._client.post(url, content=body, timeout=timeout_seconds)
+        latency_ms = (time.perf_counter() - begin) * 1000
+        try:
+            parsed: Any = answer.json()
+        except ValueError:
+            parsed = answer.text
+        return Answer(status_code=answer.status_code, body=parsed, latency_ms=latency_ms)
+
+
+def _check_names(model: str, version: str) -> None:
+    if not _NAME.fullmatch(model):
+        raise InvalidRequestError(f"Model name {model!r}: use lower-case letters, digits and hyphens, 48 at most.")
+    if not _VERSION.fullmatch(version):
+        raise InvalidRequestError(f"Version {version!r} of {model}: expected 14 digits, such as 20261121030000.")
+
+
+def _no_answer(url: str, error: httpx.TransportError) -> ServiceUnavailableError:
+    return ServiceUnavailableError(f"No answer from {url}: {type(error).__name__}.")
