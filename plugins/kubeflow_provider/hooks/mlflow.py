@@ -1,0 +1,365 @@
+"""Releases in an MLflow model registry: in-process on a SQLite file, or on a server."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from airflow.sdk import BaseHook, Connection
+
+from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
+from kubeflow_provider.services import Release
+from kubeflow_provider.states import ReleaseState
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.exceptions import MlflowException
+
+# Tags and aliases are the record itself. Renaming one loses every release that was recorded under the old name:
+# the live model would count as never released, and nothing could be compared with it or rolled back to it.
+VERSION_TAG = "release.version"
+ARCHIVE_TAG = "release.archive_uri"
+STATE_TAG = "release.state"
+REASON_TAG = "release.reason"
+STATE_TIME_TAG_PREFIX = "release.time."
+FACT_TAG_PREFIX = "fact."
+METRIC_FACT_PREFIX = "metric."
+LIVE_ALIAS = "champion"
+PREVIOUS_ALIAS = "previous"
+
+#: Fact that links a model version to the MLflow run that trained it.
+TRACKING_RUN_FACT = "tracking_run_id"
+
+_PAGE_SIZE = 100
+_LEAVING_SERVICE = frozenset({ReleaseState.FAILED, ReleaseState.ROLLED_BACK, ReleaseState.REJECTED})
+_NOT_YET_LIVE = frozenset({ReleaseState.REGISTERED, ReleaseState.CANDIDATE})
+
+
+class MlflowHook(BaseHook):
+    """Implements :class:`~kubeflow_provider.services.RegistryService` with MLflow's registered models.
+
+    A model is a registered model, a release one of its model versions. MLflow numbers versions 1, 2, 3 by itself; the
+    release's own version is a tag, as are its state, reason and facts. The alias ``champion`` is the live release,
+    ``previous`` the one before it.
+
+    :param mlflow_conn_id: Airflow connection. Extras: ``tracking_uri`` (``sqlite:////absolute/path.db`` or the URL of
+        a server), ``token``. A server may instead ask for the connection's login and password.
+    :param connection: the connection itself where the caller has it already.
+    """
+
+    conn_name_attr = "mlflow_conn_id"
+    default_conn_name = "registry_default"
+    conn_type = "mlflow"
+    hook_name = "MLflow"
+
+    def __init__(self, mlflow_conn_id: str = default_conn_name, *, connection: Connection | None = None) -> None:
+        super().__init__()
+        self.mlflow_conn_id = mlflow_conn_id
+        self._given_connection = connection
+
+    # Connection
+
+    @cached_property
+    def _connection(self) -> Connection:
+        return self._given_connection or self.get_connection(self.mlflow_conn_id)
+
+    @property
+    def tracking_uri(self) -> str:
+        """Where training writes its metrics, without credentials."""
+        uri = str(self._connection.extra_dejson.get("tracking_uri") or "")
+        parts = urlsplit(uri)
+        if parts.scheme in ("http", "https") and parts.hostname:
+            return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
+        if parts.scheme == "sqlite" and parts.path.startswith("//"):
+            return uri
+        # Another database would need its password in the URI, and the URI is a parameter of every training run.
+        raise InvalidRequestError(
+            f"Connection {self.mlflow_conn_id!r}: tracking_uri must be `sqlite:////absolute/path.db` or the URL of an "
+            "MLflow server."
+        )
+
+    @property
+    def _is_server(self) -> bool:
+        return self.tracking_uri.startswith("http")
+
+    def _environment(self) -> dict[str, str]:
+        """Return MLflow's settings for this connection: its client takes them from the environment only."""
+        in_uri = urlsplit(str(self._connection.extra_dejson.get("tracking_uri") or ""))
+        settings = {
+            "MLFLOW_TRACKING_USERNAME": self._connection.login or unquote(in_uri.username or ""),
+            "MLFLOW_TRACKING_PASSWORD": self._connection.password or unquote(in_uri.password or ""),
+            "MLFLOW_TRACKING_TOKEN": str(self._connection.extra_dejson.get("token") or ""),
+            # The task's own retries do the waiting; MLflow's defaults would hold a worker for many minutes.
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+            "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+        return {name: value for name, value in settings.items() if value}
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        from mlflow import MlflowClient
+
+        # Both announce every step of every migration of a new database.
+        for noisy in ("alembic", "mlflow.store.db.utils"):
+            logging.getLogger(noisy).setLevel(logging.WARNING)
+        with self._database_lock():
+            return MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
+
+    @contextlib.contextmanager
+    def _database_lock(self) -> Iterator[None]:
+        """Let one process at a time make the tables: two first releases at once would trip over each other."""
+        if self._is_server:
+            yield
+            return
+        database = Path(self.tracking_uri.removeprefix("sqlite:///"))
+        database.parent.mkdir(parents=True, exist_ok=True)
+        with database.with_name(f"{database.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    @contextlib.contextmanager
+    def _session(self) -> Iterator[MlflowClient]:
+        """Give the client its credentials for the time of a call, and turn its errors into ours."""
+        settings = self._environment()
+        before = {name: os.environ.get(name) for name in settings}
+        os.environ.update(settings)
+        try:
+            from mlflow.exceptions import MlflowException
+
+            try:
+                yield self._client
+            except MlflowException as error:
+                raise self._translated(error) from error
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+    def _translated(self, error: MlflowException) -> Exception:
+        status = error.get_http_status_code()
+        text = f"Registry {self.tracking_uri}: {error.message}"
+        if status in (401, 403):
+            return PermissionDeniedError(f"{text} Check login, password or token of {self.mlflow_conn_id!r}.")
+        if 400 <= status < 500 and status not in (408, 429):
+            return InvalidRequestError(text)
+        return ServiceUnavailableError(text, status_code=status)
+
+    def get_conn(self) -> MlflowClient:
+        """Return MLflow's client. Against a server it has no credentials outside this hook's own methods."""
+        with self._session() as client:
+            return client
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Answer for the connection form's Test button."""
+        try:
+            with self._session() as client:
+                client.search_registered_models(max_results=1)
+        except Exception as error:  # whatever it is, the form is the place to show it
+            return False, str(error)
+        return True, f"MLflow answers at {self.tracking_uri}."
+
+    # Registry
+
+    def register(self, release: Release, *, metrics: Mapping[str, float]) -> Release:
+        """Create the model version with its facts, or update the one that is there. Safe to repeat.
+
+        Metrics are kept among the facts, as ``metric.<name>``. A live version stays live.
+        """
+        facts = {**release.facts, **{f"{METRIC_FACT_PREFIX}{name}": repr(value) for name, value in metrics.items()}}
+        tags = {f"{FACT_TAG_PREFIX}{name}": value for name, value in facts.items()}
+        with self._session() as client:
+            entry = self._find(client, release.model, release.version)
+            if entry is None:
+                entry = self._create(client, release, tags)
+            elif entry.tags.get(ARCHIVE_TAG) != release.archive_uri:
+                raise InvalidRequestError(
+                    f"{release.model} {release.version} is registered already, with another archive: "
+                    f"{entry.tags.get(ARCHIVE_TAG)}."
+                )
+            else:
+                for name, value in tags.items():
+                    client.set_model_version_tag(release.model, entry.version, name, value)
+            if not (entry.tags.get(STATE_TAG) == ReleaseState.LIVE.value and release.state in _NOT_YET_LIVE):
+                self._enter(client, entry, release.state, release.reason)
+            return _release(client.get_model_version(release.model, entry.version))
+
+    def set_state(self, model: str, version: str, state: ReleaseState, *, reason: str = "") -> None:
+        """Record a new state with its reason and time. Safe to repeat.
+
+        Going LIVE retires the version that was live before. A live version that fails, or is rolled back, hands
+        ``champion`` back to the previous one.
+
+        :raises InvalidRequestError: when the version was never registered, unless it is FAILED or ROLLED_BACK.
+        """
+        with self._session() as client:
+            entry = self._find(client, model, version)
+            if entry is not None:
+                self._enter(client, entry, state, reason)
+            elif state not in (ReleaseState.FAILED, ReleaseState.ROLLED_BACK):
+                raise InvalidRequestError(f"{model} {version} cannot be {state.value}: it was never registered.")
+
+    def get_release(self, model: str, version: str) -> Release | None:
+        """Return the record of one version."""
+        with self._session() as client:
+            entry = self._find(client, model, version)
+            return None if entry is None else _release(entry)
+
+    def get_live(self, model: str) -> Release | None:
+        """Return the version that the registry holds to be live."""
+        with self._session() as client:
+            number = _aliases(client, model).get(LIVE_ALIAS)
+            return None if number is None else _release(client.get_model_version(model, number))
+
+    def list_releases(self, model: str, *, limit: int = 20) -> Sequence[Release]:
+        """Return the newest records first."""
+        with self._session() as client:
+            return [_release(entry) for entry in islice(_entries(client, model), limit)]
+
+    def release_url(self, model: str, version: str) -> str | None:
+        """Return the page of the version on the server; a file has none."""
+        if not self._is_server:
+            return None
+        with self._session() as client:
+            entry = self._find(client, model, version)
+        return None if entry is None else f"{self.tracking_uri}/#/models/{model}/versions/{entry.version}"
+
+    # How it is kept in MLflow
+
+    def _find(self, client: MlflowClient, model: str, version: str) -> ModelVersion | None:
+        if not version.isalnum():
+            raise InvalidRequestError(f"{version!r} is no version of a release; it looks like 20261121030000.")
+        found = list(_entries(client, model, f" and tags.`{VERSION_TAG}` = '{version}'"))
+        return found[-1] if found else None
+
+    def _create(self, client: MlflowClient, release: Release, tags: Mapping[str, str]) -> ModelVersion:
+        if not any(True for _ in client.search_registered_models(f"name = '{release.model}'", max_results=1)):
+            from mlflow.exceptions import MlflowException
+
+            try:
+                client.create_registered_model(release.model)
+            except MlflowException as error:  # somebody else was quicker
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+        created = client.create_model_version(
+            release.model,
+            self._source(release.archive_uri),
+            run_id=release.facts.get(TRACKING_RUN_FACT) or None,
+            tags={VERSION_TAG: release.version, ARCHIVE_TAG: release.archive_uri, **tags},
+            await_creation_for=0,
+        )
+        # MLflow has no unique tags: of two callers at once both get a version, and the first one counts.
+        entry = self._find(client, release.model, release.version) or created
+        if _number(entry) != _number(created):
+            client.delete_model_version(release.model, created.version)
+        return entry
+
+    def _source(self, archive_uri: str) -> str:
+        """Return what MLflow shows as the version's source.
+
+        A server refuses every ``file:`` URI outside its own artifacts (``_validate_source_run`` in its handlers), also
+        one on a volume that everybody mounts.
+        """
+        return archive_uri.replace("file:", "mounted:", 1) if self._is_server else archive_uri
+
+    def _enter(self, client: MlflowClient, entry: ModelVersion, state: ReleaseState, reason: str) -> None:
+        if state is ReleaseState.LIVE:
+            self._go_live(client, entry, reason)
+            return
+        if state in _LEAVING_SERVICE:
+            self._leave_service(client, entry)
+        _tag_state(client, entry, state, reason)
+
+    def _go_live(self, client: MlflowClient, entry: ModelVersion, reason: str) -> None:
+        # In this order a repeat after a crash anywhere in between ends in the same record.
+        number, champion = _number(entry), _aliases(client, entry.name).get(LIVE_ALIAS)
+        if champion not in (None, number):
+            client.set_registered_model_alias(entry.name, PREVIOUS_ALIAS, champion)
+        client.set_registered_model_alias(entry.name, LIVE_ALIAS, number)
+        _tag_state(client, entry, ReleaseState.LIVE, reason)
+        version = entry.tags[VERSION_TAG]
+        for other in _entries(client, entry.name, f" and tags.`{STATE_TAG}` = '{ReleaseState.LIVE.value}'"):
+            if _number(other) != number:
+                _tag_state(client, other, ReleaseState.RETIRED, f"replaced by {version}")
+
+    def _leave_service(self, client: MlflowClient, entry: ModelVersion) -> None:
+        number, aliases = _number(entry), _aliases(client, entry.name)
+        previous = aliases.get(PREVIOUS_ALIAS)
+        was_live = aliases.get(LIVE_ALIAS) == number
+        if was_live and previous not in (None, number):
+            client.set_registered_model_alias(entry.name, LIVE_ALIAS, previous)
+            reason = f"put back after {entry.tags[VERSION_TAG]}"
+            _tag_state(client, client.get_model_version(entry.name, previous), ReleaseState.LIVE, reason)
+        elif was_live:
+            client.delete_registered_model_alias(entry.name, LIVE_ALIAS)
+        if was_live or previous == number:
+            client.delete_registered_model_alias(entry.name, PREVIOUS_ALIAS)
+
+
+def _entries(client: MlflowClient, model: str, condition: str = "") -> Iterator[ModelVersion]:
+    """Yield the model's releases, newest first. Versions that were not made by a release do not count."""
+    if "'" in model:
+        raise InvalidRequestError(f"{model!r} is no name of a model: it contains a quotation mark.")
+    token: str | None = None
+    while True:
+        page = client.search_model_versions(
+            f"name = '{model}'{condition}",
+            max_results=_PAGE_SIZE,
+            order_by=["version_number DESC"],
+            page_token=token,
+        )
+        yield from (entry for entry in page if VERSION_TAG in entry.tags)
+        token = page.token
+        if not token:
+            return
+
+
+def _aliases(client: MlflowClient, model: str) -> dict[str, str]:
+    """Return alias -> MLflow's version number as text; empty for an unknown model."""
+    found = client.search_registered_models(f"name = '{model}'", max_results=1)
+    return {alias: str(number) for alias, number in found[0].aliases.items()} if found else {}
+
+
+def _number(entry: ModelVersion) -> str:
+    """Return MLflow's version number as aliases have it: a store gives an int, a server a text."""
+    return str(entry.version)
+
+
+def _tag_state(client: MlflowClient, entry: ModelVersion, state: ReleaseState, reason: str) -> None:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    tags: dict[str, Any] = {
+        REASON_TAG: reason,
+        f"{STATE_TIME_TAG_PREFIX}{state.name.lower()}": now,
+        STATE_TAG: state.value,
+    }
+    for name, value in tags.items():
+        client.set_model_version_tag(entry.name, entry.version, name, value)
+
+
+def _release(entry: ModelVersion) -> Release:
+    tags = entry.tags
+    return Release(
+        model=entry.name,
+        version=tags[VERSION_TAG],
+        # The state is written last; a registration that broke off before it is a registration all the same.
+        state=ReleaseState(tags.get(STATE_TAG, ReleaseState.REGISTERED.value)),
+        archive_uri=tags.get(ARCHIVE_TAG, ""),
+        reason=tags.get(REASON_TAG, ""),
+        facts={
+            name.removeprefix(FACT_TAG_PREFIX): value
+            for name, value in tags.items()
+            if name.startswith(FACT_TAG_PREFIX)
+        },
+    )

@@ -1,0 +1,191 @@
+"""What every registry must do, whichever it is: the tests run once for each service."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+from airflow.sdk import Connection
+
+from kubeflow_provider.exceptions import InvalidRequestError
+from kubeflow_provider.hooks.mlflow import MlflowHook
+from kubeflow_provider.services import RegistryService, Release
+from kubeflow_provider.states import ReleaseState
+
+MODEL = "reviews"
+FIRST, SECOND, THIRD = "20260101000000", "20260102000000", "20260103000000"
+
+
+def mlflow_on_a_file(folder: Path) -> MlflowHook:
+    """Connect to a file; the folders above it do not exist, and neither does it."""
+    extra = {"tracking_uri": f"sqlite:///{folder}/made/by/the/hook/mlflow.db"}
+    return MlflowHook(
+        "registry", connection=Connection(conn_id="registry", conn_type="mlflow", extra=json.dumps(extra))
+    )
+
+
+SERVICES: dict[str, Callable[[Path], RegistryService]] = {"mlflow": mlflow_on_a_file}
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a function that returns a service's folder as it is after its first use, which takes seconds to make."""
+
+    @cache
+    def make(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name)
+        assert list(SERVICES[name](folder).list_releases(MODEL)) == []
+        return folder
+
+    return make
+
+
+@pytest.fixture(params=list(SERVICES))
+def connect(
+    request: pytest.FixtureRequest, tmp_path: Path, empty: Callable[[str], Path]
+) -> Callable[[], RegistryService]:
+    """Return a function that connects once more, as another process would."""
+    shutil.copytree(empty(request.param), tmp_path, dirs_exist_ok=True)
+    return lambda: SERVICES[request.param](tmp_path)
+
+
+@pytest.fixture
+def registry(connect: Callable[[], RegistryService]) -> RegistryService:
+    return connect()
+
+
+def release(version: str, state: ReleaseState = ReleaseState.CANDIDATE, **facts: str) -> Release:
+    return Release(model=MODEL, version=version, state=state, archive_uri=f"s3://models/{version}", facts=facts)
+
+
+def states(registry: RegistryService) -> dict[str, ReleaseState]:
+    return {entry.version: entry.state for entry in registry.list_releases(MODEL)}
+
+
+def test_it_is_a_registry_service(registry: RegistryService) -> None:
+    assert isinstance(registry, RegistryService)
+    assert registry.test_connection()[0] is True
+
+
+def test_an_unknown_model_has_no_releases(registry: RegistryService) -> None:
+    assert registry.get_release(MODEL, FIRST) is None
+    assert registry.get_live(MODEL) is None
+    assert list(registry.list_releases(MODEL)) == []
+    assert registry.release_url(MODEL, FIRST) is None
+
+
+def test_what_was_registered_can_be_read_by_another_process(
+    registry: RegistryService, connect: Callable[[], RegistryService]
+) -> None:
+    given = Release(
+        model=MODEL,
+        version=FIRST,
+        state=ReleaseState.CANDIDATE,
+        archive_uri="file:///store/reviews/1",
+        reason="accepted: macro F1 0.9312",
+        facts={"dataset_sha256": "ab" * 32, "base_model": "hub/encoder-base", "dag_run_id": "manual__2026-01-01T00:00"},
+    )
+    registered = registry.register(given, metrics={"candidate.macro_f1": 0.9312, "candidate.accuracy": 1.0})
+    assert connect().get_release(MODEL, FIRST) == registered
+    assert (registered.state, registered.reason) == (given.state, given.reason)
+    assert registered.archive_uri == given.archive_uri
+    assert registered.facts == {
+        **given.facts,
+        "metric.candidate.macro_f1": "0.9312",
+        "metric.candidate.accuracy": "1.0",
+    }
+
+
+def test_registering_again_updates_the_one_that_is_there(registry: RegistryService) -> None:
+    registry.register(release(FIRST, ReleaseState.REGISTERED, dag_run_id="a", code_revision="c0ffee"), metrics={})
+    registry.register(release(FIRST, ReleaseState.CANDIDATE, dag_run_id="b"), metrics={})
+    assert states(registry) == {FIRST: ReleaseState.CANDIDATE}
+    entry = registry.get_release(MODEL, FIRST)
+    assert entry is not None
+    assert entry.facts == {"dag_run_id": "b", "code_revision": "c0ffee"}
+
+
+def test_a_version_never_changes_its_archive(registry: RegistryService) -> None:
+    registry.register(release(FIRST), metrics={})
+    other = Release(model=MODEL, version=FIRST, state=ReleaseState.CANDIDATE, archive_uri="s3://models/other")
+    with pytest.raises(InvalidRequestError, match="another archive"):
+        registry.register(other, metrics={})
+
+
+def test_registering_a_live_version_again_leaves_it_live(registry: RegistryService) -> None:
+    registry.register(release(FIRST), metrics={})
+    registry.set_state(MODEL, FIRST, ReleaseState.LIVE)
+    registry.register(release(FIRST), metrics={})
+    assert states(registry) == {FIRST: ReleaseState.LIVE}
+
+
+def test_going_live_retires_the_one_before(registry: RegistryService) -> None:
+    for version in (FIRST, SECOND, THIRD):
+        registry.register(release(version), metrics={})
+    for version in (FIRST, SECOND, SECOND):  # repeated, as a retry would
+        registry.set_state(MODEL, version, ReleaseState.LIVE)
+    assert states(registry) == {
+        THIRD: ReleaseState.CANDIDATE,
+        SECOND: ReleaseState.LIVE,
+        FIRST: ReleaseState.RETIRED,
+    }
+    live = registry.get_live(MODEL)
+    assert live is not None
+    assert live.version == SECOND
+
+
+@pytest.mark.parametrize("state", [ReleaseState.ROLLED_BACK, ReleaseState.FAILED])
+def test_a_live_version_that_leaves_hands_back_to_the_previous(registry: RegistryService, state: ReleaseState) -> None:
+    for version in (FIRST, SECOND):
+        registry.register(release(version), metrics={})
+        registry.set_state(MODEL, version, ReleaseState.LIVE)
+    for _ in range(2):
+        registry.set_state(MODEL, SECOND, state, reason="verify: latency")
+    assert states(registry) == {SECOND: state, FIRST: ReleaseState.LIVE}
+    live = registry.get_live(MODEL)
+    assert live is not None
+    assert live.version == FIRST
+    left = registry.get_release(MODEL, SECOND)
+    assert left is not None
+    assert left.reason == "verify: latency"
+
+
+def test_an_earlier_release_can_be_put_back_by_hand(registry: RegistryService) -> None:
+    for version in (FIRST, SECOND):
+        registry.register(release(version), metrics={})
+        registry.set_state(MODEL, version, ReleaseState.LIVE)
+    registry.set_state(MODEL, FIRST, ReleaseState.LIVE)
+    registry.set_state(MODEL, SECOND, ReleaseState.ROLLED_BACK)
+    assert states(registry) == {SECOND: ReleaseState.ROLLED_BACK, FIRST: ReleaseState.LIVE}
+
+
+def test_the_only_release_that_fails_leaves_nothing_live(registry: RegistryService) -> None:
+    registry.register(release(FIRST), metrics={})
+    registry.set_state(MODEL, FIRST, ReleaseState.LIVE)
+    registry.set_state(MODEL, FIRST, ReleaseState.FAILED)
+    assert registry.get_live(MODEL) is None
+
+
+def test_a_version_that_was_never_registered_may_fail_but_not_go_live(registry: RegistryService) -> None:
+    registry.set_state(MODEL, FIRST, ReleaseState.FAILED)
+    registry.set_state(MODEL, FIRST, ReleaseState.ROLLED_BACK)
+    assert states(registry) == {}
+    with pytest.raises(InvalidRequestError, match="never registered"):
+        registry.set_state(MODEL, FIRST, ReleaseState.LIVE)
+
+
+def test_the_newest_come_first_and_no_more_than_asked_for(registry: RegistryService) -> None:
+    for version in (FIRST, SECOND, THIRD):
+        registry.register(release(version), metrics={})
+    assert [entry.version for entry in registry.list_releases(MODEL, limit=2)] == [THIRD, SECOND]
+
+
+def test_models_are_kept_apart(registry: RegistryService) -> None:
+    registry.register(release(FIRST), metrics={})
+    registry.set_state(MODEL, FIRST, ReleaseState.LIVE)
+    assert registry.get_live("other") is None
+    assert list(registry.list_releases("other")) == []
