@@ -1,0 +1,158 @@
+"""What clients get from a real TorchServe that serves a package of ours."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from include.classifier.archive import build_archive
+from include.classifier.packaging import server_config
+from include.classifier.serving.predictor import Predictor
+from include.classifier.torchserve import TorchServe, torchserve
+
+pytestmark = pytest.mark.torchserve
+
+VERSION = "20261121030000"
+KSERVE = "/v1/models/tiny:predict"
+RAW = f"/predictions/tiny/{VERSION}"
+CLIENTS = 8
+SETTINGS = {"workers": 1, "batch_size": CLIENTS, "max_batch_delay_ms": 100}
+
+#: Stands in the texts of all requests, and must stand in no log.
+SECRET = "Zyxwvut"
+
+
+@pytest.fixture(scope="module")
+def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorchServe]:
+    package = tmp_path_factory.mktemp("package")
+    target = package / "model-store" / "tiny.mar"
+    build_archive(tiny_model, model="tiny", version=VERSION, target=target, serving=SETTINGS)
+    (package / "config").mkdir()
+    (package / "config" / "config.properties").write_text(server_config("tiny", VERSION, SETTINGS))
+    with torchserve(package) as server:
+        server.wait_until_ready("tiny")
+        yield server
+
+
+@pytest.mark.parametrize("path", [KSERVE, "/predictions/tiny", RAW])
+def test_served_answers_equal_those_in_process(path: str, server: TorchServe, tiny_model: Path) -> None:
+    texts = ["good food", f"never {SECRET} again", r"the \"place\" was\nvery slow", "bad " * 30]
+
+    status, answer = server.predict(path, {"instances": [texts[0], *({"data": text} for text in texts[1:])]})
+
+    assert status == 200
+    rows = answer["predictions"]
+    for row, prediction in zip(rows, Predictor.load(tiny_model, device="cpu").predict(texts), strict=True):
+        assert row["label"] == prediction.label
+        assert row["score"] == pytest.approx(prediction.score, abs=1e-4)
+        assert row["probabilities"] == pytest.approx(prediction.probabilities, abs=1e-4)
+        assert row["version"] == VERSION
+        assert row.get("truncated", False) == prediction.truncated
+    assert [row.get("truncated") for row in rows] == [None, None, None, True]
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"very good food", "text/plain"),
+        (b"very good food", "application/octet-stream"),
+        (b'{"data": "very good food"}', "application/json"),
+        (b'{"text": "very good food"}', "application/json"),
+        (b"data=very+good+food", "application/x-www-form-urlencoded"),
+        (b'{"instances": ["very good food"]}', "application/octet-stream"),
+    ],
+)
+def test_raw_requests_are_answered_alike(body: bytes, content_type: str, server: TorchServe) -> None:
+    _, expected = server.predict(KSERVE, {"instances": ["very good food"]})
+
+    assert server.predict(RAW, body, content_type=content_type) == (200, expected)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "message"),
+    [
+        (b'{"instances": ["Zyxwvut', "application/json", "not JSON"),
+        (b'{"instances": ["Zyxwvut \xff"]}', "application/json", "not valid UTF-8 at byte 24"),
+        (b"Zyxwvut \xff", "text/plain", "not valid UTF-8 at byte 8"),
+        (b"", "application/json", "not JSON"),
+        (b'{"Zyxwvut": 1}', "application/json", 'no "instances"'),
+        (b'{"instances": []}', "application/json", '"instances" is empty'),
+        (b'{"instances": ["Zyxwvut", 5]}', "application/json", "instances[1] is a number"),
+        (b'{"instances": ["Zyxwvut", " "]}', "application/json", "instances[1] is empty"),
+        (b'{"instances": ["Zyxwvut", "\\ud800"]}', "application/json", "instances[1] has half a surrogate pair"),
+        (b'{"instances": ["Zyxwvut"]}', "application/x-www-form-urlencoded", "as application/json"),
+        (json.dumps({"instances": [SECRET] * 1001}).encode(), "application/json", "at most 1000"),
+    ],
+)
+@pytest.mark.parametrize("path", [KSERVE, RAW])
+def test_bad_input_is_a_400_that_says_what_to_change(
+    path: str, body: bytes, content_type: str, message: str, server: TorchServe
+) -> None:
+    status, answer = server.predict(path, body, content_type=content_type)
+
+    assert status == 400
+    assert message in answer["message"]
+    assert SECRET not in json.dumps(answer)
+
+
+def test_a_thousand_rows_are_answered(server: TorchServe) -> None:
+    status, answer = server.predict(KSERVE, {"instances": ["good food"] * 999 + ["never again"]})
+
+    assert status == 200
+    assert len(answer["predictions"]) == 1000
+    assert answer["predictions"][-1]["probabilities"] != answer["predictions"][0]["probabilities"]
+
+
+def test_requests_are_joined_and_a_bad_one_among_them_is_refused_alone(server: TorchServe) -> None:
+    bodies: list[Any] = [{"instances": [f"good food {'very ' * index}"]} for index in range(CLIENTS)]
+    alone = [server.predict(KSERVE, body)[1] for body in bodies]
+    bodies[3] = {"instances": ["good", None]}
+    passes_before = _passes(server)
+    start = threading.Barrier(CLIENTS)
+
+    def send(body: Any) -> tuple[int, Any]:
+        start.wait()
+        return server.predict(KSERVE, body)
+
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        together = list(clients.map(send, bodies))
+
+    assert _passes(server) - passes_before < CLIENTS, "the server joined nothing, so this showed nothing"
+    assert together[3][0] == 400
+    assert "instances[1] is null" in together[3][1]["message"]
+    for index in set(range(CLIENTS)) - {3}:
+        status, answer = together[index]
+        assert status == 200
+        [row], [expected] = answer["predictions"], alone[index]["predictions"]
+        assert row["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-4)
+
+
+def test_the_server_has_no_api_that_other_users_could_load_code_with(server: TorchServe) -> None:
+    assert server.folder.stat().st_mode & 0o777 == 0o700
+    status, _ = server.predict("/models?url=http://127.0.0.1:1/other.mar", b"")
+    assert status in (404, 405)
+
+
+def test_no_log_holds_a_text(server: TorchServe) -> None:
+    """Sends its own requests, so that it shows the same when it runs alone."""
+    server.predict(KSERVE, {"instances": [f"good {SECRET}"]})
+    server.predict(KSERVE, {"instances": [f"good {SECRET}", 5]})
+    server.predict(KSERVE, f'{{"instances": ["{SECRET}'.encode())
+    server.predict(RAW, f"{SECRET} \xff".encode("latin-1"), content_type="text/plain")
+
+    files = {path.name: path.read_bytes() for path in server.folder.rglob("*") if path.suffix in (".log", ".txt")}
+
+    assert b"Backend received inference" in files["model_log.log"]
+    assert b"POST /v1/models/tiny:predict" in files["access_log.log"]
+    assert [name for name, content in files.items() if SECRET.encode() in content] == []
+
+
+def _passes(server: TorchServe) -> int:
+    """Count how often the worker was handed requests."""
+    return (server.folder / "model_log.log").read_text().count("Backend received inference")
