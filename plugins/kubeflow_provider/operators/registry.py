@@ -1,0 +1,170 @@
+"""Writes a release into the registry: when it becomes a candidate, and when it is live."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import Asset, BaseOperator
+
+from kubeflow_provider.exceptions import CheckFailedError, KubeflowProviderError
+from kubeflow_provider.hooks import REGISTRY_HOOKS, SERVING_HOOKS, get_service
+from kubeflow_provider.links import XCOM_RUN_ID
+from kubeflow_provider.release_record import main_metrics, make_record, read_candidate, run_facts
+from kubeflow_provider.states import ReleaseState
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from kubeflow_provider.candidate import Candidate
+    from kubeflow_provider.services import RegistryService, ServingService
+
+#: So many earlier releases are looked through for versions that may still be served.
+_PRUNE_HORIZON = 50
+
+
+class RegisterOperator(BaseOperator):
+    """Register the candidate with its facts: digests, base model, code revision, runs and metrics. Safe to repeat.
+
+    :param model: name of the model (templated).
+    :param version: version of the candidate (templated).
+    :param candidate_uri: URI of ``candidate.json`` (templated).
+    :param pipeline_run_id: run that made it (templated); default: the id that a task before this one left.
+    :param registry_conn_id: connection to the registry.
+    :param store_conn_id: Airflow connection for the model store, where it needs one.
+    """
+
+    template_fields: Sequence[str] = ("model", "version", "candidate_uri", "pipeline_run_id")
+    ui_color = "#d9ead3"
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        version: str,
+        candidate_uri: str,
+        pipeline_run_id: str = "",
+        registry_conn_id: str = "registry_default",
+        store_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.version = version
+        self.candidate_uri = candidate_uri
+        self.pipeline_run_id = pipeline_run_id
+        self.registry_conn_id = registry_conn_id
+        self.store_conn_id = store_conn_id
+
+    def execute(self, context: Context) -> dict[str, str]:
+        """Register it and return its facts."""
+        candidate = read_candidate(
+            self.candidate_uri, model=self.model, version=self.version, conn_id=self.store_conn_id
+        )
+        record = make_record(
+            candidate,
+            state=ReleaseState.CANDIDATE,
+            reason="registered",
+            pipeline_run_id=self.pipeline_run_id or self._run_upstream(context),
+            **run_facts(context),
+        )
+        registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+        release = registry.register(record, metrics=main_metrics(candidate))
+        url = registry.release_url(self.model, self.version)
+        self.log.info("%s %s is registered as %s. %s", self.model, self.version, release.state.value, url or "")
+        return dict(release.facts)
+
+    def _run_upstream(self, context: Context) -> str:
+        upstream = sorted(self.get_flat_relative_ids(upstream=True))
+        if not upstream:
+            return ""
+        return next((run for run in context["ti"].xcom_pull(task_ids=upstream, key=XCOM_RUN_ID) if run), "")
+
+
+class ReleaseOperator(BaseOperator):
+    """Mark the version as live, tell whoever waits for its asset, and take old versions out of service.
+
+    Every asset in ``outlets`` gets an event with the release's facts, so that what is scheduled on it never sees a
+    model that was not tested.
+
+    :param model: name of the model (templated).
+    :param version: version that is live (templated).
+    :param candidate_uri: URI of ``candidate.json`` (templated).
+    :param keep_versions: versions that stay in service: the live one, the one to go back to, then the newest.
+    :param serving_conn_id: connection to the serving system.
+    :param registry_conn_id: connection to the registry.
+    :param store_conn_id: Airflow connection for the model store, where it needs one.
+    :raises CheckFailedError: when another version is live than the one that was tested.
+    """
+
+    template_fields: Sequence[str] = ("model", "version", "candidate_uri")
+    ui_color = "#d9ead3"
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        version: str,
+        candidate_uri: str,
+        keep_versions: int = 3,
+        serving_conn_id: str = "serving_default",
+        registry_conn_id: str = "registry_default",
+        store_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.version = version
+        self.candidate_uri = candidate_uri
+        self.keep_versions = keep_versions
+        self.serving_conn_id = serving_conn_id
+        self.registry_conn_id = registry_conn_id
+        self.store_conn_id = store_conn_id
+
+    def execute(self, context: Context) -> dict[str, str]:
+        """Record it, announce it, and return what was announced."""
+        candidate = read_candidate(
+            self.candidate_uri, model=self.model, version=self.version, conn_id=self.store_conn_id
+        )
+        serving: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
+        registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+        live = serving.get_live(self.model)
+        if live is None or live.version != self.version:
+            raise CheckFailedError("live version", expected=self.version, got=live.version if live else "none")
+
+        registry.set_state(self.model, self.version, ReleaseState.LIVE, reason="passed every test")
+        facts = self._announce(context, candidate, serving.endpoint_url(self.model))
+        self._prune(serving, registry)
+        self.log.info("%s %s is live at %s.", self.model, self.version, facts["endpoint"])
+        return facts
+
+    def _announce(self, context: Context, candidate: Candidate, endpoint: str) -> dict[str, str]:
+        record = make_record(candidate, state=ReleaseState.LIVE, **run_facts(context))
+        metrics = {name: repr(value) for name, value in main_metrics(candidate).items()}
+        facts = {
+            "model": self.model,
+            "version": self.version,
+            "endpoint": endpoint,
+            "archive_uri": candidate.archive_uri,
+            **record.facts,
+            **metrics,
+        }
+        for outlet in self.outlets:
+            if isinstance(outlet, Asset):
+                context["outlet_events"][outlet].extra = dict[str, Any](facts)
+        return facts
+
+    def _prune(self, serving: ServingService, registry: RegistryService) -> None:
+        """Keep the newest retired versions up to the limit. Others were never live: they all go."""
+        kept = {self.version, serving.get_previous(self.model)} - {None}
+        for release in registry.list_releases(self.model, limit=_PRUNE_HORIZON):
+            if release.version in kept:
+                continue
+            if release.state is ReleaseState.RETIRED and len(kept) < self.keep_versions:
+                kept.add(release.version)
+                continue
+            try:
+                serving.remove(self.model, release.version)
+            except KubeflowProviderError as error:
+                # The new version is live and good; a leftover is no reason to roll it back.
+                self.log.warning("%s %s is still in service: %s", self.model, release.version, error)
