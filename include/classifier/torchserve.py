@@ -54,8 +54,8 @@ class TorchServe:
             status, body = self._manage(f"/models/{model}")
             if status == 200 and any(worker["status"] == "READY" for worker in body[0]["workers"]):
                 return seconds
-            # TorchServe would start a new worker for ever.
-            if "Backend worker process died" in self._read_log("model_log.log"):
+            # A worker died, and TorchServe would start new ones for ever.
+            if "Retry worker" in self._read_log("ts_log.log"):
                 raise TorchServeError(f"The worker of {model} died while it loaded the model.\n{self.log_tail()}")
             time.sleep(_POLL_SECONDS)
         raise TorchServeError(f"{model} was not ready after {timeout_seconds:g} s.\n{self.log_tail()}")
