@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from include.classifier.problems import Problems
@@ -13,7 +13,7 @@ from include.models.model_config import DataConfig
 
 if TYPE_CHECKING:
     import pandas as pd
-    from pandera.pandas import Check, DataFrameSchema
+    from pandera.pandas import DataFrameSchema
 
 #: Reasons to drop a row instead of refusing the file, as they stand in dataset.json. A row has the first that fits.
 EMPTY, UNKNOWN_LABEL, DUPLICATE, LEAKED = DROP_REASONS = ("empty", "unknown_label", "duplicate", "leaked")
@@ -62,7 +62,7 @@ def check_rows(frame: pd.DataFrame, sources: Sequence[Source], data: DataConfig,
     from pandera.errors import SchemaErrors
 
     try:
-        _row_schema(data).validate(frame, lazy=True)
+        _row_schema(data).validate(_facts(frame), lazy=True)
     except SchemaErrors as errors:
         failures = errors.failure_cases
     else:
@@ -87,35 +87,34 @@ _REMEDIES = {
 }
 
 
+def _facts(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return what is checked: facts about texts and never the texts, because an error repeats what it is about."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "text_type": frame["text"].map(lambda text: type(text).__name__),
+            "characters": frame["text"].map(lambda text: len(text) if isinstance(text, str) else 0).astype("int64"),
+            "unicode": frame["text"].map(_is_unicode).astype("bool"),
+            "label_type": frame["label"].map(lambda label: type(label).__name__),
+            "filled": frame["cleaned"] != "",
+            "class": frame["class"],
+        }
+    )
+
+
 def _row_schema(data: DataConfig) -> DataFrameSchema:
     import pandera.pandas as pa
 
-    def each(holds: Callable[[Any], bool], name: str) -> Check:
-        return pa.Check(lambda column: column.map(holds).astype(bool), name=name, ignore_na=False)
-
-    def is_short(text: Any) -> bool:
-        return not isinstance(text, str) or len(text) <= data.max_text_characters
-
-    return pa.DataFrameSchema(
-        {
-            "text": pa.Column(
-                object,
-                [
-                    each(lambda text: text is None or isinstance(text, str), _TEXT_TYPE),
-                    each(is_short, _TEXT_LENGTH),
-                    each(_is_unicode, _TEXT_UNICODE),
-                ],
-                nullable=True,
-            ),
-            "label": pa.Column(
-                object,
-                each(lambda value: value is None or isinstance(value, str | int | float), _LABEL_TYPE),
-                nullable=True,
-            ),
-            "cleaned": pa.Column(object, pa.Check(lambda column: column != "", name=EMPTY)),
-            "class": pa.Column(int, pa.Check(lambda column: column >= 0, name=UNKNOWN_LABEL)),
-        }
-    )
+    checks = {
+        "text_type": pa.Check.isin(["str", "NoneType"], error=_TEXT_TYPE),
+        "characters": pa.Check.le(data.max_text_characters, error=_TEXT_LENGTH),
+        "unicode": pa.Check.eq(True, error=_TEXT_UNICODE),
+        "label_type": pa.Check.isin(["str", "int", "float", "bool", "NoneType"], error=_LABEL_TYPE),
+        "filled": pa.Check.eq(True, error=EMPTY),
+        "class": pa.Check.ge(0, error=UNKNOWN_LABEL),
+    }
+    return pa.DataFrameSchema({column: pa.Column(checks=check) for column, check in checks.items()})
 
 
 def _is_unicode(text: Any) -> bool:

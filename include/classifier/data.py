@@ -29,7 +29,7 @@ def write_dataset(
     splits: Mapping[SplitName, Split],
     sources: Iterable[Mapping[str, Any]],
     rows_in: int,
-    dropped: Mapping[str, Mapping[str, int]],
+    dropped: Mapping[str, Mapping[SplitName, int]],
 ) -> dict[str, Any]:
     """Write the Parquet files and then ``dataset.json``; the same rows give the same Parquet bytes and digests.
 
@@ -47,7 +47,7 @@ def write_dataset(
     filesystem.makedirs(folder, exist_ok=True)
     if filesystem.exists(f"{folder}/{DOCUMENT}"):
         filesystem.rm_file(f"{folder}/{DOCUMENT}")  # or a broken-off second try would look finished
-    facts = {}
+    facts: dict[str, dict[str, Any]] = {}
     for name, split in splits.items():
         table = pa.table({"text": pa.array(split.texts, pa.string()), "label": pa.array(split.labels, pa.int64())})
         with filesystem.open(f"{folder}/{name}.parquet", "wb") as file:

@@ -52,7 +52,7 @@ def _read_csv(file: IO[bytes], source: Source, data: DataConfig, problems: Probl
     line = 1
     try:
         header = next(reader, None)
-        if header is None or not _has_columns(header, source, data, problems):
+        if not header or not _has_columns(header, source, data, problems):
             return
         text_index, label_index = header.index(data.text_column), header.index(data.label_column)
         line = reader.line_num + 1
@@ -120,6 +120,8 @@ def _lines(file: IO[bytes], source: Source, problems: Problems) -> Iterator[str]
                 return  # nothing below a header that cannot be read makes sense
             yield line.decode("utf-8", errors="replace")
         offset += len(line)
+    if not offset:
+        problems.add(source.name, "the file is empty", "Check whether writing it has failed.")
 
 
 def _read_parquet(file: IO[bytes], source: Source, data: DataConfig, problems: Problems) -> Iterator[Row]:
@@ -140,9 +142,9 @@ def _read_hub(source: Source, data: DataConfig, problems: Problems) -> Iterator[
     dataset = _load_hub(source, name, split)
     if not _has_columns(dataset.column_names, source, data, problems):
         return
-    names = getattr(dataset.features[data.label_column], "names", None)
-    # The Hub keeps the classes as numbers beside a list of their names; the model's YAML may use either.
-    use_names = names is not None and not set(data.labels) & {str(index) for index in range(len(names))}
+    # The Hub may keep the classes as numbers beside a list of their names; the model's YAML may use either.
+    names = getattr(dataset.features[data.label_column], "names", [])
+    use_names = not {str(index) for index in range(len(names))} & set(data.labels)
     dataset = dataset.select_columns([data.text_column, data.label_column]).with_format("arrow")
     for row in _table_rows((batch for table in dataset.iter(1000) for batch in table.to_batches()), data):
         if use_names and isinstance(row.label, int) and 0 <= row.label < len(names):

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Literal
+from tempfile import TemporaryDirectory
+from typing import IO, Literal
 from urllib.parse import urlsplit
 
 from include.classifier.problems import DataError, SourceUnavailableError
@@ -81,47 +82,46 @@ class Source:
         :raises DataError: when it is not there or may not be read.
         :raises SourceUnavailableError: when its store or server does not hand it out.
         """
-        with self._errors_named():
-            handle = _open(self.uri, self._compression)
-        with handle:
-            yield handle
+        import fsspec
 
-    @contextmanager
-    def _errors_named(self) -> Iterator[None]:
-        try:
-            yield
-        except FileNotFoundError:
-            raise DataError(
-                f"{self.name}: not found. Check the path; a relative one counts from {PROJECT_DIR}."
-            ) from None
-        except IsADirectoryError:
-            raise DataError(f"{self.name}: is a folder. Name the files in it.") from None
-        except PermissionError:
-            raise DataError(f"{self.name}: reading it is not allowed. Check its permissions or credentials.") from None
-        except (ValueError, ImportError) as error:  # fsspec: unknown protocol, or one whose package is not installed
-            raise DataError(f"{self.name}: cannot be opened: {error}.") from error
-        except Exception as error:  # each kind of store has its own exceptions
-            status = getattr(error, "status", None)
-            reason = type(error).__name__ + (f", HTTP status {status}" if status else "")
-            if status in (401, 403, 410):
-                raise DataError(
-                    f"{self.name}: the server refuses it ({reason}). Check address and credentials."
-                ) from None
-            raise SourceUnavailableError(f"{self.name}: could not be fetched ({reason}); worth another try.") from error
+        with TemporaryDirectory(prefix="source-") as folder:
+            try:
+                path = self._fetched(folder)
+                handle = fsspec.open(path, "rb", compression=self._compression).open()
+            except Exception as error:  # each kind of store has its own exceptions
+                raise _explained(self.name, error) from None  # a traceback would show the address
+            with handle:
+                yield handle
+
+    def _fetched(self, folder: str) -> str:
+        from fsspec.core import url_to_fs
+        from fsspec.implementations.local import LocalFileSystem
+
+        filesystem, path = url_to_fs(as_uri(self.uri))
+        if isinstance(filesystem, LocalFileSystem):
+            return path
+        # As a whole: a connection that breaks off must not look like a file that ends early.
+        target = f"{folder}/fetched"
+        filesystem.get_file(path, target)
+        return target
 
 
-def _open(uri: str, compression: str | None) -> IO[bytes]:
-    import fsspec
-
-    uri = as_uri(uri)
-    if not uri.startswith("file://"):
-        uri = f"simplecache::{uri}"  # a connection that breaks off must not look like a file that ends early
-    opened: Any = fsspec.open(uri, "rb", compression=compression)
-    handle: IO[bytes] = opened.open()
-    return handle
+def _explained(name: str, error: Exception) -> DataError | SourceUnavailableError:
+    """Say what an exception means: its own words may hold an address with a token in it."""
+    status = getattr(error, "status", None)
+    if isinstance(error, FileNotFoundError) or status == 404:
+        return DataError(f"{name}: not found. Check the path; a relative one counts from {PROJECT_DIR}.")
+    if isinstance(error, IsADirectoryError):
+        return DataError(f"{name}: is a folder. Name the files in it.")
+    if isinstance(error, PermissionError) or status in (401, 403, 410):
+        return DataError(f"{name}: reading it is not allowed. Check its permissions, or the credentials for it.")
+    if isinstance(error, ValueError | ImportError):  # a protocol that is unknown, or whose package is not installed
+        return DataError(f"{name}: cannot be opened: {error}.")
+    reason = f"HTTP status {status}" if status else type(error).__name__
+    return SourceUnavailableError(f"{name}: could not be fetched ({reason}); worth another try.")
 
 
 def as_uri(location: str | Path) -> str:
-    """Return the URI of a folder or file without a slash at its end; a relative path counts from the project's folder."""
+    """Return a URI without a slash at its end; a relative path counts from the project's folder."""
     location = str(location)
     return (location if "://" in location else (PROJECT_DIR / location).as_uri()).rstrip("/")

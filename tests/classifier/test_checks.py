@@ -1,0 +1,134 @@
+"""Each mistake in a row or a split is found, with its place, and without its text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from include.classifier.checks import LabelIndex, check_rows, check_split
+from include.classifier.problems import Problems
+from include.classifier.serving.text import clean
+from include.classifier.sources import Source
+from include.models.model_config import DataConfig
+
+DATA = DataConfig(
+    train=["a.csv"],
+    labels={"1": "bad", "2": "good"},
+    min_rows=4,
+    min_evaluation_rows=2,
+    min_class_share=0.3,
+    max_text_characters=10,
+)
+
+
+class TestLabelIndex:
+    @pytest.mark.parametrize("value", [4, 4.0, "4", " 4 ", "4.0", "4.00"])
+    def test_number_is_found_however_it_is_written(self, value: Any) -> None:
+        assert LabelIndex(["3", "4"]).find(value) == 1
+
+    @pytest.mark.parametrize("value", [None, "", 5, 4.5, "4.5", float("nan"), float("inf"), "four", [4]])
+    def test_what_is_no_label_of_the_model_is_unknown(self, value: Any) -> None:
+        assert LabelIndex(["3", "4"]).find(value) == -1
+
+    def test_keys_with_a_fraction_find_whole_numbers(self) -> None:
+        assert LabelIndex(["0.0", "1.0"]).find(1) == 1
+
+    def test_exact_key_goes_before_one_that_is_the_same_number(self) -> None:
+        index = LabelIndex(["1", "1.0"])
+
+        assert (index.find("1"), index.find("1.0")) == (0, 1)
+
+    @pytest.mark.parametrize(("value", "expected"), [(True, 1), ("True", 1), (False, 0), (1, -1)])
+    def test_truth_values_are_no_numbers(self, value: Any, expected: int) -> None:
+        assert LabelIndex(["False", "True"]).find(value) == expected
+
+    def test_composed_and_decomposed_letters_are_the_same(self) -> None:
+        assert LabelIndex(["caf\u00e9"]).find("cafe\u0301") == 0
+
+
+def make_table(*rows: tuple[Any, Any]) -> pd.DataFrame:
+    labels = LabelIndex(list(DATA.labels))
+    return pd.DataFrame(
+        {
+            "source": 0,
+            "number": range(2, len(rows) + 2),
+            "text": pd.Series([text for text, _ in rows], dtype="object"),
+            "label": pd.Series([label for _, label in rows], dtype="object"),
+            "cleaned": pd.Series([clean(text) if isinstance(text, str) else "" for text, _ in rows], dtype="object"),
+            "class": pd.Series([labels.find(label) for _, label in rows], dtype="int64"),
+            "dropped": pd.Series("", index=range(len(rows)), dtype="object"),
+        }
+    )
+
+
+def row_problems(*rows: tuple[Any, Any]) -> tuple[list[str], list[str]]:
+    table, problems = make_table(*rows), Problems()
+    check_rows(table, [Source("a.csv", "train")], DATA, problems)
+    return table["dropped"].tolist(), problems.messages()
+
+
+def test_good_rows_pass() -> None:
+    assert row_problems(("fine", 1), ("good", "2")) == (["", ""], [])
+
+
+def test_empty_texts_and_unknown_labels_are_marked_not_refused() -> None:
+    rows = (("", 1), (" \t\\n", 1), (None, 1), ("fine", 3), ("fine", None), ("", 3), ("fine", 1))
+
+    assert row_problems(*rows) == (["empty", "empty", "empty", "unknown_label", "unknown_label", "empty", ""], [])
+
+
+def test_mistakes_are_named_by_kind_and_place() -> None:
+    _, problems = row_problems(
+        (7, 1), ("much too long", 1), (["text"], 1), ("half \ud83d", 2), ("fine", [1]), (b"fine", 2), ("ten chars.", 1)
+    )
+
+    assert [problem.split(". ")[0] for problem in problems] == [
+        "a.csv, line 2, line 4, line 7: the text is not a string",
+        "a.csv, line 3: the text is longer than max_text_characters",
+        "a.csv, line 5: the text holds half of a surrogate pair, which is no character",
+        "a.csv, line 6: the label is neither a string nor a number",
+    ]
+    assert not any("much" in problem for problem in problems)
+
+
+def split_problems(*rows: tuple[str, int], split="train") -> list[str]:
+    problems = Problems()
+    check_split(make_table(*rows), split, DATA, problems, lost="3 leaked")
+    return problems.messages()
+
+
+def test_good_split_passes() -> None:
+    assert split_problems(("a", 1), ("b", 2), ("c", 1), ("d", 2)) == []
+
+
+def test_too_few_rows_are_refused_with_what_became_of_them() -> None:
+    assert split_problems(("a", 1), ("b", 2)) == [
+        "train data: 2 rows are left (dropped: 3 leaked), min_rows asks for at least 4. "
+        "Give more rows, or lower the setting."
+    ]
+
+
+def test_evaluation_data_has_its_own_fewest_rows_and_no_floor() -> None:
+    rows = (("a", 1), ("b", 1), ("c", 1), ("d", 1), ("e", 2))
+
+    assert split_problems(*rows, split="evaluation") == []
+    assert "min_evaluation_rows" in split_problems(split="evaluation")[0]
+
+
+@pytest.mark.parametrize("split", ["train", "evaluation"])
+def test_one_single_label_is_refused(split) -> None:
+    problems = split_problems(("a", 1), ("b", 1), ("c", 1), ("d", 1), split=split)
+
+    assert f"{split} data: all rows have one single label: '1'" in problems[0]
+
+
+def test_class_below_the_floor_is_refused() -> None:
+    (problem,) = split_problems(("a", 1), ("b", 1), ("c", 1), ("d", 2))
+
+    assert problem.startswith("train data: below min_class_share of 0.3 among 4 rows: '2' has 1.")
+
+
+def test_all_that_is_wrong_with_a_split_is_said_at_once() -> None:
+    assert len(split_problems(("a", 1), ("b", 1))) == 3

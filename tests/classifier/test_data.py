@@ -1,0 +1,120 @@
+"""What is written is what is read, and its digests change with the content alone."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from include.classifier.data import Split, digest, read_dataset, read_split, write_dataset
+from include.classifier.problems import DataError
+from include.contracts.documents import DocumentError
+
+SPLITS: Any = {"train": Split(["a", "é", "c"], [0, 1, 0]), "evaluation": Split(["d"], [1])}
+DROPPED: Any = {name: {"train": 0, "evaluation": 0} for name in ("empty", "unknown_label", "duplicate", "leaked")}
+
+
+def write(folder: Path, splits: Any = SPLITS, labels: tuple[str, ...] = ("bad", "good")) -> dict[str, Any]:
+    return write_dataset(
+        folder.as_uri(),
+        model="reviews",
+        label_names=labels,
+        splits=splits,
+        sources=[{"uri": "a.csv", "split": "train", "rows": 4}],
+        rows_in=4,
+        dropped=DROPPED,
+    )
+
+
+def test_document_and_rows_come_back(tmp_path: Path) -> None:
+    document = write(tmp_path / "new" / "dataset")
+
+    assert read_dataset((tmp_path / "new" / "dataset").as_uri()) == document
+    assert read_dataset(f"{tmp_path}/new/dataset/dataset.json") == document
+    assert {name: read_split(document, name) for name in SPLITS} == SPLITS
+    assert document["splits"]["train"]["label_counts"] == {"bad": 2, "good": 1}
+    assert (document["rows_in"], document["rows_kept"]) == (4, 4)
+
+
+def test_parquet_has_the_promised_columns(tmp_path: Path) -> None:
+    write(tmp_path)
+
+    assert parquet.read_schema(tmp_path / "train.parquet").equals(
+        pa.schema([("text", pa.string()), ("label", pa.int64())])
+    )
+
+
+def test_any_store_that_fsspec_knows_will_do() -> None:
+    document = write_dataset(
+        "memory://models/reviews/1/dataset/",
+        model="reviews",
+        label_names=["bad", "good"],
+        splits=SPLITS,
+        sources=[],
+        rows_in=4,
+        dropped=DROPPED,
+    )
+
+    assert document["splits"]["train"]["uri"] == "memory://models/reviews/1/dataset/train.parquet"
+    assert read_dataset("memory://models/reviews/1/dataset") == document
+    assert read_split(document, "evaluation") == SPLITS["evaluation"]
+
+
+def test_repeating_it_gives_the_same_bytes_and_digests(tmp_path: Path) -> None:
+    documents = [write(tmp_path / "one"), write(tmp_path / "two"), write(tmp_path / "two")]
+
+    assert len({document["sha256"] for document in documents}) == 1
+    for name in ("train.parquet", "evaluation.parquet"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == [
+        "dataset.json",
+        "evaluation.parquet",
+        "train.parquet",
+    ]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Split(["a", "é"], [0, 1]),
+        Split(["a", "é", "c"], [0, 1, 1]),
+        Split(["é", "a", "c"], [1, 0, 0]),
+        Split(["aé", "", "c"], [0, 1, 0]),
+    ],
+)
+def test_digest_changes_with_every_change_of_the_rows(other: Split) -> None:
+    assert digest(other, ["bad", "good"]) != digest(SPLITS["train"], ["bad", "good"])
+
+
+def test_digest_changes_with_the_label_names() -> None:
+    assert digest(SPLITS["train"], ["bad", "good"]) != digest(SPLITS["train"], ["good", "bad"])
+
+
+def test_unfinished_second_try_does_not_look_finished(tmp_path: Path) -> None:
+    write(tmp_path)
+    broken = copy.copy(SPLITS) | {"evaluation": Split(["d"], ["not a class"])}  # type: ignore[list-item]
+
+    with pytest.raises(pa.ArrowException):
+        write(tmp_path, broken)
+
+    with pytest.raises(DataError, match=r"dataset\.json: not found\. Run preprocessing first"):
+        read_dataset(tmp_path.as_uri())
+
+
+def test_document_that_breaks_its_schema_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(DocumentError, match="labels"):
+        write(tmp_path, labels=("bad",))
+
+    assert not (tmp_path / "dataset.json").exists()
+
+
+def test_rows_that_were_changed_afterwards_are_refused(tmp_path: Path) -> None:
+    document = write(tmp_path)
+    parquet.write_table(pa.table({"text": ["a"], "label": [0]}), tmp_path / "train.parquet")
+
+    with pytest.raises(DataError, match=r"train\.parquet: was changed"):
+        read_split(document, "train")

@@ -1,0 +1,244 @@
+"""From files to a data set in one command, and refusals that say file, row and remedy in their last line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from include.classifier.data import read_dataset, read_split
+from include.classifier.preprocess import main, preprocess
+from include.classifier.problems import DataError
+from include.models.model_config import MODELS_DIR, PROJECT_DIR, DataConfig, read_model_config
+
+WORDS = ("kind", "quick", "tidy", "cheap", "warm", "fresh", "calm", "bright", "fair", "neat")
+#: Twenty rows, ten of each label, no text twice.
+ROWS = [(f"{word} {place}", label) for label, place in (("1", "inn"), ("2", "bar")) for word in WORDS]
+
+
+def config(train: Path | list[Path], evaluation: Path | None = None, **changes: Any) -> DataConfig:
+    settings = {"labels": {"1": "bad", "2": "good"}, "min_rows": 4, "min_evaluation_rows": 2} | changes
+    train = [train] if isinstance(train, Path) else train
+    return DataConfig(
+        train=[str(path) for path in train], evaluation=[str(evaluation)] if evaluation else [], **settings
+    )
+
+
+def write_csv(path: Path, rows: list[tuple[str, str]]) -> Path:
+    path.write_text("text,label\n" + "".join(f'"{text}",{label}\n' for text, label in rows), encoding="utf-8")
+    return path
+
+
+def run(data: DataConfig, folder: Path, seed: int = 1) -> dict[str, Any]:
+    return preprocess(data, model="reviews", seed=seed, output_uri=(folder / "dataset").as_uri())
+
+
+def test_rows_are_dropped_counted_and_reported_with_their_places(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoilt = [("", "1"), ("  ", "2"), ("strange", "7"), ("kind  inn", "1"), ("calm inn", "2")]
+    train = write_csv(tmp_path / "train.csv", ROWS + spoilt)
+    evaluation = write_csv(tmp_path / "evaluation.csv", [("new inn", "1"), ("new bar", "2"), ("fair  bar", "2")])
+
+    document = run(config(train, evaluation), tmp_path)
+
+    assert document["dropped"] == {
+        "empty": {"train": 2, "evaluation": 0},
+        "unknown_label": {"train": 1, "evaluation": 0},
+        "duplicate": {"train": 2, "evaluation": 0},
+        "leaked": {"train": 0, "evaluation": 1},
+    }
+    assert (document["rows_in"], document["rows_kept"]) == (28, 22)
+    assert document["sources"] == [
+        {"uri": str(train), "split": "train", "rows": 25},
+        {"uri": str(evaluation), "split": "evaluation", "rows": 3},
+    ]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:7] == [
+        "train: 25 rows read, 5 dropped.",
+        f"  empty: 2 ({train} line 22, {train} line 23)",
+        f"  unknown_label: 1 ({train} line 24)",
+        f"  duplicate: 2 ({train} line 25, {train} line 26)",
+        "evaluation: 3 rows read, 1 dropped.",
+        f"  leaked: 1 ({evaluation} line 4)",
+        f"Duplicates whose label is not that of the row that stays: 1 ({train} line 26)",
+    ]
+    assert not any(word in line for word in WORDS for line in lines[:7])
+
+
+def test_all_formats_give_the_same_bytes_and_digest(tmp_path: Path) -> None:
+    files = [write_csv(tmp_path / "a.csv", ROWS), tmp_path / "a.jsonl", tmp_path / "a.parquet"]
+    files[1].write_text("".join(json.dumps({"label": int(label), "text": text}) + "\n" for text, label in ROWS))
+    table = pa.table({"text": [text for text, _ in ROWS], "label": pa.array([float(label) for _, label in ROWS])})
+    parquet.write_table(table, files[2])
+
+    documents = [run(config(file), tmp_path / file.suffix) for file in files]
+
+    assert len({document["sha256"] for document in documents}) == 1
+    for split in ("train", "evaluation"):
+        contents = {(tmp_path / file.suffix / "dataset" / f"{split}.parquet").read_bytes() for file in files}
+        assert len(contents) == 1
+
+
+def test_evaluation_rows_are_split_off_where_none_are_given(tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "a.csv", ROWS)
+
+    document = run(config(file, evaluation_fraction=0.3), tmp_path)
+
+    assert document["splits"]["train"]["label_counts"] == {"bad": 7, "good": 7}
+    assert document["splits"]["evaluation"]["label_counts"] == {"bad": 3, "good": 3}
+    train, evaluation = (read_split(document, split) for split in ("train", "evaluation"))
+    assert sorted(train.texts + evaluation.texts) == sorted(text for text, _ in ROWS)
+    assert run(config(file, evaluation_fraction=0.3), tmp_path)["sha256"] == document["sha256"]
+    assert run(config(file, evaluation_fraction=0.3), tmp_path, seed=2)["sha256"] != document["sha256"]
+
+
+def test_text_under_two_labels_cannot_stand_on_both_sides_of_a_split(tmp_path: Path) -> None:
+    contradicting = [(text, "2" if label == "1" else "1") for text, label in ROWS]
+
+    document = run(config(write_csv(tmp_path / "a.csv", ROWS + contradicting)), tmp_path)
+
+    train, evaluation = (set(read_split(document, split).texts) for split in ("train", "evaluation"))
+    assert not train & evaluation
+    assert len(train | evaluation) == len(ROWS)
+
+
+def test_class_without_evaluation_rows_is_pointed_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train = write_csv(tmp_path / "train.csv", [*ROWS, ("so so inn", "3"), ("so so bar", "3")])
+    evaluation = write_csv(tmp_path / "evaluation.csv", [("new inn", "1"), ("new bar", "2")])
+
+    run(config(train, evaluation, labels={"1": "bad", "2": "good", "3": "medium"}), tmp_path)
+
+    assert "Warning: no evaluation row has the label medium" in capsys.readouterr().out
+
+
+def test_evaluation_on_the_training_rows_is_refused(tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "a.csv", ROWS)
+
+    with pytest.raises(DataError, match=r"evaluation data: 0 rows are left \(dropped: 20 leaked\)"):
+        run(config(file, file), tmp_path)
+
+
+def test_problems_of_all_files_are_found_in_one_go(tmp_path: Path) -> None:
+    ragged = tmp_path / "ragged.csv"
+    ragged.write_text("text,label\nfine, really,1\n")
+    long = write_csv(tmp_path / "long.csv", [("far too long a text", "1")])
+    foreign = tmp_path / "foreign.csv"
+    foreign.write_bytes("text,label\nd\xe9j\xe0 vu,1\n".encode("latin-1"))
+
+    with pytest.raises(DataError) as caught:
+        run(config([ragged, long, foreign, tmp_path / "none.csv"], max_text_characters=12), tmp_path)
+
+    places = {problem.split(": ")[0].replace(f"{tmp_path}/", "") for problem in caught.value.problems}
+    assert places == {"ragged.csv, line 2", "long.csv, line 2", "foreign.csv, line 2 (byte 13)", "none.csv"}
+    assert not (tmp_path / "dataset").exists()
+
+
+class TestCommand:
+    def call(self, data: DataConfig | str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        data = data if isinstance(data, str) else data.model_dump_json()
+        arguments = ["--model", "reviews", "--data", data, "--seed", "7", "--output-uri", (folder / "dataset").as_uri()]
+        return subprocess.run(
+            [sys.executable, "-m", "include.classifier.preprocess", *arguments],
+            capture_output=True,
+            text=True,
+            cwd=folder,  # not the project's folder: relative paths must not depend on it
+            env=os.environ | {"PYTHONPATH": str(PROJECT_DIR)} | environment,
+            check=False,
+        )
+
+    def test_sample_data_becomes_a_data_set(self, tmp_path: Path) -> None:
+        data = read_model_config(MODELS_DIR / "sample-reviews.yaml").data
+
+        done = self.call(data, tmp_path)
+
+        assert (done.returncode, done.stderr) == (0, "")
+        document = read_dataset((tmp_path / "dataset").as_uri())
+        assert (document["splits"]["train"]["rows"], document["splits"]["evaluation"]["rows"]) == (600, 150)
+        assert document["sha256"] in done.stdout
+
+    def test_wrong_data_ends_with_2_and_one_line_that_says_why(self, tmp_path: Path) -> None:
+        file = write_csv(tmp_path / "a.csv", [("private words", "1"), ("more private words", "1")])
+
+        done = self.call(config(file), tmp_path)
+
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("train data: ")
+        assert "one single label: '1'" in line
+        assert "private" not in done.stdout + done.stderr
+
+    def test_wrong_settings_end_with_2(self, tmp_path: Path) -> None:
+        done = self.call('{"train": ["a.csv"], "labels": {"1": "bad"}, "colour": "red"}', tmp_path)
+
+        assert done.returncode == 2
+        assert "colour" in done.stderr.splitlines()[-1]
+
+    def test_hub_that_cannot_be_reached_is_worth_another_try(self, tmp_path: Path) -> None:
+        data = DataConfig(train=["hub:owner/reviews"], labels={"1": "bad", "2": "good"})
+
+        done = self.call(data, tmp_path, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "hub"))
+
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1].startswith("hub:owner/reviews: the Hub could not be reached")
+
+    def test_store_that_cannot_be_written_to_is_worth_another_try(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        file = write_csv(tmp_path / "a.csv", ROWS)
+        (tmp_path / "taken").write_text("a file where the folder should be")
+        arguments = ["--model", "reviews", "--data", config(file).model_dump_json()]
+
+        code = main([*arguments, "--output-uri", (tmp_path / "taken" / "dataset").as_uri()])
+
+        assert code == 1
+        assert "taken" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.yelp
+class TestYelpReviews:
+    """The fifty rows of test.csv also stand in validation.csv."""
+
+    @pytest.fixture(scope="class")
+    def folder(self) -> Path:
+        folder = os.environ.get("YELP_DATA_DIR", "")
+        if not folder or not Path(folder, "train.csv").is_file():
+            pytest.skip("YELP_DATA_DIR does not name the folder with train.csv, validation.csv and test.csv")
+        return Path(folder)
+
+    def config(self, **files: list[Path]) -> DataConfig:
+        settings = read_model_config(MODELS_DIR / "yelp-reviews.yaml").data.model_dump()
+        return DataConfig(**settings | {split: list(map(str, paths)) for split, paths in files.items()})
+
+    def test_real_reviews_are_read_without_a_loss(self, folder: Path, tmp_path: Path) -> None:
+        document = run(self.config(train=[folder / "train.csv"], evaluation=[folder / "validation.csv"]), tmp_path)
+
+        assert list(document["splits"]["train"]["label_counts"].values()) == [209, 199, 191, 204, 197]
+        assert document["splits"]["evaluation"]["rows"] == 100
+        texts = read_split(document, "train").texts
+        assert not [text for text in texts if "\\n" in text or '\\"' in text]
+
+    def test_rows_that_stand_in_both_evaluation_files_count_once(self, folder: Path, tmp_path: Path) -> None:
+        evaluation = [folder / "validation.csv", folder / "test.csv"]
+
+        document = run(self.config(train=[folder / "train.csv"], evaluation=evaluation), tmp_path)
+
+        assert document["dropped"]["duplicate"] == {"train": 0, "evaluation": 50}
+        assert document["splits"]["evaluation"]["rows"] == 100
+
+    def test_rows_that_are_trained_on_are_not_evaluated_on(self, folder: Path, tmp_path: Path) -> None:
+        document = run(self.config(train=[folder / "test.csv"], evaluation=[folder / "validation.csv"]), tmp_path)
+
+        assert document["dropped"]["leaked"] == {"train": 0, "evaluation": 50}
+        assert document["splits"]["evaluation"]["rows"] == 50
+
+    def test_nothing_is_left_where_all_evaluation_rows_are_trained_on(self, folder: Path, tmp_path: Path) -> None:
+        with pytest.raises(DataError, match=r"evaluation data: 0 rows are left \(dropped: 50 leaked\)"):
+            run(self.config(train=[folder / "validation.csv"], evaluation=[folder / "test.csv"]), tmp_path)

@@ -1,0 +1,38 @@
+"""Problems are gathered, so that one look is enough to repair them."""
+
+from __future__ import annotations
+
+import pytest
+
+from include.classifier.problems import DataError, Problems
+
+
+def test_same_problem_in_many_rows_is_one_message() -> None:
+    problems = Problems()
+    for line in range(1, 1005):
+        problems.add("a.csv", "is wrong", "Repair it.", place=f"line {line}")
+    problems.add("b.csv", "is wrong", "Repair it.")
+
+    assert problems.messages() == [
+        "a.csv, line 1, line 2, line 3 and 1,001 more: is wrong. Repair it.",
+        "b.csv: is wrong. Repair it.",
+    ]
+
+
+def test_nothing_wrong_refuses_nothing() -> None:
+    Problems().raise_if_any()
+
+
+def test_error_holds_all_problems_and_says_the_first_in_one_line() -> None:
+    problems = Problems()
+    problems.take(DataError("z.csv: not found."))
+    for name in "abcd":
+        problems.add(f"{name}.csv", "is wrong", "Repair it.")
+
+    with pytest.raises(DataError) as caught:
+        problems.raise_if_any()
+
+    assert len(caught.value.problems) == 5
+    assert str(caught.value) == (
+        "z.csv: not found. a.csv: is wrong. Repair it. b.csv: is wrong. Repair it. And 2 more problems."
+    )

@@ -1,0 +1,129 @@
+"""Sources are opened wherever they lie, and what cannot be opened says whether another try makes sense."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from include.classifier.problems import DataError, SourceUnavailableError
+from include.classifier.sources import Source, as_uri
+from include.models.model_config import PROJECT_DIR
+
+CONTENT = b"text,label\nfine,1\n"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        status = 200 if path == "/a.csv" else int(path.removeprefix("/").removesuffix(".csv"))
+        self.send_response(status)
+        # A connection that breaks off: more is promised than comes.
+        self.send_header("Content-Length", str(len(CONTENT) + (100 if "cut" in self.path else 0)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(CONTENT)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_address[1]}"
+        running.shutdown()
+
+
+def read(uri: str) -> bytes:
+    with Source(uri, "train").open() as file:
+        return file.read()
+
+
+def test_path_uri_and_url_give_the_same_bytes(tmp_path: Path, server: str) -> None:
+    (tmp_path / "a.csv").write_bytes(CONTENT)
+
+    uris = [str(tmp_path / "a.csv"), (tmp_path / "a.csv").as_uri(), f"{server}/a.csv", f"{server}/a.csv?token=x"]
+
+    assert [read(uri) for uri in uris] == [CONTENT] * 4
+
+
+def test_relative_path_counts_from_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    assert read("include/sample_data/train.csv") == (PROJECT_DIR / "include/sample_data/train.csv").read_bytes()
+
+
+def test_file_that_is_not_there_is_refused(tmp_path: Path, server: str) -> None:
+    with pytest.raises(DataError, match=r"missing\.csv: not found\. Check the path"):
+        read(str(tmp_path / "missing.csv"))
+    with pytest.raises(DataError, match=r"404\.csv: not found"):
+        read(f"{server}/404.csv")
+
+
+def test_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is a folder"):
+        read(str(tmp_path))
+
+
+def test_what_a_server_forbids_is_refused(server: str) -> None:
+    with pytest.raises(DataError, match=r"403\.csv: reading it is not allowed\. Check"):
+        read(f"{server}/403.csv")
+
+
+@pytest.mark.parametrize("path", ["500.csv", "429.csv", "a.csv?cut"])
+def test_trouble_of_a_server_is_worth_another_try(server: str, path: str) -> None:
+    with pytest.raises(SourceUnavailableError, match=r"\.csv: could not be fetched"):
+        read(f"{server}/{path}")
+
+
+def test_server_that_does_not_answer_is_worth_another_try() -> None:
+    with pytest.raises(SourceUnavailableError, match="worth another try"):
+        read("http://127.0.0.1:1/a.csv")
+
+
+def test_unknown_protocol_is_refused() -> None:
+    with pytest.raises(DataError, match=r"foo://bucket/a\.csv: cannot be opened"):
+        read("foo://bucket/a.csv")
+
+
+@pytest.mark.parametrize(
+    ("uri", "kind"),
+    [
+        ("a.csv", "csv"),
+        ("A.CSV", "csv"),
+        ("https://host/a.csv?version=1.parquet", "csv"),
+        ("a.tsv.gz", "tsv"),
+        ("s3://bucket/a.ndjson", "jsonl"),
+        ("a.json", "jsonl"),
+        ("a.pq", "parquet"),
+        ("hub:owner/name.csv", "hub"),
+    ],
+)
+def test_name_tells_the_format(uri: str, kind: str) -> None:
+    assert Source(uri, "train").format == kind
+
+
+def test_name_that_does_not_tell_the_format_is_refused() -> None:
+    with pytest.raises(DataError, match=r"a\.xlsx: the name does not tell the format\. Use one of \.csv"):
+        _ = Source("a.xlsx", "train").format
+
+
+def test_secrets_in_an_address_are_not_repeated() -> None:
+    assert Source("https://me:secret@host:8443/a.csv?sig=secret", "train").name == "https://host:8443/a.csv"
+    with pytest.raises(SourceUnavailableError) as caught:
+        read("http://me:secret@127.0.0.1:1/a.csv?token=secret")
+    assert "secret" not in str(caught.value)
+
+
+def test_uris_are_made_without_a_slash_at_the_end(tmp_path: Path) -> None:
+    assert as_uri(tmp_path) == tmp_path.as_uri()
+    assert as_uri("s3://bucket/folder/") == "s3://bucket/folder"
+    assert as_uri("data/") == f"{PROJECT_DIR.as_uri()}/data"
