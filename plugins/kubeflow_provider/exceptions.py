@@ -79,6 +79,10 @@ class RollBackFailedError(KubeflowProviderError):
     """The previous version could not be put back or does not answer: somebody has to look now."""
 
 
+class ReleaseFailedError(KubeflowProviderError):
+    """A step of a release failed; raised by its report, so that the DAG run ends as failed."""
+
+
 #: Says which errors are worth a retry. Give it to any task that uses this provider: ``retry_policy=RETRY_POLICY``.
 #: Whatever is not named here follows the task's own ``retries``.
 RETRY_POLICY = ExceptionRetryPolicy(
@@ -88,5 +92,6 @@ RETRY_POLICY = ExceptionRetryPolicy(
         RetryRule(exception=RunFailedError, action=RetryAction.FAIL, reason="the pipeline run is over"),
         RetryRule(exception=DeploymentFailedError, action=RetryAction.FAIL, reason="the deployment is hopeless"),
         RetryRule(exception=CheckFailedError, action=RetryAction.FAIL, reason="the model failed its smoke test"),
+        RetryRule(exception=ReleaseFailedError, action=RetryAction.FAIL, reason="a report changes nothing"),
     ]
 )

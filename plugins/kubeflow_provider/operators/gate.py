@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.utils.skipmixin import SkipMixin
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 #: XCom key of the gate's word in one line, whichever way it went.
 DECISION_XCOM_KEY = "decision"
+
+#: XCom key of the policy that it decided by.
+POLICY_XCOM_KEY = "policy"
 
 #: Tasks with these rules want to run whatever became of the tasks before them: a report, a clean-up.
 _RUN_ANYWAY = frozenset({TriggerRule.ALL_DONE, TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, TriggerRule.ALWAYS})
@@ -73,6 +77,7 @@ class GateOperator(BaseOperator, SkipMixin):
         decision = decide(candidate, policy)
         self.log.info("%s %s %s.", self.model, self.version, decision.line)
         context["ti"].xcom_push(key=DECISION_XCOM_KEY, value=decision.line)
+        context["ti"].xcom_push(key=POLICY_XCOM_KEY, value=asdict(policy))
         if decision.accepted:
             return
         record = make_record(candidate, state=ReleaseState.REJECTED, reason=decision.line, **run_facts(context))

@@ -10,6 +10,7 @@ from airflow.sdk import Asset, BaseOperator
 from kubeflow_provider.exceptions import CheckFailedError, KubeflowProviderError
 from kubeflow_provider.hooks import REGISTRY_HOOKS, SERVING_HOOKS, get_service
 from kubeflow_provider.links import XCOM_RUN_ID
+from kubeflow_provider.outcome import first_xcom
 from kubeflow_provider.release_record import main_metrics, make_record, read_candidate, run_facts
 from kubeflow_provider.states import ReleaseState
 
@@ -75,10 +76,7 @@ class RegisterOperator(BaseOperator):
         return dict(release.facts)
 
     def _run_upstream(self, context: Context) -> str:
-        upstream = sorted(self.get_flat_relative_ids(upstream=True))
-        if not upstream:
-            return ""
-        return next((run for run in context["ti"].xcom_pull(task_ids=upstream, key=XCOM_RUN_ID) if run), "")
+        return first_xcom(context, sorted(self.get_flat_relative_ids(upstream=True)), XCOM_RUN_ID) or ""
 
 
 class ReleaseOperator(BaseOperator):

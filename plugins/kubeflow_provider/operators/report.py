@@ -1,0 +1,186 @@
+"""The last task of a release: says how it ended, and gives the DAG run its state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.sdk import BaseOperator, TriggerRule
+
+from kubeflow_provider.candidate import Candidate
+from kubeflow_provider.exceptions import KubeflowProviderError, ReleaseFailedError
+from kubeflow_provider.failures import Failure, first_failure, task_states
+from kubeflow_provider.gate import GatePolicy
+from kubeflow_provider.hooks import REGISTRY_HOOKS, SERVING_HOOKS, get_service
+from kubeflow_provider.links import XCOM_RUN_URL
+from kubeflow_provider.operators.gate import DECISION_XCOM_KEY, POLICY_XCOM_KEY
+from kubeflow_provider.outcome import (
+    OUTCOME_XCOM_KEY,
+    Outcome,
+    OutcomeKind,
+    dag_run_url,
+    first_xcom,
+    roll_back_result,
+)
+from kubeflow_provider.release_card import render_card
+from kubeflow_provider.states import ReleaseState
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from kubeflow_provider.services import Deployment, RegistryService, Release, ServingService
+
+#: XCom key of the release card, a text.
+CARD_XCOM_KEY = "card"
+
+T = TypeVar("T")
+
+
+class ReportOperator(BaseOperator):
+    """Write the release card, and fail when a step of the release did.
+
+    Runs whatever became of the tasks before it (trigger rule ``all_done``). A rejected candidate is a success. XCom:
+    ``card``, the card as text, and ``outcome``, the same for programs; both are there when the release failed, too.
+
+    :param model: name of the model (templated).
+    :param version: version of the candidate (templated).
+    :param candidate_uri: URI of ``candidate.json`` (templated).
+    :param step_task_ids: the tasks to report, in their order; default: all that stand before this one.
+    :param roll_back_task_id: the task that rolls back.
+    :param serving_conn_id: connection to the serving system.
+    :param registry_conn_id: connection to the registry.
+    :param store_conn_id: Airflow connection for the model store, where it needs one.
+    :raises ReleaseFailedError: naming the failed task, what is serving now and what became of the roll back.
+    """
+
+    template_fields: Sequence[str] = ("model", "version", "candidate_uri")
+    ui_color = "#cfe2f3"
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        version: str,
+        candidate_uri: str,
+        step_task_ids: Sequence[str] | None = None,
+        roll_back_task_id: str = "roll_back",
+        serving_conn_id: str = "serving_default",
+        registry_conn_id: str = "registry_default",
+        store_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**{"trigger_rule": TriggerRule.ALL_DONE, **kwargs})
+        self.model = model
+        self.version = version
+        self.candidate_uri = candidate_uri
+        self.step_task_ids = step_task_ids
+        self.roll_back_task_id = roll_back_task_id
+        self.serving_conn_id = serving_conn_id
+        self.registry_conn_id = registry_conn_id
+        self.store_conn_id = store_conn_id
+
+    def execute(self, context: Context) -> None:
+        """Report."""
+        steps = self._steps(context)
+        outcome = self._outcome(context, steps)
+        candidate = self._try("candidate.json", lambda: Candidate.read(self.candidate_uri, conn_id=self.store_conn_id))
+        policy = first_xcom(context, steps, POLICY_XCOM_KEY)
+        card = render_card(
+            outcome,
+            metrics=candidate.metrics if candidate else None,
+            policy=GatePolicy.from_settings(policy) if policy else None,
+            seconds=self._seconds(context, steps),
+        )
+        ti = context["ti"]
+        ti.xcom_push(key=OUTCOME_XCOM_KEY, value=outcome.to_json())
+        ti.xcom_push(key=CARD_XCOM_KEY, value=card)
+        self.log.info("\n%s", card)
+        if outcome.kind is OutcomeKind.FAILED:
+            raise ReleaseFailedError(
+                f"{outcome.line} Serving now: {outcome.serving_now}. Roll back {outcome.roll_back.value}."
+            )
+
+    def _outcome(self, context: Context, steps: Sequence[str]) -> Outcome:
+        serving: ServingService | None = self._try(
+            "the serving system", lambda: get_service(self.serving_conn_id, SERVING_HOOKS)
+        )
+        registry: RegistryService | None = self._try(
+            "the registry", lambda: get_service(self.registry_conn_id, REGISTRY_HOOKS)
+        )
+        live, serving_now = self._live(serving)
+        release: Release | None = None
+        if registry is not None:
+            release = self._try("the registry", lambda: registry.get_release(self.model, self.version))
+        failure = first_failure(context, [step for step in steps if step != self.roll_back_task_id])
+        roll_back_failure = first_failure(context, [self.roll_back_task_id])
+        kind, line = _judge(
+            failure or roll_back_failure,
+            release,
+            is_live=live is not None and live.version == self.version,
+            decision=first_xcom(context, steps, DECISION_XCOM_KEY),
+        )
+        return Outcome(
+            model=self.model,
+            version=self.version,
+            kind=kind,
+            line=line,
+            failure=failure or roll_back_failure,
+            roll_back=roll_back_result(task_states(context).get(self.roll_back_task_id)),
+            roll_back_failure=roll_back_failure,
+            serving_now=serving_now,
+            endpoint=(serving and self._try("the endpoint", lambda: serving.endpoint_url(self.model))) or "",
+            links=self._links(context, steps, registry),
+        )
+
+    def _links(self, context: Context, steps: Sequence[str], registry: RegistryService | None) -> dict[str, str]:
+        page = registry and self._try("the registry", lambda: registry.release_url(self.model, self.version))
+        links = {
+            "DAG run": dag_run_url(context),
+            "pipeline run": first_xcom(context, steps, XCOM_RUN_URL),
+            "registry": page,
+        }
+        return {name: url for name, url in links.items() if url}
+
+    def _live(self, serving: ServingService | None) -> tuple[Deployment | None, str]:
+        unknown = "not known: the serving system could not be asked"
+        if serving is None:
+            return None, unknown
+        live: list[Deployment | None] | None = self._try("the serving system", lambda: [serving.get_live(self.model)])
+        if live is None:
+            return None, unknown
+        return live[0], live[0].version if live[0] else "nothing"
+
+    def _steps(self, context: Context) -> list[str]:
+        if self.step_task_ids is not None:
+            return list(self.step_task_ids)
+        upstream = self.get_flat_relative_ids(upstream=True)
+        return [task.task_id for task in context["dag"].topological_sort() if task.task_id in upstream]
+
+    def _seconds(self, context: Context, steps: Sequence[str]) -> dict[str, float]:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+        crumbs = RuntimeTaskInstance.get_task_breadcrumbs(context["dag"].dag_id, context["run_id"])
+        ran = {crumb["task_id"]: crumb for crumb in crumbs if crumb["state"] in ("success", "failed")}
+        return {step: ran[step]["duration"] or 0.0 for step in steps if step in ran}
+
+    def _try(self, what: str, ask: Callable[[], T]) -> T | None:
+        """Ask, and carry on without an answer: a report that fails for want of one fact tells nothing at all."""
+        try:
+            return ask()
+        except KubeflowProviderError as error:
+            self.log.info("The report goes without %s: %s", what, error)
+        except Exception:
+            self.log.warning("The report goes without %s.", what, exc_info=True)
+        return None
+
+
+def _judge(
+    failure: Failure | None, release: Release | None, *, is_live: bool, decision: str | None
+) -> tuple[OutcomeKind, str]:
+    if failure is not None:
+        return OutcomeKind.FAILED, str(failure)
+    if is_live or (release is not None and release.state is ReleaseState.LIVE):
+        return OutcomeKind.RELEASED, decision or "passed every test"
+    if release is not None and release.state is ReleaseState.REJECTED:
+        return OutcomeKind.REJECTED, release.reason
+    return OutcomeKind.STOPPED, "some of its steps were skipped or left out; what was live before is live"

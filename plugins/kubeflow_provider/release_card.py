@@ -1,0 +1,102 @@
+"""The release card: what a person wants to know of a release, on one screen."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from kubeflow_provider.gate import GatePolicy
+from kubeflow_provider.outcome import Outcome, OutcomeKind
+
+#: A text that anybody may see, for the line to try the endpoint with.
+SAMPLE_TEXT = "The food was great and the staff were friendly."
+
+_METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "expected_calibration_error": "calibration error",
+    "log_loss": "log loss",
+}
+
+
+def render_card(
+    outcome: Outcome,
+    *,
+    metrics: Mapping[str, Mapping[str, Any] | None] | None,
+    policy: GatePolicy | None,
+    seconds: Mapping[str, float],
+) -> str:
+    """Return the card as text.
+
+    :param metrics: ``candidate``, ``champion`` and ``baseline``; ``None`` when there is no candidate.
+    :param policy: what was asked of the candidate, where the gate was reached.
+    :param seconds: step -> how long it took, in the order of the steps.
+    """
+    parts = [
+        f"Release of {outcome.model} {outcome.version}: {outcome.kind.value.upper()}\n{outcome.line}",
+        _table(_metric_rows(metrics, policy)) if metrics else "",
+        _table(_step_rows(seconds)) if seconds else "",
+        "\n".join(f"{name:<14}{value}" for name, value in _facts(outcome) if value),
+    ]
+    rule = "─" * 78
+    return "\n".join([rule, "\n\n".join(part for part in parts if part), rule])
+
+
+def curl_line(endpoint: str) -> str:
+    """Return a command that asks the endpoint for a prediction."""
+    body = json.dumps({"instances": [SAMPLE_TEXT]})
+    return f"curl -s {shlex.quote(endpoint)} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+
+
+def _metric_rows(metrics: Mapping[str, Mapping[str, Any] | None], policy: GatePolicy | None) -> Iterator[Sequence[str]]:
+    live = metrics["champion"]
+    needed = _needed(live, metrics["baseline"], policy) if policy else {}
+    yield "on the same rows", "candidate", "live", "baseline", "needed"
+    for metric, name in _METRIC_NAMES.items():
+        cells = [
+            f"{scores[metric]:.4f}" if scores else "-" for scores in (metrics["candidate"], live, metrics["baseline"])
+        ]
+        yield name, *cells, needed.get(metric, "")
+
+
+def _needed(live: Mapping[str, Any] | None, baseline: Mapping[str, Any] | None, policy: GatePolicy) -> dict[str, str]:
+    """Return the bounds that count: of several for one metric the strictest."""
+    at_least = max(policy.min_macro_f1, live["macro_f1"] - policy.max_regression if live else 0.0)
+    macro_f1 = f">= {at_least:.4f}"
+    if policy.must_beat_baseline and baseline and baseline["macro_f1"] >= at_least:
+        macro_f1 = f">  {baseline['macro_f1']:.4f}"
+    return {
+        "accuracy": f">= {policy.min_accuracy:.4f}",
+        "macro_f1": macro_f1,
+        "expected_calibration_error": f"<= {policy.max_expected_calibration_error:.4f}",
+    }
+
+
+def _step_rows(seconds: Mapping[str, float]) -> Iterator[Sequence[str]]:
+    yield "step", "seconds"
+    for step, duration in (*seconds.items(), ("all steps", sum(seconds.values()))):
+        yield step, f"{duration:.1f}"
+
+
+def _facts(outcome: Outcome) -> Iterator[tuple[str, str]]:
+    if outcome.kind is OutcomeKind.FAILED:
+        yield "roll back", outcome.roll_back.value
+    yield "serving now", outcome.serving_now
+    yield "endpoint", outcome.endpoint
+    if outcome.kind is OutcomeKind.RELEASED and outcome.endpoint:
+        yield "try it", curl_line(outcome.endpoint)
+    yield from outcome.links.items()
+
+
+def _table(rows: Iterator[Sequence[str]]) -> str:
+    """Align the first column left and the others right."""
+    table = list(rows)
+    widths = [max(len(cell) for cell in column) for column in zip(*table, strict=True)]
+    return "\n".join(
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        ).rstrip()
+        for row in table
+    )
