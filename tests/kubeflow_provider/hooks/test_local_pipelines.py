@@ -1,0 +1,498 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from uuid import uuid4
+
+import psutil
+import pytest
+from airflow.sdk import Connection
+
+from kubeflow_provider import child_processes
+from kubeflow_provider.child_processes import MARK, child_environment, stop_marked
+from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError
+from kubeflow_provider.hooks import local_pipelines
+from kubeflow_provider.hooks.local_pipelines import LocalPipelinesHook
+from kubeflow_provider.pipeline_spec import bind
+from kubeflow_provider.services import PipelineService, Run, RunRequest
+from kubeflow_provider.states import RunState
+
+ROOT = Path(__file__).parents[3]
+pytestmark = pytest.mark.pipelines
+
+
+@pytest.fixture
+def connection(tmp_path: Path, pipelines_python: str) -> Connection:
+    extra = {"python": pipelines_python, "project_dir": str(ROOT), "runs_dir": str(tmp_path / "runs")}
+    return Connection(conn_id="pipelines", conn_type="local_pipelines", extra=json.dumps(extra))
+
+
+@pytest.fixture
+def hook(connection: Connection) -> LocalPipelinesHook:
+    return LocalPipelinesHook("pipelines", connection=connection)
+
+
+@pytest.fixture
+def request_for(record_and_wait: str, tmp_path: Path) -> Iterator[Callable[..., RunRequest]]:
+    """Return ``make(**parameters)``; what its runs leave behind is stopped after the test."""
+    ids = []
+
+    def make(**parameters: object) -> RunRequest:
+        ids.append(str(uuid4()))
+        return RunRequest(
+            run_id=ids[-1],
+            pipeline_file=record_and_wait,
+            parameters=bind(record_and_wait, {"file": str(tmp_path / "recorded"), **parameters}),
+            display_name="a test",
+        )
+
+    yield make
+    for run_id in ids:
+        stop_marked(run_id, grace_seconds=0)
+
+
+def wait(hook: LocalPipelinesHook, run_id: str, until: Callable[[Run], bool]) -> Run:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        run = hook.get_run(run_id)
+        assert run is not None
+        if until(run):
+            return run
+        assert not run.state.is_terminal, run
+        time.sleep(0.05)
+    raise AssertionError(f"the run stayed {run}")
+
+
+def is_over(run: Run) -> bool:
+    return run.state.is_terminal
+
+
+def is_asleep(run: Run) -> bool:
+    return bool(run.steps) and run.steps[-1].progress is not None
+
+
+def recorded(tmp_path: Path) -> list[str]:
+    file = tmp_path / "recorded"
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def processes(run_id: str) -> list[psutil.Process]:
+    return child_processes._find(run_id)
+
+
+def runner(run_id: str) -> psutil.Process:
+    return next(process for process in processes(run_id) if "include.pipelines.local_runner" in process.cmdline())
+
+
+def test_is_a_pipeline_service(hook: LocalPipelinesHook) -> None:
+    assert isinstance(hook, PipelineService)
+
+
+def test_runs_a_pipeline_to_its_end(hook: LocalPipelinesHook, request_for: Callable[..., RunRequest]) -> None:
+    request = request_for()
+    started = hook.create_run(request)
+    run = wait(hook, request.run_id, is_over)
+
+    assert started.state in (RunState.PENDING, RunState.RUNNING)
+    assert run.state is RunState.SUCCEEDED
+    assert run.display_name == "a test"
+    assert [(step.name, step.state) for step in run.steps] == [
+        ("record", RunState.SUCCEEDED),
+        ("finish", RunState.SUCCEEDED),
+    ]
+    log = hook.get_run_log(request.run_id, last_lines=1000)
+    assert "recorded" in log
+    assert "\x1b" not in log
+
+
+def test_says_why_a_run_failed(hook: LocalPipelinesHook, request_for: Callable[..., RunRequest]) -> None:
+    request = request_for(fail=True)
+    hook.create_run(request)
+    run = wait(hook, request.run_id, is_over)
+
+    assert run.state is RunState.FAILED
+    assert run.reason == "Step 'finish' failed: ValueError: column 'stars' is missing"
+    assert [step.state for step in run.steps] == [RunState.SUCCEEDED, RunState.FAILED]
+    log = hook.get_run_log(request.run_id, last_lines=1000)
+    assert "column 'stars' is missing" in log
+    assert "recorded" not in log, "the log of the step that did not fail"
+    assert len(hook.get_run_log(request.run_id, last_lines=2).splitlines()) == 2
+
+
+def test_suspects_memory_when_a_step_was_killed(
+    hook: LocalPipelinesHook, request_for: Callable[..., RunRequest]
+) -> None:
+    request = request_for(killed=True)
+    hook.create_run(request)
+
+    assert "memory ran out" in (wait(hook, request.run_id, is_over).reason or "")
+
+
+def test_shows_how_far_a_step_is(hook: LocalPipelinesHook, request_for: Callable[..., RunRequest]) -> None:
+    request = request_for(seconds=60)
+    hook.create_run(request)
+
+    assert wait(hook, request.run_id, is_asleep).steps[-1].progress == "sleeping 60.0 seconds"
+
+
+def test_many_callers_start_one_run(
+    connection: Connection, request_for: Callable[..., RunRequest], tmp_path: Path
+) -> None:
+    request = request_for()
+    with ThreadPoolExecutor(8) as pool:
+        runs = list(pool.map(lambda _: LocalPipelinesHook("p", connection=connection).create_run(request), range(16)))
+    hook = LocalPipelinesHook("p", connection=connection)
+    wait(hook, request.run_id, is_over)
+    again = hook.create_run(request)
+
+    assert {run.run_id for run in runs} == {request.run_id}
+    assert again.state is RunState.SUCCEEDED
+    assert len(recorded(tmp_path)) == 1
+
+
+def test_starts_a_run_that_was_claimed_but_never_started(
+    hook: LocalPipelinesHook, request_for: Callable[..., RunRequest], tmp_path: Path
+) -> None:
+    request = request_for()
+    folder = tmp_path / "runs" / request.run_id
+    folder.mkdir(parents=True)
+    for name in ("claim", "lock"):
+        (folder / name).touch()
+    (folder / "request.json").write_text(json.dumps({"parameters": {}, "display_name": "a test"}))
+
+    before = hook.get_run(request.run_id)
+    hook.create_run(request)
+    after = wait(hook, request.run_id, is_over)
+
+    assert before is not None
+    assert before.state is RunState.PENDING
+    assert after.state is RunState.SUCCEEDED
+    assert len(recorded(tmp_path)) == 1
+
+
+def test_adopts_a_process_whose_starter_died_before_it_could_note_it(
+    hook: LocalPipelinesHook, request_for: Callable[..., RunRequest], tmp_path: Path
+) -> None:
+    request = request_for(seconds=1)
+    hook.create_run(request)
+    (tmp_path / "runs" / request.run_id / "pid").unlink()
+
+    hook.create_run(request)
+
+    assert wait(hook, request.run_id, is_over).state is RunState.SUCCEEDED
+    assert len(recorded(tmp_path)) == 1
+
+
+def test_a_run_that_was_killed_has_failed_and_is_not_started_again(
+    hook: LocalPipelinesHook, request_for: Callable[..., RunRequest], tmp_path: Path
+) -> None:
+    request = request_for(seconds=60)
+    hook.create_run(request)
+    wait(hook, request.run_id, is_asleep)
+    for process in processes(request.run_id):
+        process.kill()
+
+    run = wait(hook, request.run_id, is_over)
+
+    assert run.state is RunState.FAILED
+    assert "killed, memory ran out, or the machine restarted" in (run.reason or "")
+    assert [step.state for step in run.steps] == [RunState.FAILED]
+    assert hook.create_run(request) == run
+    assert len(recorded(tmp_path)) == 1
+
+
+def test_steps_do_not_outlive_their_run(hook: LocalPipelinesHook, request_for: Callable[..., RunRequest]) -> None:
+    request = request_for(seconds=60)
+    hook.create_run(request)
+    wait(hook, request.run_id, is_asleep)
+    runner(request.run_id).kill()
+
+    run = wait(hook, request.run_id, is_over)
+
+    assert run.state is RunState.FAILED
+    assert processes(request.run_id) == []
+
+
+def test_says_what_kept_a_process_from_beginning(
+    connection: Connection, request_for: Callable[..., RunRequest], tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    connection.extra = json.dumps(json.loads(connection.extra or "") | {"project_dir": str(tmp_path / "empty")})
+    hook = LocalPipelinesHook("p", connection=connection)
+    request = request_for()
+    hook.create_run(request)
+
+    run = wait(hook, request.run_id, is_over)
+
+    assert run.state is RunState.FAILED
+    assert "No module named 'include'" in (run.reason or "")
+
+
+def test_a_run_outlives_the_process_group_that_started_it(
+    hook: LocalPipelinesHook, connection: Connection, request_for: Callable[..., RunRequest]
+) -> None:
+    request = request_for(seconds=2)
+    program = (
+        "import sys, json, time\n"
+        "from airflow.sdk import Connection\n"
+        "from kubeflow_provider.hooks.local_pipelines import LocalPipelinesHook\n"
+        "from kubeflow_provider.services import RunRequest\n"
+        "request, extra = json.loads(sys.argv[1]), sys.argv[2]\n"
+        "connection = Connection(conn_id='p', conn_type='local_pipelines', extra=extra)\n"
+        "LocalPipelinesHook('p', connection=connection).create_run(RunRequest(**request))\n"
+        "print('started', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    fields = {name: getattr(request, name) for name in ("run_id", "pipeline_file", "parameters", "display_name")}
+    starter = subprocess.Popen(
+        [sys.executable, "-c", program, json.dumps(fields), str(connection.extra)],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert starter.stdout is not None
+    while "started" not in starter.stdout.readline():
+        assert starter.poll() is None
+    os.killpg(starter.pid, signal.SIGKILL)
+    starter.wait()
+
+    assert wait(hook, request.run_id, is_over).state is RunState.SUCCEEDED
+
+
+def test_cancels_a_run_from_another_place(
+    hook: LocalPipelinesHook, connection: Connection, request_for: Callable[..., RunRequest]
+) -> None:
+    request = request_for(seconds=60)
+    hook.create_run(request)
+    wait(hook, request.run_id, is_asleep)
+
+    LocalPipelinesHook("p", connection=connection).terminate_run(request.run_id)
+
+    run = hook.get_run(request.run_id)
+    assert run is not None
+    assert run.state is RunState.CANCELED
+    assert [step.state for step in run.steps] == [RunState.CANCELED]
+    assert run.reason is None
+    assert processes(request.run_id) == []
+    assert hook.create_run(request).state is RunState.CANCELED
+
+
+def test_cancelling_is_harmless_when_there_is_nothing_to_cancel(
+    hook: LocalPipelinesHook, request_for: Callable[..., RunRequest]
+) -> None:
+    request = request_for()
+    hook.terminate_run(request.run_id)
+    hook.create_run(request)
+    wait(hook, request.run_id, is_over)
+    hook.terminate_run(request.run_id)
+
+    run = hook.get_run(request.run_id)
+    assert run is not None
+    assert run.state is RunState.SUCCEEDED
+
+
+def test_stops_also_what_ignores_the_request(tmp_path: Path) -> None:
+    mark = str(uuid4())
+    program = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], env=os.environ | {MARK: mark}, stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+
+    stop_marked(mark, grace_seconds=0.2)
+
+    assert process.wait(timeout=10) == -signal.SIGKILL
+
+
+def test_children_inherit_no_secret_of_airflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AIRFLOW__CORE__FERNET_KEY", "AIRFLOW_CONN_X", "_AIRFLOW_X", "MY_FERNET_KEY", "PYTHONHOME"):
+        monkeypatch.setenv(name, "secret")
+    monkeypatch.setenv("PYTHONPATH", "/other")
+    monkeypatch.setenv("HF_HOME", "/models")
+
+    environment = child_environment("/env/bin/python", "/project", "mark")
+
+    assert "secret" not in environment.values()
+    assert environment["PYTHONPATH"] == "/project"
+    assert environment["PATH"].startswith("/env/bin:")
+    assert environment["HF_HOME"] == "/models"
+    assert environment[MARK] == "mark"
+
+
+@pytest.mark.parametrize("value", [{"text": "use python3 please"}, {"python3": 1}])
+def test_refuses_parameters_that_kfp_would_change(
+    hook: LocalPipelinesHook, request_for: Callable[..., RunRequest], value: object
+) -> None:
+    request = request_for(mark=value)
+
+    with pytest.raises(InvalidRequestError, match="Parameters mark contain 'python3'"):
+        hook.create_run(request)
+    assert hook.get_run(request.run_id) is None
+
+
+def test_refuses_a_run_id_that_could_lead_elsewhere(hook: LocalPipelinesHook) -> None:
+    with pytest.raises(InvalidRequestError, match="not a UUID"):
+        hook.get_run("../../etc")
+
+
+def test_names_every_field_that_is_wrong() -> None:
+    connection = Connection(conn_id="p", conn_type="local_pipelines", extra='{"python": "bin/python"}')
+
+    with pytest.raises(InvalidRequestError) as error:
+        LocalPipelinesHook("p", connection=connection).get_run(str(uuid4()))
+
+    for field in ("python", "project_dir", "runs_dir"):
+        assert f"{field}: an absolute path is needed" in str(error.value)
+
+
+def test_says_when_the_interpreter_is_missing(
+    connection: Connection, request_for: Callable[..., RunRequest], tmp_path: Path
+) -> None:
+    connection.extra = json.dumps(json.loads(connection.extra or "") | {"python": "/nowhere/bin/python"})
+    hook = LocalPipelinesHook("p", connection=connection)
+    request = request_for()
+
+    with pytest.raises(InvalidRequestError, match="/nowhere/bin/python cannot be started"):
+        hook.create_run(request)
+    assert hook.get_run(request.run_id).state is RunState.PENDING  # type: ignore[union-attr]
+    assert hook.test_connection()[0] is False
+
+
+def test_the_test_button_works(
+    hook: LocalPipelinesHook, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_PIPELINES", json.dumps({"conn_type": "local_pipelines", "extra": connection.extra})
+    )
+    by_button = LocalPipelinesHook(**{LocalPipelinesHook.conn_name_attr: "pipelines"})
+
+    works, message = by_button.test_connection()
+
+    assert works, message
+    assert message.startswith("KFP 2.")
+
+
+def test_old_runs_make_room(
+    hook: LocalPipelinesHook,
+    request_for: Callable[..., RunRequest],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(local_pipelines, "KEEP_FINISHED_RUNS", 1)
+    old = [request_for(), request_for()]
+    for request in old:
+        hook.create_run(request)
+        wait(hook, request.run_id, is_over)
+        while processes(request.run_id):
+            time.sleep(0.05)
+
+    asleep = request_for(seconds=60)
+    hook.create_run(asleep)
+
+    assert hook.get_run(old[0].run_id) is None
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {old[1].run_id, asleep.run_id}
+
+
+# Modules
+
+
+@pytest.fixture
+def module_hook(connection: Connection, tmp_path: Path) -> LocalPipelinesHook:
+    """Hook whose project folder holds one module that does what its ``--do`` says."""
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "chore.py").write_text(
+        "import subprocess, sys, time\n"
+        "arguments = dict(item[2:].split('=', 1) for item in sys.argv[1:])\n"
+        "print('arguments', sorted(arguments), flush=True)\n"
+        "what = arguments['do']\n"
+        "if what == 'sleep':\n"
+        "    subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
+        "    time.sleep(60)\n"
+        "if what.isdigit():\n"
+        "    print('row 3 of train.csv has no label', file=sys.stderr)\n"
+        "    sys.exit(int(what))\n"
+    )
+    connection.extra = json.dumps(json.loads(connection.extra or "") | {"project_dir": str(project)})
+    return LocalPipelinesHook("p", connection=connection)
+
+
+def chores(mark_of: LocalPipelinesHook) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("PYTHONPATH") == mark_of.settings.project_dir:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_passes_a_modules_output_to_the_task_log(
+    module_hook: LocalPipelinesHook, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module_hook.run_module("chore", {"do": "it", "empty": "", "sign": "-x"}, timeout_seconds=30)
+
+    assert "arguments ['do', 'sign']" in capsys.readouterr().out
+
+
+def test_input_that_must_be_mended_is_an_invalid_request(module_hook: LocalPipelinesHook) -> None:
+    with pytest.raises(InvalidRequestError, match=r"^row 3 of train.csv has no label$"):
+        module_hook.run_module("chore", {"do": "2"}, timeout_seconds=30)
+
+
+def test_another_exit_code_is_an_error(module_hook: LocalPipelinesHook) -> None:
+    with pytest.raises(KubeflowProviderError, match=r"chore exited with 3: row 3 of train.csv has no label"):
+        module_hook.run_module("chore", {"do": "3"}, timeout_seconds=30)
+
+
+def test_a_module_that_takes_too_long_is_stopped_with_all_it_started(module_hook: LocalPipelinesHook) -> None:
+    with pytest.raises(KubeflowProviderError, match="took longer than 1 s"):
+        module_hook.run_module("chore", {"do": "sleep"}, timeout_seconds=1)
+    assert chores(module_hook) == []
+
+
+def test_a_module_can_be_stopped(module_hook: LocalPipelinesHook) -> None:
+    module_hook.stop_module()  # nothing is running
+
+    def stop() -> None:
+        while len(chores(module_hook)) < 2:
+            time.sleep(0.05)
+        module_hook.stop_module()
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    with pytest.raises(KubeflowProviderError, match="was stopped by signal 15"):
+        module_hook.run_module("chore", {"do": "sleep"}, timeout_seconds=50)
+    stopper.join()
+    assert chores(module_hook) == []
+
+
+def test_a_retry_stops_what_a_killed_try_left_running(
+    module_hook: LocalPipelinesHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        # The first try loses its Airflow process: nobody stops the module.
+        patched.setattr(local_pipelines, "stop_marked", lambda mark: None)
+        patched.setattr(subprocess.Popen, "wait", lambda process, timeout: 0)
+        patched.setattr(threading.Thread, "join", lambda thread: None)
+        module_hook.run_module("chore", {"do": "sleep"}, timeout_seconds=50)
+    while len(chores(module_hook)) < 2:
+        time.sleep(0.05)
+    left = set(chores(module_hook))
+
+    with pytest.raises(KubeflowProviderError, match="took longer"):
+        module_hook.run_module("chore", {"do": "sleep"}, timeout_seconds=1)
+
+    assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in left)

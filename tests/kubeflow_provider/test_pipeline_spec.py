@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kubeflow_provider.exceptions import InvalidRequestError
+from kubeflow_provider.pipeline_spec import bind, read_pipeline_spec
+
+
+def test_reads_name_and_parameters(record_and_wait: str) -> None:
+    spec = read_pipeline_spec(record_and_wait)
+
+    assert spec.name == "record-and-wait"
+    assert spec.platform is None
+    assert spec.parameters["seconds"]["parameterType"] == "NUMBER_DOUBLE"
+
+
+def test_reads_the_platform_from_a_second_document(record_and_wait: str, tmp_path: Path) -> None:
+    file = tmp_path / "two.yaml"
+    file.write_text(Path(record_and_wait).read_text() + "\n---\nplatforms:\n  kubernetes: {}\n")
+
+    assert read_pipeline_spec(file).platform == {"platforms": {"kubernetes": {}}}
+
+
+@pytest.mark.parametrize("text", ["", "a: [", "- 1", "pipelineInfo: {name: x}", "root: {}\npipelineInfo: 3"])
+def test_refuses_what_is_no_compiled_pipeline(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "other.yaml"
+    file.write_text(text)
+
+    with pytest.raises(InvalidRequestError, match=r"other\.yaml"):
+        read_pipeline_spec(file)
+
+
+def test_refuses_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequestError, match="No such file"):
+        read_pipeline_spec(tmp_path / "none.yaml")
+
+
+def test_casts_what_templates_rendered_to_text(record_and_wait: str) -> None:
+    given = {"file": "f", "seconds": "1.5", "repeat": "3", "fail": "True", "killed": " false", "mark": '{"a": [1]}'}
+
+    assert bind(record_and_wait, given) == {
+        "file": "f",
+        "seconds": 1.5,
+        "repeat": 3,
+        "fail": True,
+        "killed": False,
+        "mark": {"a": [1]},
+    }
+
+
+def test_casts_between_numbers_without_loss(record_and_wait: str) -> None:
+    bound = bind(record_and_wait, {"file": 20261121030000, "seconds": 2, "repeat": 3.0})
+
+    assert bound == {"file": "20261121030000", "seconds": 2.0, "repeat": 3}
+    assert isinstance(bound["seconds"], float)
+    assert isinstance(bound["repeat"], int)
+
+
+def test_none_means_not_given(record_and_wait: str) -> None:
+    assert bind(record_and_wait, {"file": "f", "seconds": None}) == {"file": "f"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("repeat", "{{ params.repeat }}", "a whole number, got '{{ params.repeat }}'"),
+        ("repeat", "None", "a whole number"),
+        ("repeat", 1.5, "a whole number"),
+        ("repeat", True, "a whole number"),
+        ("seconds", "soon", "a number"),
+        ("seconds", "nan", "a number"),
+        ("seconds", float("inf"), "a number"),
+        ("fail", "yes", "true or false"),
+        ("fail", 1, "true or false"),
+        ("mark", "[1]", "a JSON object"),
+        ("mark", "{", "a JSON object"),
+        ("mark", {"a": object()}, "a JSON object"),
+        ("file", ["f"], "text"),
+        ("file", 1.5, "text"),
+    ],
+)
+def test_refuses_a_value_of_another_type(record_and_wait: str, name: str, value: object, expected: str) -> None:
+    with pytest.raises(InvalidRequestError) as error:
+        bind(record_and_wait, {"file": "f"} | {name: value})
+
+    assert f"{name}: expected {expected}" in str(error.value)
+
+
+def test_names_every_problem_at_once(record_and_wait: str) -> None:
+    with pytest.raises(InvalidRequestError) as error:
+        bind(record_and_wait, {"fiel": "f", "seconds": "soon", "repeat": "often"})
+
+    message = str(error.value)
+    assert "fiel: unknown; known are fail, file, killed, mark, repeat, seconds" in message
+    assert "file: missing, and it has no default" in message
+    assert "seconds: expected a number, got 'soon'" in message
+    assert "repeat: expected a whole number, got 'often'" in message
+
+
+def test_shows_only_the_beginning_of_a_long_value(record_and_wait: str) -> None:
+    with pytest.raises(InvalidRequestError) as error:
+        bind(record_and_wait, {"file": "f", "repeat": "x" * 5000})
+
+    assert len(str(error.value)) < 300

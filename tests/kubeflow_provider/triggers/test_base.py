@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice, repeat
+from typing import Any
+
+import pytest
+from airflow.sdk import Connection
+
+from kubeflow_provider.exceptions import (
+    InvalidRequestError,
+    KubeflowProviderError,
+    PermissionDeniedError,
+    ServiceUnavailableError,
+)
+from kubeflow_provider.triggers import base
+from kubeflow_provider.triggers.base import PollingTrigger, WaitOutcome, raise_for_error
+
+
+class Service:
+    """Answers with what it was given, one after the other; an exception is raised."""
+
+    def __init__(self, conn_id: str, *, connection: Connection) -> None:
+        self.conn_id = conn_id
+
+
+class ThingTrigger(PollingTrigger):
+    hooks = {"http": f"{__name__}.Service"}
+
+    def __init__(self, *, thing: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.thing = thing
+        self.answers: Iterator[Any] = iter(())
+
+    def arguments(self) -> dict[str, Any]:
+        return {"thing": self.thing}
+
+    async def poll(self, service: Any) -> dict[str, Any] | None:
+        answer = next(self.answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def aget_service(conn_id: str, hooks: dict[str, str]) -> Service:
+        return Service(conn_id, connection=Connection(conn_id=conn_id))
+
+    monkeypatch.setattr(base, "aget_service", aget_service)
+    monkeypatch.setattr(base, "_pauses", lambda first, longest: repeat(0.0))
+
+
+def make(*answers: Any, seconds: float = 60, max_poll_errors: int = 3) -> ThingTrigger:
+    trigger = ThingTrigger(
+        thing="t",
+        conn_id="c",
+        deadline=datetime.now(tz=UTC) + timedelta(seconds=seconds),
+        max_poll_errors=max_poll_errors,
+    )
+    trigger.answers = iter(answers) if answers else repeat(None)
+    return trigger
+
+
+async def payload(trigger: ThingTrigger) -> dict[str, Any]:
+    events = [event async for event in trigger.run()]
+    assert len(events) == 1
+    return events[0].payload
+
+
+def test_makes_itself_again_from_its_serialized_form() -> None:
+    trigger = make()
+    path, kwargs = trigger.serialize()
+
+    assert path == f"{__name__}.ThingTrigger"
+    assert ThingTrigger(**kwargs).serialize() == trigger.serialize()
+
+
+async def test_its_event_carries_everything() -> None:
+    assert await payload(make(None, None, {"state": "READY"})) == {"outcome": "over", "thing": "t", "state": "READY"}
+
+
+async def test_ends_at_the_deadline_after_one_last_question() -> None:
+    assert (await payload(make(seconds=0.05)))["outcome"] == WaitOutcome.TIMEOUT
+    assert (await payload(make({"state": "READY"}, seconds=-5)))["outcome"] == WaitOutcome.OVER
+
+
+async def test_never_sleeps_past_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "_pauses", lambda first, longest: repeat(3600.0))
+
+    assert (await payload(make(seconds=0.05)))["outcome"] == WaitOutcome.TIMEOUT
+
+
+async def test_bears_errors_that_are_not_consecutive() -> None:
+    down = ServiceUnavailableError("down", status_code=503)
+
+    assert (await payload(make(down, down, None, down, down, {})))["outcome"] == WaitOutcome.OVER
+
+
+async def test_gives_up_after_too_many_errors_in_a_row() -> None:
+    event = await payload(make(*[ServiceUnavailableError(f"down {number}") for number in (1, 2, 3)]))
+
+    assert event == {"outcome": "error", "thing": "t", "error": "ServiceUnavailableError", "message": "down 3"}
+    with pytest.raises(ServiceUnavailableError, match="down 3"):
+        raise_for_error(event)
+
+
+@pytest.mark.parametrize("error", [PermissionDeniedError, InvalidRequestError, KubeflowProviderError])
+async def test_gives_up_at_once_where_waiting_is_useless(error: type[KubeflowProviderError]) -> None:
+    event = await payload(make(error("no")))
+
+    with pytest.raises(error, match="no"):
+        raise_for_error(event)
+
+
+async def test_does_not_hide_a_defect() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await payload(make(ZeroDivisionError()))
+
+
+def test_no_error_raises_nothing() -> None:
+    raise_for_error({"outcome": "over"})
+
+
+def test_pauses_grow_from_the_first_to_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    pauses = list(islice(base._pauses(5.0, 10), 20))
+
+    assert pauses[0] == 5.0
+    assert 1.8 <= pauses[1] <= 2.2
+    assert all(9 <= pause <= 11 for pause in pauses[8:])
+    assert max(islice(base._pauses(0.0, 0.5), 5)) <= 0.55
