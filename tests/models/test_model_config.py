@@ -1,0 +1,131 @@
+"""A model's YAML is read with its defaults, and what is wrong in it is named by file and setting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from include.models.model_config import (
+    MODELS_DIR,
+    PROJECT_DIR,
+    DataConfig,
+    ModelConfigError,
+    read_model_config,
+    read_model_configs,
+)
+
+SMALLEST = "name: reviews\ndata:\n  train: train.csv\n  labels: [bad, good]\n"
+
+
+def write(folder: Path, text: str = SMALLEST, name: str = "reviews.yaml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_smallest_file_gets_the_defaults(tmp_path: Path) -> None:
+    config = read_model_config(write(tmp_path))
+
+    assert config.data.train == ["train.csv"]
+    assert config.data.evaluation == []
+    assert config.data.labels == {"bad": "bad", "good": "good"}
+    assert config.training.base_model == "scratch"
+    assert config.approval.required is False
+    assert config.pipeline_file == str(PROJECT_DIR / "include/pipelines/train_classifier.yaml")
+
+
+def test_label_keys_become_text_and_keep_their_order() -> None:
+    config = DataConfig.model_validate({"train": ["a.csv"], "labels": {3: "three", 1.5: "more", True: 1}})
+
+    assert list(config.labels.items()) == [("3", "three"), ("1.5", "more"), ("True", "1")]
+
+
+def test_settings_survive_the_way_through_a_command_line() -> None:
+    data = read_model_config(MODELS_DIR / "yelp-reviews.yaml").data
+
+    assert DataConfig.model_validate_json(data.model_dump_json()) == data
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (SMALLEST.replace("reviews", "Reviews!"), "name: String should match pattern"),
+        (SMALLEST.replace("reviews", "r" * 49), "name: String should match pattern"),
+        (SMALLEST.replace("reviews", "reviews-"), "name: String should match pattern"),
+        ("name: reviews\n", "data: Field required"),
+        (SMALLEST.replace("[bad, good]", "[bad]"), "a classifier needs at least two"),
+        (SMALLEST.replace("[bad, good]", "{1: same, 2: same}"), "two of them have the same name"),
+        (SMALLEST + "  evaluation_fraction: 1\n", r"data\.evaluation_fraction: Input should be less than 1"),
+        (SMALLEST + "training: {epoch: 3}\n", r"training\.epoch: Extra inputs are not permitted"),
+        (SMALLEST + "gate: {min_macro_f1: 90}\n", r"gate\.min_macro_f1: Input should be less than or equal to 1"),
+        (SMALLEST + "keep_versions: 1\n", "keep_versions: Input should be greater than or equal to 2"),
+        (SMALLEST + "connections: {serve: x}\n", r"connections\.serve"),
+        ("- reviews\n", "expected settings such as .*found list"),
+        ("", "expected settings such as .*found NoneType"),
+        ("name: [\n", "cannot be read as YAML"),
+    ],
+)
+def test_wrong_setting_is_named_with_its_file(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(ModelConfigError, match=rf"reviews\.yaml: .*{complaint}"):
+        read_model_config(write(tmp_path, text))
+
+
+def test_all_wrong_settings_are_named_at_once(tmp_path: Path) -> None:
+    text = SMALLEST + "training: {epochs: 0, batch_size: many}\n"
+
+    with pytest.raises(ModelConfigError, match=r"training\.epochs: .*; training\.batch_size: "):
+        read_model_config(write(tmp_path, text))
+
+
+def test_file_that_is_not_there_or_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9\n")
+
+    for name in ("none.yaml", "latin.yaml"):
+        with pytest.raises(ModelConfigError, match=rf"{name}: cannot be read"):
+            read_model_config(tmp_path / name)
+
+
+def test_folder_is_read_in_the_order_of_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, SMALLEST.replace("reviews", "second"), "b.yaml")
+    write(tmp_path, SMALLEST.replace("reviews", "first"), "a.yaml")
+    write(tmp_path, "no settings", "notes.txt")
+    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+
+    assert [config.name for config in read_model_configs()] == ["first", "second"]
+
+
+def test_one_name_in_two_files_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, name="a.yaml")
+    write(tmp_path, name="b.yaml")
+
+    with pytest.raises(ModelConfigError, match=r"b\.yaml: model 'reviews' is defined in .*a\.yaml already"):
+        read_model_configs(tmp_path)
+
+
+def test_store_is_the_models_own_else_the_environments_else_the_projects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MODEL_STORE", raising=False)
+    plain = read_model_config(write(tmp_path))
+    own = read_model_config(write(tmp_path, SMALLEST + "store: gs://models/\n"))
+
+    assert plain.store_uri == f"{PROJECT_DIR.as_uri()}/.state/store/reviews"
+    monkeypatch.setenv("MODEL_STORE", "s3://bucket/store/")
+    assert plain.store_uri == "s3://bucket/store/reviews"
+    assert own.store_uri == "gs://models/reviews"
+
+
+def test_connections_have_default_names(tmp_path: Path) -> None:
+    config = read_model_config(write(tmp_path, SMALLEST + "connections: {serving: gpu_cluster}\n"))
+
+    assert config.connection("serving") == "gpu_cluster"
+    assert config.connection("registry") == "registry_default"
+
+
+def test_shipped_models_are_valid_and_named_like_their_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MODELS_DIR", raising=False)
+    files = sorted(path.stem for path in MODELS_DIR.glob("*.yaml"))
+
+    assert [config.name for config in read_model_configs()] == files
+    assert {"sample-reviews", "yelp-reviews"} <= set(files)
