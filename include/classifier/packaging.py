@@ -182,7 +182,7 @@ def _served(server: TorchServe, model: str, texts: Sequence[str]) -> list[dict[s
             raise PackagingError(
                 f"The packed model answered evaluation rows with {status}. Its log ends with:\n{server.log_tail()}"
             )
-        answers += answer["predictions"]
+        answers += answer.get("predictions", [])
     return answers
 
 
@@ -197,15 +197,17 @@ def largest_difference(
         raise PackagingError(f"The packed model gave {len(served)} answers to {len(texts)} texts.")
     largest = 0.0
     for row, (ours, theirs) in enumerate(zip(expected, served, strict=True)):
-        if theirs["version"] != version:
-            raise PackagingError(f"The packed model calls itself version {theirs['version']}, not {version}.")
-        difference = max(abs(value - theirs["probabilities"][label]) for label, value in ours.probabilities.items())
+        if theirs.get("version") != version:
+            raise PackagingError(f"The packed model calls itself version {theirs.get('version')}, not {version}.")
+        probabilities = theirs.get("probabilities", {})
+        difference = max(abs(value - probabilities.get(label, 0.0)) for label, value in ours.probabilities.items())
         largest = max(largest, difference)
         # Where two labels lie closer together than the tolerance, either may win.
-        close = ours.score - ours.probabilities.get(theirs["label"], 0.0) <= 2 * LARGEST_DIFFERENCE
-        if difference > LARGEST_DIFFERENCE or (ours.label != theirs["label"] and not close):
+        label = theirs.get("label")
+        close = ours.score - ours.probabilities.get(str(label), 0.0) <= 2 * LARGEST_DIFFERENCE
+        if difference > LARGEST_DIFFERENCE or (ours.label != label and not close):
             raise PackagingError(
-                f"Row {row} of the sample: served {theirs['label']!r}, in-process {ours.label!r}, probabilities differ "
+                f"Row {row} of the sample: served {label!r}, in-process {ours.label!r}, probabilities differ "
                 f"by {difference:.2g} (allowed: {LARGEST_DIFFERENCE:g}). The package does not serve what was trained: "
                 "compare the package versions of the two processes."
             )
