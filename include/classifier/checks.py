@@ -130,14 +130,14 @@ def _is_unicode(text: Any) -> bool:
 def check_split(frame: pd.DataFrame, split: SplitName, data: DataConfig, problems: Problems, *, lost: str) -> None:
     """Check what is left of a split: enough rows, more than one label, no class next to empty.
 
-    :param frame: columns ``cleaned`` and ``class`` of the rows that are kept.
+    :param frame: the rows that are kept; only column ``class`` is looked at.
     :param lost: how many rows were dropped and why, for the message.
     """
     from pandera.errors import SchemaErrors
 
     schema, remedies = _split_schema(frame, split, data, lost)
     try:
-        schema.validate(frame, lazy=True)
+        schema.validate(frame[["class"]], lazy=True)
     except SchemaErrors as errors:
         for what in errors.failure_cases["check"]:
             problems.add(f"{split} data", what, remedies[what])
@@ -155,7 +155,7 @@ def _split_schema(
         ("min_rows", data.min_rows) if split == "train" else ("min_evaluation_rows", data.min_evaluation_rows)
     )
     floor = data.min_class_share if split == "train" else 0.0
-    too_few = f"{rows} rows are left (dropped: {lost}), {setting} asks for at least {fewest}"
+    too_few = f"rows left: {rows} (dropped: {lost}), {setting} asks for at least {fewest}"
     one_label = "all rows have one single label: " + ", ".join(
         repr(key) for key, count in zip(keys, counts, strict=True) if count
     )
@@ -168,10 +168,7 @@ def _split_schema(
         below: "Give more rows of these labels, or lower the setting.",
     }
     schema = pa.DataFrameSchema(
-        {
-            "cleaned": pa.Column(object, pa.Check(lambda column: column != ""), unique=True),
-            "class": pa.Column(int, pa.Check.isin(range(len(keys)))),
-        },
+        {"class": pa.Column(int)},
         checks=[
             pa.Check(lambda _: rows >= fewest, error=too_few),
             pa.Check(lambda _: rows == 0 or sum(count > 0 for count in counts) > 1, error=one_label),

@@ -38,12 +38,12 @@ def write_dataset(
     :param dropped: reason -> split -> rows.
     :return: the document, as in ``include/contracts/dataset.schema.json``.
     """
-    import fsspec
     import pyarrow as pa
+    from fsspec.core import url_to_fs
     from pyarrow import parquet
 
     output_uri = as_uri(output_uri)
-    filesystem, folder = fsspec.core.url_to_fs(output_uri)
+    filesystem, folder = url_to_fs(output_uri)
     filesystem.makedirs(folder, exist_ok=True)
     if filesystem.exists(f"{folder}/{DOCUMENT}"):
         filesystem.rm_file(f"{folder}/{DOCUMENT}")  # or a broken-off second try would look finished

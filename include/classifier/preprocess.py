@@ -76,9 +76,10 @@ def preprocess(data: DataConfig, *, model: str, seed: int, output_uri: str) -> d
 
 def _divide(table: pd.DataFrame, data: DataConfig, seed: int) -> dict[SplitName, pd.DataFrame]:
     rows = table[table["dropped"] == ""]
-    for_evaluation = rows["split"] == "evaluation"
-    if not data.evaluation:
-        for_evaluation[:] = split_off(rows["class"].tolist(), data.evaluation_fraction, seed)
+    if data.evaluation:
+        for_evaluation = (rows["split"] == "evaluation").to_numpy()
+    else:
+        for_evaluation = split_off(rows["class"].to_numpy(), data.evaluation_fraction, seed)
         print(f"No evaluation data is given: {sum(for_evaluation):,} rows are split off (stratified, seed {seed}).")
     return {"train": rows[~for_evaluation], "evaluation": rows[for_evaluation]}
 
@@ -136,11 +137,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"--data is not valid: {settings}.", file=sys.stderr)
         return 2
     except DataError as error:
-        print("The data cannot be used:", *error.problems, sep="\n  ", flush=True)
+        if len(error.problems) > 1:
+            print("The data cannot be used:", *error.problems, sep="\n  ", flush=True)
         print(error, file=sys.stderr)
         return 2
-    except (SourceUnavailableError, OSError) as error:
+    except SourceUnavailableError as error:
         print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"Reading or writing failed, which may be worth another try: {error}", file=sys.stderr)
         return 1
     return 0
 

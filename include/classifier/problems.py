@@ -19,7 +19,7 @@ class DataError(ValueError):
     def __init__(self, *problems: str) -> None:
         self.problems = problems
         more = len(problems) - PROBLEMS_SHOWN
-        super().__init__(" ".join(problems[:PROBLEMS_SHOWN]) + (f" And {more} more problems." if more > 0 else ""))
+        super().__init__(" ".join(problems[:PROBLEMS_SHOWN]) + (f" And {more} more." if more > 0 else ""))
 
 
 class SourceUnavailableError(Exception):

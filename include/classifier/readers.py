@@ -186,7 +186,7 @@ def _table_rows(batches: Iterable[Any], data: DataConfig) -> Iterator[Row]:
 
 def _has_columns(names: Sequence[str], source: Source, data: DataConfig, problems: Problems) -> bool:
     wanted = (data.text_column, data.label_column)
-    missing = [repr(name) for name in wanted if name not in names]
+    missing = [name for name in wanted if name not in names]
     if missing and set(names) & set(data.labels):
         # The first review is taken for the names of the columns, and a review belongs in no log.
         problems.add(
@@ -195,12 +195,14 @@ def _has_columns(names: Sequence[str], source: Source, data: DataConfig, problem
     elif missing:
         problems.add(
             source.name,
-            f"column {' and '.join(missing)} is missing, there are {', '.join(map(_column, names)) or 'none'}",
+            f"missing columns: {', '.join(map(repr, missing))}; there are: {', '.join(map(_column, names)) or 'none'}",
             "Rename the columns, or set text_column and label_column in the model's YAML.",
         )
-    twice = [repr(name) for name in wanted if list(names).count(name) > 1]
+    twice = [name for name in wanted if list(names).count(name) > 1]
     if twice:
-        problems.add(source.name, f"column {' and '.join(twice)} stands there twice", "Rename one of the two.")
+        problems.add(
+            source.name, f"columns that stand there twice: {', '.join(map(repr, twice))}", "Rename one of them."
+        )
     return not missing and not twice
 
 

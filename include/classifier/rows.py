@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from include.classifier.sources import Source
 from include.models.model_config import DataConfig
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 _PROGRESS_ROWS = 100_000
@@ -71,21 +71,19 @@ def mark_repeated(table: pd.DataFrame) -> pd.DataFrame:
     return contradicting
 
 
-def split_off(classes: Sequence[int], fraction: float, seed: int) -> list[bool]:
+def split_off(classes: np.ndarray, fraction: float, seed: int) -> np.ndarray:
     """Choose rows for evaluation, the same share of each class.
 
-    :param classes: class of each row.
+    :param classes: class of each row, shape (rows,).
     :param fraction: share that goes to evaluation; of two rows or more, at least one goes and one stays.
-    :return: True for rows that go to evaluation.
+    :return: True for rows that go to evaluation, shape (rows,).
     """
+    import numpy as np
+
     rng = random.Random(seed)  # noqa: S311 - repeatable on purpose, nothing here is secret
-    of_class: dict[int, list[int]] = defaultdict(list)
-    for position, index in enumerate(classes):
-        of_class[index].append(position)
-    chosen = [False] * len(classes)
-    for index in sorted(of_class):
-        positions = of_class[index]
+    chosen = np.zeros(len(classes), dtype=bool)
+    for index in np.unique(classes):
+        positions = np.flatnonzero(classes == index).tolist()
         count = min(max(1, round(len(positions) * fraction)), len(positions) - 1)
-        for position in rng.sample(positions, count):
-            chosen[position] = True
+        chosen[rng.sample(positions, count)] = True
     return chosen

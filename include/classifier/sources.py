@@ -115,8 +115,10 @@ def _explained(name: str, error: Exception) -> DataError | SourceUnavailableErro
         return DataError(f"{name}: is a folder. Name the files in it.")
     if isinstance(error, PermissionError) or status in (401, 403, 410):
         return DataError(f"{name}: reading it is not allowed. Check its permissions, or the credentials for it.")
-    if isinstance(error, ValueError | ImportError):  # a protocol that is unknown, or whose package is not installed
-        return DataError(f"{name}: cannot be opened: {error}.")
+    if isinstance(error, ValueError | ImportError):  # from fsspec, which knows the protocol only with its package
+        return DataError(
+            f"{name}: cannot be opened. Check the address, and that the package for its protocol is there."
+        )
     reason = f"HTTP status {status}" if status else type(error).__name__
     return SourceUnavailableError(f"{name}: could not be fetched ({reason}); worth another try.")
 

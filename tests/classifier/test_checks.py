@@ -10,7 +10,7 @@ import pytest
 from include.classifier.checks import LabelIndex, check_rows, check_split
 from include.classifier.problems import Problems
 from include.classifier.serving.text import clean
-from include.classifier.sources import Source
+from include.classifier.sources import Source, SplitName
 from include.models.model_config import DataConfig
 
 DATA = DataConfig(
@@ -93,7 +93,7 @@ def test_mistakes_are_named_by_kind_and_place() -> None:
     assert not any("much" in problem for problem in problems)
 
 
-def split_problems(*rows: tuple[str, int], split="train") -> list[str]:
+def split_problems(*rows: tuple[str, int], split: SplitName = "train") -> list[str]:
     problems = Problems()
     check_split(make_table(*rows), split, DATA, problems, lost="3 leaked")
     return problems.messages()
@@ -105,7 +105,7 @@ def test_good_split_passes() -> None:
 
 def test_too_few_rows_are_refused_with_what_became_of_them() -> None:
     assert split_problems(("a", 1), ("b", 2)) == [
-        "train data: 2 rows are left (dropped: 3 leaked), min_rows asks for at least 4. "
+        "train data: rows left: 2 (dropped: 3 leaked), min_rows asks for at least 4. "
         "Give more rows, or lower the setting."
     ]
 
@@ -118,7 +118,7 @@ def test_evaluation_data_has_its_own_fewest_rows_and_no_floor() -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "evaluation"])
-def test_one_single_label_is_refused(split) -> None:
+def test_one_single_label_is_refused(split: SplitName) -> None:
     problems = split_problems(("a", 1), ("b", 1), ("c", 1), ("d", 1), split=split)
 
     assert f"{split} data: all rows have one single label: '1'" in problems[0]

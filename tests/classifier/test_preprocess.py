@@ -119,10 +119,20 @@ def test_class_without_evaluation_rows_is_pointed_out(tmp_path: Path, capsys: py
     assert "Warning: no evaluation row has the label medium" in capsys.readouterr().out
 
 
+def test_header_without_rows_is_refused_for_both_splits(tmp_path: Path) -> None:
+    with pytest.raises(DataError) as caught:
+        run(config(write_csv(tmp_path / "a.csv", [])), tmp_path)
+
+    assert [problem.partition(" (")[0] for problem in caught.value.problems] == [
+        "train data: rows left: 0",
+        "evaluation data: rows left: 0",
+    ]
+
+
 def test_evaluation_on_the_training_rows_is_refused(tmp_path: Path) -> None:
     file = write_csv(tmp_path / "a.csv", ROWS)
 
-    with pytest.raises(DataError, match=r"evaluation data: 0 rows are left \(dropped: 20 leaked\)"):
+    with pytest.raises(DataError, match=r"evaluation data: rows left: 0 \(dropped: 20 leaked\)"):
         run(config(file, file), tmp_path)
 
 
@@ -206,7 +216,7 @@ class TestCommand:
 class TestYelpReviews:
     """The fifty rows of test.csv also stand in validation.csv."""
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def folder(self) -> Path:
         folder = os.environ.get("YELP_DATA_DIR", "")
         if not folder or not Path(folder, "train.csv").is_file():
@@ -240,5 +250,5 @@ class TestYelpReviews:
         assert document["splits"]["evaluation"]["rows"] == 50
 
     def test_nothing_is_left_where_all_evaluation_rows_are_trained_on(self, folder: Path, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match=r"evaluation data: 0 rows are left \(dropped: 50 leaked\)"):
+        with pytest.raises(DataError, match=r"evaluation data: rows left: 0 \(dropped: 50 leaked\)"):
             run(self.config(train=[folder / "validation.csv"], evaluation=[folder / "test.csv"]), tmp_path)

@@ -34,5 +34,5 @@ def test_error_holds_all_problems_and_says_the_first_in_one_line() -> None:
 
     assert len(caught.value.problems) == 5
     assert str(caught.value) == (
-        "z.csv: not found. a.csv: is wrong. Repair it. b.csv: is wrong. Repair it. And 2 more problems."
+        "z.csv: not found. a.csv: is wrong. Repair it. b.csv: is wrong. Repair it. And 2 more."
     )

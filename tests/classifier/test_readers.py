@@ -6,6 +6,7 @@ import bz2
 import gzip
 import json
 import lzma
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ from pyarrow import parquet
 
 from include.classifier.problems import DataError, Problems
 from include.classifier.readers import Row, read_rows
-from include.classifier.sources import Source
+from include.classifier.sources import Source, SplitName
 from include.models.model_config import DataConfig
 
 DATA = DataConfig(train=["unused.csv"], labels={"1": "bad", "2": "good"})
@@ -65,7 +66,7 @@ def test_parquet_rows_carry_the_index_across_row_groups(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("suffix", "compress"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)]
 )
-def test_compressed_files_are_read(tmp_path: Path, suffix: str, compress) -> None:
+def test_compressed_files_are_read(tmp_path: Path, suffix: str, compress: Callable[[bytes], bytes]) -> None:
     file = write(tmp_path / f"a.csv{suffix}", compress(b"text,label\nfine,1\n"))
 
     assert read(file) == ([Row(2, "fine", "1")], [])
@@ -155,7 +156,7 @@ def test_lines_that_are_no_json_objects_are_all_named(tmp_path: Path) -> None:
 def test_missing_columns_are_named_beside_those_that_are_there(tmp_path: Path, name: str, content: str) -> None:
     (problem,) = read(write(tmp_path / name, content))[1]
 
-    assert "column 'text' and 'label' is missing, there are 'id', 'review'. Rename" in problem
+    assert "missing columns: 'text', 'label'; there are: 'id', 'review'. Rename" in problem
 
 
 def test_missing_column_of_a_parquet_file_is_named(tmp_path: Path) -> None:
@@ -163,7 +164,7 @@ def test_missing_column_of_a_parquet_file_is_named(tmp_path: Path) -> None:
 
     (problem,) = read(tmp_path / "a.parquet")[1]
 
-    assert "column 'label' is missing, there are 'text', 'stars'" in problem
+    assert "missing columns: 'label'; there are: 'text', 'stars'" in problem
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
@@ -185,7 +186,7 @@ def test_text_in_place_of_a_header_is_not_repeated(tmp_path: Path, first_row: st
 def test_column_that_stands_there_twice_is_refused(tmp_path: Path) -> None:
     (problem,) = read(write(tmp_path / "a.csv", "text,label,text\na,1,b\n"))[1]
 
-    assert "column 'text' stands there twice" in problem
+    assert "columns that stand there twice: 'text'" in problem
 
 
 def test_file_that_only_claims_to_be_parquet_is_named(tmp_path: Path) -> None:
@@ -216,7 +217,7 @@ class TestHub:
             ("hub:owner/reviews:test", "train", "test 1"),
         ],
     )
-    def test_split_is_the_one_named_or_the_usual_one(self, uri: str, split, first: str) -> None:
+    def test_split_is_the_one_named_or_the_usual_one(self, uri: str, split: SplitName, first: str) -> None:
         rows = list(read_rows(Source(uri, split), DATA, Problems()))
 
         assert rows == [Row(0, first, 1), Row(1, first.replace("1", "2"), 2)]
@@ -228,7 +229,7 @@ class TestHub:
     def test_missing_columns_are_named(self) -> None:
         problems = read("hub:owner/reviews", DATA.model_copy(update={"text_column": "review"}))[1]
 
-        assert problems[0].startswith("hub:owner/reviews: column 'review' is missing, there are 'text', 'label'.")
+        assert problems[0].startswith("hub:owner/reviews: missing columns: 'review'; there are: 'text', 'label'.")
 
     def test_classes_are_found_by_number_or_by_name(self, tmp_path: Path) -> None:
         from datasets import ClassLabel, Dataset, Features, Value
