@@ -1,0 +1,322 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import TaskDeferralTimeout, TaskDeferred
+
+from kubeflow_provider import child_processes
+from kubeflow_provider.exceptions import (
+    InvalidRequestError,
+    RunCancelledError,
+    RunFailedError,
+    RunTimeoutError,
+    ServiceUnavailableError,
+)
+from kubeflow_provider.hooks import PIPELINE_HOOKS, get_service
+from kubeflow_provider.hooks.local_pipelines import LocalPipelinesHook
+from kubeflow_provider.operators import pipelines
+from kubeflow_provider.operators.pipelines import PIPELINE_RUN_KEY, RunModuleOperator, RunPipelineOperator
+from kubeflow_provider.triggers.pipelines import PipelineRunTrigger
+
+ROOT = Path(__file__).parents[3]
+pytestmark = pytest.mark.pipelines
+
+
+class Store(dict[str, Any]):
+    """Task state store that outlives a try."""
+
+    def set(self, key: str, value: Any) -> None:
+        self[key] = json.loads(json.dumps(value))
+
+    def delete(self, key: str) -> None:
+        self.pop(key, None)
+
+
+class Task:
+    """A task instance over its tries: each call to :meth:`context` is the next try."""
+
+    def __init__(self) -> None:
+        self.store = Store()
+        self.xcom: dict[str, Any] = {}
+        self.max_tries = 0
+
+    def context(self) -> Any:
+        ti = SimpleNamespace(max_tries=self.max_tries, xcom_push=self.xcom.__setitem__)
+        return {"ti": ti, "task_state_store": self.store}
+
+
+@pytest.fixture
+def task() -> Task:
+    return Task()
+
+
+@pytest.fixture
+def service(tmp_path: Path, pipelines_python: str, monkeypatch: pytest.MonkeyPatch) -> LocalPipelinesHook:
+    """The real service behind ``pipelines_default``; what runs in it is stopped after the test."""
+    extra = {"python": pipelines_python, "project_dir": str(ROOT), "runs_dir": str(tmp_path / "runs")}
+    value = json.dumps({"conn_type": "local_pipelines", "extra": extra})
+    monkeypatch.setenv("AIRFLOW_CONN_PIPELINES_DEFAULT", value)
+    return get_service("pipelines_default", PIPELINE_HOOKS)
+
+
+@pytest.fixture
+def make(service: LocalPipelinesHook, record_and_wait: str, tmp_path: Path) -> Any:
+    """Return ``make(parameters, **arguments)``, which makes the operator as a new try sees it."""
+
+    def make(parameters: dict[str, Any] | None = None, **arguments: Any) -> RunPipelineOperator:
+        defaults: dict[str, Any] = {"display_name": "a test", "deferrable": False, "poll_interval_seconds": 0.2}
+        return RunPipelineOperator(
+            task_id="train",
+            pipeline_file=record_and_wait,
+            parameters={"file": str(tmp_path / "recorded")} | (parameters or {}),
+            **(defaults | arguments),
+        )
+
+    yield make
+    for folder in (tmp_path / "runs").glob("*"):
+        service.terminate_run(folder.name)
+
+
+def recorded(tmp_path: Path) -> int:
+    file = tmp_path / "recorded"
+    return len(file.read_text().splitlines()) if file.exists() else 0
+
+
+def event(task: Task, **facts: Any) -> dict[str, Any]:
+    return {"run_id": task.store[PIPELINE_RUN_KEY]["run_id"], "outcome": "over", **facts}
+
+
+Make = Callable[..., RunPipelineOperator]
+
+
+def test_waits_for_the_run_and_returns_its_id(make: Make, task: Task, tmp_path: Path) -> None:
+    run_id = make({"seconds": "0.2"}).execute(task.context())
+
+    assert task.xcom == {"run_id": run_id, "run_url": None}
+    assert task.store[PIPELINE_RUN_KEY]["run_id"] == run_id
+    assert recorded(tmp_path) == 1
+
+
+def test_refuses_wrong_parameters_before_anything_is_stored(make: Make, task: Task) -> None:
+    with pytest.raises(InvalidRequestError, match="seconds: expected a number"):
+        make({"seconds": "{{ soon }}"}).execute(task.context())
+
+    assert task.store == {}
+
+
+def test_stores_the_run_before_it_is_submitted(make: Make, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+    def create_run(hook: LocalPipelinesHook, request: Any) -> None:
+        assert task.store[PIPELINE_RUN_KEY]["run_id"] == request.run_id
+        raise ServiceUnavailableError("the worker loses its network")
+
+    monkeypatch.setattr(LocalPipelinesHook, "create_run", create_run)
+    with pytest.raises(ServiceUnavailableError):
+        make().execute(task.context())
+    assert PIPELINE_RUN_KEY in task.store
+
+
+def test_defers_with_everything_in_the_trigger(make: Make, task: Task) -> None:
+    with pytest.raises(TaskDeferred) as deferred:
+        make({"seconds": 30}, deferrable=True, timeout=timedelta(hours=2)).execute(task.context())
+
+    trigger = deferred.value.trigger
+    assert isinstance(trigger, PipelineRunTrigger)
+    assert trigger.run_id == task.xcom["run_id"] == task.store[PIPELINE_RUN_KEY]["run_id"]
+    assert trigger.deadline.isoformat() == task.store[PIPELINE_RUN_KEY]["deadline"]
+    assert deferred.value.method_name == "execute_complete"
+    assert not deferred.value.kwargs
+    assert deferred.value.timeout > timedelta(hours=2)
+
+
+def test_does_not_defer_when_the_run_is_already_over(make: Make, task: Task, tmp_path: Path) -> None:
+    run_id = make().execute(task.context())
+
+    assert make(deferrable=True).execute(task.context()) == run_id
+    assert recorded(tmp_path) == 1
+
+
+def test_need_not_wait(make: Make, task: Task, service: LocalPipelinesHook) -> None:
+    run_id = make({"seconds": 30}, wait_for_completion=False).execute(task.context())
+
+    assert not service.get_run(run_id).state.is_terminal  # type: ignore[union-attr]
+
+
+def test_a_retry_picks_up_the_run_with_its_deadline(make: Make, task: Task, tmp_path: Path) -> None:
+    first = make({"seconds": 1}, wait_for_completion=False, timeout=timedelta(hours=1)).execute(task.context())
+    deadline = task.store[PIPELINE_RUN_KEY]["deadline"]
+
+    assert make({"seconds": 1}, timeout=timedelta(hours=1)).execute(task.context()) == first
+    assert task.store[PIPELINE_RUN_KEY]["deadline"] == deadline
+    assert recorded(tmp_path) == 1
+
+
+def test_a_cleared_task_stops_its_run_and_starts_another(
+    make: Make, task: Task, service: LocalPipelinesHook, tmp_path: Path
+) -> None:
+    first = make({"seconds": 30}, wait_for_completion=False).execute(task.context())
+    task.max_tries = 1
+    second = make().execute(task.context())
+
+    assert first != second
+    assert service.get_run(first).state.value == "CANCELED"  # type: ignore[union-attr]
+    assert task.store[PIPELINE_RUN_KEY]["generation"] == 1
+
+
+def test_the_number_of_retries_does_not_make_a_generation(make: Make, task: Task) -> None:
+    task.max_tries = 3
+    first = make(retries=3).execute(task.context())
+
+    assert make(retries=3).execute(task.context()) == first
+    assert task.store[PIPELINE_RUN_KEY]["generation"] == 0
+
+
+def test_a_failure_says_where_and_why_and_a_retry_after_it_starts_anew(make: Make, task: Task, tmp_path: Path) -> None:
+    with pytest.raises(RunFailedError) as error:
+        make({"fail": True}).execute(task.context())
+
+    assert error.value.run_id == task.xcom["run_id"]
+    message = str(error.value)
+    assert f"Pipeline run {task.xcom['run_id']} ended as FAILED in step 'finish'" in message
+    assert "The last lines of its log:" in message
+    assert message.count("column 'stars' is missing") >= 2, "as the reason, and in the log"
+
+    assert make().execute(task.context()) != error.value.run_id
+    assert recorded(tmp_path) == 2
+
+
+def test_a_run_cancelled_from_outside_fails_the_task(make: Make, task: Task, service: LocalPipelinesHook) -> None:
+    run_id = make({"seconds": 30}, wait_for_completion=False).execute(task.context())
+    service.terminate_run(run_id)
+
+    with pytest.raises(RunCancelledError, match=run_id):
+        make().execute_complete(task.context(), event(task, state="CANCELED", reason=None, failed_step=None))
+
+
+def test_a_retry_after_its_worker_was_shut_down_starts_anew(make: Make, task: Task) -> None:
+    operator = make({"seconds": 30}, wait_for_completion=False)
+    first = operator.execute(task.context())
+    operator.on_kill()
+
+    assert make().execute(task.context()) != first
+
+
+def test_a_run_that_takes_too_long_is_cancelled(make: Make, task: Task, service: LocalPipelinesHook) -> None:
+    with pytest.raises(RunTimeoutError, match="was not over after 0:00:01 and has been cancelled") as error:
+        make({"seconds": 30}, timeout=timedelta(seconds=1)).execute(task.context())
+
+    assert service.get_run(error.value.run_id).state.value == "CANCELED"  # type: ignore[union-attr]
+    assert child_processes._find(error.value.run_id) == []
+
+
+def test_a_deferral_that_airflow_ends_counts_as_too_long(
+    make: Make, task: Task, service: LocalPipelinesHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = make({"seconds": 30}, wait_for_completion=False).execute(task.context())
+
+    def resume(*arguments: Any) -> None:
+        raise TaskDeferralTimeout("Trigger timeout")
+
+    monkeypatch.setattr(pipelines.BaseOperator, "resume_execution", resume)
+    with pytest.raises(RunTimeoutError):
+        make().resume_execution("__fail__", {}, task.context())
+    assert service.get_run(run_id).state.value == "CANCELED"  # type: ignore[union-attr]
+
+
+def test_an_outage_leaves_the_run_to_a_retry(make: Make, task: Task) -> None:
+    first = make({"seconds": 1}, wait_for_completion=False).execute(task.context())
+    outage = event(task, outcome="error", error="ServiceUnavailableError", message="503")
+
+    with pytest.raises(ServiceUnavailableError, match="503"):
+        make().execute_complete(task.context(), outage)
+    assert make().execute(task.context()) == first
+
+
+def test_on_kill_stops_the_run(make: Make, task: Task, service: LocalPipelinesHook) -> None:
+    operator = make({"seconds": 30}, wait_for_completion=False)
+    operator.on_kill()  # before there is a run
+    operator = make({"seconds": 30}, wait_for_completion=False)
+    run_id = operator.execute(task.context())
+    operator.on_kill()
+
+    assert service.get_run(run_id).state.value == "CANCELED"  # type: ignore[union-attr]
+
+
+def test_a_kill_during_submission_is_not_forgotten(
+    make: Make, task: Task, service: LocalPipelinesHook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operator = make({"seconds": 30}, wait_for_completion=False)
+    create_run = LocalPipelinesHook.create_run
+
+    def killed(hook: LocalPipelinesHook, request: Any) -> Any:
+        operator.on_kill()
+        return create_run(hook, request)
+
+    monkeypatch.setattr(LocalPipelinesHook, "create_run", killed)
+    run_id = operator.execute(task.context())
+
+    assert service.get_run(run_id).state.value == "CANCELED"  # type: ignore[union-attr]
+
+
+@pytest.mark.airflow
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_runs_with_airflow_dags_test(
+    run_dag: Callable[..., Any],
+    xcom: Callable[..., Any],
+    service: LocalPipelinesHook,
+    record_and_wait: str,
+    tmp_path: Path,
+    deferrable: bool,
+) -> None:
+    with DAG(f"pipelines_{deferrable}", schedule=None, params={"seconds": 0.5}) as dag:
+        RunPipelineOperator(
+            task_id="train",
+            pipeline_file=record_and_wait,
+            parameters={"file": str(tmp_path / "recorded"), "seconds": "{{ params.seconds }}"},
+            deferrable=deferrable,
+            poll_interval_seconds=0.2,
+        )
+    dag_run = run_dag(dag)
+
+    assert dag_run.state == "success"
+    assert recorded(tmp_path) == 1
+    run = service.get_run(xcom(dag_run, "train"))
+    assert run is not None
+    assert run.display_name == f"pipelines_{deferrable} {dag_run.run_id}"
+
+
+# Modules
+
+
+def test_runs_a_module_of_the_pipeline_half(monkeypatch: pytest.MonkeyPatch, service: LocalPipelinesHook) -> None:
+    calls = []
+    monkeypatch.setattr(
+        LocalPipelinesHook, "run_module", lambda hook, *arguments, **options: calls.append((arguments, options))
+    )
+    RunModuleOperator(
+        task_id="preprocess", module="m", arguments={"a": "1", "b": ""}, timeout=timedelta(minutes=1)
+    ).execute({})  # type: ignore[typeddict-item]
+
+    assert calls == [(("m", {"a": "1", "b": ""}), {"timeout_seconds": 60.0})]
+
+
+def test_refuses_arguments_that_are_not_text(service: LocalPipelinesHook) -> None:
+    with pytest.raises(InvalidRequestError, match="these are not: b"):
+        RunModuleOperator(task_id="preprocess", module="m", arguments={"a": "1", "b": 2}).execute({})  # type: ignore
+
+
+def test_on_kill_stops_the_module(monkeypatch: pytest.MonkeyPatch, service: LocalPipelinesHook) -> None:
+    stopped = []
+    operator = RunModuleOperator(task_id="preprocess", module="m")
+    operator.on_kill()  # before it runs
+    monkeypatch.setattr(LocalPipelinesHook, "run_module", lambda *arguments, **options: operator.on_kill())
+    monkeypatch.setattr(LocalPipelinesHook, "stop_module", lambda hook: stopped.append(hook))
+    operator.execute({})  # type: ignore[typeddict-item]
+
+    assert len(stopped) == 1

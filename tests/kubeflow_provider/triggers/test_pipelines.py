@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from kubeflow_provider.services import Run, RunStep
+from kubeflow_provider.states import RunState
+from kubeflow_provider.triggers import pipelines
+from kubeflow_provider.triggers.pipelines import PipelineRunTrigger
+
+RUN_ID = "7d4f4b0e-95f7-4a5b-8c38-35a6f6b3b6a5"
+
+
+class Service:
+    """Knows one run, whose states follow each other."""
+
+    def __init__(self, *runs: Run | None) -> None:
+        self.runs = list(runs)
+        self.terminated: list[str] = []
+
+    async def aget_run(self, run_id: str) -> Run | None:
+        assert run_id == RUN_ID
+        return self.runs.pop(0)
+
+    async def aterminate_run(self, run_id: str) -> None:
+        self.terminated.append(run_id)
+
+
+def run(state: RunState, *steps: RunStep, reason: str | None = None) -> Run:
+    return Run(run_id=RUN_ID, state=state, steps=steps, reason=reason)
+
+
+@pytest.fixture
+def trigger() -> PipelineRunTrigger:
+    return PipelineRunTrigger(run_id=RUN_ID, conn_id="c", deadline=datetime.now(tz=UTC) + timedelta(hours=1))
+
+
+def test_makes_itself_again_from_its_serialized_form(trigger: PipelineRunTrigger) -> None:
+    path, kwargs = trigger.serialize()
+
+    assert path == "kubeflow_provider.triggers.pipelines.PipelineRunTrigger"
+    assert PipelineRunTrigger(**kwargs).serialize() == (path, kwargs)
+
+
+def test_its_arguments_survive_airflows_store(trigger: PipelineRunTrigger) -> None:
+    from airflow.models.trigger import Trigger
+
+    path, kwargs = trigger.serialize()
+    stored = Trigger(classpath=path, kwargs=kwargs)
+
+    assert PipelineRunTrigger(**stored.kwargs).serialize() == (path, kwargs)
+
+
+async def test_waits_while_the_run_goes_on(trigger: PipelineRunTrigger) -> None:
+    for state in (RunState.PENDING, RunState.RUNNING, RunState.CANCELING, RunState.PAUSED, RunState.UNKNOWN):
+        assert await trigger.poll(Service(run(state))) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("state", [RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELED, RunState.SKIPPED])
+async def test_tells_how_the_run_ended(trigger: PipelineRunTrigger, state: RunState) -> None:
+    steps = (RunStep(name="train", state=RunState.SUCCEEDED), RunStep(name="package", state=state))
+    facts = await trigger.poll(Service(run(state, *steps, reason="why")))  # type: ignore[arg-type]
+
+    failed = "package" if state is RunState.FAILED else None
+    assert facts == {"state": state.value, "reason": "why", "failed_step": failed}
+
+
+async def test_a_run_that_is_gone_does_not_keep_it_waiting(trigger: PipelineRunTrigger) -> None:
+    facts = await trigger.poll(Service(None))  # type: ignore[arg-type]
+
+    assert facts == {"state": "UNKNOWN", "reason": "the service no longer knows it", "failed_step": None}
+
+
+async def test_logs_each_step_of_the_way_once(trigger: PipelineRunTrigger, capsys: pytest.CaptureFixture[str]) -> None:
+    going = RunStep(name="train", state=RunState.RUNNING)
+    half = RunStep(name="train", state=RunState.RUNNING, progress="epoch 1 of 2")
+    done = RunStep(name="train", state=RunState.SUCCEEDED)
+    service = Service(*(run(RunState.RUNNING, step) for step in (going, going, half, half, done, done)))
+    for _ in range(6):
+        await trigger.poll(service)  # type: ignore[arg-type]
+
+    output = capsys.readouterr().out
+    assert output.count("Step train: RUNNING - epoch 1 of 2") == 1
+    assert output.count("Step train: RUNNING") == 2
+    assert output.count("Step train: SUCCEEDED") == 1
+
+
+async def test_a_user_who_ends_the_task_ends_the_run(
+    trigger: PipelineRunTrigger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service()
+
+    async def aget_service(conn_id: str, hooks: dict[str, str]) -> Service:
+        return service
+
+    monkeypatch.setattr(pipelines, "aget_service", aget_service)
+    await trigger.cleanup()
+    assert service.terminated == []
+
+    await trigger.on_kill()
+    assert service.terminated == [RUN_ID]
