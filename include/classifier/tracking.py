@@ -1,0 +1,143 @@
+"""Sends parameters, learning curve and pictures to MLflow."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+class TrackingError(RuntimeError):
+    """MLflow cannot be used; nothing has been computed yet."""
+
+
+class Tracker:
+    """One MLflow run, or nothing at all where no tracking server is given.
+
+    Once a run has started, trouble with the server costs the record and never the training: it is printed once, and
+    nothing more is sent.
+    """
+
+    def __init__(self, client: MlflowClient | None = None, run_id: str | None = None) -> None:
+        self._client = client
+        self.run_id = run_id
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Record settings."""
+        self._send(lambda client, run_id: [client.log_param(run_id, key, value) for key, value in params.items()])
+
+    def log_metrics(self, metrics: Mapping[str, float], *, step: int = 0) -> None:
+        """Record points of curves."""
+        self._send(
+            lambda client, run_id: [client.log_metric(run_id, key, value, step=step) for key, value in metrics.items()]
+        )
+
+    def log_file(self, name: str, content: bytes) -> None:
+        """Keep a file with the run."""
+
+        def upload(client: MlflowClient, run_id: str) -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder, name)
+                path.write_bytes(content)
+                client.log_artifact(run_id, str(path))
+
+        self._send(upload)
+
+    def end(self, status: str) -> None:
+        """Close the run.
+
+        :param status: ``FINISHED`` or ``FAILED``.
+        """
+        self._send(lambda client, run_id: client.set_terminated(run_id, status))
+
+    def _send(self, call: Callable[[MlflowClient, str], Any]) -> None:
+        if self._client is None or self.run_id is None:
+            return
+        try:
+            call(self._client, self.run_id)
+        except Exception as error:
+            # Whatever a store or an artifact repository raises: hours of training are worth more than their record.
+            print(f"MLflow no longer takes records ({type(error).__name__}); going on without.", flush=True)
+            self._client = None
+
+
+@contextmanager
+def tracked_run(
+    tracking_uri: str, *, experiment: str, name: str, tags: Mapping[str, str] | None = None
+) -> Iterator[Tracker]:
+    """Start a run and close it afterwards, as failed when an exception passes.
+
+    :param tracking_uri: of MLflow, for example ``http://mlflow:5000`` or ``sqlite:////data/mlflow.db``; empty for none.
+    :param experiment: made when absent.
+    :raises TrackingError: when the run cannot be started.
+    """
+    if not tracking_uri:
+        yield Tracker()
+        return
+    try:
+        client = _client(tracking_uri)
+        run = client.create_run(_experiment_id(client, tracking_uri, experiment), run_name=name, tags=dict(tags or {}))
+    except Exception as error:
+        raise TrackingError(
+            f"MLflow at {_without_password(tracking_uri)} does not start a run in experiment {experiment!r} "
+            f"({type(error).__name__}). Check address and permissions, or leave tracking_uri empty."
+        ) from error
+    tracker = Tracker(client, run.info.run_id)
+    try:
+        yield tracker
+    except BaseException:
+        tracker.end("FAILED")
+        raise
+    tracker.end("FINISHED")
+
+
+def resume(tracking_uri: str, run_id: str | None) -> Tracker:
+    """Return a run that a former step made, to add to it."""
+    return Tracker(_client(tracking_uri), run_id) if tracking_uri and run_id else Tracker()
+
+
+def _client(tracking_uri: str) -> MlflowClient:
+    # Seven attempts with growing pauses, MLflow's default, hold up a training for minutes when the server is away.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    from mlflow import MlflowClient
+
+    for noisy in ("alembic", "mlflow.store.db.utils"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    if path := _sqlite_file(tracking_uri):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return MlflowClient(tracking_uri)
+
+
+def _experiment_id(client: MlflowClient, tracking_uri: str, name: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    if found := client.get_experiment_by_name(name):
+        return found.experiment_id
+    # With a database and no server, MLflow would put artifacts into whatever folder the process was started in.
+    path = _sqlite_file(tracking_uri)
+    location = (path.parent / "artifacts" / name).as_uri() if path else None
+    try:
+        return client.create_experiment(name, artifact_location=location)
+    except MlflowException:
+        # Another release made it in the meantime.
+        if found := client.get_experiment_by_name(name):
+            return found.experiment_id
+        raise
+
+
+def _sqlite_file(tracking_uri: str) -> Path | None:
+    scheme, _, path = tracking_uri.partition(":///")
+    return Path(path).absolute() if scheme == "sqlite" else None
+
+
+def _without_password(uri: str) -> str:
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -1,0 +1,199 @@
+"""Transformers' Trainer with what it lacks: class weights, a stop at a loss that is no number, progress and curves.
+
+Imported by training.py inside a function, once it is clear that there is something to train.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch  # noqa: TID253  see above
+from torch.nn.functional import cross_entropy  # noqa: TID253
+from transformers import (  # noqa: TID253
+    DataCollatorWithPadding,
+    EarlyStoppingCallback,
+    EvalPrediction,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+
+from include.classifier.hardware import mixed_precision
+from include.classifier.metrics import accuracy, confusion_matrix, log_loss, macro_f1
+from include.classifier.progress import duration, report
+
+if TYPE_CHECKING:
+    from include.classifier.base_model import BaseModel
+    from include.classifier.tracking import Tracker
+    from include.classifier.training import TrainingSettings
+
+#: Seconds between two lines of progress.
+_REPORT_EVERY_SECONDS = 2.0
+
+Encoded = list[dict[str, Any]]
+
+
+class TrainingDivergedError(RuntimeError):
+    """The loss is no longer a finite number: what follows would be noise."""
+
+
+class ClassifierTrainer(Trainer):
+    """Stops at the first loss that is not finite, instead of training on to a model that answers nonsense."""
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Do one step of the optimiser's work."""
+        loss = super().training_step(*args, **kwargs)
+        if not torch.isfinite(loss).all():
+            raise TrainingDivergedError(
+                f"The loss became {loss.item()} in step {self.state.global_step + 1} of {self.state.max_steps} "
+                f"(epoch {self.state.epoch or 0:.2f}, learning rate {self._get_learning_rate():.3g}). Lower the "
+                f"learning rate, for example to {self.args.learning_rate / 5:.1g}, or raise the batch size."
+            )
+        return loss
+
+
+class ReportProgress(TrainerCallback):
+    """Says every few seconds how far training is, and sends losses and scores to the tracker."""
+
+    def __init__(self, samples: int, tracker: Tracker) -> None:
+        self._samples = samples
+        self._tracker = tracker
+        self._loss = float("nan")
+        self._started = self._reported = time.monotonic()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Start the clock."""
+        self._started = self._reported = time.monotonic()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Print a line when the last one is old."""
+        now = time.monotonic()
+        if now - self._reported < _REPORT_EVERY_SECONDS:
+            return
+        self._reported = now
+        elapsed = now - self._started
+        left = elapsed * (state.max_steps - state.global_step) / state.global_step
+        report(
+            f"train: epoch {state.epoch or 0:.1f} of {state.num_train_epochs}, step {state.global_step} of "
+            f"{state.max_steps}, loss {self._loss:.3f}, {self._samples * (state.epoch or 0) / elapsed:.0f} samples/s, "
+            f"{duration(left)} left"
+        )
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Keep the latest loss, and send a point of the learning curve."""
+        logs = logs or {}
+        self._loss = logs.get("loss", self._loss)
+        curve = {name: logs[name] for name in ("loss", "grad_norm", "learning_rate") if name in logs}
+        if "eval_macro_f1" in logs:
+            curve |= {f"validation_{name}": logs[f"eval_{name}"] for name in ("macro_f1", "accuracy", "log_loss")}
+            report(
+                f"train: epoch {state.epoch or 0:.1f}, validation macro F1 {logs['eval_macro_f1']:.4f}, "
+                f"log loss {logs['eval_log_loss']:.4f}"
+            )
+        self._tracker.log_metrics(curve, step=state.global_step)
+
+
+def fit(
+    base: BaseModel,
+    train: Encoded,
+    validation: Encoded | None,
+    *,
+    settings: TrainingSettings,
+    class_weights: Sequence[float] | None,
+    tracker: Tracker,
+    checkpoints: Path,
+) -> tuple[float, int]:
+    """Train the model in place; with validation rows it ends with the best epoch's weights.
+
+    :param train: ``input_ids`` and ``labels`` of each row.
+    :param validation: the same for the rows that choose the epoch; ``None`` keeps the last.
+    :param class_weights: shape ``(n_classes,)``; ``None`` weighs all rows alike.
+    :param checkpoints: folder for the best weights so far; the caller removes it.
+    :return: epochs that ran, and the step whose weights were kept.
+    :raises TrainingDivergedError: when the loss is no finite number.
+    """
+    steps_per_epoch = -(-len(train) // settings.batch_size)
+    callbacks: list[TrainerCallback] = [ReportProgress(len(train), tracker)]
+    if validation:
+        callbacks.append(EarlyStoppingCallback(settings.early_stopping_patience))
+    trainer = ClassifierTrainer(
+        model=base.model,
+        args=TrainingArguments(
+            output_dir=str(checkpoints),
+            num_train_epochs=settings.epochs,
+            learning_rate=settings.learning_rate,
+            per_device_train_batch_size=settings.batch_size,
+            per_device_eval_batch_size=max(32, settings.batch_size),
+            warmup_steps=0.1,
+            weight_decay=0.01,
+            train_sampling_strategy="group_by_length",
+            seed=settings.seed,
+            data_seed=settings.seed,
+            logging_steps=max(1, min(50, steps_per_epoch // 4)),
+            logging_first_step=True,
+            logging_nan_inf_filter=False,
+            eval_strategy="epoch" if validation else "no",
+            save_strategy="best" if validation else "no",
+            save_only_model=True,
+            save_total_limit=1,
+            load_best_model_at_end=bool(validation),
+            metric_for_best_model="selection",
+            greater_is_better=True,
+            dataloader_pin_memory=torch.cuda.is_available(),
+            disable_tqdm=True,
+            report_to="none",
+            remove_unused_columns=False,
+            **mixed_precision(),
+        ),
+        train_dataset=train,
+        eval_dataset=validation,
+        data_collator=DataCollatorWithPadding(base.tokenizer, pad_to_multiple_of=8 if mixed_precision() else None),
+        processing_class=base.tokenizer,
+        compute_loss_func=_loss(class_weights),
+        compute_metrics=_validation_scores,
+        callbacks=callbacks,
+    )
+    # The Trainer's own printer repeats in another form what is reported above.
+    for callback in [each for each in trainer.callback_handler.callbacks if type(each).__name__ == "PrinterCallback"]:
+        trainer.remove_callback(callback)
+    trainer.train()
+    return trainer.state.epoch or 0.0, trainer.state.best_global_step or trainer.state.global_step
+
+
+def _loss(class_weights: Sequence[float] | None) -> Callable[..., torch.Tensor]:
+    weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
+
+    def loss(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
+        logits = outputs["logits"].float()
+        return cross_entropy(logits, labels, weight=None if weights is None else weights.to(logits.device))
+
+    return loss
+
+
+def _validation_scores(prediction: EvalPrediction) -> dict[str, float]:
+    logits = torch.from_numpy(np.asarray(prediction.predictions, dtype=np.float64))
+    truth = np.asarray(prediction.label_ids, dtype=np.int64)
+    probabilities = torch.softmax(logits, dim=-1).numpy()
+    matrix = confusion_matrix(truth, probabilities.argmax(axis=1), probabilities.shape[1])
+    scores = {
+        "macro_f1": macro_f1(matrix),
+        "accuracy": accuracy(matrix),
+        "log_loss": log_loss(truth, probabilities),
+    }
+    # Macro F1 chooses the epoch. On few rows several epochs share the same: the smaller log loss decides among them.
+    return scores | {"selection": scores["macro_f1"] - 1e-4 * min(scores["log_loss"], 1.0)}
