@@ -191,7 +191,8 @@ class ServingService(Protocol):
     def roll_back(self, model: str, *, candidate: str, previous: str | None) -> Deployment | None:
         """Undo a release from whatever point it reached. Safe to repeat.
 
-        Afterwards ``previous`` is live (when it is not ``None``) and ``candidate`` is gone.
+        Afterwards ``previous`` is live (when it is not ``None``) and ``candidate`` is gone. A third version that
+        went live since stays live: a late roll back undoes its own release only.
 
         :return: what is live now, ``None`` when nothing was live before.
         """

@@ -73,7 +73,7 @@ class TorchServeHook(BaseHook):
 
         :raises ServiceUnavailableError: when it does not come up.
         """
-        if not self._management.is_up():
+        if not self._process.is_running():
             with self._record.lock():
                 self._start_if_absent()
 
@@ -87,7 +87,7 @@ class TorchServeHook(BaseHook):
 
     def status(self) -> list[Deployment]:
         """Return every loaded version of every model, without starting anything; empty when the server is down."""
-        if not self._management.is_up():
+        if not self._process.is_running():
             return []
         found = []
         for model in sorted(self._record.read()):
@@ -224,26 +224,23 @@ class TorchServeHook(BaseHook):
         """Put the previous version back and remove the candidate, from whatever point a release reached.
 
         Where ``previous`` is missing although the candidate went live over another version, the record knows that
-        one. Safe to repeat.
+        one. Where a third version is live by now, it stays: this release is undone and not a later one. Safe to
+        repeat.
 
         :return: what is live now, ``None`` when nothing was live before.
         :raises DeploymentFailedError: when the previous version cannot be loaded any more.
         """
+        if previous == candidate:
+            raise InvalidRequestError(f"{model} {candidate} cannot be rolled back to itself.")
         with self._change():
             served = self._record.model(model)
-            was_live = candidate in (served.live, self._default(model))
-            if previous is None and was_live:
-                previous = served.previous
-            if previous == candidate:
-                raise InvalidRequestError(f"{model} {candidate} cannot be rolled back to itself.")
-            if previous is not None:
+            live = self._default(model) or served.live
+            if live == candidate:
+                self._take_traffic(model, candidate, previous or served.previous, served)
+            elif previous is not None and live in (None, previous):
                 self._put_back(model, previous, served)
-                if was_live:
-                    self._drain(model, candidate)
-            elif was_live:
-                self._reserve(model)
-                self._management.set_default(model, PLACEHOLDER_VERSION)
-                served.live = None
+            elif live is not None and live != previous:
+                self.log.warning("%s %s is live by now and stays; only %s is removed.", model, live, candidate)
             served.previous = None if served.previous in (candidate, served.live) else served.previous
             self._forget(model, candidate, served)
             live = self._default(model)
@@ -271,9 +268,9 @@ class TorchServeHook(BaseHook):
     def _process(self) -> TorchServeProcess:
         return TorchServeProcess(self._settings)
 
-    @cached_property
+    @property
     def _management(self) -> ManagementApi:
-        return ManagementApi(self._process.socket_path)
+        return self._process.management
 
     @cached_property
     def _record(self) -> Record:
@@ -298,7 +295,7 @@ class TorchServeHook(BaseHook):
             yield
 
     def _start_if_absent(self) -> None:
-        if self._management.is_up():
+        if self._process.is_running():
             return
         self.log.info("Starting TorchServe at %s; its logs are in %s.", self._settings.address, self._process.log_dir)
         self._settings.model_store.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -341,6 +338,16 @@ class TorchServeHook(BaseHook):
             self._management.register(model, stored.archive, workers=workers, **parameters)
         except RegistrationError as error:
             raise RegistrationError(f"{error}. {log.diagnosis()}", status_code=error.status_code) from error
+
+    def _take_traffic(self, model: str, candidate: str, previous: str | None, served: ServedModel) -> None:
+        """Give a live candidate's traffic to the version before it, or to nobody where there was none."""
+        if previous is None:
+            self._reserve(model)
+            self._management.set_default(model, PLACEHOLDER_VERSION)
+            served.live = None
+        else:
+            self._put_back(model, previous, served)
+            self._drain(model, candidate)
 
     def _put_back(self, model: str, previous: str, served: ServedModel) -> None:
         if self._management.describe(model, previous) is None:

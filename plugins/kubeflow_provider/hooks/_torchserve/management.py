@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import httpx
@@ -29,16 +28,6 @@ class ManagementApi:
         self._client = httpx.Client(
             transport=httpx.HTTPTransport(uds=str(socket_path)), base_url="http://torchserve", timeout=_TIMEOUT_SECONDS
         )
-
-    def __enter__(self) -> ManagementApi:
-        """Return itself; the client is closed at the end of the block."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Close the client."""
-        self._client.close()
 
     def is_up(self) -> bool:
         """Tell whether a server listens at the socket."""

@@ -49,6 +49,18 @@ class TorchServeProcess:
         self.run_dir = Path(tempfile.gettempdir()).resolve() / f"kubeflow-provider-{os.getuid()}-{digest}"
         self.socket_path = self.run_dir / "management.sock"
         self.log_dir = settings.state_dir / "logs"
+        self.management = ManagementApi(self.socket_path)
+
+    def is_running(self) -> bool:
+        """Tell whether the server can be managed.
+
+        :raises PermissionDeniedError: when the folder of its socket is not ours alone: whoever listens there is not
+            the server that we started.
+        """
+        if not os.path.lexists(self.run_dir):
+            return False
+        self._check_run_dir()
+        return self.management.is_up()
 
     def processes(self) -> list[psutil.Process]:
         """Return the server, its launcher and its workers, also those whose server was killed.
@@ -124,14 +136,9 @@ class TorchServeProcess:
             raise InvalidRequestError(
                 f"{self.socket_path} is too long for a socket. Set TMPDIR to a folder with a shorter path."
             )
-        self.run_dir.mkdir(mode=0o700, exist_ok=True)
-        status = self.run_dir.lstat()
-        private = stat.S_ISDIR(status.st_mode) and stat.S_IMODE(status.st_mode) == 0o700
-        if not private or status.st_uid != os.getuid():
-            raise PermissionDeniedError(
-                f"{self.run_dir} must be a folder of this user that nobody else can enter (mode 0700), and is not. "
-                "Find out who made it, then remove it."
-            )
+        if not os.path.lexists(self.run_dir):
+            self.run_dir.mkdir(mode=0o700)
+        self._check_run_dir()
         for path in self.run_dir.iterdir():
             path.unlink() if path.is_symlink() or not path.is_dir() else shutil.rmtree(path)
         self.settings.state_dir.chmod(0o700)  # whoever may change it decides what is loaded
@@ -142,6 +149,15 @@ class TorchServeProcess:
         for folder in (unpacked, self.log_dir):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.run_dir / "models").symlink_to(unpacked)
+
+    def _check_run_dir(self) -> None:
+        status = self.run_dir.lstat()
+        is_private = stat.S_ISDIR(status.st_mode) and stat.S_IMODE(status.st_mode) == 0o700
+        if not is_private or status.st_uid != os.getuid():
+            raise PermissionDeniedError(
+                f"{self.run_dir} must be a folder of this user that nobody else can enter (mode 0700), and is not. "
+                "Find out who made it, then remove it."
+            )
 
     def _write_config(self) -> None:
         inference_port, management_port = _free_multicast_ports()
@@ -189,16 +205,15 @@ class TorchServeProcess:
 
     def _wait(self, launcher: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + _START_SECONDS
-        with ManagementApi(self.socket_path) as management:
-            while not management.is_up():
-                if launcher.poll() is not None or time.monotonic() > deadline:
-                    reason = self.log_tail()
-                    self.stop()
-                    raise ServiceUnavailableError(
-                        f"TorchServe did not start at {self.settings.address}; logs are in {self.log_dir}. "
-                        f"Last lines:\n{reason}"
-                    )
-                time.sleep(0.05)
+        while not self.management.is_up():
+            if launcher.poll() is not None or time.monotonic() > deadline:
+                reason = self.log_tail()
+                self.stop()
+                raise ServiceUnavailableError(
+                    f"TorchServe did not start at {self.settings.address}; logs are in {self.log_dir}. "
+                    f"Last lines:\n{reason}"
+                )
+            time.sleep(0.05)
 
 
 def _free_multicast_ports() -> tuple[int, int]:

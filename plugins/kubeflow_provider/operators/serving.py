@@ -1,0 +1,289 @@
+"""Brings a candidate up, gives it the traffic, and takes it away again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, conf
+
+from kubeflow_provider.candidate import Candidate
+from kubeflow_provider.exceptions import (
+    DeploymentFailedError,
+    InvalidRequestError,
+    KubeflowProviderError,
+    RollBackFailedError,
+    ServiceUnavailableError,
+)
+from kubeflow_provider.failures import first_failure
+from kubeflow_provider.hooks import REGISTRY_HOOKS, SERVING_HOOKS, get_service
+from kubeflow_provider.links_serving import ENDPOINT_XCOM_KEY, EndpointLink
+from kubeflow_provider.services import ModelVersion
+from kubeflow_provider.states import DeploymentState, ReleaseState
+from kubeflow_provider.triggers.base import WaitOutcome, raise_for_error
+from kubeflow_provider.triggers.serving import DeploymentTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from kubeflow_provider.services import Deployment, RegistryService, ServingService
+
+#: XCom key under which :class:`DeployCandidateOperator` leaves the version that was live before the release (empty
+#: when there was none). :class:`RollBackOperator` depends on it: renaming it loses the way back of running releases.
+PREVIOUS_VERSION_XCOM_KEY = "previous_version"
+
+#: Key in the task state store: the candidate had been live when it was rolled back, whatever a later try finds.
+_WAS_LIVE_STATE_KEY = "candidate_was_live"
+
+#: The trigger ends by itself at the deadline; the scheduler's own limit is only the net below it.
+_DEFER_BUFFER = timedelta(minutes=5)
+
+_PROOF_BODY = json.dumps({"instances": ["Is the previous version back?"]}).encode()
+_PROOF_SECONDS = 15.0
+
+
+class DeployCandidateOperator(BaseOperator):
+    """Bring a version up beside the live one, without traffic, and wait until it is ready.
+
+    Pushes ``previous_version`` (live before, empty when none was) and ``endpoint`` as XComs before it changes
+    anything, so that :class:`RollBackOperator` knows the way back from here on. Returns the candidate's own address.
+
+    :param model: name of the model (templated).
+    :param version: version to deploy (templated).
+    :param candidate_uri: URI of its ``candidate.json`` (templated).
+    :param settings: ``serving`` section of the model's YAML (templated).
+    :param serving_conn_id: connection to the serving system.
+    :param registry_conn_id: connection to the registry that records the candidate; ``None``: nothing is recorded.
+    :param store_conn_id: Airflow connection for the model store, where it needs one.
+    :param timeout: longest wait for the version to be ready.
+    :param poll_interval_seconds: longest pause between two questions.
+    :param deferrable: wait in the triggerer.
+    :raises DeploymentFailedError: with the serving system's diagnosis.
+    """
+
+    template_fields: Sequence[str] = ("model", "version", "candidate_uri", "settings")
+    operator_extra_links = (EndpointLink(),)
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        version: str,
+        candidate_uri: str,
+        settings: Mapping[str, Any] | None = None,
+        serving_conn_id: str = "serving_default",
+        registry_conn_id: str | None = None,
+        store_conn_id: str | None = None,
+        timeout: timedelta = timedelta(minutes=30),
+        poll_interval_seconds: float = 10,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.version = version
+        self.candidate_uri = candidate_uri
+        self.settings = settings or {}
+        self.serving_conn_id = serving_conn_id
+        self.registry_conn_id = registry_conn_id
+        self.store_conn_id = store_conn_id
+        self.timeout = timeout
+        self.poll_interval_seconds = poll_interval_seconds
+        self.deferrable = deferrable
+
+    def execute(self, context: Context) -> str | None:
+        """Deploy, and wait here or in the triggerer."""
+        candidate = self._read_candidate()
+        service: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
+        ti = context["ti"]
+        ti.xcom_push(key=PREVIOUS_VERSION_XCOM_KEY, value=_version_before(service, self.model, self.version))
+        ti.xcom_push(key=ENDPOINT_XCOM_KEY, value=service.endpoint_url(self.model))
+        if self.registry_conn_id:
+            registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+            registry.set_state(self.model, self.version, ReleaseState.CANDIDATE)
+        deployment = service.deploy_candidate(
+            ModelVersion(
+                model=self.model,
+                version=self.version,
+                archive_uri=candidate.archive_uri,
+                archive_sha256=candidate.archive_sha256,
+                settings=self.settings,
+            )
+        )
+        if deployment.state.is_terminal:
+            return self._result(deployment.state, deployment.reason, deployment.url)
+        trigger = DeploymentTrigger(
+            model=self.model,
+            version=self.version,
+            conn_id=self.serving_conn_id,
+            deadline=datetime.now(tz=UTC) + self.timeout,
+            poll_interval_seconds=self.poll_interval_seconds,
+        )
+        if self.deferrable:
+            self.defer(trigger=trigger, method_name="execute_complete", timeout=self.timeout + _DEFER_BUFFER)
+        return self.execute_complete(context, asyncio.run(trigger.wait()))
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> str | None:
+        """Go on with what the trigger saw."""
+        raise_for_error(event)
+        if event["outcome"] == WaitOutcome.TIMEOUT:
+            raise DeploymentFailedError(
+                f"{self.model} {self.version} was not ready within {self.timeout}. Look at the serving system, or give "
+                "the task a longer `timeout`."
+            )
+        return self._result(DeploymentState(event["state"]), event["reason"], event["url"])
+
+    def _read_candidate(self) -> Candidate:
+        candidate = Candidate.read(self.candidate_uri, conn_id=self.store_conn_id)
+        if (candidate.model, candidate.version) != (self.model, self.version):
+            raise InvalidRequestError(
+                f"{self.candidate_uri} describes {candidate.model} {candidate.version}; this task is to deploy "
+                f"{self.model} {self.version}."
+            )
+        return candidate
+
+    def _result(self, state: DeploymentState, reason: str | None, url: str | None) -> str | None:
+        if state is not DeploymentState.READY:
+            raise DeploymentFailedError(f"{self.model} {self.version} could not be deployed: {reason}")
+        self.log.info("%s %s is ready, without traffic, at %s.", self.model, self.version, url)
+        return url
+
+
+class PromoteOperator(BaseOperator):
+    """Give a version the traffic; the one before it stays warm. Returns the address that users call.
+
+    :param model: name of the model (templated).
+    :param version: version to promote (templated).
+    :param serving_conn_id: connection to the serving system.
+    """
+
+    template_fields: Sequence[str] = ("model", "version")
+    operator_extra_links = (EndpointLink(),)
+
+    def __init__(self, *, model: str, version: str, serving_conn_id: str = "serving_default", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.version = version
+        self.serving_conn_id = serving_conn_id
+
+    def execute(self, context: Context) -> str:
+        """Promote."""
+        service: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
+        endpoint = service.endpoint_url(self.model)
+        service.promote(self.model, self.version)
+        context["ti"].xcom_push(key=ENDPOINT_XCOM_KEY, value=endpoint)
+        self.log.info("%s %s is live at %s.", self.model, self.version, endpoint)
+        return endpoint
+
+
+class RollBackOperator(BaseOperator):
+    """Undo a release from whatever point it reached: the previous version back, proven, and the candidate gone.
+
+    Records ROLLED_BACK for a version that had been live and FAILED for one that had not, with the first failure of
+    the DAG run as the reason. Returns the version that is live now, ``None`` when none was before.
+
+    :param model: name of the model (templated).
+    :param version: version of the release that failed (templated).
+    :param previous_version: version to put back, as :class:`DeployCandidateOperator` left it; empty when none was
+        live (templated).
+    :param failed_task_ids: the tasks to look at for the reason, in their order; ``None``: all of the DAG.
+    :param serving_conn_id: connection to the serving system.
+    :param registry_conn_id: connection to the registry; ``None``: nothing is recorded.
+    :raises RollBackFailedError: when the previous version is not proven to answer: somebody has to look now.
+    """
+
+    template_fields: Sequence[str] = ("model", "version", "previous_version")
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        version: str,
+        previous_version: str | None,
+        failed_task_ids: Sequence[str] | None = None,
+        serving_conn_id: str = "serving_default",
+        registry_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.version = version
+        self.previous_version = previous_version
+        self.failed_task_ids = failed_task_ids
+        self.serving_conn_id = serving_conn_id
+        self.registry_conn_id = registry_conn_id
+
+    def execute(self, context: Context) -> str | None:
+        """Roll back, prove it, and only then record it."""
+        # A template renders "nothing" as a word.
+        previous = None if self.previous_version in (None, "", "None") else self.previous_version
+        service: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
+        try:
+            was_live = self._note_was_live(context, service)
+            live = service.roll_back(self.model, candidate=self.version, previous=previous)
+            if live is None and previous is not None:
+                raise RollBackFailedError(f"{self.model}: {previous} should be live after the roll back; nothing is.")
+            self._prove(service, live)
+        except RollBackFailedError:
+            raise
+        except KubeflowProviderError as error:
+            raise RollBackFailedError(
+                f"{self.model}: {previous or 'nothing'} should answer instead of {self.version}, but: {error}"
+            ) from error
+        self._record(context, was_live)
+        now = f"{live.version} answers" if live else "nothing is live, as before"
+        self.log.info("%s %s is rolled back; %s.", self.model, self.version, now)
+        return live.version if live else None
+
+    def _note_was_live(self, context: Context, service: ServingService) -> bool:
+        store = context["task_state_store"]
+        live = service.get_live(self.model)
+        if live is not None and live.version == self.version:
+            store.set(_WAS_LIVE_STATE_KEY, True)
+        return bool(store.get(_WAS_LIVE_STATE_KEY, False))
+
+    def _prove(self, service: ServingService, live: Deployment | None) -> None:
+        """Ask the address that users call; routes may take a moment to change."""
+        if live is None:
+            return
+        expected = live.version
+        deadline = time.monotonic() + _PROOF_SECONDS
+        while (got := self._answering(service)) != expected:
+            if time.monotonic() > deadline:
+                raise RollBackFailedError(f"{self.model}: {expected} should answer after the roll back, got {got}.")
+            time.sleep(0.5)
+
+    def _answering(self, service: ServingService) -> str:
+        try:
+            answer = service.predict(self.model, _PROOF_BODY)
+        except ServiceUnavailableError as error:
+            return str(error)
+        try:
+            return str(answer.body["predictions"][0]["version"])
+        except (KeyError, IndexError, TypeError):
+            return f"HTTP {answer.status_code}"
+
+    def _record(self, context: Context, was_live: bool) -> None:
+        if not self.registry_conn_id:
+            return
+        failure = first_failure(context, self.failed_task_ids)
+        registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+        registry.set_state(
+            self.model,
+            self.version,
+            ReleaseState.ROLLED_BACK if was_live else ReleaseState.FAILED,
+            reason=str(failure) if failure else "rolled back by hand",
+        )
+
+
+def _version_before(service: ServingService, model: str, version: str) -> str:
+    """Return the version that a roll back of this release has to put back, empty when there is none."""
+    live = service.get_live(model)
+    if live is not None and live.version != version:
+        return live.version
+    # The release was promoted before and runs again, or there is nothing yet.
+    return (service.get_previous(model) if live is not None else None) or ""
