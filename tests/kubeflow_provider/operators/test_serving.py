@@ -1,0 +1,238 @@
+"""The operators on a service that does as it is told; the real one is tested in contract and end_to_end."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import TaskDeferred
+
+from kubeflow_provider.exceptions import (
+    DeploymentFailedError,
+    InvalidRequestError,
+    RollBackFailedError,
+    ServiceUnavailableError,
+)
+from kubeflow_provider.failures import Failure
+from kubeflow_provider.operators import serving
+from kubeflow_provider.operators.serving import DeployCandidateOperator, PromoteOperator, RollBackOperator
+from kubeflow_provider.services import Answer, Deployment, ModelVersion
+from kubeflow_provider.states import DeploymentState, ReleaseState
+from tests.serving_support import MODEL, FakeContext, build_version, candidate_uri
+
+LIVE, CANDIDATE = "20260101000000", "20260102000000"
+
+
+class Serving:
+    """Remembers what it was asked for."""
+
+    def __init__(self, live: str | None = LIVE, state: DeploymentState = DeploymentState.READY) -> None:
+        self.live = live
+        self.previous: str | None = None
+        self.state = state
+        self.deployed: ModelVersion | None = None
+        self.roll_backs: list[str | None] = []
+        self.answers_as: str | None = None
+        self.error: Exception | None = None
+
+    def _deployment(self, version: str) -> Deployment:
+        return Deployment(model=MODEL, version=version, state=self.state, reason="so it is", url="http://candidate")
+
+    def get_live(self, model: str) -> Deployment | None:
+        return self._deployment(self.live) if self.live else None
+
+    def get_previous(self, model: str) -> str | None:
+        return self.previous
+
+    def endpoint_url(self, model: str) -> str:
+        return f"http://endpoint/{model}"
+
+    def deploy_candidate(self, candidate: ModelVersion) -> Deployment:
+        self.deployed = candidate
+        return self._deployment(candidate.version)
+
+    def promote(self, model: str, version: str) -> Deployment:
+        self.previous, self.live = self.live, version
+        return self._deployment(version)
+
+    def roll_back(self, model: str, *, candidate: str, previous: str | None) -> Deployment | None:
+        if self.error:
+            raise self.error
+        self.roll_backs.append(previous)
+        self.live = previous
+        return self._deployment(previous) if previous else None
+
+    def predict(self, model: str, body: bytes, **options: Any) -> Answer:
+        version = self.answers_as or self.live
+        return Answer(status_code=200, body={"predictions": [{"version": version}]}, latency_ms=1)
+
+
+class Registry:
+    """Remembers what was recorded."""
+
+    def __init__(self) -> None:
+        self.states: list[tuple[str, ReleaseState, str]] = []
+
+    def set_state(self, model: str, version: str, state: ReleaseState, *, reason: str = "") -> None:
+        self.states.append((version, state, reason))
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return Registry()
+
+
+@pytest.fixture
+def context() -> FakeContext:
+    return FakeContext()
+
+
+def use(monkeypatch: pytest.MonkeyPatch, service: Serving, registry: Registry) -> Serving:
+    monkeypatch.setattr(serving, "get_service", lambda conn_id, hooks: registry if conn_id == "registry" else service)
+    failure = Failure(task_id="smoke_test", error="CheckFailedError", message="latency: expected 1 ms, got 2 ms")
+    monkeypatch.setattr(serving, "first_failure", lambda context, task_ids: failure)
+    monkeypatch.setattr(serving, "_PROOF_SECONDS", 0)
+    return service
+
+
+def deploy(folder: Path, **changes: Any) -> DeployCandidateOperator:
+    uri = candidate_uri(build_version(folder, CANDIDATE))
+    arguments = {"model": MODEL, "version": CANDIDATE, "candidate_uri": uri, "settings": {"workers": 2}}
+    return DeployCandidateOperator(
+        **({"task_id": "deploy_candidate", "registry_conn_id": "registry", "deferrable": False} | arguments | changes)
+    )
+
+
+def roll_back(**changes: Any) -> RollBackOperator:
+    arguments = {"model": MODEL, "version": CANDIDATE, "previous_version": LIVE, "registry_conn_id": "registry"}
+    return RollBackOperator(**({"task_id": "roll_back"} | arguments | changes))
+
+
+def test_deploying_leaves_the_way_back_and_the_endpoint(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, registry: Registry, context: FakeContext
+) -> None:
+    service = use(monkeypatch, Serving(), registry)
+    assert deploy(tmp_path).execute(context) == "http://candidate"
+    assert context.xcoms == {"previous_version": LIVE, "endpoint": f"http://endpoint/{MODEL}"}
+    assert service.deployed is not None
+    assert service.deployed.settings == {"workers": 2}
+    assert registry.states == [(CANDIDATE, ReleaseState.CANDIDATE, "")]
+
+
+@pytest.mark.parametrize(
+    ("live", "previous", "expected"), [(None, None, ""), (CANDIDATE, LIVE, LIVE), (CANDIDATE, None, "")]
+)
+def test_the_way_back_when_nothing_or_the_candidate_itself_is_live(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    registry: Registry,
+    context: FakeContext,
+    live: str | None,
+    previous: str | None,
+    expected: str,
+) -> None:
+    service = use(monkeypatch, Serving(live=live), registry)
+    service.previous = previous
+    deploy(tmp_path).execute(context)
+    assert context.xcoms["previous_version"] == expected
+
+
+def test_the_way_back_is_left_even_when_deploying_fails(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, registry: Registry, context: FakeContext
+) -> None:
+    use(monkeypatch, Serving(state=DeploymentState.FAILED), registry)
+    with pytest.raises(DeploymentFailedError, match="so it is"):
+        deploy(tmp_path).execute(context)
+    assert context.xcoms["previous_version"] == LIVE
+
+
+def test_a_candidate_of_another_version_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, registry: Registry, context: FakeContext
+) -> None:
+    service = use(monkeypatch, Serving(), registry)
+    with pytest.raises(InvalidRequestError, match=CANDIDATE):
+        deploy(tmp_path, version="20260103000000").execute(context)
+    assert service.deployed is None
+
+
+def test_a_candidate_that_is_not_ready_is_waited_for_in_the_triggerer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, registry: Registry, context: FakeContext
+) -> None:
+    use(monkeypatch, Serving(state=DeploymentState.PENDING), registry)
+    operator = deploy(tmp_path, deferrable=True, timeout=timedelta(minutes=7))
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context)
+    _, arguments = deferred.value.trigger.serialize()
+    assert (arguments["model"], arguments["version"]) == (MODEL, CANDIDATE)
+    assert deferred.value.method_name == "execute_complete"
+    assert deferred.value.timeout > timedelta(minutes=7)
+
+
+def test_what_the_trigger_saw_ends_the_task(tmp_path: Path, context: FakeContext) -> None:
+    operator = deploy(tmp_path)
+    over = {"outcome": "over", "state": "READY", "reason": None, "url": "http://candidate"}
+    assert operator.execute_complete(context, over) == "http://candidate"
+    with pytest.raises(DeploymentFailedError, match="out of memory"):
+        operator.execute_complete(context, over | {"state": "FAILED", "reason": "out of memory"})
+    with pytest.raises(DeploymentFailedError, match="not ready within"):
+        operator.execute_complete(context, {"outcome": "timeout"})
+    with pytest.raises(ServiceUnavailableError, match="gone"):
+        operator.execute_complete(context, {"outcome": "error", "error": "ServiceUnavailableError", "message": "gone"})
+
+
+def test_promoting_returns_the_address_of_the_users(
+    monkeypatch: pytest.MonkeyPatch, registry: Registry, context: FakeContext
+) -> None:
+    service = use(monkeypatch, Serving(), registry)
+    operator = PromoteOperator(task_id="promote", model=MODEL, version=CANDIDATE)
+    assert operator.execute(context) == context.xcoms["endpoint"] == f"http://endpoint/{MODEL}"
+    assert service.live == CANDIDATE
+
+
+@pytest.mark.parametrize(("live", "state"), [(LIVE, ReleaseState.FAILED), (CANDIDATE, ReleaseState.ROLLED_BACK)])
+def test_a_roll_back_is_recorded_with_the_first_failure(
+    monkeypatch: pytest.MonkeyPatch, registry: Registry, context: FakeContext, live: str, state: ReleaseState
+) -> None:
+    service = use(monkeypatch, Serving(live=live), registry)
+    assert roll_back().execute(context) == LIVE
+    assert service.roll_backs == [LIVE]
+    assert registry.states == [(CANDIDATE, state, "Task smoke_test failed: latency: expected 1 ms, got 2 ms")]
+
+
+def test_another_try_still_knows_that_the_candidate_had_been_live(
+    monkeypatch: pytest.MonkeyPatch, registry: Registry, context: FakeContext
+) -> None:
+    use(monkeypatch, Serving(live=CANDIDATE), registry)
+    roll_back(registry_conn_id=None).execute(context)
+    roll_back().execute(context)
+    assert registry.states[0][1] is ReleaseState.ROLLED_BACK
+
+
+@pytest.mark.parametrize("previous", [None, "", "None"])
+def test_nothing_to_put_back(
+    monkeypatch: pytest.MonkeyPatch, registry: Registry, context: FakeContext, previous: str | None
+) -> None:
+    service = use(monkeypatch, Serving(live=None), registry)
+    assert roll_back(previous_version=previous).execute(context) is None
+    assert service.roll_backs == [None]
+
+
+def test_a_roll_back_that_is_not_proven_is_an_error_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, registry: Registry, context: FakeContext
+) -> None:
+    service = use(monkeypatch, Serving(live=CANDIDATE), registry)
+    service.answers_as = CANDIDATE
+    with pytest.raises(RollBackFailedError, match=f"{LIVE} should answer after the roll back, got {CANDIDATE}"):
+        roll_back().execute(context)
+    assert registry.states == []
+
+
+def test_a_roll_back_that_the_service_refuses_is_an_error_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, registry: Registry, context: FakeContext
+) -> None:
+    service = use(monkeypatch, Serving(), registry)
+    service.error = ServiceUnavailableError("the cluster is away")
+    with pytest.raises(RollBackFailedError, match="the cluster is away"):
+        roll_back().execute(context)
