@@ -158,7 +158,7 @@ def _try(
 
 
 def sample_texts(uri: str, rows: int) -> list[str]:
-    """Return texts of a Parquet file, taken at even distances from its rows sorted by label, so that all labels occur.
+    """Return texts of a Parquet file, evenly spaced over its rows sorted by label: each label has its share.
 
     :param rows: at most so many.
     """
