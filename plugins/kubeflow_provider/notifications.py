@@ -106,10 +106,10 @@ class ReleaseNotifier(BaseNotifier):
             return Outcome.from_json(document)
         failure = first_failure(context) or _failure_of(context)
         return Outcome(
-            model=self._render(self.model, context),
-            version=self._render(self.version, context),
+            model=self._rendered(self.model, context),
+            version=self._rendered(self.version, context),
             kind=OutcomeKind.FAILED,
-            line=str(failure),
+            line=failure.message,
             failure=failure,
             roll_back=roll_back_result(states.get(self.roll_back_task_id)),
             roll_back_failure=first_failure(context, [self.roll_back_task_id]),
@@ -117,7 +117,7 @@ class ReleaseNotifier(BaseNotifier):
             links={"DAG run": dag_run_url(context)},
         )
 
-    def _render(self, template: str, context: Any, dag: Any = None) -> str:  # type: ignore[override]
+    def _rendered(self, template: str, context: Any) -> str:
         # Rendered here and not as a template field: those change the notifier for good, and in `airflow dags test`
         # the next run of the same DAG would speak of this one. The dag-processor may know no more than the run's id.
         if "{{" not in template:
@@ -148,7 +148,7 @@ class ReleaseNotifier(BaseNotifier):
         receivers = []
         for number, path in enumerate(paths, start=1):
             receiver = Apprise()
-            with _quiet_apprise():
+            with _quiet():
                 understood = receiver.add(path)
             if understood:
                 receivers.append((path, receiver))
@@ -191,7 +191,7 @@ def _failure_of(context: Mapping[str, Any]) -> Failure:
     if isinstance(exception, BaseException) and ti is not None:
         return describe(ti.task_id, exception)
     reason = context.get("reason") or "no reason given"
-    return Failure(task_id="(none)", error="", message=f"the DAG run ended as failed: {reason}")
+    return Failure(task_id="", error="", message=f"the DAG run ended as failed: {reason}")
 
 
 def _alert_key(run_id: str, outcome: Outcome, path: str) -> str:
@@ -212,7 +212,7 @@ def _send(receiver: Apprise, outcome: Outcome) -> bool:
     loud = outcome.roll_back is RollBackResult.FAILED
     title, body = alert_title(outcome), alert_body(outcome)
     for pause in (*_PAUSES_SECONDS, None):
-        with _quiet_apprise():
+        with _quiet():
             if receiver.notify(
                 title=title,
                 body=body,
@@ -226,12 +226,14 @@ def _send(receiver: Apprise, outcome: Outcome) -> bool:
 
 
 @contextlib.contextmanager
-def _quiet_apprise() -> Iterator[None]:
-    """Keep Apprise's own words out of the log: they can hold an address, and an address can hold a token."""
-    logger = logging.getLogger("apprise")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
+def _quiet() -> Iterator[None]:
+    """Keep addresses out of the log: Apprise and urllib3 write them, and those of chat services hold a token."""
+    loggers = [logging.getLogger(name) for name in ("apprise", "urllib3")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

@@ -97,7 +97,7 @@ class ReportOperator(BaseOperator):
         self.log.info("\n%s", card)
         if outcome.kind is OutcomeKind.FAILED:
             raise ReleaseFailedError(
-                f"{outcome.line} Serving now: {outcome.serving_now}. Roll back {outcome.roll_back.value}."
+                f"{outcome.line.rstrip('.')}. Serving now: {outcome.serving_now}. Roll back {outcome.roll_back.value}."
             )
 
     def _outcome(self, context: Context, steps: Sequence[str]) -> Outcome:

@@ -1,0 +1,160 @@
+"""What is registered about a candidate, and what happens when it has gone live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, Asset, BaseOperator, Context
+
+from kubeflow_provider.exceptions import CheckFailedError, InvalidRequestError
+from kubeflow_provider.operators.registry import RegisterOperator, ReleaseOperator
+from kubeflow_provider.services import Release
+from kubeflow_provider.states import ReleaseState
+
+MODEL, VERSION = "reviews", "20260102000000"
+OLDER = [f"2025120{day}000000" for day in range(1, 7)]
+
+
+class Train(BaseOperator):
+    """Leaves the id of a pipeline run, as the operator that runs one does."""
+
+    def execute(self, context: Context) -> None:
+        """Leave it."""
+        context["ti"].xcom_push(key="run_id", value="run-7")
+
+
+def context(**more: Any) -> Any:
+    return {"dag": SimpleNamespace(dag_id="release_reviews"), "run_id": "manual__1", **more}
+
+
+def release_operator(uri: str, **settings: Any) -> ReleaseOperator:
+    return ReleaseOperator(task_id="release", model=MODEL, version=VERSION, candidate_uri=uri, **settings)
+
+
+def record(registry: Any, version: str, state: ReleaseState) -> None:
+    entry = Release(model=MODEL, version=version, state=ReleaseState.CANDIDATE, archive_uri=f"s3://models/{version}")
+    registry.register(entry, metrics={})
+    registry.set_state(MODEL, version, state)
+
+
+@pytest.mark.airflow
+def test_a_candidate_is_registered_with_everything_that_made_it(
+    registry: Any, write_candidate: Callable[..., str], run_dag: Callable[..., Any]
+) -> None:
+    with DAG("register_candidate", schedule=None, params={"version": VERSION}) as dag:
+        register = RegisterOperator(
+            task_id="register", model=MODEL, version="{{ params.version }}", candidate_uri=write_candidate(live=0.88)
+        )
+        Train(task_id="train") >> register
+    run = run_dag(dag)
+    assert run.state == "success"
+    entry = registry.get_release(MODEL, VERSION)
+    assert entry.state is ReleaseState.CANDIDATE
+    assert entry.archive_uri == f"s3://models/{VERSION}"
+    assert entry.facts == {
+        "archive_sha256": "a" * 64,
+        "dataset_uri": "s3://data/1",
+        "dataset_sha256": "b" * 64,
+        "train_rows": "600",
+        "evaluation_rows": "150",
+        "base_model": "scratch",
+        "training_parameters": '{"seed": 42}',
+        "serving_p95_ms": "8",
+        "code_revision": "c0ffee",
+        "created_at": "2026-01-02T00:10:00+00:00",
+        "dag_id": "register_candidate",
+        "dag_run_id": run.run_id,
+        "pipeline_run_id": "run-7",
+        **{
+            f"metric.{who}.{metric}": value
+            for who, macro_f1 in (("candidate", "0.9"), ("champion", "0.88"), ("baseline", "0.5"))
+            for metric, value in {
+                "accuracy": "0.9",
+                "macro_f1": macro_f1,
+                "log_loss": "0.3",
+                "expected_calibration_error": "0.04",
+            }.items()
+        },
+    }
+
+
+def test_the_candidate_of_another_release_is_refused(registry: Any, write_candidate: Callable[..., str]) -> None:
+    uri = write_candidate(version=OLDER[0])
+    operator = RegisterOperator(task_id="register", model=MODEL, version=VERSION, candidate_uri=uri)
+    with pytest.raises(InvalidRequestError, match=f"speaks of reviews {OLDER[0]}"):
+        operator.execute(context())
+    assert registry.get_release(MODEL, VERSION) is None
+
+
+@pytest.mark.airflow
+def test_going_live_is_recorded_and_announced(
+    registry: Any, serving: Any, write_candidate: Callable[..., str], run_dag: Callable[..., Any]
+) -> None:
+    from airflow.models.asset import AssetEvent
+    from airflow.utils.session import create_session
+
+    record(registry, VERSION, ReleaseState.CANDIDATE)
+    serving.promote(MODEL, VERSION)
+    with DAG("announce_release", schedule=None) as dag:
+        release_operator(write_candidate(), outlets=[Asset(name="reviews live", uri="x-model://reviews/live")])
+    run = run_dag(dag)
+    assert run.state == "success"
+    assert registry.get_live(MODEL).version == VERSION
+    with create_session() as session:
+        (event,) = session.query(AssetEvent).filter(AssetEvent.source_run_id == run.run_id)
+        extra = event.extra
+    assert extra["endpoint"] == "http://127.0.0.1:8999/v1/models/reviews:predict"
+    assert extra["archive_sha256"] == "a" * 64
+    assert extra["candidate.macro_f1"] == "0.9"
+    assert "a private text" not in str(extra)
+
+
+@pytest.mark.parametrize("live", [None, OLDER[0]])
+def test_a_version_that_is_not_live_is_not_recorded_as_live(
+    registry: Any, serving: Any, write_candidate: Callable[..., str], live: str | None
+) -> None:
+    record(registry, VERSION, ReleaseState.CANDIDATE)
+    serving.live = live
+    with pytest.raises(CheckFailedError, match=f"live version: expected {VERSION}"):
+        release_operator(write_candidate()).execute(context())
+    assert registry.get_release(MODEL, VERSION).state is ReleaseState.CANDIDATE
+
+
+def test_old_versions_go_but_never_the_live_or_the_previous_one(
+    registry: Any, serving: Any, write_candidate: Callable[..., str]
+) -> None:
+    previous, *others = OLDER
+    for version in OLDER:
+        record(registry, version, ReleaseState.RETIRED)
+    record(registry, "20260101000000", ReleaseState.FAILED)
+    record(registry, VERSION, ReleaseState.CANDIDATE)
+    serving.deployed = {*OLDER, "20260101000000"}
+    serving.promote(MODEL, previous)
+    serving.promote(MODEL, VERSION)
+    operator = release_operator(write_candidate(), keep_versions=4)
+    operator.execute(context())
+    assert serving.deployed == {VERSION, previous, others[-1], others[-2]}
+    operator.execute(context())  # as a retry would
+    assert serving.deployed == {VERSION, previous, others[-1], others[-2]}
+
+
+def test_a_leftover_does_not_undo_a_good_release(
+    registry: Any,
+    serving: Any,
+    write_candidate: Callable[..., str],
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for version in (*OLDER[:3], VERSION):
+        record(registry, version, ReleaseState.CANDIDATE)
+    serving.stuck = {OLDER[1]}
+    serving.deployed = set(OLDER[:3])
+    serving.promote(MODEL, VERSION)
+    release_operator(write_candidate(), keep_versions=2).execute(context())
+    assert registry.get_live(MODEL).version == VERSION
+    assert serving.deployed == {VERSION, OLDER[1]}
+    # Airflow's log goes to stdout once a test before this one has configured it.
+    assert f"{OLDER[1]} is still in service" in caplog.text + capsys.readouterr().out

@@ -1,0 +1,349 @@
+"""Alerts at a real listener: what they say, that they come once, and what happens when nobody listens."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import quote
+from uuid import uuid4
+
+import pytest
+import structlog
+from airflow.sdk import DAG, BaseOperator, Context, TriggerRule
+
+from kubeflow_provider import notifications
+from kubeflow_provider.exceptions import CheckFailedError, RollBackFailedError
+from kubeflow_provider.failures import remember_failure
+from kubeflow_provider.notifications import SENT_ALERTS_VARIABLE, ReleaseNotifier
+from kubeflow_provider.operators.report import ReportOperator
+
+pytestmark = pytest.mark.airflow
+
+VERSION, BEFORE = "20260102000000", "20260101000000"
+SECRET_PATH = "hook-token-4711"
+
+
+class Listener(BaseHTTPRequestHandler):
+    """Keeps what it is told, and refuses as often as it is asked to."""
+
+    refuse = 0
+    calls = 0
+    alerts: list[dict[str, str]] = []
+
+    def do_POST(self) -> None:
+        listener = type(self)
+        listener.calls += 1
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if listener.calls > listener.refuse:
+            listener.alerts.append(json.loads(body))
+        self.send_response(200 if listener.calls > listener.refuse else 500)
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        """Keep the test's output clean."""
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notifications, "_PAUSES_SECONDS", (0.0, 0.0))
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+    """Return a function that makes ``alerts_default`` with a config."""
+
+    def make(config: Any) -> None:
+        extra = {"config": config}
+        monkeypatch.setenv("AIRFLOW_CONN_ALERTS_DEFAULT", json.dumps({"conn_type": "apprise", "extra": extra}))
+
+    return make
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[[], tuple[type[Listener], str]]]:
+    """Return a function that starts a listener and returns it with its Apprise URL."""
+    servers: list[ThreadingHTTPServer] = []
+
+    def start() -> tuple[type[Listener], str]:
+        handler = type("Handler", (Listener,), {"alerts": []})
+        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), handler))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return handler, f"json://127.0.0.1:{servers[-1].server_port}/{SECRET_PATH}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+class Step(BaseOperator):
+    """Fails if it is given an error."""
+
+    def __init__(self, *, error: Exception | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.error = error
+
+    def execute(self, context: Context) -> None:
+        """Fail, or not."""
+        if self.error:
+            raise self.error
+
+
+def failing_dag(model: str, *, roll_back_error: Exception | None = None, with_report: bool = True) -> DAG:
+    error = CheckFailedError("golden examples", expected="row 3: 5 stars", got="row 3: 1 star")
+    notifier = ReleaseNotifier(model=model, version="{{ shorten(dag_run) }}")
+    with DAG(
+        f"alert_{model}",
+        schedule=None,
+        on_failure_callback=notifier,
+        user_defined_macros={"shorten": lambda dag_run: VERSION},
+        default_args={"on_failure_callback": remember_failure},
+    ) as dag:
+        smoke_test = Step(task_id="smoke_test", error=error)
+        roll_back = Step(task_id="roll_back", error=roll_back_error, trigger_rule=TriggerRule.ONE_FAILED)
+        last: BaseOperator
+        if with_report:
+            this = {"model": model, "version": VERSION, "candidate_uri": "file:///nowhere/candidate.json"}
+            last = ReportOperator(task_id="report", on_failure_callback=notifier, **this)
+        else:
+            last = Step(
+                task_id="report",
+                error=KeyError("a bug"),
+                on_failure_callback=notifier,
+                trigger_rule=TriggerRule.ALL_DONE,
+            )
+        smoke_test >> roll_back >> last
+        smoke_test >> last
+    return dag
+
+
+def sent(model: str) -> list[str]:
+    from airflow.models.variable import Variable
+
+    return json.loads(Variable.get(f"{SENT_ALERTS_VARIABLE}{model}", default_var="[]"))
+
+
+@contextlib.contextmanager
+def dag_processor() -> Iterator[None]:
+    """Give callbacks the way to Airflow's database that they have in the dag-processor."""
+    import psutil
+    from airflow.sdk.execution_time.supervisor import (
+        InProcessSupervisorComms,
+        InProcessTestSupervisor,
+        set_supervisor_comms,
+    )
+
+    supervisor = InProcessTestSupervisor(
+        id=uuid4(),
+        pid=os.getpid(),
+        process=psutil.Process(),
+        process_log=structlog.get_logger(),
+        client=InProcessTestSupervisor._api_client(),
+    )
+    supervisor.comms = InProcessSupervisorComms(supervisor=supervisor)
+    with set_supervisor_comms(supervisor.comms):
+        yield
+
+
+def alert_again(dag: DAG, run: Any) -> None:
+    """Fail the report of a run once more, as clearing it does."""
+    from airflow.sdk.definitions.dag import _run_task
+
+    (ti,) = [ti for ti in run.get_task_instances() if ti.task_id == "report"]
+    _run_task(ti=ti, task=dag.get_task("report"))
+
+
+def test_one_alert_arrives_and_says_what_is_needed(
+    registry: Any, serving: Any, run_dag: Callable[..., Any], connect: Callable[..., None], listen: Callable[..., Any]
+) -> None:
+    serving.promote("one-alert", BEFORE)
+    listener, url = listen()
+    connect({"path": url})
+    dag = failing_dag("one-alert")
+    run = run_dag(dag)
+    assert run.state == "failed"
+    (alert,) = listener.alerts
+    assert alert["title"] == f"Release of one-alert {VERSION} failed"
+    assert alert["type"] == "warning"
+    assert alert["message"].splitlines()[:9] == [
+        "Model: one-alert",
+        f"Version: {VERSION}",
+        "Failed task: smoke_test",
+        "Failed check: golden examples",
+        "Expected: row 3: 5 stars",
+        "Got: row 3: 1 star",
+        f"Serving now: {BEFORE}",
+        "Roll back: worked: what was live before the release is live",
+        "Endpoint: http://127.0.0.1:8999/v1/models/one-alert:predict",
+    ]
+    assert f"DAG run: http://localhost:8080/dags/alert_one-alert/runs/{quote(run.run_id)}" in alert["message"]
+
+    alert_again(dag, run)
+    assert len(listener.alerts) == 1
+    assert run_dag(dag).state == "failed"  # another run is another failure
+    assert len(listener.alerts) == 2
+    assert len(sent("one-alert")) == 2
+
+
+def test_the_net_of_the_dag_repeats_nothing_that_the_report_has_said(
+    registry: Any, serving: Any, run_dag: Callable[..., Any], connect: Callable[..., None], listen: Callable[..., Any]
+) -> None:
+    listener, url = listen()
+    connect({"path": url})
+    dag = failing_dag("net-repeats")
+    run = run_dag(dag)
+    with dag_processor():
+        dag.on_failure_callback({"dag": dag, "run_id": run.run_id, "reason": "task_failure"})
+    assert len(listener.alerts) == 1
+
+
+def test_the_net_of_the_dag_tells_of_a_run_without_a_report(
+    run_dag: Callable[..., Any], connect: Callable[..., None], listen: Callable[..., Any]
+) -> None:
+    listener, url = listen()
+    connect({"path": url})
+    notifier = ReleaseNotifier(model="net-alone", version="{{ shorten(dag_run) }}")
+    with DAG("net_alone", schedule=None, default_args={"on_failure_callback": remember_failure}) as dag:
+        Step(task_id="train", error=CheckFailedError("loss", expected="a number", got="NaN"))
+    run = run_dag(dag)
+    with dag_processor():
+        for _ in range(2):
+            notifier({"dag": dag, "run_id": run.run_id, "reason": "task_failure"})
+    (alert,) = listener.alerts
+    assert alert["message"].splitlines() == [
+        "Model: net-alone",
+        f"Version: (run {run.run_id})",
+        "Failed task: train",
+        "Failed check: loss",
+        "Expected: a number",
+        "Got: NaN",
+        "Serving now: not known: the release ended before its report",
+        "Roll back: not needed: nothing had been deployed",
+        f"DAG run: http://localhost:8080/dags/net_alone/runs/{quote(run.run_id)}",
+    ]
+
+
+def test_the_net_of_the_dag_tells_of_a_run_that_no_task_ended(
+    run_dag: Callable[..., Any], connect: Callable[..., None], listen: Callable[..., Any]
+) -> None:
+    listener, url = listen()
+    connect({"path": url})
+    with DAG("net_timeout", schedule=None) as dag:
+        Step(task_id="train")
+    run = run_dag(dag)
+    with dag_processor():
+        ReleaseNotifier(model="net-timeout", version=VERSION)({"dag": dag, "run_id": run.run_id, "reason": "timed_out"})
+    (alert,) = listener.alerts
+    assert "Reason: the DAG run ended as failed: timed_out" in alert["message"]
+    assert "Failed task" not in alert["message"]
+
+
+def test_a_failed_roll_back_is_louder(
+    registry: Any, serving: Any, run_dag: Callable[..., Any], connect: Callable[..., None], listen: Callable[..., Any]
+) -> None:
+    listener, url = listen()
+    connect([{"path": url}])
+    run_dag(failing_dag("loud", roll_back_error=RollBackFailedError("nothing answers")))
+    (alert,) = listener.alerts
+    assert alert["title"] == f"CRITICAL: roll back of loud {VERSION} failed"
+    assert alert["type"] == "failure"
+    assert "Failed check: golden examples" in alert["message"]
+    assert "Roll back: FAILED: somebody has to look now" in alert["message"]
+    assert "Roll back failed with: nothing answers" in alert["message"]
+
+
+def test_a_report_that_breaks_itself_does_not_silence_the_alert(
+    run_dag: Callable[..., Any], connect: Callable[..., None], listen: Callable[..., Any]
+) -> None:
+    listener, url = listen()
+    connect(json.dumps({"path": url}))
+    run_dag(failing_dag("broken-report", with_report=False))
+    (alert,) = listener.alerts
+    assert f"Version: {VERSION}" in alert["message"]
+    assert "Failed task: smoke_test" in alert["message"]
+    assert "Serving now: not known" in alert["message"]
+
+
+def test_a_receiver_that_fails_is_tried_again_and_a_good_one_is_told_once(
+    registry: Any, serving: Any, run_dag: Callable[..., Any], connect: Callable[..., None], listen: Callable[..., Any]
+) -> None:
+    (shaky, shaky_url), (good, good_url) = listen(), listen()
+    shaky.refuse = 2
+    connect([{"path": shaky_url}, {"path": good_url}])
+    run_dag(failing_dag("shaky"))
+    assert (shaky.calls, len(shaky.alerts)) == (3, 1)
+    assert (good.calls, len(good.alerts)) == (1, 1)
+
+
+def test_an_alert_that_did_not_arrive_is_sent_when_it_is_due_again(
+    registry: Any,
+    serving: Any,
+    run_dag: Callable[..., Any],
+    connect: Callable[..., None],
+    listen: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (dead, dead_url), (good, good_url) = listen(), listen()
+    dead.refuse = 3
+    connect([{"path": dead_url}, {"path": good_url}])
+    dag = failing_dag("dead")
+    with caplog.at_level(logging.DEBUG):
+        run = run_dag(dag)
+    assert (dead.calls, len(dead.alerts), len(good.alerts)) == (3, 0, 1)
+    assert len(sent("dead")) == 1
+    written = caplog.text + "".join(capfd.readouterr())
+    assert "did not take the alert" in written
+    assert SECRET_PATH not in written
+
+    alert_again(dag, run)
+    assert (len(dead.alerts), len(good.alerts)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "config, said",
+    [
+        (None, "there is no connection 'alerts_default'"),
+        ({"url": f"json://{SECRET_PATH}"}, "should look like"),
+        ("not JSON", "should look like"),
+        ({"path": f"nonsense://{SECRET_PATH}"}, "entry 1 is no URL that Apprise understands"),
+    ],
+)
+def test_a_missing_or_wrong_connection_is_said_and_changes_nothing(
+    registry: Any,
+    serving: Any,
+    run_dag: Callable[..., Any],
+    connect: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    config: Any,
+    said: str,
+) -> None:
+    if config is not None:
+        connect(config)
+    run = run_dag(failing_dag("nobody"))
+    assert run.state == "failed"
+    written = caplog.text + "".join(capfd.readouterr())
+    assert said in written
+    assert SECRET_PATH not in written
+    assert "Failed to run task callback" not in written
+
+
+def test_the_record_of_alerts_stays_small(
+    registry: Any,
+    serving: Any,
+    run_dag: Callable[..., Any],
+    connect: Callable[..., None],
+    listen: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(notifications, "_REMEMBERED_ALERTS", 2)
+    connect([{"path": listen()[1]} for _ in range(3)])
+    run_dag(failing_dag("many"))
+    assert len(sent("many")) == 2

@@ -1,0 +1,128 @@
+"""What the release card shows."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+
+from kubeflow_provider.failures import Failure
+from kubeflow_provider.gate import GatePolicy
+from kubeflow_provider.outcome import Outcome, OutcomeKind, RollBackResult
+from kubeflow_provider.release_card import SAMPLE_TEXT, curl_line, render_card
+
+ENDPOINT = "http://127.0.0.1:8085/v1/models/reviews:predict"
+
+
+def outcome(kind: OutcomeKind, **settings: Any) -> Outcome:
+    given = {"line": "accepted: macro F1 0.9312", "serving_now": "20260102000000", "endpoint": ENDPOINT, **settings}
+    return Outcome(model="reviews", version="20260102000000", kind=kind, **given)
+
+
+def scores(macro_f1: float) -> dict[str, float]:
+    return {"accuracy": 0.9312, "macro_f1": macro_f1, "log_loss": 0.25, "expected_calibration_error": 0.0417}
+
+
+METRICS = {"candidate": scores(0.93), "champion": scores(0.92), "baseline": scores(0.85)}
+
+
+def test_a_release_is_shown_on_one_screen() -> None:
+    links = {"DAG run": "http://airflow/dags/a/runs/b"}
+    policy = GatePolicy(min_accuracy=0.8, min_macro_f1=0.9, max_regression=0.01)
+    seconds = {"check": 1.04, "train": 21.3}
+    card = render_card(outcome(OutcomeKind.RELEASED, links=links), metrics=METRICS, policy=policy, seconds=seconds)
+    assert [line for line in card.splitlines() if line and "─" not in line] == [
+        "Release of reviews 20260102000000: RELEASED",
+        "accepted: macro F1 0.9312",
+        "on the same rows   candidate    live  baseline     needed",
+        "accuracy              0.9312  0.9312    0.9312  >= 0.8000",
+        "macro F1              0.9300  0.9200    0.8500  >= 0.9100",
+        "calibration error     0.0417  0.0417    0.0417  <= 1.0000",
+        "log loss              0.2500  0.2500    0.2500",
+        "step       seconds",
+        "check          1.0",
+        "train         21.3",
+        "all steps     22.3",
+        "serving now   20260102000000",
+        f"endpoint      {ENDPOINT}",
+        f"try it        {curl_line(ENDPOINT)}",
+        "DAG run       http://airflow/dags/a/runs/b",
+    ]
+
+
+@pytest.mark.parametrize(
+    "policy, champion, needed",
+    [
+        (GatePolicy(min_macro_f1=0.7, must_beat_baseline=True), None, ">  0.8500"),
+        (GatePolicy(min_macro_f1=0.7, must_beat_baseline=False), None, ">= 0.7000"),
+        (GatePolicy(min_macro_f1=0.9, must_beat_baseline=True), None, ">= 0.9000"),
+        (GatePolicy(min_macro_f1=0.9, max_regression=0.05), scores(0.92), ">= 0.9000"),
+        (GatePolicy(min_macro_f1=0.9, max_regression=0.0), scores(0.92), ">= 0.9200"),
+    ],
+)
+def test_of_several_bounds_the_strictest_is_shown(policy: GatePolicy, champion: Any, needed: str) -> None:
+    metrics = {**METRICS, "champion": champion}
+    card = render_card(outcome(OutcomeKind.RELEASED), metrics=metrics, policy=policy, seconds={})
+    (line,) = [line for line in card.splitlines() if line.startswith("macro F1")]
+    assert line.endswith(needed)
+    assert ("  -  " in line) is (champion is None)
+
+
+def test_a_failure_before_there_is_a_candidate_is_shown_without_empty_tables() -> None:
+    failed = outcome(
+        OutcomeKind.FAILED,
+        line="Task train failed: out of memory",
+        failure=Failure(task_id="train", error="RunFailedError", message="out of memory"),
+        roll_back=RollBackResult.NOT_NEEDED,
+    )
+    card = render_card(failed, metrics=None, policy=None, seconds={})
+    assert "REVIEWS" not in card
+    assert "FAILED\nTask train failed: out of memory" in card
+    assert "roll back     not needed: nothing had been deployed" in card
+    assert "curl" not in card
+    assert "seconds" not in card
+
+
+class Predictor(BaseHTTPRequestHandler):
+    """Gives back what it was sent."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps([self.path, self.headers["Content-Type"], json.loads(body)]).encode())
+
+    def log_message(self, *_: Any) -> None:
+        """Keep the test's output clean."""
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Predictor) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1/models/reviews:predict"
+        server.shutdown()
+
+
+def test_the_curl_line_works_as_it_stands(endpoint: str) -> None:
+    answer = subprocess.run(curl_line(endpoint), shell=True, capture_output=True, check=True, timeout=30).stdout
+    assert json.loads(answer) == ["/v1/models/reviews:predict", "application/json", {"instances": [SAMPLE_TEXT]}]
+
+
+def test_an_outcome_survives_the_way_through_an_xcom() -> None:
+    failure = Failure(task_id="verify", error="CheckFailedError", message="m", check="c", expected="e", got="g")
+    given = outcome(
+        OutcomeKind.FAILED,
+        failure=failure,
+        roll_back=RollBackResult.FAILED,
+        roll_back_failure=failure,
+        links={"registry": "http://mlflow"},
+    )
+    assert Outcome.from_json(json.loads(json.dumps(given.to_json()))) == given
+    plain = outcome(OutcomeKind.REJECTED)
+    assert Outcome.from_json(json.loads(json.dumps(plain.to_json()))) == plain
