@@ -24,12 +24,12 @@ class ServiceUnavailableError(KubeflowProviderError):
     """The service did not answer, or answered that it cannot at present; worth another try.
 
     :param message: what was tried, where, and what came back.
-    :param status_code: HTTP status of the answer, ``None`` when there was no answer.
+    :param http_status: status of the answer, ``None`` when there was no answer.
     """
 
-    def __init__(self, message: str, *, status_code: int | None = None) -> None:
+    def __init__(self, message: str, *, http_status: int | None = None) -> None:
         super().__init__(message)
-        self.status_code = status_code
+        self.http_status = http_status
 
 
 class RunFailedError(KubeflowProviderError):

@@ -155,7 +155,7 @@ class MlflowHook(BaseHook):
             return PermissionDeniedError(f"{text} Check login, password or token of {self.mlflow_conn_id!r}.")
         if 400 <= status < 500 and status not in (408, 429):
             return InvalidRequestError(text)
-        return ServiceUnavailableError(text, status_code=status)
+        return ServiceUnavailableError(text, http_status=status)
 
     def get_conn(self) -> MlflowClient:
         """Return MLflow's client. Against a server it has no credentials outside this hook's own methods."""

@@ -93,7 +93,7 @@ async def test_never_sleeps_past_its_deadline(monkeypatch: pytest.MonkeyPatch) -
 
 
 async def test_bears_errors_that_are_not_consecutive() -> None:
-    down = ServiceUnavailableError("down", status_code=503)
+    down = ServiceUnavailableError("down", http_status=503)
 
     assert (await payload(make(down, down, None, down, down, {})))["outcome"] == WaitOutcome.OVER
 
