@@ -337,7 +337,7 @@ class TorchServeHook(BaseHook):
         try:
             self._management.register(model, stored.archive, workers=workers, **parameters)
         except RegistrationError as error:
-            raise RegistrationError(f"{error}. {log.diagnosis()}", status_code=error.status_code) from error
+            raise RegistrationError(f"{error}. {log.diagnosis()}", http_status=error.http_status) from error
 
     def _take_traffic(self, model: str, candidate: str, previous: str | None, served: ServedModel) -> None:
         """Give a live candidate's traffic to the version before it, or to nobody where there was none."""

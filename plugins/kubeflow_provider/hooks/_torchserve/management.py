@@ -63,7 +63,7 @@ class ManagementApi:
         # No JSON content type here: TorchServe would then read the parameters from the empty body and fail.
         answer = self._send("POST", "/models", params={**query, "synchronous": "true"}, timeout=_REGISTER_SECONDS)
         if not answer.is_success:
-            raise RegistrationError(_message(answer), status_code=answer.status_code)
+            raise RegistrationError(_message(answer), http_status=answer.status_code)
 
     def set_default(self, model: str, version: str) -> None:
         """Let a version answer where no version is named.
