@@ -101,7 +101,7 @@ class ManagementApi:
             request = f"{answer.request.method} {answer.request.url.path}"
             raise ServiceUnavailableError(
                 f"TorchServe answered {answer.status_code} to {request}: {_message(answer)}",
-                status_code=answer.status_code,
+                http_status=answer.status_code,
             )
 
 
