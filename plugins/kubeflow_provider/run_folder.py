@@ -24,7 +24,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ class RunFolder:
 
         :param spawn: starts the process so that it inherits the file descriptor that it is given; returns its id.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (self.path / "claim").open("a") as claim:
             fcntl.flock(claim, fcntl.LOCK_EX)
             with self._locked() as lock:
@@ -141,7 +141,11 @@ class RunFolder:
 
     def delete(self) -> None:
         """Remove the run with everything in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        # Out of the way first: half a folder would look like a run that was killed.
+        trash = self.path.with_name(f".{self.path.name}")
+        with suppress(FileNotFoundError):
+            self.path.rename(trash)
+        shutil.rmtree(trash, ignore_errors=True)
 
     def _was_started(self) -> bool:
         return self.is_canceled or self._pid_file.exists() or self._state_file.exists()

@@ -87,7 +87,7 @@ class PipelineService(Protocol):
         """Return the last log lines of the failed step, or of the run where no step failed."""
 
     def run_module(self, module: str, arguments: Mapping[str, str], *, timeout_seconds: float) -> None:
-        """Run ``python -m module --key value ...`` of the pipeline half in its environment and wait for it.
+        """Run ``python -m module --key=value ...`` of the pipeline half in its environment and wait for it.
 
         Its output goes to the task log line by line. An empty value leaves its key out.
 

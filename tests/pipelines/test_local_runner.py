@@ -84,3 +84,11 @@ def test_its_reason_is_the_error_when_no_step_began(run: Any) -> None:
     assert account["steps"] == []
     assert account["reason"].startswith("TypeError: ")
     assert "Traceback" in log
+
+
+def test_the_compiled_test_pipeline_is_that_of_its_source(record_and_wait: str, tmp_path: Path) -> None:
+    source = tmp_path / "record_and_wait.py"
+    shutil.copyfile(Path(record_and_wait).with_suffix(".py"), source)
+    subprocess.run([sys.executable, str(source)], check=True)
+
+    assert source.with_suffix(".yaml").read_text() == Path(record_and_wait).read_text()

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -101,7 +102,7 @@ class LocalPipelinesHook(BaseHook):
         folder.start_once(request, lambda lock: self._spawn(folder, lock))
         if folder.is_canceled:
             stop_marked(request.run_id)  # the wish to stop may have come while the process was starting
-        self._prune()
+        self._prune(keep=request.run_id)
         return folder.read(bury=lambda: stop_marked(request.run_id))
 
     def get_run(self, run_id: str) -> Run | None:
@@ -260,8 +261,12 @@ class LocalPipelinesHook(BaseHook):
                 self.log.info("%s", text)
                 last[:] = [text]
 
-    def _prune(self) -> None:
-        folders = [RunFolder(path) for path in self.settings.runs_dir.iterdir() if path.is_dir()]
-        finished = [(when, folder) for folder in folders if (when := folder.finished_at()) is not None]
-        for _, folder in sorted(finished, key=lambda item: item[0], reverse=True)[KEEP_FINISHED_RUNS:]:
-            folder.delete()
+    def _prune(self, *, keep: str) -> None:
+        """Make room for new runs; another process may be doing the same."""
+        finished = []
+        for path in self.settings.runs_dir.iterdir():
+            with suppress(FileNotFoundError, NotADirectoryError):
+                if path.name != keep and (when := RunFolder(path).finished_at()) is not None:
+                    finished.append((when, path))
+        for _, path in sorted(finished, reverse=True)[KEEP_FINISHED_RUNS:]:
+            RunFolder(path).delete()

@@ -1,0 +1,217 @@
+"""A real Airflow (scheduler, DAG processor, API server, triggerer) on a throw-away home, asked through its REST API."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+class AirflowServer:
+    """``airflow standalone`` with REST helpers.
+
+    :param home: empty folder for ``AIRFLOW_HOME``.
+    :param dags_folder: the DAGs to run.
+    :param env: further environment, for example ``AIRFLOW_CONN_<ID>``.
+    """
+
+    def __init__(self, home: Path, dags_folder: Path, env: Mapping[str, str]) -> None:
+        self.home = home
+        self.port, log_port, trigger_log_port = _free_ports(3)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._output = (home / "output.txt").open("wb")
+        self._token = ""
+        settings = {
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": str(self.port),
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(64),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__CORE__PARALLELISM": "3",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(log_port),
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_log_port),
+            # `standalone` starts its components by name.
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+            "PYTHONPATH": str(ROOT),
+        }
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "airflow", "standalone"],
+            env=inherited | settings | env,
+            cwd=home,
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def wait_until_ready(self, dag_ids: Collection[str] = (), *, timeout: float = 180) -> None:
+        """Wait until every component is healthy and the DAGs are known and can be triggered."""
+
+        def is_ready() -> bool:
+            if self.process.poll() is not None:
+                raise AssertionError(f"Airflow has ended:\n{self.output()[-5000:]}")
+            try:
+                health = self.call("GET", "/monitor/health")
+                known = {dag["dag_id"] for dag in self.call("GET", "/dags?limit=100")["dags"]}
+            except (OSError, RuntimeError):
+                return False
+            parts = [health[part]["status"] for part in ("scheduler", "triggerer", "dag_processor")]
+            return set(dag_ids) <= known and parts == ["healthy"] * 3
+
+        self._wait(is_ready, timeout, lambda: self.output()[-5000:])
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Ask the REST API (``/api/v2`` + path) and return the JSON of its answer."""
+        import requests
+
+        if not self._token:
+            self._token = requests.get(f"{self.url}/auth/token", timeout=10).json()["access_token"]
+        answer = requests.request(
+            method,
+            f"{self.url}/api/v2{path}",
+            json=body,
+            headers={"Authorization": f"Bearer {self._token}", "Accept": "application/json"},
+            timeout=30,
+        )
+        if not answer.ok:
+            raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
+        return answer.json()
+
+    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
+        """Start a DAG run and return its id."""
+        body = {"logical_date": None, "conf": dict(conf or {})}
+        return str(self.call("POST", f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
+
+    def wait(
+        self, dag_id: str, run_id: str, states: Collection[str] = ("success", "failed"), *, timeout: float = 180
+    ) -> str:
+        """Wait until a DAG run is in one of the states, and return the state."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}"
+        return self._wait_for_state(path, states, timeout)
+
+    def task(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
+        """Return a task instance: ``state``, ``try_number``, ``pid`` and so on."""
+        instance: dict[str, Any] = self.call("GET", self._task_path(dag_id, run_id, task_id))
+        return instance
+
+    def wait_for_task(
+        self, dag_id: str, run_id: str, task_id: str, states: Collection[str], *, timeout: float = 120
+    ) -> str:
+        """Wait until a task instance is in one of the states, and return the state."""
+        return self._wait_for_state(self._task_path(dag_id, run_id, task_id), states, timeout)
+
+    def mark(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
+        """Mark a task as ``failed`` or ``success``, as a user does in the UI."""
+        self.call("PATCH", self._task_path(dag_id, run_id, task_id), {"new_state": state})
+
+    def clear(self, dag_id: str, run_id: str, *task_ids: str) -> None:
+        """Clear tasks, as a user does in the UI."""
+        body = {
+            "dry_run": False,
+            "dag_run_id": run_id,
+            "task_ids": list(task_ids),
+            "only_failed": False,
+            "reset_dag_runs": True,
+        }
+        self.call("POST", f"/dags/{dag_id}/clearTaskInstances", body)
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
+        """Return what a task pushed."""
+        return self.call("GET", f"{self._task_path(dag_id, run_id, task_id)}/xcomEntries/{key}")["value"]
+
+    def log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> str:
+        """Return the log of one try: what was logged, and the errors that were."""
+        content = self.call("GET", f"{self._task_path(dag_id, run_id, task_id)}/logs/{try_number}")["content"]
+        lines = [line if isinstance(line, dict) else {"event": str(line)} for line in content]
+        errors = [
+            f"{error['exc_type']}: {error['exc_value']}" for line in lines for error in line.get("error_detail", [])
+        ]
+        return "\n".join([line["event"] for line in lines] + errors)
+
+    def output(self) -> str:
+        """Return what Airflow's components have written so far."""
+        return (self.home / "output.txt").read_text(errors="replace")
+
+    def stop(self) -> None:
+        """Stop every process of this Airflow; ending ``standalone`` alone would leave some behind."""
+        deadline = time.monotonic() + 20
+        while processes := self._processes():
+            late = time.monotonic() > deadline - 15
+            for process in processes:
+                try:
+                    process.send_signal(signal.SIGKILL if late else signal.SIGTERM)
+                except psutil.NoSuchProcess:
+                    continue
+            assert time.monotonic() < deadline, f"still running: {processes}"
+            time.sleep(0.5)
+        self.process.wait()
+        self._output.close()
+
+    def _processes(self) -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("AIRFLOW_HOME") == str(self.home):
+                    found.append(process)
+            except (psutil.Error, OSError):
+                continue
+        return [process for process in found if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+    def _task_path(self, dag_id: str, run_id: str, task_id: str) -> str:
+        return f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+
+    def _wait_for_state(self, path: str, states: Collection[str], timeout: float) -> str:
+        self._wait(lambda: self.call("GET", path)["state"] in states, timeout, lambda: str(self.call("GET", path)))
+        return str(self.call("GET", path)["state"])
+
+    @staticmethod
+    def _wait(is_true: Callable[[], bool], timeout: float, explain: Callable[[], str]) -> None:
+        deadline = time.monotonic() + timeout
+        while not is_true():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"Not within {timeout} s: {explain()}")
+            time.sleep(0.3)
+
+
+def _free_ports(number: int) -> list[int]:
+    with ExitStack() as probes:
+        sockets = [probes.enter_context(socket.socket()) for _ in range(number)]
+        for probe in sockets:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in sockets]
+
+
+@pytest.fixture(scope="session")
+def airflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., AirflowServer]]:
+    """Return ``start(dags_folder, env, dag_ids=...)``, which starts an Airflow that lives until the session ends."""
+    servers: list[AirflowServer] = []
+
+    def start(dags_folder: Path, env: Mapping[str, str], *, dag_ids: Collection[str] = ()) -> AirflowServer:
+        server = AirflowServer(tmp_path_factory.mktemp("airflow"), dags_folder, env)
+        servers.append(server)
+        server.wait_until_ready(dag_ids)
+        return server
+
+    yield start
+    for server in servers:
+        server.stop()
