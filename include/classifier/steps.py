@@ -1,0 +1,216 @@
+"""The steps of the training pipeline as plain functions; the components of include/pipelines only call them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from include.classifier.data import read_dataset, read_split
+from include.classifier.progress import report
+from include.classifier.sources import as_uri
+from include.contracts import documents
+
+CANDIDATE = "candidate.json"
+
+#: Where the package lies below the output URI. Not beside the data set: whatever stands in the package's folder is
+#: copied into every serving pod.
+PACKAGE_FOLDER = "package"
+
+#: What decides how a model behaves; recorded with each.
+_PACKAGES = ("torch", "transformers", "tokenizers", "scikit-learn", "numpy", "torchserve")
+
+
+class Headline(NamedTuple):
+    """What a pipeline's UI shows of an evaluation.
+
+    :param metrics: flat name -> value.
+    :param labels: names in the order of the confusion matrix.
+    :param confusion: rows by true (row) and predicted (column) label.
+    """
+
+    metrics: dict[str, float]
+    labels: list[str]
+    confusion: list[list[int]]
+
+
+def train_step(
+    *,
+    dataset_uri: str,
+    model_dir: str,
+    training_file: str,
+    model_name: str,
+    model_version: str,
+    settings: Mapping[str, Any],
+    tracking_uri: str = "",
+    experiment_name: str = "",
+    code_revision: str = "",
+) -> None:
+    """Train on the data set's training rows.
+
+    :param dataset_uri: of ``dataset.json``.
+    :param model_dir: folder that gets the model.
+    :param training_file: gets what is known about the training, as JSON: the section ``training`` of ``candidate.json``
+        and ``tracking_run_id``.
+    :param settings: fields of :class:`include.classifier.training.TrainingSettings`.
+    :param tracking_uri: of MLflow; empty for none.
+    """
+    from include.classifier.tracking import tracked_run
+    from include.classifier.training import TrainingSettings, train
+
+    dataset = read_dataset(dataset_uri)
+    rows = read_split(dataset, "train")
+    tags = {
+        "model": model_name,
+        "version": model_version,
+        "dataset_sha256": dataset["sha256"],
+        "code_revision": _revision(code_revision),
+    }
+    run = tracked_run(
+        tracking_uri, experiment=experiment_name or model_name, name=f"{model_name} {model_version}", tags=tags
+    )
+    with run as tracker:
+        facts = train(
+            rows.texts,
+            rows.labels,
+            labels=dataset["labels"],
+            settings=TrainingSettings(**settings),
+            model_dir=Path(model_dir),
+            tracker=tracker,
+        )
+    _write_json(training_file, facts | {"tracking_run_id": tracker.run_id})
+
+
+def package_step(
+    *,
+    dataset_uri: str,
+    model_dir: str,
+    package_file: str,
+    model_name: str,
+    model_version: str,
+    output_uri: str,
+    serving: Mapping[str, Any],
+) -> None:
+    """Pack the model and try it on a real TorchServe.
+
+    :param model_dir: what :func:`train_step` wrote.
+    :param package_file: gets what is known about the package, as JSON. A file and not a parameter: it holds users'
+        texts, and pipelines print parameters to their logs.
+    :param output_uri: folder of the release.
+    :param serving: section ``serving`` of the model's YAML.
+    """
+    from include.classifier.packaging import package
+
+    report(f"package: packing {model_name} {model_version} and trying it on TorchServe")
+    facts = package(
+        Path(model_dir),
+        dataset=read_dataset(dataset_uri),
+        model=model_name,
+        version=model_version,
+        output_uri=f"{as_uri(output_uri)}/{PACKAGE_FOLDER}",
+        serving=dict(serving),
+    )
+    _write_json(package_file, facts)
+
+
+def evaluate_step(
+    *,
+    dataset_uri: str,
+    package_file: str,
+    training_file: str,
+    confusion_matrix_file: str,
+    model_name: str,
+    model_version: str,
+    output_uri: str,
+    champion_uri: str = "",
+    tracking_uri: str = "",
+    code_revision: str = "",
+) -> Headline:
+    """Score the packed model against the live one and the baseline, and write ``candidate.json``, last of all.
+
+    :param package_file: what :func:`package_step` wrote.
+    :param training_file: what :func:`train_step` wrote.
+    :param confusion_matrix_file: gets a PNG.
+    :param champion_uri: package of the live model; empty before the first release.
+    """
+    from include.classifier.evaluation import evaluate
+    from include.classifier.figures import confusion_matrix_png
+    from include.classifier.tracking import resume
+
+    package = json.loads(Path(package_file).read_text(encoding="utf-8"))
+    training = json.loads(Path(training_file).read_text(encoding="utf-8"))
+    dataset = read_dataset(dataset_uri)
+    evaluation = read_split(dataset, "evaluation")
+    report(f"evaluate: scoring the package of {model_name} {model_version} on {len(evaluation.texts)} rows")
+    found = evaluate(
+        package["archive"]["uri"],
+        candidate_sha256=package["archive"]["sha256"],
+        champion_uri=champion_uri,
+        model=model_name,
+        labels=dataset["labels"],
+        train=read_split(dataset, "train"),
+        evaluation=evaluation,
+        class_weights=training["parameters"]["class_weights"],
+    )
+    picture = confusion_matrix_png(found.confusion, dataset["labels"], title=f"{model_name} {model_version}")
+    Path(confusion_matrix_file).parent.mkdir(parents=True, exist_ok=True)
+    Path(confusion_matrix_file).write_bytes(picture)
+    headline = _headline(found.metrics)
+    tracker = resume(tracking_uri, training["tracking_run_id"])
+    tracker.log_metrics(headline)
+    tracker.log_file("confusion_matrix.png", picture)
+
+    document = {
+        "schema_version": 1,
+        "model": model_name,
+        "version": model_version,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "dataset": {
+            "uri": dataset_uri,
+            "sha256": dataset["sha256"],
+            "train_rows": dataset["splits"]["train"]["rows"],
+            "evaluation_rows": dataset["splits"]["evaluation"]["rows"],
+        },
+        "metrics": found.metrics,
+        "training": {name: value for name, value in training.items() if name != "tracking_run_id"},
+        "tracking_run_id": training["tracking_run_id"],
+        "code_revision": _revision(code_revision),
+        "packages": {name: package_version(name) for name in _PACKAGES},
+    } | package
+    write_candidate(document, output_uri)
+    return Headline(headline, dataset["labels"], found.confusion.tolist())
+
+
+def write_candidate(document: dict[str, Any], output_uri: str) -> str:
+    """Write ``candidate.json`` so that a reader sees all of it or nothing, and return its URI."""
+    import fsspec
+
+    uri = f"{as_uri(output_uri)}/{CANDIDATE}"
+    content = documents.dump("candidate", document, where=uri).encode("utf-8")
+    filesystem, path = fsspec.core.url_to_fs(uri)
+    folder = path.rpartition("/")[0]
+    filesystem.makedirs(folder, exist_ok=True)
+    # An object store shows an object when all of it has arrived; a file system needs the move.
+    filesystem.pipe_file(f"{folder}/.{CANDIDATE}", content)
+    filesystem.mv(f"{folder}/.{CANDIDATE}", path)
+    report(f"evaluate: wrote {uri}")
+    return uri
+
+
+def _write_json(path: str, document: Mapping[str, Any]) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+
+
+def _headline(metrics: Mapping[str, Any]) -> dict[str, float]:
+    names: Sequence[str] = ("macro_f1", "accuracy", "log_loss", "expected_calibration_error")
+    return {f"{who}_{name}": found[name] for who, found in metrics.items() if found for name in names}
+
+
+def _revision(given: str) -> str:
+    """Return the code's revision: as given, or as the training image was built from."""
+    return given or os.environ.get("CODE_REVISION", "unknown")

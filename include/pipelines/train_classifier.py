@@ -1,0 +1,223 @@
+"""The training pipeline: train, package, evaluate.
+
+The components only call include.classifier.steps, which the training image contains. The compiled IR lies beside this
+file; ``make compile`` remakes it.
+"""
+
+# No `from __future__ import annotations`: kfp reads the types at run time and cannot take them as text.
+import os
+
+from kfp import dsl  # noqa: TID253  imported to be compiled, never by a DAG
+
+#: Image with this repository and include/requirements.txt; read when the pipeline is compiled.
+IMAGE = os.environ.get("TRAINING_IMAGE", "kubeflow-model-release:0.1.0")
+
+_component = dsl.component(base_image=IMAGE, install_kfp_package=False)
+
+
+@_component
+def train(
+    dataset_uri: str,
+    model_name: str,
+    model_version: str,
+    base_model: str,
+    base_model_revision: str,
+    epochs: float,
+    learning_rate: float,
+    batch_size: int,
+    max_length: int,
+    seed: int,
+    early_stopping_patience: int,
+    tracking_uri: str,
+    experiment_name: str,
+    code_revision: str,
+    model: dsl.Output[dsl.Model],
+    training_facts: dsl.Output[dsl.Artifact],
+) -> None:
+    """Fine-tune the base model on the training rows."""
+    from include.classifier.steps import train_step
+
+    train_step(
+        dataset_uri=dataset_uri,
+        model_dir=model.path,
+        training_file=training_facts.path,
+        model_name=model_name,
+        model_version=model_version,
+        settings={
+            "base_model": base_model,
+            "base_model_revision": base_model_revision,
+            "epochs": epochs,
+            "learning_rate": learning_rate,
+            "batch_size": batch_size,
+            "max_length": max_length,
+            "seed": seed,
+            "early_stopping_patience": early_stopping_patience,
+        },
+        tracking_uri=tracking_uri,
+        experiment_name=experiment_name,
+        code_revision=code_revision,
+    )
+    model.metadata["framework"] = "transformers"
+
+
+@_component
+def package(
+    dataset_uri: str,
+    model_name: str,
+    model_version: str,
+    output_uri: str,
+    serving: dict,
+    model: dsl.Input[dsl.Model],
+    package_facts: dsl.Output[dsl.Artifact],
+) -> None:
+    """Pack the model for TorchServe, and check that a real TorchServe gives the model's own answers."""
+    from include.classifier.steps import package_step
+
+    package_step(
+        dataset_uri=dataset_uri,
+        model_dir=model.path,
+        package_file=package_facts.path,
+        model_name=model_name,
+        model_version=model_version,
+        output_uri=output_uri,
+        serving=serving,
+    )
+
+
+@_component
+def evaluate(
+    dataset_uri: str,
+    model_name: str,
+    model_version: str,
+    output_uri: str,
+    champion_uri: str,
+    tracking_uri: str,
+    code_revision: str,
+    training_facts: dsl.Input[dsl.Artifact],
+    package_facts: dsl.Input[dsl.Artifact],
+    metrics: dsl.Output[dsl.Metrics],
+    confusion_matrix: dsl.Output[dsl.ClassificationMetrics],
+    confusion_matrix_png: dsl.Output[dsl.Artifact],
+) -> None:
+    """Score the packed model, the live one and a simple baseline on the evaluation rows, and write candidate.json."""
+    from include.classifier.steps import evaluate_step
+
+    headline = evaluate_step(
+        dataset_uri=dataset_uri,
+        package_file=package_facts.path,
+        training_file=training_facts.path,
+        confusion_matrix_file=confusion_matrix_png.path,
+        model_name=model_name,
+        model_version=model_version,
+        output_uri=output_uri,
+        champion_uri=champion_uri,
+        tracking_uri=tracking_uri,
+        code_revision=code_revision,
+    )
+    for name, value in headline.metrics.items():
+        metrics.log_metric(name, value)
+    confusion_matrix.log_confusion_matrix(headline.labels, headline.confusion)
+    confusion_matrix_png.metadata["content_type"] = "image/png"
+
+
+@dsl.pipeline(
+    name="train-classifier",
+    display_name="Train a text classifier",
+    description="Trains a text classifier, packs it for TorchServe and measures the package against the live model.",
+)
+def train_classifier(
+    dataset_uri: str,
+    output_uri: str,
+    model_name: str,
+    model_version: str,
+    base_model: str = "scratch",
+    base_model_revision: str = "",
+    epochs: float = 3.0,
+    learning_rate: float = 5e-5,
+    batch_size: int = 16,
+    max_length: int = 128,
+    seed: int = 42,
+    early_stopping_patience: int = 2,
+    champion_uri: str = "",
+    serving: dict = {},  # noqa: B006  compiled into the IR, never called
+    tracking_uri: str = "",
+    experiment_name: str = "",
+    code_revision: str = "",
+    cpu: str = "2",
+    memory: str = "4Gi",
+    accelerator_type: str = "nvidia.com/gpu",
+    accelerator_count: str = "0",
+) -> None:
+    """Train, package, evaluate.
+
+    Args:
+        dataset_uri: URI of dataset.json, which preprocessing wrote.
+        output_uri: Folder of this release; gets package/ and, last of all, candidate.json.
+        model_name: Name under which the model is served.
+        model_version: Version of the release, 14 digits.
+        base_model: Hub id, directory in the image or on a volume, or "scratch".
+        base_model_revision: Commit, branch or tag of a Hub id; empty for the newest.
+        epochs: Passes over the training rows, at most.
+        learning_rate: At its peak.
+        batch_size: Rows per step and device.
+        max_length: Tokens; longer texts are truncated.
+        seed: Of everything that is random.
+        early_stopping_patience: Epochs without a better macro F1 before training stops; 0 switches it off.
+        champion_uri: Package of the live model to compare with; empty before the first release.
+        serving: Settings of the model server: workers, batch_size, max_batch_delay_ms, response_timeout_seconds.
+        tracking_uri: MLflow's address; empty for no tracking.
+        experiment_name: MLflow experiment; empty for the model's name.
+        code_revision: Commit of the code; empty for the one that the image was built from.
+        cpu: CPUs of each step, requested and allowed.
+        memory: Memory of each step, requested and allowed.
+        accelerator_type: Resource name of the accelerator for training.
+        accelerator_count: How many of it, as text: Kubeflow reads a number as none.
+    """
+    trained = train(
+        dataset_uri=dataset_uri,
+        model_name=model_name,
+        model_version=model_version,
+        base_model=base_model,
+        base_model_revision=base_model_revision,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        max_length=max_length,
+        seed=seed,
+        early_stopping_patience=early_stopping_patience,
+        tracking_uri=tracking_uri,
+        experiment_name=experiment_name,
+        code_revision=code_revision,
+    )
+    trained.set_display_name("Train")
+    trained.set_accelerator_type(accelerator_type).set_accelerator_limit(accelerator_count)
+
+    packaged = package(
+        dataset_uri=dataset_uri,
+        model_name=model_name,
+        model_version=model_version,
+        output_uri=output_uri,
+        serving=serving,
+        model=trained.outputs["model"],
+    )
+    packaged.set_display_name("Package")
+
+    evaluated = evaluate(
+        dataset_uri=dataset_uri,
+        model_name=model_name,
+        model_version=model_version,
+        output_uri=output_uri,
+        champion_uri=champion_uri,
+        tracking_uri=tracking_uri,
+        code_revision=code_revision,
+        training_facts=trained.outputs["training_facts"],
+        package_facts=packaged.outputs["package_facts"],
+    )
+    evaluated.set_display_name("Evaluate")
+
+    for task in (trained, packaged, evaluated):
+        task.set_cpu_request(cpu).set_cpu_limit(cpu)
+        task.set_memory_request(memory).set_memory_limit(memory)
+        # Kubeflow's cache looks at parameters, not at what lies behind a URI: after a clean-up of the store it would
+        # skip the step that writes there.
+        task.set_caching_options(enable_caching=False)
