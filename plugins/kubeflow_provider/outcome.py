@@ -93,5 +93,5 @@ def dag_run_url(context: Mapping[str, Any]) -> str:
     """Return the page of this DAG run in Airflow's UI."""
     from airflow.sdk import conf
 
-    base = conf.get("api", "base_url", fallback="") or "http://localhost:8080"
+    base = conf.get("api", "base_url", fallback="") or f"http://localhost:{conf.get('api', 'port', fallback='8080')}"
     return f"{base.rstrip('/')}/dags/{context['dag'].dag_id}/runs/{quote(context['run_id'])}"
