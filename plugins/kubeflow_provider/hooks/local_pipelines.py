@@ -50,7 +50,7 @@ class LocalPipelinesSettings:
 
         :raises InvalidRequestError: naming every field that is missing or wrong.
         """
-        # Not `extra_dejson`: it registers secrets to mask through a call that the triggerer's event loop forbids,
+        # Not `extra_dejson`: to mask secrets it calls the supervisor, which the triggerer's event loop does not allow,
         # and there is no secret among these fields.
         extra: dict[str, Any] = json.loads(connection.extra or "{}")
         problems = [

@@ -115,7 +115,8 @@ class RunPipelineOperator(BaseOperator):
             service.terminate_run(run.run_id)
         context["ti"].xcom_push(XCOM_RUN_ID, run.run_id)
         context["ti"].xcom_push(XCOM_RUN_URL, run.url)
-        self.log.info("Pipeline run %s (%s) is %s. %s", run.run_id, self.display_name, run.state.value, run.url or "")
+        where = f": {run.url}" if run.url else ""
+        self.log.info("Pipeline run %s (%s) is %s%s", run.run_id, self.display_name, run.state.value, where)
         if not self.wait_for_completion:
             return run.run_id
         return self._wait(context, run, datetime.fromisoformat(record["deadline"]))
