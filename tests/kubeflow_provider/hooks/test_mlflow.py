@@ -32,17 +32,9 @@ def hook(tracking_uri: str, **connection: Any) -> MlflowHook:
     )
 
 
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a database as it is after its first use, which takes seconds to make."""
-    database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    assert hook(f"sqlite:///{database}").test_connection()[0]
-    return database
-
-
 @pytest.fixture
-def registry(empty_database: Path, tmp_path: Path) -> MlflowHook:
-    return hook(f"sqlite:///{shutil.copy(empty_database, tmp_path)}")
+def registry(empty_mlflow: Path, tmp_path: Path) -> MlflowHook:
+    return hook(f"sqlite:///{shutil.copy(empty_mlflow, tmp_path)}")
 
 
 def release(version: str = VERSION, **facts: str) -> Release:
