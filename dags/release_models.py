@@ -148,6 +148,10 @@ def release_dag(config: ModelConfig) -> DAG:
             "early_stopping_patience": config.training.early_stopping_patience,
             "serving": config.serving.model_dump(),
             "experiment_name": config.name,
+            "cpu": config.resources.cpu,
+            "memory": config.resources.memory,
+            "accelerator_type": config.resources.accelerator_type,
+            "accelerator_count": str(config.resources.accelerator_count),
         }
         check = CheckReleaseOperator(
             task_id="check",

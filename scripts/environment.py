@@ -22,7 +22,9 @@ def state_dir() -> Path:
 
 
 def environment(state: Path, *, airflow_port: int = 8080, serving_port: int = 8085) -> dict[str, str]:
-    """Return the settings of the embedded world. A variable that is set already keeps its value.
+    """Return the settings of the embedded world.
+
+    Connections and the model store may be set from outside. An ``AIRFLOW_HOME`` may not: it is another Airflow's.
 
     :param state: folder for everything that is written.
     :param airflow_port: port of Airflow's UI and API on loopback.
@@ -55,14 +57,13 @@ def environment(state: Path, *, airflow_port: int = 8080, serving_port: int = 80
             "torchserve", host="127.0.0.1", port=serving_port, python=PIPELINES_PYTHON, state_dir=state / "serving"
         ),
         "AIRFLOW_CONN_REGISTRY_DEFAULT": _connection(
-            "mlflow",
-            tracking_uri=f"sqlite:///{state / 'mlflow' / 'mlflow.db'}",
-            artifact_uri=(state / "mlflow" / "artifacts").as_uri(),
+            "mlflow", tracking_uri=f"sqlite:///{state / 'mlflow' / 'mlflow.db'}"
         ),
     }
     if alert_url := os.environ.get("ALERT_URL"):
         settings["AIRFLOW_CONN_ALERTS_DEFAULT"] = _connection("apprise", config=[{"path": alert_url, "tag": "alerts"}])
-    settings |= {name: value for name, value in os.environ.items() if name in settings and value}
+    overridden = {name for name in settings if name.startswith("AIRFLOW_CONN_")} | {"MODEL_STORE"}
+    settings |= {name: os.environ[name] for name in overridden if os.environ.get(name)}
     settings |= _secrets(home)
     return settings
 

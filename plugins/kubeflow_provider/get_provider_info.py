@@ -60,9 +60,6 @@ def get_provider_info() -> dict[str, Any]:
                 },
                 "conn-fields": {
                     "tracking_uri": _field("Tracking URI", "`sqlite:////absolute/path.db` or the server's URL."),
-                    "artifact_uri": _field(
-                        "Artifact folder", "Where new experiments keep files; default: the server's."
-                    ),
                     "token": _field("Token", "Bearer token for a server.", format="password"),
                 },
             },

@@ -9,13 +9,11 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 
 from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.hooks import REGISTRY_HOOKS, get_service
-from kubeflow_provider.services import Release
+from kubeflow_provider.release_record import MAIN_METRICS, main_metrics, make_record, read_candidate, run_facts
 from kubeflow_provider.states import ReleaseState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-_METRICS = ("accuracy", "macro_f1", "log_loss", "expected_calibration_error")
 
 
 class ReleaseApprovalOperator(ApprovalOperator):
@@ -64,7 +62,7 @@ class ReleaseApprovalOperator(ApprovalOperator):
         if str(self.required).lower() != "true":
             self.log.info("This release does not ask for an approval.")
             return None
-        self.body = metrics_table(Candidate.read(self.candidate_uri, conn_id=self.store_conn_id))
+        self.body = metrics_table(self._candidate())
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
@@ -72,19 +70,14 @@ class ReleaseApprovalOperator(ApprovalOperator):
         if answer["chosen_options"][0] != self.APPROVE:
             user = answer["responded_by_user"]
             reason = f"not approved by {user['name']}" if user else "not approved: nobody answered in time"
-            candidate = Candidate.read(self.candidate_uri, conn_id=self.store_conn_id)
-            get_service(self.registry_conn_id, REGISTRY_HOOKS).register(
-                Release(
-                    model=self.model,
-                    version=self.version,
-                    state=ReleaseState.REJECTED,
-                    archive_uri=candidate.archive_uri,
-                    reason=reason,
-                ),
-                metrics={},
-            )
+            candidate = self._candidate()
+            record = make_record(candidate, state=ReleaseState.REJECTED, reason=reason, **run_facts(context))
+            get_service(self.registry_conn_id, REGISTRY_HOOKS).register(record, metrics=main_metrics(candidate))
             self.log.info("Release %s %s: %s.", self.model, self.version, reason)
         return answer
+
+    def _candidate(self) -> Candidate:
+        return read_candidate(self.candidate_uri, model=self.model, version=self.version, conn_id=self.store_conn_id)
 
 
 def metrics_table(candidate: Candidate) -> str:
@@ -94,7 +87,7 @@ def metrics_table(candidate: Candidate) -> str:
         "| on the same evaluation rows | candidate | live | baseline |",
         "|---|---|---|---|",
     ]
-    for metric in _METRICS:
+    for metric in MAIN_METRICS:
         cells = [f"{scores[metric]:.4f}" if scores else "none" for _, scores in columns]
         lines.append(f"| {metric.replace('_', ' ')} | {' | '.join(cells)} |")
     return "\n".join(lines)

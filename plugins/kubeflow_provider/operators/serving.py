@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, conf
+from airflow.sdk import BaseOperator, TaskInstanceState, conf
+from airflow.sdk.exceptions import AirflowSkipException
 
 from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.exceptions import (
@@ -19,7 +20,7 @@ from kubeflow_provider.exceptions import (
     RollBackFailedError,
     ServiceUnavailableError,
 )
-from kubeflow_provider.failures import first_failure
+from kubeflow_provider.failures import first_failure, task_states
 from kubeflow_provider.hooks import REGISTRY_HOOKS, SERVING_HOOKS, get_service
 from kubeflow_provider.links_serving import ENDPOINT_XCOM_KEY, EndpointLink
 from kubeflow_provider.services import ModelVersion
@@ -97,6 +98,7 @@ class DeployCandidateOperator(BaseOperator):
 
     def execute(self, context: Context) -> str | None:
         """Deploy, and wait here or in the triggerer."""
+        self.version = str(self.version)  # a DAG that renders native objects makes a number of it
         candidate = self._read_candidate()
         service: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
         ti = context["ti"]
@@ -172,6 +174,7 @@ class PromoteOperator(BaseOperator):
 
     def execute(self, context: Context) -> str:
         """Promote."""
+        self.version = str(self.version)  # a DAG that renders native objects makes a number of it
         service: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
         endpoint = service.endpoint_url(self.model)
         service.promote(self.model, self.version)
@@ -184,7 +187,8 @@ class RollBackOperator(BaseOperator):
     """Undo a release from whatever point it reached: the previous version back, proven, and the candidate gone.
 
     Records ROLLED_BACK for a version that had been live and FAILED for one that had not, with the first failure of
-    the DAG run as the reason. Returns the version that is live now, ``None`` when none was before.
+    the DAG run as the reason. Returns the version that is live now, ``None`` when none was before. Skips itself when
+    none of the tasks before it has failed itself.
 
     :param model: name of the model (templated).
     :param version: version of the release that failed (templated).
@@ -219,8 +223,13 @@ class RollBackOperator(BaseOperator):
 
     def execute(self, context: Context) -> str | None:
         """Roll back, prove it, and only then record it."""
-        # A template renders "nothing" as a word.
-        previous = None if self.previous_version in (None, "", "None") else self.previous_version
+        if self._nothing_was_touched(context):
+            raise AirflowSkipException(
+                f"{self.model} {self.version} was never deployed: there is nothing to roll back."
+            )
+        # A template renders "nothing" as a word, and a DAG that renders native objects makes numbers of versions.
+        previous = None if self.previous_version in (None, "", "None") else str(self.previous_version)
+        self.version = str(self.version)
         service: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
         try:
             was_live = self._note_was_live(context, service)
@@ -238,6 +247,13 @@ class RollBackOperator(BaseOperator):
         now = f"{live.version} answers" if live else "nothing is live, as before"
         self.log.info("%s %s is rolled back; %s.", self.model, self.version, now)
         return live.version if live else None
+
+    def _nothing_was_touched(self, context: Context) -> bool:
+        """Trigger rule ``one_failed`` fires for tasks that never ran as well, because something before them failed."""
+        if not self.upstream_task_ids:
+            return False
+        states = task_states(context)
+        return not any(states.get(task_id) == TaskInstanceState.FAILED for task_id in self.upstream_task_ids)
 
     def _note_was_live(self, context: Context, service: ServingService) -> bool:
         store = context["task_state_store"]

@@ -1,0 +1,57 @@
+"""The embedded world as a user has it: a state folder, two ports, and make."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from tests.serving_support import free_port
+
+PROJECT = Path(__file__).parents[2]
+MODEL = "sample-reviews"
+
+
+class EmbeddedWorld:
+    """A state folder and ports of its own, used through make alone."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self.airflow = f"http://127.0.0.1:{(airflow_port := free_port())}"
+        self.serving = f"http://127.0.0.1:{(serving_port := free_port())}"
+        ours = ("AIRFLOW", "MAKE", "MODELS_DIR", "MODEL_STORE", "ALERT_URL", "PYTHONPATH")
+        self._env = {name: value for name, value in os.environ.items() if not name.startswith(ours)} | {
+            "STATE_DIR": str(state),
+            "AIRFLOW_PORT": str(airflow_port),
+            "SERVING_PORT": str(serving_port),
+        }
+
+    def make(self, target: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        """Run one target; its settings come as variables of make, as a user gives them."""
+        return subprocess.run(
+            ["make", "--no-print-directory", target, *(f"{name}={value}" for name, value in settings.items())],
+            cwd=PROJECT,
+            env=self._env,
+            capture_output=True,
+            text=True,
+            timeout=800,
+        )
+
+    def predict(self, *texts: str, model: str = MODEL) -> list[dict[str, Any]]:
+        """Ask the public address."""
+        answer = request_json(f"{self.serving}/v1/models/{model}:predict", {"instances": list(texts)})
+        return answer["predictions"]
+
+    def candidate(self, version: str, model: str = MODEL) -> dict[str, Any]:
+        """Read what the pipeline wrote about a version."""
+        return json.loads((self.state / "store" / model / version / "candidate.json").read_text())
+
+
+def request_json(url: str, body: Any = None, token: str | None = None) -> Any:
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=60) as answer:
+        return json.load(answer)

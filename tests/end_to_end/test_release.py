@@ -1,0 +1,132 @@
+"""The main job, as a user runs it: `make release`, then the same DAG in a running Airflow."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.end_to_end.embedded_world import MODEL, EmbeddedWorld, request_json
+
+pytestmark = [pytest.mark.airflow, pytest.mark.torchserve, pytest.mark.pipelines]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedWorld]:
+    world = EmbeddedWorld(tmp_path_factory.mktemp("state"))
+    yield world
+    answer = world.make("stop")
+    assert answer.returncode == 0, answer.stderr
+
+
+@pytest.fixture(scope="module")
+def first_release(world: EmbeddedWorld) -> subprocess.CompletedProcess[str]:
+    return world.make("release")
+
+
+def test_make_release_ends_with_a_card(world, first_release):
+    assert first_release.returncode == 0, first_release.stdout[-5000:] + first_release.stderr[-2000:]
+    output = first_release.stdout
+    for step in ("check", "preprocess", "train", "gate", "deploy_candidate", "smoke_test", "promote", "verify"):
+        assert f"== {step}" in output
+    card = output[output.rindex("== report") :]
+    for part in (MODEL, "macro F1", "baseline", "train", f"{world.serving}/v1/models/{MODEL}:predict", "curl"):
+        assert part.lower() in card.lower(), part
+
+
+def test_the_curl_line_of_the_card_answers(world, first_release):
+    (line,) = re.findall(r"^\s*(curl .+)$", first_release.stdout, flags=re.MULTILINE)
+    answer = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=60)
+    (prediction,) = json.loads(answer.stdout)["predictions"]
+    assert set(prediction) >= {"label", "score", "probabilities", "version"}
+    assert prediction["probabilities"][prediction["label"]] == prediction["score"]
+    assert sum(prediction["probabilities"].values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_live_model_is_good_and_knows_its_version(world, first_release):
+    (prediction,) = world.predict("An absolutely wonderful dinner, we loved every minute.")
+    candidate = world.candidate(prediction["version"])
+    assert candidate["metrics"]["candidate"]["macro_f1"] >= 0.9
+    assert candidate["metrics"]["champion"] is None
+    assert set(prediction["probabilities"]) == set(candidate["labels"])
+
+
+def test_status_says_what_is_live(world, first_release):
+    answer = world.make("status")
+    assert answer.returncode == 0, answer.stderr
+    (prediction,) = world.predict("fine")
+    assert re.search(rf"{prediction['version']}\s+live", answer.stdout)
+
+
+def test_an_unknown_model_or_setting_is_named(world):
+    answer = world.make("release", MODEL="no-such-model")
+    assert answer.returncode != 0
+    assert "no-such-model" in answer.stderr
+    assert MODEL in answer.stderr
+    answer = world.make("release", EPOCHS="many")
+    assert answer.returncode != 0
+    assert "EPOCHS" in answer.stderr
+
+
+def test_data_that_cannot_be_meant_is_refused_and_the_live_model_stays(world, first_release, tmp_path):
+    (before,) = world.predict("fine")
+    broken = tmp_path / "broken.csv"
+    broken.write_text("label,review\n1,fine\n")
+    answer = world.make("release", TRAIN=str(broken))
+    assert answer.returncode != 0
+    assert "broken.csv" in answer.stdout
+    assert "text" in answer.stdout
+    (after,) = world.predict("fine")
+    assert after["version"] == before["version"]
+
+
+def test_a_candidate_below_its_threshold_is_rejected_and_the_run_is_no_failure(world, first_release):
+    (before,) = world.predict("fine")
+    answer = world.make("release", EPOCHS="0.05", MIN_MACRO_F1="0.99")
+    assert answer.returncode == 0, answer.stdout[-3000:]
+    assert "rejected" in answer.stdout
+    assert "== deploy_candidate" not in answer.stdout
+    (after,) = world.predict("fine")
+    assert after["version"] == before["version"]
+    assert re.search(r"\d{14}\s+rejected", world.make("status").stdout)
+
+
+def test_a_trigger_through_the_rest_api_of_a_running_airflow_completes_a_release(world, first_release):
+    (before,) = world.predict("fine")
+    started = world.make("airflow")
+    assert started.returncode == 0, started.stdout + started.stderr
+    password = re.search(r"password: (\S+)", started.stdout)[1]
+    token = request_json(f"{world.airflow}/auth/token", {"username": "admin", "password": password})["access_token"]
+    runs = f"{world.airflow}/api/v2/dags/release_sample_reviews/dagRuns"
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            run = request_json(runs, {"logical_date": None, "conf": {"seed": 7}}, token)
+            break
+        except OSError:  # the DAG is not parsed yet
+            assert time.monotonic() < deadline
+            time.sleep(2)
+    deadline = time.monotonic() + 600
+    while run["state"] in ("queued", "running"):
+        assert time.monotonic() < deadline, run
+        time.sleep(2)
+        run = request_json(f"{runs}/{run['dag_run_id']}", token=token)
+    assert run["state"] == "success"
+    (after,) = world.predict("fine")
+    assert after["version"] > before["version"]
+    champion = world.candidate(after["version"])["metrics"]["champion"]
+    assert champion["version"] == before["version"]
+
+
+def test_stop_and_serve_bring_the_live_version_back(world, first_release):
+    (before,) = world.predict("fine")
+    assert "TorchServe stopped" in world.make("stop").stdout
+    with pytest.raises(OSError):
+        world.predict("fine")
+    assert world.make("serve").returncode == 0
+    (after,) = world.predict("fine")
+    assert after["version"] == before["version"]
