@@ -171,6 +171,8 @@ def fit(
     # The Trainer's own printer repeats in another form what is reported above.
     for callback in [each for each in trainer.callback_handler.callbacks if type(each).__name__ == "PrinterCallback"]:
         trainer.remove_callback(callback)
+    precision = next(iter(mixed_precision()), "fp32")
+    report(f"train: computing on {trainer.args.device} in {precision}, {steps_per_epoch} steps in an epoch")
     trainer.train()
     return trainer.state.epoch or 0.0, trainer.state.best_global_step or trainer.state.global_step
 

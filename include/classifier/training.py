@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 import time
 from collections.abc import Sequence
@@ -73,11 +74,13 @@ def train(
     started = time.monotonic()
     report(f"train: loading base model {settings.base_model!r}")
     from transformers import set_seed
-    from transformers.utils import logging
+    from transformers.utils.logging import disable_progress_bar
 
     from include.classifier.trainer import fit
 
-    logging.disable_progress_bar()
+    disable_progress_bar()
+    # It tells that checkpoints are sorted by number and not by time, which is all the same here.
+    logging.getLogger("transformers.trainer_utils").setLevel(logging.ERROR)
     set_seed(settings.seed)
     classes = np.asarray(classes, dtype=np.int64)
     cleaned = [clean(text) for text in texts]
@@ -96,8 +99,7 @@ def train(
     weights = class_weights(classes[~chosen], len(labels))
     report(
         f"train: {len(training)} rows to learn from, {len(validation)} to choose the epoch, "
-        f"{'weighted by class' if weights else 'all weighted alike'}, {base.model.num_parameters():,} parameters on "
-        f"{base.model.device.type}"
+        f"{'weighted by class' if weights else 'all weighted alike'}, {base.model.num_parameters():,} parameters"
     )
     tracker.log_params(asdict(settings) | {"train_rows": len(training), "validation_rows": len(validation)})
 

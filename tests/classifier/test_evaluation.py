@@ -1,0 +1,111 @@
+"""All three models are scored on the same rows, the packed one from its archive."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from include.classifier.archive import ArchiveError, build_archive
+from include.classifier.data import Split
+from include.classifier.evaluation import ChampionError, evaluate
+from include.classifier.serving.predictor import Predictor
+
+LABELS = ["bad", "fine", "très bon"]
+TRAIN = Split(["bad food", "slow place", "the food", "very good", "good food"] * 3, [0, 0, 1, 2, 2] * 3)
+EVALUATION = Split(
+    ["good food", "bad place", "the place was slow", "never again", "quick and good", "was"], [2, 0, 0, 0, 2, 1]
+)
+
+
+def packed(model_dir: Path, store: Path, version: str) -> tuple[str, str]:
+    """Return URI and digest of a package."""
+    archive = build_archive(
+        model_dir, model="reviews", version=version, target=store / version / "model-store" / "reviews.mar"
+    )
+    return (store / version).as_uri(), archive.sha256
+
+
+def relabelled(model_dir: Path, folder: Path, labels: list[str]) -> Path:
+    """Return a copy of the model whose classes have other names."""
+    shutil.copytree(model_dir, folder)
+    for name in ("classifier.json", "config.json"):
+        document = json.loads((folder / name).read_text(encoding="utf-8"))
+        if name == "classifier.json":
+            document["labels"] = labels
+        else:
+            document["id2label"] = dict(enumerate(labels))
+            document["label2id"] = {label: index for index, label in enumerate(labels)}
+        (folder / name).write_text(json.dumps(document), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def candidate(tiny_model, tmp_path):
+    return packed(tiny_model, tmp_path / "store", "20261121030000")
+
+
+def scored(candidate: tuple[str, str], champion_uri: str = ""):
+    uri, sha256 = candidate
+    return evaluate(
+        uri,
+        candidate_sha256=sha256,
+        champion_uri=champion_uri,
+        model="reviews",
+        labels=LABELS,
+        train=TRAIN,
+        evaluation=EVALUATION,
+    )
+
+
+def test_the_packed_model_is_scored_and_not_the_checkpoint(candidate, tiny_model):
+    found = scored(candidate)
+    predictions = Predictor.load(tiny_model).predict(EVALUATION.texts)
+    right = [
+        LABELS.index(prediction.label) == label
+        for prediction, label in zip(predictions, EVALUATION.labels, strict=True)
+    ]
+    assert found.metrics["candidate"]["accuracy"] == pytest.approx(np.mean(right))
+    assert found.metrics["candidate"]["version"] == "20261121030000"
+    assert found.metrics["champion"] is None
+    assert found.metrics["baseline"]["version"] is None
+    assert found.confusion.sum() == len(EVALUATION.texts)
+
+
+def test_a_champion_with_its_labels_in_another_order_is_compared_by_name(candidate, tiny_model, tmp_path):
+    reordered = relabelled(tiny_model, tmp_path / "reordered", [LABELS[2], LABELS[0], LABELS[1]])
+    uri, _ = packed(reordered, tmp_path / "store", "20261114030000")
+    champion = scored(candidate, uri).metrics["champion"]
+    answers = [prediction.label for prediction in Predictor.load(reordered).predict(EVALUATION.texts)]
+    right = [answer == LABELS[label] for answer, label in zip(answers, EVALUATION.labels, strict=True)]
+    assert champion["version"] == "20261114030000"
+    assert champion["accuracy"] == pytest.approx(np.mean(right))
+    assert list(champion["per_class"]) == LABELS
+
+
+def test_a_champion_with_other_labels_is_left_out_and_said_so(candidate, tiny_model, tmp_path, capsys):
+    uri, _ = packed(
+        relabelled(tiny_model, tmp_path / "other", ["bad", "fine", "excellent"]), tmp_path / "store", "20261114030000"
+    )
+    assert scored(candidate, uri).metrics["champion"] is None
+    assert "the candidate is not compared with it" in capsys.readouterr().out
+
+
+def test_a_champion_that_cannot_be_read_stops_the_release(candidate, tmp_path):
+    with pytest.raises(ChampionError, match="empty champion_uri"):
+        scored(candidate, (tmp_path / "gone").as_uri())
+
+
+def test_an_archive_that_was_changed_after_packaging_is_refused(candidate):
+    with pytest.raises(ArchiveError, match="changed after packaging"):
+        scored((candidate[0], "0" * 64))
+
+
+def test_no_text_is_printed(candidate, capsys):
+    scored(candidate)
+    printed = capsys.readouterr().out
+    assert printed.count("evaluate:") >= 2
+    assert not any(text in printed for text in EVALUATION.texts if " " in text)

@@ -1,0 +1,117 @@
+"""The steps hand over through files, and the last one writes candidate.json when everything else is done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from include.classifier.archive import build_archive
+from include.classifier.data import Split, write_dataset
+from include.classifier.steps import evaluate_step, train_step, write_candidate
+from include.contracts import documents
+
+LABELS = ["bad", "good"]
+TRAIN = Split([f"{word} food number {index}" for word in LABELS for index in range(12)], [0] * 12 + [1] * 12)
+EVALUATION = Split([f"{word} food again {index}" for word in LABELS for index in range(5)], [0] * 5 + [1] * 5)
+VERSION = "20261121030000"
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a release whose model has been trained and packed."""
+    folder = tmp_path_factory.mktemp("release")
+    write_dataset(
+        f"{folder.as_uri()}/dataset",
+        model="reviews",
+        label_names=LABELS,
+        splits={"train": TRAIN, "evaluation": EVALUATION},
+        sources=[],
+        rows_in=34,
+        dropped={reason: {"train": 0, "evaluation": 0} for reason in ("empty", "unknown_label", "duplicate", "leaked")},
+    )
+    train_step(
+        dataset_uri=f"{folder.as_uri()}/dataset/dataset.json",
+        model_dir=str(folder / "model"),
+        training_file=str(folder / "steps" / "training"),
+        model_name="reviews",
+        model_version=VERSION,
+        settings={"epochs": 1, "max_length": 16},
+        tracking_uri=f"sqlite:///{folder}/mlflow.db",
+        code_revision="abc123",
+    )
+    archive = build_archive(
+        folder / "model", model="reviews", version=VERSION, target=folder / "package" / "model-store" / "reviews.mar"
+    )
+    facts = {
+        "archive": {
+            "uri": (folder / "package").as_uri(),
+            "file": "model-store/reviews.mar",
+            "sha256": archive.sha256,
+            "size_bytes": archive.size_bytes,
+        },
+        "labels": LABELS,
+        "serving": {"load_seconds": 1, "p50_ms": 1, "p95_ms": 1, "parity_rows": 1, "largest_difference": 0},
+        "golden_examples": [{"text": "a", "label": "bad", "probabilities": {"bad": 0.6, "good": 0.4}}],
+    }
+    (folder / "steps" / "package").write_text(json.dumps(facts), encoding="utf-8")
+    return folder
+
+
+def evaluated(release: Path, output: Path, **options: str):
+    return evaluate_step(
+        dataset_uri=f"{release.as_uri()}/dataset/dataset.json",
+        package_file=str(release / "steps" / "package"),
+        training_file=str(release / "steps" / "training"),
+        confusion_matrix_file=str(output / "confusion_matrix"),
+        model_name="reviews",
+        model_version=VERSION,
+        output_uri=output.as_uri(),
+        tracking_uri=f"sqlite:///{release}/mlflow.db",
+        **options,
+    )
+
+
+def test_candidate_json_holds_what_every_step_found(release, tmp_path):
+    headline = evaluated(release, tmp_path, code_revision="abc123", champion_uri=(release / "package").as_uri())
+    uri = (tmp_path / "candidate.json").as_uri()
+    document = documents.parse("candidate", (tmp_path / "candidate.json").read_text(encoding="utf-8"), where=uri)
+    assert (document["model"], document["version"], document["code_revision"]) == ("reviews", VERSION, "abc123")
+    assert document["dataset"]["evaluation_rows"] == 10
+    assert document["metrics"]["champion"]["macro_f1"] == document["metrics"]["candidate"]["macro_f1"]
+    assert document["training"]["base_model"] == "scratch"
+    assert document["packages"]["torch"]
+    assert headline.metrics["candidate_macro_f1"] == document["metrics"]["candidate"]["macro_f1"]
+    assert [sum(row) for row in headline.confusion] == [5, 5]
+    assert (tmp_path / "confusion_matrix").read_bytes().startswith(b"\x89PNG")
+    assert not (tmp_path / ".candidate.json").exists()
+
+
+def test_scores_and_picture_join_the_training_s_mlflow_run(release, tmp_path):
+    from mlflow import MlflowClient
+
+    headline = evaluated(release, tmp_path)
+    run_id = json.loads((release / "steps" / "training").read_text(encoding="utf-8"))["tracking_run_id"]
+    run = MlflowClient(f"sqlite:///{release}/mlflow.db").get_run(run_id)
+    assert run.data.metrics["candidate_macro_f1"] == headline.metrics["candidate_macro_f1"]
+    assert run.data.tags["code_revision"] == "abc123"
+    assert (release / "artifacts" / "reviews" / run_id / "artifacts" / "confusion_matrix.png").is_file()
+
+
+def test_the_image_s_code_revision_is_recorded_when_none_is_given(release, tmp_path, monkeypatch):
+    monkeypatch.setenv("CODE_REVISION", "built-in")
+    evaluated(release, tmp_path)
+    assert json.loads((tmp_path / "candidate.json").read_text(encoding="utf-8"))["code_revision"] == "built-in"
+
+
+def test_a_candidate_that_breaks_the_contract_is_not_written(tmp_path):
+    with pytest.raises(documents.DocumentError):
+        write_candidate({"schema_version": 1}, tmp_path.as_uri())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_repeated_step_replaces_candidate_json(release, tmp_path):
+    evaluated(release, tmp_path, code_revision="first")
+    evaluated(release, tmp_path, code_revision="second")
+    assert json.loads((tmp_path / "candidate.json").read_text(encoding="utf-8"))["code_revision"] == "second"

