@@ -306,6 +306,7 @@ class TorchServeHook(BaseHook):
             self._restore(name, model.live, model)
         for name, model in models.items():
             self._restore(name, model.previous, model)
+        self._process.mark_ready()
 
     def _restore(self, model: str, version: str | None, served: ServedModel) -> None:
         if version is None:

@@ -67,6 +67,7 @@ class SmokeTestOperator(BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Run the checks; one log line for each that passed."""
+        self.version = str(self.version)  # a DAG that renders native objects makes a number of it
         candidate = Candidate.read(self.candidate_uri, conn_id=self.store_conn_id)
         if not candidate.golden_examples:
             raise InvalidRequestError(f"{self.candidate_uri} has no golden examples; package the model again.")

@@ -219,6 +219,16 @@ def test_many_at_once_start_one_server(server: SimpleNamespace) -> None:
 
 
 @pytest.mark.torchserve
+def test_a_start_that_was_broken_off_is_begun_again(server: SimpleNamespace) -> None:
+    release(server, FIRST)
+    server.hook.stop()
+    # The server is up, and whoever started it was killed before it had loaded anything.
+    process(server).start()
+    assert server.hook.get_live(MODEL).state is DeploymentState.READY
+    assert answering(server.hook) == FIRST
+
+
+@pytest.mark.torchserve
 def test_it_outlives_the_process_that_started_it(server: SimpleNamespace) -> None:
     program = (
         "import os, sys; from airflow.sdk import Connection; "

@@ -50,9 +50,10 @@ class TorchServeProcess:
         self.socket_path = self.run_dir / "management.sock"
         self.log_dir = settings.state_dir / "logs"
         self.management = ManagementApi(self.socket_path)
+        self._ready = self.run_dir / "ready"
 
     def is_running(self) -> bool:
-        """Tell whether the server can be managed.
+        """Tell whether the server is up, with everything that it should bring back.
 
         :raises PermissionDeniedError: when the folder of its socket is not ours alone: whoever listens there is not
             the server that we started.
@@ -60,7 +61,13 @@ class TorchServeProcess:
         if not os.path.lexists(self.run_dir):
             return False
         self._check_run_dir()
-        return self.management.is_up()
+        return self._ready.exists() and self.management.is_up()
+
+    def mark_ready(self) -> None:
+        """Note that what was live is live again. Without it, callers would take a server that is still loading, or
+        whose starter was killed meanwhile, for one that has lost its models.
+        """
+        self._ready.touch()
 
     def processes(self) -> list[psutil.Process]:
         """Return the server, its launcher and its workers, also those whose server was killed.
