@@ -64,7 +64,7 @@ def evaluate(
 
     candidate = _Packed.read(candidate_uri, model, sha256=candidate_sha256)
     probabilities = candidate.probabilities(evaluation.texts, labels)
-    metrics = {"candidate": scored(probabilities, candidate.version), "champion": None}
+    metrics: dict[str, Any] = {"candidate": scored(probabilities, candidate.version), "champion": None}
     report(_line("candidate", metrics["candidate"]))
     if champion := _champion(champion_uri, model, labels):
         metrics["champion"] = scored(champion.probabilities(evaluation.texts, labels), champion.version)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 CALIBRATION_BINS = 15
 
-Classes = NDArray[np.int64]
-Probabilities = NDArray[np.float64]
+Classes: TypeAlias = NDArray[np.int64]
+Probabilities: TypeAlias = NDArray[np.float64]
 
 
 def confusion_matrix(truth: Classes, predicted: Classes, n_classes: int) -> NDArray[np.int64]:

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 #: Seconds between two lines of progress.
 _REPORT_EVERY_SECONDS = 2.0
 
+#: What the Trainer logs by itself and MLflow gets.
+_CURVES: tuple[str, ...] = ("loss", "grad_norm", "learning_rate")
+
 Encoded = list[dict[str, Any]]
 
 
@@ -98,7 +101,7 @@ class ReportProgress(TrainerCallback):
         """Keep the latest loss, and send a point of the learning curve."""
         logs = logs or {}
         self._loss = logs.get("loss", self._loss)
-        curve = {name: logs[name] for name in ("loss", "grad_norm", "learning_rate") if name in logs}
+        curve: dict[str, float] = {name: logs[name] for name in _CURVES if name in logs}
         if "eval_macro_f1" in logs:
             curve |= {f"validation_{name}": logs[f"eval_{name}"] for name in ("macro_f1", "accuracy", "log_loss")}
             report(
