@@ -189,6 +189,7 @@ def test_it_comes_back_with_the_live_and_the_previous_version(server: SimpleName
     server.hook.stop()
     assert server.hook.status() == []
     assert process(server).processes() == []
+    assert not process(server).run_dir.exists()
     assert answering(server.hook) == FIRST
 
 

@@ -118,7 +118,7 @@ class TorchServeProcess:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     send_signal(process)
             psutil.wait_procs(processes, timeout=_STOP_SECONDS)
-        self.socket_path.unlink(missing_ok=True)
+        shutil.rmtree(self.run_dir, ignore_errors=True)
         return bool(processes)
 
     def log_tail(self, lines: int = 15) -> str:
@@ -143,11 +143,8 @@ class TorchServeProcess:
             raise InvalidRequestError(
                 f"{self.socket_path} is too long for a socket. Set TMPDIR to a folder with a shorter path."
             )
-        if not os.path.lexists(self.run_dir):
-            self.run_dir.mkdir(mode=0o700)
+        self.run_dir.mkdir(mode=0o700, exist_ok=True)
         self._check_run_dir()
-        for path in self.run_dir.iterdir():
-            path.unlink() if path.is_symlink() or not path.is_dir() else shutil.rmtree(path)
         self.settings.state_dir.chmod(0o700)  # whoever may change it decides what is loaded
         # TorchServe unpacks archives below its temporary folder, which may be memory, and from which systems remove
         # what has not been read for some days.
