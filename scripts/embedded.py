@@ -95,8 +95,10 @@ def _copied(lines: Any, file: Any) -> Any:
 def serve(env: Mapping[str, str]) -> None:
     """Start TorchServe with the versions that were live."""
     serving = _serving()
-    serving.start()
-    print(serving.status())
+    works, message = serving.test_connection()
+    print(message)
+    if not works:
+        sys.exit(1)
 
 
 def status(env: Mapping[str, str]) -> None:
@@ -107,11 +109,13 @@ def status(env: Mapping[str, str]) -> None:
     running = airflow_process(env) is not None
     print(f"Airflow:    {env['AIRFLOW__API__BASE_URL'] if running else 'not running (make airflow)'}")
     serving = _serving()
-    print(f"TorchServe: {serving.status()}")
+    deployments = serving.status()
+    print(f"TorchServe: {f'{len(deployments)} version(s) loaded' if deployments else 'not running (make serve)'}")
+    live = {deployment.model: deployment.version for deployment in deployments if deployment.is_live}
     registry = get_service("registry_default", REGISTRY_HOOKS)
     for config in read_model_configs():
-        live = serving.get_live(config.name)
-        where = f"{live.version} live at {serving.endpoint_url(config.name)}" if live else "not live"
+        version = live.get(config.name)
+        where = f"{version} answers at {serving.endpoint_url(config.name)}" if version else "nothing answers"
         print(f"\n{config.name}: {where}")
         for record in registry.list_releases(config.name, limit=5):
             print(f"  {record.version}  {record.state.value:<12} {record.reason}")

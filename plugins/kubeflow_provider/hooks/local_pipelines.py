@@ -124,6 +124,19 @@ class LocalPipelinesHook(BaseHook):
         stop_marked(run_id)
         self.log.info("Pipeline run %s has been cancelled.", run_id)
 
+    def terminate_all(self) -> int:
+        """Stop every run that is going; what `make stop` and an interrupted `make release` ask for.
+
+        :return: how many there were.
+        """
+        if not self.settings.runs_dir.is_dir():
+            return 0
+        runs = [self.get_run(path.name) for path in self.settings.runs_dir.iterdir() if RunFolder(path).exists]
+        going = [run.run_id for run in runs if run is not None and not run.state.is_terminal]
+        for run_id in going:
+            self.terminate_run(run_id)
+        return len(going)
+
     async def aterminate_run(self, run_id: str) -> None:
         """Like :meth:`terminate_run`, without blocking the event loop."""
         await asyncio.to_thread(self.terminate_run, run_id)
