@@ -66,15 +66,17 @@ class ReleaseApprovalOperator(ApprovalOperator):
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        answer = super().execute_complete(context, event)
-        if answer["chosen_options"][0] != self.APPROVE:
-            user = answer["responded_by_user"]
-            reason = f"not approved by {user['name']}" if user else "not approved: nobody answered in time"
-            candidate = self._candidate()
-            record = make_record(candidate, state=ReleaseState.REJECTED, reason=reason, **run_facts(context))
-            get_service(self.registry_conn_id, REGISTRY_HOOKS).register(record, metrics=main_metrics(candidate))
-            self.log.info("Release %s %s: %s.", self.model, self.version, reason)
-        return answer
+        if event.get("chosen_options") == [self.REJECT]:
+            # First of all: skipping what follows ends this method with an exception.
+            self._record_no(context, event["responded_by_user"])
+        return super().execute_complete(context, event)
+
+    def _record_no(self, context: Context, user: dict[str, Any] | None) -> None:
+        reason = f"not approved by {user['name']}" if user else "not approved: nobody answered in time"
+        candidate = self._candidate()
+        record = make_record(candidate, state=ReleaseState.REJECTED, reason=reason, **run_facts(context))
+        get_service(self.registry_conn_id, REGISTRY_HOOKS).register(record, metrics=main_metrics(candidate))
+        self.log.info("Release %s %s: %s.", self.model, self.version, reason)
 
     def _candidate(self) -> Candidate:
         return read_candidate(self.candidate_uri, model=self.model, version=self.version, conn_id=self.store_conn_id)

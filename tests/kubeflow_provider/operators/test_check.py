@@ -1,0 +1,100 @@
+"""What a release finds out before it spends compute."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
+from kubeflow_provider.operators import check
+from kubeflow_provider.operators.check import CheckReleaseOperator
+from kubeflow_provider.services import Deployment, Release
+from kubeflow_provider.states import DeploymentState, ReleaseState
+
+MODEL, LIVE, NEW = "reviews", "20260101000000", "20260102000000"
+
+
+class Service:
+    """A service that answers, or says why not."""
+
+    def __init__(self, problem: str = "", *, live: str | None = None) -> None:
+        self.problem = problem
+        self.live = live
+
+    def test_connection(self) -> tuple[bool, str]:
+        return not self.problem, self.problem or "fine"
+
+    def get_live(self, model: str) -> Deployment | None:
+        return self.live and Deployment(model=model, version=self.live, state=DeploymentState.READY, is_live=True)
+
+
+@pytest.fixture
+def services(monkeypatch: pytest.MonkeyPatch, registry: Any) -> dict[str, Any]:
+    found = {"pipelines_default": Service(), "serving_default": Service(), "registry_default": registry}
+    monkeypatch.setattr(check, "get_service", lambda conn_id, hooks: found[conn_id])
+    return found
+
+
+def operator(store: Path, record_and_wait: str, **changes: Any) -> CheckReleaseOperator:
+    settings: dict[str, Any] = {
+        "model": MODEL,
+        "version": NEW,
+        "store_uri": store.as_uri(),
+        "pipeline_file": record_and_wait,
+        "parameters": {"file": "somewhere"},
+    }
+    return CheckReleaseOperator(task_id="check", **(settings | changes))
+
+
+def test_before_the_first_release_there_is_no_champion(services, tmp_path, record_and_wait):
+    found = operator(tmp_path / "store", record_and_wait).execute({})
+    assert found == {
+        "live_version": "",
+        "champion_uri": "",
+        "tracking_uri": services["registry_default"].tracking_uri,
+    }
+    assert not list((tmp_path / "store" / NEW).iterdir())
+
+
+def test_the_champion_is_what_serves_with_the_archive_that_the_registry_knows(services, tmp_path, record_and_wait):
+    registry = services["registry_default"]
+    release = Release(model=MODEL, version=LIVE, state=ReleaseState.CANDIDATE, archive_uri="file:///store/live")
+    registry.register(release, metrics={})
+    registry.set_state(MODEL, LIVE, ReleaseState.LIVE)
+    services["serving_default"].live = LIVE
+    found = operator(tmp_path, record_and_wait).execute({})
+    assert found["live_version"] == LIVE
+    assert found["champion_uri"] == "file:///store/live"
+
+
+def test_a_disagreement_between_registry_and_serving_is_said_and_does_not_stop_the_release(
+    services, tmp_path, record_and_wait, capsys
+):
+    services["serving_default"].live = LIVE
+    found = operator(tmp_path, record_and_wait).execute({})
+    assert found == found | {"live_version": LIVE, "champion_uri": ""}
+    assert f"the registry says that nothing is live, serving answers with {LIVE}" in capsys.readouterr().out
+
+
+def test_every_service_that_does_not_answer_is_named_at_once(services, tmp_path, record_and_wait):
+    services["pipelines_default"].problem = "no interpreter"
+    services["serving_default"].problem = "port taken"
+    with pytest.raises(
+        ServiceUnavailableError, match=r"pipelines_default.*no interpreter.*serving_default.*port taken"
+    ):
+        operator(tmp_path, record_and_wait).execute({})
+
+
+def test_a_store_that_cannot_be_written_to_is_named(services, tmp_path, record_and_wait):
+    occupied = tmp_path / "file"
+    occupied.write_text("a file where a folder should be")
+    with pytest.raises(ServiceUnavailableError, match=r"Model store .*file/reviews is not writable"):
+        operator(occupied / "reviews", record_and_wait).execute({})
+
+
+def test_wrong_parameters_are_found_before_any_service_is_asked(services, tmp_path, record_and_wait):
+    services["serving_default"].problem = "never asked"
+    with pytest.raises(InvalidRequestError, match="no_such_parameter"):
+        operator(tmp_path, record_and_wait, parameters={"file": "x", "no_such_parameter": 1}).execute({})
