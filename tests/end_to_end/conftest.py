@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,7 @@ class AirflowServer:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        self._known = {psutil.Process(self.process.pid)}
 
     def wait_until_ready(self, dag_ids: Collection[str] = (), *, timeout: float = 180) -> None:
         """Wait until every component is healthy and the DAGs are known and can be triggered."""
@@ -154,28 +155,35 @@ class AirflowServer:
 
     def stop(self) -> None:
         """Stop every process of this Airflow; ending ``standalone`` alone would leave some behind."""
-        deadline = time.monotonic() + 20
+        started = time.monotonic()
         while processes := self._processes():
-            late = time.monotonic() > deadline - 15
+            seconds = time.monotonic() - started
             for process in processes:
-                try:
-                    process.send_signal(signal.SIGKILL if late else signal.SIGTERM)
-                except psutil.NoSuchProcess:
-                    continue
-            assert time.monotonic() < deadline, f"still running: {processes}"
-            time.sleep(0.5)
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(signal.SIGKILL if seconds > 5 else signal.SIGTERM)
+            assert seconds < 20, f"still running: {processes}"
+            time.sleep(0.3)
         self.process.wait()
         self._output.close()
 
     def _processes(self) -> list[psutil.Process]:
-        found = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get("AIRFLOW_HOME") == str(self.home):
-                    found.append(process)
-            except (psutil.Error, OSError):
-                continue
-        return [process for process in found if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+        """Return what runs of this Airflow: the family tree, what was in it before, and whatever lives in its home.
+
+        No single mark finds all of them: some overwrite their environment with their title, workers lead sessions of
+        their own, and the children of a process that has ended belong to nobody.
+        """
+        self._known |= {process for process in psutil.process_iter() if self._lives_here(process)}
+        for process in list(self._known):
+            with suppress(psutil.NoSuchProcess):
+                self._known |= {process, *process.children(recursive=True)}
+        self._known = {process for process in self._known if _is_alive(process)}
+        return list(self._known)
+
+    def _lives_here(self, process: psutil.Process) -> bool:
+        try:
+            return process.cwd() == str(self.home) or process.environ().get("AIRFLOW_HOME") == str(self.home)
+        except (psutil.Error, OSError):
+            return False  # another user's, or gone by now
 
     def _task_path(self, dag_id: str, run_id: str, task_id: str) -> str:
         return f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
@@ -191,6 +199,13 @@ class AirflowServer:
             if time.monotonic() > deadline:
                 raise AssertionError(f"Not within {timeout} s: {explain()}")
             time.sleep(0.3)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _free_ports(number: int) -> list[int]:
