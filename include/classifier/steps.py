@@ -21,6 +21,16 @@ CANDIDATE = "candidate.json"
 #: copied into every serving pod.
 PACKAGE_FOLDER = "package"
 
+#: Modules that the steps import when they need them, for a process that runs several steps and imports them once.
+HEAVY_IMPORTS_OF_TRAINING = ("include.classifier.trainer", "include.classifier.tracking", "mlflow")
+HEAVY_IMPORTS_AFTER_TRAINING = (
+    "include.classifier.serving.predictor",
+    "sklearn.linear_model",
+    "sklearn.feature_extraction.text",
+    "matplotlib.figure",
+    "matplotlib.backends.backend_agg",
+)
+
 #: What decides how a model behaves; recorded with each.
 _PACKAGES = ("torch", "transformers", "tokenizers", "scikit-learn", "numpy", "torchserve")
 

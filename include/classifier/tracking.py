@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
+# Read when MLflow is first imported: nobody has agreed to tell its makers of each call.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
 class TrackingError(RuntimeError):
     """MLflow cannot be used; nothing has been computed yet."""
 

@@ -20,6 +20,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from include.classifier import steps
+from include.pipelines.forked_steps import fork_steps
+
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # What kfp.local logs when a task starts and when it ends; its own interface tells of neither.
 _TASK_STARTS = re.compile(r"Executing task '(?P<name>[^']+)'$")
@@ -162,6 +165,9 @@ def run(run_dir: Path) -> bool:
 def _run_pipeline(run_dir: Path, parameters: dict[str, Any]) -> None:
     from kfp import components, local
 
+    pipeline = run_dir / "pipeline.yaml"
+    if steps.__name__ in pipeline.read_text(encoding="utf-8"):
+        fork_steps(first=steps.HEAVY_IMPORTS_OF_TRAINING, later=steps.HEAVY_IMPORTS_AFTER_TRAINING)
     local.init(
         # The steps' packages are this environment's; a virtual environment for each step would lack torch.
         runner=local.SubprocessRunner(use_venv=False),
@@ -171,7 +177,7 @@ def _run_pipeline(run_dir: Path, parameters: dict[str, Any]) -> None:
         # Without it a failed run looks like one without outputs.
         raise_on_error=True,
     )
-    components.load_component_from_file(str(run_dir / "pipeline.yaml"))(**parameters)
+    components.load_component_from_file(str(pipeline))(**parameters)
 
 
 def _now() -> str:

@@ -24,6 +24,14 @@ from kubeflow_provider.run_folder import RunFolder
 from kubeflow_provider.services import Run, RunRequest
 
 _RUNNER = "include.pipelines.local_runner"
+#: Finds what a run needs without importing it, which would take a second or more.
+_PROBE = f"""
+from importlib.metadata import version
+from importlib.util import find_spec
+if find_spec({_RUNNER!r}) is None:
+    raise SystemExit("{_RUNNER} is not in the project folder.")
+print(version("kfp"))
+"""
 _TEST_SECONDS = 60
 _REFUSED_TEXT = "python3"
 
@@ -173,7 +181,7 @@ class LocalPipelinesHook(BaseHook):
             if not os.access(self.settings.runs_dir, os.W_OK):
                 return False, f"{self.settings.runs_dir} cannot be written to."
             result = subprocess.run(
-                [self.settings.python, "-c", f"import kfp, {_RUNNER}; print(kfp.__version__)"],
+                [self.settings.python, "-c", _PROBE],
                 **self._surroundings("connection test"),
                 capture_output=True,
                 text=True,

@@ -143,12 +143,14 @@ class PollingTrigger(BaseTrigger):
 
 
 def _pauses(first: float, longest: float) -> Iterator[float]:
-    """Yield seconds to sleep: the first pause as asked, then from 2 s growing by half to the longest.
+    """Yield seconds to sleep: the first pause as asked, then a twentieth of the time waited so far.
 
-    A tenth of jitter keeps many waiting tasks from asking at the same moment.
+    At least a second, at most the longest: what took a minute is noticed within three seconds, what took an hour
+    within the longest pause. A tenth of jitter keeps many waiting tasks from asking at the same moment.
     """
     yield first
-    pause = min(2.0, longest)
+    waited = first
     while True:
+        pause = min(max(1.0, waited / 20), longest)
+        waited += pause
         yield pause * random.uniform(0.9, 1.1)  # noqa: S311
-        pause = min(pause * 1.5, longest)

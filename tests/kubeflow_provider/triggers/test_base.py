@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import islice, repeat
+from itertools import islice, pairwise, repeat
 from typing import Any
 
 import pytest
@@ -123,11 +123,15 @@ def test_no_error_raises_nothing() -> None:
     raise_for_error({"outcome": "over"})
 
 
-def test_pauses_grow_from_the_first_to_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pauses_follow_the_time_waited_up_to_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    pauses = list(islice(base._pauses(5.0, 10), 20))
+    pauses = list(islice(base._pauses(5.0, 10), 200))
 
     assert pauses[0] == 5.0
-    assert 1.8 <= pauses[1] <= 2.2
-    assert all(9 <= pause <= 11 for pause in pauses[8:])
+    assert 0.9 <= pauses[1] <= 1.1
+    waited = 0.0
+    for before, pause in pairwise(pauses):
+        waited += before
+        assert pause <= max(1.0, waited / 20) * 1.3
+    assert all(9 <= pause <= 11 for pause in pauses[-20:])
     assert max(islice(base._pauses(0.0, 0.5), 5)) <= 0.55
