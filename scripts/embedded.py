@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_process import airflow_process, start_airflow, stop_airflow
+from airflow_process import PARTS, airflow_processes, start_airflow, stop_airflow
 from environment import AIRFLOW, PROJECT, environment, migrate, state_dir
 from release_log import readable
 
@@ -106,8 +106,10 @@ def status(env: Mapping[str, str]) -> None:
     from include.models.model_config import read_model_configs
     from kubeflow_provider.hooks import REGISTRY_HOOKS, get_service
 
-    running = airflow_process(env) is not None
-    print(f"Airflow:    {env['AIRFLOW__API__BASE_URL'] if running else 'not running (make airflow)'}")
+    running = airflow_processes(env)
+    missing = [part for part in PARTS if part not in running]
+    where = env["AIRFLOW__API__BASE_URL"] if running else "not running (make airflow)"
+    print(f"Airflow:    {where}{' without ' + ', '.join(missing) if running and missing else ''}")
     serving = _serving()
     deployments = serving.status()
     print(f"TorchServe: {f'{len(deployments)} version(s) loaded' if deployments else 'not running (make serve)'}")

@@ -48,8 +48,6 @@ def environment(state: Path, *, airflow_port: int = 8080, serving_port: int = 80
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{airflow_port}",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
         "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True",
-        # `airflow standalone` starts its parts by name.
-        "PATH": f"{AIRFLOW.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "PYTHONPATH": str(PROJECT),
         "MODEL_STORE": (state / "store").as_uri(),
         "AIRFLOW_CONN_PIPELINES_DEFAULT": _connection(

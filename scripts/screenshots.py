@@ -24,13 +24,20 @@ def sign_in(page: Page, url: str, password: str) -> None:
     page.wait_for_url(lambda address: "/auth/" not in address)
 
 
-def take(page: Page, url: str, path: str, name: str, *, wait_for: str) -> None:
-    """Open a page of the UI and keep a picture of it."""
-    page.goto(f"{url}{path}")
-    page.get_by_text(wait_for, exact=False).first.wait_for()
-    page.wait_for_timeout(2500)  # the graph is laid out after the data has come
+def keep(page: Page, name: str) -> None:
+    """Keep a picture of what is shown."""
+    page.wait_for_timeout(3000)  # the graph is laid out after its data has come
     page.screenshot(path=IMAGES / f"{name}.png")
     print(f"docs/images/{name}.png")
+
+
+def trigger_form(page: Page, url: str) -> None:
+    """Open the form, and one section after the other: it shows one at a time."""
+    page.goto(f"{url}/dags/{DAG_ID}")
+    page.get_by_role("button", name="Trigger").first.click()
+    for section in ("Data", "Gate", "Training"):
+        page.get_by_role("dialog").get_by_role("button", name=section, exact=True).click()
+        keep(page, f"trigger-form-{section.lower()}")
 
 
 def main() -> None:
@@ -49,13 +56,20 @@ def main() -> None:
         )
         page = browser.new_page(viewport={"width": 1440, "height": 1000})
         sign_in(page, url, password)
-        take(page, url, f"/dags/{DAG_ID}/trigger/single", "trigger-form", wait_for="Training data")
-        run = page.request.get(f"{url}/api/v2/dags/{DAG_ID}/dagRuns?state=success&order_by=-run_after&limit=1").json()
+        page.set_viewport_size({"width": 1200, "height": 1250})
+        trigger_form(page, url)
+        page.set_viewport_size({"width": 1440, "height": 900})
+        newest = f"{url}/api/v2/dags/{DAG_ID}/dagRuns?state=success&order_by=-run_after&limit=1"
+        run = page.request.get(newest).json()
         if not run["dag_runs"]:
             sys.exit(f"No finished run of {DAG_ID} yet: trigger one first.")
         run_id = run["dag_runs"][0]["dag_run_id"]
-        take(page, url, f"/dags/{DAG_ID}/runs/{run_id}", "finished-run", wait_for="report")
-        take(page, url, f"/dags/{DAG_ID}/runs/{run_id}/tasks/report", "release-card", wait_for="curl")
+        page.goto(f"{url}/dags/{DAG_ID}/runs/{run_id}")
+        page.get_by_text("deploy_candidate").first.wait_for()
+        keep(page, "finished-run")
+        page.goto(f"{url}/dags/{DAG_ID}/runs/{run_id}/tasks/report")
+        page.get_by_text("curl", exact=False).first.wait_for()
+        keep(page, "release-card")
         browser.close()
 
 
