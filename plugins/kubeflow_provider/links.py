@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 XCOM_RUN_ID = "run_id"
 XCOM_RUN_URL = "run_url"
 
+#: XCom key of the address that users call for predictions. The links of finished runs read it: never rename.
+XCOM_ENDPOINT = "endpoint"
+
 
 class PipelineRunLink(BaseOperatorLink):
     """Leads to the pipeline run's page, where the service has one."""
@@ -27,3 +30,13 @@ class PipelineRunLink(BaseOperatorLink):
         The operator is not asked: on resuming it is a fresh one that never saw the run.
         """
         return XCom.get_value(ti_key=ti_key, key=XCOM_RUN_URL) or ""
+
+
+class EndpointLink(BaseOperatorLink):
+    """Leads to the address that users call for predictions."""
+
+    name = "Endpoint"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the address, empty before the task has found it out."""
+        return XCom.get_value(ti_key=ti_key, key=XCOM_ENDPOINT) or ""

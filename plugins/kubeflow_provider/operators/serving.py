@@ -22,7 +22,7 @@ from kubeflow_provider.exceptions import (
 )
 from kubeflow_provider.failures import first_failure, task_states
 from kubeflow_provider.hooks import REGISTRY_HOOKS, SERVING_HOOKS, get_service
-from kubeflow_provider.links_serving import ENDPOINT_XCOM_KEY, EndpointLink
+from kubeflow_provider.links import XCOM_ENDPOINT, EndpointLink
 from kubeflow_provider.services import ModelVersion
 from kubeflow_provider.states import DeploymentState, ReleaseState
 from kubeflow_provider.triggers.base import WaitOutcome, raise_for_error
@@ -103,7 +103,7 @@ class DeployCandidateOperator(BaseOperator):
         service: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
         ti = context["ti"]
         ti.xcom_push(key=PREVIOUS_VERSION_XCOM_KEY, value=_version_before(service, self.model, self.version))
-        ti.xcom_push(key=ENDPOINT_XCOM_KEY, value=service.endpoint_url(self.model))
+        ti.xcom_push(key=XCOM_ENDPOINT, value=service.endpoint_url(self.model))
         if self.registry_conn_id:
             registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
             registry.set_state(self.model, self.version, ReleaseState.CANDIDATE)
@@ -178,7 +178,7 @@ class PromoteOperator(BaseOperator):
         service: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
         endpoint = service.endpoint_url(self.model)
         service.promote(self.model, self.version)
-        context["ti"].xcom_push(key=ENDPOINT_XCOM_KEY, value=endpoint)
+        context["ti"].xcom_push(key=XCOM_ENDPOINT, value=endpoint)
         self.log.info("%s %s is live at %s.", self.model, self.version, endpoint)
         return endpoint
 
