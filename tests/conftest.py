@@ -1,4 +1,4 @@
-"""Keeps every test run away from the Airflow of whoever runs it.
+"""Keeps every test run away from the Airflow of whoever runs it, and gives it one of its own to run DAGs in.
 
 Airflow reads its settings when it is first imported, so they are set here, before any test module is.
 """
@@ -6,10 +6,13 @@ Airflow reads its settings when it is first imported, so they are set here, befo
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,3 +43,61 @@ def pipelines_python() -> str:
 def record_and_wait() -> str:
     """Compiled pipeline whose first step writes a line to ``file`` and sleeps; its second one fails if asked to."""
     return str(ROOT / "tests" / "test_pipelines" / "record_and_wait.yaml")
+
+
+@pytest.fixture(scope="session")
+def airflow_database() -> None:
+    """Make the database of this session's throw-away ``AIRFLOW_HOME``."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.utils.db import initdb
+
+    initdb()
+    DagBundlesManager().sync_bundles_to_db()
+
+
+@pytest.fixture(scope="session")
+def run_dag(airflow_database: None) -> Callable[..., Any]:
+    """Return ``run(dag, **conf)``, which runs a DAG as ``airflow dags test`` does and returns its run."""
+    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+
+    def run(dag: Any, **conf: Any) -> Any:
+        # A run belongs to a version of its DAG, which comes to be when the DAG is stored.
+        bag = DagBag("/dev/null", collect_dags=False)
+        bag.dags[dag.dag_id] = dag
+        dag.relative_fileloc = "made_in_a_test.py"
+        sync_bag_to_db(bag, "dags-folder", None)
+        return dag.test(run_conf=conf)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def xcom() -> Callable[..., Any]:
+    """Return ``read(dag_run, task_id, key)``, which reads what a task left."""
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+
+    def read(dag_run: Any, task_id: str, key: str = "return_value") -> Any:
+        with create_session() as session:
+            row = session.scalars(
+                XComModel.get_many(
+                    run_id=dag_run.run_id, dag_ids=dag_run.dag_id, task_ids=task_id, key=key
+                ).with_only_columns(XComModel)
+            ).first()
+            return None if row is None else XComModel.deserialize_value(row)
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an MLflow database as it is after its first use, which takes seconds to make."""
+    from airflow.sdk import Connection
+
+    from kubeflow_provider.hooks.mlflow import MlflowHook
+
+    database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    extra = json.dumps({"tracking_uri": f"sqlite:///{database}"})
+    hook = MlflowHook("any", connection=Connection(conn_id="any", conn_type="mlflow", extra=extra))
+    assert hook.test_connection()[0]
+    return database

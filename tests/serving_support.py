@@ -1,114 +1,40 @@
-"""A toy model in TorchServe's format, sound or broken in one way, and a hook on a TorchServe of its own."""
+"""Versions of a toy model, a hook on a TorchServe of its own, and users who ask it all the time."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import socket
-import zipfile
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 from airflow.sdk import Connection
 
 from kubeflow_provider.hooks.torchserve import TorchServeHook
 from kubeflow_provider.services import ModelVersion
+from tests.toy_package import publish
 
 MODEL = "toy-reviews"
-LABELS = ("bad", "good")
-TEXTS = ("a good place", "a bad place", "good food", "bad service")
 GOOD = json.dumps({"instances": ["a good place"]}).encode()
 
-#: What is inside an archive. `BEHAVIOUR` says in which way it is broken; `BUILT_AS` is the code's own version, which
-#: tells whether the version in an answer is true.
-_HANDLER = """
-import json
-import os
-import time
 
-BEHAVIOUR = "{behaviour}"
-BUILT_AS = "{version}"
-LABELS = ["bad", "good"]
-
-if BEHAVIOUR == "does not load":
-    raise RuntimeError("the weights do not fit the model")
-
-
-def handle(requests, context):
-    if requests is None:
-        return None
-    return [answer(request.get("body", request.get("data")), context, row) for row, request in enumerate(requests)]
-
-
-def answer(body, context, row):
-    if BEHAVIOUR == "raises":
-        raise RuntimeError("no prediction today")
-    if BEHAVIOUR == "is slow":
-        time.sleep(1)
-    if BEHAVIOUR == "tells its environment":
-        return {{"environment": dict(os.environ)}}
-    try:
-        texts = (json.loads(body) if isinstance(body, (bytes, bytearray, str)) else body)["instances"]
-        if not texts or not all(isinstance(text, str) and text for text in texts):
-            raise ValueError
-    except (ValueError, KeyError, TypeError):
-        if BEHAVIOUR != "accepts bad input":
-            # Only this request: raising would refuse everything that the server joined with it.
-            context.set_response_status(400, "bad input", row)
-            return {{"code": 400, "type": "BadInput", "message": "bad input"}}
-        texts = []
-    return {{"predictions": [predict(text, context.manifest["model"]["modelVersion"]) for text in texts]}}
-
-
-def predict(text, version):
-    labels = LABELS[::-1] if BEHAVIOUR == "labels permuted" else LABELS
-    probabilities = dict(zip(labels, [0.2, 0.8] if "good" in text else [0.7, 0.3]))
-    label = max(probabilities, key=probabilities.get)
-    facts = {{"score": probabilities[label], "probabilities": probabilities, "built_as": BUILT_AS}}
-    return {{"label": label, "version": version, **facts}}
-"""
-
-
-def build_version(store: Path, version: str, *, behaviour: str = "", model: str = MODEL) -> ModelVersion:
+def build_version(store: Path, version: str, *, behaviour: str = "sound", model: str = MODEL) -> ModelVersion:
     """Publish a version: its archive and its ``candidate.json`` with the golden examples of a sound model."""
-    folder = store / model / version
-    archive = folder / "model-store" / f"{model}.mar"
-    archive.parent.mkdir(parents=True)
-    described = {"modelName": model, "modelVersion": version, "handler": "toy_handler.py:handle"}
-    manifest = {"createdOn": "", "runtime": "python", "model": described, "archiverVersion": "0.12.0"}
-    with zipfile.ZipFile(archive, "w") as file:
-        file.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
-        file.writestr("toy_handler.py", _HANDLER.format(behaviour=behaviour, version=version))
-    sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
-    document = {
-        "model": model,
-        "version": version,
-        "archive": {"uri": folder.as_uri(), "sha256": sha256},
-        "metrics": {"candidate": {"macro_f1": 1.0}, "champion": None, "baseline": {"macro_f1": 1.0}},
-        "golden_examples": [_golden(text) for text in TEXTS],
-    }
-    (folder / "candidate.json").write_text(json.dumps(document))
+    archive = publish(store / model / version, model=model, version=version, behaviour=behaviour)["archive"]
     settings = {"workers": 1, "batch_size": 4, "max_batch_delay_ms": 5, "response_timeout_seconds": 30}
     return ModelVersion(
-        model=model, version=version, archive_uri=folder.as_uri(), archive_sha256=sha256, settings=settings
+        model=model, version=version, archive_uri=archive["uri"], archive_sha256=archive["sha256"], settings=settings
     )
 
 
 def candidate_uri(version: ModelVersion) -> str:
     """Return the URI of a version's ``candidate.json``."""
     return f"{version.archive_uri}/candidate.json"
-
-
-def _golden(text: str) -> dict[str, Any]:
-    values = (0.2, 0.8) if "good" in text else (0.7, 0.3)
-    return {
-        "text": text,
-        "label": "good" if "good" in text else "bad",
-        "probabilities": dict(zip(LABELS, values, strict=True)),
-    }
 
 
 def free_port() -> int:
@@ -151,3 +77,54 @@ class FakeContext(dict[str, Any]):
         ti = SimpleNamespace(xcom_push=lambda key, value: self.xcoms.update({key: value}))
         store = SimpleNamespace(set=lambda key, value: self.store.update({key: value}), get=self.store.get)
         super().__init__(ti=ti, task_state_store=store)
+
+
+class Users:
+    """People who ask again and again, each over a connection of its own, until the block ends.
+
+    :param url: the address that they know.
+    :param number: how many.
+    :param body: what each of them sends.
+    :param pause_seconds: how long each waits between two requests.
+    """
+
+    def __init__(self, url: str, *, number: int, body: bytes = GOOD, pause_seconds: float = 0.0) -> None:
+        self.answers: list[list[httpx.Response | str]] = [[] for _ in range(number)]
+        self._url = url
+        self._body = body
+        self._pause_seconds = pause_seconds
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._ask, args=(answers,)) for answers in self.answers]
+
+    @property
+    def statuses(self) -> Counter[int | str]:
+        """How often each HTTP status came, and what went wrong where none did."""
+        return Counter(
+            answer if isinstance(answer, str) else answer.status_code for answers in self.answers for answer in answers
+        )
+
+    def predictions(self) -> list[list[dict[str, Any]]]:
+        """Return what each of them was answered, in the order of asking."""
+        return [
+            [answer.json()["predictions"][0] for answer in answers if not isinstance(answer, str)]
+            for answers in self.answers
+        ]
+
+    def _ask(self, answers: list[httpx.Response | str]) -> None:
+        with httpx.Client(trust_env=False, headers={"Content-Type": "application/json"}, timeout=30) as client:
+            while not self._stop.is_set():
+                try:
+                    answers.append(client.post(self._url, content=self._body))
+                except httpx.TransportError as error:
+                    answers.append(repr(error))
+                self._stop.wait(self._pause_seconds)
+
+    def __enter__(self) -> Users:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()

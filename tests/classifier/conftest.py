@@ -12,8 +12,8 @@ LABELS = ["bad", "fine", "très bon"]
 MAX_LENGTH = 16
 
 
-def write_tiny_model(folder: Path) -> Path:
-    """Write the model into a folder and return the folder. The weights are the same every time."""
+def write_tiny_model(folder: Path, *, seed: int = 1) -> Path:
+    """Write the model into a folder and return the folder. The same seed gives the same weights."""
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import DistilBertConfig, DistilBertForSequenceClassification, PreTrainedTokenizerFast
@@ -40,7 +40,7 @@ def write_tiny_model(folder: Path) -> Path:
         label2id={label: index for index, label in enumerate(LABELS)},
         initializer_range=0.5,  # Far from zero, so that different texts get different answers.
     )
-    torch.manual_seed(1)
+    torch.manual_seed(seed)
     DistilBertForSequenceClassification(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "classifier.json").write_text(json.dumps({"labels": LABELS, "max_length": MAX_LENGTH}), encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -32,8 +33,7 @@ def load_dags(models_dir: Path | None = None, monkeypatch: pytest.MonkeyPatch | 
 
     if models_dir is not None and monkeypatch is not None:
         monkeypatch.setenv("MODELS_DIR", str(models_dir))
-    bag = DagBag(str(DAGS), safe_mode=False)
-    return bag
+    return DagBag(str(DAGS), safe_mode=False)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_every_model_has_a_dag_and_nothing_fails_to_load(bag):
 @pytest.mark.parametrize("dag_id", ["release_sample_reviews", "release_yelp_reviews"])
 def test_the_steps_stand_in_the_order_of_the_design(bag, dag_id):
     dag = bag.dags[dag_id]
-    for upstream, downstream in zip(CHAIN, CHAIN[1:], strict=False):
+    for upstream, downstream in pairwise(CHAIN):
         assert downstream in dag.get_task(upstream).downstream_task_ids
     assert set(dag.task_ids) == {*CHAIN, "roll_back", "report"}
 

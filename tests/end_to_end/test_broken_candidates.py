@@ -58,7 +58,7 @@ class Trial:
             monkeypatch.setenv(name, value)
 
     def release_first(self) -> None:
-        self.hook.deploy_candidate(self._build(FIRST, ""))
+        self.hook.deploy_candidate(self._build(FIRST, "sound"))
         self.hook.promote(self.model, FIRST)
 
     def candidate(self, behaviour: str) -> str:

@@ -2,63 +2,51 @@
 
 from __future__ import annotations
 
-import threading
+import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import httpx
 import pytest
 
+from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.operators.serving import DeployCandidateOperator, PromoteOperator
 from kubeflow_provider.operators.smoke_test import SmokeTestOperator
-from tests.serving_support import GOOD, MODEL, FakeContext, build_version, candidate_uri, connection_json, torchserve
+from kubeflow_provider.services import ModelVersion
+from tests.serving_support import MODEL, FakeContext, Users, build_version, candidate_uri, connection_json, torchserve
 
 pytestmark = pytest.mark.torchserve
 
 CLIENTS = 8
 VERSIONS = ("20260101000000", "20260102000000", "20260103000000")
+REAL_MODEL = "tiny-reviews"
 
 
-@pytest.fixture
-def server(pipelines_python: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    with torchserve(pipelines_python, tmp_path) as running:
-        monkeypatch.setenv("AIRFLOW_CONN_SERVING_TEST", connection_json(running.connection))
+@pytest.fixture(scope="module")
+def server(pipelines_python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    with (
+        torchserve(pipelines_python, tmp_path_factory.mktemp("load")) as running,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("AIRFLOW_CONN_SERVING_TEST", connection_json(running.connection))
         yield running
 
 
-class Clients:
-    """Users who ask again and again, each over a connection of its own, until the block ends."""
-
-    def __init__(self, url: str) -> None:
-        self.answers: list[list[httpx.Response | str]] = [[] for _ in range(CLIENTS)]
-        self._url = url
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask, args=(answers,)) for answers in self.answers]
-
-    def _ask(self, answers: list[httpx.Response | str]) -> None:
-        with httpx.Client(trust_env=False, headers={"Content-Type": "application/json"}, timeout=30) as client:
-            while not self._stop.is_set():
-                try:
-                    answers.append(client.post(self._url, content=GOOD))
-                except httpx.TransportError as error:
-                    answers.append(repr(error))
-
-    def __enter__(self) -> Clients:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
+@pytest.fixture(scope="module")
+def real_candidates(server: SimpleNamespace, pipelines_python: str) -> list[Candidate]:
+    """Three versions of a model as the pipeline half trains and packs them, with different weights."""
+    command = [pipelines_python, "-m", "tests.real_package", str(server.store), REAL_MODEL, *VERSIONS]
+    subprocess.run(command, cwd=Path(__file__).parents[2], check=True)
+    return [
+        Candidate.from_document(json.loads(file.read_text()), where=str(file))
+        for file in sorted((server.store / REAL_MODEL).glob("*/candidate.json"))
+    ]
 
 
-def release(server: SimpleNamespace, version: str) -> None:
-    built = build_version(server.store, version)
-    common: dict[str, Any] = {"model": MODEL, "version": version, "serving_conn_id": "serving_test"}
+def release(built: ModelVersion) -> None:
+    common: dict[str, Any] = {"model": built.model, "version": built.version, "serving_conn_id": "serving_test"}
     uri = candidate_uri(built)
     smoke_test = common | {"candidate_uri": uri, "max_latency_ms": 10_000}
     context = FakeContext()
@@ -70,22 +58,60 @@ def release(server: SimpleNamespace, version: str) -> None:
     SmokeTestOperator(task_id="verify", through="endpoint", **smoke_test).execute(context)
 
 
-def test_two_releases_under_load_lose_no_request(server: SimpleNamespace) -> None:
-    release(server, VERSIONS[0])
-    with Clients(server.hook.endpoint_url(MODEL)) as clients:
-        release(server, VERSIONS[1])
-        release(server, VERSIONS[2])
-
-    failed = [
-        answer if isinstance(answer, str) else answer.status_code
-        for answers in clients.answers
-        for answer in answers
-        if isinstance(answer, str) or answer.status_code != 200
-    ]
-    assert failed == []
-    for answers in clients.answers:
-        predictions = [answer.json()["predictions"][0] for answer in answers if not isinstance(answer, str)]
+def assert_versions_came_in_order(users: Users) -> None:
+    for predictions in users.predictions():
         versions = [prediction["version"] for prediction in predictions]
-        assert versions == [prediction["built_as"] for prediction in predictions], "the code that answered"
         assert set(versions) == set(VERSIONS)
         assert versions == sorted(versions), "nobody goes back to an older version"
+
+
+def test_two_releases_under_load_lose_no_request(server: SimpleNamespace) -> None:
+    release(build_version(server.store, VERSIONS[0]))
+    with Users(server.hook.endpoint_url(MODEL), number=CLIENTS) as users:
+        release(build_version(server.store, VERSIONS[1]))
+        release(build_version(server.store, VERSIONS[2]))
+
+    assert set(users.statuses) == {200}
+    assert_versions_came_in_order(users)
+    for predictions in users.predictions():
+        for prediction in predictions:
+            assert prediction["version"] == prediction["built_as"], "the code that answered"
+
+
+def test_nor_do_two_releases_of_a_real_package_while_somebody_sends_bad_input(
+    server: SimpleNamespace, real_candidates: list[Candidate]
+) -> None:
+    settings = {"workers": 1, "batch_size": CLIENTS, "max_batch_delay_ms": 20, "response_timeout_seconds": 60}
+    first, *others = (
+        ModelVersion(
+            model=REAL_MODEL,
+            version=candidate.version,
+            archive_uri=candidate.archive_uri,
+            archive_sha256=candidate.archive_sha256,
+            settings=settings,
+        )
+        for candidate in real_candidates
+    )
+    example = real_candidates[0].golden_examples[0]
+    good = json.dumps({"instances": [example.text]}).encode()
+    bad = b'{"instances": ["", 1]}'
+    url = server.hook.endpoint_url(REAL_MODEL)
+    release(first)
+    # The server joins their requests into batches, the bad ones too.
+    with Users(url, number=CLIENTS, body=good) as users, Users(url, number=1, body=bad) as careless:
+        for built in others:
+            release(built)
+
+    assert set(users.statuses) == {200}
+    assert set(careless.statuses) == {400}
+    assert_versions_came_in_order(users)
+    expected = {
+        candidate.version: golden.probabilities
+        for candidate in real_candidates
+        for golden in candidate.golden_examples
+        if golden.text == example.text
+    }
+    assert len({tuple(probabilities.values()) for probabilities in expected.values()}) == len(VERSIONS)
+    for predictions in users.predictions():
+        for prediction in predictions:
+            assert prediction["probabilities"] == pytest.approx(expected[prediction["version"]], abs=1e-3)

@@ -6,9 +6,7 @@ import contextlib
 import json
 import logging
 import os
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -22,31 +20,11 @@ from kubeflow_provider.exceptions import CheckFailedError, RollBackFailedError
 from kubeflow_provider.failures import remember_failure
 from kubeflow_provider.notifications import SENT_ALERTS_VARIABLE, ReleaseNotifier
 from kubeflow_provider.operators.report import ReportOperator
+from tests.alert_listener import SECRET_PATH, Listener, alert_listener
 
 pytestmark = pytest.mark.airflow
 
 VERSION, BEFORE = "20260102000000", "20260101000000"
-SECRET_PATH = "hook-token-4711"
-
-
-class Listener(BaseHTTPRequestHandler):
-    """Keeps what it is told, and refuses as often as it is asked to."""
-
-    refuse = 0
-    calls = 0
-    alerts: list[dict[str, str]] = []
-
-    def do_POST(self) -> None:
-        listener = type(self)
-        listener.calls += 1
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if listener.calls > listener.refuse:
-            listener.alerts.append(json.loads(body))
-        self.send_response(200 if listener.calls > listener.refuse else 500)
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        """Keep the test's output clean."""
 
 
 @pytest.fixture(autouse=True)
@@ -68,18 +46,8 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
 @pytest.fixture
 def listen() -> Iterator[Callable[[], tuple[type[Listener], str]]]:
     """Return a function that starts a listener and returns it with its Apprise URL."""
-    servers: list[ThreadingHTTPServer] = []
-
-    def start() -> tuple[type[Listener], str]:
-        handler = type("Handler", (Listener,), {"alerts": []})
-        servers.append(ThreadingHTTPServer(("127.0.0.1", 0), handler))
-        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
-        return handler, f"json://127.0.0.1:{servers[-1].server_port}/{SECRET_PATH}"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
+    with contextlib.ExitStack() as listeners:
+        yield lambda: listeners.enter_context(alert_listener())
 
 
 class Step(BaseOperator):

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import runpy
 import shutil
+from pathlib import Path
+
+import pytest
+import yaml
 
 from include.pipelines import compile as compiling
+
+TEST_PIPELINES = Path(__file__).parents[1] / "test_pipelines"
 
 
 def test_the_committed_ir_is_current(capsys):
@@ -22,3 +29,21 @@ def test_a_stale_ir_is_named_and_compiling_mends_it(tmp_path, monkeypatch, capsy
     assert "include/pipelines/train_classifier.yaml is stale: run `make compile`" in capsys.readouterr().err
     assert compiling.main([]) == 0
     assert compiling.main(["--check"]) == 0
+
+
+@pytest.mark.parametrize("name", ["record_and_wait", "publish_toy_package"])
+def test_the_ir_of_the_tests_own_pipelines_is_current(name, tmp_path):
+    definition = TEST_PIPELINES / f"{name}.py"
+    copy = shutil.copy(definition, tmp_path)
+    runpy.run_path(copy, run_name="__main__")
+    assert (tmp_path / f"{name}.yaml").read_text() == definition.with_suffix(".yaml").read_text()
+
+
+def test_the_toy_pipeline_takes_what_the_real_one_takes():
+    real, toy = (
+        yaml.safe_load(path.read_text())["root"]["inputDefinitions"]["parameters"]
+        for path in (compiling.FOLDER / "train_classifier.yaml", TEST_PIPELINES / "publish_toy_package.yaml")
+    )
+    assert {name: field["parameterType"] for name, field in toy.items()} == {
+        name: field["parameterType"] for name, field in real.items()
+    }

@@ -13,7 +13,8 @@ import pytest
 
 from kubeflow_provider.exceptions import CheckFailedError, InvalidRequestError
 from kubeflow_provider.operators.smoke_test import SmokeTestOperator
-from tests.serving_support import MODEL, TEXTS, FakeContext, build_version, candidate_uri, connection_json, torchserve
+from tests.serving_support import MODEL, FakeContext, build_version, candidate_uri, connection_json, torchserve
+from tests.toy_package import TEXTS
 
 FIRST, SECOND = "20260101000000", "20260102000000"
 

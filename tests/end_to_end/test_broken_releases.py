@@ -1,0 +1,216 @@
+"""Whole release DAGs whose model is broken: users notice nothing, the record says why, and one alert arrives."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from airflow.sdk import Connection
+
+from kubeflow_provider import notifications
+from kubeflow_provider.hooks.mlflow import MlflowHook
+from kubeflow_provider.states import ReleaseState
+from tests.alert_listener import alert_listener
+from tests.serving_support import MODEL, Users, connection_json, torchserve
+from tests.toy_package import LABELS, TEXTS, USERS_WORD
+
+ROOT = Path(__file__).parents[2]
+pytestmark = [pytest.mark.airflow, pytest.mark.pipelines, pytest.mark.torchserve]
+
+#: What users send; no golden example.
+USERS_TEXT = f"a good table for two, {USERS_WORD}"
+DEPLOYMENT = ["deploy_candidate", "smoke_test", "promote", "verify", "release"]
+
+
+class World:
+    """The embedded world in this process: local pipelines, TorchServe, MLflow on SQLite, and somebody to alert."""
+
+    def __init__(self, serving: SimpleNamespace, registry: MlflowHook, alerts: list[dict[str, str]]) -> None:
+        self.serving = serving.hook
+        self.registry = registry
+        self.alerts = alerts
+        self.live = ""
+
+    def record(self, version: str) -> Any:
+        return self.registry.get_release(MODEL, version)
+
+    def users(self) -> Users:
+        body = json.dumps({"instances": [USERS_TEXT]}).encode()
+        return Users(self.serving.endpoint_url(MODEL), number=1, body=body, pause_seconds=0.02)
+
+
+@pytest.fixture(scope="module")
+def patch() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def dag(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) -> Any:
+    """The release DAG of a model whose pipeline makes toy packages, from the project's own DAG file."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    folder = tmp_path_factory.mktemp("models")
+    rows = [f'"{label} place number {number}",{label}' for number in range(40) for label in LABELS]
+    (folder / "train.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    settings = {
+        "name": MODEL,
+        "pipeline": "tests/test_pipelines/publish_toy_package.yaml",
+        "store": (folder / "store").as_uri(),
+        "data": {"train": str(folder / "train.csv"), "labels": list(LABELS), "min_evaluation_rows": 2},
+        "training": {"base_model": "sound"},
+        "smoke_test": {"max_latency_ms": 900},
+    }
+    (folder / "toy.yaml").write_text(yaml.safe_dump(settings))
+    patch.setenv("MODELS_DIR", str(folder))
+    bag = DagBag(str(ROOT / "dags" / "release_models.py"), safe_mode=False)
+    assert bag.import_errors == {}
+    (dag,) = bag.dags.values()
+    return dag
+
+
+@pytest.fixture(scope="module")
+def world(
+    dag: Any,
+    run_dag: Callable[..., Any],
+    empty_mlflow: Path,
+    pipelines_python: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    patch: pytest.MonkeyPatch,
+) -> Iterator[World]:
+    """A world in which a sound release has gone live."""
+    folder = tmp_path_factory.mktemp("world")
+    extra = {"tracking_uri": f"sqlite:///{shutil.copy(empty_mlflow, folder)}"}
+    pipelines = {"python": pipelines_python, "project_dir": str(ROOT), "runs_dir": str(folder / "runs")}
+    connection = Connection(conn_id="registry_default", conn_type="mlflow", extra=json.dumps(extra))
+    patch.setattr(notifications, "_PAUSES_SECONDS", (0.0, 0.0))
+    with torchserve(pipelines_python, folder) as serving, alert_listener() as (listener, url):
+        for name, text in {
+            "PIPELINES": json.dumps({"conn_type": "local_pipelines", "extra": pipelines}),
+            "SERVING": connection_json(serving.connection),
+            "REGISTRY": json.dumps({"conn_type": "mlflow", "extra": extra}),
+            "ALERTS": json.dumps({"conn_type": "apprise", "extra": {"config": {"path": url}}}),
+        }.items():
+            patch.setenv(f"AIRFLOW_CONN_{name}_DEFAULT", text)
+        world = World(serving, MlflowHook("registry_default", connection=connection), listener.alerts)
+        run = run_dag(dag)
+        assert run.state == "success", states(run)
+        live = world.serving.get_live(MODEL)
+        assert live is not None
+        assert world.record(live.version).state is ReleaseState.LIVE
+        assert world.alerts == []
+        world.live = live.version
+        yield world
+
+
+def states(run: Any) -> dict[str, str]:
+    return {ti.task_id: ti.state for ti in run.get_task_instances()}
+
+
+@pytest.fixture
+def release(world: World, dag: Any, run_dag: Callable[..., Any]) -> Callable[[str], SimpleNamespace]:
+    """Return ``release(defect)``: it releases a model with that defect while users ask, and checks what always holds.
+
+    It gives back the ``states`` of the tasks, the ``version``, the ``body`` of the one alert and the ``users``.
+    """
+
+    def run_release(defect: str) -> SimpleNamespace:
+        from kubeflow_provider.versions import release_version
+
+        world.alerts.clear()
+        with world.users() as users:
+            run = run_dag(dag, base_model=defect)
+        version = release_version(run)
+        assert run.state == "failed"
+        assert set(users.statuses) == {200}
+        live = world.serving.get_live(MODEL)
+        assert live is not None
+        assert live.version == world.live
+        assert world.serving.get_deployment(MODEL, version) is None
+        (alert,) = world.alerts
+        assert alert["title"] == f"Release of {MODEL} {version} failed"
+        assert not [text for text in (*TEXTS, USERS_TEXT) if text in json.dumps(alert)]
+        return SimpleNamespace(states=states(run), version=version, body=alert["message"], users=users)
+
+    return run_release
+
+
+def versions(release: SimpleNamespace) -> set[str]:
+    """Return who answered users during a release; the version that an answer names is that of the code that ran."""
+    (predictions,) = release.users.predictions()
+    assert [prediction["version"] for prediction in predictions] == [
+        prediction["built_as"] for prediction in predictions
+    ]
+    return {prediction["version"] for prediction in predictions}
+
+
+@pytest.mark.parametrize(
+    ("defect", "check", "expected", "got"),
+    [
+        ("raises", "golden examples in one request", "HTTP 200", "HTTP 503 (InternalServerException)"),
+        ("labels permuted", "golden examples in one request", "label good in row 1", "bad"),
+        ("is slow", "latency", "a median of at most 900 ms", " ms"),
+        ("accepts bad input", "bad input (not JSON)", "a 4xx status", "HTTP 200"),
+    ],
+    ids=["raises", "labels permuted", "is slow", "accepts bad input"],
+)
+def test_a_broken_candidate_never_becomes_the_default(
+    world: World, release: Callable[[str], SimpleNamespace], defect: str, check: str, expected: str, got: str
+) -> None:
+    broken = release(defect)
+    assert versions(broken) == {world.live}, "the live version answers throughout"
+    assert {task: broken.states[task] for task in DEPLOYMENT} == {
+        "deploy_candidate": "success",
+        "smoke_test": "failed",
+        "promote": "upstream_failed",
+        "verify": "upstream_failed",
+        "release": "upstream_failed",
+    }
+    assert broken.states["roll_back"] == "success"
+    record = world.record(broken.version)
+    assert record.state is ReleaseState.FAILED
+    assert f"{check}: expected {expected}" in record.reason
+    said = alert_lines(broken.body)
+    assert (said["Model"], said["Version"], said["Failed task"]) == (MODEL, broken.version, "smoke_test")
+    assert (said["Failed check"], said["Expected"]) == (check, expected)
+    assert said["Got"].endswith(got)
+    assert world.live in said["Serving now"]
+
+
+def test_a_version_that_breaks_in_use_gives_way(world: World, release: Callable[[str], SimpleNamespace]) -> None:
+    broken = release("breaks in use")
+    assert versions(broken) <= {world.live, broken.version}
+    assert broken.users.predictions()[0][-1]["version"] == world.live
+    assert broken.states["smoke_test"] == broken.states["promote"] == "success"
+    assert broken.states["verify"] == "failed"
+    assert broken.states["roll_back"] == "success"
+    record = world.record(broken.version)
+    assert record.state is ReleaseState.ROLLED_BACK
+    assert "label good in row 1" in record.reason
+    said = alert_lines(broken.body)
+    assert said["Failed task"] == "verify"
+    assert (said["Expected"], said["Got"]) == ("label good in row 1", "bad")
+    assert world.live in said["Serving now"]
+
+
+def test_a_pipeline_that_fails_deploys_nothing(world: World, release: Callable[[str], SimpleNamespace]) -> None:
+    broken = release("pipeline fails")
+    assert versions(broken) == {world.live}
+    assert broken.states["train"] == "failed"
+    assert {broken.states[task] for task in DEPLOYMENT} == {"upstream_failed"}
+    assert broken.states["roll_back"] == "skipped"
+    assert world.record(broken.version) is None
+    said = alert_lines(broken.body)
+    assert said["Failed task"] == "train"
+    assert "the loss is not a number" in said["Reason"]
+    assert world.live in said["Serving now"]
+
+
+def alert_lines(body: str) -> dict[str, str]:
+    return dict(line.split(": ", 1) for line in body.splitlines() if ": " in line)
