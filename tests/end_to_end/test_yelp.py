@@ -21,7 +21,7 @@ EPOCHS, LEARNING_RATE = "4", "1e-4"
 @pytest.mark.skipif(not (DATA / "train.csv").exists(), reason="YELP_DATA_DIR does not name the Yelp reviews")
 @pytest.mark.skipif(
     not (ENCODER / "config.json").exists(),
-    reason="no pretrained encoder: `make test` installs it, ENCODER_DIR names another",
+    reason="no pretrained encoder",
 )
 def test_a_pretrained_encoder_is_better_than_the_baseline_and_the_leak_is_noticed(tmp_path):
     world = EmbeddedWorld(tmp_path)
