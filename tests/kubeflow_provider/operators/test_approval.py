@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ def dag_with(uri: str, dag_id: str) -> DAG:
             version=VERSION,
             candidate_uri=uri,
             required="{{ params.require_approval }}",
+            response_timeout=timedelta(milliseconds=1),  # only a scheduler looks at it
         )
         approve >> EmptyOperator(task_id="register") >> EmptyOperator(task_id="deploy")
     return dag
@@ -39,12 +41,16 @@ def states(run: Any) -> dict[str, str]:
 def answer_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
     """Return ``answer(option)``, which lets a person press that button; it returns the list that gets the question.
 
+    An empty option means that nobody answers, and that the scheduler finds the time to be over.
+
     ``dag.test`` says in its log when it has nothing left to do but wait for a person. The answer is given at that
     moment, when the task is parked for certain, and through the function behind Airflow's own route.
     """
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
     from airflow.api_fastapi.core_api.datamodels.hitl import UpdateHITLDetailPayload
     from airflow.api_fastapi.core_api.routes.public.hitl import update_hitl_detail
+    from airflow.jobs.job import Job
+    from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
     from airflow.models.hitl import HITLDetail
     from airflow.utils.session import create_session
 
@@ -58,6 +64,9 @@ def answer_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
             with create_session(scoped=False) as session:
                 (detail,) = session.scalars(select(HITLDetail).where(HITLDetail.responded_at.is_(None))).unique()
                 asked.append(detail.body)
+                if not option:
+                    SchedulerJobRunner(job=Job()).check_awaiting_input_timeouts(session=session)
+                    return
                 update_hitl_detail(
                     dag_id=detail.task_instance.dag_id,
                     dag_run_id=detail.task_instance.run_id,
@@ -83,7 +92,14 @@ def test_a_release_that_asks_nobody_goes_on(
 
 @pytest.mark.airflow
 @pytest.mark.timeout(120)  # a run that is not answered waits for ever
-@pytest.mark.parametrize(("option", "after"), [("Approve", "success"), ("Reject", "skipped")])
+@pytest.mark.parametrize(
+    ("option", "after", "reason"),
+    [
+        ("Approve", "success", ""),
+        ("Reject", "skipped", "not approved by ada"),
+        ("", "skipped", "not approved: nobody answered in time"),
+    ],
+)
 def test_the_answer_decides_and_a_no_is_recorded_with_its_author(
     registry: Any,
     write_candidate: Callable[..., str],
@@ -91,18 +107,21 @@ def test_the_answer_decides_and_a_no_is_recorded_with_its_author(
     answer_with: Callable[[str], list[str]],
     option: str,
     after: str,
+    reason: str,
 ) -> None:
     asked = answer_with(option)
-    run = run_dag(dag_with(write_candidate(0.93, live=0.9), f"approval_{option.lower()}"), require_approval=True)
+    run = run_dag(
+        dag_with(write_candidate(0.93, live=0.9), f"approval_{option.lower() or 'timeout'}"), require_approval=True
+    )
     assert "| macro f1 | 0.9300 | 0.9000 | 0.5000 |" in asked[0]
     assert run.state == "success"
     assert states(run) == {"approve": "success", "register": after, "deploy": after}
     release = registry.get_release(MODEL, VERSION)
-    if option == "Approve":
+    if not reason:
         assert release is None
     else:
         assert release.state is ReleaseState.REJECTED
-        assert release.reason == "not approved by ada"
+        assert release.reason == reason
 
 
 def test_the_card_shows_a_first_release_without_a_live_model(write_candidate: Callable[..., str]) -> None:
