@@ -45,6 +45,22 @@ class EmbeddedWorld:
         answer = request_json(f"{self.serving}/v1/models/{model}:predict", {"instances": list(texts)})
         return answer["predictions"]
 
+    def token(self, output_of_make_airflow: str) -> str:
+        """Sign in with the password that `make airflow` printed."""
+        password = output_of_make_airflow.split("password: ")[1].split()[0]
+        return request_json(f"{self.airflow}/auth/token", {"username": "admin", "password": password})["access_token"]
+
+    def connection(self, conn_type: str) -> dict[str, Any]:
+        """Return what the form of a connection would send."""
+        python = str(PROJECT / ".venv" / "pipelines" / "bin" / "python")
+        extra = {
+            "local_pipelines": {"python": python, "project_dir": str(PROJECT), "runs_dir": str(self.state / "runs")},
+            "torchserve": {"python": python, "state_dir": str(self.state / "serving")},
+            "mlflow": {"tracking_uri": f"sqlite:///{self.state / 'mlflow' / 'mlflow.db'}"},
+        }[conn_type]
+        address = {"host": "127.0.0.1", "port": int(self.serving.rsplit(":")[-1])} if conn_type == "torchserve" else {}
+        return {"connection_id": "tried", "conn_type": conn_type, "extra": json.dumps(extra)} | address
+
     def candidate(self, version: str, model: str = MODEL) -> dict[str, Any]:
         """Read what the pipeline wrote about a version."""
         return json.loads((self.state / "store" / model / version / "candidate.json").read_text())

@@ -99,8 +99,7 @@ def test_a_trigger_through_the_rest_api_of_a_running_airflow_completes_a_release
     (before,) = world.predict("fine")
     started = world.make("airflow")
     assert started.returncode == 0, started.stdout + started.stderr
-    password = re.search(r"password: (\S+)", started.stdout)[1]
-    token = request_json(f"{world.airflow}/auth/token", {"username": "admin", "password": password})["access_token"]
+    token = world.token(started.stdout)
     runs = f"{world.airflow}/api/v2/dags/release_sample_reviews/dagRuns"
     deadline = time.monotonic() + 120
     while True:
@@ -120,6 +119,17 @@ def test_a_trigger_through_the_rest_api_of_a_running_airflow_completes_a_release
     assert after["version"] > before["version"]
     champion = world.candidate(after["version"])["metrics"]["champion"]
     assert champion["version"] == before["version"]
+
+
+@pytest.mark.parametrize(
+    ("conn_type", "says"),
+    [("local_pipelines", "KFP 2"), ("torchserve", "serves sample-reviews"), ("mlflow", "MLflow")],
+)
+def test_the_connections_test_button_works(world, first_release, conn_type, says):
+    token = world.token(world.make("airflow").stdout)
+    answer = request_json(f"{world.airflow}/api/v2/connections/test", world.connection(conn_type), token)
+    assert answer["status"] is True, answer
+    assert says in answer["message"]
 
 
 def test_stop_and_serve_bring_the_live_version_back(world, first_release):
