@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -41,7 +43,7 @@ def test_a_pretrained_encoder_is_better_than_the_baseline_and_the_leak_is_notice
         metrics = world.candidate(prediction["version"], "yelp-reviews")["metrics"]
         assert metrics["candidate"]["macro_f1"] > metrics["baseline"]["macro_f1"]
         (dataset,) = (tmp_path / "store" / "yelp-reviews").glob("*/dataset/dataset.json")
-        assert '"duplicate"' in dataset.read_text()
-        assert "50" in next(line for line in answer.stdout.splitlines() if "duplicate" in line)
+        assert json.loads(dataset.read_text())["dropped"]["duplicate"] == {"train": 0, "evaluation": 50}
+        assert re.search(r"duplicate: 50 \(.*test\.csv", answer.stdout)
     finally:
         world.make("stop")
