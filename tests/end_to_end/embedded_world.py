@@ -29,7 +29,7 @@ class EmbeddedWorld:
             "SERVING_PORT": str(serving_port),
         }
 
-    def make(self, target: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    def make(self, target: str, *, limit_seconds: float = 800, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run one target; its settings come as variables of make, as a user gives them."""
         return subprocess.run(
             ["make", "--no-print-directory", target, *(f"{name}={value}" for name, value in settings.items())],
@@ -37,7 +37,7 @@ class EmbeddedWorld:
             env=self._env,
             capture_output=True,
             text=True,
-            timeout=800,
+            timeout=limit_seconds,
         )
 
     def predict(self, *texts: str, model: str = MODEL) -> list[dict[str, Any]]:

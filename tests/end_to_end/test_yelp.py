@@ -11,7 +11,13 @@ import pytest
 
 from tests.end_to_end.embedded_world import EmbeddedWorld
 
-pytestmark = [pytest.mark.airflow, pytest.mark.torchserve, pytest.mark.pipelines, pytest.mark.yelp]
+pytestmark = [
+    pytest.mark.airflow,
+    pytest.mark.torchserve,
+    pytest.mark.pipelines,
+    pytest.mark.yelp,
+    pytest.mark.timeout(3300),
+]
 
 DATA = Path(os.environ.get("YELP_DATA_DIR") or "no-yelp-data")
 ENCODER = Path(
@@ -30,6 +36,7 @@ def test_a_pretrained_encoder_is_better_than_the_baseline_and_the_leak_is_notice
     try:
         answer = world.make(
             "release",
+            limit_seconds=3000,  # seven minutes on two quiet cores, many more on busy ones
             MODEL="yelp-reviews",
             TRAIN=str(DATA / "train.csv"),
             EVALUATION=f"{DATA / 'validation.csv'},{DATA / 'test.csv'}",
