@@ -39,7 +39,7 @@ def test_make_release_ends_with_a_card(world, first_release):
 
 
 def test_the_curl_line_of_the_card_answers(world, first_release):
-    (line,) = re.findall(r"^\s*(curl .+)$", first_release.stdout, flags=re.MULTILINE)
+    (line,) = re.findall(r"try it +(curl .+)$", first_release.stdout, flags=re.MULTILINE)
     answer = subprocess.run(line, shell=True, capture_output=True, text=True, timeout=60)
     (prediction,) = json.loads(answer.stdout)["predictions"]
     assert set(prediction) >= {"label", "score", "probabilities", "version"}
