@@ -191,7 +191,7 @@ class MlflowHook(BaseHook):
                 )
             else:
                 for name, value in tags.items():
-                    client.set_model_version_tag(release.model, entry.version, name, value)
+                    _set_tag(client, release.model, entry.version, name, value)
             if not (entry.tags.get(STATE_TAG) == ReleaseState.LIVE.value and release.state in _NOT_YET_LIVE):
                 self._enter(client, entry, release.state, release.reason)
             return _release(client.get_model_version(release.model, entry.version))
@@ -345,7 +345,7 @@ def _tag_state(client: MlflowClient, entry: ModelVersion, state: ReleaseState, r
         STATE_TAG: state.value,
     }
     for name, value in tags.items():
-        client.set_model_version_tag(entry.name, entry.version, name, value)
+        _set_tag(client, entry.name, entry.version, name, value)
 
 
 def _release(entry: ModelVersion) -> Release:
@@ -363,3 +363,16 @@ def _release(entry: ModelVersion) -> Release:
             if name.startswith(FACT_TAG_PREFIX)
         },
     )
+
+
+def _set_tag(client: MlflowClient, model: str, number: str, name: str, value: str) -> None:
+    """Set a tag, also when somebody else sets it for the first time at the same moment."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.set_model_version_tag(model, number, name, value)
+    except MlflowException as error:
+        # MLflow looks for the tag and then inserts it; where another was faster, it is there now and is updated.
+        if "IntegrityError" not in str(error) and "UNIQUE constraint" not in str(error):
+            raise
+        client.set_model_version_tag(model, number, name, value)
