@@ -27,6 +27,8 @@ class RunRequest:
     :param parameters: values for the IR's parameters, already checked and cast (``pipeline_spec.bind``).
     :param display_name: what people see in lists.
     :param experiment: groups runs in the service's UI.
+    :param cluster: ``cluster`` section of the model's YAML (image, storage, scheduling), passed on as it is; a service
+        without a cluster has no use for it.
     """
 
     run_id: str
@@ -34,6 +36,7 @@ class RunRequest:
     parameters: Mapping[str, JsonValue]
     display_name: str
     experiment: str = "Default"
+    cluster: Mapping[str, JsonValue] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +57,7 @@ class Run:
 
     :param reason: why it failed, in one line; ``None`` unless it did.
     :param url: page of the run for people, where the service has one.
+    :param experiment_url: page of the run's experiment, where the service has one.
     """
 
     run_id: str
@@ -62,6 +66,7 @@ class Run:
     steps: tuple[RunStep, ...] = ()
     reason: str | None = None
     url: str | None = None
+    experiment_url: str | None = None
 
 
 @runtime_checkable
@@ -86,10 +91,18 @@ class PipelineService(Protocol):
     def get_run_log(self, run_id: str, *, last_lines: int = 30) -> str:
         """Return the last log lines of the failed step, or of the run where no step failed."""
 
-    def run_module(self, module: str, arguments: Mapping[str, str], *, timeout_seconds: float) -> None:
+    def run_module(
+        self,
+        module: str,
+        arguments: Mapping[str, str],
+        *,
+        timeout_seconds: float,
+        cluster: Mapping[str, JsonValue] | None = None,
+    ) -> None:
         """Run ``python -m module --key=value ...`` of the pipeline half in its environment and wait for it.
 
-        Its output goes to the task log line by line. An empty value leaves its key out.
+        Its output goes to the task log line by line. An empty value leaves its key out. ``cluster`` is as in
+        :class:`RunRequest`.
 
         :raises InvalidRequestError: when it exits with 2, its word for input that must be mended first; the
             message is its last line on stderr.

@@ -21,7 +21,7 @@ from airflow.sdk import BaseHook, Connection
 from kubeflow_provider.child_processes import child_environment, stop_marked
 from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError
 from kubeflow_provider.run_folder import RunFolder
-from kubeflow_provider.services import Run, RunRequest
+from kubeflow_provider.services import JsonValue, Run, RunRequest
 
 _RUNNER = "include.pipelines.local_runner"
 #: Finds what a run needs without importing it, which would take a second or more.
@@ -153,7 +153,14 @@ class LocalPipelinesHook(BaseHook):
         """Return the last log lines of the failed step, or of the run where no step failed."""
         return self._folder(run_id).log_tail(last_lines)
 
-    def run_module(self, module: str, arguments: Mapping[str, str], *, timeout_seconds: float) -> None:
+    def run_module(
+        self,
+        module: str,
+        arguments: Mapping[str, str],
+        *,
+        timeout_seconds: float,
+        cluster: Mapping[str, JsonValue] | None = None,
+    ) -> None:
         """Run ``python -m module --key=value ...`` of the pipeline half in its environment and wait for it.
 
         :raises InvalidRequestError: when it exits with 2; the message is its last line on stderr.
