@@ -11,11 +11,14 @@ import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from airflow_process import PARTS, airflow_processes, start_airflow, stop_airflow
 from environment import AIRFLOW, PROJECT, environment, migrate, state_dir
 from release_log import readable
+
+from kubeflow_provider import standby
 
 #: Environment variable -> field of the release form and how its text is read.
 FORM_FIELDS: Mapping[str, tuple[str, Any]] = {
@@ -60,6 +63,7 @@ def release(env: Mapping[str, str]) -> None:
     if model not in names:
         sys.exit(f"MODEL={model!r} is not there; include/models has {', '.join(names)}.")
     conf = form_values(os.environ)
+    runs_dir = warm_up(env)
     migrate(env)
     started = time.monotonic()
     log = state_dir() / "logs" / f"release-{model}-{datetime.now(UTC):%Y%m%d-%H%M%S}.jsonl"
@@ -80,10 +84,30 @@ def release(env: Mapping[str, str]) -> None:
         process.wait()
         cancelled = _pipelines().terminate_all()
         sys.exit(f"\nInterrupted; {cancelled} pipeline run(s) cancelled. The live model was not touched.")
+    finally:
+        if runs_dir:
+            standby.dismiss(runs_dir)
     seconds = time.monotonic() - started
     if process.wait():
         sys.exit(f"The release of {model} failed after {seconds:.0f} s. The whole log: {log}")
     print(f"Done in {seconds:.0f} s.")
+
+
+def warm_up(env: Mapping[str, str]) -> Path | None:
+    """Let a process make the training run's imports while Airflow starts, where runs are local.
+
+    :return: the folder of the runs, where there is such a process.
+    """
+    text = env["AIRFLOW_CONN_PIPELINES_DEFAULT"]
+    connection = json.loads(text) if text.startswith("{") else {}  # somebody's own may be a URI
+    if connection.get("conn_type") != "local_pipelines":
+        return None
+    extra = connection["extra"]
+    if isinstance(extra, str):
+        extra = json.loads(extra)
+    runs_dir = Path(extra["runs_dir"])
+    standby.start(python=extra["python"], project_dir=extra["project_dir"], runs_dir=runs_dir)
+    return runs_dir
 
 
 def _copied(lines: Any, file: Any) -> Any:

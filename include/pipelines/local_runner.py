@@ -3,7 +3,7 @@
 ``python -m include.pipelines.local_runner RUN_DIR`` reads ``RUN_DIR/request.json`` (``parameters``) and
 ``RUN_DIR/pipeline.yaml``, and keeps ``RUN_DIR/state.json`` up to date: states are named as Kubeflow Pipelines names
 them, a step carries the span of the log that is its own. Whoever started this process has sent its output to
-``RUN_DIR/log.txt``. What a step writes to the file that ``$PROGRESS_FILE`` names is its word on how far it is.
+``RUN_DIR/log.txt``. What a step writes to ``RUN_DIR/progress`` (``$PROGRESS_FILE``) is its word on how far it is.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from include.classifier import steps
+from include.classifier.progress import PROGRESS_FILE
 from include.pipelines.forked_steps import fork_steps
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -143,6 +144,7 @@ def run(run_dir: Path) -> bool:
     """
     # First of all: from here on the run counts as started, and is never started a second time.
     record = RunRecord(run_dir)
+    os.environ[PROGRESS_FILE] = str(run_dir / "progress")
     sys.stdout = sys.stderr = ColourlessStream(sys.stdout)
     logging.getLogger().addFilter(StepWatcher(record))
     try:

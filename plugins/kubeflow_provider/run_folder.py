@@ -5,6 +5,7 @@
 ``pipeline.yaml``       copy of the compiled pipeline, as it was then
 ``claim``               locked for the moment in which a caller decides whether the run must be started
 ``lock``                locked for as long as the run's process lives
+``mark``                what the run's processes carry (``child_processes.MARK``), where it is not the run's id
 ``pid``                 written once the run's process exists
 ``state.json``          the run's own account (``include/pipelines/local_runner.py``)
 ``canceled``            somebody asked the run to stop; written before its processes are stopped
@@ -52,6 +53,7 @@ class RunFolder:
         self._request_file = path / "request.json"
         self._state_file = path / "state.json"
         self._pid_file = path / "pid"
+        self._mark_file = path / "mark"
         self._canceled_file = path / "canceled"
         self._lock_file = path / "lock"
 
@@ -59,6 +61,18 @@ class RunFolder:
     def run_id(self) -> str:
         """Id of the run."""
         return self.path.name
+
+    @property
+    def mark(self) -> str:
+        """What the processes of the run carry in their environment."""
+        try:
+            return self._mark_file.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return self.run_id
+
+    @mark.setter
+    def mark(self, mark: str) -> None:
+        self._mark_file.write_text(mark, encoding="utf-8")
 
     @property
     def exists(self) -> bool:

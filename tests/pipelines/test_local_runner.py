@@ -27,7 +27,7 @@ def run(tmp_path: Path, record_and_wait: str) -> Any:
         with (folder / "log.txt").open("ab") as log:
             code = subprocess.run(
                 [sys.executable, "-u", "-m", "include.pipelines.local_runner", str(folder)],
-                env=os.environ | {"PYTHONPATH": str(ROOT), "PROGRESS_FILE": str(folder / "progress")},
+                env=os.environ | {"PYTHONPATH": str(ROOT)},
                 cwd=ROOT,
                 stdout=log,
                 stderr=subprocess.STDOUT,

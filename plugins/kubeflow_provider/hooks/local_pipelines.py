@@ -18,6 +18,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from airflow.sdk import BaseHook, Connection
 
+from kubeflow_provider import standby
 from kubeflow_provider.child_processes import child_environment, stop_marked
 from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError
 from kubeflow_provider.run_folder import RunFolder
@@ -109,14 +110,14 @@ class LocalPipelinesHook(BaseHook):
         folder = self._folder(request.run_id)
         folder.start_once(request, lambda lock: self._spawn(folder, lock))
         if folder.is_canceled:
-            stop_marked(request.run_id)  # the wish to stop may have come while the process was starting
+            stop_marked(folder.mark)  # the wish to stop may have come while the process was starting
         self._prune(keep=request.run_id)
-        return folder.read(bury=lambda: stop_marked(request.run_id))
+        return folder.read(bury=lambda: stop_marked(folder.mark))
 
     def get_run(self, run_id: str) -> Run | None:
         """Return the run, or ``None`` when there is none."""
         folder = self._folder(run_id)
-        return folder.read(bury=lambda: stop_marked(run_id)) if folder.exists else None
+        return folder.read(bury=lambda: stop_marked(folder.mark)) if folder.exists else None
 
     async def aget_run(self, run_id: str) -> Run | None:
         """Like :meth:`get_run`, without blocking the event loop."""
@@ -128,8 +129,9 @@ class LocalPipelinesHook(BaseHook):
         if run is None or run.state.is_terminal:
             return
         # Recorded first: a step that dies of the signal must not be taken for one that failed.
-        self._folder(run_id).cancel()
-        stop_marked(run_id)
+        folder = self._folder(run_id)
+        folder.cancel()
+        stop_marked(folder.mark)
         self.log.info("Pipeline run %s has been cancelled.", run_id)
 
     def terminate_all(self) -> int:
@@ -137,6 +139,7 @@ class LocalPipelinesHook(BaseHook):
 
         :return: how many there were.
         """
+        standby.dismiss(self.settings.runs_dir)
         if not self.settings.runs_dir.is_dir():
             return 0
         runs = [self.get_run(path.name) for path in self.settings.runs_dir.iterdir() if RunFolder(path).exists]
@@ -217,22 +220,29 @@ class LocalPipelinesHook(BaseHook):
             )
 
     def _spawn(self, folder: RunFolder, lock: int) -> int:
-        """Start the run's process with the lock's file descriptor as its own."""
+        """Start the run's process with the lock's file descriptor as its own, or make a waiting process the run's."""
         with folder.log_file.open("ab") as log:
-            process = self._popen(
-                ["-m", _RUNNER, str(folder.path)],
-                **self._surroundings(folder.run_id, PROGRESS_FILE=str(folder.progress_file)),
-                pass_fds=(lock,),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        self.log.info("Pipeline run %s is process %s; its log is %s.", folder.run_id, process.pid, folder.log_file)
-        return process.pid
+            pid = None
+            if mark := standby.take(self.settings.runs_dir, folder.path):
+                # Before the process gets anything to do: from then on somebody may want to stop it.
+                folder.mark = mark
+                pid = standby.hand_over(folder.path, mark, lock=lock, log=log.fileno())
+            if pid is None:
+                folder.mark = folder.run_id
+                pid = self._popen(
+                    ["-m", _RUNNER, str(folder.path)],
+                    **self._surroundings(folder.run_id),
+                    pass_fds=(lock,),
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                ).pid
+        self.log.info("Pipeline run %s is process %s; its log is %s.", folder.run_id, pid, folder.log_file)
+        return pid
 
-    def _surroundings(self, mark: str, **variables: str) -> dict[str, Any]:
+    def _surroundings(self, mark: str) -> dict[str, Any]:
         """Return how every child process of this hook is started."""
         return {
-            "env": child_environment(self.settings.python, self.settings.project_dir, mark) | variables,
+            "env": child_environment(self.settings.python, self.settings.project_dir, mark),
             "cwd": self.settings.project_dir,
             "stdin": subprocess.DEVNULL,
             # Airflow signals the process group of a task; a run does not belong to it.
