@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
+
+from include.models.cluster_config import ClusterConfig
+from include.models.section import Section
 
 MODELS_DIR = Path(__file__).parent
 PROJECT_DIR = MODELS_DIR.parent.parent
@@ -24,18 +27,14 @@ class ModelConfigError(ValueError):
     """A model's YAML is wrong; the message names the file, the setting and what is allowed."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ScheduleConfig(_Section):
+class ScheduleConfig(Section):
     """When the model is retrained besides by hand. Both together mean: whichever comes first."""
 
     cron: str | None = Field(None, description="Cron expression, UTC, for example `0 3 * * 1`.")
     assets: list[str] = Field([], description="Asset URIs; an event on any of them starts a release.")
 
 
-class DataConfig(_Section):
+class DataConfig(Section):
     """Where the data comes from and what it must look like."""
 
     train: list[str] = Field(description="Paths, URIs or Hub data set ids (`hub:owner/name[:split]`) to train on.")
@@ -82,7 +81,7 @@ class DataConfig(_Section):
         return self.model_copy(update={"train": list(train), "evaluation": list(evaluation or [])})
 
 
-class TrainingConfig(_Section):
+class TrainingConfig(Section):
     """Defaults of the form's training fields."""
 
     base_model: str = Field(
@@ -99,7 +98,7 @@ class TrainingConfig(_Section):
     )
 
 
-class GateConfig(_Section):
+class GateConfig(Section):
     """What a candidate must reach on the evaluation rows to be deployed at all."""
 
     min_accuracy: Fraction = Field(0.0, description="Accuracy, at least.")
@@ -111,21 +110,21 @@ class GateConfig(_Section):
     must_beat_baseline: bool = Field(True, description="Macro F1 must be above TF-IDF + logistic regression.")
 
 
-class SmokeTestConfig(_Section):
+class SmokeTestConfig(Section):
     """What the candidate must show before it gets traffic, and again after."""
 
     max_latency_ms: Annotated[float, Field(gt=0)] = Field(2000, description="Median of the golden predictions.")
     probability_tolerance: Fraction = Field(0.01, description="Largest difference to the recorded probabilities.")
 
 
-class ApprovalConfig(_Section):
+class ApprovalConfig(Section):
     """Whether a person has to say yes before the candidate is deployed."""
 
     required: bool = Field(False, description="Default of the form's `require_approval`.")
     timeout_hours: Annotated[float, Field(gt=0)] = Field(24, description="No answer within this time is a no.")
 
 
-class ServingConfig(_Section):
+class ServingConfig(Section):
     """How the model is served."""
 
     workers: Annotated[int, Field(ge=1)] = Field(1, description="Processes that predict, each with the model.")
@@ -136,8 +135,8 @@ class ServingConfig(_Section):
     )
 
 
-class ResourcesConfig(_Section):
-    """What the training step asks for in a cluster."""
+class ResourcesConfig(Section):
+    """What each step of the pipeline asks for in a cluster, as parameters of the pipeline."""
 
     cpu: str = Field("2", description="CPUs, as Kubernetes writes them.")
     memory: str = Field("4Gi", description="Memory, as Kubernetes writes it.")
@@ -145,7 +144,7 @@ class ResourcesConfig(_Section):
     accelerator_count: Annotated[int, Field(ge=0)] = Field(0, description="GPUs for training.")
 
 
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """One model that is released."""
 
     name: ModelName = Field(description="Name in the URL, the registry and the DAG id.")
@@ -171,6 +170,7 @@ class ModelConfig(_Section):
     smoke_test: SmokeTestConfig = SmokeTestConfig()
     serving: ServingConfig = ServingConfig()
     resources: ResourcesConfig = ResourcesConfig()
+    cluster: ClusterConfig = ClusterConfig()
 
     @property
     def store_uri(self) -> str:

@@ -1,0 +1,206 @@
+"""Puts cluster settings into a compiled pipeline, in the form that ``kfp.kubernetes`` and the KFP compiler give them.
+
+The pipeline itself stays generic: one compiled file for every world, cluster and model.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from typing import Any
+
+from kubeflow_provider.cluster_settings import NEVER_CACHED, ClusterSettings, EnvironmentSource, Step, Toleration
+from kubeflow_provider.exceptions import InvalidRequestError
+from kubeflow_provider.pipeline_spec import PipelineSpec
+
+log = logging.getLogger(__name__)
+
+#: Images that Argo's compiler in the server stands in for (CreatePVC and the like): they must keep their name.
+_STUB_IMAGE = "argostub/"
+#: An image that the pipeline itself chooses at run time, by one of its parameters.
+_PLACEHOLDER = "{{$"
+_LONGEST_BACKOFF = "3600s"
+
+#: Fields of ``pipelineConfig`` -> first server version that knows them. A server that meets one that it does not know
+#: drops the whole platform document without a word: volumes, secrets, everything.
+_PIPELINE_CONFIG_SINCE = {
+    "resourceTtlOnCompletion": (2, 17),
+    "resourceTtlOnSuccess": (2, 17),
+    "resourceTtlOnFailure": (2, 17),
+    "activeDeadlineSeconds": (2, 17),
+}
+#: An older server ignores it, and would mount the whole volume at the path.
+_SUB_PATH_SINCE = (2, 16)
+
+
+def apply(spec: PipelineSpec, settings: ClusterSettings, *, server_version: str | None) -> PipelineSpec:
+    """Return the pipeline with the settings in its two documents. Neither argument is changed.
+
+    Service account and pipeline root are no part of a pipeline but of its run.
+
+    :param server_version: as the server's ``healthz`` gives it, for example ``2.17.0``; ``None`` when it is unknown,
+        which counts as old.
+    :raises InvalidRequestError: when a step that the settings name is not in the pipeline, or the server is too old
+        for a setting that must not be left out.
+    """
+    document = deepcopy(dict(spec.document))
+    platform = deepcopy(dict(spec.platform or {}))
+    version = _version(server_version)
+    if version and version < _SUB_PATH_SINCE and any(volume.sub_path for volume in settings.volumes):
+        raise InvalidRequestError(
+            f"cluster.volumes: `sub_path` needs Kubeflow Pipelines 2.16, this server is {server_version}, which would "
+            "mount the whole volume in its place. Leave it out and name the folder in the paths instead."
+        )
+    executors = document["deploymentSpec"].get("executors", {})
+    steps = {name: executor for name, executor, _ in _steps(document)}
+    if unknown := sorted(settings.steps.keys() - steps.keys()):
+        raise InvalidRequestError(
+            f"cluster.steps: {', '.join(unknown)} not in pipeline {spec.name!r}; its steps are "
+            f"{', '.join(sorted(steps))}."
+        )
+    for name, label, task in _steps(document):
+        container = executors.get(label, {}).get("container")
+        if container is None or container.get("image", "").startswith(_STUB_IMAGE):
+            continue  # an importer, or something that the server itself does
+        step = settings.steps.get(name, Step())
+        _set_task(task, step, never_cached=name in NEVER_CACHED)
+        _set_container(container, settings)
+        if config := _executor_config(settings, step):
+            _merge(_below(platform, "platforms", "kubernetes", "deploymentSpec", "executors", label), config)
+    _set_pipeline_config(platform, settings, version)
+    return PipelineSpec(document=document, platform=platform or None)
+
+
+def _version(text: str | None) -> tuple[int, int] | None:
+    found = re.search(r"(\d+)\.(\d+)", text or "")
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def _steps(document: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield name, executor label and task of everything that runs in a container, nested pipelines included."""
+    components = document.get("components", {})
+    for part in (document["root"], *components.values()):
+        for name, task in part.get("dag", {}).get("tasks", {}).items():
+            component = components.get(task.get("componentRef", {}).get("name"), {})
+            if label := component.get("executorLabel"):
+                yield name, label, task
+
+
+def _set_task(task: dict[str, Any], step: Step, *, never_cached: bool) -> None:
+    if step.display_name is not None:
+        task.setdefault("taskInfo", {})["name"] = step.display_name
+    if never_cached or step.cache is not None:
+        task["cachingOptions"] = {"enableCache": True} if step.cache and not never_cached else {}
+    if step.retries:
+        task["retryPolicy"] = {
+            "backoffDuration": f"{step.retry_backoff_seconds}s",
+            "backoffFactor": 2.0,
+            "backoffMaxDuration": _LONGEST_BACKOFF,
+            "maxRetryCount": step.retries,
+        }
+    elif step.retries == 0:
+        task.pop("retryPolicy", None)
+
+
+def _set_container(container: dict[str, Any], settings: ClusterSettings) -> None:
+    if settings.image and not container["image"].startswith(_PLACEHOLDER):
+        container["image"] = settings.image
+    if settings.env:
+        kept = [variable for variable in container.get("env", []) if variable["name"] not in settings.env]
+        container["env"] = [*kept, *({"name": name, "value": value} for name, value in settings.env.items())]
+
+
+def _executor_config(settings: ClusterSettings, step: Step) -> dict[str, Any]:
+    """Return the ``KubernetesExecutorConfig`` of one step; int64 fields are text there, as protobuf's JSON has them."""
+    user, group = settings.run_as_user, settings.run_as_group
+    config = {
+        "pvcMount": [
+            {
+                "constant": volume.claim,
+                "mountPath": volume.mount_path,
+                "pvcNameParameter": _constant(volume.claim),
+                **({"subPath": volume.sub_path} if volume.sub_path else {}),
+            }
+            for volume in settings.volumes
+        ],
+        "secretAsEnv": [_environment(secret, "secretName", "secretKey") for secret in settings.secrets],
+        "configMapAsEnv": [_environment(source, "configMapName", "configMapKey") for source in settings.config_maps],
+        "nodeSelector": {"labels": labels} if (labels := settings.node_selector | step.node_selector) else {},
+        "tolerations": [_toleration(toleration) for toleration in (*settings.tolerations, *step.tolerations)],
+        "imagePullSecret": [
+            {"secretName": name, "secretNameParameter": _constant(name)} for name in settings.image_pull_secrets
+        ],
+        "imagePullPolicy": settings.image_pull_policy,
+        "securityContext": {
+            **({"runAsUser": str(user), "runAsNonRoot": True} if user is not None else {}),
+            **({"runAsGroup": str(group)} if group is not None else {}),
+        },
+    }
+    return {name: value for name, value in config.items() if value}
+
+
+def _constant(value: str) -> dict[str, Any]:
+    return {"runtimeValue": {"constant": value}}
+
+
+def _environment(source: EnvironmentSource, name_field: str, key_field: str) -> dict[str, Any]:
+    return {
+        # The plain name is for servers before 2.5, which do not know the parameter.
+        name_field: source.name,
+        f"{name_field}Parameter": _constant(source.name),
+        "keyToEnv": [{key_field: key, "envVar": variable} for key, variable in source.keys.items()],
+        "optional": source.optional,
+    }
+
+
+def _toleration(toleration: Toleration) -> dict[str, Any]:
+    fields = {
+        "key": toleration.key,
+        "operator": toleration.operator,
+        "value": toleration.value,
+        "effect": toleration.effect,
+        "tolerationSeconds": None if toleration.seconds is None else str(toleration.seconds),
+    }
+    return {name: value for name, value in fields.items() if value}
+
+
+def _merge(present: dict[str, Any], added: Mapping[str, Any]) -> None:
+    """Add to what the pipeline's author set; where both say something about one thing, the model's setting holds."""
+    for name, value in added.items():
+        if isinstance(value, dict):
+            _merge(present.setdefault(name, {}), value)
+        elif isinstance(value, list):
+            present[name] = [item for item in present.get(name, []) if not _replaced(item, value)] + value
+        else:
+            present[name] = value
+
+
+def _replaced(item: Mapping[str, Any], added: list[dict[str, Any]]) -> bool:
+    # A pod with two mounts at one path is refused; the rest of the lists may repeat themselves.
+    return item in added or any("mountPath" in item and item["mountPath"] == new.get("mountPath") for new in added)
+
+
+def _below(mapping: dict[str, Any], *names: str) -> dict[str, Any]:
+    for name in names:
+        mapping = mapping.setdefault(name, {})
+    return mapping
+
+
+def _set_pipeline_config(platform: dict[str, Any], settings: ClusterSettings, version: tuple[int, int] | None) -> None:
+    wanted = {
+        "resourceTtlOnCompletion": settings.time_to_live_seconds,
+        "activeDeadlineSeconds": settings.active_deadline_seconds,
+    }
+    present = platform.get("platforms", {}).get("kubernetes", {}).get("pipelineConfig", {})
+    config = present | {name: value for name, value in wanted.items() if value is not None}
+    unknown = {name for name in config if (version or (0, 0)) < _PIPELINE_CONFIG_SINCE.get(name, (0, 0))}
+    if unknown:
+        log.warning(
+            "Left out of the pipeline, because they need Kubeflow Pipelines 2.17: %s.", ", ".join(sorted(unknown))
+        )
+    if kept := {name: value for name, value in config.items() if name not in unknown}:
+        _below(platform, "platforms", "kubernetes")["pipelineConfig"] = kept
+    elif present:
+        del platform["platforms"]["kubernetes"]["pipelineConfig"]
