@@ -1,0 +1,126 @@
+"""What the API server knows: experiments, pipelines, versions and runs, in memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+from tests.doubles.kfp_server.argo import Node, Workflow, make_nodes
+
+_FINAL = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
+
+
+def timestamp(seconds: float) -> str:
+    """Return a time as the server writes it: whole seconds; what has not happened yet is 1970."""
+    return datetime.fromtimestamp(int(seconds), tz=UTC).isoformat().replace("+00:00", "Z")
+
+
+def without_zero_values(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what the server leaves out: empty text, zero, empty lists and objects."""
+    return {name: value for name, value in document.items() if value not in ("", 0, None, [], {})}
+
+
+@dataclass(slots=True, kw_only=True)
+class RunRow:
+    """A row of the table of runs."""
+
+    run_id: str
+    display_name: str
+    experiment_id: str
+    namespace: str
+    workflow: Workflow
+    reference: Mapping[str, str]
+    service_account: str
+    runtime_config: Mapping[str, Any]
+    description: str = ""
+    storage_state: str = "AVAILABLE"
+    state: str = "PENDING"
+    state_history: list[dict[str, str]] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
+    created: float = field(default_factory=time.time)
+    finished: float = 0
+    is_scripted: bool = False
+    script: list[Any] = field(default_factory=list)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the row will not change any more."""
+        return self.state in _FINAL
+
+    def set_state(self, state: str) -> None:
+        """Take over a state that the persistence agent reports; an empty phase is written as unspecified."""
+        if self.state == "CANCELING" and state in ("PENDING", "RUNNING"):
+            state = "CANCELING"
+        if not self.state_history or self.state_history[-1].get("state", "") != state:
+            self.state_history.append(without_zero_values({"update_time": timestamp(time.time()), "state": state}))
+        self.state = state
+        if self.is_final and not self.finished:
+            self.finished = time.time()
+
+    def next_of_script(self) -> None:
+        """Show the next scripted entry; the last one stays."""
+        if not self.script:
+            return
+        entry = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        entry = entry if isinstance(entry, Mapping) else {"state": entry}
+        self.set_state(entry["state"])
+        self.nodes = make_nodes(
+            self.workflow.name,
+            entry.get("steps", ()),
+            state=entry["state"],
+            began=self.created,
+            cached=entry.get("cached", ()),
+        )
+
+    def sync(self) -> None:
+        """Do what the persistence agent does: take over how the workflow is doing."""
+        if self.is_scripted or self.is_final:
+            return
+        workflow = self.workflow
+        if workflow.process is None and not workflow.is_stopped:
+            return
+        state = workflow.state
+        self.nodes = workflow.nodes() or self.nodes
+        if state != self.state:
+            self.set_state(state)
+
+    def document(self) -> dict[str, Any]:
+        """Return the row as the API shows it."""
+        tasks = [self._task(node) for node in self.nodes]
+        return without_zero_values(
+            {
+                "experiment_id": self.experiment_id,
+                "run_id": self.run_id,
+                "display_name": self.display_name,
+                "storage_state": self.storage_state,
+                "description": self.description,
+                "pipeline_version_reference": self.reference,
+                "runtime_config": self.runtime_config,
+                "service_account": self.service_account,
+                "created_at": timestamp(self.created),
+                "scheduled_at": timestamp(self.created),
+                "finished_at": timestamp(self.finished),
+                "state": self.state,
+                "run_details": without_zero_values({"task_details": tasks}),
+                "state_history": self.state_history,
+            }
+        )
+
+    def _task(self, node: Node) -> dict[str, Any]:
+        # Neither the pod's name nor an error is ever filled in, and a row's own id is not its node's.
+        return without_zero_values(
+            {
+                "run_id": self.run_id,
+                "task_id": str(uuid4()),
+                "display_name": node.name,
+                "create_time": timestamp(self.created),
+                "start_time": timestamp(node.started),
+                "end_time": timestamp(node.ended),
+                "state": node.state,
+                "child_tasks": [{"pod_name": child} for child in node.children],
+            }
+        )
