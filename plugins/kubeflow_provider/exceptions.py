@@ -9,7 +9,15 @@ from airflow.sdk.exceptions import AirflowException
 
 
 class KubeflowProviderError(AirflowException):
-    """Base of every error that this provider raises."""
+    """Base of every error that this provider raises.
+
+    :param message: what was wrong, where, and what to do about it.
+    :param http_status: status of the answer that it was made from, ``None`` when there was none.
+    """
+
+    def __init__(self, message: str = "", *, http_status: int | None = None) -> None:
+        super().__init__(message)
+        self.http_status = http_status
 
 
 class InvalidRequestError(KubeflowProviderError):
@@ -17,7 +25,7 @@ class InvalidRequestError(KubeflowProviderError):
 
 
 class PermissionDeniedError(KubeflowProviderError):
-    """The service knows who is asking and refuses."""
+    """The service does not know who is asking, or knows it and refuses."""
 
 
 class ServiceUnavailableError(KubeflowProviderError):
@@ -25,11 +33,22 @@ class ServiceUnavailableError(KubeflowProviderError):
 
     :param message: what was tried, where, and what came back.
     :param http_status: status of the answer, ``None`` when there was no answer.
+    :param was_sent: False only when the request certainly never reached the service, so that a POST can be repeated
+        without the danger of doing it twice.
+    :param retry_after_seconds: how long the service asked to be left alone, ``None`` when it did not say.
     """
 
-    def __init__(self, message: str, *, http_status: int | None = None) -> None:
-        super().__init__(message)
-        self.http_status = http_status
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        http_status: int | None = None,
+        was_sent: bool = True,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message, http_status=http_status)
+        self.was_sent = was_sent
+        self.retry_after_seconds = retry_after_seconds
 
 
 class RunFailedError(KubeflowProviderError):

@@ -1,0 +1,1 @@
+"""What the HTTP client is made of: settings, answers read as errors, and silence about secrets."""
