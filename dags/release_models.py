@@ -16,7 +16,8 @@ from kubeflow_provider.notifications import ReleaseNotifier
 from kubeflow_provider.operators.approval import ReleaseApprovalOperator
 from kubeflow_provider.operators.check import CheckReleaseOperator
 from kubeflow_provider.operators.gate import GateOperator
-from kubeflow_provider.operators.pipelines import RunModuleOperator, RunPipelineOperator
+from kubeflow_provider.operators.modules import RunModuleOperator
+from kubeflow_provider.operators.pipelines import RunPipelineOperator
 from kubeflow_provider.operators.registry import RegisterOperator, ReleaseOperator
 from kubeflow_provider.operators.report import ReportOperator
 from kubeflow_provider.operators.serving import DeployCandidateOperator, PromoteOperator, RollBackOperator

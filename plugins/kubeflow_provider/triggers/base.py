@@ -54,7 +54,8 @@ class PollingTrigger(BaseTrigger):
     :param conn_id: Airflow connection of the service.
     :param deadline: absolute, with a time zone; survives a move to another triggerer, and another try of the task.
     :param poll_interval_seconds: longest pause between two questions; the first ones follow faster.
-    :param max_poll_errors: so many failed questions in a row end the waiting with an error.
+    :param max_poll_errors: so many failed questions in a row end the waiting with an error. The pauses between them
+        grow to the longest one: with the defaults, a service may be away for about three minutes.
     """
 
     #: Which services can be asked: one of the tables in :mod:`kubeflow_provider.hooks`.
@@ -112,7 +113,9 @@ class PollingTrigger(BaseTrigger):
         service: Any = None
         errors = 0
         for pause in _pauses(first_poll_seconds, self.poll_interval_seconds):
-            await asyncio.sleep(max(0.0, min(pause, self._seconds_left())))
+            # A service that is being restarted takes minutes: the errors allowed must not be used up within seconds.
+            patience = min(2.0**errors, self.poll_interval_seconds) if errors else 0.0
+            await asyncio.sleep(max(0.0, min(max(pause, patience), self._seconds_left())))
             try:
                 service = service or await aget_service(self.conn_id, self.hooks)
                 facts = await self.poll(service)

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+import time
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
 
 from kubeflow_provider.hooks import PIPELINE_HOOKS, aget_service
 from kubeflow_provider.services import PipelineService, Run, RunStep
 from kubeflow_provider.states import RunState
 from kubeflow_provider.triggers.base import PollingTrigger
 
+_GONE = "the service no longer knows it: somebody deleted it, or the service keeps runs for a shorter time"
+
 
 class PipelineRunTrigger(PollingTrigger):
     """Waits until a run is over and tells the task log how far it is.
 
-    The event holds ``run_id``, ``state``, ``reason`` and ``failed_step``. A user's "mark failed" or "clear" stops the
-    run; a triggerer that shuts down does not.
+    The event holds ``run_id``, ``state``, ``reason``, ``failed_step`` and ``url``. A user's "mark failed" or "clear"
+    stops the run; a triggerer that shuts down does not.
 
     :param run_id: the run.
     :param conn_id: Airflow connection of the pipeline service.
     :param deadline: absolute, with a time zone.
+    :param started_at: when the run was asked for, for "after 0:12:05" in the log; default: now.
     :param poll_interval_seconds: longest pause between two questions.
     :param max_poll_errors: so many failed questions in a row end the waiting with an error.
     """
 
     hooks = PIPELINE_HOOKS
+
+    #: After so long without news the log says that the run still goes on, and where to look at it.
+    heartbeat_seconds: ClassVar[float] = 600
 
     def __init__(
         self,
@@ -32,6 +40,7 @@ class PipelineRunTrigger(PollingTrigger):
         run_id: str,
         conn_id: str,
         deadline: datetime,
+        started_at: datetime | None = None,
         poll_interval_seconds: float = 30,
         max_poll_errors: int = 10,
     ) -> None:
@@ -42,22 +51,35 @@ class PipelineRunTrigger(PollingTrigger):
             max_poll_errors=max_poll_errors,
         )
         self.run_id = run_id
-        self._logged: set[tuple[int, RunStep]] = set()
+        self.started_at = started_at or datetime.now(tz=UTC)
+        self._state: RunState | None = None
+        self._steps: dict[tuple[str, int], RunStep] = {}
+        self._spoke_at = time.monotonic()
 
     def arguments(self) -> dict[str, Any]:
         """Return what is this trigger's own."""
         return {"run_id": self.run_id}
 
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Add what is no fact of the event."""
+        path, kwargs = super().serialize()
+        return path, kwargs | {"started_at": self.started_at}
+
     async def poll(self, service: PipelineService) -> dict[str, Any] | None:
         """Ask for the run, log what is new, and return how it ended when it has."""
         run = await service.aget_run(self.run_id)
         if run is None:
-            return {"state": RunState.UNKNOWN.value, "reason": "the service no longer knows it", "failed_step": None}
-        self._log_steps(run)
+            return {"state": RunState.UNKNOWN.value, "reason": _GONE, "failed_step": None, "url": None}
+        self._log_news(run)
         if not run.state.is_terminal:
             return None
         failed = [step.name for step in run.steps if step.state is RunState.FAILED]
-        return {"state": run.state.value, "reason": run.reason, "failed_step": failed[-1] if failed else None}
+        return {
+            "state": run.state.value,
+            "reason": run.reason,
+            "failed_step": failed[-1] if failed else None,
+            "url": run.url,
+        }
 
     async def on_kill(self) -> None:
         """Stop the run, for a user has said that its task is over."""
@@ -65,10 +87,26 @@ class PipelineRunTrigger(PollingTrigger):
         self.log.info("Cancelling pipeline run %s.", self.run_id)
         await service.aterminate_run(self.run_id)
 
-    def _log_steps(self, run: Run) -> None:
-        for position, step in enumerate(run.steps):
-            if (position, step) not in self._logged:
-                self._logged.add((position, step))
-                self.log.info(
-                    "Step %s: %s%s", step.name, step.state.value, f" - {step.progress}" if step.progress else ""
-                )
+    def _log_news(self, run: Run) -> None:
+        """Say every change once; when there was none for long, say that the run still goes on."""
+        after = timedelta(seconds=round((datetime.now(tz=UTC) - self.started_at).total_seconds()))
+        where = f": {run.url}" if run.url else ""
+        news = run.state is not self._state
+        if news:
+            self._state = run.state
+            self.log.info("Pipeline run %s is %s after %s%s", self.run_id, run.state.value, after, where)
+        occurrences: Counter[str] = Counter()
+        for step in run.steps:
+            # A loop has several steps of one name, and a step's place changes when others start before it.
+            key = (step.name, occurrences[step.name])
+            occurrences[step.name] += 1
+            if self._steps.get(key) != step:
+                self._steps[key] = step
+                news = True
+                progress = f" - {step.progress}" if step.progress else ""
+                self.log.info("Step %s: %s%s (after %s)", step.name, step.state.value, progress, after)
+        if news:
+            self._spoke_at = time.monotonic()
+        elif time.monotonic() - self._spoke_at >= self.heartbeat_seconds:
+            self._spoke_at = time.monotonic()
+            self.log.info("Pipeline run %s is still %s after %s%s", self.run_id, run.state.value, after, where)

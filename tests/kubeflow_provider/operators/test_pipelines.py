@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import TaskDeferralTimeout, TaskDeferred
 from kubeflow_provider import child_processes
 from kubeflow_provider.exceptions import (
     InvalidRequestError,
+    KubeflowProviderError,
     RunCancelledError,
     RunFailedError,
     RunTimeoutError,
@@ -22,7 +23,7 @@ from kubeflow_provider.exceptions import (
 from kubeflow_provider.hooks import PIPELINE_HOOKS, get_service
 from kubeflow_provider.hooks.local_pipelines import LocalPipelinesHook
 from kubeflow_provider.operators import pipelines
-from kubeflow_provider.operators.pipelines import PIPELINE_RUN_KEY, RunModuleOperator, RunPipelineOperator
+from kubeflow_provider.operators.pipelines import PIPELINE_RUN_KEY, RunPipelineOperator
 from kubeflow_provider.triggers.pipelines import PipelineRunTrigger
 
 ROOT = Path(__file__).parents[3]
@@ -99,7 +100,7 @@ Make = Callable[..., RunPipelineOperator]
 def test_waits_for_the_run_and_returns_its_id(make: Make, task: Task, tmp_path: Path) -> None:
     run_id = make({"seconds": "0.2"}).execute(task.context())
 
-    assert task.xcom == {"run_id": run_id, "run_url": None}
+    assert task.xcom == {"run_id": run_id, "run_url": None, "experiment_url": None}
     assert task.store[PIPELINE_RUN_KEY]["run_id"] == run_id
     assert recorded(tmp_path) == 1
 
@@ -259,7 +260,9 @@ def test_a_kill_during_submission_is_not_forgotten(
         return create_run(hook, request)
 
     monkeypatch.setattr(LocalPipelinesHook, "create_run", killed)
-    run_id = operator.execute(task.context())
+    with pytest.raises(KubeflowProviderError, match="Airflow has stopped this task"):
+        operator.execute(task.context())
+    run_id = task.store[PIPELINE_RUN_KEY]["run_id"]
 
     assert service.get_run(run_id).state.value == "CANCELED"  # type: ignore[union-attr]
 
@@ -289,34 +292,3 @@ def test_runs_with_airflow_dags_test(
     run = service.get_run(xcom(dag_run, "train"))
     assert run is not None
     assert run.display_name == f"pipelines_{deferrable} {dag_run.run_id}"
-
-
-# Modules
-
-
-def test_runs_a_module_of_the_pipeline_half(monkeypatch: pytest.MonkeyPatch, service: LocalPipelinesHook) -> None:
-    calls = []
-    monkeypatch.setattr(
-        LocalPipelinesHook, "run_module", lambda hook, *arguments, **options: calls.append((arguments, options))
-    )
-    RunModuleOperator(
-        task_id="preprocess", module="m", arguments={"a": "1", "b": ""}, timeout=timedelta(minutes=1)
-    ).execute({})  # type: ignore[typeddict-item]
-
-    assert calls == [(("m", {"a": "1", "b": ""}), {"timeout_seconds": 60.0})]
-
-
-def test_refuses_arguments_that_are_not_text(service: LocalPipelinesHook) -> None:
-    with pytest.raises(InvalidRequestError, match="these are not: b"):
-        RunModuleOperator(task_id="preprocess", module="m", arguments={"a": "1", "b": 2}).execute({})  # type: ignore
-
-
-def test_on_kill_stops_the_module(monkeypatch: pytest.MonkeyPatch, service: LocalPipelinesHook) -> None:
-    stopped = []
-    operator = RunModuleOperator(task_id="preprocess", module="m")
-    operator.on_kill()  # before it runs
-    monkeypatch.setattr(LocalPipelinesHook, "run_module", lambda *arguments, **options: operator.on_kill())
-    monkeypatch.setattr(LocalPipelinesHook, "stop_module", lambda hook: stopped.append(hook))
-    operator.execute({})  # type: ignore[typeddict-item]
-
-    assert len(stopped) == 1

@@ -52,11 +52,14 @@ def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "_pauses", lambda first, longest: repeat(0.0))
 
 
-def make(*answers: Any, seconds: float = 60, max_poll_errors: int = 3) -> ThingTrigger:
+def make(
+    *answers: Any, seconds: float = 60, max_poll_errors: int = 3, poll_interval_seconds: float = 0
+) -> ThingTrigger:
     trigger = ThingTrigger(
         thing="t",
         conn_id="c",
         deadline=datetime.now(tz=UTC) + timedelta(seconds=seconds),
+        poll_interval_seconds=poll_interval_seconds,
         max_poll_errors=max_poll_errors,
     )
     trigger.answers = iter(answers) if answers else repeat(None)
@@ -104,6 +107,20 @@ async def test_gives_up_after_too_many_errors_in_a_row() -> None:
     assert event == {"outcome": "error", "thing": "t", "error": "ServiceUnavailableError", "message": "down 3"}
     with pytest.raises(ServiceUnavailableError, match="down 3"):
         raise_for_error(event)
+
+
+async def test_waits_longer_and_longer_for_a_service_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(base.asyncio, "sleep", sleep)
+    down = ServiceUnavailableError("down")
+    answers = [down, down, down, down, None, {}]
+    await payload(make(*answers, seconds=3600, max_poll_errors=9, poll_interval_seconds=10))
+
+    assert slept == [0, 2, 4, 8, 10, 0]
 
 
 @pytest.mark.parametrize("error", [PermissionDeniedError, InvalidRequestError, KubeflowProviderError])

@@ -28,7 +28,7 @@ class Service:
 
 
 def run(state: RunState, *steps: RunStep, reason: str | None = None) -> Run:
-    return Run(run_id=RUN_ID, state=state, steps=steps, reason=reason)
+    return Run(run_id=RUN_ID, state=state, steps=steps, reason=reason, url="https://kfp/run")
 
 
 @pytest.fixture
@@ -63,13 +63,15 @@ async def test_tells_how_the_run_ended(trigger: PipelineRunTrigger, state: RunSt
     facts = await trigger.poll(Service(run(state, *steps, reason="why")))  # type: ignore[arg-type]
 
     failed = "package" if state is RunState.FAILED else None
-    assert facts == {"state": state.value, "reason": "why", "failed_step": failed}
+    assert facts == {"state": state.value, "reason": "why", "failed_step": failed, "url": "https://kfp/run"}
 
 
 async def test_a_run_that_is_gone_does_not_keep_it_waiting(trigger: PipelineRunTrigger) -> None:
     facts = await trigger.poll(Service(None))  # type: ignore[arg-type]
 
-    assert facts == {"state": "UNKNOWN", "reason": "the service no longer knows it", "failed_step": None}
+    assert facts is not None
+    assert facts["state"] == "UNKNOWN"
+    assert "the service no longer knows it" in facts["reason"]
 
 
 async def test_logs_each_step_of_the_way_once(trigger: PipelineRunTrigger, capsys: pytest.CaptureFixture[str]) -> None:
@@ -84,6 +86,47 @@ async def test_logs_each_step_of_the_way_once(trigger: PipelineRunTrigger, capsy
     assert output.count("Step train: RUNNING - epoch 1 of 2") == 1
     assert output.count("Step train: RUNNING") == 2
     assert output.count("Step train: SUCCEEDED") == 1
+
+
+async def test_steps_of_one_name_and_steps_that_move_are_told_apart(
+    trigger: PipelineRunTrigger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loop = RunStep(name="loop", state=RunState.SUCCEEDED)
+    late = RunStep(name="early", state=RunState.RUNNING)
+    service = Service(run(RunState.RUNNING, loop), run(RunState.RUNNING, late, loop, loop))
+    for _ in range(2):
+        await trigger.poll(service)  # type: ignore[arg-type]
+
+    output = capsys.readouterr().out
+    assert output.count("Step loop: SUCCEEDED") == 2
+    assert output.count("Step early: RUNNING") == 1
+
+
+async def test_says_how_long_the_run_has_been_going(
+    trigger: PipelineRunTrigger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trigger.started_at = datetime.now(tz=UTC) - timedelta(hours=1, minutes=2, seconds=3)
+    service = Service(*(run(state) for state in (RunState.PENDING, RunState.PENDING, RunState.RUNNING)))
+    for _ in range(3):
+        await trigger.poll(service)  # type: ignore[arg-type]
+
+    output = capsys.readouterr().out
+    assert output.count(f"Pipeline run {RUN_ID} is PENDING after 1:02:0") == 1
+    assert output.count(f"Pipeline run {RUN_ID} is RUNNING after 1:02:0") == 1
+
+
+async def test_says_now_and_then_that_a_silent_run_still_goes_on(
+    trigger: PipelineRunTrigger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(pipelines.time, "monotonic", lambda: now)
+    trigger._spoke_at = 0.0
+    for now in (0.0, 300.0, 601.0, 900.0, 1202.0):  # noqa: B007 - the clock reads it
+        await trigger.poll(Service(run(RunState.RUNNING)))  # type: ignore[arg-type]
+
+    output = capsys.readouterr().out
+    assert output.count("is still RUNNING after") == 2
+    assert output.count("https://kfp/run") == 3
 
 
 async def test_a_user_who_ends_the_task_ends_the_run(

@@ -1,0 +1,90 @@
+"""What a pipeline run reads, writes and is, for OpenLineage.
+
+Import it only where Airflow's OpenLineage provider has called: it is no dependency of this one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow.providers.common.compat.openlineage.facet import Dataset, ExternalQueryRunFacet, RunFacet
+from airflow.providers.openlineage.extractors import OperatorLineage
+from attrs import define
+
+from kubeflow_provider.pipeline_spec import read_pipeline_spec
+
+#: Parameters of the reference project's pipelines that name what a run reads and where it writes.
+_INPUT, _OUTPUT = "dataset_uri", "output_uri"
+
+#: Name of the facet, as consumers of events find it: never rename.
+RUN_FACET = "kubeflow_pipelineRun"
+
+
+@define
+class KubeflowPipelineRunFacet(RunFacet):
+    """The run in the pipeline service.
+
+    :param pipeline: name of the pipeline.
+    :param pipelineSha256: hex digest of the compiled pipeline.
+    :param runId: id in the service, ``None`` before it was asked for.
+    :param state: last known state.
+    :param url: page of the run for people.
+    """
+
+    pipeline: str
+    pipelineSha256: str
+    runId: str | None = None
+    state: str | None = None
+    url: str | None = None
+
+    _additional_skip_redact = ["pipeline", "pipelineSha256", "runId", "state", "url"]
+
+
+def lineage(
+    pipeline_file: str,
+    parameters: Mapping[str, Any],
+    *,
+    has_declared_datasets: bool,
+    run_id: str | None = None,
+    state: str | None = None,
+    url: str | None = None,
+) -> OperatorLineage:
+    """Return the lineage of one run.
+
+    :param pipeline_file: compiled pipeline.
+    :param parameters: the run's parameters; ``dataset_uri`` and ``output_uri`` are taken as what it reads and writes.
+    :param has_declared_datasets: the task has ``inlets`` or ``outlets``: then these stand, and Airflow sends them.
+    :param run_id: the run, once there is one.
+    :param state: its state.
+    :param url: its page.
+    """
+    facets: dict[str, RunFacet] = {
+        RUN_FACET: KubeflowPipelineRunFacet(
+            pipeline=read_pipeline_spec(pipeline_file).name,
+            pipelineSha256=hashlib.sha256(Path(pipeline_file).read_bytes()).hexdigest(),
+            runId=run_id,
+            state=state,
+            url=url,
+        )
+    }
+    if run_id:
+        facets["externalQuery"] = ExternalQueryRunFacet(externalQueryId=run_id, source="kubeflow_pipelines")
+    if has_declared_datasets:
+        return OperatorLineage(run_facets=facets)
+    inputs, outputs = ([_dataset(uri)] if (uri := parameters.get(name)) else [] for name in (_INPUT, _OUTPUT))
+    return OperatorLineage(inputs=inputs, outputs=outputs, run_facets=facets)
+
+
+def _dataset(uri: str) -> Dataset:
+    """Name a data set as OpenLineage does: the store is the namespace, the place in it the name.
+
+    https://openlineage.io/docs/spec/naming
+    """
+    parts = urlsplit(uri)
+    if parts.scheme in ("", "file"):
+        return Dataset(namespace="file", name=parts.path)
+    return Dataset(namespace=f"{parts.scheme}://{parts.hostname or ''}", name=parts.path.lstrip("/") or "/")

@@ -1,0 +1,85 @@
+"""What a pipeline run that did not succeed means for its task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from kubeflow_provider.exceptions import (
+    KubeflowProviderError,
+    RunCancelledError,
+    RunFailedError,
+    RunTimeoutError,
+    ServiceUnavailableError,
+)
+from kubeflow_provider.services import PipelineService
+from kubeflow_provider.states import RunState
+from kubeflow_provider.triggers.base import WaitOutcome
+
+
+def out_of_sight(run_id: str, message: str) -> str:
+    """Return what to tell when a run could not be asked about any longer.
+
+    :param run_id: the run.
+    :param message: what kept it from being asked about.
+    """
+    return (
+        f"Pipeline run {run_id} is out of sight: {message} The run itself goes on. A retry of this task picks it up; "
+        "clearing the task stops it and starts a new one."
+    )
+
+
+def interrupted(run_id: str) -> KubeflowProviderError:
+    """Return the error of a task that Airflow has stopped; the task's own retries decide what follows."""
+    return KubeflowProviderError(
+        f"Airflow has stopped this task, and with it pipeline run {run_id}. A retry starts a new run."
+    )
+
+
+def failure(event: Mapping[str, Any], service: PipelineService, *, timeout: timedelta) -> RunFailedError:
+    """Return the error for a run that did not succeed; one whose time is over is cancelled first.
+
+    :param event: payload of the trigger's event.
+    :param service: where the run is.
+    :param timeout: how long it was given.
+    """
+    run_id: str = event["run_id"]
+    if event["outcome"] == WaitOutcome.TIMEOUT:
+        _cancel(service, run_id)
+        return RunTimeoutError(
+            f"Pipeline run {run_id} was not over after {timeout} and has been cancelled. Give the task a "
+            f"longer `timeout`, or the run less to do.{_log(service, run_id)}",
+            run_id=run_id,
+        )
+    where = f" Its page: {event['url']}" if event.get("url") else ""
+    state = RunState(event["state"])
+    if state is RunState.CANCELED:
+        return RunCancelledError(
+            f"Pipeline run {run_id} was cancelled. Clear the task for a new run.{where}", run_id=run_id
+        )
+    reason = str(event["reason"] or "no reason was given").rstrip(".")
+    step = f" in step {event['failed_step']!r}" if event["failed_step"] else ""
+    return RunFailedError(
+        f"Pipeline run {run_id} ended as {state.value}{step}: {reason}.{where}{_log(service, run_id)}",
+        run_id=run_id,
+    )
+
+
+def _cancel(service: PipelineService, run_id: str) -> None:
+    """Stop a run; that the service cannot is worth a retry unless it has noted the wish."""
+    try:
+        service.terminate_run(run_id)
+    except ServiceUnavailableError:
+        # Kubeflow answers 500 where the run's workflow is gone, which is why the run never ended.
+        run = service.get_run(run_id)
+        if run is not None and run.state is not RunState.CANCELING and not run.state.is_terminal:
+            raise
+
+
+def _log(service: PipelineService, run_id: str) -> str:
+    try:
+        log = service.get_run_log(run_id)
+    except KubeflowProviderError as error:
+        return f"\nIts log could not be read: {error}"  # what happened to the run is what counts
+    return f"\nThe last lines of its log:\n{log}" if log else ""

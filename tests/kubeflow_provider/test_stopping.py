@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from threading import Event, Lock
+
+import pytest
+
+from kubeflow_provider.stopping import stop_from_signal_handler
+
+
+def test_every_action_runs_also_when_one_fails(caplog: pytest.LogCaptureFixture) -> None:
+    done = []
+
+    def fail() -> None:
+        raise RuntimeError("no network")
+
+    stop_from_signal_handler(fail, lambda: done.append("stored"))
+
+    assert done == ["stored"]
+    assert "Stopping was not complete: RuntimeError: no network" in caplog.text
+
+
+def test_a_lock_of_the_interrupted_code_does_not_hold_it_for_ever() -> None:
+    lock, stopped = Lock(), Event()
+
+    def stop() -> None:
+        with lock:
+            stopped.set()
+
+    with lock:  # as in a signal handler that interrupts whoever holds it
+        stop_from_signal_handler(stop, seconds=0.05)
+        assert not stopped.is_set()
+
+    assert stopped.wait(10), "it goes on as soon as the interrupted code does"
