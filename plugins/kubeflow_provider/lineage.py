@@ -9,10 +9,10 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-from airflow.providers.common.compat.openlineage.facet import Dataset, ExternalQueryRunFacet, RunFacet
+from airflow.providers.common.compat.openlineage.facet import ExternalQueryRunFacet, RunFacet
 from airflow.providers.openlineage.extractors import OperatorLineage
+from airflow.providers.openlineage.extractors.manager import ExtractorManager
 from attrs import define
 
 from kubeflow_provider.pipeline_spec import read_pipeline_spec
@@ -75,16 +75,12 @@ def lineage(
         facets["externalQuery"] = ExternalQueryRunFacet(externalQueryId=run_id, source="kubeflow_pipelines")
     if has_declared_datasets:
         return OperatorLineage(run_facets=facets)
-    inputs, outputs = ([_dataset(uri)] if (uri := parameters.get(name)) else [] for name in (_INPUT, _OUTPUT))
+    inputs, outputs = (_datasets(parameters.get(name)) for name in (_INPUT, _OUTPUT))
     return OperatorLineage(inputs=inputs, outputs=outputs, run_facets=facets)
 
 
-def _dataset(uri: str) -> Dataset:
-    """Name a data set as OpenLineage does: the store is the namespace, the place in it the name.
+def _datasets(uri: Any) -> list[Any]:
+    """Name a data set as Airflow does for other tasks, so that the ends meet."""
+    dataset = ExtractorManager.convert_to_ol_dataset_from_object_storage_uri(str(uri or ""))
+    return [dataset] if dataset else []
 
-    https://openlineage.io/docs/spec/naming
-    """
-    parts = urlsplit(uri)
-    if parts.scheme in ("", "file"):
-        return Dataset(namespace="file", name=parts.path)
-    return Dataset(namespace=f"{parts.scheme}://{parts.hostname or ''}", name=parts.path.lstrip("/") or "/")
