@@ -1,0 +1,78 @@
+"""Cluster settings are read whole, wrong ones are named all at once, and both halves know the same ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from include.models.cluster_config import ClusterConfig
+from kubeflow_provider.cluster_settings import ClusterSettings
+from kubeflow_provider.exceptions import InvalidRequestError
+from tests.kubeflow_provider.test_cluster_spec import SETTINGS
+
+#: What documents a field and does not constrain it; ``$ref`` says what a class is called.
+_WORDS = {"title", "description", "$ref"}
+
+
+def test_what_a_models_file_says_arrives_unchanged() -> None:
+    config = ClusterConfig.model_validate(SETTINGS)
+
+    assert ClusterSettings.from_mapping(config.model_dump()).model_dump(mode="json") == config.model_dump(mode="json")
+
+
+def test_both_halves_have_the_same_fields_with_the_same_limits_and_defaults() -> None:
+    def fields(schema: dict[str, Any]) -> Any:
+        definitions = schema["$defs"]
+
+        def plain(node: Any) -> Any:
+            if isinstance(node, list):
+                return [plain(item) for item in node]
+            if not isinstance(node, dict):
+                return node
+            inner = plain(definitions[node["$ref"].rpartition("/")[2]]) if "$ref" in node else {}
+            # A field may be called `description`; only text is a description.
+            return inner | {
+                key: plain(value) for key, value in node.items() if key not in _WORDS or isinstance(value, dict)
+            }
+
+        return plain({key: value for key, value in schema.items() if key != "$defs"})
+
+    assert fields(ClusterSettings.model_json_schema()) == fields(ClusterConfig.model_json_schema())
+
+
+def test_nothing_is_needed() -> None:
+    assert ClusterSettings.from_mapping({}) == ClusterSettings()
+
+
+@pytest.mark.parametrize(
+    ("mapping", "complaint"),
+    [
+        ({"imge": "x"}, r"cluster\.imge: "),
+        ({"image_pull_policy": "Sometimes"}, r"cluster\.image_pull_policy: .*'IfNotPresent'"),
+        ({"volumes": [{"claim": "Models", "mount_path": "mnt"}]}, r"volumes\.0\.claim: .*volumes\.0\.mount_path: "),
+        ({"volumes": [{"claim": "m", "mount_path": "/m", "sub_path": "/a"}]}, r"volumes\.0\.sub_path: "),
+        ({"volumes": [{"claim": name, "mount_path": "/m"} for name in "ab"]}, "volumes: two of them have the same"),
+        ({"secrets": [{"name": "s", "keys": {}}]}, r"secrets\.0\.keys: "),
+        ({"secrets": [{"name": "s", "keys": {"a": "not-a-name"}}]}, r"secrets\.0\.keys\.a: "),
+        ({"tolerations": [{"value": "a"}]}, r"tolerations\.0: a toleration without `key` needs `operator: Exists`"),
+        ({"tolerations": [{"operator": "Exists", "value": "a"}]}, r"tolerations\.0: .* takes no `value`"),
+        ({"tolerations": [{"key": "a", "seconds": 5}]}, r"tolerations\.0: `seconds` needs `effect: NoExecute`"),
+        ({"run_as_user": 0}, r"cluster\.run_as_user: .*greater than or equal to 1"),
+        ({"module_pod": {"memory": "two"}}, r"module_pod\.memory: "),
+        ({"steps": {"train": {"retries": -1}}}, r"steps\.train\.retries: "),
+        ({"steps": {"package": {"cache": True}}}, r"steps\.package\.cache: this step writes to the model store"),
+    ],
+)
+def test_a_wrong_setting_is_named(mapping: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(InvalidRequestError, match=complaint):
+        ClusterSettings.from_mapping(mapping)
+
+
+def test_all_wrong_settings_are_named_at_once_and_no_value_is_told() -> None:
+    with pytest.raises(InvalidRequestError) as failure:
+        ClusterSettings.from_mapping({"env": {"9": "hunter2"}, "run_as_user": "me", "image": ""})
+
+    message = str(failure.value)
+    assert all(name in message for name in ("cluster.env.9", "cluster.run_as_user", "cluster.image"))
+    assert "hunter2" not in message
