@@ -13,7 +13,7 @@ from abc import abstractmethod
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import httpx
 from airflow.sdk.log import mask_secret
@@ -88,14 +88,12 @@ class RenewableAuth(httpx.Auth):
 
     One object serves all threads and event loops of a process. Whoever finds that a credential is missing obtains
     it; all others, whichever thread or loop they live in, wait for the outcome, good or bad.
+
+    :param hint: what to check when the service refuses.
     """
 
-    requires_response_body = True
-
-    #: What to check when the service refuses.
-    hint: ClassVar[str]
-
-    def __init__(self) -> None:
+    def __init__(self, *, hint: str) -> None:
+        self.hint = hint
         self._lock = threading.Lock()
         self._credential: Credential | None = None
         self._renewal: Future[Credential] | None = None

@@ -1,0 +1,139 @@
+"""A short-lived token of a Kubernetes service account (TokenRequest API)."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import httpx
+
+from kubeflow_provider._http.quiet import quiet_libraries
+from kubeflow_provider._http.settings import HttpSettings
+from kubeflow_provider.authentication.flow import Blocking, Credential, RenewableAuth, Steps, mask
+from kubeflow_provider.connection_fields import ConnectionFields
+from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
+
+#: Audience that Kubeflow Pipelines asks for in its TokenReview, unless the platform says otherwise.
+DEFAULT_AUDIENCE = "pipelines.kubeflow.org"
+#: Service account that Kubeflow makes in every profile.
+DEFAULT_SERVICE_ACCOUNT = "default-editor"
+
+_LIFE_SECONDS = 3600
+#: Like the kubelet, do not wait until the last moment.
+_SHARE_OF_LIFE = 0.8
+
+
+class ServiceAccountToken(RenewableAuth):
+    """Asks Kubernetes for a token, uses it for most of its life and then asks for another.
+
+    :param name: service account.
+    :param namespace: of the service account.
+    :param audience: whom the token is for.
+    :param kubernetes_conn_id: Airflow connection of the cluster; without it the pod's own service account or the
+        default kubeconfig counts.
+    :param timeout: seconds for connecting and for reading.
+    :param conn_id: connection, for messages.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        namespace: str,
+        audience: str,
+        kubernetes_conn_id: str | None,
+        timeout: tuple[float, float],
+        conn_id: str,
+    ) -> None:
+        super().__init__(
+            hint=f"The token of service account {namespace}/{name} with audience {audience!r} is not accepted: check "
+            f"audience, service_account and service_account_namespace of connection {conn_id!r}."
+        )
+        self._name = name
+        self._namespace = namespace
+        self._audience = audience
+        self._kubernetes_conn_id = kubernetes_conn_id
+        self._timeout = timeout
+        self._conn_id = conn_id
+
+    def obtain(self, request: httpx.Request) -> Steps[Credential]:
+        """Ask Kubernetes for a token."""
+        return (yield Blocking(self._request_token))
+
+    def apply(self, credential: Credential, request: httpx.Request) -> None:
+        """Put the token into the request."""
+        request.headers["Authorization"] = f"Bearer {credential.value}"
+
+    def _request_token(self) -> Credential:
+        from airflow.exceptions import AirflowException
+        from kubernetes.client import ApiException, AuthenticationV1TokenRequest, V1TokenRequestSpec
+        from kubernetes.config import ConfigException
+        from urllib3.exceptions import HTTPError
+
+        spec = V1TokenRequestSpec(audiences=[self._audience], expiration_seconds=_LIFE_SECONDS)
+        asked_at = time.time()
+        try:
+            with quiet_libraries():
+                granted = self._core_api().create_namespaced_service_account_token(
+                    self._name,
+                    self._namespace,
+                    AuthenticationV1TokenRequest(spec=spec),
+                    _request_timeout=self._timeout,
+                )
+        except ApiException as error:
+            raise self._refused(error.status, str(error.reason)) from None  # its text quotes the whole answer
+        except HTTPError as error:
+            raise ServiceUnavailableError(
+                f"Kubernetes gave no token for {self._account}: its API did not answer ({type(error).__name__}).",
+                was_sent=False,
+            ) from error
+        except (ConfigException, AirflowException, OSError, ValueError) as error:
+            raise InvalidRequestError(
+                f"Connection {self._conn_id!r}: no way to a Kubernetes cluster ({type(error).__name__}: {error}); set "
+                "kubernetes_conn_id to an Airflow connection of the cluster."
+            ) from error
+        mask(granted.status.token)
+        # The server may grant a shorter or longer life than it was asked for. Its clock does not matter.
+        life = granted.spec.expiration_seconds or _LIFE_SECONDS
+        return Credential(granted.status.token, renew_at=asked_at + _SHARE_OF_LIFE * life)
+
+    def _core_api(self) -> Any:
+        from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+
+        return KubernetesHook(conn_id=self._kubernetes_conn_id, kubernetes_conn_id=None).core_v1_client
+
+    @property
+    def _account(self) -> str:
+        return f"service account {self._namespace}/{self._name}"
+
+    def _refused(self, status: int, reason: str) -> Exception:
+        what = f"Kubernetes answered {status} {reason} when asked for a token of {self._account}"
+        if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            return PermissionDeniedError(
+                f"{what}. Allow the caller to create serviceaccounts/token there, or check its Kubernetes connection.",
+                http_status=status,
+            )
+        if status == httpx.codes.NOT_FOUND:
+            return InvalidRequestError(
+                f"{what}: there is no such account. Check service_account and service_account_namespace of "
+                f"connection {self._conn_id!r}.",
+                http_status=status,
+            )
+        if status == httpx.codes.TOO_MANY_REQUESTS or status >= 500:
+            return ServiceUnavailableError(f"{what}.", http_status=status, was_sent=False)
+        return InvalidRequestError(f"{what}. Check audience of connection {self._conn_id!r}.", http_status=status)
+
+
+def service_account(fields: ConnectionFields, settings: HttpSettings) -> httpx.Auth:
+    """Read the mode's fields."""
+    namespace = fields.text("service_account_namespace") or fields.text("namespace")
+    if not namespace:
+        fields.problems.append("service_account_namespace: missing; the token belongs to an account in a namespace")
+    return ServiceAccountToken(
+        name=fields.text("service_account", DEFAULT_SERVICE_ACCOUNT),
+        namespace=namespace,
+        audience=fields.text("audience", DEFAULT_AUDIENCE),
+        kubernetes_conn_id=fields.text("kubernetes_conn_id") or None,
+        timeout=(settings.connect_timeout_seconds, settings.read_timeout_seconds),
+        conn_id=fields.conn_id,
+    )
