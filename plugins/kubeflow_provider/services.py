@@ -198,8 +198,29 @@ class ServingService(Protocol):
         :raises ServiceUnavailableError: when there was no answer at all.
         """
 
+    def can_split_traffic(self, model: str) -> bool:
+        """Return whether a new version of the model can be given a part of the traffic.
+
+        False where the service cannot, and for a model without a live version: its first release gets all at once.
+        """
+
+    def shift_traffic(self, model: str, version: str, percent: int) -> Deployment:
+        """Give the version this share of the traffic, and the live one the rest. Safe to repeat.
+
+        Returns as soon as the service has accepted it: the share has arrived when :meth:`get_deployment` says READY.
+        While a version has a part of the traffic it is not live: :meth:`roll_back` takes the part away again.
+
+        :param percent: 0 to 100; 100 makes the version the live one, as :meth:`promote` does.
+        :raises InvalidRequestError: for a share below 100 where :meth:`can_split_traffic` says no.
+        :raises DeploymentFailedError: when the version is not READY; what was live still is.
+        """
+
     def promote(self, model: str, version: str) -> Deployment:
-        """Give the version the traffic and keep the one before it warm. Safe to repeat."""
+        """Give the version all of the traffic and keep the one before it to go back to. Safe to repeat.
+
+        Returns as soon as the service has accepted it, as :meth:`shift_traffic` does; until the version is READY the
+        one before it answers.
+        """
 
     def roll_back(self, model: str, *, candidate: str, previous: str | None) -> Deployment | None:
         """Undo a release from whatever point it reached. Safe to repeat.
