@@ -197,6 +197,21 @@ class TorchServeHook(BaseHook):
                 return self._failed(model, version, str(error))
             return self._expect_deployment(model, version)
 
+    def can_split_traffic(self, model: str) -> bool:
+        """Return False: TorchServe gives all of the traffic to a model's default version."""
+        return False
+
+    def shift_traffic(self, model: str, version: str, percent: int) -> Deployment:
+        """Promote the version; there are no smaller steps.
+
+        :raises InvalidRequestError: for a part of the traffic.
+        """
+        if percent != 100:
+            raise InvalidRequestError(
+                f"{model} {version} cannot get {percent} % of the traffic: TorchServe gives all or nothing. Promote it."
+            )
+        return self.promote(model, version)
+
     def promote(self, model: str, version: str) -> Deployment:
         """Give the version the traffic and keep the one before it loaded. Safe to repeat.
 
