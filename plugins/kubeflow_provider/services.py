@@ -29,6 +29,8 @@ class RunRequest:
     :param experiment: groups runs in the service's UI.
     :param cluster: ``cluster`` section of the model's YAML (image, storage, scheduling), passed on as it is; a service
         without a cluster has no use for it.
+    :param is_repeat: somebody may have asked for this run before, a moment ago and in vain: a service on which a run
+        takes time to be seen waits that long before it starts one.
     """
 
     run_id: str
@@ -37,6 +39,7 @@ class RunRequest:
     display_name: str
     experiment: str = "Default"
     cluster: Mapping[str, JsonValue] = field(default_factory=dict)
+    is_repeat: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +75,13 @@ class Run:
 @runtime_checkable
 class PipelineService(Protocol):
     """Runs compiled pipelines. A run outlives the process that asked for it."""
+
+    def check_run(self, request: RunRequest) -> None:
+        """Find out whether the run could be started, without starting or storing anything.
+
+        :param request: as for :meth:`create_run`; parameters that are not known yet may be left out.
+        :raises InvalidRequestError: naming what stands in its way.
+        """
 
     def create_run(self, request: RunRequest) -> Run:
         """Start the run, or return the one that already has this id. Safe to repeat, also after a crash."""

@@ -104,9 +104,22 @@ class LocalPipelinesHook(BaseHook):
             self._connection or self.get_connection(self.local_pipelines_conn_id)
         )
 
+    def check_run(self, request: RunRequest) -> None:
+        """Find out whether the run could be started.
+
+        :raises InvalidRequestError: when its pipeline is not there, or kfp.local would change a parameter.
+        """
+        if not Path(request.pipeline_file).is_file():
+            raise InvalidRequestError(f"Pipeline {request.pipeline_file} does not exist; `make compile` makes it.")
+        if affected := [name for name, value in request.parameters.items() if _REFUSED_TEXT in json.dumps(value)]:
+            raise InvalidRequestError(
+                f"Parameters {', '.join(sorted(affected))} contain {_REFUSED_TEXT!r}, which kfp.local would replace "
+                "by the path of its interpreter; use another spelling or path."
+            )
+
     def create_run(self, request: RunRequest) -> Run:
         """Start the run, or return the one that already has this id."""
-        self._check(request)
+        self.check_run(request)
         folder = self._folder(request.run_id)
         folder.start_once(request, lambda lock: self._spawn(folder, lock))
         if folder.is_canceled:
@@ -209,15 +222,6 @@ class LocalPipelinesHook(BaseHook):
             return RunFolder(self.settings.runs_dir / str(UUID(run_id)))
         except ValueError as error:
             raise InvalidRequestError(f"Run id {run_id!r} is not a UUID.") from error
-
-    def _check(self, request: RunRequest) -> None:
-        if not Path(request.pipeline_file).is_file():
-            raise InvalidRequestError(f"Pipeline {request.pipeline_file} does not exist; `make compile` makes it.")
-        if affected := [name for name, value in request.parameters.items() if _REFUSED_TEXT in json.dumps(value)]:
-            raise InvalidRequestError(
-                f"Parameters {', '.join(sorted(affected))} contain {_REFUSED_TEXT!r}, which kfp.local would replace "
-                "by the path of its interpreter; use another spelling or path."
-            )
 
     def _spawn(self, folder: RunFolder, lock: int) -> int:
         """Start the run's process with the lock's file descriptor as its own, or make a waiting process the run's."""

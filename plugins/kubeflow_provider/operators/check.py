@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from airflow.sdk import BaseOperator
 
 from kubeflow_provider import pipeline_spec
-from kubeflow_provider.exceptions import ServiceUnavailableError
+from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.hooks import PIPELINE_HOOKS, REGISTRY_HOOKS, SERVING_HOOKS, get_service
+from kubeflow_provider.services import RunRequest
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from kubeflow_provider.services import RegistryService, ServingService
+    from kubeflow_provider.services import PipelineService, RegistryService, ServingService
 
 
 class CheckReleaseOperator(BaseOperator):
@@ -28,6 +30,7 @@ class CheckReleaseOperator(BaseOperator):
     :param store_uri: folder of the model in the model store; must be writable (templated).
     :param pipeline_file: compiled IR (templated).
     :param parameters: values for the IR's parameters as far as they are known by now (templated).
+    :param cluster: what the run will ask of a cluster, see :class:`RunRequest` (templated).
     :param pipelines_conn_id: connection to the pipeline service.
     :param serving_conn_id: connection to the serving system.
     :param registry_conn_id: connection to the registry.
@@ -36,7 +39,7 @@ class CheckReleaseOperator(BaseOperator):
     :raises ServiceUnavailableError: when a service or the store does not answer.
     """
 
-    template_fields: Sequence[str] = ("model", "version", "store_uri", "pipeline_file", "parameters")
+    template_fields: Sequence[str] = ("model", "version", "store_uri", "pipeline_file", "parameters", "cluster")
 
     def __init__(
         self,
@@ -46,6 +49,7 @@ class CheckReleaseOperator(BaseOperator):
         store_uri: str,
         pipeline_file: str,
         parameters: Mapping[str, Any],
+        cluster: Mapping[str, Any] | None = None,
         pipelines_conn_id: str = "pipelines_default",
         serving_conn_id: str = "serving_default",
         registry_conn_id: str = "registry_default",
@@ -58,25 +62,35 @@ class CheckReleaseOperator(BaseOperator):
         self.store_uri = store_uri
         self.pipeline_file = pipeline_file
         self.parameters = parameters
+        self.cluster = cluster or {}
         self.pipelines_conn_id = pipelines_conn_id
         self.serving_conn_id = serving_conn_id
         self.registry_conn_id = registry_conn_id
         self.store_conn_id = store_conn_id
 
     def execute(self, context: Context) -> dict[str, str]:
-        pipeline_spec.bind(self.pipeline_file, self.parameters)
+        request = RunRequest(
+            run_id=str(uuid4()),
+            pipeline_file=self.pipeline_file,
+            parameters=pipeline_spec.bind(self.pipeline_file, self.parameters),
+            display_name=f"{self.model} {self.version}",
+            cluster=self.cluster,
+        )
         pipelines = get_service(self.pipelines_conn_id, PIPELINE_HOOKS)
         serving = get_service(self.serving_conn_id, SERVING_HOOKS)
         registry = get_service(self.registry_conn_id, REGISTRY_HOOKS)
 
-        problems = [
-            *_unreachable(self.pipelines_conn_id, pipelines.test_connection),
+        problems = _unreachable(self.pipelines_conn_id, pipelines.test_connection)
+        refused = [] if problems else _refused(self.pipelines_conn_id, pipelines, request)
+        problems += [
             *_unreachable(self.serving_conn_id, serving.test_connection),
             *_unreachable(self.registry_conn_id, registry.test_connection),
             *self._unwritable_store(),
         ]
+        if refused:
+            raise InvalidRequestError(" ".join(["Nothing was started.", *refused, *problems]))
         if problems:
-            raise ServiceUnavailableError("Nothing was started. " + " ".join(problems))
+            raise ServiceUnavailableError(" ".join(["Nothing was started.", *problems]))
         live_version, champion_uri = self._champion(serving, registry)
         return {"live_version": live_version, "champion_uri": champion_uri, "tracking_uri": registry.tracking_uri}
 
@@ -122,3 +136,12 @@ def _unreachable(conn_id: str, test_connection: Callable[[], tuple[bool, str]]) 
     """Return the problem with a connection, if there is one."""
     works, message = test_connection()
     return [] if works else [f"Connection {conn_id!r}: {message}"]
+
+
+def _refused(conn_id: str, pipelines: PipelineService, request: RunRequest) -> list[str]:
+    """Return why the service would not take the run, if it would not."""
+    try:
+        pipelines.check_run(request)
+    except InvalidRequestError as error:
+        return [f"Connection {conn_id!r}: {error}"]
+    return []

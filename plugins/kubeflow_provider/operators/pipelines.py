@@ -123,8 +123,8 @@ class RunPipelineOperator(BaseOperator):
         parameters = bind(self.pipeline_file, self.parameters)
         service: PipelineService = get_service(self.pipelines_conn_id, PIPELINE_HOOKS)
         self._service, self._store = service, context["task_state_store"]
-        record = self._record(context, service)
-        run = self._submit(service, record, parameters)
+        record, is_repeat = self._record(context, service)
+        run = self._submit(service, record, parameters, is_repeat=is_repeat)
         for key, value in (
             (XCOM_RUN_ID, run.run_id),
             (XCOM_RUN_URL, run.url),
@@ -189,8 +189,8 @@ class RunPipelineOperator(BaseOperator):
         declared = bool(self.inlets or self.outlets)
         return lineage(self.pipeline_file, self.parameters, has_declared_datasets=declared, **self._facts)
 
-    def _record(self, context: Context, service: PipelineService) -> dict[str, Any]:
-        """Return the run that this task owns by the task state store, or store a new one.
+    def _record(self, context: Context, service: PipelineService) -> tuple[dict[str, Any], bool]:
+        """Return the run that this task owns by the task state store, or store a new one; True for one that was there.
 
         It is stored before anything is submitted, so that a try finds the run whenever the one before it died. The
         generation tells a retry from a user's "clear": clearing raises ``max_tries``, a retry does not.
@@ -201,7 +201,7 @@ class RunPipelineOperator(BaseOperator):
         if record and record["generation"] == generation:
             if not self._was_stopped(service, record["run_id"]):
                 self.log.info("An earlier try has left pipeline run %s; picking it up.", record["run_id"])
-                return dict(record)
+                return dict(record), True
             self.log.info("An earlier try has left pipeline run %s, which was cancelled.", record["run_id"])
         if record:
             # After a "clear" the old trigger stops its run as well, but nobody promises when, or whether.
@@ -215,7 +215,7 @@ class RunPipelineOperator(BaseOperator):
             "deadline": (now + self.timeout).isoformat(),
         }
         store.set(PIPELINE_RUN_KEY, record)
-        return record
+        return record, False
 
     def _was_stopped(self, service: PipelineService, run_id: str) -> bool:
         """Say whether a run was stopped before its task could report anything, as when a worker is shut down."""
@@ -224,7 +224,9 @@ class RunPipelineOperator(BaseOperator):
         run = service.get_run(run_id)
         return run is not None and run.state in (RunState.CANCELING, RunState.CANCELED)
 
-    def _submit(self, service: PipelineService, record: dict[str, Any], parameters: Mapping[str, Any]) -> Run:
+    def _submit(
+        self, service: PipelineService, record: dict[str, Any], parameters: Mapping[str, Any], *, is_repeat: bool
+    ) -> Run:
         """Have the run started; leave its own id in the record."""
         self._run_id = record["run_id"]
         if self._killed:
@@ -237,6 +239,7 @@ class RunPipelineOperator(BaseOperator):
                 display_name=self.display_name,
                 experiment=self.experiment,
                 cluster=self.cluster,
+                is_repeat=is_repeat,
             )
         )
         self._run_id = run.run_id

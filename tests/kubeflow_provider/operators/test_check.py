@@ -10,7 +10,7 @@ import pytest
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.operators import check
 from kubeflow_provider.operators.check import CheckReleaseOperator
-from kubeflow_provider.services import Deployment, Release
+from kubeflow_provider.services import Deployment, Release, RunRequest
 from kubeflow_provider.states import DeploymentState, ReleaseState
 
 MODEL, LIVE, NEW = "reviews", "20260101000000", "20260102000000"
@@ -19,12 +19,19 @@ MODEL, LIVE, NEW = "reviews", "20260101000000", "20260102000000"
 class Service:
     """A service that answers, or says why not."""
 
-    def __init__(self, problem: str = "", *, live: str | None = None) -> None:
+    def __init__(self, problem: str = "", *, live: str | None = None, refusal: str = "") -> None:
         self.problem = problem
+        self.refusal = refusal
+        self.asked: list[RunRequest] = []
         self.live = live
 
     def test_connection(self) -> tuple[bool, str]:
         return not self.problem, self.problem or "fine"
+
+    def check_run(self, request: RunRequest) -> None:
+        self.asked.append(request)
+        if self.refusal:
+            raise InvalidRequestError(self.refusal)
 
     def get_live(self, model: str) -> Deployment | None:
         return self.live and Deployment(model=model, version=self.live, state=DeploymentState.READY, is_live=True)
@@ -98,3 +105,20 @@ def test_wrong_parameters_are_found_before_any_service_is_asked(services, tmp_pa
     services["serving_default"].problem = "never asked"
     with pytest.raises(InvalidRequestError, match="no_such_parameter"):
         operator(tmp_path, record_and_wait, parameters={"file": "x", "no_such_parameter": 1}).execute({})
+
+
+def test_a_run_that_the_service_would_refuse_is_never_retried(services, tmp_path, record_and_wait):
+    services["pipelines_default"].refusal = "cluster.image: is missing."
+    services["serving_default"].problem = "port taken"
+    with pytest.raises(InvalidRequestError, match=r"Nothing was started\..*cluster\.image: is missing.*port taken"):
+        operator(tmp_path, record_and_wait, cluster={"volumes": []}).execute({})
+    (request,) = services["pipelines_default"].asked
+    assert request.cluster == {"volumes": []}
+    assert request.parameters == {"file": "somewhere"}
+
+
+def test_a_service_that_does_not_answer_is_not_asked_about_the_run(services, tmp_path, record_and_wait):
+    services["pipelines_default"].problem = "no network"
+    with pytest.raises(ServiceUnavailableError, match="no network"):
+        operator(tmp_path, record_and_wait).execute({})
+    assert services["pipelines_default"].asked == []
