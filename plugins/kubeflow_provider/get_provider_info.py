@@ -15,6 +15,48 @@ def _field(label: str, description: str, *, default: Any = None, kind: str = "st
 
 _HIDDEN_FIELDS = ["host", "schema", "login", "password", "port", "extra"]
 
+_KUBEFLOW_PIPELINES_FIELDS = {
+    "namespace": _field(
+        "Namespace", "Profile that runs belong to; needed where Kubeflow has several. Also where logs and pods are."
+    ),
+    "ui_url": _field(
+        "UI address", "For links and logs, for example http://ml-pipeline-ui.kubeflow; default: a host in /pipeline."
+    ),
+    "dashboard": _field(
+        "Links into the dashboard", "Open runs inside Kubeflow's central dashboard.", kind="boolean", default=False
+    ),
+    "pipeline_root": _field("Pipeline root", "Where Kubeflow keeps artifacts, for example s3://bucket/pipelines."),
+    "kubernetes_conn_id": _field(
+        "Kubernetes connection", "Airflow connection of the cluster: for pods of modules, logs, and TokenRequest."
+    ),
+}
+
+_HTTP_FIELDS = {
+    "authentication": _field(
+        "Authentication",
+        "How to prove who is asking; default: bearer where a password is given, else none.",
+        enum=["none", "bearer", "token_file", "kubernetes", "dex", "oauth2", "cookie", "basic"],
+    ),
+    "token_file": _field("Token file", "token_file: path of the token, read again when it changes."),
+    "service_account": _field("Service account", "kubernetes: whose token is asked for (TokenRequest)."),
+    "service_account_namespace": _field("Its namespace", "kubernetes: namespace of the service account."),
+    "audience": _field("Audience", "kubernetes: audience of the token, for example pipelines.kubeflow.org."),
+    "dex_connector": _field("Dex connector", "dex: local (static users) or ldap.", enum=["local", "ldap"]),
+    "token_url": _field("Token URL", "oauth2: the identity provider's token endpoint."),
+    "client_id": _field("Client id", "oauth2 with a user's login and password: the client they log in through."),
+    "client_secret": _field("Client secret", "oauth2: secret of that client, where it has one.", format="password"),
+    "scope": _field("Scope", "oauth2: scopes to ask for, separated by spaces."),
+    "user_id_header": _field("User-id header", "Header that carries the user id past a gateway: kubeflow-userid."),
+    "user_id": _field("User id", "Sent in that header; for a port-forward behind the gateway only."),
+    "verify": _field("Verify certificate", "Switch off only to try something out.", kind="boolean", default=True),
+    "ca_bundle": _field("CA bundle", "Path of the authorities to trust, PEM."),
+    "client_certificate": _field("Client certificate", "Path, PEM."),
+    "client_key": _field("Client key", "Path, PEM, without a password."),
+    "proxy": _field("Proxy", "URL of an HTTP proxy; default: the environment's."),
+    "connect_timeout_seconds": _field("Connect timeout", "Seconds; default 10.", kind="number"),
+    "read_timeout_seconds": _field("Read timeout", "Seconds; default 60.", kind="number"),
+}
+
 
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's metadata in the form of Airflow's ``provider.yaml``."""
@@ -34,6 +76,23 @@ def get_provider_info() -> dict[str, Any]:
                     "project_dir": _field("Project folder", "Folder that holds `include`; the runs' import path."),
                     "runs_dir": _field("Runs folder", "Keeps state and log of every run; must outlive a reboot."),
                 },
+            },
+            {
+                "connection-type": "kubeflow_pipelines",
+                "hook-class-name": "kubeflow_provider.hooks.kubeflow_pipelines.KubeflowPipelinesHook",
+                "hook-name": "Kubeflow Pipelines",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["extra"],
+                    "relabeling": {
+                        "host": "API address",
+                        "login": "User or client id",
+                        "password": "Password, token, cookie or client secret",
+                    },
+                    "placeholders": {
+                        "host": "https://kubeflow.example.com/pipeline or http://ml-pipeline.kubeflow.svc:8888"
+                    },
+                },
+                "conn-fields": _KUBEFLOW_PIPELINES_FIELDS | _HTTP_FIELDS,
             },
             {
                 "connection-type": "torchserve",

@@ -11,7 +11,10 @@ from kubeflow_provider.exceptions import InvalidRequestError
 
 #: Connection type -> hook class, made with the connection's id and the connection itself: a hook that looked it
 #: up on first use would block the triggerer's event loop. Adding a world means adding its hooks here.
-PIPELINE_HOOKS = {"local_pipelines": "kubeflow_provider.hooks.local_pipelines.LocalPipelinesHook"}
+PIPELINE_HOOKS = {
+    "local_pipelines": "kubeflow_provider.hooks.local_pipelines.LocalPipelinesHook",
+    "kubeflow_pipelines": "kubeflow_provider.hooks.kubeflow_pipelines.KubeflowPipelinesHook",
+}
 SERVING_HOOKS = {"torchserve": "kubeflow_provider.hooks.torchserve.TorchServeHook"}
 REGISTRY_HOOKS = {"mlflow": "kubeflow_provider.hooks.mlflow.MlflowHook"}
 

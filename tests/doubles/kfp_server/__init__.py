@@ -97,3 +97,4 @@ def kfp_server(
             server.close()
             for workflow in server.workflows:
                 workflow.kill()
+        assert not server.errors, server.errors

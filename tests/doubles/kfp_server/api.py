@@ -433,7 +433,7 @@ def _uploaded(request: Request) -> list[dict[str, Any]]:
 _Handler = Callable[..., Any]
 _ID = "([^/:]+)"
 _ROUTES: list[tuple[str, str, _Handler, str | None]] = [
-    ("GET", f"{_V2}/healthz", Api.get_health, "V2beta1GetHealthzResponse"),
+    ("GET", f"{_V2}/healthz", Api.get_health, None),
     ("GET", f"{_V2}/experiments", Api.list_experiments, "V2beta1ListExperimentsResponse"),
     ("POST", f"{_V2}/experiments", Api.create_experiment, "V2beta1Experiment"),
     ("GET", f"{_V2}/experiments/{_ID}", Api.get_experiment, "V2beta1Experiment"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -91,6 +92,8 @@ class HttpServer:
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self.requests: list[Request] = []
+        #: Mistakes of the server itself; there must be none.
+        self.errors: list[BaseException] = []
         self._server = self._start(0)
         self.port = self._server.server_port
 
@@ -178,6 +181,7 @@ class HttpServer:
             http = owner
 
         server = _Server(("127.0.0.1", port), Handler)
+        server.http = self
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return server
 
@@ -202,12 +206,16 @@ class HttpServer:
 
 
 class _Server(ThreadingHTTPServer):
+    http: HttpServer
     daemon_threads = True
     block_on_close = False
     request_queue_size = 256
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing about clients that have gone away."""
+        """Keep what went wrong, but for clients that have gone away."""
+        error = sys.exception()
+        if error is not None and not isinstance(error, OSError):
+            self.http.errors.append(error)
 
 
 class _Handler(BaseHTTPRequestHandler):

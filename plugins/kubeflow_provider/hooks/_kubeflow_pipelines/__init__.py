@@ -1,0 +1,1 @@
+"""What the hook of Kubeflow Pipelines is made of."""

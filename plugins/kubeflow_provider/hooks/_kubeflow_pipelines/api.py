@@ -1,0 +1,157 @@
+"""The calls of Kubeflow Pipelines' REST API, version v2beta1, and nothing else.
+
+A call is a value: the same one goes out from a task (:meth:`Call.send`) and from a trigger (:meth:`Call.asend`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import quote
+
+from kubeflow_provider.http_client import HttpClient
+
+_V2 = "/apis/v2beta1"
+
+#: The server cuts larger pages down to 200 rows.
+LARGEST_PAGE = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One request. Parameters are as in :meth:`kubeflow_provider.http_client.HttpClient.request`."""
+
+    method: str
+    path: str
+    params: Mapping[str, Any] | None = None
+    json: Any = None
+    files: Any = None
+    expect: Literal["json", "text"] = "json"
+
+    def send(self, client: HttpClient) -> Any:
+        """Ask, and return the answer."""
+        return client.request(
+            self.method, self.path, params=self.params, json=self.json, files=self.files, expect=self.expect
+        )
+
+    async def asend(self, client: HttpClient) -> Any:
+        """Like :meth:`send`, without blocking the event loop."""
+        return await client.arequest(
+            self.method, self.path, params=self.params, json=self.json, files=self.files, expect=self.expect
+        )
+
+
+def where(key: str, operation: str, value: str) -> str:
+    """Return a filter for one field, for the query parameter ``filter``.
+
+    The server decodes the filter once more than HTTP does, so it is encoded once more as well: the plus sign in the
+    run id of a DAG run would arrive as a space.
+
+    :param key: field, for example ``display_name``.
+    :param operation: for example ``EQUALS``; the database compares without regard to case.
+    """
+    return quote(json.dumps({"predicates": [{"key": key, "operation": operation, "string_value": value}]}))
+
+
+def get_health() -> Call:
+    """Version and mode of the server; needs no permission."""
+    return Call(method="GET", path=f"{_V2}/healthz")
+
+
+def list_experiments(
+    *, namespace: str | None, filter: str | None = None, page_size: int = LARGEST_PAGE, page_token: str | None = None
+) -> Call:
+    """Experiments of a namespace."""
+    query = {"namespace": namespace, "filter": filter, "page_size": page_size, "page_token": page_token}
+    return Call(method="GET", path=f"{_V2}/experiments", params=query)
+
+
+def create_experiment(*, name: str, namespace: str | None) -> Call:
+    """Make an experiment; 409 where there is one of that name."""
+    body = {"display_name": name} | ({"namespace": namespace} if namespace else {})
+    return Call(method="POST", path=f"{_V2}/experiments", json=body)
+
+
+def get_pipeline_by_name(*, name: str, namespace: str | None) -> Call:
+    """Pipeline of that name."""
+    return Call(method="GET", path=f"{_V2}/pipelines/names/{quote(name, safe='')}", params={"namespace": namespace})
+
+
+def create_pipeline(*, name: str, namespace: str | None) -> Call:
+    """Make a pipeline that has no version yet; 409 where there is one of that name.
+
+    Servers before 2.14 know no field ``name``; later ones make the name of the display name where it is missing.
+    """
+    body = {"display_name": name} | ({"namespace": namespace} if namespace else {})
+    return Call(method="POST", path=f"{_V2}/pipelines", json=body)
+
+
+def list_versions(*, pipeline_id: str, filter: str) -> Call:
+    """Versions of a pipeline; each comes with its whole specification, so ask for few."""
+    return Call(
+        method="GET", path=f"{_V2}/pipelines/{pipeline_id}/versions", params={"filter": filter, "page_size": 10}
+    )
+
+
+def upload_version(*, pipeline_id: str, name: str, content: bytes) -> Call:
+    """Make a version of a file; 409 where there is one of that name."""
+    return Call(
+        method="POST",
+        path=f"{_V2}/pipelines/upload_version",
+        params={"pipelineid": pipeline_id, "name": name},
+        files={"uploadfile": ("pipeline.yaml", content, "application/yaml")},
+    )
+
+
+def create_run(body: Mapping[str, Any]) -> Call:
+    """Start a run. Not safe to repeat: see :mod:`kubeflow_provider.hooks._kubeflow_pipelines.submission`."""
+    return Call(method="POST", path=f"{_V2}/runs", json=body)
+
+
+def get_run(run_id: str) -> Call:
+    """One run; 404 where there is none."""
+    return Call(method="GET", path=f"{_V2}/runs/{quote(run_id, safe='')}")
+
+
+def list_runs(
+    *,
+    namespace: str | None = None,
+    experiment_id: str | None = None,
+    filter: str | None = None,
+    page_size: int = LARGEST_PAGE,
+    page_token: str | None = None,
+) -> Call:
+    """Runs of an experiment or a namespace, the newest first."""
+    query = {
+        "namespace": namespace,
+        "experiment_id": experiment_id,
+        "filter": filter,
+        "sort_by": "created_at desc",
+        "page_size": page_size,
+        "page_token": page_token,
+    }
+    return Call(method="GET", path=f"{_V2}/runs", params=query)
+
+
+def terminate_run(run_id: str) -> Call:
+    """Ask a run to stop; 400 where it is over."""
+    return Call(method="POST", path=f"{_V2}/runs/{quote(run_id, safe='')}:terminate")
+
+
+def retry_run(run_id: str) -> Call:
+    """Run the steps of a failed run again that did not succeed; 409 where it has not failed."""
+    return Call(method="POST", path=f"{_V2}/runs/{quote(run_id, safe='')}:retry")
+
+
+def get_pod_log(*, run_id: str, pod_name: str, namespace: str | None, created: str) -> Call:
+    """What a pod has said, from the server of the UI: of the pod itself or, when it is gone, of the archive."""
+    query = {"podname": pod_name, "runid": run_id, "podnamespace": namespace, "createdat": created}
+    return Call(method="GET", path="/k8s/pod/logs", params=query, expect="text")
+
+
+def get_node_log(*, run_id: str, pod_name: str) -> Call:
+    """What a pod has said, from the API server. The status is always 200; an error stands at the body's end."""
+    path = f"/apis/v1alpha1/runs/{quote(run_id, safe='')}/nodes/{quote(pod_name, safe='')}/log"
+    return Call(method="GET", path=path, expect="text")

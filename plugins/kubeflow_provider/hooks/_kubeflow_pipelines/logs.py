@@ -1,0 +1,135 @@
+"""The last words of a step: from the UI's server, the API server or the cluster, whichever has them first."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kubeflow_provider.exceptions import KubeflowProviderError
+from kubeflow_provider.hooks._kubeflow_pipelines import api
+from kubeflow_provider.hooks._kubeflow_pipelines.runs import step_nodes
+from kubeflow_provider.hooks._kubeflow_pipelines.settings import PipelinesSettings
+from kubeflow_provider.http_client import HttpClient
+
+log = logging.getLogger(__name__)
+
+# What Kubeflow's launcher, the SDK's executor and Argo write around a step's own output.
+_NOISE = re.compile(r"^\s*([IWEF]\d{4} \d\d:\d\d:\d\d\.\d+ .*|\[KFP Executor .*|time=\S+ level=\w+ .*|[-=\s]*)$")
+_INPUT = re.compile(
+    r"^\s*\[KFP Executor .*Got executor_input:\n(?P<indent>\s*)\{\n(.*\n)*?(?P=indent)\}\n", re.MULTILINE
+)
+_COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+#: Templates that a step's pod is made from, as they stand in its name; the second one where the step has retries.
+_TEMPLATES = ("system-container-impl", "retry-system-container-impl")
+_LONGEST_LINE = 1000
+_MOST_BYTES = 256 * 1024
+_DEFAULT_NAMESPACE = "kubeflow"
+
+
+class StepLogs:
+    """Finds what the failed step of a run has said, or the newest step where none failed.
+
+    :param api_client: of the API server.
+    :param ui_client: of the UI's server, ``None`` when its address is unknown.
+    :param settings: namespace and cluster.
+    :param namespace: what multi-user servers want to be told.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_client: HttpClient,
+        ui_client: HttpClient | None,
+        settings: PipelinesSettings,
+        namespace: str | None,
+    ) -> None:
+        self._api_client = api_client
+        self._ui_client = ui_client
+        self._settings = settings
+        self._namespace = namespace
+
+    def tail(self, document: Mapping[str, Any], last_lines: int) -> str:
+        """Return the last lines, empty when nobody has them any more.
+
+        :param document: the run as the API shows it.
+        """
+        for text in self._sources(document):
+            if lines := own_lines(text):
+                return "\n".join(lines[-last_lines:])
+        return ""
+
+    def _sources(self, document: Mapping[str, Any]) -> Iterator[str]:
+        pods = pod_names(step_nodes(document))
+        run_id = document["run_id"]
+        if self._ui_client is not None:
+            created = document.get("created_at", "")[:10]
+            for pod in pods:
+                call = api.get_pod_log(run_id=run_id, pod_name=pod, namespace=self._namespace, created=created)
+                yield self._ask(call, self._ui_client)
+        for pod in pods:
+            yield _without_error(self._ask(api.get_node_log(run_id=run_id, pod_name=pod), self._api_client))
+        if self._settings.kubernetes_conn_id:
+            yield self._from_cluster(run_id)
+
+    def _ask(self, call: api.Call, client: HttpClient) -> str:
+        try:
+            text: str = call.send(client)
+        except KubeflowProviderError as error:
+            log.debug("No log at %s: %s", call.path, error)
+            return ""
+        return text
+
+    def _from_cluster(self, run_id: str) -> str:
+        """Read the log of the pod itself; every pod of a run bears its id as a label."""
+        from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+        from kubernetes.client import ApiException
+        from urllib3.exceptions import HTTPError
+
+        namespace = self._settings.namespace or _DEFAULT_NAMESPACE
+        try:
+            core = KubernetesHook(conn_id=self._settings.kubernetes_conn_id).core_v1_client
+            pods = core.list_namespaced_pod(namespace, label_selector=f"pipeline/runid={run_id}").items
+            pods = [pod for pod in pods if "-driver" not in pod.metadata.name]
+            pods = [pod for pod in pods if pod.status.phase == "Failed"] or pods
+            if not pods:
+                return ""
+            newest = max(pods, key=lambda pod: pod.metadata.creation_timestamp)
+            text: str = core.read_namespaced_pod_log(
+                newest.metadata.name, namespace, container="main", limit_bytes=_MOST_BYTES, tail_lines=1000
+            )
+        except (ApiException, HTTPError) as error:
+            log.debug("No log in the cluster for run %s: %s", run_id, type(error).__name__)
+            return ""
+        return text
+
+
+def pod_names(nodes: list[str]) -> list[str]:
+    """Return the names that the pods of nodes may have: Argo puts the template's name into the node's id."""
+    names = []
+    for node in dict.fromkeys(nodes):
+        workflow, _, number = node.rpartition("-")
+        names += [f"{workflow}-{template}-{number}" for template in _TEMPLATES] + [node]
+    return names
+
+
+def own_lines(text: str) -> list[str]:
+    """Return what the step itself has said, or everything where it said nothing."""
+    text = _INPUT.sub("", _COLOUR.sub("", text[-_MOST_BYTES:]))
+    lines = [line.rstrip()[:_LONGEST_LINE] for line in text.splitlines()]
+    return [line for line in lines if not _NOISE.match(line)] or [line for line in lines if line]
+
+
+def _without_error(text: str) -> str:
+    """Return the log without the error that the API server puts at its end, after it has said 200."""
+    start = text.rfind('{"error_message"')
+    if start < 0:
+        return text
+    try:
+        json.loads(text[start:])
+    except ValueError:
+        return text
+    return text[:start]

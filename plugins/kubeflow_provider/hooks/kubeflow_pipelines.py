@@ -1,0 +1,325 @@
+"""Runs compiled pipelines on Kubeflow Pipelines, through its REST API (v2beta1)."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from airflow.sdk import BaseHook, Connection
+
+from kubeflow_provider import cluster_spec
+from kubeflow_provider._http.settings import HttpSettings
+from kubeflow_provider.authentication import authentication_for
+from kubeflow_provider.cluster_settings import ClusterSettings
+from kubeflow_provider.connection_fields import ConnectionFields
+from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError, ServiceUnavailableError
+from kubeflow_provider.hooks._kubeflow_pipelines import api
+from kubeflow_provider.hooks._kubeflow_pipelines.experiments import find_experiment, get_or_create_experiment
+from kubeflow_provider.hooks._kubeflow_pipelines.logs import StepLogs
+from kubeflow_provider.hooks._kubeflow_pipelines.runs import failed_driver, name_with_id, read_run
+from kubeflow_provider.hooks._kubeflow_pipelines.settings import PipelinesSettings
+from kubeflow_provider.hooks._kubeflow_pipelines.submission import Submission
+from kubeflow_provider.hooks._kubeflow_pipelines.versions import get_or_upload_version
+from kubeflow_provider.http_client import HttpClient, Patience
+from kubeflow_provider.module_pod import ModulePod
+from kubeflow_provider.pipeline_spec import read_pipeline_spec
+from kubeflow_provider.services import JsonValue, Run, RunRequest
+from kubeflow_provider.states import RunState
+
+_SERVICE = "Kubeflow Pipelines"
+_LONGEST_REASON = 500
+#: What Airflow's Kubernetes provider calls its connection; without one of that name it takes what the pod offers.
+_KUBERNETES_CONN_ID = "kubernetes_default"
+
+#: Runs that this process has terminated: their server will call them FAILED.
+_TERMINATED: set[str] = set()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """What a server says about itself.
+
+    :param version: for example ``2.17.0``, ``None`` for a build without one.
+    :param is_multi_user: whether everything belongs to a profile's namespace.
+    """
+
+    version: str | None
+    is_multi_user: bool
+
+
+class KubeflowPipelinesHook(BaseHook):
+    """The pipeline service (:class:`kubeflow_provider.services.PipelineService`) of a Kubeflow cluster.
+
+    Pipelines are uploaded once, as versions that are named after what they hold, with the model's cluster settings in
+    them, and run by reference. A run has the id that its caller chose; asking twice starts one.
+
+    :param kubeflow_pipelines_conn_id: Airflow connection.
+    :param connection: the connection itself, where it is already known.
+    """
+
+    conn_name_attr = "kubeflow_pipelines_conn_id"
+    default_conn_name = "pipelines_default"
+    conn_type = "kubeflow_pipelines"
+    hook_name = "Kubeflow Pipelines"
+
+    #: How long the fate of a request to start a run may be unknown before it is made again, see
+    #: :class:`~kubeflow_provider.hooks._kubeflow_pipelines.submission.Submission`.
+    settle_seconds: ClassVar[float] = 150.0
+
+    def __init__(
+        self, kubeflow_pipelines_conn_id: str = default_conn_name, *, connection: Connection | None = None
+    ) -> None:
+        super().__init__()
+        self.kubeflow_pipelines_conn_id = kubeflow_pipelines_conn_id
+        fields = ConnectionFields(connection or self.get_connection(kubeflow_pipelines_conn_id))
+        http = HttpSettings.read(fields)
+        self.settings = PipelinesSettings.read(fields, http)
+        self._auth = authentication_for(fields, http)
+        fields.check()
+        self.client = HttpClient(http, self._auth, service=_SERVICE)
+        self._module_pod: ModulePod | None = None
+
+    @cached_property
+    def server(self) -> Server:
+        """Version and mode of the server."""
+        health = api.get_health().send(self.client)
+        version = re.search(r"\d+\.\d+(\.\d+)?", health.get("tag_name", ""))
+        return Server(version=version[0] if version else None, is_multi_user=health.get("multi_user", False))
+
+    # Runs
+
+    def create_run(self, request: RunRequest) -> Run:
+        """Start the run, or return the one that already has this id.
+
+        :raises InvalidRequestError: when pipeline, parameters, cluster settings or namespace do not fit.
+        :raises ServiceUnavailableError: when the server cannot start it now. Asking again with ``is_repeat`` is safe.
+        """
+        if (known := self.get_run(request.run_id)) is not None:
+            self.log.info("Pipeline run %s is known already; it is %s.", known.run_id, known.state.value)
+            return known
+        settings = ClusterSettings.from_mapping(request.cluster)
+        spec = read_pipeline_spec(request.pipeline_file)
+        spec = cluster_spec.apply(spec, settings, server_version=self.server.version)
+        body: dict[str, Any] = {
+            "run_id": request.run_id,
+            "display_name": name_with_id(request.display_name, request.run_id),
+            "experiment_id": get_or_create_experiment(self.client, request.experiment, namespace=self._namespace),
+            "pipeline_version_reference": get_or_upload_version(self.client, spec, namespace=self._namespace),
+            "runtime_config": {"parameters": dict(request.parameters)},
+        }
+        if root := settings.pipeline_root or self.settings.pipeline_root:
+            body["runtime_config"]["pipeline_root"] = root
+        if settings.service_account:
+            body["service_account"] = settings.service_account
+        submission = Submission(client=self.client, body=body, settle_seconds=self.settle_seconds)
+        return self._read(submission.start(is_repeat=request.is_repeat))
+
+    def get_run(self, run_id: str) -> Run | None:
+        """Return the run, or ``None`` when the server does not know it (any more)."""
+        document = self._document(run_id)
+        return None if document is None else self._read(document)
+
+    async def aget_run(self, run_id: str) -> Run | None:
+        """Like :meth:`get_run`, without blocking the event loop."""
+        try:
+            document = await api.get_run(run_id).asend(self.client)
+        except InvalidRequestError as error:
+            if error.http_status != 404:
+                raise
+            return await asyncio.to_thread(self.get_run, run_id)  # to make sure; this happens once, if ever
+        if document.get("state") == RunState.FAILED:
+            return await asyncio.to_thread(self._read, document)
+        return self._read(document)
+
+    def list_runs(
+        self, *, experiment: str | None = None, name_contains: str | None = None, limit: int = 100
+    ) -> Iterator[Run]:
+        """Yield runs, the newest first, without the reasons of failures.
+
+        :param experiment: only those of this experiment.
+        :param name_contains: only those whose display name holds this text, upper or lower case.
+        :param limit: at most so many.
+        """
+        scope: dict[str, str | None] = {"namespace": self._namespace}
+        if experiment is not None:
+            experiment_id = find_experiment(self.client, experiment, namespace=self._namespace)
+            if experiment_id is None:
+                return
+            scope = {"experiment_id": experiment_id}
+        filter = api.where("display_name", "IS_SUBSTRING", name_contains) if name_contains else None
+        token = None
+        while limit > 0:
+            page_size = min(limit, api.LARGEST_PAGE)
+            page = api.list_runs(**scope, filter=filter, page_size=page_size, page_token=token).send(self.client)
+            for document in page.get("runs", [])[:limit]:
+                limit -= 1
+                yield read_run(document, self.settings, was_terminated=document["run_id"] in _TERMINATED)
+            token = page.get("next_page_token")
+            if not token:
+                return
+
+    def terminate_run(self, run_id: str) -> None:
+        """Ask the run to stop. Harmless when it is over or unknown."""
+        try:
+            api.terminate_run(run_id).send(self.client)
+        except InvalidRequestError as error:
+            self._excuse(run_id, error)
+        else:
+            self._remember_terminated(run_id)
+
+    async def aterminate_run(self, run_id: str) -> None:
+        """Like :meth:`terminate_run`, without blocking the event loop."""
+        try:
+            await api.terminate_run(run_id).asend(self.client)
+        except InvalidRequestError as error:
+            await asyncio.to_thread(self._excuse, run_id, error)
+        else:
+            self._remember_terminated(run_id)
+
+    def retry_run(self, run_id: str) -> None:
+        """Run those steps of a failed run again that did not succeed.
+
+        :raises InvalidRequestError: when the run has not failed, or is being retried already.
+        """
+        api.retry_run(run_id).send(self.client)
+        _TERMINATED.discard(run_id)
+
+    def get_run_log(self, run_id: str, *, last_lines: int = 30) -> str:
+        """Return the last log lines of the failed step, or of the newest step where none failed.
+
+        Empty when there are none any more: Kubeflow keeps logs for as long as the pods, unless it has an archive.
+        """
+        document = self._document(run_id)
+        return "" if document is None else self._logs.tail(document, last_lines)
+
+    # Modules
+
+    def run_module(
+        self,
+        module: str,
+        arguments: Mapping[str, str],
+        *,
+        timeout_seconds: float,
+        cluster: Mapping[str, JsonValue] | None = None,
+    ) -> None:
+        """Run ``python -m module --key=value ...`` of the pipeline half in a pod and wait for it.
+
+        :raises InvalidRequestError: when it exits with 2; the message is its last line on stderr.
+        :raises KubeflowProviderError: when it exits with another non-zero code or takes too long.
+        """
+        pod = ModulePod(
+            settings=ClusterSettings.from_mapping(cluster or {}),
+            kubernetes_conn_id=self.settings.kubernetes_conn_id or _KUBERNETES_CONN_ID,
+            namespace=self.settings.namespace,
+        )
+        self._module_pod = pod
+        try:
+            pod.run(module, arguments, timeout_seconds=timeout_seconds)
+        finally:
+            self._module_pod = None
+
+    def stop_module(self) -> None:
+        """Stop what :meth:`run_module` is running for this hook. Harmless when there is nothing."""
+        if pod := self._module_pod:
+            pod.stop()
+
+    # The connection's form
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Check that the server answers, knows who is asking, and lets them see the namespace's experiments."""
+        try:
+            server = self.server
+            api.list_experiments(namespace=self._namespace, page_size=1).send(self.client)
+        except KubeflowProviderError as error:
+            return False, str(error)
+        mode = f"namespace {self.settings.namespace}" if server.is_multi_user else "single-user"
+        return True, f"Kubeflow Pipelines {server.version or 'of an unknown version'} answers ({mode})."
+
+    # What the methods share
+
+    @property
+    def _namespace(self) -> str | None:
+        """What calls say about the namespace; a single-user server wants to hear of none."""
+        if not self.server.is_multi_user:
+            return None
+        if not self.settings.namespace:
+            raise InvalidRequestError(
+                f"Connection {self.kubeflow_pipelines_conn_id!r}: this Kubeflow has profiles; set `namespace` to the "
+                "one that runs are to belong to (the name at the top of its dashboard)."
+            )
+        return self.settings.namespace
+
+    def _document(self, run_id: str) -> dict[str, Any] | None:
+        try:
+            document: dict[str, Any] = api.get_run(run_id).send(self.client)
+        except InvalidRequestError as error:
+            if error.http_status != 404:
+                raise
+            self._make_sure_of_address(error)
+            return None
+        return document
+
+    def _make_sure_of_address(self, not_found: InvalidRequestError) -> None:
+        """Tell a run that is gone from a gateway that has lost its way to the server."""
+        self.__dict__.pop("server", None)
+        try:
+            _ = self.server
+        except InvalidRequestError as error:
+            raise ServiceUnavailableError(
+                f"{not_found} Nor does it answer when asked for its health: is host the address of the API, "
+                "with its path (https://.../pipeline on a Kubeflow platform), and is the server running?",
+                http_status=404,
+            ) from error
+
+    def _read(self, document: Mapping[str, Any]) -> Run:
+        run = read_run(document, self.settings, was_terminated=document["run_id"] in _TERMINATED)
+        return replace(run, reason=self._reason(document, run)) if run.state is RunState.FAILED else run
+
+    def _reason(self, document: Mapping[str, Any], run: Run) -> str:
+        """Return in one line why a run failed; the API does not know it."""
+        if driver := failed_driver(document):
+            return (
+                f"Step {driver!r} could not be started: its driver failed, which points to its inputs, to a parameter, "
+                "or to Kubeflow's metadata store"
+            )
+        failed = [step.name for step in run.steps if step.state is RunState.FAILED]
+        if not failed:
+            message = document.get("error", {}).get("message", "no step failed: it was stopped from outside")
+            return str(message)[:_LONGEST_REASON]
+        last_words = self._logs.tail(document, 1)
+        return f"Step {failed[-1]!r} failed: {last_words or 'its log is gone'}"[:_LONGEST_REASON]
+
+    @cached_property
+    def _logs(self) -> StepLogs:
+        # One attempt: a log is welcome, but nothing waits for it.
+        http, patience = self.client.settings, Patience(attempts=1)
+        ui_client = None
+        if ui_url := self.settings.ui_url:
+            # What proves who is asking goes to the connection's host only.
+            is_same = urlsplit(ui_url)[:2] == urlsplit(http.base_url)[:2]
+            ui_settings = replace(http, base_url=ui_url) if is_same else replace(http, base_url=ui_url, headers={})
+            auth = self._auth if is_same else None
+            ui_client = HttpClient(ui_settings, auth, service=f"{_SERVICE} UI", patience=patience)
+        return StepLogs(
+            api_client=HttpClient(http, self._auth, service=_SERVICE, patience=patience),
+            ui_client=ui_client,
+            settings=self.settings,
+            namespace=self.settings.namespace,
+        )
+
+    def _excuse(self, run_id: str, error: InvalidRequestError) -> None:
+        """Let pass that a run cannot be terminated because it is over or unknown; the server answers 400 or 404."""
+        document = self._document(run_id) if error.http_status == 400 else None
+        if error.http_status not in (400, 404):
+            raise error
+        if document is not None and not read_run(document, self.settings).state.is_terminal:
+            raise error
+
+    def _remember_terminated(self, run_id: str) -> None:
+        _TERMINATED.add(run_id)
+        self.log.info("Pipeline run %s has been asked to stop.", run_id)
