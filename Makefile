@@ -8,11 +8,11 @@ TOOL := $(AIRFLOW_PYTHON) scripts/embedded.py
 # Settings of one release: `make release MODEL=yelp-reviews TRAIN=train.csv EVALUATION=validation.csv EPOCHS=2`
 SETTINGS := MODEL TRAIN EVALUATION BASE_MODEL EPOCHS LEARNING_RATE BATCH_SIZE MAX_LENGTH SEED \
 	MIN_ACCURACY MIN_MACRO_F1 MAX_REGRESSION MUST_BEAT_BASELINE REQUIRE_APPROVAL \
-	ALERT_URL MODEL_STORE STATE_DIR SERVING_PORT AIRFLOW_PORT
+	VERSION REASON ALERT_URL MODEL_STORE STATE_DIR SERVING_PORT AIRFLOW_PORT
 export $(SETTINGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help docs release test test-fast airflow serve status stop compile lint format lock screenshots clean distclean setup
+.PHONY: help docs release roll-back test test-fast airflow serve status stop compile lint format lock screenshots clean distclean setup
 
 help: ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ setup: .venv/airflow/.installed .venv/pipelines/.installed ## Install both envir
 
 release: setup ## Train, package, prove and promote a model [MODEL= TRAIN= EVALUATION= BASE_MODEL= EPOCHS= ...]
 	@$(TOOL) release
+
+roll-back: setup ## Put an earlier release back [MODEL= VERSION=previous REASON=]
+	@$(TOOL) roll-back
 
 test: setup .venv/airflow/.dev .venv/pipelines/.dev .venv/encoder/.installed ## Run every test
 	@scripts/test.sh

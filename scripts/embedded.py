@@ -1,4 +1,4 @@
-"""Commands of the embedded world, called by the Makefile: release, airflow, serve, status, stop."""
+"""Commands of the embedded world, called by the Makefile: release, roll-back, airflow, serve, status, stop."""
 
 from __future__ import annotations
 
@@ -56,20 +56,43 @@ def form_values(settings: Mapping[str, str]) -> dict[str, Any]:
 
 def release(env: Mapping[str, str]) -> None:
     """Run one release in this terminal, without a scheduler, and leave its whole log in a file."""
+    model = _chosen_model()
+    conf = form_values(os.environ)
+    runs_dir = warm_up(env)
+    try:
+        _run_dag(env, f"release_{model.replace('-', '_')}", conf, f"release of {model}")
+    finally:
+        if runs_dir:
+            standby.dismiss(runs_dir)
+
+
+def roll_back(env: Mapping[str, str]) -> None:
+    """Put an earlier release back, in this terminal."""
+    model = _chosen_model()
+    given = {name: os.environ.get(name.upper(), "") for name in ("version", "reason")}
+    conf = {"model": model, **{name: text for name, text in given.items() if text}}
+    _run_dag(env, "roll_back", conf, f"roll back of {model}")
+
+
+def _chosen_model() -> str:
     from include.models.model_config import read_model_configs
 
     model = os.environ.get("MODEL") or "sample-reviews"
     names = [config.name for config in read_model_configs()]
     if model not in names:
         sys.exit(f"MODEL={model!r} is not there; include/models has {', '.join(names)}.")
-    conf = form_values(os.environ)
-    runs_dir = warm_up(env)
+    return model
+
+
+def _run_dag(env: Mapping[str, str], dag_id: str, conf: Mapping[str, Any], what: str) -> None:
     migrate(env)
     started = time.monotonic()
-    log = state_dir() / "logs" / f"release-{model}-{datetime.now(UTC):%Y%m%d-%H%M%S}.jsonl"
+    log = (
+        state_dir() / "logs" / f"{what.replace(' of ', '-').replace(' ', '-')}-{datetime.now(UTC):%Y%m%d-%H%M%S}.jsonl"
+    )
     log.parent.mkdir(parents=True, exist_ok=True)
-    print(f"Releasing {model}{' with ' + json.dumps(conf) if conf else ''} (whole log: {log})", flush=True)
-    command = [AIRFLOW, "dags", "test", f"release_{model.replace('-', '_')}", "-c", json.dumps(conf)]
+    print(f"Starting the {what}{' with ' + json.dumps(conf) if conf else ''} (whole log: {log})", flush=True)
+    command = [AIRFLOW, "dags", "test", dag_id, "-c", json.dumps(conf)]
     json_logs = {"AIRFLOW__LOGGING__JSON_LOGS": "True", "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
         command, env={**os.environ, **env, **json_logs}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -83,13 +106,10 @@ def release(env: Mapping[str, str]) -> None:
         process.kill()
         process.wait()
         cancelled = _pipelines().terminate_all()
-        sys.exit(f"\nInterrupted; {cancelled} pipeline run(s) cancelled. The live model was not touched.")
-    finally:
-        if runs_dir:
-            standby.dismiss(runs_dir)
+        sys.exit(f"\nInterrupted; {cancelled} pipeline run(s) cancelled.")
     seconds = time.monotonic() - started
     if process.wait():
-        sys.exit(f"The release of {model} failed after {seconds:.0f} s. The whole log: {log}")
+        sys.exit(f"The {what} failed after {seconds:.0f} s. The whole log: {log}")
     print(f"Done in {seconds:.0f} s.")
 
 
@@ -166,7 +186,14 @@ def _pipelines() -> Any:
     return get_service("pipelines_default", PIPELINE_HOOKS)
 
 
-COMMANDS = {"release": release, "airflow": start_airflow, "serve": serve, "status": status, "stop": stop}
+COMMANDS = {
+    "release": release,
+    "roll-back": roll_back,
+    "airflow": start_airflow,
+    "serve": serve,
+    "status": status,
+    "stop": stop,
+}
 
 
 def main() -> None:

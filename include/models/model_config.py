@@ -159,8 +159,10 @@ class ModelConfig(Section):
     keep_versions: Annotated[int, Field(ge=2)] = Field(
         3, description="Versions kept in serving, the live one included."
     )
-    connections: dict[Literal["pipelines", "serving", "registry", "alerts"], str] = Field(
-        {}, description="Airflow connection for each service, where it is not `<service>_default`."
+    connections: dict[Literal["pipelines", "serving", "registry", "alerts", "store"], str] = Field(
+        {},
+        description="Airflow connection for each service, where it is not `<service>_default`; `store`: for a model "
+        "store that needs one, none by default.",
     )
     schedule: ScheduleConfig = ScheduleConfig()
     data: DataConfig
@@ -177,6 +179,11 @@ class ModelConfig(Section):
         """URI of this model's folder in the model store, without a slash at its end."""
         store = self.store or os.environ.get("MODEL_STORE") or (PROJECT_DIR / ".state" / "store").as_uri()
         return f"{store.rstrip('/')}/{self.name}"
+
+    @property
+    def store_conn_id(self) -> str | None:
+        """Airflow connection for the model store, where it needs one."""
+        return self.connections.get("store")
 
     @property
     def pipeline_file(self) -> str:
@@ -211,16 +218,22 @@ def read_model_config(path: str | Path) -> ModelConfig:
         raise ModelConfigError(f"{path}: {problems}") from error
 
 
-def read_model_configs(folder: str | Path | None = None) -> list[ModelConfig]:
+def read_model_configs(folder: str | Path | None = None, *, leave_out_wrong: bool = False) -> list[ModelConfig]:
     """Read every ``*.yaml`` of a folder, in the order of the file names.
 
     :param folder: default ``$MODELS_DIR``, else this file's own folder.
+    :param leave_out_wrong: for what must go on for the other models, such as putting a release back.
     :raises ModelConfigError: when a file is wrong or two files name the same model.
     """
     folder = Path(folder or os.environ.get("MODELS_DIR") or MODELS_DIR)
     configs: dict[str, tuple[Path, ModelConfig]] = {}
     for path in sorted(folder.glob("*.yaml")):
-        config = read_model_config(path)
+        try:
+            config = read_model_config(path)
+        except ModelConfigError:
+            if leave_out_wrong:
+                continue
+            raise
         if config.name in configs:
             raise ModelConfigError(f"{path}: model {config.name!r} is defined in {configs[config.name][0]} already.")
         configs[config.name] = (path, config)

@@ -45,7 +45,7 @@ class ReleaseNotifier(BaseNotifier):
 
     :param model: name of the model (templated).
     :param version: version of the release (templated).
-    :param conn_id: Airflow connection of type ``apprise``; without it nobody is alerted.
+    :param conn_id: Airflow connection of type ``apprise`` (templated); without it nobody is alerted.
     :param report_task_id: the :class:`~kubeflow_provider.operators.report.ReportOperator` of the DAG.
     :param roll_back_task_id: the task that rolls back.
     """
@@ -79,7 +79,8 @@ class ReleaseNotifier(BaseNotifier):
             # This callback may stand in the place of the one that all tasks have.
             remember_failure(context)
         outcome = self._outcome(context)
-        receivers = self._receivers()
+        conn_id = self._rendered(self.conn_id, context)
+        receivers = _receivers(conn_id)
         variable = f"{SENT_ALERTS_VARIABLE}{outcome.model}"
         sent = list(Variable.get(variable, default=None, deserialize_json=True) or [])
         for number, (path, receiver) in enumerate(receivers, start=1):
@@ -94,7 +95,7 @@ class ReleaseNotifier(BaseNotifier):
                 log.error(
                     "Receiver %d of connection %r did not take the alert. What it would have said:\n%s",
                     number,
-                    self.conn_id,
+                    conn_id,
                     alert_body(outcome),
                 )
 
@@ -127,42 +128,40 @@ class ReleaseNotifier(BaseNotifier):
         environment = self.get_template_env(dag=context.get("dag"))
         return str(self.render_template(template, context, environment))
 
-    def _receivers(self) -> list[tuple[str, Apprise]]:
-        """Return address and sender of every receiver that the connection names."""
-        from airflow.providers.apprise.hooks.apprise import AppriseHook
-        from apprise import Apprise
 
-        try:
-            connection = BaseHook.get_connection(self.conn_id)
-        except AirflowNotFoundException:
-            log.warning("Nobody is alerted: there is no connection %r. Make one of type apprise.", self.conn_id)
-            return []
-        try:
-            config = AppriseHook(self.conn_id).get_config_from_conn(connection)
-            paths = [str(entry["path"]) for entry in ([config] if isinstance(config, dict) else config)]
-        except (KeyError, TypeError, ValueError):
-            log.error(
-                'Nobody is alerted: `config` of connection %r should look like {"path": "<Apprise URL>"}.', self.conn_id
-            )
-            return []
-        receivers = []
-        for number, path in enumerate(paths, start=1):
-            receiver = Apprise()
-            with _quiet():
-                understood = receiver.add(path)
-            if understood:
-                receivers.append((path, receiver))
-            else:
-                log.error("Connection %r: entry %d is no URL that Apprise understands.", self.conn_id, number)
-        return receivers
+def _receivers(conn_id: str) -> list[tuple[str, Apprise]]:
+    """Return address and sender of every receiver that the connection names."""
+    from airflow.providers.apprise.hooks.apprise import AppriseHook
+    from apprise import Apprise
+
+    try:
+        connection = BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException:
+        log.warning("Nobody is alerted: there is no connection %r. Make one of type apprise.", conn_id)
+        return []
+    try:
+        config = AppriseHook(conn_id).get_config_from_conn(connection)
+        paths = [str(entry["path"]) for entry in ([config] if isinstance(config, dict) else config)]
+    except (KeyError, TypeError, ValueError):
+        log.error('Nobody is alerted: `config` of connection %r should look like {"path": "<Apprise URL>"}.', conn_id)
+        return []
+    receivers = []
+    for number, path in enumerate(paths, start=1):
+        receiver = Apprise()
+        with _quiet():
+            understood = receiver.add(path)
+        if understood:
+            receivers.append((path, receiver))
+        else:
+            log.error("Connection %r: entry %d is no URL that Apprise understands.", conn_id, number)
+    return receivers
 
 
 def alert_title(outcome: Outcome) -> str:
     """Return the alert's first line; a failed roll back is louder than any other failure."""
-    name = f"{outcome.model} {outcome.version}"
     if outcome.roll_back is RollBackResult.FAILED:
-        return f"CRITICAL: roll back of {name} failed"
-    return f"Release of {name} failed"
+        return f"CRITICAL: roll back of {outcome.model} {outcome.version} failed"
+    return f"{outcome.title} failed"
 
 
 def alert_body(outcome: Outcome) -> str:

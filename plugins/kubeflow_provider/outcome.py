@@ -42,6 +42,7 @@ class Outcome:
     :param serving_now: the version that answers, or in words why it is not known.
     :param endpoint: address that users call, empty when it is not known.
     :param links: name -> page for people.
+    :param action: what was done, as the first words of a title.
     """
 
     model: str
@@ -54,6 +55,12 @@ class Outcome:
     serving_now: str = ""
     endpoint: str = ""
     links: Mapping[str, str] = field(default_factory=dict)
+    action: str = "Release of"
+
+    @property
+    def title(self) -> str:
+        """What was done to which version."""
+        return f"{self.action} {self.model} {self.version}"
 
     def to_json(self) -> dict[str, Any]:
         """Return it in JSON types."""

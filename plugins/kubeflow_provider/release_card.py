@@ -35,7 +35,7 @@ def render_card(
     :param seconds: step -> how long it took, in the order of the steps.
     """
     parts = [
-        f"Release of {outcome.model} {outcome.version}: {outcome.kind.value.upper()}\n{outcome.line}",
+        f"{outcome.title}: {outcome.kind.value.upper()}\n{outcome.line}",
         _table(_metric_rows(metrics, policy)) if metrics else "",
         _table(_step_rows(seconds)) if seconds else "",
         "\n".join(f"{name:<14}{value}" for name, value in _facts(outcome) if value),

@@ -212,5 +212,66 @@ def test_a_pipeline_that_fails_deploys_nothing(world: World, release: Callable[[
     assert world.live in said["Serving now"]
 
 
+@pytest.fixture
+def roll_back(dag: Any, run_dag: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``roll_back(**conf)``, which runs the project's own DAG for it."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(str(ROOT / "dags" / "roll_back.py"), safe_mode=False)
+    assert bag.import_errors == {}
+    return lambda **conf: run_dag(bag.dags["roll_back"], model=MODEL, **conf)
+
+
+def test_an_earlier_release_is_put_back_by_hand(
+    world: World, dag: Any, run_dag: Callable[..., Any], roll_back: Callable[..., Any]
+) -> None:
+    from kubeflow_provider.versions import release_version
+
+    world.alerts.clear()
+    second = release_version(run_dag(dag))
+    assert world.serving.get_live(MODEL).version == second
+    with world.users() as users:
+        run = roll_back(reason="the new one is rude")
+
+    assert run.state == "success", states(run)
+    assert set(users.statuses) == {200}
+    (answers,) = users.predictions()
+    assert answers[-1]["version"] == answers[-1]["built_as"] == world.live
+    assert world.serving.get_live(MODEL).version == world.live
+    back, gone = world.record(world.live), world.record(second)
+    assert back.state is ReleaseState.LIVE
+    assert back.reason.startswith("put back by ")
+    assert gone.state is ReleaseState.ROLLED_BACK
+    assert gone.reason.startswith(f"rolled back to {world.live} by ")
+    assert gone.reason.endswith(": the new one is rude")
+    assert world.alerts == []
+
+
+def test_a_release_that_can_no_longer_be_put_back_changes_nothing(
+    world: World, dag: Any, run_dag: Callable[..., Any], roll_back: Callable[..., Any], tmp_path: Path
+) -> None:
+    from kubeflow_provider.versions import release_version
+
+    second = release_version(run_dag(dag))
+    assert roll_back().state == "success"
+    world.alerts.clear()
+    world.serving.remove(MODEL, second)
+    archive = Path(world.record(second).archive_uri.removeprefix("file://"), "model-store", f"{MODEL}.mar")
+    archive.write_bytes(archive.read_bytes()[:-1])
+    with world.users() as users:
+        run = roll_back(version=second)
+
+    assert run.state == "failed"
+    assert states(run)["deploy_candidate"] == "failed"
+    assert states(run)["undo"] == "success"
+    assert set(users.statuses) == {200}
+    assert versions(SimpleNamespace(users=users)) == {world.live}
+    assert world.serving.get_live(MODEL).version == world.live
+    assert world.record(world.live).state is ReleaseState.LIVE
+    (alert,) = world.alerts
+    assert alert["title"] == f"Roll back to {MODEL} {second} failed"
+    assert "SHA-256" in alert_lines(alert["message"])["Reason"]
+
+
 def alert_lines(body: str) -> dict[str, str]:
     return dict(line.split(": ", 1) for line in body.splitlines() if ": " in line)

@@ -45,15 +45,16 @@ class ReportOperator(BaseOperator):
     :param model: name of the model (templated).
     :param version: version of the candidate (templated).
     :param candidate_uri: URI of ``candidate.json`` (templated).
+    :param action: what the DAG does, as the card and the alert call it.
     :param step_task_ids: the tasks to report, in their order; default: all that stand before this one.
     :param roll_back_task_id: the task that rolls back.
-    :param serving_conn_id: connection to the serving system.
-    :param registry_conn_id: connection to the registry.
+    :param serving_conn_id: connection to the serving system (templated).
+    :param registry_conn_id: connection to the registry (templated).
     :param store_conn_id: Airflow connection for the model store, where it needs one.
     :raises ReleaseFailedError: naming the failed task, what is serving now and what became of the roll back.
     """
 
-    template_fields: Sequence[str] = ("model", "version", "candidate_uri")
+    template_fields: Sequence[str] = ("model", "version", "candidate_uri", "serving_conn_id", "registry_conn_id")
     ui_color = "#cfe2f3"
 
     def __init__(
@@ -62,6 +63,7 @@ class ReportOperator(BaseOperator):
         model: str,
         version: str,
         candidate_uri: str,
+        action: str = "Release of",
         step_task_ids: Sequence[str] | None = None,
         roll_back_task_id: str = "roll_back",
         serving_conn_id: str = "serving_default",
@@ -73,6 +75,7 @@ class ReportOperator(BaseOperator):
         self.model = model
         self.version = version
         self.candidate_uri = candidate_uri
+        self.action = action
         self.step_task_ids = step_task_ids
         self.roll_back_task_id = roll_back_task_id
         self.serving_conn_id = serving_conn_id
@@ -122,6 +125,7 @@ class ReportOperator(BaseOperator):
         return Outcome(
             model=self.model,
             version=self.version,
+            action=self.action,
             kind=kind,
             line=line,
             failure=failure or roll_back_failure,

@@ -56,8 +56,8 @@ class DeployCandidateOperator(BaseOperator):
     :param model: name of the model (templated).
     :param version: version to deploy (templated).
     :param candidate_uri: URI of its ``candidate.json`` (templated).
-    :param settings: ``serving`` section of the model's YAML (templated).
-    :param serving_conn_id: connection to the serving system.
+    :param settings: ``serving`` section of the model's YAML, as a mapping or as JSON (templated).
+    :param serving_conn_id: connection to the serving system (templated).
     :param registry_conn_id: connection to the registry that records the candidate; ``None``: nothing is recorded.
     :param store_conn_id: Airflow connection for the model store, where it needs one.
     :param timeout: longest wait for the version to be ready.
@@ -66,7 +66,14 @@ class DeployCandidateOperator(BaseOperator):
     :raises DeploymentFailedError: with the serving system's diagnosis.
     """
 
-    template_fields: Sequence[str] = ("model", "version", "candidate_uri", "settings")
+    template_fields: Sequence[str] = (
+        "model",
+        "version",
+        "candidate_uri",
+        "settings",
+        "serving_conn_id",
+        "registry_conn_id",
+    )
     operator_extra_links = (EndpointLink(),)
 
     def __init__(
@@ -75,7 +82,7 @@ class DeployCandidateOperator(BaseOperator):
         model: str,
         version: str,
         candidate_uri: str,
-        settings: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | str | None = None,
         serving_conn_id: str = "serving_default",
         registry_conn_id: str | None = None,
         store_conn_id: str | None = None,
@@ -113,7 +120,7 @@ class DeployCandidateOperator(BaseOperator):
                 version=self.version,
                 archive_uri=candidate.archive_uri,
                 archive_sha256=candidate.archive_sha256,
-                settings=self.settings,
+                settings=json.loads(self.settings) if isinstance(self.settings, str) else self.settings,
             )
         )
         if deployment.state.is_terminal:
@@ -160,10 +167,10 @@ class PromoteOperator(BaseOperator):
 
     :param model: name of the model (templated).
     :param version: version to promote (templated).
-    :param serving_conn_id: connection to the serving system.
+    :param serving_conn_id: connection to the serving system (templated).
     """
 
-    template_fields: Sequence[str] = ("model", "version")
+    template_fields: Sequence[str] = ("model", "version", "serving_conn_id")
     operator_extra_links = (EndpointLink(),)
 
     def __init__(self, *, model: str, version: str, serving_conn_id: str = "serving_default", **kwargs: Any) -> None:
@@ -195,12 +202,12 @@ class RollBackOperator(BaseOperator):
     :param previous_version: version to put back, as :class:`DeployCandidateOperator` left it; empty when none was
         live (templated).
     :param failed_task_ids: the tasks to look at for the reason, in their order; ``None``: all of the DAG.
-    :param serving_conn_id: connection to the serving system.
-    :param registry_conn_id: connection to the registry; ``None``: nothing is recorded.
+    :param serving_conn_id: connection to the serving system (templated).
+    :param registry_conn_id: connection to the registry (templated); ``None``: nothing is recorded.
     :raises RollBackFailedError: when the previous version is not proven to answer: somebody has to look now.
     """
 
-    template_fields: Sequence[str] = ("model", "version", "previous_version")
+    template_fields: Sequence[str] = ("model", "version", "previous_version", "serving_conn_id", "registry_conn_id")
 
     def __init__(
         self,

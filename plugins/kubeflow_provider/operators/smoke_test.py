@@ -31,12 +31,19 @@ class SmokeTestOperator(BaseOperator):
     :param max_latency_ms: largest median of the single predictions (templated).
     :param probability_tolerance: largest difference to a recorded probability (templated).
     :param patience_seconds: how long a version that has just been deployed may answer 404, 503 or not at all.
-    :param serving_conn_id: connection to the serving system.
+    :param serving_conn_id: connection to the serving system (templated).
     :param store_conn_id: Airflow connection for the model store, where it needs one.
     :raises CheckFailedError: naming the first check that failed, what was expected and what came back.
     """
 
-    template_fields: Sequence[str] = ("model", "version", "candidate_uri", "max_latency_ms", "probability_tolerance")
+    template_fields: Sequence[str] = (
+        "model",
+        "version",
+        "candidate_uri",
+        "max_latency_ms",
+        "probability_tolerance",
+        "serving_conn_id",
+    )
 
     def __init__(
         self,
