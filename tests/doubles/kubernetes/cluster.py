@@ -73,6 +73,8 @@ class Cluster:
 
     def stop(self) -> None:
         self.clock.stop()
+        with self.store.changed:
+            self.store.changed.notify_all()
         self.kubelet.stop()
         self.server.stop()
 

@@ -15,7 +15,7 @@ from typing import Any
 from tests.doubles.kubernetes.resources import CLAIMS, CONFIG_MAPS, SECRETS, Resource
 from tests.doubles.kubernetes.store import Store
 
-_REFERENCE = re.compile(r"\$\(([A-Za-z_][A-Za-z0-9_]*)\)")
+_REFERENCE = re.compile(r"\$(?:\$|\(([A-Za-z_][A-Za-z0-9_]*)\))")
 
 
 class MissingSource(Exception):
@@ -89,8 +89,8 @@ def environment(store: Store, pod: dict[str, Any], container: dict[str, Any]) ->
 
 
 def expand(text: str, values: Mapping[str, str]) -> str:
-    """Replace ``$(NAME)``; an unknown name stays as it is."""
-    return _REFERENCE.sub(lambda found: values.get(found[1], found[0]), text)
+    """Replace ``$(NAME)``, unless the name is unknown, and ``$$`` by ``$``."""
+    return _REFERENCE.sub(lambda found: values.get(found[1], found[0]) if found[1] else "$", text)
 
 
 def relocate(text: str, mounted: Mapping[str, Path]) -> str:
