@@ -85,16 +85,17 @@ def schedule(config: ModelConfig) -> Any:
     return AssetOrTimeSchedule(timetable=timetable, assets=assets) if assets else timetable
 
 
-def document_check(kind: documents.Kind, uri: str) -> Any:
+def document_check(kind: documents.Kind, uri: str, conn_id: str | None) -> Any:
     """Return a ``pre_execute`` hook that checks a document from across the wall before a task uses it.
 
     :param kind: which schema.
     :param uri: template of the document's URI.
+    :param conn_id: Airflow connection for the model store, where it needs one.
     """
 
     def check(context: Context) -> None:
         where = context["task"].render_template(uri, context)
-        documents.parse(kind, ObjectStoragePath(where).read_text(encoding="utf-8"), where=where)
+        documents.parse(kind, ObjectStoragePath(where, conn_id=conn_id).read_text("utf-8"), where=where)
 
     return check
 
@@ -107,6 +108,8 @@ def release_dag(config: ModelConfig) -> DAG:
     pipelines, serving, registry = (config.connection(name) for name in ("pipelines", "serving", "registry"))
     notifier = ReleaseNotifier(model=config.name, version=version, conn_id=config.connection("alerts"))
     this = {"model": config.name, "version": version}
+    stored: dict[str, Any] = {"candidate_uri": candidate_uri, "store_conn_id": config.store_conn_id}
+    cluster = config.cluster.model_dump()
     steps = ["deploy_candidate", "smoke_test", "promote", "verify", "release"]
 
     with DAG(
@@ -160,6 +163,8 @@ def release_dag(config: ModelConfig) -> DAG:
             store_uri=config.store_uri,
             pipeline_file=config.pipeline_file,
             parameters=pipeline_parameters,
+            cluster=cluster,
+            store_conn_id=config.store_conn_id,
             pipelines_conn_id=pipelines,
             serving_conn_id=serving,
             registry_conn_id=registry,
@@ -173,11 +178,12 @@ def release_dag(config: ModelConfig) -> DAG:
                 "seed": "{{ params.seed }}",
                 "output-uri": f"{folder}/dataset",
             },
+            cluster=cluster,
             pipelines_conn_id=pipelines,
         )
         train = RunPipelineOperator(
             task_id="train",
-            pre_execute=document_check("dataset", dataset_uri),
+            pre_execute=document_check("dataset", dataset_uri, config.store_conn_id),
             pipeline_file=config.pipeline_file,
             parameters=pipeline_parameters
             | {
@@ -187,14 +193,15 @@ def release_dag(config: ModelConfig) -> DAG:
             },
             display_name=f"{config.name} {version}",
             experiment=config.name,
+            cluster=cluster,
             timeout=timedelta(hours=config.training_timeout_hours),
             pipelines_conn_id=pipelines,
         )
         gate = GateOperator(
             task_id="gate",
-            pre_execute=document_check("candidate", candidate_uri),
+            pre_execute=document_check("candidate", candidate_uri, config.store_conn_id),
             **this,
-            candidate_uri=candidate_uri,
+            **stored,
             policy={
                 "min_accuracy": "{{ params.min_accuracy }}",
                 "min_macro_f1": "{{ params.min_macro_f1 }}",
@@ -207,18 +214,18 @@ def release_dag(config: ModelConfig) -> DAG:
         approve = ReleaseApprovalOperator(
             task_id="approve",
             **this,
-            candidate_uri=candidate_uri,
+            **stored,
             required="{{ params.require_approval }}",
             response_timeout=timedelta(hours=config.approval.timeout_hours),
             registry_conn_id=registry,
         )
-        register = RegisterOperator(task_id="register", **this, candidate_uri=candidate_uri, registry_conn_id=registry)
+        register = RegisterOperator(task_id="register", **this, **stored, registry_conn_id=registry)
 
         # From here on something is deployed: whatever fails is rolled back.
         deploy_candidate = DeployCandidateOperator(
             task_id="deploy_candidate",
             **this,
-            candidate_uri=candidate_uri,
+            **stored,
             settings=config.serving.model_dump(),
             serving_conn_id=serving,
             registry_conn_id=registry,
@@ -227,7 +234,7 @@ def release_dag(config: ModelConfig) -> DAG:
             SmokeTestOperator(
                 task_id=task_id,
                 **this,
-                candidate_uri=candidate_uri,
+                **stored,
                 through=through,
                 max_latency_ms=config.smoke_test.max_latency_ms,
                 probability_tolerance=config.smoke_test.probability_tolerance,
@@ -239,7 +246,7 @@ def release_dag(config: ModelConfig) -> DAG:
         release = ReleaseOperator(
             task_id="release",
             **this,
-            candidate_uri=candidate_uri,
+            **stored,
             keep_versions=config.keep_versions,
             serving_conn_id=serving,
             registry_conn_id=registry,
@@ -258,7 +265,7 @@ def release_dag(config: ModelConfig) -> DAG:
             trigger_rule="all_done",
             retries=0,
             **this,
-            candidate_uri=candidate_uri,
+            **stored,
             serving_conn_id=serving,
             registry_conn_id=registry,
             on_failure_callback=notifier,

@@ -46,7 +46,7 @@ def failure(event: Mapping[str, Any], service: PipelineService, *, timeout: time
     """
     run_id: str = event["run_id"]
     if event["outcome"] == WaitOutcome.TIMEOUT:
-        _cancel(service, run_id)
+        cancel(service, run_id)
         return RunTimeoutError(
             f"Pipeline run {run_id} was not over after {timeout} and has been cancelled. Give the task a "
             f"longer `timeout`, or the run less to do.{_log(service, run_id)}",
@@ -66,8 +66,11 @@ def failure(event: Mapping[str, Any], service: PipelineService, *, timeout: time
     )
 
 
-def _cancel(service: PipelineService, run_id: str) -> None:
-    """Stop a run; that the service cannot is worth a retry unless it has noted the wish."""
+def cancel(service: PipelineService, run_id: str) -> None:
+    """Stop a run.
+
+    :raises ServiceUnavailableError: when the service cannot, and has not even noted the wish.
+    """
     try:
         service.terminate_run(run_id)
     except ServiceUnavailableError:

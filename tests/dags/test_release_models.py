@@ -148,3 +148,18 @@ def test_loading_the_dags_imports_nothing_heavy():
         env={"PYTHONPATH": str(PROJECT), "PATH": "", "HOME": str(Path.home())},
     )  # fmt: skip
     assert answer.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_the_cluster_settings_of_a_model_reach_every_step_that_runs_there(tmp_path, monkeypatch):
+    write_model(tmp_path, cluster={"image": "registry.example.com/trainer:1"})
+    dag = load_dags(tmp_path, monkeypatch).dags["release_my_model"]
+    for task_id in ("check", "preprocess", "train"):
+        assert dag.get_task(task_id).cluster["image"] == "registry.example.com/trainer:1"
+
+
+def test_whoever_reads_the_model_store_takes_the_models_connection_to_it(tmp_path, monkeypatch):
+    write_model(tmp_path, store="s3://models", connections={"store": "models_bucket"})
+    dag = load_dags(tmp_path, monkeypatch).dags["release_my_model"]
+    readers = [task for task in dag.tasks if hasattr(task, "store_conn_id")]
+    assert {task.store_conn_id for task in readers} == {"models_bucket"}
+    assert {task.task_id for task in readers} >= {"check", "gate", "register", "deploy_candidate", "release", "report"}

@@ -20,7 +20,7 @@ from kubeflow_provider.links import (
     PipelineRunLink,
 )
 from kubeflow_provider.pipeline_spec import bind
-from kubeflow_provider.run_failure import failure, interrupted, out_of_sight
+from kubeflow_provider.run_failure import cancel, failure, interrupted, out_of_sight
 from kubeflow_provider.services import PipelineService, Run, RunRequest
 from kubeflow_provider.states import RunState
 from kubeflow_provider.stopping import stop_from_signal_handler
@@ -205,7 +205,7 @@ class RunPipelineOperator(BaseOperator):
             self.log.info("An earlier try has left pipeline run %s, which was cancelled.", record["run_id"])
         if record:
             # After a "clear" the old trigger stops its run as well, but nobody promises when, or whether.
-            service.terminate_run(record["run_id"])
+            cancel(service, record["run_id"])
         # Drawn, not derived from the DAG run: one that was deleted and made again must not find its old result.
         now = datetime.now(tz=UTC)
         record = {
