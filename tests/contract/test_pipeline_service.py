@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,29 +15,82 @@ from uuid import uuid4
 import pytest
 from airflow.sdk import Connection
 
+from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.pipeline_spec import bind
 from kubeflow_provider.services import PipelineService, Run, RunRequest
 from kubeflow_provider.states import RunState
+from tests.doubles.kfp_server import kfp_server
 
 ROOT = Path(__file__).parents[2]
+ENDPOINT = os.environ.get("KFP_ENDPOINT")
+#: Image of the steps on a real server: any that has the `kfp` package of the compiled pipelines.
+CLUSTER = {"image": os.environ["KFP_IMAGE"]} if os.environ.get("KFP_IMAGE") else {}
+#: A pod takes its time to be scheduled, and its image to be pulled.
+PATIENCE_SECONDS = 600 if ENDPOINT else 60
 pytestmark = pytest.mark.pipelines
 
 
-def local(tmp_path: Path, python: str) -> PipelineService:
+@contextmanager
+def local(tmp_path: Path, python: str) -> Iterator[PipelineService]:
     from kubeflow_provider.hooks.local_pipelines import LocalPipelinesHook
 
     extra = {"python": python, "project_dir": str(ROOT), "runs_dir": str(tmp_path / "runs")}
     connection = Connection(conn_id="pipelines", conn_type="local_pipelines", extra=json.dumps(extra))
-    return LocalPipelinesHook("pipelines", connection=connection)
+    yield LocalPipelinesHook("pipelines", connection=connection)
 
 
-@pytest.fixture(params=[local])
-def service(request: pytest.FixtureRequest, tmp_path: Path, pipelines_python: str) -> PipelineService:
-    return request.param(tmp_path, pipelines_python)
+def kubeflow(host: str, *, token: str | None = None, **extra: Any) -> PipelineService:
+    from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
+
+    connection = Connection(
+        conn_id="pipelines", conn_type="kubeflow_pipelines", host=host, password=token, extra=json.dumps(extra)
+    )
+    return KubeflowPipelinesHook("pipelines", connection=connection)
+
+
+@contextmanager
+def kubeflow_single_user(tmp_path: Path, python: str) -> Iterator[PipelineService]:
+    """A stand-alone server of an older release, whose logs only the UI can show."""
+    with kfp_server(python=python, version="2.5.0") as server:
+        yield kubeflow(server.url, ui_url=server.url)
+
+
+@contextmanager
+def kubeflow_multi_user(tmp_path: Path, python: str) -> Iterator[PipelineService]:
+    """A platform."""
+    with kfp_server(python=python, multi_user=True, token="a token", prefix="/pipeline") as server:
+        yield kubeflow(server.url, token="a token", namespace="team", dashboard=True)
+
+
+@contextmanager
+def kubeflow_for_real(tmp_path: Path, python: str) -> Iterator[PipelineService]:
+    """The server that the environment names."""
+    names = {"namespace": "KFP_NAMESPACE", "kubernetes_conn_id": "KFP_KUBERNETES_CONN_ID", "ui_url": "KFP_UI_URL"}
+    extra = {name: os.environ[variable] for name, variable in names.items() if os.environ.get(variable)}
+    yield kubeflow(str(ENDPOINT), token=os.environ.get("KFP_TOKEN"), **extra)
+
+
+real = pytest.param(kubeflow_for_real, marks=pytest.mark.skipif(not ENDPOINT, reason="KFP_ENDPOINT names no server"))
+
+
+@pytest.fixture(params=[local, kubeflow_single_user, kubeflow_multi_user, real])
+def service(request: pytest.FixtureRequest, tmp_path: Path, pipelines_python: str) -> Iterator[PipelineService]:
+    with request.param(tmp_path, pipelines_python) as service:
+        yield service
 
 
 @pytest.fixture
-def ask(service: PipelineService, record_and_wait: str, tmp_path: Path) -> Iterator[Callable[..., RunRequest]]:
+def recorded(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Return the file to which a run's first step adds a line; on a real server it is the pod's own, and unseen."""
+    return Path("/tmp/recorded") if _is_real(request) else tmp_path / "recorded"
+
+
+def _is_real(request: pytest.FixtureRequest) -> bool:
+    return request.node.callspec.params["service"] is kubeflow_for_real
+
+
+@pytest.fixture
+def ask(service: PipelineService, record_and_wait: str, recorded: Path) -> Iterator[Callable[..., RunRequest]]:
     """Return ``make(**parameters)`` for requests whose runs are stopped after the test."""
     ids: list[str] = []
 
@@ -43,9 +99,10 @@ def ask(service: PipelineService, record_and_wait: str, tmp_path: Path) -> Itera
         return RunRequest(
             run_id=ids[-1],
             pipeline_file=record_and_wait,
-            parameters=bind(record_and_wait, {"file": str(tmp_path / "recorded"), **parameters}),
+            parameters=bind(record_and_wait, {"file": str(recorded), **parameters}),
             display_name="a test",
             experiment="tests",
+            cluster=CLUSTER,
         )
 
     yield make
@@ -54,7 +111,7 @@ def ask(service: PipelineService, record_and_wait: str, tmp_path: Path) -> Itera
 
 
 def wait(service: PipelineService, run_id: str, until: Callable[[Run], bool]) -> Run:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         run = service.get_run(run_id)
         assert run is not None
@@ -71,6 +128,16 @@ def test_speaks_the_protocol(service: PipelineService) -> None:
     assert works, message
 
 
+def test_what_can_be_started_is_said_beforehand(service: PipelineService, ask: Callable[..., RunRequest]) -> None:
+    request = ask()
+
+    service.check_run(request)
+
+    assert service.get_run(request.run_id) is None
+    with pytest.raises(InvalidRequestError, match=r"not-there\.yaml"):
+        service.check_run(replace(request, pipeline_file="/not-there.yaml"))
+
+
 def test_a_run_goes_to_its_end(service: PipelineService, ask: Callable[..., RunRequest]) -> None:
     request = ask()
 
@@ -82,15 +149,21 @@ def test_a_run_goes_to_its_end(service: PipelineService, ask: Callable[..., RunR
     assert [step.name for step in run.steps] == ["record", "finish"]
 
 
-def test_asking_twice_starts_one_run(service: PipelineService, ask: Callable[..., RunRequest], tmp_path: Path) -> None:
-    request = ask()
-    service.create_run(request)
-    service.create_run(request)
-    wait(service, request.run_id, lambda run: run.state.is_terminal)
-    again = service.create_run(request)
+def test_asking_twice_starts_one_run(
+    service: PipelineService,
+    ask: Callable[..., RunRequest],
+    recorded: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    asked = ask()
+    service.create_run(asked)
+    service.create_run(asked)
+    wait(service, asked.run_id, lambda run: run.state.is_terminal)
+    again = service.create_run(asked)
 
     assert again.state is RunState.SUCCEEDED
-    assert len((tmp_path / "recorded").read_text().splitlines()) == 1
+    if not _is_real(request):
+        assert len(recorded.read_text().splitlines()) == 1
 
 
 def test_a_failure_names_its_step_and_shows_its_log(service: PipelineService, ask: Callable[..., RunRequest]) -> None:
@@ -105,10 +178,10 @@ def test_a_failure_names_its_step_and_shows_its_log(service: PipelineService, as
     assert len(service.get_run_log(request.run_id, last_lines=1).splitlines()) == 1
 
 
-def test_a_run_can_be_stopped(service: PipelineService, ask: Callable[..., RunRequest], tmp_path: Path) -> None:
+def test_a_run_can_be_stopped(service: PipelineService, ask: Callable[..., RunRequest]) -> None:
     request = ask(seconds=60)
     service.create_run(request)
-    wait(service, request.run_id, lambda run: (tmp_path / "recorded").exists())
+    wait(service, request.run_id, lambda run: bool(run.steps))
 
     service.terminate_run(request.run_id)
     service.terminate_run(request.run_id)

@@ -27,7 +27,7 @@ from kubeflow_provider.hooks._kubeflow_pipelines.submission import Submission
 from kubeflow_provider.hooks._kubeflow_pipelines.versions import get_or_upload_version
 from kubeflow_provider.http_client import HttpClient, Patience
 from kubeflow_provider.module_pod import ModulePod
-from kubeflow_provider.pipeline_spec import read_pipeline_spec
+from kubeflow_provider.pipeline_spec import PipelineSpec, read_pipeline_spec
 from kubeflow_provider.services import JsonValue, Run, RunRequest
 from kubeflow_provider.states import RunState
 
@@ -93,6 +93,14 @@ class KubeflowPipelinesHook(BaseHook):
 
     # Runs
 
+    def check_run(self, request: RunRequest) -> None:
+        """Find out whether pipeline, cluster settings and namespace fit this server.
+
+        :raises InvalidRequestError: naming what does not.
+        """
+        self._prepare(request)
+        _ = self._namespace
+
     def create_run(self, request: RunRequest) -> Run:
         """Start the run, or return the one that already has this id.
 
@@ -102,9 +110,7 @@ class KubeflowPipelinesHook(BaseHook):
         if (known := self.get_run(request.run_id)) is not None:
             self.log.info("Pipeline run %s is known already; it is %s.", known.run_id, known.state.value)
             return known
-        settings = ClusterSettings.from_mapping(request.cluster)
-        spec = read_pipeline_spec(request.pipeline_file)
-        spec = cluster_spec.apply(spec, settings, server_version=self.server.version)
+        spec, settings = self._prepare(request)
         body: dict[str, Any] = {
             "run_id": request.run_id,
             "display_name": name_with_id(request.display_name, request.run_id),
@@ -241,6 +247,12 @@ class KubeflowPipelinesHook(BaseHook):
         return True, f"Kubeflow Pipelines {server.version or 'of an unknown version'} answers ({mode})."
 
     # What the methods share
+
+    def _prepare(self, request: RunRequest) -> tuple[PipelineSpec, ClusterSettings]:
+        """Return the pipeline as it is to run, with the cluster settings in it."""
+        settings = ClusterSettings.from_mapping(request.cluster)
+        spec = read_pipeline_spec(request.pipeline_file)
+        return cluster_spec.apply(spec, settings, server_version=self.server.version), settings
 
     @property
     def _namespace(self) -> str | None:
