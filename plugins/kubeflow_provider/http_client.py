@@ -146,7 +146,7 @@ class HttpClient:
             request = client.build_request(method, path, **arguments)
             try:
                 response = client.send(request, auth=self._auth)
-            except httpx.RequestError as error:
+            except (httpx.RequestError, OSError) as error:
                 raise no_answer(error, service=self.service, request=request) from error
         return self._read(response, expect)
 
@@ -156,7 +156,7 @@ class HttpClient:
                 request = client.build_request(method, path, **arguments)
                 try:
                     response = await client.send(request, auth=self._auth)
-                except httpx.RequestError as error:
+                except (httpx.RequestError, OSError) as error:
                     raise no_answer(error, service=self.service, request=request) from error
         return self._read(response, expect)
 

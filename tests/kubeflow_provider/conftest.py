@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import sys
@@ -15,6 +16,7 @@ import pytest
 from kubeflow_provider import hooks
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks.mlflow import MlflowHook
+from kubeflow_provider.http_client import HttpClient
 from kubeflow_provider.services import Deployment
 from kubeflow_provider.states import DeploymentState
 
@@ -30,6 +32,18 @@ def registry(empty_mlflow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("AIRFLOW_CONN_REGISTRY_DEFAULT", json.dumps({"conn_type": "mlflow", "extra": extra}))
     connection = Connection(conn_id="registry_default", conn_type="mlflow", extra=json.dumps(extra))
     return MlflowHook("registry_default", connection=connection)
+
+
+@pytest.fixture(params=["task", "trigger"])
+def ask(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Return ``ask(client, method, path, **options)``: once as a task asks, once as a trigger does in its event loop."""
+
+    def ask(client: HttpClient, method: str, path: str, **options: Any) -> Any:
+        if request.param == "task":
+            return client.request(method, path, **options)
+        return asyncio.run(client.arequest(method, path, **options))
+
+    return ask
 
 
 class MemoryServing:

@@ -23,6 +23,12 @@ Expect = Literal["json", "text"]
 _LONGEST_MESSAGE = 500
 #: The request cannot have reached the server: no connection came about.
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+#: Words of OpenSSL, and what to do about them.
+_TLS_TROUBLE = {
+    "CERTIFICATE_VERIFY_FAILED": "shows a certificate that is not trusted; give its authority's as `ca_bundle`",
+    "ALERT_CERTIFICATE_REQUIRED": "wants to see a certificate; give `client_certificate` and `client_key`",
+    "WRONG_VERSION_NUMBER": "does not speak https there; is it http, or another port?",
+}
 #: Answers that say nothing against the request: the same one may succeed in a moment.
 _PASSING = {408, 425, 429}
 
@@ -73,23 +79,22 @@ def read_answer(response: httpx.Response, *, service: str, expect: Expect, hint:
         ) from None
 
 
-def no_answer(error: httpx.RequestError, *, service: str, request: httpx.Request) -> KubeflowProviderError:
+def no_answer(error: httpx.RequestError | OSError, *, service: str, request: httpx.Request) -> ServiceUnavailableError:
     """Return the error that says why there was no answer.
 
+    :param error: httpx's; an alert of TLS 1.3 that comes after the handshake reaches us as an ``OSError``.
     :param request: what was to be asked; the failed request may be one of the login before it.
     """
-    failed = error.request
+    failed = error.request if isinstance(error, httpx.RequestError) else request
     is_login = failed is not request
     what = f"{service}: the login at {address(failed)}" if is_login else f"{service} at {address(failed)}"
-    if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return ServiceUnavailableError(
-            f"{what} shows a certificate that is not trusted ({_cause(error)}); give the authority's certificate "
-            "as `ca_bundle`.",
-            was_sent=False,
-        )
+    cause = f"{type(error).__name__}: {redact(str(error))}" if str(error) else type(error).__name__
+    for words, meaning in _TLS_TROUBLE.items():
+        if words in str(error):
+            return ServiceUnavailableError(f"{what} {meaning} ({cause}).", was_sent=False)
     was_sent = not (is_login or isinstance(error, _NEVER_SENT))
     ending = "broke off or took too long" if was_sent else "did not answer"
-    return ServiceUnavailableError(f"{what} {ending} ({_cause(error)}).", was_sent=was_sent)
+    return ServiceUnavailableError(f"{what} {ending} ({cause}).", was_sent=was_sent)
 
 
 def address(request: httpx.Request) -> str:
@@ -160,7 +165,3 @@ def _retry_after(response: httpx.Response) -> float | None:
 
 def _content_type(response: httpx.Response) -> str:
     return response.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-def _cause(error: httpx.RequestError) -> str:
-    return f"{type(error).__name__}: {redact(str(error))}" if str(error) else type(error).__name__
