@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
+from airflow.sdk.exceptions import AirflowException
 
 from kubeflow_provider.exceptions import (
     InvalidRequestError,
@@ -26,6 +26,7 @@ def typed_errors(conn_id: str) -> Iterator[None]:
 
     :param conn_id: Airflow connection to Kubernetes, for the message.
     """
+    from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import KubernetesApiException
     from kubernetes.client import ApiException
     from kubernetes.config import ConfigException
     from urllib3.exceptions import HTTPError
@@ -36,12 +37,13 @@ def typed_errors(conn_id: str) -> Iterator[None]:
         raise
     except ApiException as error:
         raise _from_answer(error, conn_id) from None
-    except (AirflowNotFoundException, ConfigException) as error:
+    except (HTTPError, KubernetesApiException) as error:
+        raise ServiceUnavailableError(f"Kubernetes (connection {conn_id!r}) does not answer: {error}") from error
+    except (AirflowException, ConfigException) as error:
+        # No such connection, or one that contradicts itself.
         raise InvalidRequestError(
             f"Connection {conn_id!r}, which leads to Kubernetes, cannot be used: {error}"
         ) from error
-    except (HTTPError, AirflowException) as error:
-        raise ServiceUnavailableError(f"Kubernetes (connection {conn_id!r}) does not answer: {error}") from error
 
 
 def _from_answer(error: ApiException, conn_id: str) -> KubeflowProviderError:

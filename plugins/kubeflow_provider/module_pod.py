@@ -130,7 +130,8 @@ class ModulePod:
             # As Kubeflow does for its steps: a mesh's side-car would live on when the module is over.
             labels={CALL_LABEL: call, "sidecar.istio.io/inject": "false"},
             cmds=["python", "-m"],
-            arguments=command,
+            # Kubernetes takes `$$` for an escaped `$`, and `$(NAME)` for a variable.
+            arguments=[argument.replace("$", "$$") for argument in command],
             active_deadline_seconds=math.ceil(timeout_seconds),
             schedule_timeout_seconds=START_SECONDS,
             startup_timeout_seconds=START_SECONDS,
@@ -183,7 +184,7 @@ def _start(operator: KubernetesPodOperator, request: V1Pod) -> None:
         # A conflict with itself: the answer to an earlier request got lost on its way.
         if error.status != 409 or not ((found := _find(operator, request)) and _is_usable(found, request)):
             raise
-    log.info("Pod %s runs %s.", where, operator.arguments[0])
+    log.info("Pod %s runs `python -m %s`.", where, operator.arguments[0])
 
 
 def _wait_until_gone(operator: KubernetesPodOperator, pod: V1Pod) -> None:
