@@ -15,6 +15,8 @@ from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.services import JsonValue
 
 _LONGEST_VALUE_SHOWN = 60
+#: Kubeflow carries every number as a double: beyond this, whole numbers change on their way without a word.
+_LARGEST_WHOLE_NUMBER = 2**53
 
 # libyaml where PyYAML was built with it: a compiled pipeline carries its components' source and is long.
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -38,7 +40,8 @@ class PipelineSpec:
 
     @property
     def parameters(self) -> Mapping[str, Mapping[str, Any]]:
-        """Parameter name -> ``parameterType``, and ``isOptional``, ``defaultValue``, ``description`` where given."""
+        """Parameter name -> ``parameterType``, and where given ``isOptional``, ``defaultValue``, ``literals`` (the
+        values that are allowed) and ``description``."""
         return self.document["root"].get("inputDefinitions", {}).get("parameters", {})
 
 
@@ -88,6 +91,9 @@ def bind(pipeline_file: str | Path, parameters: Mapping[str, Any]) -> dict[str, 
             bound[name] = cast(given[name])
         except (TypeError, ValueError, OverflowError):
             problems.append(f"{name}: expected {expected}, got {_shown(given[name])}")
+            continue
+        if (allowed := declared[name].get("literals")) and bound[name] not in allowed:
+            problems.append(f"{name}: expected one of {', '.join(map(repr, allowed))}, got {_shown(given[name])}")
     if problems:
         raise InvalidRequestError(f"Parameters do not fit pipeline {pipeline_file}: {'; '.join(problems)}.")
     return bound
@@ -122,7 +128,9 @@ def _whole_number(value: Any) -> int:
         raise TypeError
     if isinstance(value, float) and not value.is_integer():
         raise ValueError
-    return int(value)
+    if abs(number := int(value)) > _LARGEST_WHOLE_NUMBER:
+        raise ValueError
+    return number
 
 
 def _number(value: Any) -> float:
@@ -157,7 +165,7 @@ def _json(kind: type) -> Callable[[Any], Any]:
 #: Declared type -> how to say it to people, and how to cast to it.
 _TYPES: dict[str, tuple[str, Callable[[Any], JsonValue]]] = {
     "STRING": ("text", _text),
-    "NUMBER_INTEGER": ("a whole number", _whole_number),
+    "NUMBER_INTEGER": ("a whole number up to 2^53", _whole_number),
     "NUMBER_DOUBLE": ("a number", _number),
     "BOOLEAN": ("true or false", _truth),
     "LIST": ("a JSON list", _json(list)),

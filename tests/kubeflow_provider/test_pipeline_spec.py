@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.pipeline_spec import bind, read_pipeline_spec
@@ -65,10 +66,12 @@ def test_none_means_not_given(record_and_wait: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("repeat", "{{ params.repeat }}", "a whole number, got '{{ params.repeat }}'"),
+        ("repeat", "{{ params.repeat }}", "a whole number up to 2^53, got '{{ params.repeat }}'"),
         ("repeat", "None", "a whole number"),
         ("repeat", 1.5, "a whole number"),
         ("repeat", True, "a whole number"),
+        ("repeat", 2**53 + 1, "a whole number up to 2^53"),
+        ("repeat", -(2**53) - 1, "a whole number up to 2^53"),
         ("seconds", "soon", "a number"),
         ("seconds", "nan", "a number"),
         ("seconds", float("inf"), "a number"),
@@ -96,7 +99,7 @@ def test_names_every_problem_at_once(record_and_wait: str) -> None:
     assert "fiel: unknown; known are fail, file, killed, mark, repeat, seconds" in message
     assert "file: missing, and it has no default" in message
     assert "seconds: expected a number, got 'soon'" in message
-    assert "repeat: expected a whole number, got 'often'" in message
+    assert "repeat: expected a whole number up to 2^53, got 'often'" in message
 
 
 def test_shows_only_the_beginning_of_a_long_value(record_and_wait: str) -> None:
@@ -104,3 +107,18 @@ def test_shows_only_the_beginning_of_a_long_value(record_and_wait: str) -> None:
         bind(record_and_wait, {"file": "f", "repeat": "x" * 5000})
 
     assert len(str(error.value)) < 300
+
+
+def test_refuses_a_value_that_is_not_among_those_allowed(record_and_wait: str, tmp_path: Path) -> None:
+    document = yaml.safe_load(Path(record_and_wait).read_text())
+    parameters = document["root"]["inputDefinitions"]["parameters"]
+    parameters["file"]["literals"] = ["a", "b"]
+    parameters["repeat"]["literals"] = [1.0, 2.0]
+    file = tmp_path / "literals.yaml"
+    file.write_text(yaml.safe_dump(document))
+
+    assert bind(file, {"file": "a", "repeat": "2"}) == {"file": "a", "repeat": 2}
+    with pytest.raises(
+        InvalidRequestError, match=r"file: expected one of 'a', 'b', got 'c'; repeat: .*1\.0, 2\.0, got 3"
+    ):
+        bind(file, {"file": "c", "repeat": 3})
