@@ -1,0 +1,342 @@
+"""What the run operator makes of a Kubeflow Pipelines server's moods: trained once, stopped when it should be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kubeflow_provider.exceptions import (
+    InvalidRequestError,
+    KubeflowProviderError,
+    PermissionDeniedError,
+    RunCancelledError,
+    RunFailedError,
+    RunTimeoutError,
+    ServiceUnavailableError,
+)
+from kubeflow_provider.hooks import kubeflow_pipelines
+from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
+from kubeflow_provider.http_client import Patience
+from kubeflow_provider.operators.pipelines import PIPELINE_RUN_KEY, RunPipelineOperator
+from tests.doubles.kfp_server import KfpServer, kfp_server
+from tests.doubles.login import PASSWORD, USER, Oauth2ProxyGateway
+
+UI = "https://kubeflow.example.com/pipeline"
+RUNNING = {"state": "RUNNING", "steps": [("record", "SUCCEEDED"), ("finish", "RUNNING")]}
+FAILED = {"state": "FAILED", "steps": [("record", "SUCCEEDED"), ("finish", "FAILED")]}
+
+
+class Store(dict[str, Any]):
+    """Task state store that outlives a try."""
+
+    def set(self, key: str, value: Any) -> None:
+        self[key] = json.loads(json.dumps(value))
+
+    def delete(self, key: str) -> None:
+        self.pop(key, None)
+
+
+class Task:
+    """A task instance over its tries; each is a process of its own."""
+
+    def __init__(self, pipeline_file: str) -> None:
+        self.pipeline_file = pipeline_file
+        self.store = Store()
+        self.xcom: dict[str, Any] = {}
+        self.clears = 0
+
+    @property
+    def run_id(self) -> str:
+        return str(self.store[PIPELINE_RUN_KEY]["run_id"])
+
+    def operator(self, **arguments: Any) -> RunPipelineOperator:
+        kubeflow_pipelines._TERMINATED.clear()  # a new process remembers nothing
+        defaults: dict[str, Any] = {"deferrable": False, "poll_interval_seconds": 0.01, "max_poll_errors": 3}
+        return RunPipelineOperator(
+            task_id="train",
+            pipeline_file=self.pipeline_file,
+            parameters={"file": "somewhere"},
+            display_name="reviews 1",
+            experiment="reviews",
+            **(defaults | arguments),
+        )
+
+    def context(self) -> Any:
+        return {
+            "ti": SimpleNamespace(max_tries=self.clears, xcom_push=self.xcom.__setitem__),
+            "task_state_store": self.store,
+        }
+
+    def run(self, **arguments: Any) -> str:
+        return self.operator(**arguments).execute(self.context())
+
+
+@pytest.fixture
+def server() -> Iterator[KfpServer]:
+    with kfp_server() as server:
+        server.script(None, ["PENDING", RUNNING, RUNNING, "SUCCEEDED"])
+        yield server
+
+
+@pytest.fixture
+def task(server: KfpServer, record_and_wait: str, monkeypatch: pytest.MonkeyPatch) -> Task:
+    value = {"conn_type": "kubeflow_pipelines", "host": server.url, "extra": {"ui_url": UI}}
+    monkeypatch.setenv("AIRFLOW_CONN_PIPELINES_DEFAULT", json.dumps(value))
+    monkeypatch.setattr(KubeflowPipelinesHook, "settle_seconds", 0.1)
+    monkeypatch.setattr(Patience, "pause", lambda patience, state: 0.01)
+    return Task(record_and_wait)
+
+
+def trained(server: KfpServer) -> int:
+    return len(server.workflows)
+
+
+def before_waiting(operator: RunPipelineOperator, act: Callable[[], Any]) -> None:
+    """Have something happen once the run exists and before it is asked about."""
+    wait = operator._wait
+
+    def act_and_wait(*arguments: Any) -> str:
+        act()
+        return wait(*arguments)
+
+    operator._wait = act_and_wait  # type: ignore[method-assign]
+
+
+def test_runs_and_leaves_links(server: KfpServer, task: Task) -> None:
+    run_id = task.run()
+
+    assert task.xcom["run_url"] == f"{UI}/#/runs/details/{run_id}"
+    assert task.xcom["experiment_url"].startswith(f"{UI}/#/experiments/details/")
+    assert server.runs[run_id].display_name.startswith("reviews 1")
+    assert trained(server) == 1
+
+
+def test_the_settings_of_the_cluster_are_in_the_pipeline_that_runs(server: KfpServer, task: Task) -> None:
+    task.run(cluster={"image": "registry.example.com/trainer:1", "service_account": "trainer"})
+
+    executors = server.workflows[0].documents[0]["deploymentSpec"]["executors"].values()
+    assert {executor["container"]["image"] for executor in executors} == {"registry.example.com/trainer:1"}
+    assert server.runs[task.run_id].service_account == "trainer"
+
+
+def test_wrong_cluster_settings_are_refused_before_anything_runs(server: KfpServer, task: Task) -> None:
+    with pytest.raises(InvalidRequestError, match=r"cluster\.imgae"):
+        task.run(cluster={"imgae": "x"})
+    assert trained(server) == 0
+
+
+# Submission
+
+
+def test_a_server_that_is_down_at_submission_gets_the_run_later(server: KfpServer, task: Task) -> None:
+    with server.down(), pytest.raises(ServiceUnavailableError, match="Kubeflow Pipelines"):
+        task.run()
+    asked_for = task.run_id
+
+    assert task.run() == asked_for
+    assert trained(server) == 1
+
+
+@pytest.mark.parametrize("handled", ["before", "after"])
+def test_a_connection_that_breaks_during_submission_starts_one_run(server: KfpServer, task: Task, handled: str) -> None:
+    server.fault("reset", method="POST", path="/runs", handled=handled)
+    task.run()
+
+    assert trained(server) == 1
+
+
+def test_a_task_that_died_after_submission_finds_its_run(server: KfpServer, task: Task) -> None:
+    first = task.run(wait_for_completion=False)
+
+    assert task.run() == first
+    assert trained(server) == 1
+
+
+# Waiting
+
+
+@pytest.mark.parametrize("fault", ["status", "malformed", "reset"])
+def test_a_server_that_is_away_for_a_while_does_no_harm(server: KfpServer, task: Task, fault: str) -> None:
+    server.fault(fault, method="GET", path="/runs/", skip=2, times=2, status=500)
+    task.run()
+
+    assert trained(server) == 1
+
+
+def test_a_server_that_answers_slowly_does_no_harm(server: KfpServer, task: Task) -> None:
+    server.fault("slow", method="GET", path="/runs/", seconds=0.3, times=3)
+    task.run()
+
+
+def test_a_server_that_stays_away_leaves_the_run_to_a_retry(server: KfpServer, task: Task) -> None:
+    first = task.run(wait_for_completion=False)
+    server.fault("status", method="GET", path="/runs/", skip=2, times=1000, status=500)
+    with pytest.raises(ServiceUnavailableError, match=rf"run {first} is out of sight: .* itself goes on\. A retry"):
+        task.run()
+    server.clear_faults()
+
+    assert task.run() == first
+    assert trained(server) == 1
+
+
+def test_a_session_that_expires_while_the_task_waits_is_renewed(
+    server: KfpServer, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.script(None, ["PENDING", *[RUNNING] * 8, "SUCCEEDED"])
+    with Oauth2ProxyGateway(inner_url=server.url, requests_per_session=9) as gateway:
+        login = {"login": USER, "password": PASSWORD, "extra": {"authentication": "dex"}}
+        value = {"conn_type": "kubeflow_pipelines", "host": gateway.url, **login}
+        monkeypatch.setenv("AIRFLOW_CONN_PIPELINES_DEFAULT", json.dumps(value))
+        task.run()
+
+    assert gateway.logins > 1
+    assert trained(server) == 1
+
+
+@pytest.mark.parametrize(
+    "fault", [{"kind": "status", "status": 401}, {"kind": "status", "status": 403}, {"kind": "html"}]
+)
+def test_a_lost_permission_says_that_the_run_goes_on(server: KfpServer, task: Task, fault: dict[str, Any]) -> None:
+    first = task.run(wait_for_completion=False)
+    server.fault(**fault, method="GET", path="/runs/", skip=2, times=1000)
+    with pytest.raises(PermissionDeniedError, match=rf"run {first} is out of sight: .*clearing the task stops it"):
+        task.run()
+
+    assert server.calls("POST", ":terminate") == 0
+
+
+def test_a_run_that_has_vanished_fails_the_task(server: KfpServer, task: Task) -> None:
+    first = task.run(wait_for_completion=False)
+    operator = task.operator()
+    before_waiting(operator, lambda: server.vanish(first))
+    with pytest.raises(RunFailedError, match="no longer knows it: somebody deleted it"):
+        operator.execute(task.context())
+
+
+def test_a_state_that_nobody_knows_is_waited_through(server: KfpServer, task: Task) -> None:
+    server.script(None, ["PENDING", "", "HIBERNATING", RUNNING, "SUCCEEDED"])
+    task.run()
+
+
+def test_a_run_stuck_in_running_is_stopped_at_the_deadline(server: KfpServer, task: Task) -> None:
+    server.script(None, [RUNNING])
+    with pytest.raises(RunTimeoutError, match=r"was not over after 0:00:00\.2.* has been cancelled\. Give the task"):
+        task.run(timeout=timedelta(seconds=0.2))
+
+    assert server.calls("POST", ":terminate") == 1
+    assert next(iter(server.runs.values())).state == "CANCELING"
+
+
+def test_a_run_whose_workflow_is_gone_times_out_though_the_server_cannot_stop_it(server: KfpServer, task: Task) -> None:
+    server.script(None, [RUNNING])
+    server.fault("status", method="POST", path=":terminate", handled="after", status=500, times=9)
+    with pytest.raises(RunTimeoutError):
+        task.run(timeout=timedelta(seconds=0.2))
+
+
+def test_a_run_that_cannot_be_stopped_is_not_forgotten(server: KfpServer, task: Task) -> None:
+    server.script(None, [RUNNING])
+    server.fault("status", method="POST", path=":terminate", status=503)
+    with pytest.raises(ServiceUnavailableError):
+        task.run(timeout=timedelta(seconds=0.2))
+    first = task.run_id
+    with pytest.raises(RunTimeoutError):
+        task.run(timeout=timedelta(seconds=0.2))
+
+    assert server.runs[first].state == "CANCELING"
+    assert trained(server) == 1
+
+
+def test_a_run_that_somebody_else_has_terminated_is_cancelled_not_failed(server: KfpServer, task: Task) -> None:
+    server.script(None, [RUNNING, "CANCELING", FAILED])
+    with pytest.raises(RunCancelledError, match=rf"was cancelled\. Clear the task for a new run\. Its page: {UI}"):
+        task.run()
+
+
+def test_a_failure_is_told_also_when_its_log_cannot_be_had(server: KfpServer, task: Task) -> None:
+    server.script(None, [RUNNING, FAILED])
+    server.fault("status", path="log", status=500, times=99)
+    with pytest.raises(RunFailedError, match=rf"ended as FAILED in step 'finish': .*Its page: {UI}"):
+        task.run()
+
+    assert PIPELINE_RUN_KEY not in task.store, "a retry is a new run"
+
+
+# The end of a task
+
+
+def test_a_retry_after_a_shut_down_worker_trains_anew_though_the_server_calls_the_run_failed(
+    server: KfpServer, task: Task
+) -> None:
+    server.script(None, [RUNNING])
+    operator = task.operator(wait_for_completion=False)
+    first = operator.execute(task.context())
+    operator.on_kill()
+    assert server.runs[first].state == "CANCELING"
+
+    server.script(None, [RUNNING, "SUCCEEDED"])
+    server.script(first, [FAILED])
+    assert task.run() != first
+    assert trained(server) == 2
+
+
+def test_a_task_that_is_stopped_while_it_waits_says_so(server: KfpServer, task: Task) -> None:
+    server.script(None, [RUNNING, RUNNING, FAILED])
+    operator = task.operator()
+    before_waiting(operator, operator.on_kill)
+    with pytest.raises(
+        KubeflowProviderError, match=r"Airflow has stopped this task.*A retry starts a new run"
+    ) as error:
+        operator.execute(task.context())
+
+    assert not isinstance(error.value, RunFailedError), "its retries are its own"
+    assert server.calls("POST", ":terminate") == 1
+
+
+def test_a_cleared_task_stops_its_run_and_starts_another(server: KfpServer, task: Task) -> None:
+    server.script(None, [RUNNING])
+    first = task.run(wait_for_completion=False)
+    task.clears = 1
+    second = task.run(wait_for_completion=False)
+
+    assert first != second
+    assert server.runs[first].state == "CANCELING"
+    assert server.runs[second].state != "CANCELING"
+    assert trained(server) == 2
+
+
+def test_a_cleared_task_starts_anew_also_when_its_old_run_cannot_be_stopped(server: KfpServer, task: Task) -> None:
+    server.script(None, [RUNNING])
+    task.run(wait_for_completion=False)
+    task.clears = 1
+    server.fault("status", method="POST", path=":terminate", handled="after", status=500)
+    task.run(wait_for_completion=False)
+
+    assert trained(server) == 2
+
+
+def test_a_kill_during_submission_stops_the_run_and_a_retry_starts_another(
+    server: KfpServer, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.script(None, [RUNNING])
+    operator = task.operator()
+    create_run = KubeflowPipelinesHook.create_run
+
+    def killed(hook: KubeflowPipelinesHook, request: Any) -> Any:
+        if not server.workflows:
+            operator.on_kill()
+        return create_run(hook, request)
+
+    monkeypatch.setattr(KubeflowPipelinesHook, "create_run", killed)
+    with pytest.raises(KubeflowProviderError, match="Airflow has stopped this task"):
+        operator.execute(task.context())
+    first = task.run_id
+    assert server.runs[first].state == "CANCELING"
+
+    assert task.run(wait_for_completion=False) != first
+    assert trained(server) == 2
