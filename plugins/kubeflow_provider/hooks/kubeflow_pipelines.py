@@ -303,7 +303,7 @@ class KubeflowPipelinesHook(BaseHook):
         if not failed:
             message = document.get("error", {}).get("message", "no step failed: it was stopped from outside")
             return str(message)[:_LONGEST_REASON]
-        last_words = self._logs.tail(document, 1)
+        last_words = self._logs.tail(document, 1).strip()
         return f"Step {failed[-1]!r} failed: {last_words or 'its log is gone'}"[:_LONGEST_REASON]
 
     @cached_property

@@ -68,6 +68,8 @@ class RunRow:
         entry = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         entry = entry if isinstance(entry, Mapping) else {"state": entry}
         self.set_state(entry["state"])
+        if not entry["state"]:
+            return  # a workflow that Argo has not looked at has neither a phase nor nodes
         self.nodes = make_nodes(
             self.workflow.name,
             entry.get("steps", ()),

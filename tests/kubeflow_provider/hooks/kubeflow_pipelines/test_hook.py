@@ -1,0 +1,422 @@
+"""What the hook asks of the server, and how it reads its answers."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from airflow.sdk import Connection
+
+from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError
+from kubeflow_provider.hooks import PIPELINE_HOOKS, _load
+from kubeflow_provider.hooks._kubeflow_pipelines import api
+from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
+from kubeflow_provider.services import PipelineService, RunStep
+from kubeflow_provider.states import RunState
+from tests.doubles.kfp_server import KfpServer, kfp_server
+from tests.kubeflow_provider.hooks.kubeflow_pipelines.conftest import MakeHook, MakeRequest
+
+# Connection
+
+
+def test_the_connection_type_leads_to_the_hook() -> None:
+    connection = Connection(conn_id="any", conn_type="kubeflow_pipelines", host="http://127.0.0.1:1")
+
+    hook = _load("any", connection, PIPELINE_HOOKS)
+
+    assert isinstance(hook, KubeflowPipelinesHook)
+    assert isinstance(hook, PipelineService)
+
+
+def test_all_wrong_fields_are_named_at_once(make_hook: MakeHook) -> None:
+    with pytest.raises(InvalidRequestError, match=r"verify.*host.*ui_url.*dashboard"):
+        make_hook("", verify="perhaps", ui_url="kubeflow.example.com", dashboard=True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "url"),
+    [
+        ({"host": "https://kf.example.com/pipeline"}, "https://kf.example.com/pipeline/#/runs/details/1"),
+        (
+            {"host": "https://kf.example.com/pipeline", "dashboard": "true", "namespace": "team"},
+            "https://kf.example.com/_/pipeline/?ns=team#/runs/details/1",
+        ),
+        ({"host": "http://ml-pipeline:8888"}, None),
+        ({"host": "http://ml-pipeline:8888", "ui_url": "https://ui/"}, "https://ui/#/runs/details/1"),
+    ],
+)
+def test_links_lead_to_the_ui(make_hook: MakeHook, fields: dict[str, Any], url: str | None) -> None:
+    hook = make_hook(fields.pop("host"), **fields)
+
+    assert hook.settings.run_url("1") == url
+    assert hook.settings.experiment_url("") is None
+
+
+def test_the_test_button_says_what_answers(hook: KubeflowPipelinesHook) -> None:
+    assert hook.test_connection() == (True, "Kubeflow Pipelines 2.17.0 answers (namespace team).")
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [({}, "set `namespace`"), ({"namespace": "others"}, "not authorized .*list experiments in others.*RoleBinding")],
+)
+def test_the_test_button_says_what_to_do(
+    server: KfpServer, make_hook: MakeHook, extra: dict[str, str], expected: str
+) -> None:
+    works, message = make_hook(server.url, **extra).test_connection()
+
+    assert not works
+    assert re.search(expected, message), message
+
+
+def test_the_test_button_knows_a_wrong_address(server: KfpServer, make_hook: MakeHook) -> None:
+    works, message = make_hook(server.url.removesuffix("/pipeline"), namespace="team").test_connection()
+
+    assert not works
+    assert "404" in message
+
+
+# Submission
+
+
+def test_a_run_is_asked_for_by_reference(
+    server: KfpServer, hook: KubeflowPipelinesHook, make_request: MakeRequest
+) -> None:
+    request = make_request(
+        parameters={"file": "/tmp/x", "seconds": 2.0, "repeat": 3, "fail": False, "mark": {"a": [1]}}
+    )
+
+    run = hook.create_run(request)
+
+    [posted] = [asked.json() for asked in server.requests if asked.path.endswith("/runs") and asked.method == "POST"]
+    assert posted["run_id"] == run.run_id == request.run_id
+    assert posted["runtime_config"]["parameters"] == request.parameters
+    assert "pipeline_spec" not in posted
+    assert posted["display_name"] == f"a test [{request.run_id}]"
+    assert run.display_name == "a test"
+    assert (run.state, run.steps) == (RunState.PENDING, ())
+
+
+def test_one_upload_serves_many_runs(server: KfpServer, hook: KubeflowPipelinesHook, make_request: MakeRequest) -> None:
+    for _ in range(3):
+        hook.create_run(make_request())
+
+    assert server.calls("POST", "/pipelines/upload_version") == 1
+    assert server.calls("POST", "/experiments") == 1
+    assert len(server.api.pipelines) == len(server.api.versions) == 1
+
+
+def test_other_settings_are_another_version(
+    server: KfpServer, hook: KubeflowPipelinesHook, make_request: MakeRequest
+) -> None:
+    hook.create_run(make_request())
+    hook.create_run(make_request(cluster={"image": "registry.example.com/train:2"}))
+    hook.create_run(make_request(cluster={"image": "registry.example.com/train:2"}))
+
+    assert len(server.api.versions) == 2
+    images = [
+        json.dumps(row["pipeline_spec"]).count("registry.example.com/train:2") for row in server.api.versions.values()
+    ]
+    assert images == [0, 2]
+
+
+def test_service_account_and_pipeline_root_belong_to_the_run(
+    server: KfpServer, make_hook: MakeHook, make_request: MakeRequest
+) -> None:
+    hook = make_hook(server.url, namespace="team", pipeline_root="s3://of-the-connection")
+
+    hook.create_run(make_request())
+    hook.create_run(make_request(cluster={"service_account": "trainer", "pipeline_root": "s3://of-the-model"}))
+
+    rows = list(server.runs.values())
+    assert [row.runtime_config["pipeline_root"] for row in rows] == ["s3://of-the-connection", "s3://of-the-model"]
+    assert [row.service_account for row in rows] == ["default-editor", "trainer"]
+
+
+@pytest.mark.parametrize("version", ["2.5.0", "2.15.0", "2.17.0", "unknown"])
+@pytest.mark.parametrize("multi_user", [True, False])
+def test_every_release_and_mode_takes_a_run(
+    make_hook: MakeHook, make_request: MakeRequest, version: str, multi_user: bool
+) -> None:
+    with kfp_server(multi_user=multi_user, version=version) as server:
+        hook = make_hook(server.url, namespace="team")
+        hook.create_run(make_request())
+
+        assert [row.namespace for row in server.runs.values()] == (["team"] if multi_user else [""])
+        assert hook.test_connection()[0]
+        assert len(list(hook.list_runs())) == 1
+
+
+def test_names_are_found_whatever_stands_in_them(
+    server: KfpServer, hook: KubeflowPipelinesHook, make_request: MakeRequest
+) -> None:
+    name = 'reviews 100% + 50/50 2026-11-21T03:00:00+00:00 "é" &c'
+    for _ in range(2):
+        hook.create_run(make_request(experiment=name, display_name=name))
+
+    assert [row["display_name"] for row in server.api.experiments.values()] == [name]
+    assert [run.display_name for run in hook.list_runs(experiment=name)] == [name, name]
+    assert len(list(hook.list_runs(name_contains="50/50 2026-11-21T03:00:00+00"))) == 2
+
+
+def test_an_experiment_that_differs_in_case_only_is_not_taken(
+    hook: KubeflowPipelinesHook, make_request: MakeRequest
+) -> None:
+    hook.create_run(make_request(experiment="Reviews"))
+
+    with pytest.raises(InvalidRequestError, match="upper case from lower case"):
+        hook.create_run(make_request(experiment="reviews"))
+
+
+def test_somebody_else_may_upload_at_the_same_moment(
+    server: KfpServer, hook: KubeflowPipelinesHook, make_request: MakeRequest
+) -> None:
+    hook.create_run(make_request())
+    # What is asked for first seems not to be there yet; it is by the time that it is to be made.
+    server.fault("status", method="GET", path="/pipelines/names/", status=404, body={"code": 5})
+    server.fault("status", method="GET", path="/versions", status=200, body={})
+    server.fault("status", method="GET", path="/experiments", status=200, body={})
+
+    hook.create_run(make_request())
+
+    assert len(server.api.versions) == len(server.api.pipelines) == len(server.api.experiments) == 1
+    assert len(server.runs) == 2
+
+
+def test_a_profile_must_be_named(server: KfpServer, make_hook: MakeHook, make_request: MakeRequest) -> None:
+    hook = make_hook(server.url)
+
+    for ask in (hook.check_run, hook.create_run):
+        with pytest.raises(InvalidRequestError, match="set `namespace` to the one"):
+            ask(make_request())
+    assert server.workflows == []
+
+
+def test_another_profile_is_refused_with_what_to_do(
+    server: KfpServer, make_hook: MakeHook, make_request: MakeRequest
+) -> None:
+    with pytest.raises(PermissionDeniedError, match=r"(?s)in others.*RoleBinding"):
+        make_hook(server.url, namespace="others").create_run(make_request())
+
+
+def test_a_parameter_of_the_wrong_type_is_the_servers_word(
+    server: KfpServer, hook: KubeflowPipelinesHook, make_request: MakeRequest
+) -> None:
+    with pytest.raises(InvalidRequestError, match="repeat requires type NUMBER_INTEGER"):
+        hook.create_run(make_request(parameters={"file": "/tmp/x", "repeat": "3"}))
+    assert server.workflows == []
+
+
+def test_what_is_too_large_is_not_sent(
+    server: KfpServer, hook: KubeflowPipelinesHook, make_request: MakeRequest, record_and_wait: str, tmp_path: Path
+) -> None:
+    document = yaml.safe_load(Path(record_and_wait).read_text(encoding="utf-8"))
+    document["pipelineInfo"]["description"] = "x" * 33 * 2**20
+    pipeline_file = tmp_path / "large.yaml"
+    pipeline_file.write_text(json.dumps(document), encoding="utf-8")
+
+    with pytest.raises(InvalidRequestError, match="has 33 MiB, and Kubeflow takes 32"):
+        hook.create_run(make_request(pipeline_file=str(pipeline_file)))
+
+
+# States and steps
+
+
+def steps(hook: KubeflowPipelinesHook, server: KfpServer, run_id: str, entry: dict[str, Any]) -> tuple[RunStep, ...]:
+    server.script(run_id, [entry])
+    run = hook.get_run(run_id)
+    assert run is not None
+    return run.steps
+
+
+def test_steps_are_those_of_the_pipeline_in_their_order(
+    server: KfpServer, hook: KubeflowPipelinesHook, make_request: MakeRequest
+) -> None:
+    run_id = hook.create_run(make_request()).run_id
+    entry = {
+        "state": "RUNNING",
+        "steps": [("zeta", "SUCCEEDED"), ("alpha", "SUCCEEDED"), ("mid", "RUNNING")],
+        "cached": ["zeta"],
+    }
+
+    assert steps(hook, server, run_id, entry) == (
+        RunStep(name="zeta", state=RunState.SKIPPED, progress="cached"),
+        RunStep(name="alpha", state=RunState.SUCCEEDED),
+        RunStep(name="mid", state=RunState.RUNNING),
+    )
+
+
+def test_a_failed_driver_points_to_the_inputs(
+    server: KfpServer, hook: KubeflowPipelinesHook, make_request: MakeRequest
+) -> None:
+    run_id = hook.create_run(make_request()).run_id
+    server.script(run_id, [{"state": "FAILED", "steps": [("record", "SUCCEEDED"), ("finish-driver", "FAILED")]}])
+
+    run = hook.get_run(run_id)
+
+    assert run is not None
+    assert run.steps[-1] == RunStep(name="finish-driver", state=RunState.FAILED)
+    assert str(run.reason).startswith("Step 'finish' could not be started: its driver failed")
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        ("", RunState.PENDING),
+        ("PAUSED", RunState.PAUSED),
+        ("HIBERNATING", RunState.UNKNOWN),
+        ("CANCELING", RunState.CANCELING),
+    ],
+)
+def test_a_state_that_nobody_knows_is_not_the_end(
+    server: KfpServer, hook: KubeflowPipelinesHook, make_request: MakeRequest, shown: str, expected: RunState
+) -> None:
+    run_id = hook.create_run(make_request()).run_id
+    server.script(run_id, [shown])
+
+    run = hook.get_run(run_id)
+
+    assert run is not None
+    assert run.state is expected
+    assert not run.state.is_terminal
+
+
+async def test_a_poll_is_one_request(server: KfpServer, hook: KubeflowPipelinesHook, make_request: MakeRequest) -> None:
+    run_id = hook.create_run(make_request()).run_id
+    server.script(run_id, ["RUNNING", "RUNNING", "SUCCEEDED"])
+    before = len(server.requests)
+
+    states = [run.state for _ in range(3) if (run := await hook.aget_run(run_id)) is not None]
+
+    assert states == [RunState.RUNNING, RunState.RUNNING, RunState.SUCCEEDED]
+    assert len(server.requests) - before == 3
+
+
+def test_pages_are_read_to_the_end_or_the_limit(
+    server: KfpServer, hook: KubeflowPipelinesHook, make_request: MakeRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = {hook.create_run(make_request()).run_id for _ in range(5)}
+    monkeypatch.setattr(api, "LARGEST_PAGE", 2)
+
+    assert {run.run_id for run in hook.list_runs()} == ids
+    assert len(list(hook.list_runs(limit=3))) == 3
+    assert list(hook.list_runs(experiment="never heard of")) == []
+
+
+# Stopping and retrying
+
+
+def test_a_terminated_run_is_cancelled_and_not_failed(
+    server: KfpServer, hook: KubeflowPipelinesHook, make_request: MakeRequest
+) -> None:
+    run_id = hook.create_run(make_request()).run_id
+
+    hook.terminate_run(run_id)
+    hook.terminate_run(run_id)
+    run = hook.get_run(run_id)
+
+    assert server.runs[run_id].state == "FAILED"
+    assert run is not None
+    assert run.state is RunState.CANCELED
+    assert run.reason is None
+
+
+def test_somebody_elses_cancellation_is_seen_in_the_history(
+    server: KfpServer, hook: KubeflowPipelinesHook, make_request: MakeRequest
+) -> None:
+    run_id = hook.create_run(make_request()).run_id
+    server.script(run_id, ["RUNNING", "CANCELING", "FAILED"])
+
+    states = [run.state for _ in range(3) if (run := hook.get_run(run_id)) is not None]
+
+    assert states == [RunState.RUNNING, RunState.CANCELING, RunState.CANCELED]
+
+
+def test_an_end_without_a_failed_step_came_from_outside(
+    server: KfpServer, hook: KubeflowPipelinesHook, make_request: MakeRequest
+) -> None:
+    run_id = hook.create_run(make_request()).run_id
+    server.script(run_id, ["RUNNING", "FAILED"])
+    hook.get_run(run_id)
+
+    run = hook.get_run(run_id)
+
+    assert run is not None
+    assert (run.state, run.reason) == (RunState.FAILED, "no step failed: it was stopped from outside")
+
+
+def test_only_a_failed_run_can_be_retried(
+    server: KfpServer, hook: KubeflowPipelinesHook, make_request: MakeRequest
+) -> None:
+    run_id = hook.create_run(make_request()).run_id
+    with pytest.raises(InvalidRequestError, match="must be Failed"):
+        hook.retry_run(run_id)
+    hook.terminate_run(run_id)
+    assert (run := hook.get_run(run_id)) is not None and run.state is RunState.CANCELED
+
+    hook.retry_run(run_id)
+
+    assert server.runs[run_id].state == "PENDING"
+    assert len(server.workflows) == 1
+
+
+# Logs
+
+
+@pytest.mark.pipelines
+@pytest.mark.parametrize("sources", [{"ui"}, {"api"}, {"ui", "api"}, set()])
+def test_the_log_comes_from_whoever_has_it(
+    make_hook: MakeHook, make_request: MakeRequest, pipelines_python: str, sources: set[str], tmp_path: Path
+) -> None:
+    parameters = {"file": str(tmp_path / "recorded"), "fail": True}
+    with kfp_server(python=pipelines_python, multi_user=True, prefix="/pipeline") as server:
+        server.api.log_sources = sources
+        hook = make_hook(server.url, namespace="team")
+        run_id = hook.create_run(make_request(parameters=parameters)).run_id
+        process = server.workflows[0].process
+        assert process is not None
+        process.wait(60)
+
+        run = hook.get_run(run_id)
+        log = hook.get_run_log(run_id)
+
+    assert run is not None
+    if sources:
+        assert run.reason == "Step 'finish' failed: ValueError: column 'stars' is missing"
+        assert log.splitlines()[-1].endswith("ValueError: column 'stars' is missing")
+        assert "launcher" not in log and "KFP Executor" not in log and "parameterValues" not in log
+    else:
+        assert run.reason == "Step 'finish' failed: its log is gone"
+        assert log == ""
+
+
+def test_what_proves_who_is_asking_goes_to_the_connections_host_only(
+    server: KfpServer, make_hook: MakeHook, make_request: MakeRequest
+) -> None:
+    with kfp_server(multi_user=True) as ui:
+        hook = make_hook(server.url, namespace="team", ui_url=ui.url, password="a secret", user_id="me@example.com")
+        run_id = hook.create_run(make_request()).run_id
+        server.script(run_id, [{"state": "RUNNING", "steps": [("record", "RUNNING")]}])
+        hook.get_run_log(run_id)
+
+        assert server.requests[-1].headers["authorization"] == "Bearer a secret"
+        asked = [request for request in ui.requests if request.path == "/k8s/pod/logs"]
+        assert asked
+        assert not any({"authorization", "kubeflow-userid"} & request.headers.keys() for request in asked)
+
+
+def test_nothing_secret_is_logged(
+    server: KfpServer, make_hook: MakeHook, make_request: MakeRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    hook = make_hook(server.url, namespace="team", password="a-secret-token")
+
+    hook.create_run(make_request(parameters={"file": "a private text"}))
+
+    assert "a-secret-token" not in caplog.text
+    assert "a private text" not in caplog.text
