@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import yaml
 from embedded import FORM_FIELDS
@@ -40,10 +40,19 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def _limits(schema: dict[str, Any]) -> str:
-    kinds = schema.get("type") or [part.get("type", "") for part in schema.get("anyOf", [])]
-    text = " or ".join(kinds) if isinstance(kinds, list) else str(kinds)
+    """Return type and limits in words; of a setting that may be left out, those of its value."""
+    parts = schema.get("anyOf") or [schema]
+    kinds = [kind for part in parts for kind in _kinds(part)]
     signs = (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
-    return ", ".join([text, *(f"{sign} {schema[key]:g}" for key, sign in signs if key in schema)])
+    limits = [f"{sign} {part[key]:g}" for part in parts for key, sign in signs if key in part]
+    return ", ".join([" or ".join(kinds), *limits])
+
+
+def _kinds(schema: dict[str, Any]) -> list[str]:
+    if options := schema.get("enum"):
+        return [f"`{json.dumps(option)}`" for option in options]
+    kinds = schema.get("type", "")
+    return kinds if isinstance(kinds, list) else [kinds]
 
 
 def _code(value: Any) -> str:
@@ -51,16 +60,27 @@ def _code(value: Any) -> str:
 
 
 def model_settings(model: type[BaseModel], prefix: str = "") -> list[tuple[str, str, str, str]]:
-    """Return one row for each setting of a model's YAML, sections opened up."""
+    """Return one row for each setting of a model's YAML, sections and their lists and mappings opened up."""
     properties = model.model_json_schema()["properties"]
     rows = []
     for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            rows += model_settings(field.annotation, f"{prefix}{name}.")
-            continue
-        default = "required" if field.is_required() else _code(field.get_default(call_default_factory=True))
-        rows.append((f"`{prefix}{name}`", _limits(properties[name]), default, field.description or ""))
+        section, items = _section(field.annotation)
+        if section is None or items:
+            default = "required" if field.is_required() else _code(field.get_default(call_default_factory=True))
+            rows.append((f"`{prefix}{name}`", _limits(properties[name]), default, field.description or ""))
+        if section is not None:
+            rows += model_settings(section, f"{prefix}{name}{items}.")
     return rows
+
+
+def _section(annotation: Any) -> tuple[type[BaseModel] | None, str]:
+    """Return the model that a setting's annotation leads to, and what stands for its items in a setting's name."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation, ""
+    for inner in get_args(annotation):
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            return inner, ".<name>" if get_origin(annotation) is dict else "[]"
+    return None, ""
 
 
 def form_fields() -> list[tuple[str, str, str, str]]:

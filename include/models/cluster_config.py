@@ -77,7 +77,9 @@ class ClusterConfig(Section):
     """Where and how a model's steps run in a cluster. The embedded world has no use for it."""
 
     image: str | None = Field(
-        None, min_length=1, description="Image of every step and module; none: the one that the pipeline names."
+        None,
+        min_length=1,
+        description="Image of every step and module. None: steps keep the pipeline's; modules need one.",
     )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
         None, description="None: Kubernetes decides by the image's tag."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -129,3 +130,41 @@ def test_shipped_models_are_valid_and_named_like_their_files(monkeypatch: pytest
 
     assert [config.name for config in read_model_configs()] == files
     assert {"sample-reviews", "yelp-reviews"} <= set(files)
+
+
+def test_cluster_settings_are_read(tmp_path: Path) -> None:
+    text = SMALLEST + (
+        "cluster:\n"
+        "  volumes: [{claim: models, mount_path: /mnt/models}]\n"
+        "  steps: {train: {retries: 2, tolerations: [{key: gpu, operator: Exists}]}}\n"
+    )
+
+    cluster = read_model_config(write(tmp_path, text)).cluster
+
+    assert cluster.volumes[0].claim == "models"
+    assert cluster.steps["train"].retries == 2
+    assert cluster.image is None
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("cluster: {imge: x}\n", r"cluster\.imge: Extra inputs are not permitted"),
+        ("cluster: {volumes: [{claim: models}]}\n", r"cluster\.volumes\.0\.mount_path: Field required"),
+        ("cluster: {run_as_user: 0}\n", r"cluster\.run_as_user: Input should be greater than or equal to 1"),
+        ("cluster: {steps: {package: {cache: true}}}\n", r"steps\.package\.cache: packaging writes to the model store"),
+    ],
+)
+def test_a_wrong_cluster_setting_is_named_with_its_file(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(ModelConfigError, match=rf"reviews\.yaml: .*{complaint}"):
+        read_model_config(write(tmp_path, SMALLEST + text))
+
+
+def test_the_documented_settings_for_a_cluster_can_be_read(tmp_path: Path) -> None:
+    page = (PROJECT_DIR / "docs" / "adding-a-model.md").read_text(encoding="utf-8")
+    section = page.partition("## Running it in a cluster")[2].partition("\n## ")[0]
+    volume, object_store = re.findall(r"```yaml\n(.*?)```", section, flags=re.DOTALL)
+
+    config = read_model_config(write(tmp_path, SMALLEST + volume))
+    assert config.store_uri == f"file://{config.cluster.volumes[0].mount_path}/reviews"
+    assert read_model_config(write(tmp_path, SMALLEST + object_store)).cluster.steps["train"].retries == 2
