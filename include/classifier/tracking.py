@@ -87,7 +87,7 @@ def tracked_run(
         yield Tracker()
         return
     try:
-        client = _client(tracking_uri)
+        client = mlflow_client(tracking_uri)
         run = client.create_run(_experiment_id(client, tracking_uri, experiment), run_name=name, tags=dict(tags or {}))
     except Exception as error:
         raise TrackingError(
@@ -105,10 +105,11 @@ def tracked_run(
 
 def resume(tracking_uri: str, run_id: str | None) -> Tracker:
     """Return a run that a former step made, to add to it."""
-    return Tracker(_client(tracking_uri), run_id) if tracking_uri and run_id else Tracker()
+    return Tracker(mlflow_client(tracking_uri), run_id) if tracking_uri and run_id else Tracker()
 
 
-def _client(tracking_uri: str) -> MlflowClient:
+def mlflow_client(tracking_uri: str) -> MlflowClient:
+    """Return a client that gives up on a server after some tries and says little."""
     # Seven attempts with growing pauses, MLflow's default, hold up a training for minutes when the server is away.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     from mlflow import MlflowClient

@@ -13,7 +13,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 
 #: Modules of this package; each has a pipeline function of the same name.
-PIPELINES = ("train_classifier",)
+PIPELINES = ("train_classifier", "release_in_kubeflow")
 
 
 def compiled(name: str) -> str:

@@ -1,0 +1,140 @@
+"""Registers a release in MLflow from inside a pipeline, in the form that the Airflow half reads and writes.
+
+Only for pipelines that release without Airflow; under Airflow its own tasks keep the record.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from include.classifier.tracking import mlflow_client
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+# The same as in plugins/kubeflow_provider/hooks/mlflow.py: with other names here, Airflow and the pipelines would not
+# see each other's releases.
+VERSION_TAG = "release.version"
+ARCHIVE_TAG = "release.archive_uri"
+STATE_TAG = "release.state"
+REASON_TAG = "release.reason"
+STATE_TIME_TAG_PREFIX = "release.time."
+FACT_TAG_PREFIX = "fact."
+LIVE_ALIAS = "champion"
+PREVIOUS_ALIAS = "previous"
+
+REGISTERED, CANDIDATE, LIVE, RETIRED = "registered", "candidate", "live", "retired"
+REJECTED, FAILED, ROLLED_BACK = "rejected", "failed", "rolled back"
+
+_METRICS = ("accuracy", "macro_f1", "log_loss", "expected_calibration_error")
+
+
+class Registry:
+    """The releases of one MLflow, or nothing at all where no address is given.
+
+    :param tracking_uri: of MLflow; empty for none. Credentials come from MLflow's own environment variables.
+    """
+
+    def __init__(self, tracking_uri: str) -> None:
+        self._uri = tracking_uri
+        self._client: MlflowClient | None = mlflow_client(tracking_uri) if tracking_uri else None
+
+    def live_package(self, model: str) -> str:
+        """Return the URI of the live release's package; empty when there is none."""
+        number = None if self._client is None else self._aliases(self._client, model).get(LIVE_ALIAS)
+        if self._client is None or number is None:
+            return ""
+        return self._client.get_model_version(model, number).tags.get(ARCHIVE_TAG, "")
+
+    def register(self, candidate: Mapping[str, Any], *, state: str, reason: str = "") -> None:
+        """Create the release's entry with its facts, or bring the one that is there up to date.
+
+        :param candidate: the parsed ``candidate.json``.
+        """
+        if self._client is None:
+            return
+        model, version = candidate["model"], candidate["version"]
+        tags = {VERSION_TAG: version, ARCHIVE_TAG: candidate["archive"]["uri"], **_facts(candidate)}
+        entry = self._find(self._client, model, version)
+        if entry is None:
+            entry = self._create(self._client, candidate, tags)
+        else:
+            for name, value in tags.items():
+                self._client.set_model_version_tag(model, entry.version, name, value)
+        _tag_state(self._client, entry, state, reason)
+
+    def set_state(self, model: str, version: str, state: str, *, reason: str = "") -> None:
+        """Record a new state. Going live retires the release that was live before."""
+        if self._client is None or (entry := self._find(self._client, model, version)) is None:
+            return
+        if state == LIVE:
+            self._go_live(self._client, entry)
+        _tag_state(self._client, entry, state, reason)
+
+    def _create(self, client: MlflowClient, candidate: Mapping[str, Any], tags: dict[str, str]) -> ModelVersion:
+        from mlflow.exceptions import MlflowException
+
+        model, uri = candidate["model"], candidate["archive"]["uri"]
+        try:
+            client.create_registered_model(model)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        # A server refuses `file:` URIs outside its own artifacts, also one on a volume that everybody mounts.
+        source = uri.replace("file:", "mounted:", 1) if self._uri.startswith("http") else uri
+        return client.create_model_version(
+            model, source, run_id=candidate["tracking_run_id"] or None, tags=tags, await_creation_for=0
+        )
+
+    def _go_live(self, client: MlflowClient, entry: ModelVersion) -> None:
+        champion = self._aliases(client, entry.name).get(LIVE_ALIAS)
+        if champion not in (None, str(entry.version)):
+            client.set_registered_model_alias(entry.name, PREVIOUS_ALIAS, champion)
+        client.set_registered_model_alias(entry.name, LIVE_ALIAS, str(entry.version))
+        for other in client.search_model_versions(f"name = '{entry.name}' and tags.`{STATE_TAG}` = '{LIVE}'"):
+            if str(other.version) != str(entry.version):
+                _tag_state(client, other, RETIRED, f"replaced by {entry.tags[VERSION_TAG]}")
+
+    @staticmethod
+    def _find(client: MlflowClient, model: str, version: str) -> ModelVersion | None:
+        found = client.search_model_versions(f"name = '{model}' and tags.`{VERSION_TAG}` = '{version}'")
+        # MLflow has no unique tags; of two, the first one counts.
+        return min(found, key=lambda entry: int(entry.version), default=None)
+
+    @staticmethod
+    def _aliases(client: MlflowClient, model: str) -> dict[str, str]:
+        found = client.search_registered_models(f"name = '{model}'", max_results=1)
+        return {alias: str(number) for alias, number in found[0].aliases.items()} if found else {}
+
+
+def _tag_state(client: MlflowClient, entry: ModelVersion, state: str, reason: str) -> None:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    time_tag = f"{STATE_TIME_TAG_PREFIX}{state.replace(' ', '_')}"
+    for name, value in {REASON_TAG: reason, time_tag: now, STATE_TAG: state}.items():
+        client.set_model_version_tag(entry.name, entry.version, name, value)
+
+
+def _facts(candidate: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        f"{FACT_TAG_PREFIX}{name}": str(value) for name, value in _named_facts(candidate) if value not in (None, "")
+    }
+
+
+def _named_facts(candidate: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    yield "archive_sha256", candidate["archive"]["sha256"]
+    for name in ("uri", "sha256"):
+        yield f"dataset_{name}", candidate["dataset"][name]
+    for name in ("train_rows", "evaluation_rows"):
+        yield name, candidate["dataset"][name]
+    for name in ("base_model", "base_model_revision"):
+        yield name, candidate["training"].get(name)
+    yield "training_parameters", json.dumps(candidate["training"].get("parameters") or {}, sort_keys=True)
+    yield "serving_p95_ms", candidate["serving"].get("p95_ms")
+    for name in ("code_revision", "tracking_run_id", "created_at"):
+        yield name, candidate[name]
+    for who, scores in candidate["metrics"].items():
+        yield from ((f"metric.{who}.{name}", repr(float(scores[name]))) for name in _METRICS if scores)

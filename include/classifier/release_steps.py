@@ -1,0 +1,181 @@
+"""The steps that make a training pipeline a whole release without Airflow; include.pipelines.release_in_kubeflow."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from include.classifier import registry
+from include.classifier.inference_service import DeploymentError, InferenceService, storage_uri
+from include.classifier.progress import report
+from include.classifier.registry import Registry
+from include.classifier.sources import as_uri
+from include.classifier.steps import CANDIDATE
+from include.contracts import documents
+
+#: Largest difference between a served and a recorded probability: other machines round otherwise.
+PROBABILITY_TOLERANCE = 0.01
+
+
+class NotGoodEnoughError(RuntimeError):
+    """The candidate is rejected; nothing was deployed."""
+
+
+class Release(NamedTuple):
+    """Where a release lies and what it is compared with; all are parameters of later steps."""
+
+    model_version: str
+    output_uri: str
+    dataset_uri: str
+    champion_uri: str
+
+
+def load_data_step(
+    *, data: Mapping[str, Any], model_name: str, model_version: str, store_uri: str, seed: int, tracking_uri: str
+) -> Release:
+    """Write the data set of a release, and find the live model to compare with.
+
+    :param data: section ``data`` of a model's YAML.
+    :param model_version: 14 digits; empty for the present time.
+    :param store_uri: the model store; the release gets a folder in it.
+    """
+    from include.classifier.preprocess import preprocess
+    from include.models.model_config import DataConfig
+
+    version = model_version or f"{datetime.now(UTC):%Y%m%d%H%M%S}"
+    folder = f"{as_uri(store_uri)}/{model_name}/{version}"
+    preprocess(DataConfig.model_validate(dict(data)), model=model_name, seed=seed, output_uri=f"{folder}/dataset")
+    champion = Registry(tracking_uri).live_package(model_name)
+    report(f"load data: {model_name} {version} will be compared with {champion or 'no live model: there is none'}")
+    return Release(version, folder, f"{folder}/dataset/dataset.json", champion)
+
+
+def register_step(*, output_uri: str, tracking_uri: str, min_macro_f1: float, max_regression: float) -> None:
+    """Register the candidate, or reject it.
+
+    :param min_macro_f1: on the evaluation rows, at least.
+    :param max_regression: how much macro F1 may lie below the live model's on the same rows.
+    :raises NotGoodEnoughError: when it is rejected; the registry says so as well.
+    """
+    candidate = read_candidate(output_uri)
+    scores = {who: found["macro_f1"] for who, found in candidate["metrics"].items() if found}
+    reasons = []
+    if scores["candidate"] < min_macro_f1:
+        reasons.append(f"macro F1 {scores['candidate']:.4f} is below min_macro_f1 {min_macro_f1:g}")
+    if scores["candidate"] < scores.get("champion", 0.0) - max_regression:
+        reasons.append(
+            f"macro F1 {scores['candidate']:.4f} is more than max_regression {max_regression:g} below "
+            f"the live model's {scores['champion']:.4f}"
+        )
+    state, reason = (registry.REJECTED, "; ".join(reasons)) if reasons else (registry.CANDIDATE, "registered")
+    Registry(tracking_uri).register(candidate, state=state, reason=reason)
+    if reasons:
+        raise NotGoodEnoughError(f"{candidate['model']} {candidate['version']} is rejected: {reason}.")
+    report(f"register: {candidate['model']} {candidate['version']} is {'registered' if tracking_uri else 'accepted'}")
+
+
+def deploy_step(
+    *,
+    output_uri: str,
+    tracking_uri: str,
+    volume: str,
+    runtime: str,
+    namespace: str = "",
+    service_account: str = "",
+    cpu: str = "1",
+    memory: str = "2Gi",
+    min_replicas: int = 1,
+    service: InferenceService | None = None,
+) -> None:
+    """Deploy the package with KServe and wait until the new version answers.
+
+    :param volume: persistent volume claim that holds the store; of no account with an object store.
+    :param runtime: ServingRuntime or ClusterServingRuntime of the serving image.
+    :param service_account: of the serving pods, for example one with the credentials of the object store.
+    :raises DeploymentError: when it does not; the version before has been put back.
+    """
+    candidate = read_candidate(output_uri)
+    model, version = candidate["model"], candidate["version"]
+    resources = {"cpu": cpu, "memory": memory}
+    predictor: dict[str, Any] = {
+        "minReplicas": min_replicas,
+        "model": {
+            "modelFormat": {"name": "pytorch"},
+            "runtime": runtime,
+            "protocolVersion": "v1",
+            "storageUri": storage_uri(candidate["archive"]["uri"], volume=volume),
+            "resources": {"requests": resources, "limits": resources},
+        },
+    }
+    if service_account:
+        predictor["serviceAccountName"] = service_account
+    try:
+        (service or InferenceService(model, namespace=namespace)).deploy(version, predictor)
+    except DeploymentError as error:
+        Registry(tracking_uri).set_state(model, version, registry.FAILED, reason=str(error)[:500])
+        raise
+    report(f"deploy: {model} {version} answers")
+
+
+def predict_step(
+    *, output_uri: str, tracking_uri: str, namespace: str = "", service: InferenceService | None = None
+) -> dict[str, int]:
+    """Ask the deployed model the golden examples; put the version before back when it answers wrongly.
+
+    :return: label -> how many of the answers; no text is printed or returned.
+    :raises DeploymentError: naming the row that is wrong.
+    """
+    candidate = read_candidate(output_uri)
+    model, version = candidate["model"], candidate["version"]
+    service = service or InferenceService(model, namespace=namespace)
+    try:
+        labels = _check_golden_examples(service, candidate)
+    except DeploymentError as error:
+        message = f"{model} {version} answers wrongly: {error}. {service.put_back(version)}"
+        Registry(tracking_uri).set_state(model, version, registry.ROLLED_BACK, reason=message[:500])
+        raise DeploymentError(message) from None
+    Registry(tracking_uri).set_state(model, version, registry.LIVE, reason="released by its pipeline")
+    counts = dict(sorted(Counter(labels).items()))
+    report(f"predict: {len(labels)} golden examples as recorded ({counts}); {model} {version} is live")
+    return counts
+
+
+def read_candidate(output_uri: str) -> dict[str, Any]:
+    """Return the release's ``candidate.json``, checked against its schema."""
+    import fsspec
+
+    uri = f"{as_uri(output_uri)}/{CANDIDATE}"
+    with fsspec.open(uri, "rt", encoding="utf-8") as file:
+        return documents.parse("candidate", file.read(), where=uri)
+
+
+def _check_golden_examples(service: InferenceService, candidate: Mapping[str, Any]) -> list[str]:
+    """Return the labels that the service answers.
+
+    :raises DeploymentError: at the first answer that is not as recorded.
+    """
+    examples = candidate["golden_examples"]
+    answer = service.predict([example["text"] for example in examples], tries=3)
+    if answer.status != 200 or len(answer.predictions) != len(examples):
+        raise DeploymentError(
+            f"{len(examples)} golden examples gave {len(answer.predictions)} predictions with HTTP status "
+            f"{answer.status or 'none'}"
+        )
+    for row, (example, found) in enumerate(zip(examples, answer.predictions, strict=True), start=1):
+        _check_row(row, example, found, candidate["version"])
+    return [example["label"] for example in examples]
+
+
+def _check_row(row: int, example: Mapping[str, Any], found: Mapping[str, Any], version: str) -> None:
+    if found.get("version") != version:
+        raise DeploymentError(f"row {row} was answered by another version")
+    if found.get("label") != example["label"]:
+        raise DeploymentError(f"row {row} should be {example['label']!r} and is another label")
+    probabilities = found.get("probabilities") or {}
+    difference = max(abs(value - probabilities.get(label, 0.0)) for label, value in example["probabilities"].items())
+    if difference > PROBABILITY_TOLERANCE:
+        raise DeploymentError(
+            f"probabilities of row {row} differ by {difference:.4f}, allowed are {PROBABILITY_TOLERANCE:g}"
+        )

@@ -1,0 +1,257 @@
+"""A whole release in Kubeflow, without Airflow: load data, train, package, evaluate, register, deploy, predict.
+
+Upload release_in_kubeflow.yaml in the UI of Kubeflow Pipelines and start a run: every parameter has a default, which
+trains and deploys the sample model. docs/kubeflow.md says what the cluster needs. It is made of the functions that the
+release under Airflow is made of; what it lacks is what Airflow adds: a candidate beside the live model, smoke tests
+with bad input and latency, an approval, alerts.
+"""
+
+# No `from __future__ import annotations`: kfp reads the types at run time and cannot take them as text.
+import os
+from typing import NamedTuple
+
+from kfp import dsl  # noqa: TID253  imported to be compiled, never by a DAG
+from kfp import kubernetes as cluster  # noqa: TID253
+
+from include.classifier.inference_service import VOLUME_PATH
+from include.models.model_config import MODELS_DIR, read_model_config
+from include.pipelines.train_classifier import IMAGE, evaluate, package, train
+
+#: ``RELEASE_STORAGE=object-store``, read when the pipeline is compiled, leaves the volume out: a pod that names a claim
+#: which does not exist never starts, so the choice cannot be a parameter.
+ON_VOLUME = os.environ.get("RELEASE_STORAGE", "volume") != "object-store"
+
+#: Keys of the secret that the parameter ``credentials`` names; each is optional, and becomes a variable of its name.
+CREDENTIALS = (
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_ENDPOINT_URL",
+    "HF_TOKEN",
+)
+
+_SAMPLE = read_model_config(MODELS_DIR / "sample-reviews.yaml")
+
+_component = dsl.component(base_image=IMAGE, install_kfp_package=False)
+
+
+@_component
+def load_data(
+    data: dict, model_name: str, model_version: str, store_uri: str, seed: int, tracking_uri: str
+) -> NamedTuple("Release", model_version=str, output_uri=str, dataset_uri=str, champion_uri=str):  # type: ignore[valid-type]
+    """Validate the data, drop what would spoil the measurement, and write the data set."""
+    from include.classifier.release_steps import load_data_step
+
+    return load_data_step(
+        data=data,
+        model_name=model_name,
+        model_version=model_version,
+        store_uri=store_uri,
+        seed=seed,
+        tracking_uri=tracking_uri,
+    )
+
+
+@_component
+def register(output_uri: str, tracking_uri: str, min_macro_f1: float, max_regression: float) -> None:
+    """Register the candidate in MLflow, or reject it."""
+    from include.classifier.release_steps import register_step
+
+    register_step(
+        output_uri=output_uri, tracking_uri=tracking_uri, min_macro_f1=min_macro_f1, max_regression=max_regression
+    )
+
+
+@_component
+def deploy(
+    output_uri: str,
+    tracking_uri: str,
+    volume: str,
+    runtime: str,
+    namespace: str,
+    service_account: str,
+    cpu: str,
+    memory: str,
+    min_replicas: int,
+) -> None:
+    """Deploy the package with KServe and wait until the new version answers."""
+    from include.classifier.release_steps import deploy_step
+
+    deploy_step(
+        output_uri=output_uri,
+        tracking_uri=tracking_uri,
+        volume=volume,
+        runtime=runtime,
+        namespace=namespace,
+        service_account=service_account,
+        cpu=cpu,
+        memory=memory,
+        min_replicas=min_replicas,
+    )
+
+
+@_component
+def predict(output_uri: str, tracking_uri: str, namespace: str, labels: dsl.Output[dsl.Metrics]) -> None:
+    """Ask the deployed model the golden examples; put the version before back when it answers wrongly."""
+    from include.classifier.release_steps import predict_step
+
+    for label, count in predict_step(output_uri=output_uri, tracking_uri=tracking_uri, namespace=namespace).items():
+        labels.log_metric(label, count)
+
+
+@dsl.pipeline(
+    name="release-in-kubeflow",
+    display_name="Release a text classifier",
+    description="Loads data, trains, packages, evaluates, registers, deploys with KServe and predicts.",
+)
+def release_in_kubeflow(
+    model_name: str = _SAMPLE.name,
+    data: dict = _SAMPLE.data.model_dump(mode="json"),  # noqa: B008  compiled into the IR, never called
+    store_uri: str = f"file://{VOLUME_PATH}",
+    volume: str = "models",
+    model_version: str = "",
+    base_model: str = _SAMPLE.training.base_model,
+    base_model_revision: str = "",
+    epochs: float = float(_SAMPLE.training.epochs),
+    learning_rate: float = _SAMPLE.training.learning_rate,
+    batch_size: int = _SAMPLE.training.batch_size,
+    max_length: int = _SAMPLE.training.max_length,
+    seed: int = _SAMPLE.training.seed,
+    early_stopping_patience: int = _SAMPLE.training.early_stopping_patience,
+    serving: dict = {},  # noqa: B006
+    min_macro_f1: float = _SAMPLE.gate.min_macro_f1,
+    max_regression: float = _SAMPLE.gate.max_regression,
+    tracking_uri: str = "",
+    experiment_name: str = "",
+    credentials: str = "model-release",
+    runtime: str = "kubeflow-model-release",
+    namespace: str = "",
+    serving_service_account: str = "",
+    serving_cpu: str = "1",
+    serving_memory: str = "2Gi",
+    min_replicas: int = 1,
+    image: str = IMAGE,
+    cpu: str = "2",
+    memory: str = "4Gi",
+    accelerator_type: str = "nvidia.com/gpu",
+    accelerator_count: str = "0",
+) -> None:
+    """Release a model.
+
+    Args:
+        model_name: Name in the URL, the registry and of the InferenceService.
+        data: The section `data` of a model's YAML: train, evaluation, text_column, label_column, labels and more.
+        store_uri: Model store; below file:///mnt/store it lies on the volume, else for example s3://bucket/models.
+        volume: Persistent volume claim that is mounted at /mnt/store; no matter when compiled for an object store.
+        model_version: Version of the release, 14 digits; empty for the present time.
+        base_model: Hub id, directory in the image or on the volume, or "scratch".
+        base_model_revision: Commit, branch or tag of a Hub id; empty for the newest.
+        epochs: Passes over the training rows, at most.
+        learning_rate: At its peak.
+        batch_size: Rows per step and device.
+        max_length: Tokens; longer texts are truncated.
+        seed: Of everything that is random.
+        early_stopping_patience: Epochs without a better macro F1 before training stops; 0 switches it off.
+        serving: Settings of the model server: workers, batch_size, max_batch_delay_ms, response_timeout_seconds.
+        min_macro_f1: Macro F1 on the evaluation rows, at least; a worse candidate is rejected.
+        max_regression: How much macro F1 may lie below the live model's on the same rows.
+        tracking_uri: MLflow's address, for metrics and registry; empty for neither.
+        experiment_name: MLflow experiment; empty for the model's name.
+        credentials: Secret with any of the keys MLFLOW_TRACKING_*, AWS_*, HF_TOKEN; it need not exist.
+        runtime: ServingRuntime of the serving image, for example from deploy/serving-runtime.yaml.
+        namespace: Where the InferenceService is; empty for the run's own namespace.
+        serving_service_account: Of the serving pods, for example with the object store's secret; empty for default.
+        serving_cpu: CPUs of each serving pod.
+        serving_memory: Memory of each serving pod.
+        min_replicas: Serving pods, at least; 0 lets KServe scale to zero where it can.
+        image: Image of every step, where your cluster can pull it.
+        cpu: CPUs of each step, requested and allowed.
+        memory: Memory of each step, requested and allowed.
+        accelerator_type: Resource name of the accelerator for training.
+        accelerator_count: How many of it, as text: Kubeflow reads a number as none.
+    """
+    loaded = load_data(
+        data=data,
+        model_name=model_name,
+        model_version=model_version,
+        store_uri=store_uri,
+        seed=seed,
+        tracking_uri=tracking_uri,
+    )
+    loaded.set_display_name("Load data")
+    version, output_uri = loaded.outputs["model_version"], loaded.outputs["output_uri"]
+
+    trained = train(
+        dataset_uri=loaded.outputs["dataset_uri"],
+        model_name=model_name,
+        model_version=version,
+        base_model=base_model,
+        base_model_revision=base_model_revision,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        max_length=max_length,
+        seed=seed,
+        early_stopping_patience=early_stopping_patience,
+        tracking_uri=tracking_uri,
+        experiment_name=experiment_name,
+        code_revision="",
+    )
+    trained.set_display_name("Train")
+    trained.set_accelerator_type(accelerator_type).set_accelerator_limit(accelerator_count)
+
+    packaged = package(
+        dataset_uri=loaded.outputs["dataset_uri"],
+        model_name=model_name,
+        model_version=version,
+        output_uri=output_uri,
+        serving=serving,
+        model=trained.outputs["model"],
+    )
+    packaged.set_display_name("Package")
+
+    evaluated = evaluate(
+        dataset_uri=loaded.outputs["dataset_uri"],
+        model_name=model_name,
+        model_version=version,
+        output_uri=output_uri,
+        champion_uri=loaded.outputs["champion_uri"],
+        tracking_uri=tracking_uri,
+        code_revision="",
+        training_facts=trained.outputs["training_facts"],
+        package_facts=packaged.outputs["package_facts"],
+    )
+    evaluated.set_display_name("Evaluate")
+
+    registered = register(
+        output_uri=output_uri, tracking_uri=tracking_uri, min_macro_f1=min_macro_f1, max_regression=max_regression
+    )
+    registered.set_display_name("Register").after(evaluated)
+
+    deployed = deploy(
+        output_uri=output_uri,
+        tracking_uri=tracking_uri,
+        volume=volume,
+        runtime=runtime,
+        namespace=namespace,
+        service_account=serving_service_account,
+        cpu=serving_cpu,
+        memory=serving_memory,
+        min_replicas=min_replicas,
+    )
+    deployed.set_display_name("Deploy").after(registered)
+
+    predicted = predict(output_uri=output_uri, tracking_uri=tracking_uri, namespace=namespace)
+    predicted.set_display_name("Predict").after(deployed)
+
+    for task in (loaded, trained, packaged, evaluated, registered, deployed, predicted):
+        task.set_container_image(image)
+        task.set_cpu_request(cpu).set_cpu_limit(cpu)
+        task.set_memory_request(memory).set_memory_limit(memory)
+        # Kubeflow's cache looks at parameters, not at what lies behind a URI.
+        task.set_caching_options(enable_caching=False)
+        cluster.use_secret_as_env(task, credentials, {key: key for key in CREDENTIALS}, optional=True)
+        if ON_VOLUME:
+            cluster.mount_pvc(task, pvc_name=volume, mount_path=VOLUME_PATH)

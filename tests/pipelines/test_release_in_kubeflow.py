@@ -1,0 +1,198 @@
+"""The pipeline that releases without Airflow: what it asks of Kubeflow, and a whole release with a real TorchServe."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from include.classifier.registry import ARCHIVE_TAG, LIVE_ALIAS, PREVIOUS_ALIAS, REASON_TAG, STATE_TAG, VERSION_TAG
+from include.classifier.torchserve import TorchServe, torchserve
+from tests.inference_services import Cluster, inference_services
+
+ROOT = Path(__file__).parents[2]
+IR = ROOT / "include" / "pipelines" / "release_in_kubeflow.yaml"
+STEPS = ["Load data", "Train", "Package", "Evaluate", "Register", "Deploy", "Predict"]
+FIRST, SECOND, THIRD = "20261121030000", "20261122030000", "20261123030000"
+
+# As the embedded world does: the steps' heavy imports are made once.
+RUN = """
+import json, sys
+from kfp import components, local
+from include.classifier import steps
+from include.pipelines.forked_steps import fork_steps
+fork_steps(first=steps.HEAVY_IMPORTS_OF_TRAINING, later=steps.HEAVY_IMPORTS_AFTER_TRAINING)
+local.init(local.SubprocessRunner(use_venv=False), pipeline_root=sys.argv[2])
+components.load_component_from_file(sys.argv[1])(**json.loads(sys.argv[3]))
+"""
+
+
+@pytest.fixture(scope="module")
+def documents() -> tuple[dict[str, Any], dict[str, Any]]:
+    pipeline, platform = yaml.safe_load_all(IR.read_text(encoding="utf-8"))
+    return pipeline, platform
+
+
+def test_a_run_needs_no_parameter_and_each_is_described(documents: Any) -> None:
+    parameters = documents[0]["root"]["inputDefinitions"]["parameters"]
+    assert [name for name, spec in parameters.items() if not spec.get("description")] == []
+    assert [name for name, spec in parameters.items() if not spec.get("isOptional")] == []
+
+
+def test_it_runs_these_steps_in_this_order(documents: Any) -> None:
+    tasks = documents[0]["root"]["dag"]["tasks"]
+    done: list[str] = []
+    while len(done) < len(tasks):
+        ready = [
+            name for name, task in tasks.items() if name not in done and not {*task.get("dependentTasks", ())} - {*done}
+        ]
+        assert len(ready) == 1, "two steps at once could share the volume's only node"
+        done += ready
+    assert [tasks[name]["taskInfo"]["name"] for name in done] == STEPS
+
+
+def test_every_step_takes_the_image_from_the_parameter_and_is_not_cached(documents: Any) -> None:
+    pipeline, _ = documents
+    for task in pipeline["root"]["dag"]["tasks"].values():
+        assert not task["cachingOptions"].get("enableCache")
+        assert "image" in [spec.get("componentInputParameter") for spec in task["inputs"]["parameters"].values()]
+    for executor in pipeline["deploymentSpec"]["executors"].values():
+        assert executor["container"]["image"].startswith("{{$.inputs.parameters[")
+        assert "pip" not in " ".join(executor["container"]["command"])
+
+
+def test_every_step_has_the_volume_and_the_credentials(documents: Any) -> None:
+    executors = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert len(executors) == len(STEPS)
+    for executor in executors.values():
+        (mount,) = executor["pvcMount"]
+        assert mount["mountPath"] == "/mnt/store"
+        assert mount["pvcNameParameter"] == {"componentInputParameter": "volume"}
+        (secret,) = executor["secretAsEnv"]
+        assert secret["optional"] is True
+
+
+def test_compiled_for_an_object_store_it_mounts_no_volume(tmp_path: Path) -> None:
+    script = "from include.pipelines.compile import compiled; print(compiled('release_in_kubeflow'))"
+    answer = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "RELEASE_STORAGE": "object-store"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    platform = list(yaml.safe_load_all(answer.stdout))[1]
+    for executor in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
+        assert "pvcMount" not in executor
+        assert "secretAsEnv" in executor
+
+
+class Predictors:
+    """What KServe would start: a TorchServe on the package that a predictor's ``storageUri`` names."""
+
+    def __init__(self, volume: Path, stack: ExitStack) -> None:
+        self._volume, self._stack = volume, stack
+        self._servers: dict[str, TorchServe] = {}
+        self.wrong_version = ""
+
+    def __call__(self, predictor: dict[str, Any], body: bytes) -> tuple[int, Any]:
+        uri = predictor["model"]["storageUri"]
+        if uri not in self._servers:
+            server = self._stack.enter_context(torchserve(self._volume / uri.removeprefix("pvc://models/")))
+            server.wait_until_ready("sample-reviews")
+            self._servers[uri] = server
+        status, answer = self._servers[uri].predict("/v1/models/sample-reviews:predict", body)
+        if self.wrong_version and self.wrong_version in uri:
+            for row in answer["predictions"]:
+                row["label"] = "another label"
+        return status, answer
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    with ExitStack() as stack:
+        predictors = Predictors(tmp_path / "volume", stack)
+        yield stack.enter_context(inference_services(predictors, tmp_path / "kubeconfig"))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return ``run(version, **parameters)``, which runs the committed IR with kfp.local."""
+
+    def run(version: str, **parameters: Any) -> subprocess.CompletedProcess[str]:
+        arguments = {
+            "model_version": version,
+            "store_uri": (tmp_path / "volume").as_uri(),
+            "tracking_uri": f"sqlite:///{tmp_path}/mlflow.db",
+            "namespace": "team",
+            **parameters,
+        }
+        environment = {
+            "PYTHONPATH": str(ROOT),
+            "KUBECONFIG": str(tmp_path / "kubeconfig"),
+            "STORE_VOLUME_PATH": str(tmp_path / "volume"),
+        }
+        return subprocess.run(
+            [sys.executable, "-c", RUN, str(IR), str(tmp_path / "kfp" / version), json.dumps(arguments)],
+            cwd=ROOT,
+            env=os.environ | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.mark.pipelines
+@pytest.mark.torchserve
+@pytest.mark.timeout(1800)
+def test_releases_follow_each_other_and_a_wrong_model_gives_way_to_the_one_before(
+    run: Any, cluster: Cluster, tmp_path: Path
+) -> None:
+    from mlflow import MlflowClient
+
+    first = run(FIRST)
+    assert first.returncode == 0, first.stdout[-5000:]
+    live = cluster.services["sample-reviews"]["spec"]["predictor"]
+    assert live["model"]["storageUri"] == f"pvc://models/sample-reviews/{FIRST}/package"
+    assert live["model"]["runtime"] == "kubeflow-model-release"
+    candidate = json.loads((tmp_path / "volume" / "sample-reviews" / FIRST / "candidate.json").read_text())
+    assert not any(example["text"] in first.stdout for example in candidate["golden_examples"])
+
+    # Not good enough: the service is not touched.
+    writes = list(cluster.writes)
+    second = run(SECOND, epochs=0.1, min_macro_f1=0.9)
+    assert second.returncode != 0
+    assert f"sample-reviews {SECOND} is rejected: macro F1" in second.stdout
+    assert "below the live model's" in second.stdout
+    assert cluster.writes == writes
+
+    # Answers wrongly once it is deployed: what was there comes back.
+    cluster.predictor.wrong_version = THIRD  # type: ignore[attr-defined]
+    third = run(THIRD, epochs=0.1, min_macro_f1=0.0, max_regression=1.0)
+    assert third.returncode != 0
+    assert "answers wrongly: row 1 should be" in third.stdout
+    assert f"The version before ({FIRST}) was put back." in third.stdout
+    assert cluster.services["sample-reviews"]["spec"]["predictor"] == live
+
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    entries = {entry.tags[VERSION_TAG]: entry for entry in client.search_model_versions("name = 'sample-reviews'")}
+    aliases = client.get_registered_model("sample-reviews").aliases
+    assert {version: entry.tags[STATE_TAG] for version, entry in entries.items()} == {
+        FIRST: "live",
+        SECOND: "rejected",
+        THIRD: "rolled back",
+    }
+    assert entries[FIRST].tags[ARCHIVE_TAG] == candidate["archive"]["uri"]
+    assert "answers wrongly" in entries[THIRD].tags[REASON_TAG]
+    assert (str(aliases[LIVE_ALIAS]), PREVIOUS_ALIAS in aliases) == (str(entries[FIRST].version), False)
