@@ -27,6 +27,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _TEMPLATES = ("system-container-impl", "retry-system-container-impl")
 _LONGEST_LINE = 1000
 _MOST_BYTES = 256 * 1024
+_MOST_LINES = 200
 _DEFAULT_NAMESPACE = "kubeflow"
 
 
@@ -93,18 +94,25 @@ class StepLogs:
         try:
             core = KubernetesHook(conn_id=self._settings.kubernetes_conn_id).core_v1_client
             pods = core.list_namespaced_pod(namespace, label_selector=f"pipeline/runid={run_id}").items
-            pods = [pod for pod in pods if "-driver" not in pod.metadata.name]
-            pods = [pod for pod in pods if pod.status.phase == "Failed"] or pods
+            failed = [pod for pod in pods if pod.status.phase == "Failed"]
+            # A failed driver is the one to ask only where no step has failed.
+            pods = _without_drivers(failed) or failed or _without_drivers(pods)
             if not pods:
                 return ""
             newest = max(pods, key=lambda pod: pod.metadata.creation_timestamp)
-            text: str = core.read_namespaced_pod_log(
-                newest.metadata.name, namespace, container="main", limit_bytes=_MOST_BYTES, tail_lines=1000
+            # Raw, because the client would return the repr of the bytes.
+            response = core.read_namespaced_pod_log(
+                newest.metadata.name,
+                namespace,
+                container="main",
+                limit_bytes=_MOST_BYTES,
+                tail_lines=_MOST_LINES,
+                _preload_content=False,
             )
+            return str(response.data.decode("utf-8", "replace"))
         except (ApiException, HTTPError) as error:
             log.debug("No log in the cluster for run %s: %s", run_id, type(error).__name__)
             return ""
-        return text
 
 
 def pod_names(nodes: list[str]) -> list[str]:
@@ -121,6 +129,10 @@ def own_lines(text: str) -> list[str]:
     text = _INPUT.sub("", _COLOUR.sub("", text[-_MOST_BYTES:]))
     lines = [line.rstrip()[:_LONGEST_LINE] for line in text.splitlines()]
     return [line for line in lines if not _NOISE.match(line)] or [line for line in lines if line]
+
+
+def _without_drivers(pods: list[Any]) -> list[Any]:
+    return [pod for pod in pods if "-driver" not in pod.metadata.name]
 
 
 def _without_error(text: str) -> str:
