@@ -7,7 +7,7 @@ import socket
 import ssl
 import struct
 import threading
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -88,7 +88,7 @@ class HangUp(Exception):
     """Ends the connection without an answer, with a reset as a crashed server's does."""
 
 
-class WebServer:
+class WebServer(ABC):
     """Answers requests until it is closed; a context manager.
 
     :param tls: makes it speak HTTPS.

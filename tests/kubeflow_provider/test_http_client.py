@@ -162,7 +162,7 @@ def test_a_pause_is_what_was_asked_for_but_never_longer_than_the_longest():
     class State:
         attempt_number = 3
 
-        class outcome:  # noqa: N801
+        class outcome:
             @staticmethod
             def exception() -> BaseException:
                 return error

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
+from urllib.parse import parse_qsl
 
 import httpx
 from airflow.sdk.log import redact
@@ -21,6 +22,9 @@ from kubeflow_provider.exceptions import (
 Expect = Literal["json", "text"]
 
 _LONGEST_MESSAGE = 500
+_SECRET_FIELDS = {"password", "client_secret"}
+#: To blot out shorter values would blot out common words.
+_SHORTEST_SECRET = 6
 #: The request cannot have reached the server: no connection came about.
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 #: Words of OpenSSL, and what to do about them.
@@ -103,15 +107,28 @@ def address(request: httpx.Request) -> str:
 
 
 def server_message(response: httpx.Response) -> str:
-    """Return the server's own words, shortened and with known secrets blotted out; empty when it had none."""
+    """Return the server's own words, shortened; empty when it had none.
+
+    What the request proved itself with is blotted out, for some servers quote it, and so is what Airflow knows.
+    """
     if is_html(response):
         return ""
     try:
         words = _words(response.json())
     except ValueError:
         words = response.text
+    for secret in _secrets_of(response.request):
+        words = words.replace(secret, "***")
     words = " ".join(str(redact(words)).split())
     return words if len(words) <= _LONGEST_MESSAGE else f"{words[:_LONGEST_MESSAGE]} ..."
+
+
+def _secrets_of(request: httpx.Request) -> Iterator[str]:
+    values = request.headers.get("authorization", "").split()[1:]
+    values += [pair.partition("=")[2].strip() for pair in request.headers.get("cookie", "").split(";")]
+    if request.headers.get("content-type") == "application/x-www-form-urlencoded":
+        values += [value for name, value in parse_qsl(request.content.decode()) if name in _SECRET_FIELDS]
+    yield from (value for value in values if len(value) >= _SHORTEST_SECRET)
 
 
 def _words(body: Any) -> str:

@@ -20,7 +20,7 @@ import httpx
 from kubeflow_provider._http.answers import address, server_message
 from kubeflow_provider._http.settings import HttpSettings
 from kubeflow_provider.authentication.browser import Browser
-from kubeflow_provider.authentication.flow import Credential, RenewableAuth, Steps, mask
+from kubeflow_provider.authentication.flow import Credential, RenewableAuth, Steps, mask_renewed
 from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.exceptions import PermissionDeniedError, ServiceUnavailableError
 
@@ -150,7 +150,7 @@ def _words(answer: httpx.Response) -> str:
 
 
 def _mask_cookies(cookies: httpx.Cookies) -> None:
-    mask(*(cookie.value for cookie in cookies.jar if cookie.value and len(cookie.value) >= _SHORTEST_SECRET))
+    mask_renewed(*(cookie.value for cookie in cookies.jar if cookie.value and len(cookie.value) >= _SHORTEST_SECRET))
 
 
 def dex(fields: ConnectionFields, settings: HttpSettings) -> httpx.Auth:

@@ -8,7 +8,7 @@ from collections.abc import Generator
 import httpx
 
 from kubeflow_provider._http.settings import HttpSettings
-from kubeflow_provider.authentication.flow import header_problem
+from kubeflow_provider.authentication.flow import header_problem, mask
 from kubeflow_provider.connection_fields import ConnectionFields
 
 
@@ -52,6 +52,7 @@ def basic(fields: ConnectionFields, settings: HttpSettings) -> httpx.Auth:
     if not fields.login or ":" in fields.login:
         fields.problems.append("login: a user without a colon is needed for basic authentication")
     pair = b64encode(f"{fields.login}:{fields.password}".encode()).decode()
+    mask(pair)
     hint = f"Check login and password of connection {fields.conn_id!r}."
     return FixedHeader("Authorization", f"Basic {pair}", hint=hint)
 

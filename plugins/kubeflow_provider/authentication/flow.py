@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, TypeVar
 
 import httpx
@@ -28,6 +29,9 @@ LONGEST_WAIT_SECONDS = 120.0
 #: For so long a refusal counts for everybody: a directory locks an account after a few wrong passwords, and a
 #: thousand triggers would try a thousand times.
 REMEMBER_REFUSAL_SECONDS = 20.0
+#: See :func:`mask_renewed`.
+MOST_MASKED = 20
+_renewed = count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ class Credential:
     renew_at: float = float("inf")
 
 
-class RenewableAuth(httpx.Auth):
+class RenewableAuth(httpx.Auth, ABC):
     """Obtains a credential when it is needed, keeps it, and renews it once when a request is refused.
 
     One object serves all threads and event loops of a process. Whoever finds that a credential is missing obtains
@@ -227,9 +231,23 @@ def follow_up(
 
 
 def mask(*secrets: str) -> None:
-    """Let Airflow blot out secrets that it has not seen in a connection, wherever they might turn up in a log."""
+    """Let Airflow blot out secrets of a connection wherever they might turn up in a log.
+
+    Never to be called with a lock held: in a triggerer it may let other tasks of the event loop run.
+    """
     for secret in secrets:
         mask_secret(secret)
+
+
+def mask_renewed(*secrets: str) -> None:
+    """Like :func:`mask`, for secrets that are replaced again and again; the first ones of a process only.
+
+    Airflow's masker forgets nothing and slows down every log line with what it knows, so a triggerer that renews a
+    token every hour for months must not feed it for ever. No log line of ours holds one in the first place.
+    """
+    for secret in secrets:
+        if next(_renewed) < MOST_MASKED:
+            mask_secret(secret)
 
 
 def header_problem(value: str) -> str | None:

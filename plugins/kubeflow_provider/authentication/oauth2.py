@@ -10,7 +10,15 @@ import httpx
 
 from kubeflow_provider._http.answers import address, server_message
 from kubeflow_provider._http.settings import HttpSettings
-from kubeflow_provider.authentication.flow import Credential, RenewableAuth, Steps, follow_up, header_problem, mask
+from kubeflow_provider.authentication.flow import (
+    Credential,
+    RenewableAuth,
+    Steps,
+    follow_up,
+    header_problem,
+    mask,
+    mask_renewed,
+)
 from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.exceptions import KubeflowProviderError, PermissionDeniedError, ServiceUnavailableError
 
@@ -61,7 +69,7 @@ class OAuth2Token(RenewableAuth):
                 http_status=answer.status_code,
                 was_sent=False,
             )
-        mask(token)
+        mask_renewed(token)
         return Credential(token, renew_at=asked_at + _SHARE_OF_LIFE * life)
 
     def apply(self, credential: Credential, request: httpx.Request) -> None:

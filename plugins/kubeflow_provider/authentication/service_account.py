@@ -9,7 +9,7 @@ import httpx
 
 from kubeflow_provider._http.quiet import quiet_libraries
 from kubeflow_provider._http.settings import HttpSettings
-from kubeflow_provider.authentication.flow import Blocking, Credential, RenewableAuth, Steps, mask
+from kubeflow_provider.authentication.flow import Blocking, Credential, RenewableAuth, Steps, mask_renewed
 from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
 
@@ -92,7 +92,7 @@ class ServiceAccountToken(RenewableAuth):
                 f"Connection {self._conn_id!r}: no way to a Kubernetes cluster ({type(error).__name__}: {error}); set "
                 "kubernetes_conn_id to an Airflow connection of the cluster."
             ) from error
-        mask(granted.status.token)
+        mask_renewed(granted.status.token)
         # The server may grant a shorter or longer life than it was asked for. Its clock does not matter.
         life = granted.spec.expiration_seconds or _LIFE_SECONDS
         return Credential(granted.status.token, renew_at=asked_at + _SHARE_OF_LIFE * life)

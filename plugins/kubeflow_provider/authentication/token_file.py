@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 from kubeflow_provider._http.settings import HttpSettings
-from kubeflow_provider.authentication.flow import Credential, RenewableAuth, Steps, header_problem, mask
+from kubeflow_provider.authentication.flow import Credential, RenewableAuth, Steps, header_problem, mask_renewed
 from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.exceptions import InvalidRequestError
 
@@ -49,7 +49,7 @@ class TokenFile(RenewableAuth):
             ) from None
         if problem := header_problem(token):
             raise InvalidRequestError(f"Connection {self._conn_id!r}: token_file {self._path} {problem}.")
-        mask(token)
+        mask_renewed(token)
         return FileToken(token, changed_at=changed_at)
 
     def is_usable(self, credential: Credential) -> bool:
