@@ -1,0 +1,232 @@
+"""The oddities of a Kubeflow Pipelines server, asked for without our own hook.
+
+They run over the double, and over a real server when ``KFP_ENDPOINT`` (and ``KFP_TOKEN``, ``KFP_NAMESPACE``) is set:
+what holds for one must hold for the other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from uuid import uuid4
+
+import httpx
+import kfp_server_api
+import pytest
+
+from tests.doubles.kfp_server import KfpServer, kfp_server
+
+V2 = "/apis/v2beta1"
+ENDPOINT = os.environ.get("KFP_ENDPOINT")
+NAMESPACE = os.environ.get("KFP_NAMESPACE")
+
+
+@pytest.fixture
+def double() -> Iterator[KfpServer]:
+    with kfp_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["double", "real"])
+def client(request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
+    if request.param == "real" and not ENDPOINT:
+        pytest.skip("KFP_ENDPOINT names no server")
+    url = str(ENDPOINT) if request.param == "real" else request.getfixturevalue("double").url
+    token = os.environ.get("KFP_TOKEN") if request.param == "real" else None
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+def scope(client: httpx.Client) -> dict[str, str]:
+    """Return what names the namespace where that is wanted."""
+    is_multi_user = client.get(f"{V2}/healthz").json().get("multi_user")
+    return {"namespace": str(NAMESPACE)} if is_multi_user else {}
+
+
+@pytest.fixture
+def experiment(client: httpx.Client, scope: dict[str, str]) -> dict[str, Any]:
+    answer = client.post(f"{V2}/experiments", json={"display_name": f"test {uuid4()} + 100%", **scope})
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+@pytest.fixture
+def reference(client: httpx.Client, scope: dict[str, str], record_and_wait: str) -> dict[str, str]:
+    pipeline = client.post(f"{V2}/pipelines", json={"display_name": f"test-{uuid4()}", **scope}).json()
+    answer = upload(client, pipeline["pipeline_id"], "first", record_and_wait)
+    assert answer.status_code == 200, answer.text
+    return {name: answer.json()[name] for name in ("pipeline_id", "pipeline_version_id")}
+
+
+def upload(client: httpx.Client, pipeline_id: str, name: str, pipeline_file: str) -> httpx.Response:
+    content = Path(pipeline_file).read_bytes()
+    query = {"pipelineid": pipeline_id, "name": name}
+    return client.post(f"{V2}/pipelines/upload_version", params=query, files={"uploadfile": ("p.yaml", content)})
+
+
+def run_body(experiment: dict[str, Any], reference: dict[str, str], **fields: Any) -> dict[str, Any]:
+    return {
+        "run_id": str(uuid4()),
+        "display_name": "a test",
+        "experiment_id": experiment["experiment_id"],
+        "pipeline_version_reference": reference,
+        "runtime_config": {"parameters": {"file": "/tmp/recorded"}},
+    } | fields
+
+
+def stop(client: httpx.Client, run_id: str) -> None:
+    assert client.post(f"{V2}/runs/{run_id}:terminate").status_code in (200, 400)
+
+
+def where(name: str) -> str:
+    return json.dumps({"predicates": [{"key": "display_name", "operation": "EQUALS", "string_value": name}]})
+
+
+def test_a_filter_is_decoded_twice(client: httpx.Client, scope: dict[str, str], experiment: dict[str, Any]) -> None:
+    name = experiment["display_name"]
+
+    once = client.get(f"{V2}/experiments", params={"filter": where(name), **scope})
+    twice = client.get(f"{V2}/experiments", params={"filter": quote(where(name)), **scope})
+
+    assert once.status_code == 400
+    assert [row["display_name"] for row in twice.json()["experiments"]] == [name]
+
+
+def test_zero_values_are_absent(client: httpx.Client, scope: dict[str, str]) -> None:
+    query = {"filter": quote(where(f"never heard of {uuid4()}")), **scope}
+
+    assert client.get(f"{V2}/experiments", params=query).json() == {}
+
+
+def test_names_are_taken_once_whatever_their_case(
+    client: httpx.Client,
+    scope: dict[str, str],
+    experiment: dict[str, Any],
+    reference: dict[str, str],
+    record_and_wait: str,
+) -> None:
+    again = client.post(f"{V2}/experiments", json={"display_name": experiment["display_name"], **scope})
+    version = upload(client, reference["pipeline_id"], "first", record_and_wait)
+
+    assert (again.status_code, version.status_code) == (409, 409)
+    assert again.json()["details"][0]["message"]
+    assert version.json()["error_message"]
+
+
+def test_a_run_keeps_its_clients_id(
+    client: httpx.Client, experiment: dict[str, Any], reference: dict[str, str]
+) -> None:
+    body = run_body(experiment, reference)
+
+    run = client.post(f"{V2}/runs", json=body).json()
+    stop(client, body["run_id"])
+
+    assert run["run_id"] == body["run_id"]
+    assert run["finished_at"] == "1970-01-01T00:00:00Z"
+    assert "pipeline_spec" not in run
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"unheard_of": 1}, 400),
+        ({"experiment_id": str(uuid4())}, 404),
+        ({"pipeline_version_reference": {"pipeline_id": str(uuid4()), "pipeline_version_id": str(uuid4())}}, 500),
+        ({"display_name": ""}, 500),
+        ({"runtime_config": {"parameters": {}}}, 400),
+        ({"runtime_config": {"parameters": {"file": 1}}}, 400),
+        ({"runtime_config": {"parameters": {"file": "x", "repeat": "3"}}}, 400),
+        ({"runtime_config": {"parameters": {"file": "x", "unheard_of": "3"}}}, 400),
+    ],
+)
+def test_refusals_have_these_codes(
+    client: httpx.Client, experiment: dict[str, Any], reference: dict[str, str], fields: dict[str, Any], status: int
+) -> None:
+    answer = client.post(f"{V2}/runs", json=run_body(experiment, reference, **fields))
+
+    assert answer.status_code == status, answer.text
+    assert answer.json()["message"]
+
+
+def test_pages_need_the_same_question(client: httpx.Client, scope: dict[str, str], experiment: dict[str, Any]) -> None:
+    client.post(f"{V2}/experiments", json={"display_name": f"test {uuid4()}", **scope})
+    query = {"page_size": 1, "sort_by": "created_at desc", **scope}
+    first = client.get(f"{V2}/experiments", params=query).json()
+    token = {"page_token": first["next_page_token"], **scope}
+
+    same = client.get(f"{V2}/experiments", params={**query, **token})
+    silent = client.get(f"{V2}/experiments", params={"page_size": 1, **token})
+    other = client.get(f"{V2}/experiments", params={"sort_by": "display_name", **token})
+
+    assert same.json()["experiments"] == silent.json()["experiments"] != first["experiments"]
+    assert other.status_code == 400
+
+
+def test_a_second_post_of_one_id_starts_a_second_workflow(double: KfpServer, record_and_wait: str) -> None:
+    with httpx.Client(base_url=double.url) as client:
+        pipeline = client.post(f"{V2}/pipelines", json={"display_name": "test"}).json()
+        version = upload(client, pipeline["pipeline_id"], "first", record_and_wait).json()
+        experiment = client.post(f"{V2}/experiments", json={"display_name": "test"}).json()
+        body = run_body(experiment, {name: version[name] for name in ("pipeline_id", "pipeline_version_id")})
+
+        statuses = [client.post(f"{V2}/runs", json=body).status_code for _ in range(2)]
+
+    assert statuses == [200, 500]
+    assert [workflow.run_id for workflow in double.workflows] == [body["run_id"]] * 2
+    assert len(double.runs) == 1
+
+
+def test_the_end_of_a_run_is_final(double: KfpServer, record_and_wait: str) -> None:
+    with httpx.Client(base_url=double.url) as client:
+        pipeline = client.post(f"{V2}/pipelines", json={"display_name": "test"}).json()
+        version = upload(client, pipeline["pipeline_id"], "first", record_and_wait).json()
+        experiment = client.post(f"{V2}/experiments", json={"display_name": "test"}).json()
+        body = run_body(experiment, {name: version[name] for name in ("pipeline_id", "pipeline_version_id")})
+        client.post(f"{V2}/runs", json=body)
+        path = f"{V2}/runs/{body['run_id']}"
+
+        too_early = client.post(f"{path}:retry")
+        stopped = client.post(f"{path}:terminate")
+        states = [client.get(path).json()["state"] for _ in range(2)]
+        too_late = client.post(f"{path}:terminate")
+
+    assert (too_early.status_code, stopped.status_code, stopped.json()) == (409, 200, {})
+    assert states == ["FAILED", "FAILED"]
+    assert (too_late.status_code, "Row not found" in too_late.text) == (400, True)
+
+
+def test_the_published_client_understands_the_double(double: KfpServer, record_and_wait: str) -> None:
+    api = kfp_server_api.ApiClient(kfp_server_api.Configuration(host=double.url))
+    experiments, runs = kfp_server_api.ExperimentServiceApi(api), kfp_server_api.RunServiceApi(api)
+    pipeline = kfp_server_api.PipelineServiceApi(api).pipeline_service_create_pipeline(
+        pipeline=kfp_server_api.V2beta1Pipeline(name="test")
+    )
+    version = kfp_server_api.PipelineUploadServiceApi(api).upload_pipeline_version(
+        record_and_wait, name="first", pipelineid=pipeline.pipeline_id
+    )
+    experiment = experiments.experiment_service_create_experiment(
+        experiment=kfp_server_api.V2beta1Experiment(display_name="test")
+    )
+    run = runs.run_service_create_run(
+        run=kfp_server_api.V2beta1Run(
+            display_name="a test",
+            experiment_id=experiment.experiment_id,
+            pipeline_version_reference=kfp_server_api.V2beta1PipelineVersionReference(
+                pipeline_id=pipeline.pipeline_id, pipeline_version_id=version.pipeline_version_id
+            ),
+            runtime_config=kfp_server_api.V2beta1RuntimeConfig(parameters={"file": "/tmp/recorded"}),
+        )
+    )
+    double.script(run.run_id, [{"state": "RUNNING", "steps": [("record", "RUNNING")]}])
+
+    seen = runs.run_service_get_run(run.run_id)
+
+    assert (seen.state, seen.display_name) == ("RUNNING", "a test")
+    assert {task.display_name for task in seen.run_details.task_details} >= {"root", "record", "executor"}
+    assert [row.run_id for row in runs.run_service_list_runs().runs] == [run.run_id]
