@@ -1,0 +1,260 @@
+"""The calls to the Kubernetes API that a release needs, and nothing else; every failure is one of this provider's."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from kubeflow_provider._http.quiet import quiet_libraries
+from kubeflow_provider.exceptions import (
+    InvalidRequestError,
+    KubeflowProviderError,
+    PermissionDeniedError,
+    ServiceUnavailableError,
+)
+from kubeflow_provider.hooks._kserve.patches import merge_patch
+
+if TYPE_CHECKING:
+    from kubeflow_provider.hooks._kserve.kubernetes_client import ConnectedKubernetesHook
+
+Object = dict[str, Any]
+
+GROUP, VERSION, PLURAL = "serving.kserve.io", "v1beta1", "inferenceservices"
+SERVICE_LABEL = "serving.kserve.io/inferenceservice"
+
+_CONFLICT = 409
+#: KServe writes a service's status several times a second while it becomes ready; each write makes ours a conflict.
+_ATTEMPTS = 20
+_PAUSE_SECONDS = 0.1
+_LONGEST_MESSAGE = 1000
+
+
+class ClusterApi:
+    """Kubernetes, for one namespace.
+
+    :param hook: makes the clients.
+    :param namespace: of the InferenceServices.
+    """
+
+    def __init__(self, hook: ConnectedKubernetesHook, namespace: str) -> None:
+        self._hook = hook
+        self.namespace = namespace
+
+    # InferenceServices
+
+    def get_service(self, name: str) -> Object | None:
+        """Return an InferenceService, ``None`` when there is none."""
+        read = self._custom.get_namespaced_custom_object
+        return self._call(f"read InferenceService {name}", lambda: read(*self._where(name)), passing=(404,))
+
+    def services(self) -> list[Object]:
+        """Return every InferenceService of the namespace."""
+        read = self._custom.list_namespaced_custom_object
+        return self._call("list InferenceServices", lambda: read(*self._where()))["items"]
+
+    def create_service(self, service: Object) -> Object:
+        """Create an InferenceService, or return the one that somebody made of the same name meanwhile."""
+        name, create = service["metadata"]["name"], self._custom.create_namespaced_custom_object
+        made = self._call(
+            f"create InferenceService {name}", lambda: create(*self._where(), service), passing=(_CONFLICT,)
+        )
+        return made or self.get_service(name) or service
+
+    def change_service(self, name: str, edit: Callable[[Object], None]) -> Object:
+        """Change an InferenceService as it is now; where somebody was faster, change what they have made of it.
+
+        :param edit: changes the object in place; called again for a fresh object after a conflict.
+        :raises InvalidRequestError: when there is no such service, or KServe refuses the change.
+        """
+        for _ in range(_ATTEMPTS):
+            before = self.get_service(name)
+            if before is None:
+                raise InvalidRequestError(f"InferenceService {name} is not there any more in {self.namespace}.")
+            after = copy.deepcopy(before)
+            edit(after)
+            patch = merge_patch(before, after)
+            if not patch:
+                return before
+            patch.setdefault("metadata", {})["resourceVersion"] = before["metadata"]["resourceVersion"]
+            if changed := self._patch_service(name, patch):
+                return changed
+            time.sleep(_PAUSE_SECONDS)
+        raise ServiceUnavailableError(
+            f"InferenceService {name} was changed by others each of the {_ATTEMPTS} times that it was to be changed."
+        )
+
+    def delete_service(self, name: str) -> None:
+        """Delete an InferenceService. Harmless when there is none."""
+        delete = self._custom.delete_namespaced_custom_object
+        self._call(f"delete InferenceService {name}", lambda: delete(*self._where(name)), passing=(404,))
+
+    # What KServe makes of them
+
+    def pods(self, service: str) -> list[Object]:
+        """Return the pods of an InferenceService."""
+        read, selector = self._core.list_namespaced_pod, f"{SERVICE_LABEL}={service}"
+        found = self._call(f"list the pods of {service}", lambda: read(self.namespace, label_selector=selector))
+        return self._plain(found.items)
+
+    def deployments(self, service: str) -> list[Object]:
+        """Return the Deployments of an InferenceService in Standard mode."""
+        read, selector = self._apps.list_namespaced_deployment, f"{SERVICE_LABEL}={service}"
+        found = self._call(f"list the Deployments of {service}", lambda: read(self.namespace, label_selector=selector))
+        return self._plain(found.items)
+
+    def events(self) -> list[Object]:
+        """Return what was said lately about the things of the namespace."""
+        read = self._core.list_namespaced_event
+        return self._plain(self._call("list events", lambda: read(self.namespace)).items)
+
+    def log(self, pod: str, container: str, *, previous: bool, lines: int) -> str:
+        """Return the last lines of a container; empty when there are none to be had."""
+        read = self._core.read_namespaced_pod_log
+        options = {"container": container, "previous": previous, "tail_lines": lines}
+        try:
+            return self._call(f"read the log of {pod}", lambda: read(pod, self.namespace, **options))
+        except KubeflowProviderError:  # it is an extra: the reason stands without it
+            return ""
+
+    # Kept predictors
+
+    def get_snapshot(self, name: str) -> Object | None:
+        """Return a ControllerRevision, ``None`` when there is none."""
+        read = self._apps.read_namespaced_controller_revision
+        found = self._call(f"read ControllerRevision {name}", lambda: read(name, self.namespace), passing=(404,))
+        return None if found is None else self._plain(found)
+
+    def put_snapshot(self, snapshot: Object) -> None:
+        """Create a ControllerRevision. Its data never change, so one with others is deleted first."""
+        name, create = snapshot["metadata"]["name"], self._apps.create_namespaced_controller_revision
+        present = self.get_snapshot(name)
+        if present is not None:
+            if present["data"] == snapshot["data"]:
+                return
+            self.delete_snapshot(name)
+        self._call(f"create ControllerRevision {name}", lambda: create(self.namespace, snapshot), passing=(_CONFLICT,))
+
+    def delete_snapshot(self, name: str) -> None:
+        """Delete a ControllerRevision. Harmless when there is none."""
+        delete = self._apps.delete_namespaced_controller_revision
+        self._call(f"delete ControllerRevision {name}", lambda: delete(name, self.namespace), passing=(404,))
+
+    # The cluster itself
+
+    def definition(self) -> Object | None:
+        """Return the CRD of InferenceServices; ``None`` where there is none or it must not be read."""
+        where = ("apiextensions.k8s.io", "v1", "customresourcedefinitions", f"{PLURAL}.{GROUP}")
+        read = self._custom.get_cluster_custom_object
+        return self._call("read the CRD of InferenceServices", lambda: read(*where), passing=(403, 404))
+
+    def config(self, namespace: str) -> Object | None:
+        """Return KServe's configuration; ``None`` where there is none or it must not be read."""
+        read = self._core.read_namespaced_config_map
+        call = lambda: read("inferenceservice-config", namespace)  # noqa: E731
+        found = self._call("read KServe's ConfigMap", call, passing=(403, 404))
+        return None if found is None else self._plain(found)
+
+    def runtimes(self) -> list[str]:
+        """Return the names of the namespace's ServingRuntimes."""
+        where = (GROUP, "v1alpha1", self.namespace, "servingruntimes")
+        found = self._call("list ServingRuntimes", lambda: self._custom.list_namespaced_custom_object(*where))
+        return sorted(item["metadata"]["name"] for item in found["items"])
+
+    def post_through_proxy(
+        self, service: str, path: str, body: bytes, *, headers: Mapping[str, str], timeout_seconds: float
+    ) -> tuple[int, bytes]:
+        """Send a request to a Service through the API server, with the cluster's own credentials.
+
+        :param service: ``name:port``.
+        :return: status and body of the answer.
+        """
+        client = self._hook.api_client
+        url = f"{client.configuration.host}/api/v1/namespaces/{self.namespace}/services/{service}/proxy{path}"
+        headers = {**client.default_headers, **headers}
+        client.update_params_for_auth(headers, [], ["BearerToken"])
+        # The client's own call would write JSON; a smoke test sends what is none.
+        options = {"body": body, "headers": headers, "timeout": timeout_seconds, "redirect": False, "retries": False}
+        post = client.rest_client.pool_manager.request
+        answer = self._call(f"pass a prediction on to Service {service}", lambda: post("POST", url, **options))
+        return answer.status, answer.data
+
+    # Parts
+
+    @property
+    def _custom(self) -> Any:
+        return self._hook.custom_object_client
+
+    @property
+    def _core(self) -> Any:
+        return self._hook.core_v1_client
+
+    @property
+    def _apps(self) -> Any:
+        return self._hook.apps_v1_client
+
+    def _where(self, *name: str) -> tuple[str, ...]:
+        return (GROUP, VERSION, self.namespace, PLURAL, *name)
+
+    def _patch_service(self, name: str, patch: Object) -> Object | None:
+        change = self._custom.patch_namespaced_custom_object
+        kind = "application/merge-patch+json"
+        call = lambda: change(*self._where(name), patch, _content_type=kind)  # noqa: E731
+        return self._call(f"change InferenceService {name}", call, passing=(_CONFLICT,))
+
+    def _plain(self, thing: Any) -> Any:
+        """Return what the typed clients give as the API server wrote it."""
+        return self._hook.api_client.sanitize_for_serialization(thing)
+
+    def _call(self, what: str, call: Callable[[], Any], *, passing: tuple[int, ...] = ()) -> Any:
+        """Make a call, and turn the client's errors into this provider's.
+
+        :param what: is done, for messages.
+        :param passing: statuses for which ``None`` is returned.
+        """
+        from kubernetes.client import ApiException
+        from kubernetes.config import ConfigException
+        from urllib3.exceptions import HTTPError
+
+        try:
+            with quiet_libraries():
+                return call()
+        except ApiException as error:
+            if error.status in passing:
+                return None
+            raise self._refused(what, error) from None  # its text quotes all headers
+        except ConfigException as error:
+            raise InvalidRequestError(
+                f"There is no way to a Kubernetes cluster ({error}): set `kubernetes_conn_id` to an Airflow connection "
+                "of type `kubernetes`."
+            ) from error
+        except (HTTPError, OSError) as error:
+            raise ServiceUnavailableError(
+                f"Kubernetes did not answer when asked to {what} in namespace {self.namespace} "
+                f"({type(error).__name__})."
+            ) from error
+
+    def _refused(self, what: str, error: Any) -> KubeflowProviderError:
+        message, status = _message(error), error.status
+        told = f"Kubernetes answered {status} when asked to {what} in namespace {self.namespace}: {message}"
+        if status == 403 and ("admission webhook" in message or "exceeded quota" in message):
+            return InvalidRequestError(told, http_status=status)
+        if status in (401, 403):
+            advice = "Give Airflow's service account the rights of deploy/kserve/rbac.yaml."
+            return PermissionDeniedError(f"{told}. {advice}", http_status=status)
+        if not status or status in (408, _CONFLICT, 410, 429) or status >= 500:
+            return ServiceUnavailableError(told, http_status=status)
+        if status == 404:
+            told += ". Is KServe installed there, and the namespace right?"
+        return InvalidRequestError(told, http_status=status)
+
+
+def _message(error: Any) -> str:
+    """Return the server's own words, shortened."""
+    try:
+        message = str(json.loads(error.body)["message"])
+    except (ValueError, KeyError, TypeError):
+        message = str(error.reason)
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]} ..."

@@ -1,0 +1,177 @@
+"""How a prediction reaches an InferenceService, and what counts as an answer of its model."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from kubeflow_provider._http.answers import no_answer, wants_login
+from kubeflow_provider._http.quiet import quiet_libraries
+from kubeflow_provider.exceptions import PermissionDeniedError, ServiceUnavailableError
+from kubeflow_provider.hooks._kserve.api import ClusterApi
+from kubeflow_provider.hooks._kserve.modes import Mode, mode_of
+from kubeflow_provider.hooks._kserve.settings import DoorKind, KServeSettings
+from kubeflow_provider.services import Answer
+
+Object = dict[str, Any]
+
+_SERVICE = "KServe"
+_FORBIDDEN = 403
+_ROUTE_STATUSES = (404, 502, 503, 504)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where one version of a model answers.
+
+    :param url: of the service, without the model's path.
+    :param host: what the gateway knows it by, where that is not the URL's.
+    """
+
+    url: str
+    host: str | None = None
+
+
+class Doors:
+    """Sends predictions by the way that the connection chose.
+
+    :param settings: of the connection.
+    :param api: for the way through the API server.
+    """
+
+    def __init__(self, settings: KServeSettings, api: ClusterApi) -> None:
+        self._settings = settings
+        self._api = api
+
+    def public_url(self, model: str, service: Object | None) -> str:
+        """Return the address that users call, as far as it is known before the service is there."""
+        if self._settings.door is DoorKind.PATH:
+            return self._by_path(model).url + _path(model)
+        status = (service or {}).get("status") or {}
+        inside = (status.get("address") or {}).get(
+            "url"
+        ) or f"http://{model}.{self._settings.namespace}.svc.cluster.local"
+        url = status.get("url") if self._settings.door is DoorKind.GATEWAY else inside
+        return (url or inside).rstrip("/") + _path(model)
+
+    def predict(self, model: str, service: Object, body: bytes, *, timeout_seconds: float, tag: str = "") -> Answer:
+        """Ask a service.
+
+        :param tag: of the revision to ask, where it is not the service as users reach it.
+        :raises PermissionDeniedError: when a gateway or a mesh did not let the request in.
+        :raises ServiceUnavailableError: when there was no answer at all, or the service has no address yet.
+        """
+        if self._settings.door is DoorKind.SERVICE_PROXY:
+            return self._through_api_server(model, service, body, timeout_seconds=timeout_seconds, tag=tag)
+        address = self._address(service, tag)
+        headers = {"Content-Type": "application/json", "Accept": "application/json", **self._settings.http.headers}
+        if address.host:
+            headers["Host"] = address.host
+        with quiet_libraries(), self._client(timeout_seconds) as client:
+            request = client.build_request("POST", f"{address.url}{_path(model)}", content=body, headers=headers)
+            started = time.perf_counter()
+            try:
+                response = client.send(request)
+            except httpx.RequestError as error:
+                raise no_answer(error, service=_SERVICE, request=request) from error
+            latency_ms = (time.perf_counter() - started) * 1000
+        if wants_login(response) or response.status_code == _FORBIDDEN:
+            raise self._not_let_in(response, address)
+        return Answer(status_code=response.status_code, body=_parsed(response.content), latency_ms=latency_ms)
+
+    def _client(self, timeout_seconds: float) -> httpx.Client:
+        http = self._settings.http
+        timeout = httpx.Timeout(timeout_seconds, connect=min(timeout_seconds, http.connect_timeout_seconds))
+        return httpx.Client(
+            auth=self._settings.auth,
+            verify=http.ssl_context(),
+            proxy=http.proxy,
+            timeout=timeout,
+            follow_redirects=False,
+        )
+
+    def _address(self, service: Object, tag: str) -> Address:
+        status, name = service.get("status") or {}, service["metadata"]["name"]
+        inside, outside = (status.get("address") or {}).get("url"), status.get("url")
+        if tag:
+            # A tag has an address of its own, and no path: path templates are KServe's, tags are Knative's.
+            inside = outside = _tag_url(service, tag)
+        elif self._settings.door is DoorKind.PATH:
+            return self._by_path(name)
+        if self._settings.door is DoorKind.CLUSTER_LOCAL and inside:
+            return Address(url=inside.rstrip("/"))
+        if self._settings.door.needs_host and outside:
+            return Address(url=self._settings.http.base_url, host=urlsplit(outside).netloc)
+        raise ServiceUnavailableError(f"InferenceService {name} has no address yet.", was_sent=False)
+
+    def _by_path(self, name: str) -> Address:
+        path = self._settings.path_template.format(namespace=self._settings.namespace, name=name)
+        return Address(url=self._settings.http.base_url + path.rstrip("/"))
+
+    def _through_api_server(
+        self, model: str, service: Object, body: bytes, *, timeout_seconds: float, tag: str
+    ) -> Answer:
+        name = _kubernetes_service(service, tag)
+        started = time.perf_counter()
+        status, content = self._api.post_through_proxy(
+            name, _path(model), body, headers={"Content-Type": "application/json"}, timeout_seconds=timeout_seconds
+        )
+        latency_ms = (time.perf_counter() - started) * 1000
+        answer = Answer(status_code=status, body=_parsed(content), latency_ms=latency_ms)
+        if status in (401, _FORBIDDEN):
+            raise PermissionDeniedError(
+                f"The API server does not let Airflow through to Service {name} (HTTP {status}). Give its service "
+                "account the right to create services/proxy (deploy/kserve/rbac.yaml), or choose another `door`.",
+                http_status=status,
+            )
+        return answer
+
+    def _not_let_in(self, response: httpx.Response, address: Address) -> PermissionDeniedError:
+        what = f"{address.host or address.url} answered {response.status_code} to a prediction"
+        if response.is_redirect:
+            what += f" with a redirect to {response.headers.get('location', '').partition('?')[0]}"
+        hint = getattr(self._settings.auth, "hint", "") or (
+            "The gateway asks who is there: set `authentication` of the connection (bearer, kubernetes, dex, cookie). "
+            "Where it says `RBAC: access denied`, the namespace needs an AuthorizationPolicy that lets the gateway in."
+        )
+        return PermissionDeniedError(f"{what}. {hint}", http_status=response.status_code)
+
+
+def is_route_missing(answer: Answer) -> bool:
+    """Tell whether a gateway answered because it does not know the service yet; a model server answers in JSON."""
+    return answer.status_code in _ROUTE_STATUSES and not isinstance(answer.body, dict)
+
+
+def _path(model: str) -> str:
+    return f"/v1/models/{model}:predict"
+
+
+def _tag_url(service: Object, tag: str) -> str | None:
+    part = ((service.get("status") or {}).get("components") or {}).get("predictor") or {}
+    return next((item.get("url") for item in part.get("traffic") or [] if item.get("tag") == tag), None)
+
+
+def _kubernetes_service(service: Object, tag: str) -> str:
+    """Return the Service whose endpoints are the pods themselves, with its port."""
+    name = service["metadata"]["name"]
+    if mode_of(service) is not Mode.KNATIVE:
+        return f"{name}-predictor:80"
+    part = ((service.get("status") or {}).get("components") or {}).get("predictor") or {}
+    tagged = (item.get("revisionName") for item in part.get("traffic") or [] if tag and item.get("tag") == tag)
+    revision = next(tagged, None) or part.get("latestReadyRevision")
+    if not revision:
+        raise ServiceUnavailableError(f"InferenceService {name} has no revision that is ready.", was_sent=False)
+    # The others lead to the gateway, which the API server does not ask.
+    return f"{revision}-private:80"
+
+
+def _parsed(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except ValueError:
+        return content.decode(errors="replace")

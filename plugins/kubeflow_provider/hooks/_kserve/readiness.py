@@ -1,0 +1,173 @@
+"""Whether the version in an InferenceService's spec is ready: judged by revisions, deployments and pods.
+
+The condition ``Ready`` alone says nothing: it stays True for the old version while the new one crashes, and turns to
+Unknown while the old one serves. What KServe writes about the model is kept after it has healed, and is missing for
+images, volumes, secrets and quotas. So the condition is only asked what no other object knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from kubeflow_provider.hooks._kserve.modes import Mode
+from kubeflow_provider.hooks._kserve.observation import REVISION_LABEL, Observation, find, parse_time
+from kubeflow_provider.hooks._kserve.pod_troubles import Patience, Trouble, pod_troubles
+from kubeflow_provider.hooks._kserve.record import VERSION_LABEL
+from kubeflow_provider.states import DeploymentState
+
+Object = dict[str, Any]
+
+_HOPELESS_SPECS = ("NoSupportingRuntime", "RuntimeDisabled", "InvalidPredictorSpec")
+_HOPELESS_EVENTS = ("ServerlessModeRejected",)
+_REVISION_CONDITIONS = ("LatestDeploymentReady", "PredictorConfigurationReady", "PredictorReady")
+_HOPELESS_REVISIONS = ("ContainerMissing", "ProgressDeadlineExceeded")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What is to be said of a version.
+
+    :param trouble: what stands in its way, where something does.
+    """
+
+    state: DeploymentState
+    reason: str | None = None
+    trouble: Trouble | None = None
+
+
+def judge(seen: Observation, patience: Patience) -> Verdict:
+    """Say whether the version in the spec has become what the spec says, share of the traffic included."""
+    obstacle = _obstacle(seen)
+    if obstacle is None:
+        return Verdict(state=DeploymentState.READY)
+    troubles = list(_troubles(seen, patience))
+    hopeless = next((trouble for trouble in troubles if trouble.is_hopeless), None)
+    if hopeless:
+        return Verdict(state=DeploymentState.FAILED, reason=hopeless.text, trouble=hopeless)
+    reason = troubles[0].text if troubles else obstacle
+    return Verdict(state=DeploymentState.PENDING, reason=reason, trouble=troubles[0] if troubles else None)
+
+
+def _obstacle(seen: Observation) -> str | None:
+    """Return why the version is not ready, ``None`` when it is."""
+    if seen.mode is None:
+        return "KServe has not looked at it yet"
+    obstacle = _knative_obstacle(seen) if seen.mode is Mode.KNATIVE else _standard_obstacle(seen)
+    if obstacle:
+        return obstacle
+    pods = seen.own_pods()
+    if not any(_is_ready(pod) for pod in pods) and (pods or seen.service["spec"]["predictor"].get("minReplicas", 1)):
+        return f"none of its {len(pods)} pod(s) is ready"
+    if seen.condition("Ready").get("status") != "True":
+        # While traffic is being split, Ready is about things that users do not see.
+        ingress = seen.condition("IngressReady")
+        if ingress.get("status") != "True":
+            return f"its address is not ready: {ingress.get('message') or ingress.get('reason') or 'no word of it yet'}"
+    return None
+
+
+def _knative_obstacle(seen: Observation) -> str | None:
+    part, record = seen.component, seen.record
+    newest = part.get("latestCreatedRevision")
+    if not newest or newest == record.replaces:
+        return "its revision has not been made yet"
+    if part.get("latestReadyRevision") != newest:
+        return f"revision {newest} is not ready yet"
+    if wrong := [pod for pod in seen.pods if _revision(pod) == newest and _version(pod) != record.version]:
+        return f"revision {newest} still has pods of {_version(wrong[0])}"
+    # Until the controller has followed, the item of the latest revision still names the one before.
+    share = sum(item.get("percent") or 0 for item in part.get("traffic") or [] if item.get("revisionName") == newest)
+    wanted = 100 if record.percent is None or not part.get("latestRolledoutRevision") else record.percent
+    if part.get("latestRolledoutRevision") == newest and record.percent is not None and share == 100:
+        return None  # a first release gets everything, whatever part it is given
+    return None if share == wanted else f"revision {newest} has {share} % of the traffic, not {wanted} % yet"
+
+
+def _standard_obstacle(seen: Observation) -> str | None:
+    for deployment in seen.deployments:
+        template = deployment["spec"]["template"]["metadata"]
+        if (template.get("labels") or {}).get(VERSION_LABEL) == seen.record.version:
+            return _rollout_obstacle(deployment)
+    return "its Deployment has not been changed yet"
+
+
+def _rollout_obstacle(deployment: Object) -> str | None:
+    status, wanted = deployment.get("status") or {}, deployment["spec"].get("replicas", 1)
+    if status.get("observedGeneration", 0) < deployment["metadata"].get("generation", 1):
+        return "its Deployment has not been looked at yet"
+    updated, total, available = (status.get(key, 0) for key in ("updatedReplicas", "replicas", "availableReplicas"))
+    if updated == total == available >= max(wanted, 1):
+        return None
+    return f"{updated} of {wanted} pod(s) are of this version, {total} run in all, {available} are available"
+
+
+def _troubles(seen: Observation, patience: Patience) -> Iterator[Trouble]:
+    """Yield what may be wrong, causes before their consequences."""
+    for pod in seen.own_pods():
+        yield from pod_troubles(pod, seen, patience)
+    is_late = seen.seconds_since(seen.record.since) >= patience.grace_seconds
+    yield from _refused_pods(seen, is_late=is_late)
+    yield from _model_status(seen, is_late=is_late)
+    yield from _conditions(seen, is_late=is_late)
+    yield from _service_events(seen, is_late=is_late)
+
+
+def _refused_pods(seen: Observation, *, is_late: bool) -> Iterator[Trouble]:
+    """Pods that a quota or an admission rule keeps from coming into being."""
+    for event in seen.events_of_parts():
+        if event.get("reason") == "FailedCreate":
+            yield Trouble(text=f"Its pods are refused: {event.get('message', '')}", is_hopeless=is_late)
+    for deployment in seen.deployments:
+        condition = find((deployment.get("status") or {}).get("conditions"), "ReplicaFailure")
+        if condition.get("status") == "True":
+            yield Trouble(text=f"Its pods are refused: {condition.get('message', '')}", is_hopeless=is_late)
+
+
+def _model_status(seen: Observation, *, is_late: bool) -> Iterator[Trouble]:
+    status = seen.status.get("modelStatus") or {}
+    # KServe never clears this one: after the model has healed it still tells of the failure before.
+    failure = status.get("lastFailureInfo") or {}
+    reason, message = failure.get("reason", ""), failure.get("message", "")
+    if status.get("transitionStatus") == "InvalidSpec":
+        text = f"KServe cannot serve it ({reason}): {message}"
+        yield Trouble(text=text, is_hopeless=is_late or reason in _HOPELESS_SPECS)
+    elif status.get("transitionStatus") == "BlockedByFailedLoad":
+        yield Trouble(text=f"The model cannot be loaded ({reason}): {message}", is_hopeless=is_late)
+
+
+def _conditions(seen: Observation, *, is_late: bool) -> Iterator[Trouble]:
+    for deployment in seen.deployments:
+        progress = find((deployment.get("status") or {}).get("conditions"), "Progressing")
+        if progress.get("status") == "False":
+            yield Trouble(text=f"Its Deployment gave up: {progress.get('message', '')}", is_hopeless=is_late)
+    since = seen.record.since
+    for kind in _REVISION_CONDITIONS:
+        condition = seen.condition(kind)
+        changed_at = parse_time(condition.get("lastTransitionTime"))
+        is_old = since is not None and changed_at is not None and changed_at < since
+        reason = condition.get("reason", "")
+        if condition.get("status") == "False" and not is_old:
+            text = f"{kind} is False ({reason}): {condition.get('message', '')}"
+            yield Trouble(text=text, is_hopeless=is_late or reason in _HOPELESS_REVISIONS)
+
+
+def _service_events(seen: Observation, *, is_late: bool) -> Iterator[Trouble]:
+    for event in seen.events_of(seen.service):
+        if event.get("type") == "Warning":
+            reason = event.get("reason", "")
+            text = f"KServe says ({reason}): {event.get('message', '')}"
+            yield Trouble(text=text, is_hopeless=reason in _HOPELESS_EVENTS or (is_late and reason == "InternalError"))
+
+
+def _is_ready(pod: Object) -> bool:
+    return find((pod.get("status") or {}).get("conditions"), "Ready").get("status") == "True"
+
+
+def _revision(pod: Object) -> str | None:
+    return (pod["metadata"].get("labels") or {}).get(REVISION_LABEL)
+
+
+def _version(pod: Object) -> str | None:
+    return (pod["metadata"].get("labels") or {}).get(VERSION_LABEL)

@@ -1,0 +1,98 @@
+"""What an InferenceService remembers of its releases, in annotations and labels of its predictor.
+
+They stand in the predictor, so that one change brings a version and the memory of it. They change with the version
+only: KServe copies annotations to the pods (those of the InferenceService itself as well), so that any other change of
+them would start all pods anew. How far a release has come is not written down but read from the traffic.
+
+The names cross releases: an InferenceService whose names are not found belongs to somebody else, and is left alone.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from kubeflow_provider.exceptions import InvalidRequestError
+
+Object = dict[str, Any]
+
+VERSION_LABEL = "kubeflow-provider/version"
+MODEL_LABEL = "kubeflow-provider/model"
+ARCHIVE = "kubeflow-provider/archive-sha256"
+MANAGED_BY = {"app.kubernetes.io/managed-by": "airflow-provider-kubeflow"}
+
+_STABLE = "kubeflow-provider/stable-version"
+_PREVIOUS = "kubeflow-provider/previous-version"
+_REPLACES = "kubeflow-provider/replaces-revision"
+_SINCE = "kubeflow-provider/since"
+_STAMPS = (_STABLE, _PREVIOUS, _REPLACES, _SINCE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """The release that an InferenceService is in the middle of, or at the end of.
+
+    :param version: whose predictor stands in the spec.
+    :param stable: who gets what the version does not get, while traffic is split; ``None`` for a first release.
+    :param previous: whom to go back to.
+    :param percent: the version's part of the traffic, ``None`` for all.
+    :param replaces: revision that was the newest when this version came (Knative mode).
+    :param since: when it came.
+    """
+
+    version: str
+    stable: str | None = None
+    previous: str | None = None
+    percent: int | None = None
+    replaces: str | None = None
+    since: datetime | None = None
+
+    @property
+    def live(self) -> str:
+        """The version that users reach, or will as soon as it is ready."""
+        return self.version if self.percent is None else self.stable or self.version
+
+    @classmethod
+    def of(cls, service: Object) -> Record:
+        """Read an InferenceService.
+
+        :raises InvalidRequestError: when it is not one of ours.
+        """
+        predictor = service["spec"].get("predictor") or {}
+        version = (predictor.get("labels") or {}).get(VERSION_LABEL)
+        if version is None:
+            name, namespace = service["metadata"]["name"], service["metadata"].get("namespace")
+            raise InvalidRequestError(
+                f"InferenceService {name} in namespace {namespace} was not made by a release (it has no label "
+                f"{VERSION_LABEL}), so it is left alone. Give the model another name, or delete the service."
+            )
+        stamps = predictor.get("annotations") or {}
+        percent = predictor.get("canaryTrafficPercent")
+        since = stamps.get(_SINCE)
+        return cls(
+            version=version,
+            stable=stamps.get(_STABLE),
+            previous=stamps.get(_PREVIOUS),
+            percent=None if percent == 100 else percent,
+            replaces=stamps.get(_REPLACES),
+            since=datetime.fromisoformat(since) if since else None,
+        )
+
+
+def stamped(
+    spec: Object, *, stable: str | None, previous: str | None, replaces: str | None, percent: int | None = None
+) -> Object:
+    """Return a predictor with the record of its coming; the parameters are as in :class:`Record`."""
+    spec = copy.deepcopy(spec)
+    stamps = {
+        _STABLE: stable,
+        _PREVIOUS: previous,
+        _REPLACES: replaces,
+        _SINCE: datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    spec["annotations"] |= {key: value for key, value in stamps.items() if value}
+    if percent is not None:
+        spec["canaryTrafficPercent"] = percent
+    return spec

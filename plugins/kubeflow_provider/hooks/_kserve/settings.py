@@ -1,0 +1,88 @@
+"""Which cluster, which namespace, and by which door predictions are asked for: an Airflow connection's fields."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+import httpx
+from airflow.sdk import Connection
+
+from kubeflow_provider._http.settings import HttpSettings
+from kubeflow_provider.authentication import authentication_for
+from kubeflow_provider.connection_fields import ConnectionFields
+
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+DEFAULT_PATH_TEMPLATE = "/serving/{namespace}/{name}"
+
+
+class DoorKind(StrEnum):
+    """By which way a prediction reaches a service. The values stand in connections: never rename them."""
+
+    CLUSTER_LOCAL = "cluster_local"
+    GATEWAY = "gateway"
+    PATH = "path"
+    SERVICE_PROXY = "service_proxy"
+
+    @property
+    def needs_host(self) -> bool:
+        """Whether the connection must name a gateway."""
+        return self in (DoorKind.GATEWAY, DoorKind.PATH)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KServeSettings:
+    """The fields of a connection of type ``kserve``.
+
+    :param namespace: of the InferenceServices.
+    :param kubernetes_conn_id: Airflow connection of the cluster; ``None``: the pod's own service account, else the
+        default kubeconfig.
+    :param door: see :class:`DoorKind`.
+    :param path_template: KServe's ``pathTemplate``, with ``{namespace}`` and ``{name}``.
+    :param system_namespace: where KServe itself is installed.
+    :param unschedulable_seconds: how long a pod may wait for a node, which an autoscaler may have to start.
+    :param http: address of the gateway, TLS, proxy.
+    :param auth: what the gateway asks for.
+    """
+
+    namespace: str
+    kubernetes_conn_id: str | None
+    door: DoorKind
+    path_template: str
+    system_namespace: str
+    unschedulable_seconds: float
+    http: HttpSettings
+    auth: httpx.Auth | None
+
+    @classmethod
+    def of(cls, connection: Connection) -> KServeSettings:
+        """Read a connection.
+
+        :raises InvalidRequestError: naming every field that is missing or wrong.
+        """
+        fields = ConnectionFields(connection)
+        namespace = fields.required("namespace", "the namespace of the InferenceServices")
+        if namespace and not _NAMESPACE.fullmatch(namespace):
+            fields.problems.append("namespace: must be the name of a Kubernetes namespace")
+        door = DoorKind(fields.choice("door", tuple(DoorKind), DoorKind.CLUSTER_LOCAL))
+        template = fields.text("path_template", DEFAULT_PATH_TEMPLATE)
+        if "{name}" not in template or not template.startswith("/"):
+            fields.problems.append(
+                "path_template: must start with a slash and hold {name}, for example /serving/{name}"
+            )
+        http = HttpSettings(base_url="")
+        if connection.host or door.needs_host:
+            http = HttpSettings.read(fields)
+        auth = authentication_for(fields, http)
+        fields.check()
+        return cls(
+            namespace=namespace,
+            kubernetes_conn_id=fields.text("kubernetes_conn_id") or None,
+            door=door,
+            path_template=template,
+            system_namespace=fields.text("system_namespace", "kserve"),
+            unschedulable_seconds=fields.seconds("unschedulable_seconds", 600),
+            http=http,
+            auth=auth,
+        )

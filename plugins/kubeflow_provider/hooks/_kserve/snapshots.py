@@ -1,0 +1,50 @@
+"""The complete predictor of every version that may still be needed, as ControllerRevisions.
+
+That is Kubernetes' own object for an earlier state of something: its data never change once written. The
+InferenceService itself can hold no history, because whatever stands in its annotations goes to its pods.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kubeflow_provider.hooks._kserve.api import ClusterApi
+from kubeflow_provider.hooks._kserve.record import MANAGED_BY, MODEL_LABEL, VERSION_LABEL
+
+Object = dict[str, Any]
+
+
+class Snapshots:
+    """The kept predictors of a namespace.
+
+    :param api: of the cluster.
+    """
+
+    def __init__(self, api: ClusterApi) -> None:
+        self._api = api
+
+    def get(self, model: str, version: str) -> Object | None:
+        """Return the predictor of a version, ``None`` when it is not kept."""
+        found = self._api.get_snapshot(_name(model, version))
+        return None if found is None else found["data"]["predictor"]
+
+    def put(self, model: str, version: str, predictor: Object) -> None:
+        """Keep the predictor of a version, instead of another one that was kept for it."""
+        labels = {**MANAGED_BY, MODEL_LABEL: model, VERSION_LABEL: version}
+        self._api.put_snapshot(
+            {
+                "apiVersion": "apps/v1",
+                "kind": "ControllerRevision",
+                "metadata": {"name": _name(model, version), "labels": labels},
+                "data": {"predictor": predictor},
+                "revision": int(version),
+            }
+        )
+
+    def delete(self, model: str, version: str) -> None:
+        """Forget a version. Harmless when it is not kept."""
+        self._api.delete_snapshot(_name(model, version))
+
+
+def _name(model: str, version: str) -> str:
+    return f"{model}-{version}"

@@ -1,0 +1,137 @@
+"""Makes InferenceServices: pure functions from a version and its settings to what KServe is given."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from kubeflow_provider.exceptions import InvalidRequestError
+from kubeflow_provider.hooks._kserve.model_settings import ModelSettings
+from kubeflow_provider.hooks._kserve.modes import Mode
+from kubeflow_provider.hooks._kserve.record import ARCHIVE, MANAGED_BY, MODEL_LABEL, VERSION_LABEL
+from kubeflow_provider.services import ModelVersion
+
+Object = dict[str, Any]
+
+API_VERSION = "serving.kserve.io/v1beta1"
+CONTAINER = "kserve-container"
+
+#: Prefixes of ``storageUri`` that the KServe of every supported version reads.
+_SCHEMES = ("s3://", "gs://", "hf://", "pvc://", "https://", "http://", "hdfs://", "webhdfs://")
+
+#: Tells the server which archive it must find (``include/classifier/serve.py``).
+ARCHIVE_SHA256_VARIABLE = "ARCHIVE_SHA256"
+
+#: A pod of a revision has the longest name that must fit into a label: ``<model>-candidate-predictor-00001``.
+_LONGEST_NAME = 63 - len("-candidate-predictor-00001")
+
+
+def check_name(model: str) -> None:
+    """Find out whether everything that is named after a model can have its name.
+
+    :raises InvalidRequestError: when it is too long.
+    """
+    if len(model) > _LONGEST_NAME:
+        raise InvalidRequestError(
+            f"Model name {model!r} has {len(model)} characters; in a cluster {_LONGEST_NAME} are the most, because "
+            "Kubernetes allows 63 for `<model>-candidate-predictor-00001`. Give the model a shorter `name`."
+        )
+
+
+def storage_uri(archive_uri: str, storage: Mapping[str, str]) -> str:
+    """Return where a pod finds a package.
+
+    :param archive_uri: where the pipeline has put it.
+    :param storage: beginning of a URI -> what stands for it in the cluster; the longest that fits counts.
+    :raises InvalidRequestError: when no pod could read it there.
+    """
+    for beginning in sorted(storage, key=len, reverse=True):
+        prefix = beginning.rstrip("/")
+        if archive_uri == prefix or archive_uri.startswith(f"{prefix}/"):
+            return storage[beginning].rstrip("/") + archive_uri.removeprefix(prefix)
+    if archive_uri.startswith(_SCHEMES) or ".blob.core.windows.net/" in archive_uri:
+        return archive_uri
+    raise InvalidRequestError(
+        f"No pod can read {archive_uri}. Say in `serving.kserve.storage` what stands for it in the cluster, for "
+        "example `{file:///mnt/models: pvc://model-store}`, or let the model store be s3://, gs:// or hf://."
+    )
+
+
+def predictor(candidate: ModelVersion, settings: ModelSettings, *, mode: Mode | None) -> Object:
+    """Return the predictor of a version, as users will be served.
+
+    :param mode: of the service that it is for; ``None`` when it is not known yet.
+    :raises InvalidRequestError: naming everything that does not fit the mode, or the archive's place.
+    """
+    if mode is Mode.STANDARD and (problems := settings.standard_problems()):
+        raise InvalidRequestError(f"serving.kserve: {'; '.join(problems)}; this cluster serves in Standard mode.")
+    spec: Object = {
+        "labels": {**settings.labels, VERSION_LABEL: candidate.version, MODEL_LABEL: candidate.model},
+        "annotations": {**settings.annotations, ARCHIVE: candidate.archive_sha256},
+        "minReplicas": settings.min_replicas,
+        "maxReplicas": settings.max_replicas,
+        # A model has no business with the Kubernetes API.
+        "automountServiceAccountToken": False,
+        "model": _model(candidate, settings),
+    }
+    if mode is not Mode.KNATIVE:
+        # Kubernetes' own default takes a quarter of the old pods away before new ones are ready.
+        update = {"maxUnavailable": 0, "maxSurge": "25%"}
+        spec["deploymentStrategy"] = {"type": "RollingUpdate", "rollingUpdate": update}
+    optional: Object = {
+        "serviceAccountName": settings.service_account,
+        "scaleMetric": settings.scale_metric,
+        "scaleTarget": settings.scale_target,
+        "containerConcurrency": settings.container_concurrency,
+        "timeout": settings.timeout_seconds,
+        "nodeSelector": settings.node_selector,
+        "tolerations": [_toleration(item.model_dump()) for item in settings.tolerations],
+        "imagePullSecrets": [{"name": name} for name in settings.image_pull_secrets],
+        "logger": settings.logger.model_dump() if settings.logger else None,
+    }
+    if settings.batcher:
+        batcher = settings.batcher
+        optional["batcher"] = {"maxBatchSize": batcher.max_batch_size, "maxLatency": batcher.max_latency_ms}
+    return spec | {key: value for key, value in optional.items() if value}
+
+
+def inference_service(name: str, namespace: str, spec: Object, *, annotations: Mapping[str, str]) -> Object:
+    """Return an InferenceService that does not exist yet.
+
+    :param spec: its predictor.
+    :param annotations: for what can be said only once, the deployment mode and tags of revisions.
+    """
+    metadata: Object = {"name": name, "namespace": namespace, "labels": dict(MANAGED_BY)}
+    metadata["annotations"] = {"serving.kserve.io/enable-tag-routing": "true", **annotations}
+    return {"apiVersion": API_VERSION, "kind": "InferenceService", "metadata": metadata, "spec": {"predictor": spec}}
+
+
+def as_candidate(spec: Object) -> Object:
+    """Return the predictor for a version without users: one pod, which does not go to sleep."""
+    spec = copy.deepcopy(spec) | {"minReplicas": 1, "maxReplicas": 1}
+    for key in ("scaleMetric", "scaleTarget", "logger"):
+        spec.pop(key, None)
+    return spec
+
+
+def _model(candidate: ModelVersion, settings: ModelSettings) -> Object:
+    amounts = {"cpu": settings.cpu, "memory": settings.memory}
+    if settings.gpu:
+        amounts[settings.gpu_type] = str(settings.gpu)
+    env = settings.env | {ARCHIVE_SHA256_VARIABLE: candidate.archive_sha256}
+    return {
+        "modelFormat": {"name": "pytorch"},
+        "protocolVersion": "v1",
+        "runtime": settings.runtime,
+        "storageUri": storage_uri(candidate.archive_uri, settings.storage),
+        "resources": {"requests": dict(amounts), "limits": amounts},
+        "env": [{"name": name, "value": value} for name, value in env.items()],
+        # With it a crash tells its reason in the pod's status; KServe passes that on.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+
+
+def _toleration(fields: Object) -> Object:
+    fields["tolerationSeconds"] = fields.pop("seconds")
+    return {key: value for key, value in fields.items() if value not in ("", None)}

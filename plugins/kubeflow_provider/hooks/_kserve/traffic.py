@@ -1,0 +1,176 @@
+"""Moves users from one version to another and back; at every moment something that works answers them.
+
+Two traps of Knative mode shape the way back. Without ``canaryTrafficPercent`` all traffic goes to the latest revision
+that is *ready*, so putting the earlier predictor back alone would first give everything to the version that is to go.
+And the part of the traffic can only be taken from the newest revision, so that comes before the predictor changes.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from kubeflow_provider.exceptions import DeploymentFailedError, InvalidRequestError
+from kubeflow_provider.hooks._kserve.api import ClusterApi
+from kubeflow_provider.hooks._kserve.modes import Mode, mode_of
+from kubeflow_provider.hooks._kserve.record import Record, stamped
+from kubeflow_provider.hooks._kserve.snapshots import Snapshots
+from kubeflow_provider.hooks._kserve.specs import inference_service
+
+Object = dict[str, Any]
+
+log = logging.getLogger(__name__)
+
+_PART = "canaryTrafficPercent"
+
+
+class Traffic:
+    """The public InferenceService of each model, which has the model's name.
+
+    :param api: of the cluster.
+    :param snapshots: the predictors of all versions.
+    :param wait_until_ready: waits until what stands in the spec of a model's service answers, or raises.
+    :param poll_seconds: pause between two looks at the cluster.
+    :param send_back_seconds: longest wait for the controller to move traffic between revisions that are ready.
+    """
+
+    def __init__(
+        self,
+        api: ClusterApi,
+        snapshots: Snapshots,
+        *,
+        wait_until_ready: Callable[[str], None],
+        poll_seconds: float,
+        send_back_seconds: float = 60,
+    ) -> None:
+        self._api = api
+        self._snapshots = snapshots
+        self._wait_until_ready = wait_until_ready
+        self._poll_seconds = poll_seconds
+        self._send_back_seconds = send_back_seconds
+
+    def start(self, model: str, version: str, *, annotations: dict[str, str]) -> Object:
+        """Make the service of a model's first release, which gets all of the traffic.
+
+        :param annotations: what says the deployment mode.
+        """
+        spec = stamped(self._predictor(model, version), stable=None, previous=None, replaces=None)
+        return self._api.create_service(inference_service(model, self._api.namespace, spec, annotations=annotations))
+
+    def shift(self, model: str, version: str, percent: int) -> Object:
+        """Give a version a part of the traffic, and what was live the rest; 100 makes it live.
+
+        A version that is live stays so: a step that is repeated late takes nothing away from it.
+        """
+        part = None if percent == 100 else percent
+
+        def edit(service: Object) -> None:
+            record = Record.of(service)
+            if record.version == version:
+                if record.percent is not None:
+                    _give_part(service, part)
+                return
+            if record.live == version:
+                raise InvalidRequestError(
+                    f"{model} {version} is live, and {record.version} has a part of the traffic. Roll that one back."
+                )
+            service["spec"]["predictor"] = stamped(
+                self._predictor(model, version),
+                stable=record.live,
+                previous=record.live,
+                replaces=_newest_revision(service),
+                percent=part,
+            )
+
+        return self._api.change_service(model, edit)
+
+    def take_back(self, model: str, service: Object, *, candidate: str, previous: str | None) -> bool:
+        """Undo what a version has of the traffic, from whatever point its release reached.
+
+        :param service: the model's.
+        :param previous: who was live before; where it is ``None``, the service knows.
+        :return: whether the service is still there: a first release leaves none.
+        :raises DeploymentFailedError: when the earlier version does not come up again.
+        """
+        record = Record.of(service)
+        if record.version != candidate:
+            if record.percent is not None and record.stable == record.version:
+                self._finish(model)  # an earlier roll back was broken off here
+            elif record.live != previous:
+                log.warning("%s %s is live by now and stays; only %s is removed.", model, record.live, candidate)
+            return True
+        is_part = record.percent is not None and record.stable != candidate
+        target = record.stable if is_part else previous or record.previous
+        if target is None:
+            return False
+        self._put_back(model, service, target)
+        return True
+
+    def _put_back(self, model: str, service: Object, target: str) -> None:
+        predictor = self._predictor(model, target)
+        is_knative, record = mode_of(service) is Mode.KNATIVE, Record.of(service)
+        if is_knative and record.percent is None and record.previous == target:
+            self._send_back(model)
+
+        def edit(service: Object) -> None:
+            service["spec"]["predictor"] = stamped(
+                predictor,
+                stable=target,
+                previous=None,
+                replaces=_newest_revision(service),
+                percent=0 if is_knative else None,
+            )
+
+        self._api.change_service(model, edit)
+        self._finish(model)
+
+    def _send_back(self, model: str) -> None:
+        """Give all traffic to the revision before the newest, which is still there: users are helped at once."""
+        self._api.change_service(model, lambda service: _give_part(service, 0))
+        deadline = time.monotonic() + self._send_back_seconds
+        while time.monotonic() < deadline:
+            service = self._api.get_service(model)
+            if service is None or _has_earlier_traffic(service):
+                return
+            time.sleep(self._poll_seconds)
+        log.warning("%s: the revision before does not take the traffic; waiting for a new one of it.", model)
+
+    def _finish(self, model: str) -> None:
+        """Wait until the version that was put back is ready, then give it everything."""
+        self._wait_until_ready(model)
+        service = self._api.change_service(model, lambda service: _give_part(service, None))
+        if mode_of(service) is Mode.KNATIVE:
+            self._wait_until_ready(model)
+
+    def _predictor(self, model: str, version: str) -> Object:
+        predictor = self._snapshots.get(model, version)
+        if predictor is None:
+            raise DeploymentFailedError(
+                f"{model} {version} cannot be served: how is not kept any more (ControllerRevision {model}-{version} "
+                f"in namespace {self._api.namespace}). Deploy it as a candidate again; what was live still is."
+            )
+        return predictor
+
+
+def _give_part(service: Object, percent: int | None) -> None:
+    predictor = service["spec"]["predictor"]
+    predictor.pop(_PART, None)
+    if percent is not None:
+        predictor[_PART] = percent
+
+
+def _component(service: Object) -> Object:
+    return ((service.get("status") or {}).get("components") or {}).get("predictor") or {}
+
+
+def _newest_revision(service: Object) -> str | None:
+    return _component(service).get("latestCreatedRevision")
+
+
+def _has_earlier_traffic(service: Object) -> bool:
+    """Tell whether another revision than the newest has everything."""
+    newest = _newest_revision(service)
+    items = _component(service).get("traffic") or []
+    return any(item.get("revisionName") != newest and item.get("percent") == 100 for item in items)

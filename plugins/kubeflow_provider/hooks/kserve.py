@@ -1,0 +1,422 @@
+"""Serves models with KServe: a candidate beside the live version, traffic in steps, and a way back from everywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+from airflow.sdk import BaseHook, Connection
+
+from kubeflow_provider.exceptions import (
+    DeploymentFailedError,
+    InvalidRequestError,
+    KubeflowProviderError,
+    ServiceUnavailableError,
+)
+from kubeflow_provider.hooks._kserve import specs
+from kubeflow_provider.hooks._kserve.api import ClusterApi
+from kubeflow_provider.hooks._kserve.capabilities import Capabilities, read_capabilities
+from kubeflow_provider.hooks._kserve.doors import Doors
+from kubeflow_provider.hooks._kserve.model_settings import ModelSettings
+from kubeflow_provider.hooks._kserve.modes import ANNOTATION, Mode, mode_of
+from kubeflow_provider.hooks._kserve.observation import Observation
+from kubeflow_provider.hooks._kserve.pod_troubles import Patience
+from kubeflow_provider.hooks._kserve.proof import prove
+from kubeflow_provider.hooks._kserve.readiness import Verdict, judge
+from kubeflow_provider.hooks._kserve.record import ARCHIVE, Record, stamped
+from kubeflow_provider.hooks._kserve.settings import KServeSettings
+from kubeflow_provider.hooks._kserve.snapshots import Snapshots
+from kubeflow_provider.hooks._kserve.traffic import Traffic
+from kubeflow_provider.services import Answer, Deployment, ModelVersion
+from kubeflow_provider.states import DeploymentState
+
+Object = dict[str, Any]
+
+_LOG_LINES = 20
+
+
+class KServeHook(BaseHook):
+    """Serves versions of models with KServe; a :class:`~kubeflow_provider.services.ServingService`.
+
+    A model is an InferenceService of its name. A candidate is one of its own, ``<model>-candidate``, so that nothing
+    it does can touch the live one; it is the same in every version and mode of KServe. Promoting brings its predictor
+    into the model's service: in steps in Knative mode, as a rolling update in Standard mode. What was live before is
+    kept as it was served, and in Knative mode as a revision that takes the traffic back at once.
+
+    :param kserve_conn_id: connection of type ``kserve``.
+    :param connection: the connection itself, where it has been looked up already.
+    """
+
+    conn_name_attr = "kserve_conn_id"
+    default_conn_name = "serving_default"
+    conn_type = "kserve"
+    hook_name = "KServe"
+
+    #: With what may heal; the wait for a node stands in the connection.
+    patience: ClassVar[Patience] = Patience()
+    #: Longest wait for a version that is put back.
+    put_back_seconds: ClassVar[float] = 900
+    #: Longest wait for KServe to take an InferenceService away.
+    delete_seconds: ClassVar[float] = 120
+    poll_seconds: ClassVar[float] = 1.0
+
+    def __init__(self, kserve_conn_id: str = default_conn_name, *, connection: Connection | None = None) -> None:
+        super().__init__()
+        self.kserve_conn_id = kserve_conn_id
+        self._connection = connection
+        self._kubernetes: Connection | None = None
+
+    # Questions
+
+    def get_deployment(self, model: str, version: str) -> Deployment | None:
+        """Return the version's state, judged by its pods and a prediction; ``None`` when it is not deployed."""
+        public = self._service(model)
+        record = Record.of(public) if public else None
+        if public and record and version == record.version:
+            return self._deployment(model, public, is_live=record.live == version)
+        if record and version == record.live:
+            return self._reachable(model, version, state=DeploymentState.READY, is_live=True, service=public)
+        candidate = self._candidate(model, version)
+        return self._deployment(model, candidate, is_live=False) if candidate else None
+
+    async def aget_deployment(self, model: str, version: str) -> Deployment | None:
+        """Like :meth:`get_deployment`, without blocking the event loop."""
+        conn_id = self._settings.kubernetes_conn_id
+        if conn_id and self._kubernetes is None:
+            # Looked up here: a thread of the triggerer cannot.
+            self._kubernetes = await BaseHook.aget_connection(conn_id)
+        return await asyncio.to_thread(self.get_deployment, model, version)
+
+    def get_live(self, model: str) -> Deployment | None:
+        """Return the version that users reach, or will as soon as it is ready; ``None`` before the first release."""
+        public = self._service(model)
+        if public is None:
+            return None
+        record = Record.of(public)
+        if record.live != record.version:
+            return self._reachable(model, record.live, state=DeploymentState.READY, is_live=True, service=public)
+        verdict = self._judge(public)
+        return replace(
+            self._reachable(model, record.live, state=verdict.state, is_live=True, service=public),
+            reason=verdict.reason,
+        )
+
+    def get_previous(self, model: str) -> str | None:
+        """Return the version that was live before the present one, while its predictor is kept."""
+        public = self._service(model)
+        previous = Record.of(public).previous if public else None
+        return previous if previous and self._snapshots.get(model, previous) is not None else None
+
+    def can_split_traffic(self, model: str) -> bool:
+        """Return whether the model's service is in Knative mode. Standard mode would ignore a part without a word."""
+        public = self._service(model)
+        return public is not None and mode_of(public) is Mode.KNATIVE
+
+    # Predictions
+
+    def endpoint_url(self, model: str) -> str:
+        """Return the address that users call, as far as it is known before the first release."""
+        return self._doors.public_url(model, self._service(model))
+
+    def predict(self, model: str, body: bytes, *, version: str | None = None, timeout_seconds: float = 30) -> Answer:
+        """Send a raw request body to a version, or through the address that users call. Repeats nothing.
+
+        :raises PermissionDeniedError: when a gateway or a mesh did not let the request in.
+        :raises ServiceUnavailableError: when there was no answer at all.
+        """
+        service, tag = self._whom_to_ask(model, version)
+        return self._doors.predict(model, service, body, timeout_seconds=timeout_seconds, tag=tag)
+
+    # Changes
+
+    def deploy_candidate(self, candidate: ModelVersion) -> Deployment:
+        """Make an InferenceService of its own for the version; the model's own is not touched.
+
+        Where the same candidate is there already and not hopeless, nothing happens; another one makes room.
+
+        :raises InvalidRequestError: naming what is wrong with name, settings or storage, or what KServe refuses.
+        """
+        model, version = candidate.model, candidate.version
+        specs.check_name(model)
+        settings = ModelSettings.of(candidate.settings)
+        public = self._service(model)
+        if public and Record.of(public).version == version:
+            _check_archive(public, candidate)
+            return self._expect_deployment(model, version)
+        wanted = self._wanted_mode(public, settings)
+        annotations = self._capabilities.mode_annotations(wanted)
+        predictor = specs.predictor(candidate, settings, mode=wanted or self._capabilities.default_mode)
+        if self._snapshots.get(model, version) == predictor and self._candidate(model, version):
+            present = self._expect_deployment(model, version)
+            if present.state is not DeploymentState.FAILED:
+                return present
+        self._snapshots.put(model, version, predictor)
+        self._delete(_candidate_name(model))
+        spec = stamped(specs.as_candidate(predictor), stable=None, previous=None, replaces=None)
+        made = self._api.create_service(
+            specs.inference_service(_candidate_name(model), self._settings.namespace, spec, annotations=annotations)
+        )
+        return self._reachable(model, version, state=DeploymentState.PENDING, is_live=False, service=made)
+
+    def shift_traffic(self, model: str, version: str, percent: int) -> Deployment:
+        """Give the version this share of the traffic, and the live one the rest. Safe to repeat.
+
+        The candidate of its own goes as soon as the version has everything: its place is wanted by new pods.
+
+        :raises InvalidRequestError: for a share below 100 in Standard mode, or before anything is live.
+        :raises DeploymentFailedError: when the version is not READY; what was live still is.
+        """
+        if not 0 <= percent <= 100:
+            raise InvalidRequestError(f"{percent} % of the traffic is no share: give a whole number from 0 to 100.")
+        public = self._service(model)
+        if percent < 100 and not (public and mode_of(public) is Mode.KNATIVE):
+            raise InvalidRequestError(
+                f"{model} {version} cannot get {percent} % of the traffic: only a service in Knative mode that is live "
+                "already can be split. Promote the version."
+            )
+        if public is None or Record.of(public).version != version:
+            self._check_ready(model, version)
+        if public is None:
+            self._traffic.start(model, version, annotations=self._mode_of_candidate(model))
+        else:
+            self._traffic.shift(model, version, percent)
+        if percent == 100:
+            self._delete(_candidate_name(model), wait=False)
+        return self._expect_deployment(model, version)
+
+    def promote(self, model: str, version: str) -> Deployment:
+        """Give the version all of the traffic. Until it is READY, the one before it answers. Safe to repeat.
+
+        :raises DeploymentFailedError: when the version is not READY; what was live still is.
+        """
+        return self.shift_traffic(model, version, 100)
+
+    def roll_back(self, model: str, *, candidate: str, previous: str | None) -> Deployment | None:
+        """Undo a release from whatever point it reached, and wait until what was live answers. Safe to repeat.
+
+        In the middle of the steps, and after promoting in Knative mode, users are back on the earlier revision at
+        once; in Standard mode when new pods of the earlier version are ready.
+
+        :return: what is live now, ``None`` when nothing was live before.
+        :raises DeploymentFailedError: when the previous version does not come up again.
+        """
+        if previous == candidate:
+            raise InvalidRequestError(f"{model} {candidate} cannot be rolled back to itself.")
+        public = self._service(model)
+        if public is None and previous is not None and self._snapshots.get(model, previous):
+            self.log.warning("%s: its InferenceService is gone; making it again with %s.", model, previous)
+            self._traffic.start(model, previous, annotations=self._capabilities.mode_annotations(None))
+            self._wait_until_ready(model)
+        elif public is not None and not self._traffic.take_back(model, public, candidate=candidate, previous=previous):
+            self._delete(model)
+        self._forget(model, candidate)
+        return self.get_live(model)
+
+    def remove(self, model: str, version: str) -> None:
+        """Forget a version that users do not reach, with its candidate. Harmless when it is not there.
+
+        :raises InvalidRequestError: when it is live or has a part of the traffic.
+        """
+        public = self._service(model)
+        if public and version in (Record.of(public).version, Record.of(public).live):
+            raise InvalidRequestError(f"{model} {version} is live; promote another version before removing it.")
+        self._forget(model, version)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Answer for the connection form's Test button: what can be reached, and what KServe it is."""
+        try:
+            services, runtimes = self._api.services(), self._api.runtimes()
+            self._api.pods("any"), self._api.deployments("any"), self._api.events(), self._snapshots.get("any", "0")
+            capabilities = self._capabilities
+        except KubeflowProviderError as error:
+            return False, str(error)
+        names = ", ".join(runtimes) or "no ServingRuntime yet (deploy/kserve/serving-runtime.yaml)"
+        return (
+            True,
+            f"{capabilities}; namespace {self._settings.namespace}: {len(services)} InferenceService(s), {names}.",
+        )
+
+    # Parts
+
+    @cached_property
+    def _settings(self) -> KServeSettings:
+        return KServeSettings.of(self._connection or self.get_connection(self.kserve_conn_id))
+
+    @cached_property
+    def _api(self) -> ClusterApi:
+        from kubeflow_provider.hooks._kserve.kubernetes_client import ConnectedKubernetesHook
+
+        conn_id = self._settings.kubernetes_conn_id
+        if conn_id and self._kubernetes is None:
+            self._kubernetes = self.get_connection(conn_id)
+        return ClusterApi(ConnectedKubernetesHook(self._kubernetes), self._settings.namespace)
+
+    @cached_property
+    def _doors(self) -> Doors:
+        return Doors(self._settings, self._api)
+
+    @cached_property
+    def _snapshots(self) -> Snapshots:
+        return Snapshots(self._api)
+
+    @cached_property
+    def _traffic(self) -> Traffic:
+        return Traffic(
+            self._api, self._snapshots, wait_until_ready=self._wait_until_ready, poll_seconds=self.poll_seconds
+        )
+
+    @cached_property
+    def _capabilities(self) -> Capabilities:
+        return read_capabilities(self._api.definition(), self._api.config(self._settings.system_namespace))
+
+    @property
+    def _patience(self) -> Patience:
+        return replace(self.patience, unschedulable_seconds=self._settings.unschedulable_seconds)
+
+    def _service(self, name: str) -> Object | None:
+        """Return an InferenceService that is not going away."""
+        service = self._api.get_service(name)
+        return None if service is None or service["metadata"].get("deletionTimestamp") else service
+
+    def _candidate(self, model: str, version: str) -> Object | None:
+        candidate = self._service(_candidate_name(model))
+        return candidate if candidate and Record.of(candidate).version == version else None
+
+    def _wanted_mode(self, public: Object | None, settings: ModelSettings) -> Mode | None:
+        asked = None if settings.deployment_mode == "detect" else Mode(settings.deployment_mode.capitalize())
+        present = mode_of(public) if public else None
+        if present and asked and present is not asked:
+            raise InvalidRequestError(
+                f"InferenceService {public['metadata']['name'] if public else ''} is in {present} mode and stays in it: "
+                f"KServe refuses to change it. Take `serving.kserve.deployment_mode: {settings.deployment_mode}` back, or "
+                "release the model under another name."
+            )
+        return present or asked
+
+    def _mode_of_candidate(self, model: str) -> dict[str, str]:
+        """The first release is served as its candidate was; a mode that was not asked for is not asked for now."""
+        candidate = self._service(_candidate_name(model))
+        annotations = (candidate["metadata"].get("annotations") or {}) if candidate else {}
+        return {ANNOTATION: annotations[ANNOTATION]} if ANNOTATION in annotations else {}
+
+    def _whom_to_ask(self, model: str, version: str | None) -> tuple[Object, str]:
+        """Return the service to ask, and the tag of a revision in it."""
+        public = self._service(model)
+        record = Record.of(public) if public else None
+        if public and record and (version is None or (record.percent is None and version == record.version)):
+            return public, ""
+        if version is not None and (candidate := self._candidate(model, version)):
+            return candidate, ""
+        if public and record and version in (record.version, record.live):
+            return public, "latest" if version == record.version else "prev"
+        raise ServiceUnavailableError(
+            f"{model} {version or 'is not live: no version of it'} is not deployed in {self._settings.namespace}.",
+            was_sent=False,
+        )
+
+    def _observe(self, service: Object, *, with_events: bool) -> Observation:
+        name = service["metadata"]["name"]
+        return Observation(
+            service=service,
+            pods=self._api.pods(name),
+            deployments=self._api.deployments(name) if mode_of(service) is Mode.STANDARD else (),
+            events=self._api.events() if with_events else (),
+        )
+
+    def _judge(self, service: Object) -> Verdict:
+        verdict = judge(self._observe(service, with_events=False), self._patience)
+        if verdict.state is DeploymentState.READY:
+            return verdict
+        # Events tell why; there may be many.
+        return judge(self._observe(service, with_events=True), self._patience)
+
+    def _deployment(self, model: str, service: Object, *, is_live: bool) -> Deployment:
+        record, verdict = Record.of(service), self._judge(service)
+        if verdict.state is DeploymentState.READY and record.percent is None:
+            seen = self._observe(service, with_events=False)
+            verdict = prove(
+                seen, self._patience, lambda body: self._doors.predict(model, service, body, timeout_seconds=10)
+            )
+        found = self._reachable(model, record.version, state=verdict.state, is_live=is_live, service=service)
+        return replace(found, reason=self._with_log(verdict))
+
+    def _with_log(self, verdict: Verdict) -> str | None:
+        """Add the last lines of the container that tells why."""
+        trouble = verdict.trouble
+        if verdict.state is not DeploymentState.FAILED or trouble is None or trouble.pod is None:
+            return verdict.reason
+        tail = self._api.log(trouble.pod, trouble.container, previous=trouble.has_crashed, lines=_LOG_LINES).strip()
+        return f"{verdict.reason}\nLast log lines:\n{tail}" if tail else verdict.reason
+
+    def _reachable(
+        self, model: str, version: str, *, state: DeploymentState, is_live: bool, service: Object | None
+    ) -> Deployment:
+        status = (service or {}).get("status") or {}
+        url = status.get("url") or (status.get("address") or {}).get("url")
+        return Deployment(model=model, version=version, state=state, is_live=is_live, url=url)
+
+    def _expect_deployment(self, model: str, version: str) -> Deployment:
+        found = self.get_deployment(model, version)
+        if found is None:
+            raise DeploymentFailedError(f"{model} {version} was taken away by somebody else a moment ago.")
+        return found
+
+    def _check_ready(self, model: str, version: str) -> None:
+        found = self.get_deployment(model, version)
+        if found is None or found.state is not DeploymentState.READY:
+            state = found.state.value if found else "not deployed"
+            reason = f": {found.reason}" if found and found.reason else ""
+            raise DeploymentFailedError(
+                f"{model} {version} cannot be promoted: it is {state}{reason}. What was live still is."
+            )
+
+    def _wait_until_ready(self, model: str) -> None:
+        """Wait until what stands in the spec of a model's service is ready.
+
+        :raises DeploymentFailedError: when it is hopeless, or takes too long.
+        """
+        deadline = time.monotonic() + self.put_back_seconds
+        while True:
+            public = self._service(model)
+            if public is None:
+                raise DeploymentFailedError(f"InferenceService {model} was deleted while it was being put back.")
+            found = self._deployment(model, public, is_live=True)
+            if found.state is DeploymentState.READY:
+                return
+            if found.state is DeploymentState.FAILED or time.monotonic() > deadline:
+                raise DeploymentFailedError(f"{model} {found.version} does not come up again: {found.reason}")
+            self.log.info("%s %s is not back yet: %s", model, found.version, found.reason)
+            time.sleep(self.poll_seconds)
+
+    def _delete(self, name: str, *, wait: bool = True) -> None:
+        """Delete an InferenceService, and wait until its name is free."""
+        self._api.delete_service(name)
+        deadline = time.monotonic() + self.delete_seconds
+        while wait and self._api.get_service(name) is not None:
+            if time.monotonic() > deadline:
+                raise ServiceUnavailableError(
+                    f"InferenceService {name} is still there {self.delete_seconds:.0f} s after it was deleted. Look for a "
+                    "finalizer of it, and whether KServe's controller runs."
+                )
+            time.sleep(self.poll_seconds)
+
+    def _forget(self, model: str, version: str) -> None:
+        if self._candidate(model, version):
+            self._delete(_candidate_name(model), wait=False)
+        self._snapshots.delete(model, version)
+
+
+def _candidate_name(model: str) -> str:
+    return f"{model}-candidate"
+
+
+def _check_archive(service: Object, candidate: ModelVersion) -> None:
+    served = (service["spec"]["predictor"].get("annotations") or {}).get(ARCHIVE)
+    if served != candidate.archive_sha256:
+        raise InvalidRequestError(
+            f"{candidate.model} {candidate.version} is live with another archive (SHA-256 {served}). Start a new DAG run: "
+            "a version is released once."
+        )
