@@ -14,6 +14,8 @@ from include.models.section import Section
 
 #: A name of a Kubernetes object.
 ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
+#: Kubeflow names the pod's volume after the claim, and such a name has no dots.
+ClaimName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 #: CPU or memory as Kubernetes writes them.
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|[KMGTPE]i?)?$")]
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -22,7 +24,7 @@ VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 class VolumeConfig(Section):
     """A claim that every step and module mounts."""
 
-    claim: ObjectName = Field(description="Name of the PersistentVolumeClaim.")
+    claim: ClaimName = Field(description="Name of the PersistentVolumeClaim.")
     mount_path: str = Field(pattern="^/.*[^/]$", description="Where it appears in the container, absolute.")
     sub_path: str = Field("", pattern="^([^/].*)?$", description="Folder of the volume; empty: all of it. KFP 2.16+.")
 

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from kubeflow_provider.exceptions import InvalidRequestError
 
 ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
+#: Kubeflow names the pod's volume after the claim, and such a name has no dots.
+ClaimName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|[KMGTPE]i?)?$")]
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Text = Annotated[str, Field(min_length=1)]
@@ -29,7 +31,7 @@ class _Settings(BaseModel):
 class Volume(_Settings):
     """A PersistentVolumeClaim, and where it is mounted."""
 
-    claim: ObjectName
+    claim: ClaimName
     mount_path: str = Field(pattern="^/.*[^/]$")
     sub_path: str = Field("", pattern="^([^/].*)?$")
 
@@ -63,7 +65,7 @@ class Toleration(_Settings):
         return self
 
 
-class Step(_Settings):
+class StepSettings(_Settings):
     """What differs for one step of the pipeline; ``None`` leaves what the pipeline's author chose."""
 
     display_name: Text | None = None
@@ -112,7 +114,7 @@ class ClusterSettings(_Settings):
     time_to_live_seconds: Annotated[int, Field(ge=1)] | None = None
     active_deadline_seconds: Annotated[int, Field(ge=1)] | None = None
     module_pod: ModuleResources = ModuleResources()
-    steps: dict[str, Step] = {}
+    steps: dict[str, StepSettings] = {}
 
     @model_validator(mode="after")
     def _is_sound(self) -> ClusterSettings:

@@ -9,15 +9,21 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, NamedTuple
 
-from kubeflow_provider.cluster_settings import NEVER_CACHED, ClusterSettings, EnvironmentSource, Step, Toleration
+from kubeflow_provider.cluster_settings import (
+    NEVER_CACHED,
+    ClusterSettings,
+    EnvironmentSource,
+    StepSettings,
+    Toleration,
+)
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.pipeline_spec import PipelineSpec
 
 log = logging.getLogger(__name__)
 
-#: Images that Argo's compiler in the server stands in for (CreatePVC and the like): they must keep their name.
+#: Images of what the server does itself (CreatePVC and the like): it knows them by this name.
 _STUB_IMAGE = "argostub/"
 #: An image that the pipeline itself chooses at run time, by one of its parameters.
 _PLACEHOLDER = "{{$"
@@ -33,6 +39,15 @@ _PIPELINE_CONFIG_SINCE = {
 }
 #: An older server ignores it, and would mount the whole volume at the path.
 _SUB_PATH_SINCE = (2, 16)
+
+
+class _Step(NamedTuple):
+    """One step of a pipeline: its task, and the executor that its container stands under."""
+
+    name: str
+    task: dict[str, Any]
+    executor: str
+    container: dict[str, Any]
 
 
 def apply(spec: PipelineSpec, settings: ClusterSettings, *, server_version: str | None) -> PipelineSpec:
@@ -53,22 +68,19 @@ def apply(spec: PipelineSpec, settings: ClusterSettings, *, server_version: str 
             f"cluster.volumes: `sub_path` needs Kubeflow Pipelines 2.16, this server is {server_version}, which would "
             "mount the whole volume in its place. Leave it out and name the folder in the paths instead."
         )
-    executors = document["deploymentSpec"].get("executors", {})
-    steps = {name: executor for name, executor, _ in _steps(document)}
-    if unknown := sorted(settings.steps.keys() - steps.keys()):
+    steps = list(_steps(document))
+    known = {step.name for step in steps}
+    if unknown := sorted(settings.steps.keys() - known):
         raise InvalidRequestError(
             f"cluster.steps: {', '.join(unknown)} not in pipeline {spec.name!r}; its steps are "
-            f"{', '.join(sorted(steps))}."
+            f"{', '.join(sorted(known))}."
         )
-    for name, label, task in _steps(document):
-        container = executors.get(label, {}).get("container")
-        if container is None or container.get("image", "").startswith(_STUB_IMAGE):
-            continue  # an importer, or something that the server itself does
-        step = settings.steps.get(name, Step())
-        _set_task(task, step, never_cached=name in NEVER_CACHED)
-        _set_container(container, settings)
-        if config := _executor_config(settings, step):
-            _merge(_below(platform, "platforms", "kubernetes", "deploymentSpec", "executors", label), config)
+    for step in steps:
+        own = settings.steps.get(step.name, StepSettings())
+        _set_task(step.task, own, never_cached=step.name in NEVER_CACHED)
+        _set_container(step.container, settings)
+        if config := _executor_config(settings, own):
+            _merge(_below(platform, "platforms", "kubernetes", "deploymentSpec", "executors", step.executor), config)
     _set_pipeline_config(platform, settings, version)
     return PipelineSpec(document=document, platform=platform or None)
 
@@ -78,17 +90,19 @@ def _version(text: str | None) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
-def _steps(document: Mapping[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield name, executor label and task of everything that runs in a container, nested pipelines included."""
+def _steps(document: Mapping[str, Any]) -> Iterator[_Step]:
+    """Yield everything that runs in a container of the pipeline's own, nested pipelines included."""
     components = document.get("components", {})
+    executors = document["deploymentSpec"].get("executors", {})
     for part in (document["root"], *components.values()):
         for name, task in part.get("dag", {}).get("tasks", {}).items():
-            component = components.get(task.get("componentRef", {}).get("name"), {})
-            if label := component.get("executorLabel"):
-                yield name, label, task
+            label = components.get(task.get("componentRef", {}).get("name"), {}).get("executorLabel")
+            container = executors.get(label, {}).get("container")
+            if container and not container["image"].startswith(_STUB_IMAGE):
+                yield _Step(name, task, label, container)
 
 
-def _set_task(task: dict[str, Any], step: Step, *, never_cached: bool) -> None:
+def _set_task(task: dict[str, Any], step: StepSettings, *, never_cached: bool) -> None:
     if step.display_name is not None:
         task.setdefault("taskInfo", {})["name"] = step.display_name
     if never_cached or step.cache is not None:
@@ -112,7 +126,7 @@ def _set_container(container: dict[str, Any], settings: ClusterSettings) -> None
         container["env"] = [*kept, *({"name": name, "value": value} for name, value in settings.env.items())]
 
 
-def _executor_config(settings: ClusterSettings, step: Step) -> dict[str, Any]:
+def _executor_config(settings: ClusterSettings, step: StepSettings) -> dict[str, Any]:
     """Return the ``KubernetesExecutorConfig`` of one step; int64 fields are text there, as protobuf's JSON has them."""
     user, group = settings.run_as_user, settings.run_as_group
     config = {

@@ -41,9 +41,9 @@ _CONTAINER = "base"
 class ModulePod:
     """One pod that runs ``python -m module --key=value ...``.
 
-    Its name is made from task and call, so that the cluster itself sees to it that there are never two at once. A try
-    that finds the pod of an earlier one, whose worker has died, waits for that pod; after a "clear", or when settings
-    have changed meanwhile, it is deleted first.
+    Its name is made from the task's, so that the cluster itself sees to it that there are never two at once. A try
+    that finds the pod of an earlier one, whose worker has died, waits for that pod; after a "clear", or when arguments
+    or settings have changed meanwhile, it is deleted first.
 
     :param settings: cluster settings of the model; ``image`` is needed.
     :param kubernetes_conn_id: Airflow connection of type ``kubernetes``.
@@ -90,6 +90,8 @@ class ModulePod:
             operator.on_kill()
 
     def _run(self, command: list[str], timeout_seconds: float) -> None:
+        from kubernetes.client import ApiException
+
         context = _context()
         operator = self._new_operator(command, timeout_seconds, context)
         # Known before it exists: `stop` may be called while it is being made.
@@ -98,7 +100,15 @@ class ModulePod:
         _start(operator, operator.pod)
         if self._stopped:
             operator.on_kill()
-        error = _outcome(operator, operator.pod, command[0], timeout_seconds)
+        try:
+            error = _outcome(operator, operator.pod, command[0], timeout_seconds)
+        except ApiException as answer:
+            if answer.status != 404:
+                raise
+            error = KubeflowProviderError(
+                f"{command[0]} is gone: its pod {_where(operator.pod)} was deleted, by somebody or with its node. "
+                "Another try starts anew."
+            )
         operator.process_pod_deletion(operator.pod, reraise=False)
         if error:
             raise error
@@ -120,12 +130,12 @@ class ModulePod:
                 "YAML to the one that `make image` has built."
             )
         task, generation = _identity(context)
-        call = _digest([generation, settings.model_dump(mode="json"), timeout_seconds])
+        call = _digest([generation, command, settings.model_dump(mode="json"), timeout_seconds])
         return KubernetesPodOperator(
             task_id="module",
             kubernetes_conn_id=self._kubernetes_conn_id,
             namespace=self._namespace,
-            name=f"{command[0].rpartition('.')[2].replace('_', '-')[:40]}-{_digest([task, command])}",
+            name=f"{command[0].rpartition('.')[2].replace('_', '-')[:40]}-{_digest(task or command)}",
             random_name_suffix=False,
             # As Kubeflow does for its steps: a mesh's side-car would live on when the module is over.
             labels={CALL_LABEL: call, "sidecar.istio.io/inject": "false"},
@@ -153,7 +163,7 @@ def _context() -> Context | None:
 
 
 def _identity(context: Context | None) -> tuple[list[Any], int]:
-    """Return what names the task that asks, and how often it was cleared: clearing raises ``max_tries``."""
+    """Return what names the task that asks, and a number that a "clear" raises and a retry does not."""
     if context is None:
         return [], 0
     instance = context["ti"]
@@ -169,7 +179,7 @@ def _start(operator: KubernetesPodOperator, request: V1Pod) -> None:
     """Make the pod, unless an earlier try of this call has left it; one of another call makes room first."""
     from kubernetes.client import ApiException
 
-    where = f"{request.metadata.namespace}/{request.metadata.name}"
+    where = _where(request)
     found = _find(operator, request)
     if found and _is_usable(found, request):
         log.info("An earlier try has left pod %s; waiting for it.", where)
@@ -192,8 +202,8 @@ def _wait_until_gone(operator: KubernetesPodOperator, pod: V1Pod) -> None:
     while _find(operator, pod):
         if time.monotonic() > deadline:
             raise ServiceUnavailableError(
-                f"Pod {pod.metadata.namespace}/{pod.metadata.name} of an earlier try was deleted {GONE_SECONDS} s ago "
-                "and is still there; `kubectl describe pod` says why. No second one is started beside it."
+                f"Pod {_where(pod)} of an earlier try was deleted {GONE_SECONDS} s ago and is still there; `kubectl "
+                "describe pod` says why. No second one is started beside it."
             )
         time.sleep(_POLL_SECONDS)
 
@@ -267,6 +277,10 @@ def _failure(pod: V1Pod, module: str, timeout_seconds: float) -> KubeflowProvide
             f"{last_words}"
         )
     return KubeflowProviderError(f"{module} exited with {ended.exit_code}: {last_words}")
+
+
+def _where(pod: V1Pod) -> str:
+    return f"{pod.metadata.namespace}/{pod.metadata.name}"
 
 
 def _joined(*parts: str | None) -> str:

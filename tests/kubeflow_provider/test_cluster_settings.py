@@ -53,6 +53,7 @@ def test_nothing_is_needed() -> None:
         ({"volumes": [{"claim": "Models", "mount_path": "mnt"}]}, r"volumes\.0\.claim: .*volumes\.0\.mount_path: "),
         ({"volumes": [{"claim": "m", "mount_path": "/m", "sub_path": "/a"}]}, r"volumes\.0\.sub_path: "),
         ({"volumes": [{"claim": name, "mount_path": "/m"} for name in "ab"]}, "volumes: two of them have the same"),
+        ({"volumes": [{"claim": "a.b", "mount_path": "/m"}]}, r"volumes\.0\.claim: "),
         ({"secrets": [{"name": "s", "keys": {}}]}, r"secrets\.0\.keys: "),
         ({"secrets": [{"name": "s", "keys": {"a": "not-a-name"}}]}, r"secrets\.0\.keys\.a: "),
         ({"tolerations": [{"value": "a"}]}, r"tolerations\.0: a toleration without `key` needs `operator: Exists`"),

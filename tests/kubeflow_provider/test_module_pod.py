@@ -249,6 +249,17 @@ def test_an_unknown_connection_is_named(k8s: Cluster) -> None:
         pod.run("chore", {"do": "it"}, timeout_seconds=60)
 
 
+def test_a_pod_that_somebody_deletes_is_missed(k8s: Cluster) -> None:
+    def delete() -> None:
+        name = wait_for_pods(k8s)[0]["metadata"]["name"]
+        k8s.store.delete(PODS, k8s.namespace, name, grace_seconds=0)
+
+    threading.Thread(target=delete).start()
+    with pytest.raises(KubeflowProviderError, match="chore is gone: its pod models/chore-") as failure:
+        module().run("chore", {"do": "sleep"}, timeout_seconds=600)
+    assert type(failure.value) is KubeflowProviderError  # worth another try
+
+
 def test_a_module_can_be_stopped(k8s: Cluster) -> None:
     pod = module()
     pod.stop()  # nothing is running
@@ -319,7 +330,7 @@ def test_a_retry_does_not_take_the_result_of_a_pod_that_failed(
     assert len(made) == 2
 
 
-@pytest.mark.parametrize("changed", ["cleared", "settings"])
+@pytest.mark.parametrize("changed", ["cleared", "settings", "arguments"])
 def test_another_call_of_the_same_task_deletes_the_pod_first(
     k8s: Cluster, made: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, died: Any, changed: str
 ) -> None:
@@ -329,9 +340,23 @@ def test_another_call_of_the_same_task_deletes_the_pod_first(
         in_task(monkeypatch, max_tries=5)
     again = module(env={"MODE": "new"} if changed == "settings" else {})
     with pytest.raises(KubeflowProviderError, match="took longer"):
-        again.run("chore", {"do": "sleep"}, timeout_seconds=10)
+        again.run("chore", {"do": "sleep", "more": "x" if changed == "arguments" else ""}, timeout_seconds=10)
 
     assert [pod["beside"] for pod in made] == [0, 0]  # the old pod was gone when the new one was made
+
+
+def test_no_second_pod_is_started_beside_one_that_does_not_go(
+    k8s: Cluster, made: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, died: Any
+) -> None:
+    from airflow.providers.cncf.kubernetes.utils.pod_manager import PodManager
+
+    died(module(), {"do": "sleep"})
+    monkeypatch.setattr(PodManager, "delete_pod", lambda *_: None)
+    monkeypatch.setattr(module_pod, "GONE_SECONDS", 0.1)
+
+    with pytest.raises(ServiceUnavailableError, match=r"is still there; `kubectl describe pod`"):
+        module(env={"MODE": "new"}).run("chore", {"do": "sleep"}, timeout_seconds=60)
+    assert len(made) == 1
 
 
 def test_tasks_do_not_take_each_others_pods(
