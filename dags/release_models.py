@@ -18,9 +18,10 @@ from kubeflow_provider.operators.check import CheckReleaseOperator
 from kubeflow_provider.operators.gate import GateOperator
 from kubeflow_provider.operators.modules import RunModuleOperator
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
+from kubeflow_provider.operators.promote import PromoteOperator
 from kubeflow_provider.operators.registry import RegisterOperator, ReleaseOperator
 from kubeflow_provider.operators.report import ReportOperator
-from kubeflow_provider.operators.serving import DeployCandidateOperator, PromoteOperator, RollBackOperator
+from kubeflow_provider.operators.serving import DeployCandidateOperator, RollBackOperator
 from kubeflow_provider.operators.smoke_test import SmokeTestOperator
 from kubeflow_provider.versions import release_version
 
@@ -242,7 +243,13 @@ def release_dag(config: ModelConfig) -> DAG:
             )
             for task_id, through in (("smoke_test", "candidate"), ("verify", "endpoint"))
         )
-        promote = PromoteOperator(task_id="promote", **this, serving_conn_id=serving)
+        promote = PromoteOperator(
+            task_id="promote",
+            **this,
+            **stored,
+            rollout=config.rollout.model_dump(),
+            serving_conn_id=serving,
+        )
         release = ReleaseOperator(
             task_id="release",
             **this,

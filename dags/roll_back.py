@@ -15,9 +15,10 @@ from include.models.model_config import read_model_configs
 from kubeflow_provider.exceptions import RETRY_POLICY
 from kubeflow_provider.failures import remember_failure
 from kubeflow_provider.notifications import ReleaseNotifier
+from kubeflow_provider.operators.promote import PromoteOperator
 from kubeflow_provider.operators.report import ReportOperator
 from kubeflow_provider.operators.roll_back import PREVIOUS, ChooseReleaseOperator, RecordRollBackOperator
-from kubeflow_provider.operators.serving import DeployCandidateOperator, PromoteOperator, RollBackOperator
+from kubeflow_provider.operators.serving import DeployCandidateOperator, RollBackOperator
 from kubeflow_provider.operators.smoke_test import SmokeTestOperator
 
 # One model's broken YAML must not keep another model's bad release live.
@@ -27,6 +28,7 @@ connections: dict[str, Any] = {
     f"{service}_conn_id": f"{{{{ config(params).connection('{service}') }}}}" for service in ("serving", "registry")
 }
 serving = {"serving_conn_id": connections["serving_conn_id"]}
+store = {"store_conn_id": "{{ config(params).store_conn_id or '' }}"}
 this = {"model": "{{ params.model }}", "version": chosen % "version"}
 candidate_uri = chosen % "candidate_uri"
 
@@ -69,6 +71,7 @@ with DAG(
         store_uri="{{ config(params).store_uri }}",
         release_dag_id="{{ release_dag_id(params) }}",
         **connections,
+        **store,
     )
     deploy = DeployCandidateOperator(
         task_id="deploy_candidate",
@@ -76,6 +79,7 @@ with DAG(
         candidate_uri=candidate_uri,
         settings="{{ config(params).serving.model_dump_json() }}",
         **serving,
+        **store,
     )
     smoke_test, verify = (
         SmokeTestOperator(
@@ -86,9 +90,11 @@ with DAG(
             max_latency_ms="{{ config(params).smoke_test.max_latency_ms }}",
             probability_tolerance="{{ config(params).smoke_test.probability_tolerance }}",
             **serving,
+            **store,
         )
         for task_id, through in (("smoke_test", "candidate"), ("verify", "endpoint"))
     )
+    # All at once: whoever rolls back does not want to wait for a watch.
     promote = PromoteOperator(task_id="promote", **this, **serving)
     record = RecordRollBackOperator(
         task_id="record",
@@ -114,6 +120,7 @@ with DAG(
         action="Roll back to",
         roll_back_task_id="undo",
         **connections,
+        **store,
         on_failure_callback=notifier,
     )
 

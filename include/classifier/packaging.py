@@ -21,7 +21,8 @@ from .golden import choose
 from .serving.predictor import Prediction, Predictor
 from .torchserve import TorchServe, torchserve
 
-#: Rows of the evaluation data that are asked of server and packed model alike, and that golden examples come from.
+#: Rows of the evaluation data that are asked of server and packed model alike, that golden examples come from, and
+#: that a rollout is watched with.
 SAMPLE_ROWS = 128
 
 #: Rows in one request of that comparison: enough that padding and batches are tried as well.
@@ -58,7 +59,8 @@ def package(
     :param version: 14 digits.
     :param output_uri: folder of the package, as fsspec writes it.
     :param serving: the settings of ``ModelConfig.serving``.
-    :return: the parts ``archive``, ``labels``, ``serving`` and ``golden_examples`` of ``candidate.json``.
+    :return: the parts ``archive``, ``labels``, ``serving``, ``golden_examples`` and ``held_out_texts`` of
+        ``candidate.json``.
     :raises PackagingError: when served answers differ from those in-process.
     """
     with tempfile.TemporaryDirectory(prefix="package-") as name:
@@ -154,6 +156,7 @@ def _try(
             "largest_difference": difference,
         },
         "golden_examples": choose(texts, expected),
+        "held_out_texts": texts,
     }
 
 

@@ -28,6 +28,7 @@ class Candidate:
     """A packed model and the evidence about it.
 
     :param metrics: ``candidate``, ``champion`` (``None`` before the first release) and ``baseline``, on the same rows.
+    :param held_out_texts: evaluation rows to watch a rollout with; empty in documents of earlier versions.
     :param document: the whole document.
     """
 
@@ -37,6 +38,7 @@ class Candidate:
     archive_sha256: str
     metrics: Mapping[str, Mapping[str, Any] | None]
     golden_examples: Sequence[GoldenExample]
+    held_out_texts: Sequence[str]
     document: Mapping[str, Any]
 
     def __repr__(self) -> str:
@@ -65,6 +67,7 @@ class Candidate:
                     )
                     for example in document["golden_examples"]
                 ),
+                held_out_texts=tuple(document.get("held_out_texts", ())),
                 document=document,
             )
         except KeyError as error:
@@ -77,14 +80,14 @@ class Candidate:
         """Read ``candidate.json`` from the model store.
 
         :param uri: for example ``s3://models/reviews/20261121030000/candidate.json``.
-        :param conn_id: Airflow connection for the store, where it needs one.
+        :param conn_id: Airflow connection for the store; empty or ``None`` where it needs none.
         :raises ServiceUnavailableError: when it cannot be read.
         :raises InvalidRequestError: when it is not what it should be.
         """
         from airflow.sdk import ObjectStoragePath
 
         try:
-            text = ObjectStoragePath(uri, conn_id=conn_id).read_text(encoding="utf-8")
+            text = ObjectStoragePath(uri, conn_id=conn_id or None).read_text(encoding="utf-8")
         except OSError as error:
             raise ServiceUnavailableError(f"{uri} cannot be read: {error.strerror or error}.") from error
         try:

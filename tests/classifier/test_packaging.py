@@ -68,7 +68,8 @@ def test_a_package_is_tried_published_and_described(
     parts = run(tiny_model, dataset, tmp_path / "store")
 
     schema = json.loads(Path(documents.__file__).with_name("candidate.schema.json").read_text())
-    wanted = {name: schema["properties"][name] for name in ("archive", "labels", "serving", "golden_examples")}
+    parts_of_the_schema = ("archive", "labels", "serving", "golden_examples", "held_out_texts")
+    wanted = {name: schema["properties"][name] for name in parts_of_the_schema}
     documents.Draft202012Validator(
         {"$defs": schema["$defs"], "properties": wanted, "required": list(wanted), "additionalProperties": False}
     ).validate(parts)
@@ -81,6 +82,8 @@ def test_a_package_is_tried_published_and_described(
     assert 0 < parts["serving"]["p50_ms"] <= parts["serving"]["p95_ms"]
     texts = [example["text"] for example in parts["golden_examples"]]
     assert len(texts) == 16
+    assert len(parts["held_out_texts"]) == 90
+    assert set(texts) <= set(parts["held_out_texts"])
     for example, prediction in zip(parts["golden_examples"], Predictor.load(tiny_model).predict(texts), strict=True):
         assert example["label"] == prediction.label
         assert example["probabilities"] == pytest.approx(prediction.probabilities, abs=1e-4)

@@ -18,7 +18,8 @@ from kubeflow_provider.failures import describe
 from kubeflow_provider.hooks.mlflow import MlflowHook
 from kubeflow_provider.hooks.torchserve import TorchServeHook
 from kubeflow_provider.operators import serving
-from kubeflow_provider.operators.serving import DeployCandidateOperator, PromoteOperator, RollBackOperator
+from kubeflow_provider.operators.promote import PromoteOperator
+from kubeflow_provider.operators.serving import DeployCandidateOperator, RollBackOperator
 from kubeflow_provider.operators.smoke_test import SmokeTestOperator
 from kubeflow_provider.services import ModelVersion, Release
 from kubeflow_provider.states import ReleaseState

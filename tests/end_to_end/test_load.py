@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from kubeflow_provider.candidate import Candidate
-from kubeflow_provider.operators.serving import DeployCandidateOperator, PromoteOperator
+from kubeflow_provider.operators.promote import PromoteOperator
+from kubeflow_provider.operators.serving import DeployCandidateOperator
 from kubeflow_provider.operators.smoke_test import SmokeTestOperator
 from kubeflow_provider.services import ModelVersion
 from tests.serving_support import MODEL, FakeContext, Users, build_version, candidate_uri, connection_json, torchserve

@@ -50,11 +50,18 @@ class ReportOperator(BaseOperator):
     :param roll_back_task_id: the task that rolls back.
     :param serving_conn_id: connection to the serving system (templated).
     :param registry_conn_id: connection to the registry (templated).
-    :param store_conn_id: Airflow connection for the model store, where it needs one.
+    :param store_conn_id: Airflow connection for the model store, where it needs one (templated).
     :raises ReleaseFailedError: naming the failed task, what is serving now and what became of the roll back.
     """
 
-    template_fields: Sequence[str] = ("model", "version", "candidate_uri", "serving_conn_id", "registry_conn_id")
+    template_fields: Sequence[str] = (
+        "model",
+        "version",
+        "candidate_uri",
+        "serving_conn_id",
+        "registry_conn_id",
+        "store_conn_id",
+    )
     ui_color = "#cfe2f3"
 
     def __init__(

@@ -37,7 +37,7 @@ class ChooseReleaseOperator(BaseOperator):
     :param release_dag_id: DAG whose running release would be disturbed (templated).
     :param serving_conn_id: connection to the serving system (templated).
     :param registry_conn_id: connection to the registry (templated).
-    :param store_conn_id: Airflow connection for the model store, where it needs one.
+    :param store_conn_id: Airflow connection for the model store, where it needs one (templated).
     :raises InvalidRequestError: when the version is live already, never was, or its archive is gone.
     :raises ServiceUnavailableError: while a release of the model is running.
     """
@@ -49,6 +49,7 @@ class ChooseReleaseOperator(BaseOperator):
         "release_dag_id",
         "serving_conn_id",
         "registry_conn_id",
+        "store_conn_id",
     )
 
     def __init__(

@@ -59,7 +59,7 @@ class DeployCandidateOperator(BaseOperator):
     :param settings: ``serving`` section of the model's YAML, as a mapping or as JSON (templated).
     :param serving_conn_id: connection to the serving system (templated).
     :param registry_conn_id: connection to the registry that records the candidate; ``None``: nothing is recorded.
-    :param store_conn_id: Airflow connection for the model store, where it needs one.
+    :param store_conn_id: Airflow connection for the model store, where it needs one (templated).
     :param timeout: longest wait for the version to be ready.
     :param poll_interval_seconds: longest pause between two questions.
     :param deferrable: wait in the triggerer.
@@ -73,6 +73,7 @@ class DeployCandidateOperator(BaseOperator):
         "settings",
         "serving_conn_id",
         "registry_conn_id",
+        "store_conn_id",
     )
     operator_extra_links = (EndpointLink(),)
 
@@ -160,34 +161,6 @@ class DeployCandidateOperator(BaseOperator):
             raise DeploymentFailedError(f"{self.model} {self.version} could not be deployed: {reason}")
         self.log.info("%s %s is ready, without traffic, at %s.", self.model, self.version, url)
         return url
-
-
-class PromoteOperator(BaseOperator):
-    """Give a version the traffic; the one before it stays warm. Returns the address that users call.
-
-    :param model: name of the model (templated).
-    :param version: version to promote (templated).
-    :param serving_conn_id: connection to the serving system (templated).
-    """
-
-    template_fields: Sequence[str] = ("model", "version", "serving_conn_id")
-    operator_extra_links = (EndpointLink(),)
-
-    def __init__(self, *, model: str, version: str, serving_conn_id: str = "serving_default", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.model = model
-        self.version = version
-        self.serving_conn_id = serving_conn_id
-
-    def execute(self, context: Context) -> str:
-        """Promote."""
-        self.version = str(self.version)  # a DAG that renders native objects makes a number of it
-        service: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
-        endpoint = service.endpoint_url(self.model)
-        service.promote(self.model, self.version)
-        context["ti"].xcom_push(key=XCOM_ENDPOINT, value=endpoint)
-        self.log.info("%s %s is live at %s.", self.model, self.version, endpoint)
-        return endpoint
 
 
 class RollBackOperator(BaseOperator):

@@ -32,7 +32,7 @@ class SmokeTestOperator(BaseOperator):
     :param probability_tolerance: largest difference to a recorded probability (templated).
     :param patience_seconds: how long a version that has just been deployed may answer 404, 503 or not at all.
     :param serving_conn_id: connection to the serving system (templated).
-    :param store_conn_id: Airflow connection for the model store, where it needs one.
+    :param store_conn_id: Airflow connection for the model store, where it needs one (templated).
     :raises CheckFailedError: naming the first check that failed, what was expected and what came back.
     """
 
@@ -43,6 +43,7 @@ class SmokeTestOperator(BaseOperator):
         "max_latency_ms",
         "probability_tolerance",
         "serving_conn_id",
+        "store_conn_id",
     )
 
     def __init__(

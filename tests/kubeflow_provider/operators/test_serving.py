@@ -17,7 +17,7 @@ from kubeflow_provider.exceptions import (
 )
 from kubeflow_provider.failures import Failure
 from kubeflow_provider.operators import serving
-from kubeflow_provider.operators.serving import DeployCandidateOperator, PromoteOperator, RollBackOperator
+from kubeflow_provider.operators.serving import DeployCandidateOperator, RollBackOperator
 from kubeflow_provider.services import Answer, Deployment, ModelVersion
 from kubeflow_provider.states import DeploymentState, ReleaseState
 from tests.serving_support import MODEL, FakeContext, build_version, candidate_uri
@@ -180,15 +180,6 @@ def test_what_the_trigger_saw_ends_the_task(tmp_path: Path, context: FakeContext
         operator.execute_complete(context, {"outcome": "timeout"})
     with pytest.raises(ServiceUnavailableError, match="gone"):
         operator.execute_complete(context, {"outcome": "error", "error": "ServiceUnavailableError", "message": "gone"})
-
-
-def test_promoting_returns_the_address_of_the_users(
-    monkeypatch: pytest.MonkeyPatch, registry: Registry, context: FakeContext
-) -> None:
-    service = use(monkeypatch, Serving(), registry)
-    operator = PromoteOperator(task_id="promote", model=MODEL, version=CANDIDATE)
-    assert operator.execute(context) == context.xcoms["endpoint"] == f"http://endpoint/{MODEL}"
-    assert service.live == CANDIDATE
 
 
 @pytest.mark.parametrize(("live", "state"), [(LIVE, ReleaseState.FAILED), (CANDIDATE, ReleaseState.ROLLED_BACK)])

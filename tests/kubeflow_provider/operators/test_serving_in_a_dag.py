@@ -11,7 +11,8 @@ import pytest
 from airflow.sdk import DAG
 
 from kubeflow_provider.failures import remember_failure
-from kubeflow_provider.operators.serving import DeployCandidateOperator, PromoteOperator, RollBackOperator
+from kubeflow_provider.operators.promote import PromoteOperator
+from kubeflow_provider.operators.serving import DeployCandidateOperator, RollBackOperator
 from kubeflow_provider.operators.smoke_test import SmokeTestOperator
 from tests.serving_support import MODEL, build_version, candidate_uri, connection_json, torchserve
 

@@ -1,0 +1,196 @@
+"""Watches a version that has a part of the traffic, and says whether it may get more.
+
+The held-out rows of the release are asked through the address that users call, so that what is measured is what users
+get; each answer names the version that gave it. No message names a text.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import cycle
+from typing import Any
+
+from kubeflow_provider.exceptions import CheckFailedError, InvalidRequestError, ServiceUnavailableError
+from kubeflow_provider.services import Answer
+
+#: Sends one raw request body to a version, or through the address that users call for ``None``.
+Ask = Callable[[bytes, str | None], Answer]
+
+#: How much longer than planned a watch may last before too few answers count as a no.
+_PATIENCE_FACTOR = 3
+_ROWS_PER_REQUEST = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutPolicy:
+    """In which steps a version gets the traffic, and what it must show at each (``rollout`` in the model's YAML).
+
+    :param steps: percent of the traffic; all of it follows after the last.
+    :param watch_seconds: how long each step is watched, at least.
+    :param min_samples: answers of the version that a step needs; fewer are a no.
+    :param max_error_rate: share of requests that may fail while it is watched.
+    :param max_latency_ratio: its median latency, divided by the live version's in the same minutes.
+    :param max_disagreement: share of the held-out rows that it labels otherwise than the live version.
+    :param max_label_shift: total variation distance of both label mixes: half the sum of the absolute differences.
+    """
+
+    steps: tuple[int, ...] = (10, 50)
+    watch_seconds: float = 60.0
+    min_samples: int = 30
+    max_error_rate: float = 0.01
+    max_latency_ratio: float = 2.0
+    max_disagreement: float = 0.3
+    max_label_shift: float = 0.2
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> RolloutPolicy:
+        """Read the section.
+
+        :raises InvalidRequestError: for an unknown setting, or steps that do not rise from 1 to 99.
+        """
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(settings.keys() - known):
+            raise InvalidRequestError(f"rollout: {', '.join(unknown)} unknown; known are {', '.join(sorted(known))}.")
+        steps = tuple(int(step) for step in settings.get("steps", cls().steps))
+        if list(steps) != sorted(set(steps)) or any(not 1 <= step <= 99 for step in steps):
+            raise InvalidRequestError(
+                f"rollout.steps: rising whole numbers from 1 to 99 are needed, got {list(steps)}."
+            )
+        return cls(**{**settings, "steps": steps})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One answer that a user could have had.
+
+    :param version: who gave it; empty for a failed request, which says nothing of that.
+    """
+
+    version: str
+    label: str
+    latency_ms: float
+
+
+class Watch:
+    """Looks at one step of a rollout.
+
+    :param version: the version that has a part of the traffic.
+    :param live: the version that has the rest.
+    :param texts: held-out rows.
+    :param ask: asks the serving system.
+    :param sleep: waits; replaced in tests.
+    :param clock: seconds that only rise; replaced in tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: RolloutPolicy,
+        version: str,
+        live: str,
+        texts: Sequence[str],
+        ask: Ask,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.policy = policy
+        self.version = version
+        self.live = live
+        self.texts = texts
+        self._ask = ask
+        self._sleep = sleep
+        self._clock = clock
+
+    def compare_answers(self) -> Iterator[str]:
+        """Ask both versions for the held-out rows and yield a line for each comparison that is good enough.
+
+        :raises CheckFailedError: when they disagree on too many rows, or their label mixes differ too much.
+        """
+        ours, theirs = (list(self._labels(version)) for version in (self.version, self.live))
+        rows = len(self.texts)
+        differing = sum(one != other for one, other in zip(ours, theirs, strict=True)) / rows
+        yield _at_most("disagreement with the live version", differing, self.policy.max_disagreement, f"{rows} rows")
+        yield _at_most("label shift", label_shift(ours, theirs), self.policy.max_label_shift, f"{rows} rows")
+
+    def watch_users(self, percent: int) -> Iterator[str]:
+        """Ask as users do until there is enough to judge, and yield a line for each check that passed.
+
+        :param percent: the version's share at present, for the messages.
+        :raises CheckFailedError: for too many failures, too slow answers, and too few answers to tell.
+        """
+        samples = self._sample(percent)
+        ours, theirs, failed = (
+            [sample for sample in samples if sample.version == version] for version in (self.version, self.live, "")
+        )
+        if len(ours) < self.policy.min_samples:
+            raise CheckFailedError(
+                f"rollout at {percent} %",
+                expected=f"at least {self.policy.min_samples} answers of {self.version}",
+                got=f"{len(ours)} of {len(samples)}: too few to tell",
+            )
+        # A failure names no version: all of them count against the new one.
+        rate = len(failed) / (len(ours) + len(failed))
+        yield _at_most(f"error rate at {percent} %", rate, self.policy.max_error_rate, f"{len(ours)} answers")
+        if theirs:
+            ours_ms, theirs_ms = (statistics.median(sample.latency_ms for sample in found) for found in (ours, theirs))
+            detail = f"median {ours_ms:.0f} ms, live {theirs_ms:.0f} ms"
+            yield _at_most(f"latency ratio at {percent} %", ours_ms / theirs_ms, self.policy.max_latency_ratio, detail)
+
+    def _sample(self, percent: int) -> list[Sample]:
+        start = self._clock()
+        # So that the version's share of the requests gives half as many samples again as are needed.
+        pause = self.policy.watch_seconds * percent / 100 / (1.5 * max(self.policy.min_samples, 1))
+        samples: list[Sample] = []
+        for text in cycle(self.texts):
+            samples.append(self._one(text))
+            waited = self._clock() - start
+            enough = sum(sample.version == self.version for sample in samples) >= self.policy.min_samples
+            if waited >= self.policy.watch_seconds * (1 if enough else _PATIENCE_FACTOR):
+                return samples
+            self._sleep(pause)
+        raise InvalidRequestError("The candidate has no held-out rows to watch a rollout with; package it again.")
+
+    def _one(self, text: str) -> Sample:
+        try:
+            answer = self._ask(_body([text]), None)
+            (prediction,) = answer.body["predictions"]
+            return Sample(
+                version=str(prediction["version"]), label=str(prediction["label"]), latency_ms=answer.latency_ms
+            )
+        except (ServiceUnavailableError, KeyError, TypeError, ValueError):
+            return Sample(version="", label="", latency_ms=0.0)
+
+    def _labels(self, version: str) -> Iterator[str]:
+        for start in range(0, len(self.texts), _ROWS_PER_REQUEST):
+            texts = self.texts[start : start + _ROWS_PER_REQUEST]
+            answer = self._ask(_body(texts), version)
+            try:
+                predictions = answer.body["predictions"]
+                yield from (str(prediction["label"]) for prediction, _ in zip(predictions, texts, strict=True))
+            except (KeyError, TypeError, ValueError):
+                raise CheckFailedError(
+                    "held-out rows",
+                    expected=f"{len(texts)} predictions of {version}",
+                    got=f"HTTP {answer.status_code} with something else",
+                ) from None
+
+
+def label_shift(ours: Sequence[str], theirs: Sequence[str]) -> float:
+    """Return the total variation distance of two label mixes: 0 for the same mix, 1 for no label in common."""
+    one, other = Counter(ours), Counter(theirs)
+    return sum(abs(one[label] / len(ours) - other[label] / len(theirs)) for label in one | other) / 2
+
+
+def _at_most(check: str, value: float, limit: float, detail: str) -> str:
+    if not value <= limit:
+        raise CheckFailedError(check, expected=f"at most {limit:g}", got=f"{value:.3g} ({detail})")
+    return f"{check}: {value:.3g}, at most {limit:g} allowed ({detail})"
+
+
+def _body(texts: Sequence[str]) -> bytes:
+    return json.dumps({"instances": list(texts)}).encode()

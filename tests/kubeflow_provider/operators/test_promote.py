@@ -1,0 +1,136 @@
+"""How a version gets the traffic where it can be split."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from itertools import cycle
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from kubeflow_provider import hooks
+from kubeflow_provider.exceptions import CheckFailedError, DeploymentFailedError
+from kubeflow_provider.operators import promote
+from kubeflow_provider.operators.promote import PromoteOperator
+from kubeflow_provider.services import Answer, Deployment
+from kubeflow_provider.states import DeploymentState
+from tests.serving_support import FakeContext
+
+MODEL, LIVE, NEW = "reviews", "20260101000000", "20260102000000"
+ROLLOUT = {"steps": [10, 50], "watch_seconds": 0.01, "min_samples": 5}
+
+
+class SplittingService:
+    """A serving system that takes two questions to carry out a change of traffic."""
+
+    def __init__(self) -> None:
+        self.percent = 0
+        self.asked_for: list[int] = []
+        self.becomes = DeploymentState.READY
+        self.is_wrong_at = -1
+        self._pending = 0
+        self._turn = cycle(range(10))
+
+    def get_live(self, model: str) -> Deployment:
+        return self._deployment(LIVE if self.percent < 100 else NEW)
+
+    def can_split_traffic(self, model: str) -> bool:
+        return True
+
+    def shift_traffic(self, model: str, version: str, percent: int) -> Deployment:
+        self.asked_for.append(percent)
+        self.percent, self._pending = percent, 2
+        return self._deployment(version, DeploymentState.PENDING)
+
+    def promote(self, model: str, version: str) -> Deployment:
+        return self.shift_traffic(model, version, 100)
+
+    def get_deployment(self, model: str, version: str) -> Deployment:
+        self._pending -= 1
+        return self._deployment(version, DeploymentState.PENDING if self._pending else self.becomes)
+
+    def predict(self, model: str, body: bytes, *, version: str | None = None) -> Answer:
+        texts = json.loads(body)["instances"]
+        if version is None:
+            version = NEW if next(self._turn) * 10 < self.percent else LIVE
+            if version == NEW and self.percent == self.is_wrong_at:
+                return Answer(status_code=500, body={"error": "no"}, latency_ms=1)
+        predictions = [{"label": "good", "version": version} for _ in texts]
+        return Answer(status_code=200, body={"predictions": predictions}, latency_ms=10)
+
+    def endpoint_url(self, model: str) -> str:
+        return f"http://models.example/v1/models/{model}:predict"
+
+    @staticmethod
+    def _deployment(version: str, state: DeploymentState = DeploymentState.READY) -> Deployment:
+        return Deployment(model=MODEL, version=version, state=state, reason="the revision crashed")
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[SplittingService]:
+    instance = SplittingService()
+    module = ModuleType("splitting_service")
+    vars(module)["connect"] = lambda conn_id, *, connection: instance
+    monkeypatch.setitem(sys.modules, "splitting_service", module)
+    monkeypatch.setitem(hooks.SERVING_HOOKS, "splitting", "splitting_service.connect")
+    monkeypatch.setenv("AIRFLOW_CONN_SERVING_DEFAULT", json.dumps({"conn_type": "splitting"}))
+    monkeypatch.setattr(promote, "_POLL_SECONDS", 0.0)
+    return instance
+
+
+def run(uri: str, rollout: Any = ROLLOUT, **settings: Any) -> str:
+    operator = PromoteOperator(
+        task_id="promote", model=MODEL, version=NEW, candidate_uri=uri, rollout=rollout, **settings
+    )
+    return operator.execute(FakeContext())  # type: ignore[arg-type]
+
+
+def test_the_traffic_comes_in_steps_and_each_is_watched(
+    service: SplittingService, write_candidate: Callable[..., str]
+) -> None:
+    assert run(write_candidate()) == "http://models.example/v1/models/reviews:predict"
+    assert service.asked_for == [10, 50, 100]
+
+
+def test_the_section_may_be_json_as_a_template_renders_it(
+    service: SplittingService, write_candidate: Callable[..., str]
+) -> None:
+    run(write_candidate(), rollout=json.dumps(ROLLOUT | {"steps": [20]}))
+    assert service.asked_for == [20, 100]
+
+
+@pytest.mark.parametrize("rollout", [None, {}, ROLLOUT | {"steps": []}])
+def test_without_steps_it_comes_at_once(service: SplittingService, rollout: Any) -> None:
+    run("", rollout=rollout)
+    assert service.asked_for == [100]
+
+
+def test_a_step_that_does_not_convince_ends_the_rollout(
+    service: SplittingService, write_candidate: Callable[..., str]
+) -> None:
+    service.is_wrong_at = 50
+    with pytest.raises(CheckFailedError, match="at 50 %"):
+        run(write_candidate())
+    assert service.asked_for == [10, 50]
+    assert service.get_live(MODEL).version == LIVE
+
+
+def test_a_version_that_fails_on_the_way_ends_the_rollout(
+    service: SplittingService, write_candidate: Callable[..., str]
+) -> None:
+    service.becomes = DeploymentState.FAILED
+    with pytest.raises(DeploymentFailedError, match="the revision crashed"):
+        run(write_candidate())
+    assert service.asked_for == [10]
+
+
+def test_a_version_that_is_live_already_is_not_watched_again(
+    service: SplittingService, write_candidate: Callable[..., str]
+) -> None:
+    run(write_candidate())
+    service.asked_for.clear()
+    run(write_candidate())
+    assert service.asked_for == [100]
