@@ -283,6 +283,18 @@ async def test_terminating_fails_loudly_while_the_run_goes_on(
         await hook.aterminate_run(run_id)
 
 
+@pytest.mark.parametrize("fault", [{"kind": "reset"}, {"kind": "status", "status": 503}])
+async def test_terminating_survives_a_passing_failure(
+    server: KfpServer, hook: KubeflowPipelinesHook, run_id: str, fault: dict[str, Any]
+) -> None:
+    server.fault(**fault, method="POST", path=":terminate", times=2)
+    hook.terminate_run(run_id)
+    server.fault(**fault, method="POST", path=":terminate")
+    await hook.aterminate_run(run_id)
+
+    assert server.runs[run_id].workflow.is_stopped
+
+
 async def test_a_session_that_expires_while_polling_is_renewed(make_hook: MakeHook, server: KfpServer) -> None:
     # The gateway stands at the root, in front of the server's prefix.
     with Oauth2ProxyGateway(inner_url=server.url.removesuffix("/pipeline"), requests_per_session=2) as gateway:
