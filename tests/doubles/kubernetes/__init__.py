@@ -2,6 +2,7 @@
 
 from tests.doubles.kubernetes.clock import Lags
 from tests.doubles.kubernetes.cluster import Cluster, cluster
+from tests.doubles.kubernetes.kserve import Behaviour, FakeModels, KServe, KServeSettings
 from tests.doubles.kubernetes.programs import Image
 
-__all__ = ["Cluster", "Image", "Lags", "cluster"]
+__all__ = ["Behaviour", "Cluster", "FakeModels", "Image", "KServe", "KServeSettings", "Lags", "cluster"]

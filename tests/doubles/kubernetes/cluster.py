@@ -12,7 +12,11 @@ import yaml
 
 from tests.doubles.kubernetes.api import complete
 from tests.doubles.kubernetes.clock import Clock, Lags
+from tests.doubles.kubernetes.controllers import ControllerManager
+from tests.doubles.kubernetes.deployments import DeploymentController
+from tests.doubles.kubernetes.errors import forbidden
 from tests.doubles.kubernetes.faults import Faults
+from tests.doubles.kubernetes.kserve import KServe, KServeSettings
 from tests.doubles.kubernetes.kubelet import Kubelet
 from tests.doubles.kubernetes.programs import Image, Program
 from tests.doubles.kubernetes.resources import CLAIMS, NAMESPACES, PODS, SECRETS, SERVICE_ACCOUNTS, Resource
@@ -21,11 +25,12 @@ from tests.doubles.kubernetes.store import Store
 
 
 class Cluster:
-    """API server and node. Make one with :func:`cluster`.
+    """API server, controllers and node. Make one with :func:`cluster`.
 
     :ivar url: of the API server.
     :ivar namespace: the one that tests work in; exists, with its service account ``default``.
     :ivar faults: troubles to inject.
+    :ivar kserve: what is installed of KServe.
     :ivar store: the objects, to look at or to change behind the clients' back.
     """
 
@@ -40,6 +45,7 @@ class Cluster:
         token: str = "",
         speed: float = 10.0,
         lags: Lags | None = None,
+        kserve: KServeSettings | None = None,
     ) -> None:
         self.namespace = namespace
         self.clock = Clock(speed)
@@ -56,12 +62,20 @@ class Cluster:
         self.server = ApiServer(
             store=self.store, clock=self.clock, faults=self.faults, kubelet=self.kubelet, token=token
         )
+        self.controllers = [DeploymentController(self.store, self.clock, self.lags).reconcile]
+        self._manager = ControllerManager(self.store, self.clock, self.controllers)
         self.store.admissions.append(complete(self.store))
         self.store.admissions.append(self._quota)
         for name in ("default", "kube-system", namespace):
             self.add_namespace(name)
         for claim in self.claims:
             self.add_claim(claim)
+        self._kserve = KServe(self, kserve) if kserve else None
+
+    @property
+    def kserve(self) -> KServe:
+        assert self._kserve is not None, "this cluster was made without KServe"
+        return self._kserve
 
     @property
     def url(self) -> str:
@@ -70,11 +84,17 @@ class Cluster:
     def start(self) -> None:
         self.server.start()
         self.kubelet.start()
+        self._manager.start()
+        if self._kserve:
+            self._kserve.start()
 
     def stop(self) -> None:
         self.clock.stop()
         with self.store.changed:
             self.store.changed.notify_all()
+        self._manager.stop()
+        if self._kserve:
+            self._kserve.stop()
         self.kubelet.stop()
         self.server.stop()
 
@@ -157,8 +177,6 @@ class Cluster:
         self.store.compact()
 
     def _quota(self, resource: Resource, new: dict[str, Any], old: dict[str, Any] | None) -> None:
-        from tests.doubles.kubernetes.errors import forbidden
-
         if resource == PODS and old is None:
             name = new["metadata"]["name"]
             if message := self.faults.of_pod("over_quota", name):
@@ -175,6 +193,7 @@ def cluster(**settings: Any) -> Iterator[Cluster]:
     :param token: bearer token that clients must send; none by default.
     :param speed: of the cluster's clock, default 10 times real time.
     :param lags: how long things take, see :class:`Lags`.
+    :param kserve: the KServe that is installed; none by default.
     """
     made = Cluster(**settings)
     made.start()

@@ -58,6 +58,7 @@ CLAIMS = Resource(plural="persistentvolumeclaims", kind="PersistentVolumeClaim",
 QUOTAS = Resource(plural="resourcequotas", kind="ResourceQuota", has_status=True)
 DEPLOYMENTS = Resource(group="apps", plural="deployments", kind="Deployment", has_status=True)
 REPLICA_SETS = Resource(group="apps", plural="replicasets", kind="ReplicaSet", has_status=True)
+CONTROLLER_REVISIONS = Resource(group="apps", plural="controllerrevisions", kind="ControllerRevision")
 JOBS = Resource(group="batch", plural="jobs", kind="Job", has_status=True)
 NETWORK_POLICIES = Resource(group="networking.k8s.io", plural="networkpolicies", kind="NetworkPolicy")
 ROLES = Resource(group="rbac.authorization.k8s.io", plural="roles", kind="Role")
@@ -78,6 +79,7 @@ BUILT_IN = (
     QUOTAS,
     DEPLOYMENTS,
     REPLICA_SETS,
+    CONTROLLER_REVISIONS,
     JOBS,
     NETWORK_POLICIES,
     ROLES,
