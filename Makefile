@@ -11,8 +11,13 @@ SETTINGS := MODEL TRAIN EVALUATION BASE_MODEL EPOCHS LEARNING_RATE BATCH_SIZE MA
 	VERSION REASON ALERT_URL MODEL_STORE STATE_DIR SERVING_PORT AIRFLOW_PORT
 export $(SETTINGS)
 
+# `make image` and `make upload`: where your cluster can pull it from.
+IMAGE ?= kubeflow-model-release:0.1.0
+BASE ?= python:3.11-slim-bookworm
+PIPELINE ?= release_in_kubeflow
+
 .DEFAULT_GOAL := help
-.PHONY: help docs release roll-back test test-fast airflow serve status stop compile lint format lock screenshots clean distclean setup
+.PHONY: help docs image upload release roll-back test test-fast airflow serve status stop compile lint format lock screenshots clean distclean setup
 
 help: ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +50,14 @@ stop: setup ## Stop Airflow, TorchServe and running pipelines
 
 compile: .venv/pipelines/.installed ## Compile the pipelines to their IR (YAML)
 	@$(PIPELINES_PYTHON) -m include.pipelines.compile
+
+image: ## Build the training and serving image [IMAGE= BASE= PIP_EXTRA_INDEX_URL= PUSH=1]
+	docker build --tag $(IMAGE) --build-arg BASE=$(BASE) --build-arg CODE_REVISION="$$(git describe --always --abbrev=40 --exclude='*' --dirty=+changes 2>/dev/null)" \
+		$(if $(PIP_INDEX_URL),--build-arg PIP_INDEX_URL) $(if $(PIP_EXTRA_INDEX_URL),--build-arg PIP_EXTRA_INDEX_URL) $(DOCKER_BUILD_ARGS) .
+	$(if $(PUSH),docker push $(IMAGE))
+
+upload: setup ## Upload the pipeline that releases wholly in Kubeflow [PIPELINE= IMAGE= RELEASE_STORAGE= KFP_ENDPOINT= ...]
+	@IMAGE=$(IMAGE) PIPELINE=$(PIPELINE) $(AIRFLOW_PYTHON) scripts/upload_pipeline.py
 
 docs: setup ## Write docs/settings.md from the code that defines the settings
 	@$(AIRFLOW_PYTHON) scripts/settings_tables.py

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from include.classifier.progress import report
 
 #: Where the steps of a pipeline mount the volume with the model store; tests choose another folder.
-VOLUME_PATH = os.environ.get("STORE_VOLUME_PATH", "/mnt/store")
+VOLUME_PATH = os.environ.get("STORE_VOLUME_PATH", "/mnt/models")
 
 # Annotations of the InferenceService, and the first one also of its pods. With other names, the step back to the
 # version before would find none.

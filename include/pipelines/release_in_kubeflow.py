@@ -143,8 +143,8 @@ def release_in_kubeflow(
     Args:
         model_name: Name in the URL, the registry and of the InferenceService.
         data: The section `data` of a model's YAML: train, evaluation, text_column, label_column, labels and more.
-        store_uri: Model store; below file:///mnt/store it lies on the volume, else for example s3://bucket/models.
-        volume: Persistent volume claim that is mounted at /mnt/store; no matter when compiled for an object store.
+        store_uri: Model store; below file:///mnt/models it lies on the volume, else for example s3://bucket/models.
+        volume: Persistent volume claim that is mounted at /mnt/models; no matter when compiled for an object store.
         model_version: Version of the release, 14 digits; empty for the present time.
         base_model: Hub id, directory in the image or on the volume, or "scratch".
         base_model_revision: Commit, branch or tag of a Hub id; empty for the newest.

@@ -177,9 +177,9 @@ def test_a_refusal_says_who_refused_what(cluster: Cluster, code: int, message: s
 
 
 def test_where_kserve_finds_what_lies_on_the_volume(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inference_service, "VOLUME_PATH", "/mnt/store")
+    monkeypatch.setattr(inference_service, "VOLUME_PATH", "/mnt/models")
     assert storage_uri("s3://models/a/package", volume="models") == "s3://models/a/package"
-    assert storage_uri("file:///mnt/store/a/1/package", volume="models") == "pvc://models/a/1/package"
+    assert storage_uri("file:///mnt/models/a/1/package", volume="models") == "pvc://models/a/1/package"
     with pytest.raises(DeploymentError, match="does not lie on the volume"):
         storage_uri("file:///mnt/storage/a/package", volume="models")
 

@@ -74,7 +74,7 @@ def test_every_step_has_the_volume_and_the_credentials(documents: Any) -> None:
     assert len(executors) == len(STEPS)
     for executor in executors.values():
         (mount,) = executor["pvcMount"]
-        assert mount["mountPath"] == "/mnt/store"
+        assert mount["mountPath"] == "/mnt/models"
         assert mount["pvcNameParameter"] == {"componentInputParameter": "volume"}
         (secret,) = executor["secretAsEnv"]
         assert secret["optional"] is True
