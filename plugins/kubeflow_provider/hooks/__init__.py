@@ -15,7 +15,10 @@ PIPELINE_HOOKS = {
     "local_pipelines": "kubeflow_provider.hooks.local_pipelines.LocalPipelinesHook",
     "kubeflow_pipelines": "kubeflow_provider.hooks.kubeflow_pipelines.KubeflowPipelinesHook",
 }
-SERVING_HOOKS = {"torchserve": "kubeflow_provider.hooks.torchserve.TorchServeHook"}
+SERVING_HOOKS = {
+    "torchserve": "kubeflow_provider.hooks.torchserve.TorchServeHook",
+    "kserve": "kubeflow_provider.hooks.kserve.KServeHook",
+}
 REGISTRY_HOOKS = {"mlflow": "kubeflow_provider.hooks.mlflow.MlflowHook"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 from airflow.sdk import BaseHook, Connection
@@ -36,6 +36,7 @@ from kubeflow_provider.states import DeploymentState
 Object = dict[str, Any]
 
 _LOG_LINES = 20
+_PROOF_SECONDS = 10
 
 
 class KServeHook(BaseHook):
@@ -99,10 +100,8 @@ class KServeHook(BaseHook):
         if record.live != record.version:
             return self._reachable(model, record.live, state=DeploymentState.READY, is_live=True, service=public)
         verdict = self._judge(public)
-        return replace(
-            self._reachable(model, record.live, state=verdict.state, is_live=True, service=public),
-            reason=verdict.reason,
-        )
+        live = self._reachable(model, record.live, state=verdict.state, is_live=True, service=public)
+        return replace(live, reason=verdict.reason)
 
     def get_previous(self, model: str) -> str | None:
         """Return the version that was live before the present one, while its predictor is kept."""
@@ -290,9 +289,9 @@ class KServeHook(BaseHook):
         present = mode_of(public) if public else None
         if present and asked and present is not asked:
             raise InvalidRequestError(
-                f"InferenceService {public['metadata']['name'] if public else ''} is in {present} mode and stays in it: "
-                f"KServe refuses to change it. Take `serving.kserve.deployment_mode: {settings.deployment_mode}` back, or "
-                "release the model under another name."
+                f"InferenceService {public['metadata']['name'] if public else ''} is in {present} mode and stays in "
+                f"it: KServe refuses to change it. Take `serving.kserve.deployment_mode: {settings.deployment_mode}` "
+                "back, or release the model under another name."
             )
         return present or asked
 
@@ -337,9 +336,8 @@ class KServeHook(BaseHook):
         record, verdict = Record.of(service), self._judge(service)
         if verdict.state is DeploymentState.READY and record.percent is None:
             seen = self._observe(service, with_events=False)
-            verdict = prove(
-                seen, self._patience, lambda body: self._doors.predict(model, service, body, timeout_seconds=10)
-            )
+            ask = partial(self._doors.predict, model, service, timeout_seconds=_PROOF_SECONDS)
+            verdict = prove(seen, self._patience, ask)
         found = self._reachable(model, record.version, state=verdict.state, is_live=is_live, service=service)
         return replace(found, reason=self._with_log(verdict))
 
@@ -398,8 +396,8 @@ class KServeHook(BaseHook):
         while wait and self._api.get_service(name) is not None:
             if time.monotonic() > deadline:
                 raise ServiceUnavailableError(
-                    f"InferenceService {name} is still there {self.delete_seconds:.0f} s after it was deleted. Look for a "
-                    "finalizer of it, and whether KServe's controller runs."
+                    f"InferenceService {name} is still there {self.delete_seconds:.0f} s after it was deleted. Look "
+                    "for a finalizer of it, and whether KServe's controller runs."
                 )
             time.sleep(self.poll_seconds)
 
@@ -417,6 +415,6 @@ def _check_archive(service: Object, candidate: ModelVersion) -> None:
     served = (service["spec"]["predictor"].get("annotations") or {}).get(ARCHIVE)
     if served != candidate.archive_sha256:
         raise InvalidRequestError(
-            f"{candidate.model} {candidate.version} is live with another archive (SHA-256 {served}). Start a new DAG run: "
-            "a version is released once."
+            f"{candidate.model} {candidate.version} is live with another archive (SHA-256 {served}). Start a new DAG "
+            "run: a version is released once."
         )

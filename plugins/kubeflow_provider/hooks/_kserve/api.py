@@ -96,19 +96,16 @@ class ClusterApi:
     def pods(self, service: str) -> list[Object]:
         """Return the pods of an InferenceService."""
         read, selector = self._core.list_namespaced_pod, f"{SERVICE_LABEL}={service}"
-        found = self._call(f"list the pods of {service}", lambda: read(self.namespace, label_selector=selector))
-        return self._plain(found.items)
+        return self._read(f"list the pods of {service}", read, self.namespace, label_selector=selector)["items"]
 
     def deployments(self, service: str) -> list[Object]:
         """Return the Deployments of an InferenceService in Standard mode."""
         read, selector = self._apps.list_namespaced_deployment, f"{SERVICE_LABEL}={service}"
-        found = self._call(f"list the Deployments of {service}", lambda: read(self.namespace, label_selector=selector))
-        return self._plain(found.items)
+        return self._read(f"list the Deployments of {service}", read, self.namespace, label_selector=selector)["items"]
 
     def events(self) -> list[Object]:
         """Return what was said lately about the things of the namespace."""
-        read = self._core.list_namespaced_event
-        return self._plain(self._call("list events", lambda: read(self.namespace)).items)
+        return self._read("list events", self._core.list_namespaced_event, self.namespace)["items"]
 
     def log(self, pod: str, container: str, *, previous: bool, lines: int) -> str:
         """Return the last lines of a container; empty when there are none to be had."""
@@ -124,8 +121,7 @@ class ClusterApi:
     def get_snapshot(self, name: str) -> Object | None:
         """Return a ControllerRevision, ``None`` when there is none."""
         read = self._apps.read_namespaced_controller_revision
-        found = self._call(f"read ControllerRevision {name}", lambda: read(name, self.namespace), passing=(404,))
-        return None if found is None else self._plain(found)
+        return self._read(f"read ControllerRevision {name}", read, name, self.namespace, passing=(404,))
 
     def put_snapshot(self, snapshot: Object) -> None:
         """Create a ControllerRevision. Its data never change, so one with others is deleted first."""
@@ -153,9 +149,8 @@ class ClusterApi:
     def config(self, namespace: str) -> Object | None:
         """Return KServe's configuration; ``None`` where there is none or it must not be read."""
         read = self._core.read_namespaced_config_map
-        call = lambda: read("inferenceservice-config", namespace)  # noqa: E731
-        found = self._call("read KServe's ConfigMap", call, passing=(403, 404))
-        return None if found is None else self._plain(found)
+        what = f"read ConfigMap inferenceservice-config of {namespace}"
+        return self._read(what, read, "inferenceservice-config", namespace, passing=(403, 404))
 
     def runtimes(self) -> list[str]:
         """Return the names of the namespace's ServingRuntimes."""
@@ -204,9 +199,12 @@ class ClusterApi:
         call = lambda: change(*self._where(name), patch, _content_type=kind)  # noqa: E731
         return self._call(f"change InferenceService {name}", call, passing=(_CONFLICT,))
 
-    def _plain(self, thing: Any) -> Any:
-        """Return what the typed clients give as the API server wrote it."""
-        return self._hook.api_client.sanitize_for_serialization(thing)
+    def _read(
+        self, what: str, read: Callable[..., Any], *arguments: str, passing: tuple[int, ...] = (), **options: Any
+    ) -> Any:
+        """Return what the API server wrote, without the client's own classes in between."""
+        answer = self._call(what, lambda: read(*arguments, _preload_content=False, **options), passing=passing)
+        return None if answer is None else json.loads(answer.data)
 
     def _call(self, what: str, call: Callable[[], Any], *, passing: tuple[int, ...] = ()) -> Any:
         """Make a call, and turn the client's errors into this provider's.

@@ -68,12 +68,17 @@ class Observation:
 
     def events_of_parts(self) -> Iterator[Object]:
         """Yield what was said about the replica sets, deployments and revisions since this version came."""
-        prefix, since = f"{self.service['metadata']['name']}-predictor", self.record.since
+        prefix = f"{self.service['metadata']['name']}-predictor"
         for event in self.events:
             about = event.get("involvedObject", {})
             is_part = about.get("kind") != "Pod" and str(about.get("name", "")).startswith(prefix)
-            if is_part and (since is None or (time_of(event) or since) >= since):
+            if is_part and self.is_news(event):
                 yield event
+
+    def is_news(self, event: Object) -> bool:
+        """Tell whether something was said since this version came, and not about the one before."""
+        since, moment = self.record.since, time_of(event)
+        return since is None or moment is None or moment >= since
 
     def seconds_since(self, moment: datetime | None) -> float:
         """Return how long ago a moment was; 0 where it is not known."""

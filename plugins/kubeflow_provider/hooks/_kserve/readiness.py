@@ -20,9 +20,11 @@ from kubeflow_provider.states import DeploymentState
 Object = dict[str, Any]
 
 _HOPELESS_SPECS = ("NoSupportingRuntime", "RuntimeDisabled", "InvalidPredictorSpec")
+#: Says only what the conditions say.
+_EMPTY_EVENTS = ("InferenceServiceNotReady",)
 _HOPELESS_EVENTS = ("ServerlessModeRejected",)
 _REVISION_CONDITIONS = ("LatestDeploymentReady", "PredictorConfigurationReady", "PredictorReady")
-_HOPELESS_REVISIONS = ("ContainerMissing", "ProgressDeadlineExceeded")
+_HOPELESS_REVISIONS = ("Unable to fetch image", "Initial scale was never achieved", "ProgressDeadlineExceeded")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,12 +107,13 @@ def _rollout_obstacle(deployment: Object) -> str | None:
 
 def _troubles(seen: Observation, patience: Patience) -> Iterator[Trouble]:
     """Yield what may be wrong, causes before their consequences."""
-    for pod in seen.own_pods():
-        yield from pod_troubles(pod, seen, patience)
+    of_pods = [trouble for pod in seen.own_pods() for trouble in pod_troubles(pod, seen, patience)]
+    yield from of_pods
     is_late = seen.seconds_since(seen.record.since) >= patience.grace_seconds
     yield from _refused_pods(seen, is_late=is_late)
     yield from _model_status(seen, is_late=is_late)
-    yield from _conditions(seen, is_late=is_late)
+    # They repeat what the pods say; how long to wait is known from there.
+    yield from _conditions(seen, is_late=is_late and not of_pods)
     yield from _service_events(seen, is_late=is_late)
 
 
@@ -147,16 +150,15 @@ def _conditions(seen: Observation, *, is_late: bool) -> Iterator[Trouble]:
         condition = seen.condition(kind)
         changed_at = parse_time(condition.get("lastTransitionTime"))
         is_old = since is not None and changed_at is not None and changed_at < since
-        reason = condition.get("reason", "")
         if condition.get("status") == "False" and not is_old:
-            text = f"{kind} is False ({reason}): {condition.get('message', '')}"
-            yield Trouble(text=text, is_hopeless=is_late or reason in _HOPELESS_REVISIONS)
+            text = f"{kind} is False ({condition.get('reason', '')}): {condition.get('message', '')}"
+            yield Trouble(text=text, is_hopeless=is_late or any(words in text for words in _HOPELESS_REVISIONS))
 
 
 def _service_events(seen: Observation, *, is_late: bool) -> Iterator[Trouble]:
     for event in seen.events_of(seen.service):
-        if event.get("type") == "Warning":
-            reason = event.get("reason", "")
+        reason = event.get("reason", "")
+        if event.get("type") == "Warning" and reason not in _EMPTY_EVENTS and seen.is_news(event):
             text = f"KServe says ({reason}): {event.get('message', '')}"
             yield Trouble(text=text, is_hopeless=reason in _HOPELESS_EVENTS or (is_late and reason == "InternalError"))
 
