@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook, Connection
-from tenacity import AsyncRetrying, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from kubeflow_provider import cluster_spec
 from kubeflow_provider._http.settings import HttpSettings
@@ -39,20 +38,6 @@ _KUBERNETES_CONN_ID = "kubernetes_default"
 
 #: Runs that this process has terminated: their server will call them FAILED.
 _TERMINATED: set[str] = set()
-
-
-def _is_passing(error: BaseException) -> bool:
-    # 500 is what the server says where a run's workflow is gone: that will not change.
-    return isinstance(error, ServiceUnavailableError) and error.http_status != 500
-
-
-#: For requests that can be repeated although they change something. Short: a task that is stopped has five seconds.
-_AGAIN: dict[str, Any] = {
-    "retry": retry_if_exception(_is_passing),
-    "stop": stop_after_attempt(3),
-    "wait": wait_exponential(multiplier=0.25, max=1),
-    "reraise": True,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +115,7 @@ class KubeflowPipelinesHook(BaseHook):
             "run_id": request.run_id,
             "display_name": name_with_id(request.display_name, request.run_id),
             "experiment_id": get_or_create_experiment(self.client, request.experiment, namespace=self._namespace),
-            "pipeline_version_reference": get_or_upload_version(self.client, spec, namespace=self._namespace),
+            "pipeline_version_reference": self.upload_pipeline(spec),
             "runtime_config": {"parameters": dict(request.parameters)},
         }
         if root := settings.pipeline_root or self.settings.pipeline_root:
@@ -187,7 +172,7 @@ class KubeflowPipelinesHook(BaseHook):
     def terminate_run(self, run_id: str) -> None:
         """Ask the run to stop. Harmless when it is over or unknown."""
         try:
-            Retrying(**_AGAIN)(api.terminate_run(run_id).send, self.client)
+            api.terminate_run(run_id).send(self.client)
         except InvalidRequestError as error:
             self._excuse(run_id, error)
         else:
@@ -196,7 +181,7 @@ class KubeflowPipelinesHook(BaseHook):
     async def aterminate_run(self, run_id: str) -> None:
         """Like :meth:`terminate_run`, without blocking the event loop."""
         try:
-            await AsyncRetrying(**_AGAIN)(api.terminate_run(run_id).asend, self.client)
+            await api.terminate_run(run_id).asend(self.client)
         except InvalidRequestError as error:
             await asyncio.to_thread(self._excuse, run_id, error)
         else:
@@ -217,6 +202,13 @@ class KubeflowPipelinesHook(BaseHook):
         """
         document = self._document(run_id)
         return "" if document is None else self._logs.tail(document, last_lines)
+
+    def upload_pipeline(self, spec: PipelineSpec) -> dict[str, str]:
+        """Upload a pipeline as a version that is named after what it holds, or find the one that is there.
+
+        :return: ``pipeline_id`` and ``pipeline_version_id``.
+        """
+        return get_or_upload_version(self.client, spec, namespace=self._namespace)
 
     # Modules
 

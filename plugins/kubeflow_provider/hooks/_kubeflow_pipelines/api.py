@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
 
+from tenacity import AsyncRetrying, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
+
+from kubeflow_provider.exceptions import ServiceUnavailableError
 from kubeflow_provider.http_client import HttpClient
 
 _V2 = "/apis/v2beta1"
@@ -19,9 +22,27 @@ _V2 = "/apis/v2beta1"
 LARGEST_PAGE = 100
 
 
+def _is_passing(error: BaseException) -> bool:
+    # 500 is this server's word for many a lasting condition, a run whose workflow is gone among them.
+    return isinstance(error, ServiceUnavailableError) and error.http_status != 500
+
+
+#: Short: a task that is stopped has five seconds to stop its run.
+_AGAIN: dict[str, Any] = {
+    "retry": retry_if_exception(_is_passing),
+    "stop": stop_after_attempt(3),
+    "wait": wait_exponential(multiplier=0.25, max=1),
+    "reraise": True,
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One request. Parameters are as in :meth:`kubeflow_provider.http_client.HttpClient.request`."""
+    """One request. Parameters are as in :meth:`kubeflow_provider.http_client.HttpClient.request`.
+
+    :param is_repeatable: whether it may go out again after a failure that passes although it changes something,
+        because the second one changes nothing more; the client repeats nothing but GETs by itself.
+    """
 
     method: str
     path: str
@@ -29,18 +50,22 @@ class Call:
     json: Any = None
     files: Any = None
     expect: Literal["json", "text"] = "json"
+    is_repeatable: bool = False
 
     def send(self, client: HttpClient) -> Any:
         """Ask, and return the answer."""
-        return client.request(
-            self.method, self.path, params=self.params, json=self.json, files=self.files, expect=self.expect
-        )
+        if self.is_repeatable:
+            return Retrying(**_AGAIN)(client.request, self.method, self.path, **self._options())
+        return client.request(self.method, self.path, **self._options())
 
     async def asend(self, client: HttpClient) -> Any:
         """Like :meth:`send`, without blocking the event loop."""
-        return await client.arequest(
-            self.method, self.path, params=self.params, json=self.json, files=self.files, expect=self.expect
-        )
+        if self.is_repeatable:
+            return await AsyncRetrying(**_AGAIN)(client.arequest, self.method, self.path, **self._options())
+        return await client.arequest(self.method, self.path, **self._options())
+
+    def _options(self) -> dict[str, Any]:
+        return {"params": self.params, "json": self.json, "files": self.files, "expect": self.expect}
 
 
 def where(key: str, operation: str, value: str) -> str:
@@ -71,7 +96,7 @@ def list_experiments(
 def create_experiment(*, name: str, namespace: str | None) -> Call:
     """Make an experiment; 409 where there is one of that name."""
     body = {"display_name": name} | ({"namespace": namespace} if namespace else {})
-    return Call(method="POST", path=f"{_V2}/experiments", json=body)
+    return Call(method="POST", path=f"{_V2}/experiments", json=body, is_repeatable=True)
 
 
 def get_pipeline_by_name(*, name: str, namespace: str | None) -> Call:
@@ -85,7 +110,7 @@ def create_pipeline(*, name: str, namespace: str | None) -> Call:
     Servers before 2.14 know no field ``name``; later ones make the name of the display name where it is missing.
     """
     body = {"display_name": name} | ({"namespace": namespace} if namespace else {})
-    return Call(method="POST", path=f"{_V2}/pipelines", json=body)
+    return Call(method="POST", path=f"{_V2}/pipelines", json=body, is_repeatable=True)
 
 
 def list_versions(*, pipeline_id: str, filter: str) -> Call:
@@ -102,6 +127,7 @@ def upload_version(*, pipeline_id: str, name: str, content: bytes) -> Call:
         path=f"{_V2}/pipelines/upload_version",
         params={"pipelineid": pipeline_id, "name": name},
         files={"uploadfile": ("pipeline.yaml", content, "application/yaml")},
+        is_repeatable=True,
     )
 
 
@@ -137,7 +163,7 @@ def list_runs(
 
 def terminate_run(run_id: str) -> Call:
     """Ask a run to stop; 400 where it is over."""
-    return Call(method="POST", path=f"{_V2}/runs/{quote(run_id, safe='')}:terminate")
+    return Call(method="POST", path=f"{_V2}/runs/{quote(run_id, safe='')}:terminate", is_repeatable=True)
 
 
 def retry_run(run_id: str) -> Call:

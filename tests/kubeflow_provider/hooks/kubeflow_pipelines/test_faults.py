@@ -189,6 +189,19 @@ def test_a_run_is_found_by_its_name_where_the_server_gives_ids_of_its_own(
     assert (posts(server), len(server.workflows)) == (1, 1)
 
 
+@pytest.mark.parametrize("path", ["/experiments", "/pipelines", "/upload_version"])
+@pytest.mark.parametrize("handled", ["before", "after"])
+def test_what_a_run_needs_is_made_once(
+    server: KfpServer, hook: KubeflowPipelinesHook, make_request: MakeRequest, path: str, handled: str
+) -> None:
+    server.fault("reset", method="POST", path=path, handled=handled)
+
+    hook.create_run(make_request())
+
+    assert len(server.api.experiments) == len(server.api.pipelines) == len(server.api.versions) == 1
+    assert len(server.workflows) == 1
+
+
 # Polls
 
 
