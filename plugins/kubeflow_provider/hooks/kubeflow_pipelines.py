@@ -333,9 +333,9 @@ class KubeflowPipelinesHook(BaseHook):
 
     def _excuse(self, run_id: str, error: InvalidRequestError) -> None:
         """Let pass that a run cannot be terminated because it is over or unknown; the server answers 400 or 404."""
-        document = self._document(run_id) if error.http_status == 400 else None
         if error.http_status not in (400, 404):
             raise error
+        document = self._document(run_id)
         if document is not None and not read_run(document, self.settings).state.is_terminal:
             raise error
 

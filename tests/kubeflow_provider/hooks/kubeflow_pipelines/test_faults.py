@@ -279,10 +279,11 @@ async def test_a_run_that_vanished_is_none(server: KfpServer, hook: KubeflowPipe
 async def test_a_gateway_without_its_server_is_no_vanished_run(
     server: KfpServer, hook: KubeflowPipelinesHook, run_id: str
 ) -> None:
-    server.fault("status", status=404, times=9, body="404 page not found")
+    server.fault("status", status=404, times=99, body="404 page not found")
 
-    with pytest.raises(ServiceUnavailableError, match="is host the address of the API"):
-        await poll(hook, run_id)
+    for ask in (poll(hook, run_id), hook.aterminate_run(run_id)):
+        with pytest.raises(ServiceUnavailableError, match="is host the address of the API"):
+            await ask
 
 
 async def test_terminating_fails_loudly_while_the_run_goes_on(
