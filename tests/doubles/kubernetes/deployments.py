@@ -170,12 +170,8 @@ def pods_of(store: Store, deployment: Object) -> list[Object]:
         for entry in store.entries(REPLICA_SETS, metadata["namespace"])
         if _owner(entry) == metadata["uid"]
     }
-    found = [
-        pod
-        for pod in store.entries(PODS, metadata["namespace"])
-        if _owner(pod) in sets and not pod["metadata"].get("deletionTimestamp")
-    ]
-    return sorted(found, key=lambda pod: pod["metadata"]["creationTimestamp"])
+    pods = store.entries(PODS, metadata["namespace"], by_age=True)
+    return [pod for pod in pods if _owner(pod) in sets and not pod["metadata"].get("deletionTimestamp")]
 
 
 def is_ready(pod: Object) -> bool:

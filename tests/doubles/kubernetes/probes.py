@@ -33,10 +33,9 @@ class Probe:
     def _answers(self) -> bool:
         assert self._container.execution is not None
         action = self._spec.get("httpGet") or self._spec.get("tcpSocket")
-        addresses = self._container.execution.addresses
-        if not action or not addresses:
+        if not action:
             return True
-        address = addresses.get(self._port(action["port"]))
+        address = self._container.execution.addresses.get(self._port(action["port"]))
         if address is None:
             return False
         if "tcpSocket" in self._spec:

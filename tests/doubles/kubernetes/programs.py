@@ -42,7 +42,7 @@ class Launch:
 class Execution(Protocol):
     """A started container.
 
-    :ivar addresses: where the container's ports really listen; empty when it serves nothing.
+    :ivar addresses: where the container's ports really listen; empty while nothing does.
     """
 
     addresses: dict[int, tuple[str, int]]
@@ -91,12 +91,16 @@ class Image:
             **launch.variables,
         }
         folder = launch.container.get("workingDir") or self.source
-        return _ProcessGroup(argv, variables, Path(folder), launch.log)
+        ports = [entry["containerPort"] for entry in launch.container.get("ports") or []]
+        return _ProcessGroup(argv, variables, Path(folder), launch.log, ports)
 
 
 class _ProcessGroup:
-    def __init__(self, argv: Sequence[str], variables: Mapping[str, str], folder: Path, log: ContainerLog) -> None:
-        self.addresses: dict[int, tuple[str, int]] = {}
+    def __init__(
+        self, argv: Sequence[str], variables: Mapping[str, str], folder: Path, log: ContainerLog, ports: Sequence[int]
+    ) -> None:
+        # There is no network namespace: what listens on a port of loopback is taken for the container.
+        self.addresses = {port: ("127.0.0.1", port) for port in ports}
         try:
             # Looked up in the container's PATH: Popen would look in this process's.
             program = _find(argv[0], variables["PATH"])

@@ -59,10 +59,14 @@ class Store:
             found = self._objects.get(resource, {}).get((_scope(resource, namespace), name))
             return copy.deepcopy(found)
 
-    def entries(self, resource: Resource, namespace: str = "") -> list[Object]:
-        """Return the objects of a namespace, or of all when it is empty, in the order of their names."""
+    def entries(self, resource: Resource, namespace: str = "", *, by_age: bool = False) -> list[Object]:
+        """Return the objects of a namespace, or of all when it is empty.
+
+        :param by_age: the oldest first, instead of in the order of their names.
+        """
         with self.changed:
-            found = sorted(self._objects.get(resource, {}).items())
+            found = list(self._objects.get(resource, {}).items())
+            found = found if by_age else sorted(found, key=lambda item: item[0])
             return [copy.deepcopy(entry) for (scope, _), entry in found if not namespace or scope == namespace]
 
     def changes(self, resource: Resource, since: int) -> list[Change]:

@@ -28,6 +28,7 @@ class Serving:
         self.api = k8s.api_client()
         self.custom = client.CustomObjectsApi(self.api)
         self.core = client.CoreV1Api(self.api)
+        self._users = httpx.Client()
 
     def body(self, version: str, *, mode: str = "", **predictor: Any) -> dict[str, Any]:
         model = {
@@ -75,7 +76,7 @@ class Serving:
         url = self.k8s.kserve.gateway_url + (path or "/v1/models/reviews:predict")
         host = host or self.status().get("url", "http://unknown").removeprefix("http://")
         headers = {"Host": host, **options.pop("headers", {})}
-        return httpx.post(url, json={"instances": [text]}, headers=headers, timeout=30, **options)
+        return self._users.post(url, json={"instances": [text]}, headers=headers, timeout=30, **options)
 
     def version(self, **options: Any) -> str | None:
         """Return which version answers, ``None`` when none does."""

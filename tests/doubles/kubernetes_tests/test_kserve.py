@@ -85,12 +85,15 @@ def test_the_api_server_passes_requests_on_to_the_pods(either: Serving, eventual
     either.create()
     eventually(either.version)
     name = "reviews-predictor" if either.mode == "Standard" else "reviews-predictor-00001-private"
-    answer = either.core.connect_post_namespaced_service_proxy_with_path(
-        f"{name}:80", "models", "v1/models/reviews:predict", _preload_content=False
-    )
+    read = either.core.connect_get_namespaced_service_proxy_with_path
+    answer = read(f"{name}:80", "models", "v1/models/reviews", _preload_content=False)
+    with pytest.raises(ApiException) as refused:
+        either.core.connect_post_namespaced_service_proxy_with_path(f"{name}:80", "models", "v1/models/reviews:predict")
 
-    assert answer.status == 400  # the client sent no body: this is the model's own answer
-    assert b"instances" in answer.data
+    assert answer.json()["ready"]
+    # This client can send no body through the proxy: the answer is the model's own.
+    assert refused.value.status == 400
+    assert "instances" in refusal(refused)
 
 
 def test_a_gateway_with_a_login_lets_nobody_in_without_a_token(eventually: Any) -> None:
@@ -282,7 +285,8 @@ def test_the_first_deployment_ignores_its_canary_share(knative: Serving, eventua
     knative.create(canaryTrafficPercent=10)
     eventually(knative.version)
 
-    assert [item["percent"] for item in knative.component()["traffic"]] == [100]
+    assert {item["revisionName"] for item in knative.component()["traffic"]} == {"reviews-predictor-00001"}
+    assert knative.component()["latestRolledoutRevision"] == "reviews-predictor-00001"
 
 
 def test_an_image_that_is_not_there_fails_the_revision(knative: Serving, eventually: Any) -> None:

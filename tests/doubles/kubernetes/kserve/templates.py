@@ -52,6 +52,10 @@ def render(store: Store, service: Object, predictor: dict[str, Any]) -> Object:
         runtime = _runtime(store, service["metadata"]["namespace"], model)
         pod = _merge_runtime(pod, runtime, model)
         annotations |= runtime.get("annotations") or {}
+        container = pod["containers"][0]
+        port = (container.get("ports") or [{"containerPort": 8080}])[0]["containerPort"]
+        # An open port is all that KServe asks for by default, whether or not there is a model behind it.
+        container.setdefault("readinessProbe", {"tcpSocket": {"port": port}})
         if uri := model.get("storageUri"):
             annotations[SOURCE] = uri
             _mount(pod, uri, annotations)

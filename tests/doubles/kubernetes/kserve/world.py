@@ -47,7 +47,9 @@ class World:
     def deploy(self, service: Object, name: str, template: Object, replicas: int, **spec: Any) -> Object:
         """Make a Deployment, or bring it up to date."""
         namespace = service["metadata"]["namespace"]
-        wanted = {"replicas": replicas, "template": template, **spec}
+        labels = template["metadata"]["labels"]
+        chosen = {key: labels[key] for key in ("app", "serving.knative.dev/revision") if key in labels}
+        wanted = {"replicas": replicas, "selector": {"matchLabels": chosen}, "template": template, **spec}
         if self.store.find(DEPLOYMENTS, namespace, name) is None:
             entry = {
                 "metadata": {
