@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.doubles.kfp_server.api import Api
+from tests.doubles.kfp_server.routes import ROUTES
 from tests.doubles.kfp_server.transport import HttpServer
 
 __all__ = ["KfpServer", "kfp_server"]
@@ -89,6 +90,7 @@ def kfp_server(
             token=token,
             namespaces=namespaces,
             prefix=prefix,
+            routes=ROUTES,
         )
         server = KfpServer(api, prefix)
         try:

@@ -31,7 +31,7 @@ def unknown_fields(document: Any, kind: str, *, path: str = "", without: Mapping
         container, inner = match.groups()
         if not isinstance(document, list if container == "list" else dict):
             return [f"{path}: a {container} is expected"]
-        pairs = enumerate(document) if container == "list" else document.items()
+        pairs = enumerate(document) if isinstance(document, list) else document.items()
         return [
             problem
             for key, value in pairs
@@ -140,6 +140,18 @@ _OPERATIONS: dict[str, Callable[[str, str], bool]] = {
     "NOT_EQUALS": lambda value, wanted: value != wanted,
     "IS_SUBSTRING": lambda value, wanted: wanted in value,
 }
+
+
+def public(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out what the server keeps for itself."""
+    return {name: value for name, value in row.items() if not name.startswith("_")}
+
+
+def page(name: str, rows: Sequence[dict[str, Any]], query: Mapping[str, str], keys: set[str]) -> dict[str, Any]:
+    """Return the answer of a list call; an empty list is absent, as every zero value is."""
+    answer = select(rows, query, keys)
+    shown = [public(row) for row in answer.pop("rows")]
+    return ({name: shown} if shown else {}) | {key: value for key, value in answer.items() if value}
 
 
 # A run's parameters
