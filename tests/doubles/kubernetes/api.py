@@ -232,6 +232,8 @@ def _complete_pod(store: Store, pod: Object) -> None:
     name, spec = pod["metadata"]["name"], pod.get("spec") or {}
     if not spec.get("containers"):
         raise invalid(PODS, name, "spec.containers", "Required value")
+    for container in spec.get("initContainers") or []:
+        container.setdefault("terminationMessagePath", "/dev/termination-log")
     for index, container in enumerate(spec["containers"]):
         for field in ("name", "image"):
             if not container.get(field):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from tests.doubles.kubernetes.access import ClusterAccess
 from tests.doubles.kubernetes.api import complete
 from tests.doubles.kubernetes.clock import Clock, Lags
 from tests.doubles.kubernetes.controllers import ControllerManager
@@ -24,7 +24,7 @@ from tests.doubles.kubernetes.server import ApiServer
 from tests.doubles.kubernetes.store import Store
 
 
-class Cluster:
+class Cluster(ClusterAccess):
     """API server, controllers and node. Make one with :func:`cluster`.
 
     :ivar url: of the API server.
@@ -98,10 +98,13 @@ class Cluster:
         self.kubelet.stop()
         self.server.stop()
 
+    @property
+    def gateway_url(self) -> str:
+        return self.kserve.gateway_url
+
     # For clients
 
     def kubeconfig(self, path: Path) -> Path:
-        """Write a kubeconfig to a file and return the path."""
         config = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -115,23 +118,7 @@ class Cluster:
         path.write_text(yaml.safe_dump(config), encoding="utf-8")
         return path
 
-    def connection_extra(self, kubeconfig: Path) -> dict[str, Any]:
-        """Return the ``extra`` of an Airflow connection of the type ``kubernetes``; writes the kubeconfig."""
-        return {"kube_config_path": str(self.kubeconfig(kubeconfig)), "namespace": self.namespace, "in_cluster": False}
-
-    def connection(self, kubeconfig: Path, conn_id: str = "kubernetes_test") -> Any:
-        """Return an Airflow connection of the type ``kubernetes``; writes the kubeconfig."""
-        from airflow.sdk import Connection
-
-        extra = json.dumps(self.connection_extra(kubeconfig))
-        return Connection(conn_id=conn_id, conn_type="kubernetes", extra=extra)
-
-    def connection_variable(self, kubeconfig: Path) -> str:
-        """Return the connection as the value of an ``AIRFLOW_CONN_...`` variable."""
-        return json.dumps({"conn_type": "kubernetes", "extra": self.connection_extra(kubeconfig)})
-
     def api_client(self) -> Any:
-        """Return a client of the official library."""
         from kubernetes import client
 
         configuration = client.Configuration(host=self.url)

@@ -178,6 +178,7 @@ class PodRun(threading.Thread):
                 continue
             try:
                 variables = pod_files.environment(self.kubelet.store, self.pod, container.spec)
+                mounted = pod_files.mounts(container.spec, self.volumes, own=self.folder)
             except pod_files.MissingSource as problem:
                 container.wait_for("CreateContainerConfigError", str(problem))
                 self.event("Failed", f"Error: {problem}", warning=True)
@@ -187,7 +188,7 @@ class PodRun(threading.Thread):
             if not container.has_run:
                 self.kubelet.clock.wait(self.kubelet.lags.pull_seconds, self.gone)
                 self.event("Pulled", f'Container image "{container.spec["image"]}" already present on machine')
-            launch = self._launch(container, variables)
+            launch = self._launch(container, variables, mounted)
             try:
                 container.execution = program.start(launch)
             except StartError as problem:
@@ -223,21 +224,19 @@ class PodRun(threading.Thread):
         self.report()
         self.kubelet.clock.wait(_HEALS_AFTER_SECONDS, self.gone)
 
-    def _launch(self, container: Container, variables: dict[str, str]) -> Launch:
-        mounted = pod_files.mounts(container.spec, self.volumes)
-        mounted["/dev/termination-log"] = container.termination_file
-        if path := container.spec.get("terminationMessagePath"):
-            mounted[path] = container.termination_file
+    def _launch(self, container: Container, variables: dict[str, str], mounted: dict[str, Path]) -> Launch:
+        paths = {**mounted, container.spec["terminationMessagePath"]: container.termination_file}
 
         def local(texts: list[str] | None) -> list[str]:
-            return [pod_files.relocate(pod_files.expand(text, variables), mounted) for text in texts or []]
+            return [pod_files.relocate(pod_files.expand(text, variables), paths) for text in texts or []]
 
         return Launch(
             pod=self.pod,
             container=container.spec,
             command=local(container.spec.get("command")),
             arguments=local(container.spec.get("args")),
-            variables={name: pod_files.relocate(value, mounted) for name, value in variables.items()},
+            variables={name: pod_files.relocate(value, paths) for name, value in variables.items()},
+            mounted=mounted,
             folder=container.folder,
             log=container.begin(),
         )

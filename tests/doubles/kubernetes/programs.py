@@ -27,6 +27,7 @@ class Launch:
     :param pod: the pod's object.
     :param container: its container's specification.
     :param variables: of the container, mount paths already replaced.
+    :param mounted: the folder behind each mount path.
     :param folder: of the container, empty.
     """
 
@@ -35,6 +36,7 @@ class Launch:
     command: Sequence[str]
     arguments: Sequence[str]
     variables: Mapping[str, str]
+    mounted: Mapping[str, Path]
     folder: Path
     log: ContainerLog
 
@@ -91,16 +93,29 @@ class Image:
             **launch.variables,
         }
         folder = launch.container.get("workingDir") or self.source
-        ports = [entry["containerPort"] for entry in launch.container.get("ports") or []]
-        return _ProcessGroup(argv, variables, Path(folder), launch.log, ports)
-
-
-class _ProcessGroup:
-    def __init__(
-        self, argv: Sequence[str], variables: Mapping[str, str], folder: Path, log: ContainerLog, ports: Sequence[int]
-    ) -> None:
         # There is no network namespace: what listens on a port of loopback is taken for the container.
-        self.addresses = {port: ("127.0.0.1", port) for port in ports}
+        ports = [entry["containerPort"] for entry in launch.container.get("ports") or []]
+        addresses = {port: ("127.0.0.1", port) for port in ports}
+        return ProcessGroup(argv, variables, Path(folder), launch.log, addresses)
+
+
+class ProcessGroup:
+    """A container that is a process of this machine, with everything that it starts.
+
+    :param log: gets what the processes print.
+    :param addresses: where its ports listen.
+    :raises StartError: when there is no such command.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        variables: Mapping[str, str],
+        folder: Path,
+        log: ContainerLog,
+        addresses: dict[int, tuple[str, int]],
+    ) -> None:
+        self.addresses = addresses
         try:
             # Looked up in the container's PATH: Popen would look in this process's.
             program = _find(argv[0], variables["PATH"])

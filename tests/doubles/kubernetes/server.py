@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import http.client
-import json
 import select
 import socket
-import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -19,8 +16,9 @@ from tests.doubles.kubernetes.discovery import discover
 from tests.doubles.kubernetes.errors import ApiError, bad_request, no_such_resource, unauthorized
 from tests.doubles.kubernetes.faults import Faults
 from tests.doubles.kubernetes.kubelet import Kubelet
+from tests.doubles.kubernetes.loopback import LoopbackHandler, LoopbackServer
 from tests.doubles.kubernetes.requests import Request, Target, find_target
-from tests.doubles.kubernetes.resources import NAMESPACES, PODS, SERVICE_ACCOUNTS, SERVICES
+from tests.doubles.kubernetes.resources import PODS, SERVICE_ACCOUNTS, SERVICES
 from tests.doubles.kubernetes.selectors import selector
 from tests.doubles.kubernetes.store import Store
 from tests.doubles.kubernetes.watching import Watches
@@ -48,25 +46,21 @@ class ApiServer:
         self.endpoints: Endpoints = lambda namespace, service: None
         self.requests: list[Request] = []
         self.tokens: list[str] = []
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"server_of": self}))
-        self._http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+        self._http = LoopbackServer(_Handler, server_of=self)
+        self.url = self._http.url
 
     def start(self) -> None:
-        threading.Thread(target=self._http.serve_forever, args=(0.05,), name="api server", daemon=True).start()
+        self._http.start("API server")
 
     def stop(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
+        self._http.stop()
 
     def allows(self, request: Request) -> bool:
         known = [f"Bearer {token}" for token in (self.token, *self.tokens)]
         return not self.token or request.headers.get("authorization") in known
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(LoopbackHandler):
     server_of: ApiServer
 
     def do_GET(self) -> None:
@@ -74,21 +68,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
 
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: a test that fails shows what was asked for by ``requests``."""
-
     # The way of a request
 
     def _handle(self) -> None:
         server = self.server_of
         url = urlsplit(self.path)
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         request = Request(
             method=self.command,
             path=unquote(url.path),
             query=dict(parse_qsl(url.query, keep_blank_values=True)),
             headers={name.lower(): value for name, value in self.headers.items()},
-            body=body,
+            body=self.read_body(),
         )
         server.requests.append(request)
         fault = server.faults.of_request(request.method, request.path)
@@ -96,11 +86,11 @@ class _Handler(BaseHTTPRequestHandler):
             if fault and fault.status == 0:
                 self._hang_up()
             elif fault and fault.status > 0:
-                self._send(fault.status, fault.body or _status_text(fault.status), fault.content_type)
+                self.send(fault.status, fault.body or _status_text(fault.status), fault.content_type)
             else:
                 self._answer(request, lost=fault is not None)
         except ApiError as error:
-            self._send(error.code, json.dumps(error.status))
+            self.send(error.code, error.status)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 
@@ -114,10 +104,10 @@ class _Handler(BaseHTTPRequestHandler):
             raise unauthorized()
         path = request.path.rstrip("/")
         if path in ("/healthz", "/readyz", "/livez"):
-            self._send(200, "ok", "text/plain")
+            self.send(200, "ok", "text/plain")
             return
         if document := discover(path, server.store.resources):
-            self._send(200, json.dumps(document))
+            self.send(200, document)
             return
         target = find_target(path, server.store.resources)
         verb = _verb(request, target)
@@ -134,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
             if lost:
                 self._hang_up()
             else:
-                self._send(code, json.dumps(entry))
+                self.send(code, entry)
 
     # Subresources that are no objects
 
@@ -187,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
             "spec": {"audiences": asked.get("audiences") or ["https://kubernetes.default"], **asked},
             "status": {"token": token, "expirationTimestamp": expires.strftime("%Y-%m-%dT%H:%M:%SZ")},
         }
-        self._send(201, json.dumps(answer))
+        self.send(201, answer)
 
     def _proxy(self, request: Request, target: Target) -> None:
         """Pass a request on to a service, without the caller's credentials."""
@@ -217,17 +207,9 @@ class _Handler(BaseHTTPRequestHandler):
             raise ApiError(503, "ServiceUnavailable", message) from error
         finally:
             connection.close()
-        self._send(answer.status, content, answer.getheader("Content-Type") or "application/octet-stream")
+        self.send(answer.status, content, answer.getheader("Content-Type") or "application/octet-stream")
 
     # Writing answers
-
-    def _send(self, code: int, content: str | bytes, content_type: str = "application/json") -> None:
-        body = content if isinstance(content, bytes) else content.encode()
-        self.send_response(code)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
 
     def _stream(self, lines: Iterable[str], content_type: str) -> None:
         """Send lines as they come, until they end or the client goes away."""
@@ -276,6 +258,3 @@ def _since(request: Request) -> datetime | None:
 
 def _status_text(status: int) -> str:
     return http.client.responses.get(status, "")
-
-
-__all__ = ["NAMESPACES", "ApiServer"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import http.client
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from tests.doubles.kubernetes.kserve.world import Route, World
+from tests.doubles.kubernetes.loopback import LoopbackHandler, LoopbackServer
 
 _HOP_BY_HOP = {"connection", "transfer-encoding", "keep-alive", "content-length"}
 _TRIES = 3
@@ -27,17 +27,14 @@ class Gateway:
         self.answers: dict[str, int] = {}
         self._credits: dict[str, dict[str, float]] = {}
         self._lock = threading.Lock()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"gateway": self}))
-        self._http.daemon_threads = True
-        self.address = ("127.0.0.1", int(self._http.server_address[1]))
-        self.url = f"http://127.0.0.1:{self.address[1]}"
+        self._http = LoopbackServer(_Handler, gateway=self)
+        self.url = self._http.url
 
     def start(self) -> None:
-        threading.Thread(target=self._http.serve_forever, args=(0.05,), name="gateway", daemon=True).start()
+        self._http.start("gateway")
 
     def stop(self) -> None:
-        self._http.shutdown()
-        self._http.server_close()
+        self._http.stop()
 
     def refuses(self, headers: Any) -> tuple[int, dict[str, str], str] | None:
         """Return the answer to somebody without a valid token or cookie; ``None`` for everybody else.
@@ -93,33 +90,28 @@ class Gateway:
             self.answers[deployment] = self.answers.get(deployment, 0) + 1
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(LoopbackHandler):
     gateway: Gateway
 
     def do_GET(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self.read_body()
         if refusal := self.gateway.refuses(self.headers):
-            self._send(refusal[0], refusal[2].encode(), "text/html", refusal[1])
+            self.send(refusal[0], refusal[2], "text/html", refusal[1])
             return
         host, route, path = self.gateway.find(self.headers.get("Host", ""), self.path)
         if route is None:
-            self._send(404, b"", "text/plain")
+            self.send(404, b"", "text/plain")
             return
         early = route.known_from - time.monotonic()
         if early > 0:
             # While Envoy programs the route: first no route, then one without an upstream.
             world = self.gateway.world
             half = world.lags.route_seconds / world.clock.speed / 2
-            self._send(404 if early > half else 503, b"" if early > half else b"no healthy upstream", "text/plain")
+            self.send(404 if early > half else 503, b"" if early > half else b"no healthy upstream", "text/plain")
             return
         self._forward(host, route, path, body)
 
     do_POST = do_PUT = do_DELETE = do_GET
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
 
     def _forward(self, host: str, route: Route, path: str, body: bytes) -> None:
         """Send the request to a pod; to another one when a connection to it cannot be made, as Envoy does."""
@@ -137,20 +129,11 @@ class _Handler(BaseHTTPRequestHandler):
                     answer = connection.getresponse()
                     content = answer.read()
                 except (OSError, http.client.HTTPException):
-                    self._send(503, b"upstream connect error or disconnect/reset before headers", "text/plain")
+                    self.send(503, b"upstream connect error or disconnect/reset before headers", "text/plain")
                     return
                 finally:
                     connection.close()
                 self.gateway.count(deployment)
-                self._send(answer.status, content, answer.getheader("Content-Type") or "application/octet-stream")
+                self.send(answer.status, content, answer.getheader("Content-Type") or "application/octet-stream")
                 return
-        self._send(503, b"no healthy upstream", "text/plain")
-
-    def _send(self, code: int, body: bytes, content_type: str, headers: dict[str, str] | None = None) -> None:
-        self.send_response(code)
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.send(503, b"no healthy upstream", "text/plain")

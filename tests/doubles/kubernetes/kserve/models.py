@@ -9,9 +9,9 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.doubles.kubernetes.loopback import LoopbackHandler, LoopbackServer
 from tests.doubles.kubernetes.programs import Launch
 
 SOURCE = "internal.serving.kserve.io/storage-initializer-sourceuri"
@@ -82,9 +82,7 @@ class _FakeServer:
             launch.log.write("RuntimeError: the weights do not fit the model")
             self._end(1)
             return
-        handler = type("Handler", (_Handler,), {"models": models, "version": version})
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._http.daemon_threads = True
+        self._http = LoopbackServer(_Handler, models=models, version=version)
         threading.Thread(target=self._load, args=(models.load_seconds, ports, launch), daemon=True).start()
 
     def wait(self, seconds: float) -> int | None:
@@ -100,17 +98,11 @@ class _FakeServer:
         if self._ended.wait(seconds):
             self._http.server_close()
             return
-        # server_address is that of a TCP socket: host and port.
-        host, port = self._http.server_address[:2]
-        self.addresses = {number: (str(host), int(port)) for number in ports}
+        self._http.start(f"model {launch.pod['metadata']['name']}")
+        self.addresses = dict.fromkeys(ports, self._http.address)
         launch.log.write("Model server started.")
-        threading.Thread(target=self._wait_and_close, daemon=True).start()
-        self._http.serve_forever(0.02)
-
-    def _wait_and_close(self) -> None:
         self._ended.wait()
-        self._http.shutdown()
-        self._http.server_close()
+        self._http.stop()
 
     def _end(self, code: int) -> None:
         if not self._ended.is_set():
@@ -118,9 +110,7 @@ class _FakeServer:
             self._ended.set()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
+class _Handler(LoopbackHandler):
     models: FakeModels
     version: str
 
@@ -130,10 +120,10 @@ class _Handler(BaseHTTPRequestHandler):
             about = {"name": found[1], "ready": True, "live": True}
             self._about(found[1], never_ready, lambda: about)
         else:
-            self._send(404, {"error": "Not Found"})
+            self.send(404, {"error": "Not Found"})
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = self.read_body()
         behaviour = self.models.behaviour(self.version)
         v1, v2 = _V1.match(self.path), _V2.match(self.path)
         never_ready = behaviour is Behaviour.NEVER_READY
@@ -142,19 +132,16 @@ class _Handler(BaseHTTPRequestHandler):
         elif v2 and v2[2] == "/infer":
             self._about(v2[1], never_ready, lambda: self._predict(body, behaviour, is_v2=True))
         else:
-            self._send(404, {"error": "Not Found"})
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: what users send is nobody's business."""
+            self.send(404, {"error": "Not Found"})
 
     def _about(self, name: str | None, never_ready: bool, answer: Callable[[], Any]) -> None:
         if name and self.models.name not in (None, name):
-            self._send(404, {"error": f"Model with name {name} does not exist."})
+            self.send(404, {"error": f"Model with name {name} does not exist."})
         elif never_ready:
-            self._send(503, {"error": f"Model with name {name} is not ready."})
+            self.send(503, {"error": f"Model with name {name} is not ready."})
         else:
             found = answer()
-            self._send(*found) if isinstance(found, tuple) else self._send(200, found)
+            self.send(*found) if isinstance(found, tuple) else self.send(200, found)
 
     def _predict(self, body: bytes, behaviour: Behaviour, *, is_v2: bool) -> tuple[int, Any]:
         served = self.models.served
@@ -180,14 +167,6 @@ class _Handler(BaseHTTPRequestHandler):
         label = max(probabilities, key=lambda key: probabilities[key])
         version = "19990101000000" if behaviour is Behaviour.WRONG_VERSION else self.version
         return {"label": label, "score": probabilities[label], "probabilities": probabilities, "version": version}
-
-    def _send(self, code: int, content: Any) -> None:
-        body = json.dumps(content).encode()
-        self.send_response(code)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
 
 
 def _texts(request: Any, is_v2: bool) -> list[str]:
