@@ -6,6 +6,7 @@ import json
 import socket
 import ssl
 import struct
+import sys
 import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -127,7 +128,9 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128  # tests with many clients at once
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away, or distrusts the certificate, is no news."""
+        """Report what goes wrong, but for a client that goes away or distrusts the certificate."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 def _handler(server: WebServer) -> type[BaseHTTPRequestHandler]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from kubeflow_provider import hooks
+from kubeflow_provider import authentication, hooks
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks.mlflow import MlflowHook
 from kubeflow_provider.http_client import HttpClient
@@ -34,9 +34,15 @@ def registry(empty_mlflow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     return MlflowHook("registry_default", connection=connection)
 
 
+@pytest.fixture(autouse=True)
+def no_old_logins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget the process's logins: a new server may have the port of an old one, and with it the same address."""
+    monkeypatch.setattr(authentication, "_logins", {})
+
+
 @pytest.fixture(params=["task", "trigger"])
 def ask(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """Return ``ask(client, method, path, **options)``: once as a task asks, once as a trigger does in its event loop."""
+    """Return ``ask(client, method, path, **options)``: as a task asks, and as a trigger does."""
 
     def ask(client: HttpClient, method: str, path: str, **options: Any) -> Any:
         if request.param == "task":

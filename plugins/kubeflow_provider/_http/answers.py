@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -160,8 +161,8 @@ def _error(response: httpx.Response, what: str) -> KubeflowProviderError:
 
 def _refusal(response: httpx.Response) -> str:
     if response.is_redirect:
-        # Shown without its query: it holds the login's state.
-        target = response.headers.get("location", "").partition("?")[0]
+        # Shown without query and fragment: they hold the login's state, or a token.
+        target = re.split("[?#]", response.headers.get("location", ""), maxsplit=1)[0]
         return f" with a redirect to {target[:_LONGEST_MESSAGE]}"
     if is_html(response):
         return " with a page for people where its API was asked, most likely a login page"

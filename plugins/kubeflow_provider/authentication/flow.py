@@ -139,7 +139,7 @@ class RenewableAuth(httpx.Auth, ABC):
             if known is not None and known is not refused and self.is_usable(known):
                 return known
             if self._refusal and time.time() < self._refusal[0]:
-                raise self._refusal[1]
+                raise PermissionDeniedError(str(self._refusal[1]), http_status=self._refusal[1].http_status)
             if renewal is None:
                 mine: Future[Credential] = Future()
                 self._renewal = mine

@@ -171,6 +171,18 @@ def test_an_unreachable_dex_is_an_outage(ask, start, log_in):
     assert not caught.value.was_sent
 
 
+def test_a_login_has_the_time_limits_of_the_connection(ask, start, log_in):
+    class Hanging(Oauth2ProxyGateway):
+        def own_page(self, asked: Asked) -> Reply | None:
+            self.closing.wait(20)
+            return super().own_page(asked)
+
+    server = start(Hanging())
+    with pytest.raises(ServiceUnavailableError, match=f"the login at {server.url}.*ReadTimeout") as caught:
+        ask(log_in(server, read_timeout_seconds=0.3), "POST", RUNS, json={})
+    assert not caught.value.was_sent
+
+
 def test_a_stale_csrf_cookie_starts_the_login_afresh(ask, start, log_in):
     class Forgetful(Oauth2ProxyGateway):
         stale = 1
@@ -181,9 +193,14 @@ def test_a_stale_csrf_cookie_starts_the_login_afresh(ask, start, log_in):
                 return Reply.html("Login Failed: Unable to find a valid CSRF token.", 403)
             return super().own_page(asked)
 
-    server = start(Forgetful())
-    assert ask(log_in(server), "GET", RUNS)["user"] == USER
-    assert server.dex.forms_posted == 2
+    # The longest way of all, which must not be taken for an endless one.
+    server = start(Forgetful(dex=Dex(connectors=("local", "ldap"), asks_approval=True)))
+    client = log_in(server)
+    assert ask(client, "GET", RUNS)["user"] == USER
+    server.end_sessions()
+    server.stale = 1
+    assert ask(client, "GET", RUNS)["user"] == USER
+    assert server.dex.forms_posted == 4
     server = start(Forgetful())
     server.stale = 99
     with pytest.raises(PermissionDeniedError, match=r"accepted login and password.*answered 403"):

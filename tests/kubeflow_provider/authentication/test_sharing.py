@@ -24,7 +24,6 @@ def test_a_changed_password_means_another_login(ask, start, connect):
 
 
 def test_old_logins_make_room(connect, monkeypatch):
-    monkeypatch.setattr(authentication, "_logins", {})
     monkeypatch.setattr(authentication, "mask", lambda secret: None)  # Airflow's masker forgets nothing
     for number in range(authentication._KEEP + 10):
         connect("http://kf", password=f"token-{number}")
