@@ -2,58 +2,150 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError
-from kubeflow_provider.services import ModelVersion, ServingService
+from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError, ServiceUnavailableError
+from kubeflow_provider.hooks.kserve import KServeHook
+from kubeflow_provider.services import Deployment, ModelVersion, ServingService
 from kubeflow_provider.states import DeploymentState
+from tests.doubles.kubernetes.kserve import KServeSettings
+from tests.kserve_support import forget_model, kserve, real_kserve
 from tests.serving_support import GOOD, build_version, torchserve
 
 _MODELS = (f"model-{number}" for number in count())
 _VERSIONS = (str(number) for number in count(20260101000000))
 
+#: A real cluster pulls images.
+_LONGEST_WAIT_SECONDS = 600
+
 
 @dataclass
 class World:
-    """A service, and a model in it that nobody else uses."""
+    """A service, and a model in it that nobody else uses.
 
-    service: ServingService
-    store: Path
-    model: str
+    :param build_in: publishes a version of a model with a behaviour.
+    :param keeps_previous_loaded: whether the version before answers on after a promotion, when asked by name.
+    :param reads_archives: whether the service itself reads an archive, and not a pod later on.
+    :param forget: takes a model away, where one that nobody needs any more costs something.
+    """
 
-    def build(self, behaviour: str = "") -> ModelVersion:
+    service: Any
+    build_in: Callable[[str, str, str], ModelVersion]
+    keeps_previous_loaded: bool
+    reads_archives: bool
+    forget: Callable[[str], None] = lambda model: None
+    model: str = ""
+
+    def build(self, behaviour: str = "sound") -> ModelVersion:
         """Publish another version."""
-        return build_version(self.store, next(_VERSIONS), behaviour=behaviour, model=self.model)
+        return self.build_in(self.model, next(_VERSIONS), behaviour)
+
+    def deploy(self, candidate: ModelVersion) -> Deployment:
+        """Bring a candidate up, and wait for it as an operator does."""
+        return self.settled(self.service.deploy_candidate(candidate))
+
+    def promote(self, version: str) -> Deployment:
+        """Bring a version live, and wait for it."""
+        return self.settled(self.service.promote(self.model, version))
+
+    def shift(self, version: str, percent: int) -> Deployment:
+        """Give a version a part of the traffic, and wait for it."""
+        return self.settled(self.service.shift_traffic(self.model, version, percent))
+
+    def settled(self, deployment: Deployment) -> Deployment:
+        """Wait until a deployment is READY or FAILED."""
+        deadline = time.monotonic() + _LONGEST_WAIT_SECONDS
+        while not deployment.state.is_terminal:
+            assert time.monotonic() < deadline, deployment.reason
+            time.sleep(0.05)
+            found = self.service.get_deployment(deployment.model, deployment.version)
+            assert found is not None
+            deployment = found
+        return deployment
 
     def release(self) -> str:
         """Bring another version live."""
         candidate = self.build()
-        self.service.deploy_candidate(candidate)
-        self.service.promote(self.model, candidate.version)
+        assert self.deploy(candidate).state is DeploymentState.READY
+        assert self.promote(candidate.version).state is DeploymentState.READY
         return candidate.version
 
     def answering(self, version: str | None = None) -> Any:
         """Return the version that answers, or the status where none does."""
-        answer = self.service.predict(self.model, GOOD, version=version)
+        try:
+            answer = self.service.predict(self.model, GOOD, version=version)
+        except ServiceUnavailableError:
+            return 503
         return answer.body["predictions"][0]["version"] if answer.status_code == 200 else answer.status_code
 
 
-@pytest.fixture(scope="module", params=[pytest.param("torchserve", marks=pytest.mark.torchserve)])
-def service(pipelines_python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Yield each service with a folder to publish versions in."""
-    with torchserve(pipelines_python, tmp_path_factory.mktemp("serving")) as running:
+@contextmanager
+def _on_torchserve(python: str, folder: Path) -> Iterator[World]:
+    with torchserve(python, folder) as running:
+
+        def build(model: str, version: str, behaviour: str) -> ModelVersion:
+            return build_version(running.store, version, behaviour=behaviour, model=model)
+
+        yield World(service=running.hook, build_in=build, keeps_previous_loaded=True, reads_archives=True)
+
+
+@contextmanager
+def _on_kserve(mode: str, folder: Path) -> Iterator[World]:
+    with kserve(folder, settings=KServeSettings(default_mode=mode)) as running:
+        yield _kserve_world(running.hook, running.build)
+
+
+@contextmanager
+def _on_real_kserve() -> Iterator[World]:
+    yield _kserve_world(*real_kserve())
+
+
+def _kserve_world(hook: KServeHook, build: Callable[[str, str, str], ModelVersion]) -> World:
+    forget = partial(forget_model, hook)
+    return World(service=hook, build_in=build, keeps_previous_loaded=False, reads_archives=False, forget=forget)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param("torchserve", marks=pytest.mark.torchserve),
+        "kserve in Knative mode",
+        "kserve in Standard mode",
+        pytest.param(
+            "kserve in a real cluster",
+            marks=pytest.mark.skipif(not os.environ.get("KSERVE_KUBECONFIG"), reason="KSERVE_KUBECONFIG is not set"),
+        ),
+    ],
+)
+def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Yield each service with a way to publish versions for it."""
+    folder = tmp_path_factory.mktemp("serving")
+    worlds = {
+        "torchserve": lambda: _on_torchserve(request.getfixturevalue("pipelines_python"), folder),
+        "kserve in Knative mode": lambda: _on_kserve("Serverless", folder),
+        "kserve in Standard mode": lambda: _on_kserve("Standard", folder),
+        "kserve in a real cluster": _on_real_kserve,
+    }
+    with worlds[request.param]() as running:
         yield running
 
 
 @pytest.fixture
-def world(service: Any) -> World:
-    return World(service=service.hook, store=service.store, model=next(_MODELS))
+def world(service: World) -> Iterator[World]:
+    model = next(_MODELS)
+    yield replace(service, model=model)
+    service.forget(model)
 
 
 def test_it_is_a_serving_service(world: World) -> None:
@@ -68,7 +160,7 @@ def test_a_model_that_was_never_released_is_unknown(world: World) -> None:
 
 def test_the_first_candidate_answers_for_itself_and_not_for_users(world: World) -> None:
     first = world.build()
-    deployment = world.service.deploy_candidate(first)
+    deployment = world.deploy(first)
     assert (deployment.state, deployment.is_live) == (DeploymentState.READY, False)
     assert world.answering(first.version) == first.version
     assert world.answering() in (404, 503)
@@ -78,12 +170,13 @@ def test_the_first_candidate_answers_for_itself_and_not_for_users(world: World) 
 def test_a_candidate_gets_the_traffic_when_it_is_promoted(world: World) -> None:
     first = world.release()
     second = world.build()
-    world.service.deploy_candidate(second)
+    world.deploy(second)
     assert world.answering() == first
-    live = world.service.promote(world.model, second.version)
+    live = world.promote(second.version)
     assert (live.version, live.is_live) == (second.version, True)
     assert world.answering() == second.version
-    assert world.answering(first) == first, "the previous version stays warm"
+    if world.keeps_previous_loaded:
+        assert world.answering(first) == first, "the previous version stays warm"
     assert world.service.get_previous(world.model) == first
 
 
@@ -98,9 +191,9 @@ def test_deploying_and_promoting_twice_changes_nothing(world: World) -> None:
     first = world.release()
     second = world.build()
     for _ in range(2):
-        world.service.deploy_candidate(second)
+        world.deploy(second)
     for _ in range(2):
-        world.service.promote(world.model, second.version)
+        world.promote(second.version)
     assert world.service.deploy_candidate(second).is_live
     assert world.service.get_previous(world.model) == first
 
@@ -108,7 +201,7 @@ def test_deploying_and_promoting_twice_changes_nothing(world: World) -> None:
 def test_a_version_that_cannot_load_fails_with_its_reason_and_harms_nothing(world: World) -> None:
     first = world.release()
     broken = world.build("does not load")
-    deployment = world.service.deploy_candidate(broken)
+    deployment = world.deploy(broken)
     assert deployment.state is DeploymentState.FAILED
     assert "the weights do not fit the model" in (deployment.reason or "")
     assert world.answering() == first
@@ -120,7 +213,7 @@ def test_a_version_that_cannot_load_fails_with_its_reason_and_harms_nothing(worl
 def test_rolling_back_a_candidate_without_traffic_leaves_the_live_version(world: World) -> None:
     first = world.release()
     candidate = world.build()
-    world.service.deploy_candidate(candidate)
+    world.deploy(candidate)
     for _ in range(2):
         live = world.service.roll_back(world.model, candidate=candidate.version, previous=first)
         assert live is not None
@@ -164,9 +257,9 @@ def test_rolling_back_before_anything_was_deployed_changes_nothing(world: World)
 @pytest.mark.parametrize("is_promoted", [False, True])
 def test_rolling_back_the_first_release_leaves_nothing(world: World, is_promoted: bool) -> None:
     first = world.build()
-    world.service.deploy_candidate(first)
+    world.deploy(first)
     if is_promoted:
-        world.service.promote(world.model, first.version)
+        world.promote(first.version)
     for _ in range(2):
         assert world.service.roll_back(world.model, candidate=first.version, previous=None) is None
     assert world.service.get_live(world.model) is None
@@ -199,7 +292,62 @@ def test_an_error_status_is_an_answer(world: World) -> None:
     assert answer.latency_ms > 0
 
 
+def test_a_part_of_the_traffic_is_given_or_refused(world: World) -> None:
+    first = world.release()
+    second = world.build()
+    world.deploy(second)
+    if not world.service.can_split_traffic(world.model):
+        with pytest.raises(InvalidRequestError, match=second.version):
+            world.service.shift_traffic(world.model, second.version, 10)
+        assert world.answering() == first
+        return
+    for percent in (20, 60):
+        for _ in range(2):
+            split = world.shift(second.version, percent)
+        assert (split.state, split.is_live) == (DeploymentState.READY, False)
+        answers = Counter(world.answering() for _ in range(50))
+        assert answers.keys() == {first, second.version}
+        assert answers[second.version] == pytest.approx(percent / 2, abs=10)
+        live = world.service.get_live(world.model)
+        assert live is not None
+        assert live.version == first
+        with pytest.raises(InvalidRequestError, match="live"):
+            world.service.remove(world.model, second.version)
+    assert world.shift(second.version, 100).is_live
+    assert {world.answering() for _ in range(20)} == {second.version}
+    assert world.service.get_previous(world.model) == first
+    assert world.shift(second.version, 20).is_live, "a step that is repeated late takes nothing away"
+
+
+def test_rolling_back_in_the_middle_of_the_steps_gives_the_live_version_everything(world: World) -> None:
+    first = world.release()
+    second = world.build()
+    world.deploy(second)
+    if not world.service.can_split_traffic(world.model):
+        pytest.skip("this service gives all of the traffic or nothing")
+    world.shift(second.version, 50)
+    for _ in range(2):
+        live = world.service.roll_back(world.model, candidate=second.version, previous=first)
+        assert live is not None
+        assert (live.version, live.state) == (first, DeploymentState.READY)
+    assert {world.answering() for _ in range(20)} == {first}
+    assert world.service.get_deployment(world.model, second.version) is None
+    third = world.release()
+    assert world.answering() == third
+
+
+def test_the_first_version_cannot_be_given_a_part(world: World) -> None:
+    first = world.build()
+    world.deploy(first)
+    assert not world.service.can_split_traffic(world.model)
+    with pytest.raises(InvalidRequestError, match=first.version):
+        world.service.shift_traffic(world.model, first.version, 10)
+    assert world.service.get_live(world.model) is None
+
+
 def test_the_archive_must_be_the_one_that_was_announced(world: World) -> None:
+    if not world.reads_archives:
+        pytest.skip("here the pod that serves an archive checks it")
     candidate = world.build()
     path = Path(candidate.archive_uri.removeprefix("file://")) / "model-store" / f"{world.model}.mar"
     path.write_bytes(path.read_bytes() + b"x")

@@ -1,0 +1,164 @@
+"""A KServe to release models on: the double in either mode, or a real cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import Connection
+
+from kubeflow_provider.hooks._kserve.pod_troubles import Patience
+from kubeflow_provider.hooks.kserve import KServeHook
+from kubeflow_provider.services import Deployment, ModelVersion
+from kubeflow_provider.states import DeploymentState
+from tests.doubles.kubernetes import Cluster, cluster
+from tests.doubles.kubernetes.kserve import Behaviour, FakeModels, KServeSettings
+from tests.doubles.kubernetes.resources import CONFIG_MAPS
+from tests.serving_support import build_version
+
+IMAGE = "kubeflow-model-release:test"
+RUNTIME = "torchserve-release"
+NAMESPACE = "models"
+
+
+class QuickHook(KServeHook):
+    """A hook that waits seconds where a real cluster is given minutes."""
+
+    patience = Patience(grace_seconds=3, restarts=2, route_seconds=6)
+    poll_seconds = 0.05
+    put_back_seconds = 30
+    delete_seconds = 20
+
+
+@dataclass
+class KServeWorld:
+    """A hook, and the cluster behind it.
+
+    :param k8s: the double.
+    :param models: what the pods answer; a test can break a version.
+    """
+
+    hook: KServeHook
+    k8s: Cluster
+    models: FakeModels
+    connection: Connection
+
+    def build(self, model: str, version: str, behaviour: str = "sound") -> ModelVersion:
+        """Publish a version that behaves in a way that the toy model knows."""
+        if behaviour == "does not load":
+            self.models.behave(version, Behaviour.CRASH)
+        else:
+            assert behaviour == "sound"
+        return version_of(model, version)
+
+
+def version_of(model: str, version: str, **kserve: Any) -> ModelVersion:
+    """Return a version whose archive lies where the double's pods find it."""
+    return ModelVersion(
+        model=model,
+        version=version,
+        archive_uri=f"s3://models/{model}/{version}/package",
+        archive_sha256=version.ljust(64, "0"),
+        settings={"workers": 1, "kserve": {"runtime": RUNTIME, **kserve}},
+    )
+
+
+def kserve_connection(folder: Path, k8s: Cluster, **extra: Any) -> Connection:
+    """Return a connection to the double; predictions go through its gateway unless ``door`` says otherwise."""
+    kubernetes = k8s.connection_variable(folder / "kubeconfig")
+    os.environ["AIRFLOW_CONN_KUBERNETES_TEST"] = kubernetes
+    fields = {"namespace": NAMESPACE, "kubernetes_conn_id": "kubernetes_test", "door": "gateway", **extra}
+    return Connection(conn_id="serving_test", conn_type="kserve", host=k8s.kserve.gateway_url, extra=json.dumps(fields))
+
+
+@contextmanager
+def kserve(folder: Path, *, settings: KServeSettings | None = None, **extra: Any) -> Iterator[KServeWorld]:
+    """Yield a hook on a double of its own.
+
+    :param settings: of the KServe that is installed.
+    :param extra: fields of the connection.
+    """
+    settings = settings or KServeSettings()
+    models = FakeModels()
+    with cluster(images={IMAGE: models}, namespace=NAMESPACE, kserve=settings, speed=20.0) as k8s:
+        k8s.kserve.add_runtime(RUNTIME, IMAGE)
+        _install_config(k8s, settings)
+        conn = kserve_connection(folder, k8s, **extra)
+        try:
+            yield KServeWorld(hook=QuickHook("serving_test", connection=conn), k8s=k8s, models=models, connection=conn)
+        finally:
+            os.environ.pop("AIRFLOW_CONN_KUBERNETES_TEST", None)
+
+
+def real_kserve() -> tuple[KServeHook, Callable[[str, str, str], ModelVersion]]:
+    """Return a hook on a real cluster, and what publishes a version for it.
+
+    The namespace needs ``deploy/kserve/serving-runtime.yaml``. Variables: ``KSERVE_KUBECONFIG``, ``KSERVE_NAMESPACE``,
+    ``KSERVE_DOOR`` (default ``service_proxy``), ``KSERVE_HOST`` (for the doors that need it), ``KSERVE_STORE_FOLDER``
+    (where this machine puts packages) and ``KSERVE_STORE_URI`` (the same place for the pods, for example
+    ``pvc://models``).
+    """
+    environ = os.environ
+    kubernetes = {"conn_type": "kubernetes", "extra": {"kube_config_path": environ["KSERVE_KUBECONFIG"]}}
+    environ["AIRFLOW_CONN_KUBERNETES_REAL"] = json.dumps(kubernetes)
+    fields = {
+        "namespace": environ.get("KSERVE_NAMESPACE", NAMESPACE),
+        "kubernetes_conn_id": "kubernetes_real",
+        "door": environ.get("KSERVE_DOOR", "service_proxy"),
+    }
+    conn = Connection(
+        conn_id="serving_test", conn_type="kserve", host=environ.get("KSERVE_HOST"), extra=json.dumps(fields)
+    )
+    store = Path(environ["KSERVE_STORE_FOLDER"])
+    settings = {"runtime": RUNTIME, "storage": {store.as_uri(): environ["KSERVE_STORE_URI"]}}
+
+    def build(model: str, version: str, behaviour: str) -> ModelVersion:
+        built = build_version(store, version, behaviour=behaviour, model=model)
+        write_server_config(store / model / version, model=model, version=version)
+        return replace(built, settings={**built.settings, "kserve": settings})
+
+    return KServeHook("serving_test", connection=conn), build
+
+
+def forget_model(hook: KServeHook, model: str) -> None:
+    """Delete a model's InferenceServices."""
+    for name in (model, f"{model}-candidate"):
+        hook._delete(name)
+
+
+def write_server_config(package: Path, *, model: str, version: str) -> None:
+    """Write what the server in a pod reads beside the archive; ``include/classifier/packaging.py`` does it for real."""
+    how = {"defaultVersion": True, "marName": f"{model}.mar", "minWorkers": 1, "maxWorkers": 1}
+    snapshot = {"name": "startup.cfg", "modelCount": 1, "models": {model: {version: how}}}
+    (package / "config").mkdir()
+    (package / "config" / "config.properties").write_text(
+        f"enable_envvars_config=true\nmodel_snapshot={json.dumps(snapshot)}\n", encoding="utf-8"
+    )
+
+
+def wait_for(hook: KServeHook, model: str, version: str, seconds: float = 20) -> Deployment:
+    """Wait until a version is READY or FAILED, as the trigger does."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = hook.get_deployment(model, version)
+        if found is None or found.state is not DeploymentState.PENDING or time.monotonic() > deadline:
+            assert found is not None, f"{model} {version} is not deployed"
+            return found
+        time.sleep(0.05)
+
+
+def _install_config(k8s: Cluster, settings: KServeSettings) -> None:
+    """KServe's own configuration, as its manifests install it."""
+    k8s.add_namespace("kserve")
+    data = {
+        "deploy": json.dumps({"defaultDeploymentMode": settings.default_mode}),
+        "ingress": json.dumps({"enableGatewayApi": settings.gateway_api, "ingressDomain": settings.domain}),
+        "storageInitializer": json.dumps({"image": f"kserve/storage-initializer:v{settings.version}"}),
+    }
+    k8s.store.create(CONFIG_MAPS, {"metadata": {"name": "inferenceservice-config"}, "data": data}, "kserve")
