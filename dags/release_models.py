@@ -151,7 +151,7 @@ def release_dag(config: ModelConfig) -> DAG:
             "max_length": "{{ params.max_length }}",
             "seed": "{{ params.seed }}",
             "early_stopping_patience": config.training.early_stopping_patience,
-            "serving": config.serving.model_dump(),
+            "serving": config.serving.model_dump(exclude={"kserve"}),  # a pod's memory is no reason to train again
             "experiment_name": config.name,
             "cpu": config.resources.cpu,
             "memory": config.resources.memory,

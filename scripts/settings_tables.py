@@ -79,7 +79,7 @@ def _section(annotation: Any) -> tuple[type[BaseModel] | None, str]:
         return annotation, ""
     for inner in get_args(annotation):
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            return inner, ".<name>" if get_origin(annotation) is dict else "[]"
+            return inner, {dict: ".<name>", list: "[]"}.get(get_origin(annotation), "")
     return None, ""
 
 

@@ -13,6 +13,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from include.models.cluster_config import ClusterConfig
+from include.models.kserve_config import KServeConfig
 from include.models.section import Section
 
 MODELS_DIR = Path(__file__).parent
@@ -155,6 +156,7 @@ class ServingConfig(Section):
     response_timeout_seconds: Annotated[int, Field(ge=1)] = Field(
         60, description="A worker that takes longer is restarted."
     )
+    kserve: KServeConfig = KServeConfig()
 
 
 class ResourcesConfig(Section):
