@@ -21,6 +21,7 @@ class Resource:
     namespaced: bool = True
     has_status: bool = False
     custom: bool = False
+    short_names: tuple[str, ...] = ()
 
     @property
     def api_version(self) -> str:
@@ -44,11 +45,12 @@ class Resource:
             "namespaced": self.namespaced,
             "kind": self.kind,
             "verbs": verbs,
+            "shortNames": list(self.short_names),
         }
 
 
 NAMESPACES = Resource(plural="namespaces", kind="Namespace", namespaced=False, has_status=True)
-PODS = Resource(plural="pods", kind="Pod", has_status=True)
+PODS = Resource(plural="pods", kind="Pod", has_status=True, short_names=("po",))
 EVENTS = Resource(plural="events", kind="Event")
 SECRETS = Resource(plural="secrets", kind="Secret")
 CONFIG_MAPS = Resource(plural="configmaps", kind="ConfigMap")

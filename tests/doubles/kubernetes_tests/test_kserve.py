@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from kubernetes import client  # noqa: TID253
+from kubernetes import client, watch  # noqa: TID253
 from kubernetes.client import ApiException  # noqa: TID253
 
-from tests.doubles.kubernetes import Behaviour, Lags
+from tests.doubles.kubernetes import Behaviour, Lags, double_or_real
 from tests.doubles.kubernetes_tests.kserve_support import GROUP, NEW, OLD, Serving, refusal, serving
 
 MODES = ["Knative", "Standard"]
@@ -463,3 +463,61 @@ def test_the_status_is_nobody_elses(standard: Serving) -> None:
 
     assert patched["metadata"]["generation"] == created["metadata"]["generation"]
     assert patched.get("status", {}).get("url") != "http://mine"
+
+
+def test_applying_a_service_leaves_the_fields_of_others_alone(standard: Serving) -> None:
+    def apply(body: dict[str, Any], manager: str) -> Any:
+        options = {"field_manager": manager, "_content_type": "application/apply-patch+yaml"}
+        return standard.custom.patch_namespaced_custom_object(*GROUP, "reviews", body, **options)
+
+    # An apply that creates is answered with 201, for which this client returns nothing.
+    assert apply(standard.body(OLD), "airflow") is None
+    standard.custom.patch_namespaced_custom_object(*GROUP, "reviews", {"metadata": {"labels": {"team": "search"}}})
+    renewed = apply(standard.body(NEW, timeout=30), "airflow")
+    without = apply(standard.body(NEW), "airflow")
+    with pytest.raises(ApiException) as refused:
+        apply(standard.body(OLD), "somebody")
+
+    assert renewed["metadata"]["labels"] == {"team": "search"}
+    assert renewed["spec"]["predictor"]["timeout"] == 30
+    assert "timeout" not in without["spec"]["predictor"]
+    assert refused.value.status == 409
+    assert ".spec.predictor.model.storageUri" in refusal(refused)
+
+
+def test_a_service_can_be_watched_to_its_end(standard: Serving, eventually: Any) -> None:
+    stream = watch.Watch()
+    standard.create()
+    seen = []
+    options = {"field_selector": "metadata.name=reviews", "timeout_seconds": 30}
+    for event in stream.stream(standard.custom.list_namespaced_custom_object, *GROUP, **options):
+        conditions = event["object"].get("status", {}).get("conditions", [])
+        ready = next((item["status"] for item in conditions if item["type"] == "Ready"), "")
+        seen += [] if seen[-1:] == [ready] else [ready]
+        if ready == "True":
+            stream.stop()
+
+    assert seen[0] == ""
+    assert seen[-1] == "True"
+
+
+def test_a_stopped_service_has_no_pods(either: Serving, eventually: Any) -> None:
+    either.create()
+    eventually(either.version)
+    stop = {"metadata": {"annotations": {"serving.kserve.io/stop": "true"}}}
+    either.custom.patch_namespaced_custom_object(*GROUP, "reviews", stop)
+    eventually(lambda: either.condition("Stopped")["status"] == "True")
+    eventually(lambda: not either.core.list_namespaced_pod("models").items)
+
+    stop["metadata"]["annotations"]["serving.kserve.io/stop"] = "false"
+    either.custom.patch_namespaced_custom_object(*GROUP, "reviews", stop)
+    eventually(lambda: either.version() == OLD)
+
+
+def test_tests_of_the_double_are_skipped_on_a_real_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KSERVE_KUBECONFIG", "a-kubeconfig")
+    with double_or_real(speed=10) as k8s:
+        assert not k8s.is_double
+        assert k8s.namespace == "models"
+        with pytest.raises(pytest.skip.Exception, match="only the double of a cluster has faults"):
+            k8s.faults.unschedulable()

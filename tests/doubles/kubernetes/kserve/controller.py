@@ -125,7 +125,7 @@ class KServeController:
         metadata = service["metadata"]
         self._modes[mode].forget(service)
         self._world.store.change(SERVICES, metadata["namespace"], metadata["name"], _let_go)
-        self._remove_routes(service)
+        self._world.route(service, {})
         self._noticed.pop(metadata["uid"], None)
 
     def _remove_workloads(self, service: Object) -> None:
@@ -134,15 +134,7 @@ class KServeController:
             owners = entry["metadata"].get("ownerReferences") or []
             if any(owner["uid"] == metadata["uid"] for owner in owners):
                 self._world.remove_deployment(metadata["namespace"], entry["metadata"]["name"])
-        self._remove_routes(service)
-
-    def _remove_routes(self, service: Object) -> None:
-        metadata = service["metadata"]
-        host = self._world.host(metadata["namespace"], metadata["name"])
-        predictor = self._world.host(metadata["namespace"], f"{metadata['name']}-predictor")
-        for known in list(self._world.routes):
-            if known in (host, predictor) or known.endswith(f"-{predictor}"):
-                self._world.routes.pop(known, None)
+        self._world.route(service, {})
 
     def _write(self, service: Object, status: Object) -> None:
         metadata = service["metadata"]

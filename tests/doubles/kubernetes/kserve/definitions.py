@@ -8,7 +8,13 @@ from tests.doubles.kubernetes.resources import Resource
 
 GROUP = "serving.kserve.io"
 SERVICES = Resource(
-    group=GROUP, version="v1beta1", plural="inferenceservices", kind="InferenceService", has_status=True, custom=True
+    group=GROUP,
+    version="v1beta1",
+    plural="inferenceservices",
+    kind="InferenceService",
+    has_status=True,
+    custom=True,
+    short_names=("isvc",),
 )
 RUNTIMES = Resource(group=GROUP, version="v1alpha1", plural="servingruntimes", kind="ServingRuntime", custom=True)
 CLUSTER_RUNTIMES = Resource(
@@ -103,7 +109,8 @@ def _definition(resource: Resource, schema: Schema, version: str) -> dict[str, A
     }
     if resource.has_status:
         served["subresources"] = {"status": {}}
-    names = {"plural": resource.plural, "singular": resource.kind.lower(), "kind": resource.kind}
+    names: dict[str, Any] = {"plural": resource.plural, "singular": resource.kind.lower(), "kind": resource.kind}
+    names["shortNames"] = list(resource.short_names)
     return {
         "metadata": {
             "name": f"{resource.plural}.{resource.group}",

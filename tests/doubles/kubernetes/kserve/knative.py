@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
 from tests.doubles.kubernetes.deployments import template_hash
 from tests.doubles.kubernetes.kserve.model_status import model_status
 from tests.doubles.kubernetes.kserve.templates import QUEUE_PROXY_IMAGE, render
-from tests.doubles.kubernetes.kserve.world import Route, World, condition, settled
+from tests.doubles.kubernetes.kserve.world import World, condition, settled
 from tests.doubles.kubernetes.store import Object
 
 TAG_ROUTING = "serving.kserve.io/enable-tag-routing"
@@ -130,26 +129,16 @@ class KnativeMode:
         return targets
 
     def _route(self, service: Object, traffic: list[Object]) -> None:
-        """Tell the gateway. A host that is new is known to it only after a while."""
+        """Tell the gateway about the service's hosts and those of its tags."""
         world, metadata = self._world, service["metadata"]
         shares = [(f"{item['revisionName']}-deployment", item["percent"]) for item in traffic]
-        if not shares:
-            return
-        hosts = {world.host(metadata["namespace"], metadata["name"] + suffix): shares for suffix in ("", "-predictor")}
+        hosts = {}
+        for suffix in ("", "-predictor") if shares else ():
+            hosts[world.host(metadata["namespace"], metadata["name"] + suffix)] = shares
         for item in traffic:
             if url := item.get("url"):
                 hosts[url.removeprefix("http://")] = [(f"{item['revisionName']}-deployment", 100)]
-        known_from = time.monotonic() + world.lags.route_seconds / world.clock.speed
-        for host, wanted in hosts.items():
-            found = world.routes.setdefault(host, Route(metadata["namespace"], wanted, known_from, waits=True))
-            found.shares = wanted
-        for host in [
-            host
-            for host in world.routes
-            if host.endswith(f"-{metadata['name']}-predictor-{metadata['namespace']}.{world.settings.domain}")
-        ]:
-            if host not in hosts:
-                world.routes.pop(host)
+        world.route(service, hosts, waits=True)
 
     # Status
 

@@ -9,7 +9,7 @@ from typing import Any
 from tests.doubles.kubernetes.kserve.definitions import SERVICES
 from tests.doubles.kubernetes.kserve.model_status import model_status
 from tests.doubles.kubernetes.kserve.templates import render
-from tests.doubles.kubernetes.kserve.world import Route, World, condition, settled
+from tests.doubles.kubernetes.kserve.world import World, condition, settled
 from tests.doubles.kubernetes.resources import DEPLOYMENTS
 from tests.doubles.kubernetes.resources import SERVICES as CORE_SERVICES
 from tests.doubles.kubernetes.store import Object
@@ -73,8 +73,7 @@ class StandardMode:
             ready = [item for item in canaries if item["ready"]]
             shares = [(f"{metadata['name']}-{item['name']}-predictor", item["trafficPercent"]) for item in ready]
         shares.append((stable, 100 - sum(percent for _, percent in shares)))
-        known_from = time.monotonic() + world.lags.route_seconds / world.clock.speed
-        world.routes.setdefault(host, Route(namespace, shares, known_from)).shares = shares
+        world.route(service, {host: shares})
 
     def _status(self, service: Object, stable: str, deployment: Object, canaries: list[Object]) -> Object:
         world, metadata = self._world, service["metadata"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,10 +113,25 @@ class World:
                 return at[0]
         return None
 
-    # Names
+    # The gateway
 
     def host(self, namespace: str, name: str) -> str:
         return f"{name}-{namespace}.{self.settings.domain}"
+
+    def route(self, service: Object, hosts: dict[str, list[tuple[str, int]]], *, waits: bool = False) -> None:
+        """Let the gateway send the requests of these hosts, and of no others, to the service's Deployments.
+
+        A host that is new is known to the gateway only after a while.
+        """
+        known_from = time.monotonic() + self.lags.route_seconds / self.clock.speed
+        namespace = service["metadata"]["namespace"]
+        for host, shares in hosts.items():
+            self.routes.setdefault(host, Route(namespace, shares, known_from, waits)).shares = shares
+        name = service["metadata"]["name"]
+        own, predictor = self.host(namespace, name), self.host(namespace, f"{name}-predictor")
+        for host in list(self.routes):
+            if host not in hosts and (host in (own, predictor) or host.endswith(f"-{predictor}")):
+                del self.routes[host]
 
 
 def condition(kind: str, status: str, reason: str = "", message: str = "") -> Object:
