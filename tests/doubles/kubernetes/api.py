@@ -15,6 +15,7 @@ from tests.doubles.kubernetes.errors import (
     conflict,
     forbidden,
     invalid,
+    method_not_allowed,
     no_such_resource,
     too_old,
     unsupported_media_type,
@@ -52,7 +53,7 @@ class Api:
                     metadata = entry["metadata"]
                     self._store.delete(target.resource, metadata.get("namespace", ""), metadata["name"])
             return 200, deleted
-        raise ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+        raise method_not_allowed()
 
     def single(self, request: Request, target: Target) -> tuple[int, Object]:
         """Answer a request for ``.../pods/a-pod`` and its status."""
@@ -66,7 +67,7 @@ class Api:
             return self._patch(request, target)
         if request.method == "DELETE" and not target.subresource:
             return 200, self._delete(request, target)
-        raise ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+        raise method_not_allowed()
 
     # Verbs
 
@@ -216,7 +217,7 @@ def complete(store: Store) -> Callable[[Resource, Object, Object | None], None]:
 
     def admit(resource: Resource, new: Object, old: Object | None) -> None:
         if resource == SECRETS:
-            for key, value in new.pop("stringData", None or {}).items():
+            for key, value in (new.pop("stringData", None) or {}).items():
                 new.setdefault("data", {})[key] = base64.b64encode(value.encode()).decode()
         if resource == NAMESPACES and old is None:
             new.setdefault("status", {"phase": "Active"})

@@ -16,7 +16,6 @@ class Lags:
     :param back_off_seconds: before a crashed container starts again; doubles with each crash.
     :param back_off_limit_seconds: what the doubling ends at.
     :param reconcile_seconds: until a controller has noticed a change; what it reports until then is old.
-    :param load_seconds: until a model in a started container answers.
     :param route_seconds: after Ready, until the gateway sends requests to it.
     :param progress_deadline_seconds: until a rollout that does not get on counts as failed.
     """
@@ -26,7 +25,6 @@ class Lags:
     back_off_seconds: float = 10.0
     back_off_limit_seconds: float = 300.0
     reconcile_seconds: float = 0.3
-    load_seconds: float = 1.0
     route_seconds: float = 2.0
     progress_deadline_seconds: float = 600.0
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from kubernetes import client, config, watch  # noqa: TID253
 from kubernetes.client import ApiException  # noqa: TID253
+from urllib3.exceptions import HTTPError
 
 from tests.doubles.kubernetes import Cluster, cluster
 
@@ -261,6 +262,17 @@ def test_troubles_come_when_a_test_asks_for_them(k8s: Cluster, core: Any, python
     assert unavailable.value.status == 503
     assert 'cannot create resource "pods" in API group "" in the namespace "models"' in message(forbidden.value)
     assert 'pods "a-pod" is forbidden: exceeded quota' in message(over_quota.value)
+
+
+@pytest.mark.parametrize(("status", "was_created"), [(0, False), (-1, True)])
+def test_a_connection_breaks_before_or_after_the_server_has_done_it(
+    k8s: Cluster, core: Any, status: int, was_created: bool
+) -> None:
+    k8s.faults.http("POST", "/configmaps", status=status)
+    with pytest.raises(HTTPError):
+        core.create_namespaced_config_map("models", config_map())
+
+    assert bool(core.list_namespaced_config_map("models").items) == was_created
 
 
 async def test_the_asynchronous_client_reads_and_watches(k8s: Cluster, core: Any) -> None:

@@ -18,8 +18,6 @@ from tests.doubles.kubernetes.resources import DEPLOYMENTS, PODS, Resource
 from tests.doubles.kubernetes.resources import SERVICES as CORE_SERVICES
 from tests.doubles.kubernetes.store import Object, Store
 
-Conditions = dict[str, Object]
-
 
 @dataclass(slots=True)
 class Route:
