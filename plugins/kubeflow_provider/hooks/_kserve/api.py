@@ -110,11 +110,12 @@ class ClusterApi:
     def log(self, pod: str, container: str, *, previous: bool, lines: int) -> str:
         """Return the last lines of a container; empty when there are none to be had."""
         read = self._core.read_namespaced_pod_log
-        options = {"container": container, "previous": previous, "tail_lines": lines}
+        options = {"container": container, "previous": previous, "tail_lines": lines, "_preload_content": False}
         try:
-            return self._call(f"read the log of {pod}", lambda: read(pod, self.namespace, **options))
+            answer = self._call(f"read the log of {pod}", lambda: read(pod, self.namespace, **options))
         except KubeflowProviderError:  # it is an extra: the reason stands without it
             return ""
+        return answer.data.decode(errors="replace")
 
     # Kept predictors
 

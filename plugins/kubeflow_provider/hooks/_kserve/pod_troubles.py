@@ -45,7 +45,7 @@ class Trouble:
     """Something that keeps a version from becoming ready.
 
     :param is_hopeless: waiting longer changes nothing.
-    :param pod: whose log tells more; ``None`` where there is none.
+    :param pod: whose log tells more; ``None`` where none does.
     :param container: of that pod.
     :param has_crashed: the log of the container before the present one is the one to read.
     """
@@ -63,7 +63,8 @@ def pod_troubles(pod: Object, seen: Observation, patience: Patience) -> Iterator
     yield from _scheduling(pod, age, patience)
     yield from _mounts(pod, seen)
     status = pod.get("status") or {}
-    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+    containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    for container in sorted(containers, key=lambda item: item.get("name") != CONTAINER):  # the model's own word first
         yield from _container(pod, container, age, patience)
 
 
@@ -71,7 +72,7 @@ def _scheduling(pod: Object, age: float, patience: Patience) -> Iterator[Trouble
     condition = find((pod.get("status") or {}).get("conditions"), "PodScheduled")
     if condition.get("status") != "False":
         return
-    message = condition.get("message", "")
+    message = condition.get("message", "").rstrip(".")
     is_missing = "persistentvolumeclaim" in message and "not found" in message
     if is_missing:
         yield Trouble(
@@ -79,8 +80,8 @@ def _scheduling(pod: Object, age: float, patience: Patience) -> Iterator[Trouble
         )
         return
     yield Trouble(
-        text=f"{_name(pod)} has waited {age:.0f} s for a node: {message} Ask for less (`serving.kserve.cpu`, `memory`, "
-        "`gpu`), or give the cluster more.",
+        text=f"{_name(pod)} has waited {age:.0f} s for a node: {message}. Ask for less "
+        "(`serving.kserve.cpu`, `memory`, `gpu`), or give the cluster more.",
         is_hopeless=age >= patience.unschedulable_seconds,
     )
 
@@ -108,10 +109,12 @@ def _container(pod: Object, status: Object, age: float, patience: Patience) -> I
         text = f"{what}: its image {status.get('image')} cannot be pulled ({reason}): {message}"
         yield Trouble(text=text, is_hopeless=age >= patience.grace_seconds)
     elif end := _last_end(status):
+        words = (end.get("message") or "").strip()
+        last_words = f". Its last words:\n{words}" if words else ""
         yield Trouble(
-            text=f"{what} {_ending(end)}, {restarts} restart(s) so far{_last_words(end)}",
+            text=f"{what} {_ending(name, end)}, {restarts} restart(s) so far{last_words}",
             is_hopeless=restarts >= patience.restarts or age >= patience.grace_seconds,
-            pod=pod["metadata"]["name"],
+            pod=None if words else pod["metadata"]["name"],
             container=name,
             has_crashed="terminated" not in (status.get("state") or {}),
         )
@@ -123,15 +126,11 @@ def _last_end(status: Object) -> Object | None:
     return next((end for end in ends if end and end.get("exitCode")), None)
 
 
-def _ending(end: Object) -> str:
+def _ending(container: str, end: Object) -> str:
     if end.get("reason") == "OOMKilled" or end.get("exitCode") == _OUT_OF_MEMORY:
-        return "ran out of memory (exit code 137): raise `serving.kserve.memory`"
+        advice = ": raise `serving.kserve.memory`" if container == CONTAINER else ""
+        return f"ran out of memory (exit code 137){advice}"
     return f"ended with exit code {end['exitCode']}"
-
-
-def _last_words(end: Object) -> str:
-    message = (end.get("message") or "").strip()
-    return f". Its last words:\n{message}" if message else ""
 
 
 def _name(pod: Object) -> str:

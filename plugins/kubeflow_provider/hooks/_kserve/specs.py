@@ -46,15 +46,17 @@ def storage_uri(archive_uri: str, storage: Mapping[str, str]) -> str:
     :param storage: beginning of a URI -> what stands for it in the cluster; the longest that fits counts.
     :raises InvalidRequestError: when no pod could read it there.
     """
+    uri = archive_uri
     for beginning in sorted(storage, key=len, reverse=True):
         prefix = beginning.rstrip("/")
         if archive_uri == prefix or archive_uri.startswith(f"{prefix}/"):
-            return storage[beginning].rstrip("/") + archive_uri.removeprefix(prefix)
-    if archive_uri.startswith(_SCHEMES) or ".blob.core.windows.net/" in archive_uri:
-        return archive_uri
+            uri = storage[beginning].rstrip("/") + archive_uri.removeprefix(prefix)
+            break
+    if uri.startswith(_SCHEMES) or ".blob.core.windows.net/" in uri:
+        return uri
     raise InvalidRequestError(
-        f"No pod can read {archive_uri}. Say in `serving.kserve.storage` what stands for it in the cluster, for "
-        "example `{file:///mnt/models: pvc://model-store}`, or let the model store be s3://, gs:// or hf://."
+        f"No pod can read {uri}. Say in `serving.kserve.storage` what stands for it in the cluster, for example "
+        "`{file:///mnt/models: pvc://model-store}`, or let the model store be s3://, gs:// or hf://."
     )
 
 

@@ -62,9 +62,7 @@ def test_scaling_batching_and_logging_reach_kserve() -> None:
     assert (spec["scaleMetric"], spec["scaleTarget"]) == ("cpu", 80)
     assert spec["batcher"] == {"maxBatchSize": 4, "maxLatency": 20}
     assert spec["logger"] == {"url": "http://sink", "mode": "request"}
-    assert spec["tolerations"] == [
-        {"key": "gpu", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}
-    ]
+    assert spec["tolerations"] == [{"key": "gpu", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}]
 
 
 def test_a_rolling_update_takes_no_old_pod_away_before_a_new_one_is_ready() -> None:
@@ -82,7 +80,7 @@ def test_a_candidate_is_one_pod_that_stays_awake_and_copies_no_texts() -> None:
 
 
 def test_what_the_clusters_mode_would_ignore_is_refused() -> None:
-    with pytest.raises(InvalidRequestError, match="rps.*works in Knative mode only.*serves in Standard mode"):
+    with pytest.raises(InvalidRequestError, match=r"rps.*works in Knative mode only.*serves in Standard mode"):
         spec_of(Mode.STANDARD, scale_metric="rps", scale_target=5)
 
 
