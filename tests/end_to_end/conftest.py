@@ -54,9 +54,10 @@ class AirflowServer:
             "PYTHONPATH": str(ROOT),
         }
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+        self.env = inherited | settings | dict(env)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "airflow", "standalone"],
-            env=inherited | settings | env,
+            env=self.env,
             cwd=home,
             stdin=subprocess.DEVNULL,
             stdout=self._output,

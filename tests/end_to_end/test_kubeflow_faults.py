@@ -1,0 +1,271 @@
+"""What happens to a training on Kubeflow when Airflow's processes die, and when users and limits end its task.
+
+A server that behaves like Kubeflow Pipelines stands for it, and really trains. What needs no running Airflow is in
+``tests/kubeflow_provider/operators/test_pipelines_on_kubeflow.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.doubles.kfp_server import KfpServer, kfp_server
+from tests.doubles.login import PASSWORD, USER, Oauth2ProxyGateway
+
+pytestmark = [pytest.mark.airflow, pytest.mark.pipelines]
+
+TASK = "train"
+DAG_IDS = ("blocking", "deferring", "short", "limited", "behind_a_login", "dies_before", "dies_after")
+DAGS = """
+    import os
+    import signal
+    from datetime import timedelta
+
+    from airflow.sdk import DAG
+
+    from kubeflow_provider.exceptions import RETRY_POLICY
+    from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
+    from kubeflow_provider.operators.pipelines import RunPipelineOperator
+
+    # How long a run that may have been asked for is looked for; on a real server it has to be minutes.
+    KubeflowPipelinesHook.settle_seconds = 2.0
+
+
+    def die_once(operator):
+        # On the first try only: what is tested is what the second one makes of it.
+        if not os.path.exists(operator.parameters["file"] + ".died"):
+            open(operator.parameters["file"] + ".died", "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+    class DiesBeforeSubmitting(RunPipelineOperator):
+        def _submit(self, *arguments, **options):
+            die_once(self)
+            return super()._submit(*arguments, **options)
+
+
+    class DiesAfterSubmitting(RunPipelineOperator):
+        def defer(self, **options):
+            die_once(self)
+            super().defer(**options)
+
+
+    def make(dag_id, operator=RunPipelineOperator, dagrun_timeout=None, conn_id="kubeflow", **options):
+        params = {"file": "", "seconds": 1.0}
+        with DAG(dag_id, schedule=None, params=params, dagrun_timeout=dagrun_timeout):
+            operator(
+                task_id="train",
+                pipeline_file=os.environ["TEST_PIPELINE"],
+                parameters={"file": "{{ params.file }}", "seconds": "{{ params.seconds }}"},
+                display_name="{{ run_id }}",
+                pipelines_conn_id=conn_id,
+                retries=2,
+                retry_delay=timedelta(seconds=1),
+                retry_policy=RETRY_POLICY,
+                **{"deferrable": True, **options},
+            )
+
+
+    make("blocking", deferrable=False)
+    make("deferring")
+    make("short", timeout=timedelta(seconds=12))
+    make("limited", dagrun_timeout=timedelta(seconds=12))
+    make("behind_a_login", conn_id="gateway")
+    make("dies_before", DiesBeforeSubmitting)
+    make("dies_after", DiesAfterSubmitting)
+"""
+
+
+@pytest.fixture(scope="module")
+def server(pipelines_python: str) -> Iterator[KfpServer]:
+    with kfp_server(python=pipelines_python) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def gateway(server: KfpServer) -> Iterator[Oauth2ProxyGateway]:
+    with Oauth2ProxyGateway(inner_url=server.url) as gateway:
+        yield gateway
+
+
+@pytest.fixture(scope="module")
+def airflow(
+    airflow_server: Callable[..., Any],
+    server: KfpServer,
+    gateway: Oauth2ProxyGateway,
+    tmp_path_factory: pytest.TempPathFactory,
+    record_and_wait: str,
+) -> Any:
+    folder = tmp_path_factory.mktemp("dags")
+    (folder / "faults.py").write_text(textwrap.dedent(DAGS))
+    login = {"login": USER, "password": PASSWORD, "extra": {"authentication": "dex"}}
+    env = {
+        "AIRFLOW_CONN_KUBEFLOW": json.dumps({"conn_type": "kubeflow_pipelines", "host": server.url}),
+        "AIRFLOW_CONN_GATEWAY": json.dumps({"conn_type": "kubeflow_pipelines", "host": gateway.url, **login}),
+        "TEST_PIPELINE": record_and_wait,
+    }
+    return airflow_server(folder, env, dag_ids=DAG_IDS)
+
+
+class Training:
+    """One DAG run, the Kubeflow runs that were started for it, and what they have trained."""
+
+    def __init__(self, airflow: Any, server: KfpServer, file: Path, dag_id: str, seconds: float) -> None:
+        self.airflow, self.server, self.file, self.dag_id = airflow, server, file, dag_id
+        self.run_id = airflow.trigger(dag_id, {"file": str(file), "seconds": seconds})
+
+    @property
+    def workflows(self) -> list[Any]:
+        return [flow for flow in self.server.workflows if flow.parameters.get("file") == str(self.file)]
+
+    @property
+    def begun(self) -> int:
+        """How often the training has begun."""
+        return len(self.file.read_text().splitlines()) if self.file.exists() else 0
+
+    def has_stopped(self, position: int = 0) -> bool:
+        process = self.workflows[position].process
+        return process is not None and process.poll() is not None
+
+    def wait(self, *states: str) -> str:
+        return str(self.airflow.wait(self.dag_id, self.run_id, states or ("success", "failed")))
+
+    def wait_for_task(self, *states: str) -> None:
+        self.airflow.wait_for_task(self.dag_id, self.run_id, TASK, states)
+
+    def task(self) -> dict[str, Any]:
+        return dict(self.airflow.task(self.dag_id, self.run_id, TASK))
+
+    def log(self, try_number: int = 1) -> str:
+        return str(self.airflow.log(self.dag_id, self.run_id, TASK, try_number))
+
+    def mark_failed(self) -> None:
+        self.airflow.mark(self.dag_id, self.run_id, TASK, "failed")
+
+    def clear(self) -> None:
+        self.airflow.clear(self.dag_id, self.run_id, TASK)
+
+
+@pytest.fixture
+def train(airflow: Any, server: KfpServer, tmp_path: Path) -> Callable[[str, float], Training]:
+    """Return ``train(dag_id, seconds)``."""
+    return lambda dag_id, seconds: Training(airflow, server, tmp_path / "trained", dag_id, seconds)
+
+
+def wait_for(is_true: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 90
+    while not is_true():
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.2)
+
+
+@pytest.mark.parametrize("dag_id", ["dies_before", "dies_after"])
+def test_a_task_that_is_killed_around_its_submission_trains_once(train: Any, dag_id: str) -> None:
+    training = train(dag_id, 3)
+
+    assert training.wait() == "success"
+    assert training.task()["try_number"] == 2
+    assert len(training.workflows) == training.begun == 1
+    log = training.log(2)
+    assert "picking it up" in log
+    assert "Step finish: SUCCEEDED (after 0:" in log
+
+
+def test_a_session_that_ends_while_the_task_is_deferred_is_renewed(train: Any, gateway: Oauth2ProxyGateway) -> None:
+    training = train("behind_a_login", 8)
+    training.wait_for_task("deferred")
+    asked, logins = len(gateway.passed_on), gateway.logins
+    wait_for(lambda: len(gateway.passed_on) >= asked + 2, "the triggerer asks for the run")
+    gateway.end_sessions()
+
+    assert training.wait() == "success"
+    assert gateway.logins > logins
+    assert len(training.workflows) == 1
+
+
+def test_a_triggerer_that_is_restarted_stops_nothing(train: Any, airflow: Any) -> None:
+    training = train("deferring", 12)
+    training.wait_for_task("deferred")
+    wait_for(lambda: training.begun == 1, "the training begins")
+    restart_triggerer(airflow)
+
+    assert training.wait() == "success"
+    assert len(training.workflows) == training.begun == 1
+    assert training.task()["try_number"] == 1
+
+
+def test_marking_a_deferred_task_as_failed_stops_the_training(train: Any) -> None:
+    training = train("deferring", 300)
+    training.wait_for_task("deferred")
+    wait_for(lambda: training.begun == 1, "the training begins")
+    training.mark_failed()
+
+    wait_for(training.has_stopped, "the training stops")
+    assert training.wait() == "failed"
+
+
+def test_marking_a_running_task_as_failed_stops_the_training(train: Any) -> None:
+    training = train("blocking", 300)
+    wait_for(lambda: training.begun == 1, "the training begins")
+    training.mark_failed()
+
+    wait_for(training.has_stopped, "the training stops")
+    assert training.wait() == "failed"
+
+
+def test_clearing_a_deferred_task_stops_its_training_and_begins_another(train: Any) -> None:
+    training = train("deferring", 10)
+    training.wait_for_task("deferred")
+    wait_for(lambda: training.begun == 1, "the training begins")
+    training.clear()
+
+    wait_for(lambda: training.begun == 2, "the training begins again")
+    assert training.has_stopped(0)
+    assert training.wait() == "success"
+    assert len(training.workflows) == training.begun == 2
+
+
+def test_a_training_that_outlives_its_deadline_or_its_dag_run_is_stopped(
+    train: Any, airflow: Any, server: KfpServer, tmp_path: Path
+) -> None:
+    short = train("short", 300)
+    limited = Training(airflow, server, tmp_path / "limited", "limited", 300)
+
+    assert short.wait() == "failed"
+    assert "was not over after 0:00:12 and has been cancelled" in short.log()
+    assert short.task()["try_number"] == 1
+    assert limited.wait() == "failed"
+    for training in (short, limited):
+        wait_for(training.has_stopped, "the training stops")
+        assert len(training.workflows) == 1
+
+
+def restart_triggerer(airflow: Any) -> None:
+    """End the triggerer as a redeployment does, and start another."""
+    family = psutil.Process(airflow.process.pid).children(recursive=True)
+    (triggerer,) = (
+        process for process in family if process.ppid() == airflow.process.pid and "triggerer" in process.cmdline()
+    )
+    triggerer.send_signal(signal.SIGTERM)
+    # Its parent may leave it a zombie, which counts as running for psutil's own wait.
+    wait_for(lambda: not triggerer.is_running() or triggerer.status() == psutil.STATUS_ZOMBIE, "the triggerer ends")
+    with (airflow.home / "output.txt").open("ab") as output:
+        subprocess.Popen(
+            [sys.executable, "-m", "airflow", "triggerer"],
+            env=airflow.env,
+            cwd=airflow.home,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
