@@ -11,6 +11,8 @@ from pathlib import Path
 from environment import PROJECT, environment, state_dir
 from playwright.sync_api import Page, sync_playwright
 
+sys.path.insert(0, str(PROJECT))  # the server that a connection is tested with is a test double
+
 IMAGES = PROJECT / "docs" / "images"
 DAG_ID = "release_sample_reviews"
 
@@ -40,6 +42,39 @@ def trigger_form(page: Page, url: str) -> None:
         keep(page, f"trigger-form-{section.lower()}")
 
 
+def kubeflow_connection(page: Page, url: str, password: str) -> None:
+    """Test a connection to a server that answers as Kubeflow's does, and open the form for a new one."""
+    from tests.doubles.kfp_server import kfp_server
+
+    connections = f"{url}/api/v2/connections"
+    login = {"username": "admin", "password": password}
+    token = page.request.post(f"{url}/auth/token", data=login).json()["access_token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    with kfp_server(multi_user=True, prefix="/pipeline") as server:
+        connection = {
+            "connection_id": "kubeflow_team",
+            "conn_type": "kubeflow_pipelines",
+            "host": "http://127.0.0.1/pipeline",
+            "port": server.port,
+            "extra": json.dumps({"namespace": "team", "authentication": "none"}),
+        }
+        page.request.post(connections, headers=headers, data=connection)
+        page.goto(f"{url}/connections")
+        row = page.get_by_role("row", name="kubeflow_team")
+        with page.expect_response(lambda response: response.url.endswith("/connections/test")) as answer:
+            row.get_by_role("button", name="Test Connection").click()
+        if not answer.value.json().get("status"):
+            sys.exit(f"The Test button says: {answer.value.text()}")
+        keep(page, "kubeflow-connection-test")
+    page.get_by_role("button", name="Add Connection").click()
+    form = page.get_by_role("dialog")
+    form.get_by_role("combobox").first.click()
+    page.get_by_role("option", name="Kubeflow Pipelines", exact=True).click()
+    form.get_by_role("button", name="Extra Fields", exact=True).click()
+    keep(page, "kubeflow-connection")
+    page.request.delete(f"{connections}/kubeflow_team", headers=headers)
+
+
 def main() -> None:
     """Take every picture."""
     env = environment(state_dir(), airflow_port=int(os.environ.get("AIRFLOW_PORT") or 8080))
@@ -58,6 +93,8 @@ def main() -> None:
         sign_in(page, url, password)
         page.set_viewport_size({"width": 1200, "height": 1250})
         trigger_form(page, url)
+        page.set_viewport_size({"width": 1100, "height": 900})
+        kubeflow_connection(page, url, password)
         page.set_viewport_size({"width": 1440, "height": 900})
         newest = f"{url}/api/v2/dags/{DAG_ID}/dagRuns?state=success&order_by=-run_after&limit=1"
         run = page.request.get(newest).json()
