@@ -83,4 +83,3 @@ def _datasets(uri: Any) -> list[Any]:
     """Name a data set as Airflow does for other tasks, so that the ends meet."""
     dataset = ExtractorManager.convert_to_ol_dataset_from_object_storage_uri(str(uri or ""))
     return [dataset] if dataset else []
-
