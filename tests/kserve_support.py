@@ -23,7 +23,7 @@ from tests.doubles.kubernetes.resources import CONFIG_MAPS
 from tests.serving_support import build_version
 
 IMAGE = "kubeflow-model-release:test"
-RUNTIME = "torchserve-release"
+RUNTIME = "kubeflow-model-release"
 NAMESPACE = "models"
 
 
@@ -99,7 +99,7 @@ def kserve(folder: Path, *, settings: KServeSettings | None = None, **extra: Any
 def real_kserve() -> tuple[KServeHook, Callable[[str, str, str], ModelVersion]]:
     """Return a hook on a real cluster, and what publishes a version for it.
 
-    The namespace needs ``deploy/kserve/serving-runtime.yaml``. Variables: ``KSERVE_KUBECONFIG``, ``KSERVE_NAMESPACE``,
+    The namespace needs ``deploy/serving-runtime.yaml``. Variables: ``KSERVE_KUBECONFIG``, ``KSERVE_NAMESPACE``,
     ``KSERVE_DOOR`` (default ``service_proxy``), ``KSERVE_HOST`` (for the doors that need it), ``KSERVE_STORE_FOLDER``
     (where this machine puts packages) and ``KSERVE_STORE_URI`` (the same place for the pods, for example
     ``pvc://models``).

@@ -33,7 +33,7 @@ class LoggerConfig(Section):
 class KServeConfig(Section):
     """How the model is served by KServe. The embedded world has no use for it."""
 
-    runtime: ObjectName = Field("torchserve-release", description="ServingRuntime of the namespace.")
+    runtime: ObjectName = Field("kubeflow-model-release", description="ServingRuntime of the namespace.")
     deployment_mode: Literal["detect", "knative", "standard"] = Field(
         "detect", description="`detect`: what the cluster does by default. A service stays in its mode for good."
     )

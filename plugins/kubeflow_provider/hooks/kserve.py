@@ -205,13 +205,18 @@ class KServeHook(BaseHook):
         if previous == candidate:
             raise InvalidRequestError(f"{model} {candidate} cannot be rolled back to itself.")
         public = self._service(model)
-        if public is None and previous is not None and self._snapshots.get(model, previous):
+        is_left = public is not None
+        if public is not None:
+            is_left = self._traffic.take_back(model, public, candidate=candidate, previous=previous)
+            if not is_left:
+                self._delete(model)
+        elif previous is not None and self._snapshots.get(model, previous):
             self.log.warning("%s: its InferenceService is gone; making it again with %s.", model, previous)
-            self._traffic.start(model, previous, annotations=self._capabilities.mode_annotations(None))
-            self._wait_until_ready(model)
-        elif public is not None and not self._traffic.take_back(model, public, candidate=candidate, previous=previous):
-            self._delete(model)
+            self._traffic.start(model, previous, annotations={})
+            is_left = True
         self._forget(model, candidate)
+        if is_left:
+            self._wait_until_ready(model)
         return self.get_live(model)
 
     def remove(self, model: str, version: str) -> None:
@@ -232,7 +237,7 @@ class KServeHook(BaseHook):
             capabilities = self._capabilities
         except KubeflowProviderError as error:
             return False, str(error)
-        names = ", ".join(runtimes) or "no ServingRuntime yet (deploy/kserve/serving-runtime.yaml)"
+        names = ", ".join(runtimes) or "no ServingRuntime yet (deploy/serving-runtime.yaml)"
         return (
             True,
             f"{capabilities}; namespace {self._settings.namespace}: {len(services)} InferenceService(s), {names}.",

@@ -37,12 +37,12 @@ class Logger(_Settings):
 class ModelSettings(_Settings):
     """The serving settings of one model in a cluster.
 
-    :param runtime: ServingRuntime in the namespace (``deploy/kserve/serving-runtime.yaml``).
+    :param runtime: ServingRuntime in the namespace (``deploy/serving-runtime.yaml``).
     :param deployment_mode: ``detect`` takes what the cluster does by default.
     :param storage: beginning of an archive's URI -> what stands for it in the cluster.
     """
 
-    runtime: ObjectName = "torchserve-release"
+    runtime: ObjectName = "kubeflow-model-release"
     deployment_mode: Literal["detect", "knative", "standard"] = "detect"
     storage: dict[Text, Text] = {}
     service_account: ObjectName | None = None

@@ -71,6 +71,7 @@ class KServeSettings:
             fields.problems.append(
                 "path_template: must start with a slash and hold {name}, for example /serving/{name}"
             )
+        unschedulable_seconds = fields.seconds("unschedulable_seconds", 600)
         http = HttpSettings(base_url="")
         if connection.host or door.needs_host:
             http = HttpSettings.read(fields)
@@ -82,7 +83,7 @@ class KServeSettings:
             door=door,
             path_template=template,
             system_namespace=fields.text("system_namespace", "kserve"),
-            unschedulable_seconds=fields.seconds("unschedulable_seconds", 600),
+            unschedulable_seconds=unschedulable_seconds,
             http=http,
             auth=auth,
         )

@@ -89,6 +89,8 @@ class Traffic:
     def take_back(self, model: str, service: Object, *, candidate: str, previous: str | None) -> bool:
         """Undo what a version has of the traffic, from whatever point its release reached.
 
+        The earlier version may still be on its way up afterwards; in Knative mode it has users then already.
+
         :param service: the model's.
         :param previous: who was live before; where it is ``None``, the service knows.
         :return: whether the service is still there: a first release leaves none.
@@ -124,7 +126,8 @@ class Traffic:
             )
 
         self._api.change_service(model, edit)
-        self._finish(model)
+        if is_knative:
+            self._finish(model)
 
     def _send_back(self, model: str) -> None:
         """Give all traffic to the revision before the newest, which is still there: users are helped at once."""
@@ -138,11 +141,9 @@ class Traffic:
         log.warning("%s: the revision before does not take the traffic; waiting for a new one of it.", model)
 
     def _finish(self, model: str) -> None:
-        """Wait until the version that was put back is ready, then give it everything."""
+        """Give everything to the version that was put back, as soon as it is ready."""
         self._wait_until_ready(model)
-        service = self._api.change_service(model, lambda service: _give_part(service, None))
-        if mode_of(service) is Mode.KNATIVE:
-            self._wait_until_ready(model)
+        self._api.change_service(model, lambda service: _give_part(service, None))
 
     def _predictor(self, model: str, version: str) -> Object:
         predictor = self._snapshots.get(model, version)

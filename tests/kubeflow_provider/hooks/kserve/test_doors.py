@@ -1,0 +1,202 @@
+"""A prediction reaches a service by every door, and a login page is not taken for an answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import Connection
+
+from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
+from kubeflow_provider.hooks._kserve.doors import Doors
+from kubeflow_provider.hooks._kserve.settings import DoorKind, KServeSettings
+from kubeflow_provider.states import DeploymentState
+from tests.doubles.kubernetes.kserve import KServeSettings as Installation
+from tests.kserve_support import KServeWorld, QuickHook, kserve, kserve_connection, version_of, wait_for
+
+FIRST, SECOND = "20260101000000", "20260202000000"
+BODY = b'{"instances": ["a good place"]}'
+
+
+@pytest.fixture(scope="module", params=["Serverless", "Standard"])
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KServeWorld]:
+    """Yield a cluster with a live version of ``reviews``, and a candidate beside it."""
+    with kserve(tmp_path_factory.mktemp("cluster"), settings=Installation(default_mode=request.param)) as running:
+        hook = running.hook
+        hook.deploy_candidate(version_of("reviews", FIRST))
+        wait_for(hook, "reviews", FIRST)
+        hook.promote("reviews", FIRST)
+        wait_for(hook, "reviews", FIRST)
+        hook.deploy_candidate(version_of("reviews", SECOND))
+        wait_for(hook, "reviews", SECOND)
+        yield running
+
+
+@pytest.mark.parametrize("door", [DoorKind.GATEWAY, DoorKind.PATH, DoorKind.SERVICE_PROXY])
+def test_each_version_answers_by_each_door(world: KServeWorld, tmp_path: Path, door: DoorKind) -> None:
+    hook = QuickHook("serving_test", connection=kserve_connection(tmp_path, world.k8s, door=door.value))
+
+    for version, expected in ((None, FIRST), (FIRST, FIRST), (SECOND, SECOND)):
+        answer = hook.predict("reviews", BODY, version=version)
+        assert answer.body["predictions"][0]["version"] == expected
+        assert answer.latency_ms > 0
+    assert hook.predict("reviews", b"{").status_code == 400
+    assert hook.get_deployment("reviews", SECOND).state is DeploymentState.READY  # type: ignore[union-attr]
+
+
+def test_a_version_that_is_nowhere_gets_no_answer(world: KServeWorld) -> None:
+    with pytest.raises(ServiceUnavailableError, match=r"reviews 20300101000000 is not deployed in models"):
+        world.hook.predict("reviews", BODY, version="20300101000000")
+    with pytest.raises(ServiceUnavailableError, match="nobody is not live"):
+        world.hook.predict("nobody", BODY)
+
+
+def test_while_traffic_is_split_each_revision_answers_for_itself(world: KServeWorld) -> None:
+    if not world.hook.can_split_traffic("reviews"):
+        pytest.skip("Standard mode splits nothing")
+    world.hook.shift_traffic("reviews", SECOND, 50)
+    wait_for(world.hook, "reviews", SECOND)
+    world.hook._delete("reviews-candidate")
+    try:
+        for version in (FIRST, SECOND):
+            answers = [world.hook.predict("reviews", BODY, version=version) for _ in range(5)]
+            assert {answer.body["predictions"][0]["version"] for answer in answers} == {version}
+    finally:
+        world.hook.roll_back("reviews", candidate=SECOND, previous=FIRST)
+        world.hook.deploy_candidate(version_of("reviews", SECOND))
+        wait_for(world.hook, "reviews", SECOND)
+
+
+def test_the_address_for_people_is_that_of_the_door(world: KServeWorld, tmp_path: Path) -> None:
+    def url(**extra: Any) -> str:
+        return QuickHook("x", connection=kserve_connection(tmp_path, world.k8s, **extra)).endpoint_url("reviews")
+
+    gateway = world.k8s.kserve.gateway_url
+    assert url(door="gateway") == "http://reviews-models.example.com/v1/models/reviews:predict"
+    assert url(door="path") == f"{gateway}/serving/models/reviews/v1/models/reviews:predict"
+    assert "svc.cluster.local/v1/models/reviews:predict" in url(door="cluster_local")
+
+
+def test_the_service_proxy_needs_its_right(world: KServeWorld, tmp_path: Path) -> None:
+    hook = QuickHook("x", connection=kserve_connection(tmp_path, world.k8s, door="service_proxy"))
+    world.k8s.faults.forbid("create", "services/proxy")
+    try:
+        with pytest.raises(PermissionDeniedError, match=r"right to create services/proxy \(deploy/kserve/rbac\.yaml\)"):
+            hook.predict("reviews", BODY)
+    finally:
+        world.k8s.faults.heal()
+
+
+# Gateways with a login
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KServeWorld]:
+    """Yield a cluster whose gateway wants a token or a cookie."""
+    installation = Installation(tokens=frozenset({"good"}), cookies=frozenset({"baked"}))
+    with kserve(tmp_path_factory.mktemp("cluster"), settings=installation, door="service_proxy") as running:
+        running.hook.deploy_candidate(version_of("reviews", FIRST))
+        wait_for(running.hook, "reviews", FIRST)
+        running.hook.promote("reviews", FIRST)
+        wait_for(running.hook, "reviews", FIRST)
+        yield running
+
+
+def guarded_hook(world: KServeWorld, folder: Path, password: str = "", **extra: Any) -> QuickHook:
+    connection = kserve_connection(folder, world.k8s, **extra)
+    connection.password = password
+    return QuickHook("serving_test", connection=connection)
+
+
+@pytest.mark.parametrize("door", ["gateway", "path"])
+@pytest.mark.parametrize(
+    ("password", "extra"),
+    [("good", {}), ("oauth2_proxy_kubeflow=baked", {"authentication": "cookie"})],
+)
+def test_a_token_or_a_cookie_opens_a_gateway(
+    guarded: KServeWorld, tmp_path: Path, door: str, password: str, extra: dict[str, str]
+) -> None:
+    answer = guarded_hook(guarded, tmp_path, password, door=door, **extra).predict("reviews", BODY)
+
+    assert answer.body["predictions"][0]["version"] == FIRST
+
+
+def test_a_redirect_to_a_login_is_no_answer(guarded: KServeWorld, tmp_path: Path) -> None:
+    with pytest.raises(PermissionDeniedError, match=r"answered 302 .* redirect to /dex/auth\. .*`authentication`"):
+        guarded_hook(guarded, tmp_path).predict("reviews", BODY)
+
+
+def test_a_wrong_token_is_not_told(guarded: KServeWorld, tmp_path: Path) -> None:
+    with pytest.raises(PermissionDeniedError, match="answered 403") as caught:
+        guarded_hook(guarded, tmp_path, "a-wrong-token").predict("reviews", BODY)
+    assert "a-wrong-token" not in str(caught.value)
+
+
+def test_readiness_fails_at_once_where_predictions_are_not_let_in(guarded: KServeWorld, tmp_path: Path) -> None:
+    with pytest.raises(PermissionDeniedError):
+        guarded_hook(guarded, tmp_path).get_deployment("reviews", FIRST)
+
+
+def test_inside_the_cluster_a_service_is_asked_at_its_own_address() -> None:
+    seen: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            seen.append(f"{self.headers['Host']} {self.path}")
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"predictions": []}')
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        host = f"127.0.0.1:{server.server_port}"
+        service = {"metadata": {"name": "reviews"}, "status": {"address": {"url": f"http://{host}/"}}}
+        connection = Connection(conn_id="x", conn_type="kserve", extra='{"namespace": "models"}')
+        doors = Doors(KServeSettings.of(connection), api=None)  # type: ignore[arg-type]
+        answer = doors.predict("reviews", service, BODY, timeout_seconds=5)
+        server.shutdown()
+
+    assert (answer.status_code, answer.body) == (200, {"predictions": []})
+    assert seen == [f"{host} /v1/models/reviews:predict"]
+
+
+# The connection
+
+
+def test_every_wrong_field_of_the_connection_is_named_at_once() -> None:
+    extra = '{"door": "window", "path_template": "serving", "unschedulable_seconds": "soon"}'
+    with pytest.raises(InvalidRequestError) as caught:
+        KServeSettings.of(Connection(conn_id="serving", conn_type="kserve", extra=extra))
+
+    for field in ("namespace: missing", "door: must be one of", "path_template: must start", "unschedulable_seconds: "):
+        assert field in str(caught.value)
+
+
+@pytest.mark.parametrize("door", ["gateway", "path"])
+def test_a_door_at_a_gateway_needs_its_address(door: str) -> None:
+    extra = f'{{"namespace": "models", "door": "{door}"}}'
+    with pytest.raises(InvalidRequestError, match="host: the full address is needed"):
+        KServeSettings.of(Connection(conn_id="serving", conn_type="kserve", extra=extra))
+
+
+def test_the_test_button_tells_which_kserve_it_is_and_which_right_is_missing(world: KServeWorld) -> None:
+    is_ok, message = world.hook.test_connection()
+    assert is_ok
+    assert "KServe 0.18.0" in message
+    assert "kubeflow-model-release" in message
+
+    world.k8s.faults.forbid("list", "events")
+    try:
+        is_ok, message = world.hook.test_connection()
+    finally:
+        world.k8s.faults.heal()
+    assert not is_ok
+    assert "events is forbidden" in message
