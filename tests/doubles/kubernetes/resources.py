@@ -65,6 +65,10 @@ JOBS = Resource(group="batch", plural="jobs", kind="Job", has_status=True)
 NETWORK_POLICIES = Resource(group="networking.k8s.io", plural="networkpolicies", kind="NetworkPolicy")
 ROLES = Resource(group="rbac.authorization.k8s.io", plural="roles", kind="Role")
 ROLE_BINDINGS = Resource(group="rbac.authorization.k8s.io", plural="rolebindings", kind="RoleBinding")
+CLUSTER_ROLES = Resource(group="rbac.authorization.k8s.io", plural="clusterroles", kind="ClusterRole", namespaced=False)
+CLUSTER_ROLE_BINDINGS = Resource(
+    group="rbac.authorization.k8s.io", plural="clusterrolebindings", kind="ClusterRoleBinding", namespaced=False
+)
 DEFINITIONS = Resource(
     group="apiextensions.k8s.io", plural="customresourcedefinitions", kind="CustomResourceDefinition", namespaced=False
 )
@@ -86,5 +90,7 @@ BUILT_IN = (
     NETWORK_POLICIES,
     ROLES,
     ROLE_BINDINGS,
+    CLUSTER_ROLES,
+    CLUSTER_ROLE_BINDINGS,
     DEFINITIONS,
 )

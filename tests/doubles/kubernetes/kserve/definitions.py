@@ -82,6 +82,7 @@ def _predictor(version: tuple[int, int]) -> Schema:
     pod = dict.fromkeys(("serviceAccountName", "schedulerName", "priorityClassName", "nodeName"), _TEXT)
     pod |= {name: _list(_ANY) for name in ("tolerations", "volumes", "imagePullSecrets", "initContainers")}
     pod |= dict.fromkeys(("nodeSelector", "affinity", "securityContext"), _ANY)
+    pod |= {"automountServiceAccountToken": _FLAG}
     pod |= {"containers": _list(_object(container)), "terminationGracePeriodSeconds": _NUMBER}
     own = dict.fromkeys(("minReplicas", "maxReplicas", "scaleTarget", "containerConcurrency", "timeout"), _NUMBER)
     own |= {"canaryTrafficPercent": _NUMBER, "scaleMetric": _TEXT, "deploymentStrategy": _ANY, "model": _object(model)}

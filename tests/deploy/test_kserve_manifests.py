@@ -1,0 +1,164 @@
+"""The manifests for KServe are what its CRDs and Kubernetes know, and agree with what the hook does and makes."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kubeflow_provider.hooks._kserve.model_settings import ModelSettings
+from kubeflow_provider.hooks._kserve.record import MANAGED_BY, stamped
+from kubeflow_provider.hooks._kserve.specs import inference_service, predictor, storage_uri
+from tests.doubles.kubernetes import Cluster, cluster
+from tests.doubles.kubernetes.kserve import KServeSettings
+from tests.doubles.kubernetes.kserve.definitions import definitions, prune
+from tests.kserve_support import version_of
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+FILES = sorted((DEPLOY / "kserve").glob("*.yaml"))
+VERSIONS = ("0.16.0", "0.18.0", "0.20.0", "0.21.0")
+
+
+def documents(pattern: str = "kserve/*.yaml") -> list[dict[str, Any]]:
+    return [
+        document
+        for file in sorted(DEPLOY.glob(pattern))
+        for document in yaml.safe_load_all(file.read_text(encoding="utf-8"))
+    ]
+
+
+def of_kind(kind: str, pattern: str = "kserve/*.yaml") -> list[dict[str, Any]]:
+    return [document for document in documents(pattern) if document["kind"] == kind]
+
+
+def schema(version: str, kind: str) -> dict[str, Any]:
+    found = next(entry for entry in definitions(version) if entry["spec"]["names"]["kind"] == kind)
+    whole: dict[str, Any] = found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return whole
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_crds_know_every_field_of_the_manifests(version: str) -> None:
+    for document in [*of_kind("InferenceService"), *of_kind("ServingRuntime", "*.yaml")]:
+        kind = schema(version, document["kind"])
+        assert prune(document["spec"], kind["properties"]["spec"]) == document["spec"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_crds_know_every_field_that_a_release_makes(version: str) -> None:
+    model = version_of(
+        "reviews",
+        "20260101000000",
+        gpu=1,
+        service_account="models",
+        scale_metric="cpu",
+        scale_target=80,
+        timeout_seconds=60,
+        batcher={},
+        logger={"url": "http://sink"},
+        env={"A": "b"},
+        node_selector={"pool": "gpu"},
+        tolerations=[{"key": "gpu", "operator": "Exists"}],
+        image_pull_secrets=["registry"],
+    )
+    spec = stamped(
+        predictor(model, ModelSettings.of(model.settings), mode=None),
+        stable="1",
+        previous="1",
+        replaces="r",
+        percent=10,
+    )
+    made = inference_service("reviews", "team", spec, annotations={})
+
+    assert prune(made["spec"], schema(version, "InferenceService")["properties"]["spec"]) == made["spec"]
+
+
+def test_each_storage_has_an_example_that_a_pod_can_read() -> None:
+    uris = {service["spec"]["predictor"]["model"]["storageUri"] for service in of_kind("InferenceService")}
+
+    assert {uri.partition("://")[0] for uri in uris} == {"pvc", "s3", "gs", "hf"}
+    assert all(storage_uri(uri, {}) == uri for uri in uris)
+
+
+def test_the_examples_name_what_is_there() -> None:
+    (runtime,) = of_kind("ServingRuntime", "*.yaml")
+    for file in FILES:
+        found = list(yaml.safe_load_all(file.read_text(encoding="utf-8")))
+        names = {(document["kind"], document["metadata"]["name"]) for document in found}
+        for service in (document for document in found if document["kind"] == "InferenceService"):
+            spec = service["spec"]["predictor"]
+            assert spec["model"]["runtime"] == runtime["metadata"]["name"] == ModelSettings().runtime
+            assert not spec["automountServiceAccountToken"]
+            if account := spec.get("serviceAccountName"):
+                assert {("ServiceAccount", account), ("Secret", account)} <= names
+
+
+def test_the_policy_is_for_the_pods_of_releases_and_closes_torchserves_other_ports() -> None:
+    (policy,) = of_kind("NetworkPolicy")
+    assert MANAGED_BY.items() <= policy["spec"]["podSelector"]["matchLabels"].items()
+    (rule,) = policy["spec"]["ingress"]
+    ports = {item["port"] for item in rule["ports"]}
+    assert {8080, 8082} <= ports
+    assert not ports & {7070, 7071, 8081, 8085}
+
+
+def _given() -> dict[tuple[str, str], set[str]]:
+    given: dict[tuple[str, str], set[str]] = {}
+    for role in [*of_kind("Role"), *of_kind("ClusterRole")]:
+        for rule in role["rules"]:
+            for resource in rule["resources"]:
+                given.setdefault((rule["apiGroups"][0], resource), set()).update(rule["verbs"])
+    return given
+
+
+@pytest.fixture(scope="module")
+def k8s(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster(kserve=KServeSettings(), namespace="team") as running:
+        yield running
+
+
+def test_the_role_gives_what_the_hook_calls_and_nothing_else() -> None:
+    """The calls of ``api.py``, by their names in the client."""
+    source = (DEPLOY.parent / "plugins/kubeflow_provider/hooks/_kserve/api.py").read_text(encoding="utf-8")
+    names = {
+        "pod": ("", "pods"),
+        "pod_log": ("", "pods/log"),
+        "event": ("", "events"),
+        "config_map": ("", "configmaps"),
+        "deployment": ("apps", "deployments"),
+        "controller_revision": ("apps", "controllerrevisions"),
+        "custom_object": ("serving.kserve.io", "inferenceservices"),
+    }
+    called: dict[tuple[str, str], set[str]] = {
+        ("serving.kserve.io", "servingruntimes"): {"list"},
+        ("apiextensions.k8s.io", "customresourcedefinitions"): {"get"},
+        ("", "services/proxy"): {"create"},
+    }
+    for verb, name in re.findall(r"\.(list|read|get|create|patch|delete)_namespaced_(\w+)", source):
+        called.setdefault(names[name], set()).add("get" if verb == "read" else verb)
+
+    assert _given() == called
+
+
+def test_the_roles_that_reach_beyond_the_namespace_name_the_one_thing_that_they_are_for() -> None:
+    rules = [rule for role in of_kind("ClusterRole") for rule in role["rules"]]
+    rules += [rule for role in of_kind("Role") if role["metadata"]["namespace"] != "team" for rule in role["rules"]]
+    assert all(len(rule["resourceNames"]) == 1 and rule["verbs"] == ["get"] for rule in rules)
+    assert len(rules) == 2
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+@pytest.mark.parametrize("file", [*FILES, *sorted(DEPLOY.glob("*.yaml"))], ids=lambda file: file.name)
+def test_kubectl_accepts_it(k8s: Cluster, tmp_path: Path, file: Path) -> None:
+    config = k8s.kubeconfig(tmp_path / "kubeconfig")
+    command = ["kubectl", "--kubeconfig", str(config), "--cache-dir", str(tmp_path)]
+    command += ["apply", "--dry-run=client", "--validate=false", "-f", str(file)]
+    answer = subprocess.run(command, capture_output=True, text=True)
+
+    assert answer.returncode == 0, answer.stderr
