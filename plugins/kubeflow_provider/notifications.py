@@ -70,9 +70,9 @@ class ReleaseNotifier(BaseNotifier):
         """Send the alert, unless it was sent already."""
         from airflow.sdk.execution_time import task_runner
 
-        if not hasattr(task_runner, "SUPERVISOR_COMMS"):
-            # `airflow dags test` runs a DAG's callbacks where nothing of the run can be read; the report's own
-            # callback has run in its task.
+        if not hasattr(task_runner, "SUPERVISOR_COMMS") or not hasattr(context["dag"], "get_template_env"):
+            # `airflow dags test` runs a DAG's callbacks where nothing of the run can be read, or with the DAG as it
+            # was stored, which renders nothing; the report's own callback has run in its task.
             log.info("The callback of the DAG run has no access to it; an alert is left to the report.")
             return
         if context.get("exception") is not None and "ti" in context:

@@ -90,9 +90,10 @@ def first_xcom(context: Mapping[str, Any], task_ids: Sequence[str], key: str) ->
     from airflow.sdk.execution_time.xcom import XCom
 
     for task_id in task_ids:
-        value = XCom.get_one(key=key, dag_id=context["dag"].dag_id, run_id=context["run_id"], task_id=task_id)
-        if value is not None:
-            return value
+        # Not `get_one`: it writes an error into the log for every value that is not there.
+        values = XCom.get_all(key=key, dag_id=context["dag"].dag_id, run_id=context["run_id"], task_id=task_id)
+        if values:
+            return values[0]
     return None
 
 
