@@ -12,7 +12,9 @@ could load code; here it is a socket in a private folder.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import os
 import shutil
 import signal
 import sys
@@ -28,6 +30,9 @@ _LOG_CONFIG = Path(__file__).with_suffix(".xml")
 
 #: In the server's folder, for the probe: the names of its models.
 _MODELS = "models.json"
+
+#: Variable with the digest of the archive that a release was made from; empty or absent: any will do.
+ARCHIVE_SHA256 = "ARCHIVE_SHA256"
 
 
 class PackageError(ValueError):
@@ -58,15 +63,35 @@ def model_names(package: Path) -> list[str]:
     return list(models)
 
 
+def check_archive(package: Path, sha256: str) -> None:
+    """Find out whether a package is the one that was evaluated and tested.
+
+    :param sha256: hex digest that one of its archives must have.
+    :raises PackageError: when none has.
+    """
+    digests = {}
+    for archive in sorted((package / "model-store").glob("*.mar")):
+        with archive.open("rb") as file:
+            digests[archive.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    if sha256 not in digests.values():
+        found = ", ".join(f"{name} has SHA-256 {digest}" for name, digest in digests.items()) or "there is none"
+        raise PackageError(
+            f"{package / 'model-store'} does not hold the archive that was released (SHA-256 {sha256}): {found}. "
+            "Somebody changed it in the model store; train and release a new version."
+        )
+
+
 def serve(package: Path, folder: Path, *, host: str, port: int, metrics_port: int, timeout_seconds: float) -> int:
     """Serve until SIGTERM or SIGINT and return the exit code.
 
     :param folder: emptied, and readable for this user only.
     :param timeout_seconds: for a worker to load the model.
-    :raises PackageError: when the folder holds no package.
+    :raises PackageError: when the folder holds no package, or another one than ``$ARCHIVE_SHA256`` says.
     :raises TorchServeError: when the model cannot be loaded.
     """
     models = model_names(package)
+    if sha256 := os.environ.get(ARCHIVE_SHA256):
+        check_archive(package, sha256)
     # A container that starts again finds the socket and the process number that the one before it left.
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import os
@@ -20,7 +21,7 @@ import pytest
 
 from include.classifier.archive import build_archive
 from include.classifier.packaging import server_config
-from include.classifier.serve import PackageError, model_names
+from include.classifier.serve import PackageError, check_archive, model_names
 
 ROOT = Path(__file__).parents[2]
 VERSION = "20261121030000"
@@ -83,6 +84,17 @@ def test_names_what_is_missing_in_a_folder(package: Path, tmp_path: Path) -> Non
     (package / "config" / "config.properties").write_text("model_store=/mnt/models/model-store\n")
     with pytest.raises(PackageError, match="has no model_snapshot"):
         model_names(package)
+
+
+def test_serves_only_the_archive_that_was_released(package: Path) -> None:
+    archive = package / "model-store" / "tiny.mar"
+    released = hashlib.sha256(archive.read_bytes()).hexdigest()
+    check_archive(package, released)
+    archive.write_bytes(archive.read_bytes() + b"x")
+    with pytest.raises(
+        PackageError, match=f"SHA-256 {released}.: tiny.mar has SHA-256 .* Somebody changed it"
+    ):
+        check_archive(package, released)
 
 
 @pytest.mark.torchserve
