@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,6 +15,7 @@ from typing import Any
 
 from airflow.sdk import Connection
 
+from kubeflow_provider.exceptions import KubeflowProviderError
 from kubeflow_provider.hooks._kserve.pod_troubles import Patience
 from kubeflow_provider.hooks.kserve import KServeHook
 from kubeflow_provider.services import Deployment, ModelVersion
@@ -20,7 +23,7 @@ from kubeflow_provider.states import DeploymentState
 from tests.doubles.kubernetes import Cluster, cluster
 from tests.doubles.kubernetes.kserve import Behaviour, FakeModels, KServeSettings
 from tests.doubles.kubernetes.resources import CONFIG_MAPS
-from tests.serving_support import build_version
+from tests.serving_support import GOOD, build_version
 
 IMAGE = "kubeflow-model-release:test"
 RUNTIME = "kubeflow-model-release"
@@ -151,6 +154,49 @@ def wait_for(hook: KServeHook, model: str, version: str, seconds: float = 20) ->
             assert found is not None, f"{model} {version} is not deployed"
             return found
         time.sleep(0.05)
+
+
+def release(hook: KServeHook, model: str, version: str, **settings: Any) -> None:
+    """Do what the tasks of a release do."""
+    hook.deploy_candidate(version_of(model, version, **settings))
+    assert wait_for(hook, model, version).state is DeploymentState.READY
+    if hook.can_split_traffic(model):
+        hook.shift_traffic(model, version, 50)
+        assert wait_for(hook, model, version).state is DeploymentState.READY
+    hook.promote(model, version)
+    assert wait_for(hook, model, version).state is DeploymentState.READY
+
+
+class Users:
+    """Somebody who asks for predictions all the time, until the block ends.
+
+    :param hook: has the door that they use.
+    :param model: what they ask.
+    """
+
+    def __init__(self, hook: KServeHook, model: str) -> None:
+        self.answers: Counter[str] = Counter()
+        self._hook, self._model = hook, model
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+
+    def _ask(self) -> None:
+        while not self._stop.wait(0.01):
+            try:
+                answer = self._hook.predict(self._model, GOOD)
+            except KubeflowProviderError as error:
+                self.answers[str(error)] += 1
+                continue
+            is_good = answer.status_code == 200
+            self.answers["good" if is_good else f"{answer.status_code} {answer.body}"] += 1
+
+    def __enter__(self) -> Users:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stop.set()
+        self._thread.join()
 
 
 def _install_config(k8s: Cluster, settings: KServeSettings) -> None:

@@ -4,23 +4,19 @@ notice.
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any
 
 import pytest
 
-from kubeflow_provider.exceptions import KubeflowProviderError
 from kubeflow_provider.hooks.kserve import KServeHook
 from kubeflow_provider.states import DeploymentState
 from tests.doubles.kubernetes.kserve import KServeSettings
 from tests.doubles.kubernetes.kserve.definitions import SERVICES
-from tests.kserve_support import KServeWorld, QuickHook, kserve, version_of, wait_for
+from tests.kserve_support import GOOD, KServeWorld, QuickHook, Users, kserve, release
 
 MODEL = "reviews"
-BODY = b'{"instances": ["a good place"]}'
 _WRITES = ("create_service", "_patch_service", "delete_service", "put_snapshot", "delete_snapshot")
 
 
@@ -28,49 +24,10 @@ class Killed(BaseException):
     """The worker is gone in the middle of a task."""
 
 
-class Users:
-    """Somebody who asks all the time, and what was answered."""
-
-    def __init__(self, hook: KServeHook) -> None:
-        self.answers: Counter[str] = Counter()
-        self._hook = hook
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._ask)
-
-    def _ask(self) -> None:
-        while not self._stop.wait(0.01):
-            try:
-                answer = self._hook.predict(MODEL, BODY)
-            except KubeflowProviderError as error:
-                self.answers[str(error)] += 1
-                continue
-            is_good = answer.status_code == 200
-            self.answers["good" if is_good else f"{answer.status_code} {answer.body}"] += 1
-
-    def __enter__(self) -> Users:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-
 @pytest.fixture(params=["Serverless", "Standard"])
 def world(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[KServeWorld]:
     with kserve(tmp_path, settings=KServeSettings(default_mode=request.param)) as running:
         yield running
-
-
-def release(hook: KServeHook, version: str) -> None:
-    """Do what the tasks of a release do."""
-    hook.deploy_candidate(version_of(MODEL, version))
-    assert wait_for(hook, MODEL, version).state is DeploymentState.READY
-    if hook.can_split_traffic(MODEL):
-        hook.shift_traffic(MODEL, version, 50)
-        assert wait_for(hook, MODEL, version).state is DeploymentState.READY
-    hook.promote(MODEL, version)
-    assert wait_for(hook, MODEL, version).state is DeploymentState.READY
 
 
 def dying_hook(world: KServeWorld, after_writes: int) -> KServeHook:
@@ -111,7 +68,7 @@ def check_live(world: KServeWorld, version: str) -> None:
     live = world.hook.get_live(MODEL)
     assert live is not None
     assert (live.version, live.state) == (version, DeploymentState.READY)
-    answers = [world.hook.predict(MODEL, BODY) for _ in range(5)]
+    answers = [world.hook.predict(MODEL, GOOD) for _ in range(5)]
     assert {answer.body["predictions"][0]["version"] for answer in answers} == {version}
     left = {entry["metadata"]["name"] for entry in world.k8s.store.entries(SERVICES)}
     going = {
@@ -125,12 +82,12 @@ def check_live(world: KServeWorld, version: str) -> None:
 def test_a_worker_may_die_anywhere(world: KServeWorld) -> None:
     versions = (str(number) for number in count(20260101000000))
     live = next(versions)
-    release(world.hook, live)
+    release(world.hook, MODEL, live)
     died = {"release": 0, "roll back": 0}
-    with Users(fresh_hook(world)) as users:
+    with Users(fresh_hook(world), MODEL) as users:
         for writes in count(1):
             before, live = live, next(versions)
-            has_died = survive(world, lambda hook, version=live: release(hook, version), writes)
+            has_died = survive(world, lambda hook, version=live: release(hook, MODEL, version), writes)
             check_live(world, live)
             if not has_died:
                 break
@@ -138,7 +95,7 @@ def test_a_worker_may_die_anywhere(world: KServeWorld) -> None:
             assert world.hook.get_previous(MODEL) == before
         for writes in count(1):
             bad = next(versions)
-            release(world.hook, bad)
+            release(world.hook, MODEL, bad)
             undo = lambda hook, bad=bad: hook.roll_back(MODEL, candidate=bad, previous=live)  # noqa: E731
             has_died = survive(world, undo, writes)
             check_live(world, live)

@@ -15,7 +15,7 @@ from kubeflow_provider.services import Deployment
 from kubeflow_provider.states import DeploymentState
 from tests.doubles.kubernetes.kserve import Behaviour, KServeSettings
 from tests.doubles.kubernetes.resources import DEPLOYMENTS
-from tests.kserve_support import IMAGE, KServeWorld, forget_model, kserve, version_of, wait_for
+from tests.kserve_support import IMAGE, KServeWorld, forget_model, kserve, release, version_of, wait_for
 
 LIVE, BAD = "20260101000000", "20260202000000"
 MODES = {"Knative": "Serverless", "Standard": "Standard"}
@@ -45,7 +45,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def released(world: KServeWorld) -> Iterator[str]:
     """Yield a model with a live version."""
     name = next(_MODELS)
-    release(world, name, LIVE)
+    release(world.hook, name, LIVE)
     yield name
     world.k8s.faults.heal()
     world.models.behave(BAD, Behaviour.GOOD)
@@ -59,13 +59,6 @@ def model(world: KServeWorld, released: str) -> Iterator[str]:
     yield released
     assert public_state(world, released) == before
     assert answering(world, released) == LIVE
-
-
-def release(world: KServeWorld, model: str, version: str) -> None:
-    world.hook.deploy_candidate(version_of(model, version))
-    assert wait_for(world.hook, model, version).state is DeploymentState.READY
-    world.hook.promote(model, version)
-    assert wait_for(world.hook, model, version).state is DeploymentState.READY
 
 
 def public_state(world: KServeWorld, model: str) -> dict[str, Any]:
