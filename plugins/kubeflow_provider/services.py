@@ -138,6 +138,7 @@ class ModelVersion:
     :param archive_uri: URI of the folder with ``config/`` and ``model-store/<model>.mar``.
     :param archive_sha256: hex digest of the ``.mar``.
     :param settings: ``serving`` section of the model's YAML, passed on as it is.
+    :param origin: where it came from, for people who find it in the serving system: ``dag-run``, ``registry-url`` ...
     """
 
     model: str
@@ -145,6 +146,7 @@ class ModelVersion:
     archive_uri: str
     archive_sha256: str
     settings: Mapping[str, JsonValue] = field(default_factory=dict)
+    origin: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,9 +112,11 @@ class DeployCandidateOperator(BaseOperator):
         ti = context["ti"]
         ti.xcom_push(key=PREVIOUS_VERSION_XCOM_KEY, value=_version_before(service, self.model, self.version))
         ti.xcom_push(key=XCOM_ENDPOINT, value=service.endpoint_url(self.model))
+        origin = {"dag-id": self.dag_id, "dag-run-id": context.get("run_id") or ""}
         if self.registry_conn_id:
             registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
             registry.set_state(self.model, self.version, ReleaseState.CANDIDATE)
+            origin["registry-url"] = registry.release_url(self.model, self.version) or ""
         deployment = service.deploy_candidate(
             ModelVersion(
                 model=self.model,
@@ -122,6 +124,7 @@ class DeployCandidateOperator(BaseOperator):
                 archive_uri=candidate.archive_uri,
                 archive_sha256=candidate.archive_sha256,
                 settings=json.loads(self.settings) if isinstance(self.settings, str) else self.settings,
+                origin=origin,
             )
         )
         if deployment.state.is_terminal:

@@ -75,6 +75,9 @@ class Registry:
     def __init__(self) -> None:
         self.states: list[tuple[str, ReleaseState, str]] = []
 
+    def release_url(self, model: str, version: str) -> str:
+        return f"http://registry/{model}/{version}"
+
     def set_state(self, model: str, version: str, state: ReleaseState, *, reason: str = "") -> None:
         self.states.append((version, state, reason))
 
@@ -118,6 +121,7 @@ def test_deploying_leaves_the_way_back_and_the_endpoint(
     assert context.xcoms == {"previous_version": LIVE, "endpoint": f"http://endpoint/{MODEL}"}
     assert service.deployed is not None
     assert service.deployed.settings == {"workers": 2}
+    assert service.deployed.origin["registry-url"] == f"http://registry/{MODEL}/{CANDIDATE}"
     assert registry.states == [(CANDIDATE, ReleaseState.CANDIDATE, "")]
 
 

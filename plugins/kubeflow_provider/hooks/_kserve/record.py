@@ -15,19 +15,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kubeflow_provider.exceptions import InvalidRequestError
+from kubeflow_provider.services import ModelVersion
 
 Object = dict[str, Any]
 
-VERSION_LABEL = "kubeflow-provider/version"
-MODEL_LABEL = "kubeflow-provider/model"
-ARCHIVE = "kubeflow-provider/archive-sha256"
+_PREFIX = "kubeflow-provider"
+VERSION_LABEL = f"{_PREFIX}/version"
+MODEL_LABEL = f"{_PREFIX}/model"
+ARCHIVE = f"{_PREFIX}/archive-sha256"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "airflow-provider-kubeflow"}
 
-_STABLE = "kubeflow-provider/stable-version"
-_PREVIOUS = "kubeflow-provider/previous-version"
-_REPLACES = "kubeflow-provider/replaces-revision"
-_SINCE = "kubeflow-provider/since"
-_STAMPS = (_STABLE, _PREVIOUS, _REPLACES, _SINCE)
+_STABLE = f"{_PREFIX}/stable-version"
+_PREVIOUS = f"{_PREFIX}/previous-version"
+_REPLACES = f"{_PREFIX}/replaces-revision"
+_SINCE = f"{_PREFIX}/since"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +80,12 @@ class Record:
             replaces=stamps.get(_REPLACES),
             since=datetime.fromisoformat(since) if since else None,
         )
+
+
+def origin(version: ModelVersion) -> dict[str, str]:
+    """Return the annotations that tell people where a version came from."""
+    told = {f"{_PREFIX}/{name}": value for name, value in version.origin.items() if value}
+    return {**told, f"{_PREFIX}/archive-uri": version.archive_uri, ARCHIVE: version.archive_sha256}
 
 
 def stamped(

@@ -9,7 +9,7 @@ from typing import Any
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks._kserve.model_settings import ModelSettings
 from kubeflow_provider.hooks._kserve.modes import Mode
-from kubeflow_provider.hooks._kserve.record import ARCHIVE, MANAGED_BY, MODEL_LABEL, VERSION_LABEL
+from kubeflow_provider.hooks._kserve.record import MANAGED_BY, MODEL_LABEL, VERSION_LABEL, origin
 from kubeflow_provider.services import ModelVersion
 
 Object = dict[str, Any]
@@ -70,7 +70,7 @@ def predictor(candidate: ModelVersion, settings: ModelSettings, *, mode: Mode | 
         raise InvalidRequestError(f"serving.kserve: {'; '.join(problems)}; this cluster serves in Standard mode.")
     spec: Object = {
         "labels": {**settings.labels, VERSION_LABEL: candidate.version, MODEL_LABEL: candidate.model},
-        "annotations": {**settings.annotations, ARCHIVE: candidate.archive_sha256},
+        "annotations": settings.annotations | origin(candidate),
         "minReplicas": settings.min_replicas,
         "maxReplicas": settings.max_replicas,
         # A model has no business with the Kubernetes API.

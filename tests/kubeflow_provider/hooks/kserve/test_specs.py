@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -39,6 +40,15 @@ def test_the_pod_is_told_which_archive_it_must_find() -> None:
 
     assert {"name": "ARCHIVE_SHA256", "value": version.archive_sha256} in spec_of()["model"]["env"]
     assert spec_of()["annotations"]["kubeflow-provider/archive-sha256"] == version.archive_sha256
+
+
+def test_people_find_where_it_came_from() -> None:
+    version = replace(version_of("reviews", VERSION), origin={"dag-run-id": "manual__1", "registry-url": ""})
+    spec = predictor(version, ModelSettings.of(version.settings), mode=None)
+
+    assert spec["annotations"]["kubeflow-provider/dag-run-id"] == "manual__1"
+    assert spec["annotations"]["kubeflow-provider/archive-uri"] == version.archive_uri
+    assert "kubeflow-provider/registry-url" not in spec["annotations"]
 
 
 def test_what_is_not_asked_for_is_not_there() -> None:
