@@ -81,15 +81,18 @@ def kserve_connection(folder: Path, k8s: Cluster, **extra: Any) -> Connection:
 
 
 @contextmanager
-def kserve(folder: Path, *, settings: KServeSettings | None = None, **extra: Any) -> Iterator[KServeWorld]:
+def kserve(
+    folder: Path, *, settings: KServeSettings | None = None, speed: float = 20.0, **extra: Any
+) -> Iterator[KServeWorld]:
     """Yield a hook on a double of its own.
 
     :param settings: of the KServe that is installed.
+    :param speed: of the cluster's clock.
     :param extra: fields of the connection.
     """
     settings = settings or KServeSettings()
     models = FakeModels()
-    with cluster(images={IMAGE: models}, namespace=NAMESPACE, kserve=settings, speed=20.0) as k8s:
+    with cluster(images={IMAGE: models}, namespace=NAMESPACE, kserve=settings, speed=speed) as k8s:
         k8s.kserve.add_runtime(RUNTIME, IMAGE)
         _install_config(k8s, settings)
         conn = kserve_connection(folder, k8s, **extra)
@@ -137,11 +140,13 @@ def forget_model(hook: KServeHook, model: str) -> None:
 
 def write_server_config(package: Path, *, model: str, version: str) -> None:
     """Write what the server in a pod reads beside the archive; ``include/classifier/packaging.py`` does it for real."""
-    how = {"defaultVersion": True, "marName": f"{model}.mar", "minWorkers": 1, "maxWorkers": 1}
+    how: dict[str, Any] = {"defaultVersion": True, "marName": f"{model}.mar", "minWorkers": 1, "maxWorkers": 1}
+    how |= {"batchSize": 4, "maxBatchDelay": 5, "responseTimeout": 30}
     snapshot = {"name": "startup.cfg", "modelCount": 1, "models": {model: {version: how}}}
     (package / "config").mkdir()
     (package / "config" / "config.properties").write_text(
-        f"enable_envvars_config=true\nmodel_snapshot={json.dumps(snapshot)}\n", encoding="utf-8"
+        f"enable_envvars_config=true\ndisable_token_authorization=true\nmodel_snapshot={json.dumps(snapshot)}\n",
+        encoding="utf-8",
     )
 
 

@@ -14,7 +14,7 @@ _TIMEOUT_SECONDS = 1.0
 
 
 class Probe:
-    """Asks a running container whether it is ready: by HTTP or TCP as its probe says; without a probe it is at once."""
+    """Asks a running container whether it is ready: by HTTP, TCP or a command, as its probe says."""
 
     def __init__(self, container: Container, clock: Clock) -> None:
         self._container = container
@@ -32,6 +32,9 @@ class Probe:
 
     def _answers(self) -> bool:
         assert self._container.execution is not None
+        run = getattr(self._container.execution, "run", None)
+        if "exec" in self._spec and run:
+            return bool(run(self._spec["exec"]["command"]) == 0)
         action = self._spec.get("httpGet") or self._spec.get("tcpSocket")
         if not action:
             return True
