@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, ClassVar
 
 from airflow.sdk import BaseHook, Connection
@@ -20,12 +20,10 @@ from kubeflow_provider.hooks._kserve import specs
 from kubeflow_provider.hooks._kserve.api import ClusterApi
 from kubeflow_provider.hooks._kserve.capabilities import Capabilities, read_capabilities
 from kubeflow_provider.hooks._kserve.doors import Doors
+from kubeflow_provider.hooks._kserve.inspection import Inspector, reachable
 from kubeflow_provider.hooks._kserve.model_settings import ModelSettings
 from kubeflow_provider.hooks._kserve.modes import ANNOTATION, Mode, mode_of
-from kubeflow_provider.hooks._kserve.observation import Observation
 from kubeflow_provider.hooks._kserve.pod_troubles import Patience
-from kubeflow_provider.hooks._kserve.proof import prove
-from kubeflow_provider.hooks._kserve.readiness import Verdict, judge
 from kubeflow_provider.hooks._kserve.record import ARCHIVE, Record, stamped
 from kubeflow_provider.hooks._kserve.settings import KServeSettings
 from kubeflow_provider.hooks._kserve.snapshots import Snapshots
@@ -34,9 +32,6 @@ from kubeflow_provider.services import Answer, Deployment, ModelVersion
 from kubeflow_provider.states import DeploymentState
 
 Object = dict[str, Any]
-
-_LOG_LINES = 20
-_PROOF_SECONDS = 10
 
 
 class KServeHook(BaseHook):
@@ -77,11 +72,11 @@ class KServeHook(BaseHook):
         public = self._service(model)
         record = Record.of(public) if public else None
         if public and record and version == record.version:
-            return self._deployment(model, public, is_live=record.live == version)
+            return self._inspector.deployment(model, public, is_live=record.live == version)
         if record and version == record.live:
-            return self._reachable(model, version, state=DeploymentState.READY, is_live=True, service=public)
+            return reachable(model, version, DeploymentState.READY, is_live=True, service=public)
         candidate = self._candidate(model, version)
-        return self._deployment(model, candidate, is_live=False) if candidate else None
+        return self._inspector.deployment(model, candidate, is_live=False) if candidate else None
 
     async def aget_deployment(self, model: str, version: str) -> Deployment | None:
         """Like :meth:`get_deployment`, without blocking the event loop."""
@@ -98,10 +93,9 @@ class KServeHook(BaseHook):
             return None
         record = Record.of(public)
         if record.live != record.version:
-            return self._reachable(model, record.live, state=DeploymentState.READY, is_live=True, service=public)
-        verdict = self._judge(public)
-        live = self._reachable(model, record.live, state=verdict.state, is_live=True, service=public)
-        return replace(live, reason=verdict.reason)
+            return reachable(model, record.live, DeploymentState.READY, is_live=True, service=public)
+        verdict = self._inspector.verdict(public)
+        return reachable(model, record.live, verdict.state, is_live=True, service=public, reason=verdict.reason)
 
     def get_previous(self, model: str) -> str | None:
         """Return the version that was live before the present one, while its predictor is kept."""
@@ -158,7 +152,7 @@ class KServeHook(BaseHook):
         made = self._api.create_service(
             specs.inference_service(_candidate_name(model), self._settings.namespace, spec, annotations=annotations)
         )
-        return self._reachable(model, version, state=DeploymentState.PENDING, is_live=False, service=made)
+        return reachable(model, version, DeploymentState.PENDING, is_live=False, service=made)
 
     def shift_traffic(self, model: str, version: str, percent: int) -> Deployment:
         """Give the version this share of the traffic, and the live one the rest. Safe to repeat.
@@ -238,10 +232,8 @@ class KServeHook(BaseHook):
         except KubeflowProviderError as error:
             return False, str(error)
         names = ", ".join(runtimes) or "no ServingRuntime yet (deploy/serving-runtime.yaml)"
-        return (
-            True,
-            f"{capabilities}; namespace {self._settings.namespace}: {len(services)} InferenceService(s), {names}.",
-        )
+        where = f"namespace {self._settings.namespace}"
+        return True, f"{capabilities}; {where}: {len(services)} InferenceService(s), {names}."
 
     # Parts
 
@@ -276,9 +268,10 @@ class KServeHook(BaseHook):
     def _capabilities(self) -> Capabilities:
         return read_capabilities(self._api.definition(), self._api.config(self._settings.system_namespace))
 
-    @property
-    def _patience(self) -> Patience:
-        return replace(self.patience, unschedulable_seconds=self._settings.unschedulable_seconds)
+    @cached_property
+    def _inspector(self) -> Inspector:
+        patience = replace(self.patience, unschedulable_seconds=self._settings.unschedulable_seconds)
+        return Inspector(self._api, self._doors, patience)
 
     def _service(self, name: str) -> Object | None:
         """Return an InferenceService that is not going away."""
@@ -321,46 +314,6 @@ class KServeHook(BaseHook):
             was_sent=False,
         )
 
-    def _observe(self, service: Object, *, with_events: bool) -> Observation:
-        name = service["metadata"]["name"]
-        return Observation(
-            service=service,
-            pods=self._api.pods(name),
-            deployments=self._api.deployments(name) if mode_of(service) is Mode.STANDARD else (),
-            events=self._api.events() if with_events else (),
-        )
-
-    def _judge(self, service: Object) -> Verdict:
-        verdict = judge(self._observe(service, with_events=False), self._patience)
-        if verdict.state is DeploymentState.READY:
-            return verdict
-        # Events tell why; there may be many.
-        return judge(self._observe(service, with_events=True), self._patience)
-
-    def _deployment(self, model: str, service: Object, *, is_live: bool) -> Deployment:
-        record, verdict = Record.of(service), self._judge(service)
-        if verdict.state is DeploymentState.READY and record.percent is None:
-            seen = self._observe(service, with_events=False)
-            ask = partial(self._doors.predict, model, service, timeout_seconds=_PROOF_SECONDS)
-            verdict = prove(seen, self._patience, ask)
-        found = self._reachable(model, record.version, state=verdict.state, is_live=is_live, service=service)
-        return replace(found, reason=self._with_log(verdict))
-
-    def _with_log(self, verdict: Verdict) -> str | None:
-        """Add the last lines of the container that tells why."""
-        trouble = verdict.trouble
-        if verdict.state is not DeploymentState.FAILED or trouble is None or trouble.pod is None:
-            return verdict.reason
-        tail = self._api.log(trouble.pod, trouble.container, previous=trouble.has_crashed, lines=_LOG_LINES).strip()
-        return f"{verdict.reason}\nLast log lines:\n{tail}" if tail else verdict.reason
-
-    def _reachable(
-        self, model: str, version: str, *, state: DeploymentState, is_live: bool, service: Object | None
-    ) -> Deployment:
-        status = (service or {}).get("status") or {}
-        url = status.get("url") or (status.get("address") or {}).get("url")
-        return Deployment(model=model, version=version, state=state, is_live=is_live, url=url)
-
     def _expect_deployment(self, model: str, version: str) -> Deployment:
         found = self.get_deployment(model, version)
         if found is None:
@@ -386,7 +339,7 @@ class KServeHook(BaseHook):
             public = self._service(model)
             if public is None:
                 raise DeploymentFailedError(f"InferenceService {model} was deleted while it was being put back.")
-            found = self._deployment(model, public, is_live=True)
+            found = self._inspector.deployment(model, public, is_live=True)
             if found.state is DeploymentState.READY:
                 return
             if found.state is DeploymentState.FAILED or time.monotonic() > deadline:

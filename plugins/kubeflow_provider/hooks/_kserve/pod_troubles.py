@@ -64,8 +64,9 @@ def pod_troubles(pod: Object, seen: Observation, patience: Patience) -> Iterator
     yield from _mounts(pod, seen)
     status = pod.get("status") or {}
     containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
-    for container in sorted(containers, key=lambda item: item.get("name") != CONTAINER):  # the model's own word first
-        yield from _container(pod, container, age, patience)
+    found = [trouble for container in containers for trouble in _container(pod, container, age, patience)]
+    # What happens to the model's container happens to its sidecars too; its own word is the one that helps.
+    yield from [trouble for trouble in found if trouble.container == CONTAINER] or found
 
 
 def _scheduling(pod: Object, age: float, patience: Patience) -> Iterator[Trouble]:
@@ -104,10 +105,11 @@ def _container(pod: Object, status: Object, age: float, patience: Patience) -> I
     waiting = (status.get("state") or {}).get("waiting") or {}
     reason, message = waiting.get("reason", ""), waiting.get("message", "")
     if reason in _HOPELESS_WAITS:
-        yield Trouble(text=f"{what}: {_HOPELESS_WAITS[reason]} ({reason}): {message}", is_hopeless=True)
+        text = f"{what}: {_HOPELESS_WAITS[reason]} ({reason}): {message}"
+        yield Trouble(text=text, is_hopeless=True, container=name)
     elif reason in _IMAGE_WAITS:
         text = f"{what}: its image {status.get('image')} cannot be pulled ({reason}): {message}"
-        yield Trouble(text=text, is_hopeless=age >= patience.grace_seconds)
+        yield Trouble(text=text, is_hopeless=age >= patience.grace_seconds, container=name)
     elif end := _last_end(status):
         words = (end.get("message") or "").strip()
         last_words = f". Its last words:\n{words}" if words else ""

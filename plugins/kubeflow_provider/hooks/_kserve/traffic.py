@@ -111,10 +111,10 @@ class Traffic:
         return True
 
     def _put_back(self, model: str, service: Object, target: str) -> None:
-        predictor = self._predictor(model, target)
         is_knative, record = mode_of(service) is Mode.KNATIVE, Record.of(service)
-        if is_knative and record.percent is None and record.previous == target:
+        if is_knative and (record.percent is not None or record.previous == target):
             self._send_back(model)
+        predictor = self._predictor(model, target)
 
         def edit(service: Object) -> None:
             service["spec"]["predictor"] = stamped(
@@ -130,7 +130,10 @@ class Traffic:
             self._finish(model)
 
     def _send_back(self, model: str) -> None:
-        """Give all traffic to the revision before the newest, which is still there: users are helped at once."""
+        """Give all traffic to the revision before the newest, which is still there.
+
+        It comes first, so that users are helped at once, whatever becomes of the rest.
+        """
         self._api.change_service(model, lambda service: _give_part(service, 0))
         deadline = time.monotonic() + self._send_back_seconds
         while time.monotonic() < deadline:

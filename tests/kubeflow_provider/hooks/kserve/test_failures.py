@@ -10,7 +10,12 @@ from typing import Any
 
 import pytest
 
-from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
+from kubeflow_provider.exceptions import (
+    DeploymentFailedError,
+    InvalidRequestError,
+    PermissionDeniedError,
+    ServiceUnavailableError,
+)
 from kubeflow_provider.services import Deployment
 from kubeflow_provider.states import DeploymentState
 from tests.doubles.kubernetes.kserve import Behaviour, KServeSettings
@@ -280,3 +285,16 @@ def test_an_api_server_that_is_away_is_worth_another_try(world: KServeWorld, mod
         world.hook.deploy_candidate(version_of(model, BAD))
     world.k8s.faults.heal()
     assert deploy(world, model).state is DeploymentState.READY
+
+
+def test_users_are_sent_back_even_when_the_earlier_predictor_is_not_kept(world: KServeWorld, released: str) -> None:
+    if not world.hook.can_split_traffic(released):
+        pytest.skip("Standard mode has no earlier revision to send users back to")
+    assert deploy(world, released).state is DeploymentState.READY
+    world.hook.promote(released, BAD)
+    assert wait_for(world.hook, released, BAD).is_live
+    world.hook._snapshots.delete(released, LIVE)
+
+    with pytest.raises(DeploymentFailedError, match=f"{released} {LIVE} cannot be served: how is not kept any more"):
+        world.hook.roll_back(released, candidate=BAD, previous=LIVE)
+    assert {answering(world, released) for _ in range(10)} == {LIVE}
