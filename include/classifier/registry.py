@@ -27,7 +27,7 @@ FACT_TAG_PREFIX = "fact."
 LIVE_ALIAS = "champion"
 PREVIOUS_ALIAS = "previous"
 
-REGISTERED, CANDIDATE, LIVE, RETIRED = "registered", "candidate", "live", "retired"
+CANDIDATE, LIVE, RETIRED = "candidate", "live", "retired"
 REJECTED, FAILED, ROLLED_BACK = "rejected", "failed", "rolled back"
 
 _METRICS = ("accuracy", "macro_f1", "log_loss", "expected_calibration_error")

@@ -76,7 +76,7 @@ def test_the_sample_model_is_good_and_is_compared_with_the_live_one(release, tmp
     training = config.training.model_dump(exclude={"base_model_revision"})
     common = {
         "data": config.data.model_dump_json(),
-        "serving": config.serving.model_dump(),
+        "serving": config.serving.model_dump(exclude={"kserve"}),
         "tracking_uri": f"sqlite:///{tmp_path}/mlflow.db",
         **training,
     }

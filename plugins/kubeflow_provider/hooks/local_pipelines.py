@@ -107,7 +107,7 @@ class LocalPipelinesHook(BaseHook):
     def check_run(self, request: RunRequest) -> None:
         """Find out whether the run could be started.
 
-        :raises InvalidRequestError: when its pipeline is not there, or kfp.local would change a parameter.
+        :raises InvalidRequestError: when its pipeline is not there, or kfp.local would change or refuse a parameter.
         """
         if not Path(request.pipeline_file).is_file():
             raise InvalidRequestError(f"Pipeline {request.pipeline_file} does not exist; `make compile` makes it.")
@@ -115,6 +115,10 @@ class LocalPipelinesHook(BaseHook):
             raise InvalidRequestError(
                 f"Parameters {', '.join(sorted(affected))} contain {_REFUSED_TEXT!r}, which kfp.local would replace "
                 "by the path of its interpreter; use another spelling or path."
+            )
+        if affected := [name for name, value in request.parameters.items() if _holds_null(value)]:
+            raise InvalidRequestError(
+                f"Parameters {', '.join(sorted(affected))} hold a null, which kfp.local refuses; leave the key out."
             )
 
     def create_run(self, request: RunRequest) -> Run:
@@ -312,3 +316,9 @@ class LocalPipelinesHook(BaseHook):
                     finished.append((when, path))
         for _, path in sorted(finished, reverse=True)[KEEP_FINISHED_RUNS:]:
             RunFolder(path).delete()
+
+
+def _holds_null(value: JsonValue) -> bool:
+    if isinstance(value, dict | list):
+        return any(_holds_null(part) for part in (value.values() if isinstance(value, dict) else value))
+    return value is None

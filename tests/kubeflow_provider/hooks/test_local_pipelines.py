@@ -330,13 +330,20 @@ def test_children_inherit_no_secret_of_airflow(monkeypatch: pytest.MonkeyPatch) 
     assert environment[MARK] == "mark"
 
 
-@pytest.mark.parametrize("value", [{"text": "use python3 please"}, {"python3": 1}])
-def test_refuses_parameters_that_kfp_would_change(
-    hook: LocalPipelinesHook, request_for: Callable[..., RunRequest], value: object
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ({"text": "use python3 please"}, "Parameters mark contain 'python3'"),
+        ({"python3": 1}, "Parameters mark contain 'python3'"),
+        ({"deep": [{"er": None}]}, "Parameters mark hold a null"),
+    ],
+)
+def test_refuses_parameters_that_kfp_would_change_or_refuse(
+    hook: LocalPipelinesHook, request_for: Callable[..., RunRequest], value: object, message: str
 ) -> None:
     request = request_for(mark=value)
 
-    with pytest.raises(InvalidRequestError, match="Parameters mark contain 'python3'"):
+    with pytest.raises(InvalidRequestError, match=message):
         hook.create_run(request)
     assert hook.get_run(request.run_id) is None
 
