@@ -165,6 +165,7 @@ def release_dag(config: ModelConfig) -> DAG:
             pipeline_file=config.pipeline_file,
             parameters=pipeline_parameters,
             cluster=cluster,
+            settings=config.serving.model_dump(),
             store_conn_id=config.store_conn_id,
             pipelines_conn_id=pipelines,
             serving_conn_id=serving,

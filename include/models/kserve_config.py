@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from include.models.cluster_config import ObjectName, Quantity, TolerationConfig, VariableName
 from include.models.section import Section
@@ -67,3 +67,11 @@ class KServeConfig(Section):
     node_selector: dict[str, str] = Field({}, description="Labels that a node must have.")
     tolerations: list[TolerationConfig] = Field([], description="Taints that are no obstacle.")
     image_pull_secrets: list[ObjectName] = Field([], description="Secrets with the registry's credentials.")
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> KServeConfig:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError("`min_replicas` is above `max_replicas`")
+        if self.scale_target and not self.scale_metric:
+            raise ValueError("`scale_target` needs `scale_metric`")
+        return self

@@ -184,6 +184,12 @@ class Answer:
 class ServingService(Protocol):
     """Serves versions of models. Promoting and rolling back never leave a moment without a serving model."""
 
+    def check_candidate(self, candidate: ModelVersion) -> None:
+        """Find out whether a version could be deployed, without deploying it: its archive need not be there yet.
+
+        :raises InvalidRequestError: naming what stands in its way.
+        """
+
     def deploy_candidate(self, candidate: ModelVersion) -> Deployment:
         """Bring the version up beside the live one, without traffic. Safe to repeat.
 

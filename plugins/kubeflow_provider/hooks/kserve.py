@@ -125,6 +125,25 @@ class KServeHook(BaseHook):
 
     # Changes
 
+    def check_candidate(self, candidate: ModelVersion) -> None:
+        """Find out whether a version could be deployed: names, settings, storage, mode and runtime.
+
+        :raises InvalidRequestError: naming what stands in its way.
+        """
+        public = self._service(candidate.model)
+        if public:
+            Record.of(public)  # it must be one of ours
+        self._plan(candidate, public)
+        runtime = ModelSettings.of(candidate.settings).runtime
+        known = self._api.runtimes()
+        elsewhere = self._api.cluster_runtimes() if runtime not in known else ()
+        if elsewhere is not None and runtime not in (*known, *elsewhere):
+            raise InvalidRequestError(
+                f"There is no ServingRuntime {runtime} for namespace {self._settings.namespace}, only "
+                f"{', '.join(known) or 'none at all'}. Apply deploy/serving-runtime.yaml, or name another one in "
+                "`serving.kserve.runtime`."
+            )
+
     def deploy_candidate(self, candidate: ModelVersion) -> Deployment:
         """Make an InferenceService of its own for the version; the model's own is not touched.
 
@@ -133,15 +152,11 @@ class KServeHook(BaseHook):
         :raises InvalidRequestError: naming what is wrong with name, settings or storage, or what KServe refuses.
         """
         model, version = candidate.model, candidate.version
-        specs.check_name(model)
-        settings = ModelSettings.of(candidate.settings)
         public = self._service(model)
         if public and Record.of(public).version == version:
             _check_archive(public, candidate)
             return self._expect_deployment(model, version)
-        wanted = self._wanted_mode(public, settings)
-        annotations = self._capabilities.mode_annotations(wanted)
-        predictor = specs.predictor(candidate, settings, mode=wanted or self._capabilities.default_mode)
+        predictor, annotations = self._plan(candidate, public)
         if self._snapshots.get(model, version) == predictor and self._candidate(model, version):
             present = self._expect_deployment(model, version)
             if present.state is not DeploymentState.FAILED:
@@ -227,7 +242,9 @@ class KServeHook(BaseHook):
         """Answer for the connection form's Test button: what can be reached, and what KServe it is."""
         try:
             services, runtimes = self._api.services(), self._api.runtimes()
-            self._api.pods("any"), self._api.deployments("any"), self._api.events(), self._snapshots.get("any", "0")
+            for read in (self._api.pods, self._api.deployments, self._api.get_snapshot):
+                read("any")
+            self._api.events()
             capabilities = self._capabilities
         except KubeflowProviderError as error:
             return False, str(error)
@@ -281,6 +298,14 @@ class KServeHook(BaseHook):
     def _candidate(self, model: str, version: str) -> Object | None:
         candidate = self._service(_candidate_name(model))
         return candidate if candidate and Record.of(candidate).version == version else None
+
+    def _plan(self, candidate: ModelVersion, public: Object | None) -> tuple[Object, dict[str, str]]:
+        """Return a version's predictor, and the annotations that give a new service its mode."""
+        specs.check_name(candidate.model)
+        settings = ModelSettings.of(candidate.settings)
+        wanted = self._wanted_mode(public, settings)
+        predictor = specs.predictor(candidate, settings, mode=wanted or self._capabilities.default_mode)
+        return predictor, self._capabilities.mode_annotations(wanted)
 
     def _wanted_mode(self, public: Object | None, settings: ModelSettings) -> Mode | None:
         asked = None if settings.deployment_mode == "detect" else Mode(settings.deployment_mode.capitalize())

@@ -162,6 +162,13 @@ class TorchServeHook(BaseHook):
 
     # Changes
 
+    def check_candidate(self, candidate: ModelVersion) -> None:
+        """Find out whether a version's names can be served.
+
+        :raises InvalidRequestError: when one of them cannot.
+        """
+        _check_names(candidate.model, candidate.version)
+
     def deploy_candidate(self, candidate: ModelVersion) -> Deployment:
         """Load the version beside the live one and wait for its workers; users do not reach it.
 

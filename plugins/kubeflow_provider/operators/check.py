@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator
 from kubeflow_provider import pipeline_spec
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.hooks import PIPELINE_HOOKS, REGISTRY_HOOKS, SERVING_HOOKS, get_service
-from kubeflow_provider.services import RunRequest
+from kubeflow_provider.services import ModelVersion, RunRequest
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -31,6 +31,7 @@ class CheckReleaseOperator(BaseOperator):
     :param pipeline_file: compiled IR (templated).
     :param parameters: values for the IR's parameters as far as they are known by now (templated).
     :param cluster: what the run will ask of a cluster, see :class:`RunRequest` (templated).
+    :param settings: ``serving`` section of the model's YAML (templated).
     :param pipelines_conn_id: connection to the pipeline service.
     :param serving_conn_id: connection to the serving system.
     :param registry_conn_id: connection to the registry.
@@ -39,7 +40,15 @@ class CheckReleaseOperator(BaseOperator):
     :raises ServiceUnavailableError: when a service or the store does not answer.
     """
 
-    template_fields: Sequence[str] = ("model", "version", "store_uri", "pipeline_file", "parameters", "cluster")
+    template_fields: Sequence[str] = (
+        "model",
+        "version",
+        "store_uri",
+        "pipeline_file",
+        "parameters",
+        "cluster",
+        "settings",
+    )
 
     def __init__(
         self,
@@ -50,6 +59,7 @@ class CheckReleaseOperator(BaseOperator):
         pipeline_file: str,
         parameters: Mapping[str, Any],
         cluster: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
         pipelines_conn_id: str = "pipelines_default",
         serving_conn_id: str = "serving_default",
         registry_conn_id: str = "registry_default",
@@ -63,6 +73,7 @@ class CheckReleaseOperator(BaseOperator):
         self.pipeline_file = pipeline_file
         self.parameters = parameters
         self.cluster = cluster or {}
+        self.settings = settings or {}
         self.pipelines_conn_id = pipelines_conn_id
         self.serving_conn_id = serving_conn_id
         self.registry_conn_id = registry_conn_id
@@ -82,8 +93,10 @@ class CheckReleaseOperator(BaseOperator):
 
         problems = _unreachable(self.pipelines_conn_id, pipelines.test_connection)
         refused = [] if problems else _refused(self.pipelines_conn_id, pipelines, request)
+        unserved = _unreachable(self.serving_conn_id, serving.test_connection)
+        refused += [] if unserved else self._unservable(serving)
         problems += [
-            *_unreachable(self.serving_conn_id, serving.test_connection),
+            *unserved,
             *_unreachable(self.registry_conn_id, registry.test_connection),
             *self._unwritable_store(),
         ]
@@ -93,6 +106,21 @@ class CheckReleaseOperator(BaseOperator):
             raise ServiceUnavailableError(" ".join(["Nothing was started.", *problems]))
         live_version, champion_uri = self._champion(serving, registry)
         return {"live_version": live_version, "champion_uri": champion_uri, "tracking_uri": registry.tracking_uri}
+
+    def _unservable(self, serving: ServingService) -> list[str]:
+        """Return why a version of this release could not be deployed, were it trained."""
+        candidate = ModelVersion(
+            model=self.model,
+            version=str(self.version),
+            archive_uri=f"{self.store_uri}/{self.version}/package",
+            archive_sha256="",
+            settings=self.settings,
+        )
+        try:
+            serving.check_candidate(candidate)
+        except InvalidRequestError as error:
+            return [f"Connection {self.serving_conn_id!r}: {error}"]
+        return []
 
     def _unwritable_store(self) -> list[str]:
         from airflow.sdk import ObjectStoragePath

@@ -10,7 +10,7 @@ import pytest
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.operators import check
 from kubeflow_provider.operators.check import CheckReleaseOperator
-from kubeflow_provider.services import Deployment, Release, RunRequest
+from kubeflow_provider.services import Deployment, ModelVersion, Release, RunRequest
 from kubeflow_provider.states import DeploymentState, ReleaseState
 
 MODEL, LIVE, NEW = "reviews", "20260101000000", "20260102000000"
@@ -30,6 +30,11 @@ class Service:
 
     def check_run(self, request: RunRequest) -> None:
         self.asked.append(request)
+        if self.refusal:
+            raise InvalidRequestError(self.refusal)
+
+    def check_candidate(self, candidate: ModelVersion) -> None:
+        self.candidate = candidate
         if self.refusal:
             raise InvalidRequestError(self.refusal)
 
@@ -63,6 +68,15 @@ def test_before_the_first_release_there_is_no_champion(services, tmp_path, recor
         "tracking_uri": services["registry_default"].tracking_uri,
     }
     assert not list((tmp_path / "store" / NEW).iterdir())
+
+
+def test_what_could_not_be_served_is_not_trained(services, tmp_path, record_and_wait):
+    services["serving_default"].refusal = "no pod can read it"
+    with pytest.raises(InvalidRequestError, match=r"Nothing was started\. .*'serving_default': no pod can"):
+        operator(tmp_path, record_and_wait, settings={"workers": 2}).execute({})
+    candidate = services["serving_default"].candidate
+    assert (candidate.model, candidate.version, candidate.settings) == (MODEL, NEW, {"workers": 2})
+    assert candidate.archive_uri == f"{tmp_path.as_uri()}/{NEW}/package"
 
 
 def test_the_champion_is_what_serves_with_the_archive_that_the_registry_knows(services, tmp_path, record_and_wait):

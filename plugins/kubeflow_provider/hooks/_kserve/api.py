@@ -159,6 +159,13 @@ class ClusterApi:
         found = self._call("list ServingRuntimes", lambda: self._custom.list_namespaced_custom_object(*where))
         return sorted(item["metadata"]["name"] for item in found["items"])
 
+    def cluster_runtimes(self) -> list[str] | None:
+        """Return the names of the ClusterServingRuntimes; ``None`` where they must not be read."""
+        read = self._custom.list_cluster_custom_object
+        where = (GROUP, "v1alpha1", "clusterservingruntimes")
+        found = self._call("list ClusterServingRuntimes", lambda: read(*where), passing=(403,))
+        return None if found is None else sorted(item["metadata"]["name"] for item in found["items"])
+
     def post_through_proxy(
         self, service: str, path: str, body: bytes, *, headers: Mapping[str, str], timeout_seconds: float
     ) -> tuple[int, bytes]:

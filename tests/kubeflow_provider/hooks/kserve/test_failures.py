@@ -230,6 +230,19 @@ def test_a_place_that_no_pod_can_read_is_refused_before_anything_is_made(world: 
         world.hook.deploy_candidate(version_of(model, BAD, storage={"s3://models": "ftp://models"}))
 
 
+def test_what_cannot_be_deployed_is_known_before_it_is_trained(world: KServeWorld, model: str) -> None:
+    world.hook.check_candidate(version_of(model, BAD))
+    with pytest.raises(InvalidRequestError, match=r"no ServingRuntime absent for namespace models, only .*no-image"):
+        world.hook.check_candidate(version_of(model, BAD, runtime="absent"))
+    with pytest.raises(InvalidRequestError, match=r"serving\.kserve\.storage"):
+        world.hook.check_candidate(version_of(model, BAD, storage={"s3://models": "file:///mnt"}))
+    with pytest.raises(InvalidRequestError, match="37 are the most"):
+        world.hook.check_candidate(version_of("m" * 40, BAD))
+
+    world.k8s.faults.forbid("list", "clusterservingruntimes")
+    world.hook.check_candidate(version_of(model, BAD, runtime="perhaps-of-the-cluster"))
+
+
 def test_a_conflict_is_tried_again_on_the_fresh_object(world: KServeWorld, released: str) -> None:
     assert deploy(world, released).state is DeploymentState.READY
     world.k8s.faults.http("PATCH", f"inferenceservices/{released}", status=409, times=3)
