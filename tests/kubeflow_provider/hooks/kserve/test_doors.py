@@ -102,7 +102,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KServeWorld]:
         running.hook.deploy_candidate(version_of("reviews", FIRST))
         wait_for(running.hook, "reviews", FIRST)
         running.hook.promote("reviews", FIRST)
-        wait_for(running.hook, "reviews", FIRST)
+        # By its own door, which learns of the service a little later.
+        folder = tmp_path_factory.mktemp("connection")
+        wait_for(guarded_hook(running, folder, "good", door="gateway"), "reviews", FIRST)
         yield running
 
 
