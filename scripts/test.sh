@@ -9,6 +9,8 @@ pipeline_half="tests/classifier tests/pipelines tests/sample_data"
 airflow_half=$(find tests -mindepth 1 -maxdepth 1 -type d ! -name '__pycache__' | sort)
 for folder in $pipeline_half; do airflow_half=$(echo "$airflow_half" | grep -vx "$folder"); done
 
+# Two trainings with two threads each on two cores take several times as long as with one each.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 workers="-n ${TEST_WORKERS:-2} --dist loadfile"
 status=0
 echo "== The pipeline half =="

@@ -38,8 +38,8 @@ class Candidate:
     archive_sha256: str
     metrics: Mapping[str, Mapping[str, Any] | None]
     golden_examples: Sequence[GoldenExample]
-    held_out_texts: Sequence[str]
     document: Mapping[str, Any]
+    held_out_texts: Sequence[str] = ()
 
     def __repr__(self) -> str:
         """Leave the document out: it holds users' texts."""

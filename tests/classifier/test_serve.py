@@ -91,9 +91,7 @@ def test_serves_only_the_archive_that_was_released(package: Path) -> None:
     released = hashlib.sha256(archive.read_bytes()).hexdigest()
     check_archive(package, released)
     archive.write_bytes(archive.read_bytes() + b"x")
-    with pytest.raises(
-        PackageError, match=f"SHA-256 {released}.: tiny.mar has SHA-256 .* Somebody changed it"
-    ):
+    with pytest.raises(PackageError, match=f"SHA-256 {released}.: tiny.mar has SHA-256 .* Somebody changed it"):
         check_archive(package, released)
 
 

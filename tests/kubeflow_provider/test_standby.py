@@ -103,7 +103,9 @@ def test_a_run_in_a_waiting_process_can_be_stopped_before_its_imports_are_made(
 def test_a_waiting_process_that_was_killed_is_passed_over(
     hook: LocalPipelinesHook, runs_dir: Path, pipelines_python: str, record_and_wait: str, tmp_path: Path
 ) -> None:
-    os.kill(start(runs_dir, pipelines_python), signal.SIGKILL)
+    waiting = psutil.Process(start(runs_dir, pipelines_python))
+    waiting.kill()
+    waiting.wait(timeout=10)
     request = ask(tmp_path / "file", record_and_wait)
 
     hook.create_run(request)
