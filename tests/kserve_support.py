@@ -94,7 +94,7 @@ def kserve(
     models = FakeModels()
     with cluster(images={IMAGE: models}, namespace=NAMESPACE, kserve=settings, speed=speed) as k8s:
         k8s.kserve.add_runtime(RUNTIME, IMAGE)
-        _install_config(k8s, settings)
+        install_config(k8s, settings)
         conn = kserve_connection(folder, k8s, **extra)
         try:
             yield KServeWorld(hook=QuickHook("serving_test", connection=conn), k8s=k8s, models=models, connection=conn)
@@ -204,7 +204,7 @@ class Users:
         self._thread.join()
 
 
-def _install_config(k8s: Cluster, settings: KServeSettings) -> None:
+def install_config(k8s: Cluster, settings: KServeSettings) -> None:
     """KServe's own configuration, as its manifests install it."""
     k8s.add_namespace("kserve")
     data = {
