@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -210,6 +211,64 @@ def test_a_pipeline_that_fails_deploys_nothing(world: World, release: Callable[[
     assert said["Failed task"] == "train"
     assert "the loss is not a number" in said["Reason"]
     assert world.live in said["Serving now"]
+
+
+@pytest.fixture
+def dying(dag: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
+    """Return ``dying(task_id)``: the task's process dies before its work, and at the next try after it."""
+
+    def die(task_id: str) -> list[str]:
+        task = dag.get_task(task_id)
+        operator, deaths = type(task), ["before its work", "after its work"]
+        execute = operator.execute
+
+        def dies(self: Any, context: Any) -> Any:
+            if self.task_id != task_id or not deaths:
+                return execute(self, context)
+            if deaths[0].startswith("after"):
+                execute(self, context)
+            raise ConnectionAbortedError(f"the worker is gone {deaths.pop(0)}")
+
+        monkeypatch.setattr(operator, "execute", dies)
+        monkeypatch.setattr(task, "retry_delay", timedelta(seconds=0))
+        return deaths
+
+    return die
+
+
+def test_a_release_whose_every_task_dies_twice_ends_as_if_none_had(
+    world: World, dag: Any, run_dag: Callable[..., Any], dying: Callable[[str], list[str]]
+) -> None:
+    from kubeflow_provider.versions import release_version
+
+    world.alerts.clear()
+    tasks = ["gate", "register", *DEPLOYMENT]
+    deaths = [dying(task_id) for task_id in tasks]
+    with world.users() as users:
+        run = run_dag(dag)
+
+    assert run.state == "success", states(run)
+    assert not any(deaths), "each of them died before and after its work"
+    version = release_version(run)
+    assert set(users.statuses) == {200}
+    assert world.serving.get_live(MODEL).version == world.registry.get_live(MODEL).version == version
+    assert [found.version for found in world.serving.status() if found.is_live] == [version]
+    assert world.serving.get_previous(MODEL) == world.live
+    assert world.record(world.live).state is ReleaseState.RETIRED
+    assert world.alerts == []
+    world.live = version
+
+
+def test_a_roll_back_that_dies_twice_ends_as_if_it_had_not(
+    world: World, release: Callable[[str], SimpleNamespace], dying: Callable[[str], list[str]]
+) -> None:
+    deaths = dying("roll_back")
+    broken = release("breaks in use")
+    assert deaths == []
+    assert broken.states["roll_back"] == "success"
+    assert world.registry.get_live(MODEL).version == world.live
+    assert world.record(broken.version).state is ReleaseState.ROLLED_BACK
+    assert world.record(world.live).state is ReleaseState.LIVE
 
 
 @pytest.fixture

@@ -79,6 +79,24 @@ def test_two_releases_under_load_lose_no_request(server: SimpleNamespace) -> Non
             assert prediction["version"] == prediction["built_as"], "the code that answered"
 
 
+def test_twenty_releases_and_twenty_roll_backs_in_a_row_lose_no_request(server: SimpleNamespace) -> None:
+    hook, model = server.hook, "often-released"
+    live = build_version(server.store, "20260101000000", model=model)
+    hook.deploy_candidate(live)
+    hook.promote(model, live.version)
+    with Users(hook.endpoint_url(model), number=2, pause_seconds=0.01) as users:
+        for number in range(20):
+            built = build_version(server.store, f"2026010200{number:02}00", model=model)
+            hook.deploy_candidate(built)
+            hook.promote(model, built.version)
+            back = hook.roll_back(model, candidate=built.version, previous=live.version)
+            assert back.version == hook.get_live(model).version == live.version
+
+    assert set(users.statuses) == {200}
+    assert {prediction["version"] for answers in users.predictions() for prediction in answers} > {live.version}
+    assert [found.version for found in hook.status() if found.model == model] == [live.version]
+
+
 def test_nor_do_two_releases_of_a_real_package_while_somebody_sends_bad_input(
     server: SimpleNamespace, real_candidates: list[Candidate]
 ) -> None:
