@@ -34,6 +34,7 @@ class KServeConfig(Section):
     """How the model is served by KServe. The embedded world has no use for it."""
 
     runtime: ObjectName = Field("kubeflow-model-release", description="ServingRuntime of the namespace.")
+    protocol: Literal["v1", "v2"] = Field("v1", description="What users speak; `v2`: Open Inference Protocol.")
     deployment_mode: Literal["detect", "knative", "standard"] = Field(
         "detect", description="`detect`: what the cluster does by default. A service stays in its mode for good."
     )

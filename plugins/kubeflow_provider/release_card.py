@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kubeflow_provider.gate import GatePolicy
+from kubeflow_provider.open_inference import as_v2_request
 from kubeflow_provider.outcome import Outcome, OutcomeKind
 
 #: A text that anybody may see, for the line to try the endpoint with.
@@ -47,6 +48,8 @@ def render_card(
 def curl_line(endpoint: str) -> str:
     """Return a command that asks the endpoint for a prediction."""
     body = json.dumps({"instances": [SAMPLE_TEXT]})
+    if endpoint.endswith("/infer"):
+        body = as_v2_request(body.encode()).decode()
     return f"curl -s {shlex.quote(endpoint)} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
 
 

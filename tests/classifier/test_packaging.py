@@ -121,7 +121,7 @@ def test_a_package_is_tried_published_and_described(
         (
             "protocol.py",
             "def write_answer(",
-            "def write_answer(*_: object) -> str:\n    raise RuntimeError('broken on purpose')\n\ndef unused(",
+            "def write_answer(*_: object, **__: object) -> str:\n    raise OSError('broken on purpose')\n\ndef unused(",
             PackagingError,
             "answered evaluation rows with 503",
         ),

@@ -43,7 +43,7 @@ def dags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     settings = yaml.safe_load((ROOT / "include" / "models" / f"{MODEL}.yaml").read_text())
     settings["store"] = (tmp_path / "store").as_uri()
     settings["cluster"] = {"image": IMAGE, "steps": {"train": {"retries": 1}}}
-    settings["serving"] = {"kserve": {"storage": {settings["store"]: "pvc://models"}}}
+    settings["serving"] = {"kserve": {"storage": {settings["store"]: "pvc://models"}, "protocol": "v2"}}
     settings["rollout"] = {"steps": [50], "watch_seconds": 3, "min_samples": 5, "max_latency_ratio": 20}
     settings["smoke_test"] = {"max_latency_ms": 10_000}
     (tmp_path / "models").mkdir()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .predictor import Predictor
-from .protocol import BadRequest, read_texts, write_answer, write_refusal
+from .protocol import BadRequest, Request, read_request, write_answer, write_refusal
 
 
 class Handler:
@@ -32,6 +32,7 @@ class Handler:
         properties = context.system_properties
         on_gpu = torch.cuda.is_available() and properties.get("gpu_id") is not None
         device = f"cuda:{properties['gpu_id']}" if on_gpu else "cpu"
+        self._model = str(context.manifest["model"]["modelName"])
         self._version = str(context.manifest["model"]["modelVersion"])
         self._predictor = Predictor.load(Path(properties["model_dir"]), device=device)
         # The first pass allocates and compiles; better now than in somebody's request.
@@ -40,7 +41,7 @@ class Handler:
     def answer(self, requests: Sequence[Mapping[str, Any]], context: Any) -> list[str]:
         """Return one body for each request, and set its status in the context."""
         outcomes = [_read(request, context, index) for index, request in enumerate(requests)]
-        texts = [text for outcome in outcomes if isinstance(outcome, list) for text in outcome]
+        texts = [text for outcome in outcomes if isinstance(outcome, Request) for text in outcome.texts]
         predictions = iter(self._predictor.predict(texts))
         bodies = []
         for index, outcome in enumerate(outcomes):
@@ -49,17 +50,18 @@ class Handler:
                 context.set_response_status(400, "Bad Request", index)
                 bodies.append(write_refusal(outcome))
             else:
-                bodies.append(write_answer(list(islice(predictions, len(outcome))), self._version))
+                found = list(islice(predictions, len(outcome.texts)))
+                bodies.append(write_answer(outcome, found, model=self._model, version=self._version))
         return bodies
 
 
-def _read(request: Mapping[str, Any], context: Any, index: int) -> list[str] | BadRequest:
-    """Return a request's texts, or what is wrong with it."""
+def _read(request: Mapping[str, Any], context: Any, index: int) -> Request | BadRequest:
+    """Return a request, or what is wrong with it."""
     # TorchServe keeps a parameter's media type among the request's headers, under the parameter's name.
     described = context.get_request_header(index, "body")
     content_type = described.get("content-type") or "" if isinstance(described, Mapping) else ""
     try:
-        return read_texts(request, content_type)
+        return read_request(request, content_type)
     except BadRequest as error:
         return error
 

@@ -1,4 +1,4 @@
-"""Reads requests and writes answers, in KServe's V1 form and in TorchServe's raw one.
+"""Reads requests and writes answers, in KServe's V1 and V2 forms and in TorchServe's raw one.
 
 Whatever a client sends ends as a list of texts or as a :class:`BadRequest` whose message says what to change. No
 message repeats any part of a text: messages stand in answers, and answers may be logged by whoever asks.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from .open_inference import read_tensor, write_tensors
 from .predictor import Prediction
 from .text import clean
 
@@ -25,8 +27,17 @@ class BadRequest(ValueError):
     """The client has to change its request; becomes a 400."""
 
 
-def read_texts(parameters: Mapping[str, Any], content_type: str = "") -> list[str]:
-    """Return the texts of one request.
+@dataclass(frozen=True)
+class Request:
+    """What one client asked for, and how it wants to be answered."""
+
+    texts: list[str]
+    is_v2: bool = False
+    request_id: str | None = None
+
+
+def read_request(parameters: Mapping[str, Any], content_type: str = "") -> Request:
+    """Return the texts of one request, and the form of its answer.
 
     :param parameters: as TorchServe hands them to a handler: ``body``, parsed when it was declared as JSON or text and
         could be; or the fields of a form.
@@ -35,20 +46,28 @@ def read_texts(parameters: Mapping[str, Any], content_type: str = "") -> list[st
     """
     body = _decode(parameters["body"], content_type) if "body" in parameters else parameters
     if isinstance(body, str):
-        return [_text(body, "the body")]
+        return Request([_text(body, "the body")])
     if not isinstance(body, Mapping):
         raise BadRequest(f"The body is {_kind(body)}: {_EXPECTED}.")
     if "instances" in body:
-        return _rows(body["instances"], "instances")
+        return Request(_rows(body["instances"], "instances"))
+    if "inputs" in body:
+        try:
+            rows, name = read_tensor(body)
+        except ValueError as error:
+            raise BadRequest(f"{error}.") from None
+        return Request(_rows(rows, name), is_v2=True, request_id=str(body["id"]) if "id" in body else None)
     for key in TEXT_KEYS:
         if key in body:
             rows = body[key]
-            return _rows(rows, key) if isinstance(rows, list) else [_text(rows, key)]
+            return Request(_rows(rows, key) if isinstance(rows, list) else [_text(rows, key)])
     raise BadRequest(f'There are no "instances": {_EXPECTED}.')
 
 
-def write_answer(predictions: Sequence[Prediction], version: str) -> str:
-    """Return the body of a 200: one object for each row, in the order of the rows."""
+def write_answer(request: Request, predictions: Sequence[Prediction], *, model: str, version: str) -> str:
+    """Return the body of a 200, in the form of the request: one object for each row, or tensors."""
+    if request.is_v2:
+        return write_tensors(predictions, model=model, version=version, request_id=request.request_id)
     return json.dumps({"predictions": [_row(prediction, version) for prediction in predictions]}, ensure_ascii=False)
 
 

@@ -15,7 +15,7 @@ VERSION = "20261121030000"
 
 
 def context_of(model_dir: Path, **settings: Any) -> Context:
-    manifest = {"model": {"modelVersion": VERSION}}
+    manifest = {"model": {"modelName": "tiny", "modelVersion": VERSION}}
     return Context("tiny", str(model_dir), manifest, 8, None, "0.12.0", model_yaml_config=settings)
 
 

@@ -6,10 +6,15 @@ from typing import Any
 import pytest
 
 from include.classifier.serving.predictor import Prediction
-from include.classifier.serving.protocol import BadRequest, read_texts, write_answer, write_refusal
+from include.classifier.serving.protocol import BadRequest, Request, read_request, write_answer, write_refusal
 
 JSON = "application/json"
 SECRET = "Zyxwvut"
+
+
+def tensor(*rows: Any) -> dict[str, Any]:
+    """Return a V2 input of texts."""
+    return {"name": "texts", "datatype": "BYTES", "shape": [len(rows)], "data": list(rows)}
 
 
 @pytest.mark.parametrize(
@@ -28,15 +33,16 @@ SECRET = "Zyxwvut"
     ],
 )
 def test_every_form_of_a_request_ends_as_texts(parameters: dict[str, Any], texts: list[str]) -> None:
-    assert read_texts(parameters) == texts
+    assert read_request(parameters) == Request(texts)
 
 
 def test_a_body_declared_as_json_is_parsed_where_the_server_left_that_to_us() -> None:
-    assert read_texts({"body": bytearray(b'{"instances": ["a"]}')}, "application/json; charset=utf-8") == ["a"]
+    body = bytearray(b'{"instances": ["a"]}')
+    assert read_request({"body": body}, "application/json; charset=utf-8").texts == ["a"]
 
 
 def test_a_thousand_instances_are_allowed() -> None:
-    assert len(read_texts({"body": {"instances": ["a"] * 1000}})) == 1000
+    assert len(read_request({"body": {"instances": ["a"] * 1000}}).texts) == 1000
 
 
 @pytest.mark.parametrize(
@@ -68,13 +74,20 @@ def test_a_thousand_instances_are_allowed() -> None:
         ({"body": {"instances": ["Zyxwvut", " \t\\n "]}}, JSON, "instances[1] is empty"),
         ({"body": {"instances": ["Zyxwvut", "Zyxwvut \ud800"]}}, JSON, "instances[1] has half a surrogate pair"),
         ({"body": {"data": {"a": "Zyxwvut"}}}, JSON, "data is an object"),
+        ({"body": {"inputs": {"Zyxwvut": 1}}}, JSON, '"inputs" must be a list with one tensor'),
+        ({"body": {"inputs": [tensor("Zyxwvut"), tensor("Zyxwvut")]}}, JSON, '"inputs" must be a list with one tensor'),
+        ({"body": {"inputs": [tensor("Zyxwvut") | {"datatype": "FP32"}]}}, JSON, 'datatype must be "BYTES"'),
+        ({"body": {"inputs": [tensor("Zyxwvut") | {"shape": [2]}]}}, JSON, "shape does not fit its data"),
+        ({"body": {"inputs": [tensor()]}}, JSON, '"inputs[0].data" is empty'),
+        ({"body": {"inputs": [tensor("Zyxwvut", 5)]}}, JSON, "inputs[0].data[1] is a number, not a text"),
+        ({"body": {"inputs": [{"datatype": "BYTES", "shape": [1]}]}}, JSON, '"inputs[0].data" is null, not a list'),
     ],
 )
 def test_a_bad_request_is_told_what_to_change_and_where(
     parameters: dict[str, Any], content_type: str, message: str
 ) -> None:
     with pytest.raises(BadRequest) as refusal:
-        read_texts(parameters, content_type)
+        read_request(parameters, content_type)
 
     assert message in str(refusal.value)
     assert SECRET not in str(refusal.value)
@@ -84,7 +97,7 @@ def test_an_answer_has_one_object_for_each_row() -> None:
     short = Prediction("très bon", 0.75, {"bad": 0.25, "très bon": 0.75}, truncated=False)
     long = Prediction("bad", 1.0, {"bad": 1.0, "très bon": 1e-9}, truncated=True)
 
-    assert json.loads(write_answer([short, long], "20261121030000")) == {
+    assert json.loads(write_answer(Request([]), [short, long], model="tiny", version="20261121030000")) == {
         "predictions": [
             {
                 "label": "très bon",
@@ -100,6 +113,30 @@ def test_an_answer_has_one_object_for_each_row() -> None:
                 "truncated": True,
             },
         ]
+    }
+
+
+@pytest.mark.parametrize("column", [tensor("a", "b"), tensor(["a"], ["b"]) | {"shape": [2, 1]}])
+def test_a_tensor_of_texts_is_a_request_too(column: dict[str, Any]) -> None:
+    body = {"id": "17", "inputs": [column]}
+    assert read_request({"body": body}) == Request(["a", "b"], is_v2=True, request_id="17")
+
+
+def test_who_sends_a_tensor_gets_tensors() -> None:
+    short = Prediction("très bon", 0.75, {"bad": 0.25, "très bon": 0.75}, truncated=False)
+    long = Prediction("bad", 1.0, {"bad": 1.0, "très bon": 1e-9}, truncated=True)
+    request = Request(["a", "b"], is_v2=True, request_id="17")
+
+    answer = json.loads(write_answer(request, [short, long], model="tiny", version="20261121030000"))
+
+    assert (answer["model_name"], answer["model_version"], answer["id"]) == ("tiny", "20261121030000", "17")
+    outputs = {output["name"]: output for output in answer["outputs"]}
+    assert {name: (output["datatype"], output["shape"], output["data"]) for name, output in outputs.items()} == {
+        "label": ("BYTES", [2], ["très bon", "bad"]),
+        "score": ("FP64", [2], [0.75, 1.0]),
+        "probabilities": ("FP64", [2, 2], [0.25, 0.75, 1.0, 0.0]),
+        "labels": ("BYTES", [2], ["bad", "très bon"]),
+        "truncated": ("BOOL", [2], [False, True]),
     }
 
 

@@ -74,6 +74,25 @@ def test_raw_requests_are_answered_alike(body: bytes, content_type: str, server:
     assert server.predict(RAW, body, content_type=content_type) == (200, expected)
 
 
+def test_the_open_inference_protocol_is_spoken_at_its_own_path(server: TorchServe) -> None:
+    texts = ["very good food", "never again"]
+    _, expected = server.predict(KSERVE, {"instances": texts})
+    column = {"name": "texts", "datatype": "BYTES", "shape": [2], "data": texts}
+
+    status, answer = server.predict("/v2/models/tiny/infer", {"id": "17", "inputs": [column]})
+
+    assert status == 200
+    outputs = {output["name"]: output["data"] for output in answer["outputs"]}
+    assert outputs["label"] == [row["label"] for row in expected["predictions"]]
+    assert outputs["score"] == [row["score"] for row in expected["predictions"]]
+    assert {row["version"] for row in expected["predictions"]} == {answer["model_version"]}
+    assert (answer["model_name"], answer["id"]) == ("tiny", "17")
+    status, answer = server.predict("/v2/models/tiny/infer", {"inputs": [column | {"data": [SECRET, 5]}]})
+    assert status == 400
+    assert "inputs[0].data[1] is a number" in answer["message"]
+    assert SECRET not in json.dumps(answer)
+
+
 @pytest.mark.parametrize(
     ("body", "content_type", "message"),
     [

@@ -16,6 +16,7 @@ from kubeflow_provider.exceptions import PermissionDeniedError, ServiceUnavailab
 from kubeflow_provider.hooks._kserve.api import ClusterApi
 from kubeflow_provider.hooks._kserve.modes import Mode, mode_of
 from kubeflow_provider.hooks._kserve.settings import DoorKind, KServeSettings
+from kubeflow_provider.open_inference import as_v1_answer, as_v2_request
 from kubeflow_provider.services import Answer
 
 Object = dict[str, Any]
@@ -51,21 +52,23 @@ class Doors:
     def public_url(self, model: str, service: Object | None) -> str:
         """Return the address that users call, as far as it is known before the service is there."""
         if self._settings.door is DoorKind.PATH:
-            return self._by_path(model).url + _path(model)
+            return self._by_path(model).url + _path(model, service)
         status = (service or {}).get("status") or {}
         inside = (status.get("address") or {}).get(
             "url"
         ) or f"http://{model}.{self._settings.namespace}.svc.cluster.local"
         url = status.get("url") if self._settings.door is DoorKind.GATEWAY else inside
-        return (url or inside).rstrip("/") + _path(model)
+        return (url or inside).rstrip("/") + _path(model, service)
 
     def predict(self, model: str, service: Object, body: bytes, *, timeout_seconds: float, tag: str = "") -> Answer:
-        """Ask a service.
+        """Ask a service, in the protocol that it speaks.
 
+        :param body: as V1 has it.
         :param tag: of the revision to ask, where it is not the service as users reach it.
         :raises PermissionDeniedError: when a gateway or a mesh did not let the request in.
         :raises ServiceUnavailableError: when there was no answer at all, or the service has no address yet.
         """
+        body = as_v2_request(body) if _speaks_v2(service) else body
         if self._settings.door is DoorKind.SERVICE_PROXY:
             return self._through_api_server(model, service, body, timeout_seconds=timeout_seconds, tag=tag)
         address = self._address(service, tag)
@@ -73,7 +76,9 @@ class Doors:
         if address.host:
             headers["Host"] = address.host
         with quiet_libraries(), self._client(timeout_seconds) as client:
-            request = client.build_request("POST", f"{address.url}{_path(model)}", content=body, headers=headers)
+            request = client.build_request(
+                "POST", f"{address.url}{_path(model, service)}", content=body, headers=headers
+            )
             try:
                 response = client.send(request)
             except httpx.RequestError as error:
@@ -119,7 +124,11 @@ class Doors:
         name = _kubernetes_service(service, tag)
         started = time.perf_counter()
         status, content = self._api.post_through_proxy(
-            name, _path(model), body, headers={"Content-Type": "application/json"}, timeout_seconds=timeout_seconds
+            name,
+            _path(model, service),
+            body,
+            headers={"Content-Type": "application/json"},
+            timeout_seconds=timeout_seconds,
         )
         latency_ms = (time.perf_counter() - started) * 1000
         answer = Answer(status_code=status, body=_parsed(content), latency_ms=latency_ms)
@@ -147,8 +156,13 @@ def is_route_missing(answer: Answer) -> bool:
     return answer.status_code in _ROUTE_STATUSES and not isinstance(answer.body, dict)
 
 
-def _path(model: str) -> str:
-    return f"/v1/models/{model}:predict"
+def _speaks_v2(service: Object | None) -> bool:
+    predictor = ((service or {}).get("spec") or {}).get("predictor") or {}
+    return bool((predictor.get("model") or {}).get("protocolVersion") == "v2")
+
+
+def _path(model: str, service: Object | None) -> str:
+    return f"/v2/models/{model}/infer" if _speaks_v2(service) else f"/v1/models/{model}:predict"
 
 
 def _tag_url(service: Object, tag: str) -> str | None:
@@ -172,6 +186,6 @@ def _kubernetes_service(service: Object, tag: str) -> str:
 
 def _parsed(content: bytes) -> Any:
     try:
-        return json.loads(content)
+        return as_v1_answer(json.loads(content))
     except ValueError:
         return content.decode(errors="replace")

@@ -38,11 +38,13 @@ class ModelSettings(_Settings):
     """The serving settings of one model in a cluster.
 
     :param runtime: ServingRuntime in the namespace (``deploy/serving-runtime.yaml``).
+    :param protocol: ``v2`` is the Open Inference Protocol.
     :param deployment_mode: ``detect`` takes what the cluster does by default.
     :param storage: beginning of an archive's URI -> what stands for it in the cluster.
     """
 
     runtime: ObjectName = "kubeflow-model-release"
+    protocol: Literal["v1", "v2"] = "v1"
     deployment_mode: Literal["detect", "knative", "standard"] = "detect"
     storage: dict[Text, Text] = {}
     service_account: ObjectName | None = None

@@ -124,7 +124,7 @@ def _model(candidate: ModelVersion, settings: ModelSettings) -> Object:
     env = settings.env | {ARCHIVE_SHA256_VARIABLE: candidate.archive_sha256}
     return {
         "modelFormat": {"name": "pytorch"},
-        "protocolVersion": "v1",
+        "protocolVersion": settings.protocol,
         "runtime": settings.runtime,
         "storageUri": storage_uri(candidate.archive_uri, settings.storage),
         "resources": {"requests": dict(amounts), "limits": amounts},

@@ -1,0 +1,61 @@
+"""The Open Inference Protocol (KServe's V2): texts come as a tensor of BYTES, answers go as tensors beside each other.
+
+https://github.com/kserve/open-inference-protocol
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .predictor import Prediction
+
+
+def read_tensor(body: Mapping[str, Any]) -> tuple[Any, str]:
+    """Return the rows of a request's one input as they came, and what the input is called in messages.
+
+    :raises ValueError: saying what is wrong with the inputs as a whole; rows are the caller's to check.
+    """
+    inputs = body["inputs"]
+    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], Mapping):
+        raise ValueError('"inputs" must be a list with one tensor, the texts')
+    tensor = inputs[0]
+    if tensor.get("datatype") != "BYTES":
+        raise ValueError('inputs[0].datatype must be "BYTES"')
+    rows, shape = tensor.get("data"), tensor.get("shape")
+    if isinstance(rows, list):
+        if shape == [len(rows), 1] and all(isinstance(row, list) and len(row) == 1 for row in rows):
+            rows = [row[0] for row in rows]
+        if shape not in ([len(rows)], [len(rows), 1]):
+            raise ValueError("inputs[0].shape does not fit its data: [number of texts]")
+    return rows, "inputs[0].data"
+
+
+def write_tensors(predictions: Sequence[Prediction], *, model: str, version: str, request_id: str | None) -> str:
+    """Return the body of a 200: label, score, probabilities by label, and whether the text was truncated."""
+    rows = len(predictions)
+    labels = list(predictions[0].probabilities)
+    answer: dict[str, Any] = {
+        "model_name": model,
+        "model_version": version,
+        "outputs": [
+            _tensor("label", "BYTES", [rows], [found.label for found in predictions]),
+            _tensor("score", "FP64", [rows], [round(found.score, 6) for found in predictions]),
+            _tensor(
+                "probabilities",
+                "FP64",
+                [rows, len(labels)],
+                [round(value, 6) for found in predictions for value in found.probabilities.values()],
+            ),
+            _tensor("labels", "BYTES", [len(labels)], labels),
+            _tensor("truncated", "BOOL", [rows], [found.truncated for found in predictions]),
+        ],
+    }
+    if request_id is not None:
+        answer["id"] = request_id
+    return json.dumps(answer, ensure_ascii=False)
+
+
+def _tensor(name: str, datatype: str, shape: list[int], data: list[Any]) -> dict[str, Any]:
+    return {"name": name, "datatype": datatype, "shape": shape, "data": data}
