@@ -57,6 +57,7 @@ def test_an_archive_holds_what_serving_needs_and_nothing_else(model_dir: Path, t
             "classifier.json",
             "classifier_serving/__init__.py",
             "classifier_serving/handler.py",
+            "classifier_serving/open_inference.py",
             "classifier_serving/predictor.py",
             "classifier_serving/protocol.py",
             "classifier_serving/text.py",
