@@ -23,7 +23,8 @@ from kubeflow_provider.operators.smoke_test import SmokeTestOperator
 
 # One model's broken YAML must not keep another model's bad release live.
 configs = {config.name: config for config in read_model_configs(leave_out_wrong=True)}
-chosen = "{{ ti.xcom_pull('check')['%s'] }}"
+# Empty when `check` refused: what cleans up and reports is rendered all the same.
+chosen = "{{ (ti.xcom_pull('check') or {}).get('%s', '') }}"
 connections: dict[str, Any] = {
     f"{service}_conn_id": f"{{{{ config(params).connection('{service}') }}}}" for service in ("serving", "registry")
 }
@@ -116,7 +117,7 @@ with DAG(
         retries=0,
         model="{{ params.model }}",
         version="{{ (ti.xcom_pull('check') or {}).get('version', params.version) }}",
-        candidate_uri="{{ (ti.xcom_pull('check') or {}).get('candidate_uri', '') }}",
+        candidate_uri=candidate_uri,
         action="Roll back to",
         roll_back_task_id="undo",
         **connections,

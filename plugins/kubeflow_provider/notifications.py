@@ -66,6 +66,9 @@ class ReleaseNotifier(BaseNotifier):
         self.report_task_id = report_task_id
         self.roll_back_task_id = roll_back_task_id
 
+    def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
+        """Render nothing here, see :meth:`_rendered`; the DAG as it was stored could not do it either."""
+
     def notify(self, context: Context) -> None:
         """Send the alert, unless it was sent already."""
         from airflow.sdk.execution_time import task_runner

@@ -245,7 +245,7 @@ def test_a_release_whose_every_task_dies_twice_ends_as_if_none_had(
     tasks = ["gate", "register", *DEPLOYMENT]
     deaths = [dying(task_id) for task_id in tasks]
     with world.users() as users:
-        run = run_dag(dag)
+        run = run_dag(dag, base_model="sound")
 
     assert run.state == "success", states(run)
     assert not any(deaths), "each of them died before and after its work"
@@ -287,7 +287,7 @@ def test_an_earlier_release_is_put_back_by_hand(
     from kubeflow_provider.versions import release_version
 
     world.alerts.clear()
-    second = release_version(run_dag(dag))
+    second = release_version(run_dag(dag, base_model="sound"))
     assert world.serving.get_live(MODEL).version == second
     with world.users() as users:
         run = roll_back(reason="the new one is rude")
@@ -306,12 +306,25 @@ def test_an_earlier_release_is_put_back_by_hand(
     assert world.alerts == []
 
 
+def test_what_cannot_be_put_back_is_refused_without_a_fuss(world: World, roll_back: Callable[..., Any]) -> None:
+    world.alerts.clear()
+    run = roll_back(version=world.live)
+
+    assert run.state == "failed"
+    assert states(run)["check"] == "failed"
+    assert states(run)["undo"] == "skipped", "nothing was touched"
+    assert world.serving.get_live(MODEL).version == world.live
+    (alert,) = world.alerts
+    assert alert["title"] == f"Roll back to {MODEL} {world.live} failed"
+    assert "live already" in alert_lines(alert["message"])["Reason"]
+
+
 def test_a_release_that_can_no_longer_be_put_back_changes_nothing(
     world: World, dag: Any, run_dag: Callable[..., Any], roll_back: Callable[..., Any], tmp_path: Path
 ) -> None:
     from kubeflow_provider.versions import release_version
 
-    second = release_version(run_dag(dag))
+    second = release_version(run_dag(dag, base_model="sound"))
     assert roll_back().state == "success"
     world.alerts.clear()
     world.serving.remove(MODEL, second)
