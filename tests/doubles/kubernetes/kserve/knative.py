@@ -83,7 +83,7 @@ class KnativeMode:
         world, namespace = self._world, service["metadata"]["namespace"]
         image = revision.template["spec"]["containers"][0]["image"]
         if image not in world.kubelet.images:
-            why = f'Unable to fetch image "{image}": failed to resolve image to digest: GET https://index.docker.io/v2/'
+            why = f'Unable to fetch image "{image}": failed to resolve image to digest: GET https://registry.example.com/v2/'
             revision.failure = ("ContainerMissing", f"{why}: MANIFEST_UNKNOWN: manifest unknown")
             return
         deployment = world.deployment(namespace, revision.deployment)

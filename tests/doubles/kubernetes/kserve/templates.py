@@ -11,7 +11,7 @@ from tests.doubles.kubernetes.store import Object, Store
 
 CONTAINER = "kserve-container"
 INITIALIZER_IMAGE = "kserve/storage-initializer:latest"
-QUEUE_PROXY_IMAGE = "gcr.io/knative-releases/queue-proxy:latest"
+QUEUE_PROXY_IMAGE = "knative-releases/queue-proxy:latest"
 
 _PREFIXES = ("gs://", "s3://", "pvc://", "file://", "http://", "https://", "hdfs://", "webhdfs://", "oci://", "hf://")
 _SERVICE_KEYS = {"modelFormat", "runtime", "protocolVersion", "runtimeVersion", "storageUri", "storage"}
