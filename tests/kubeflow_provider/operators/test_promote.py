@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import cycle
 from types import ModuleType
 from typing import Any
@@ -15,12 +16,13 @@ from kubeflow_provider import hooks
 from kubeflow_provider.exceptions import CheckFailedError, DeploymentFailedError
 from kubeflow_provider.operators import promote
 from kubeflow_provider.operators.promote import PromoteOperator
+from kubeflow_provider.rollout import Watch
 from kubeflow_provider.services import Answer, Deployment
 from kubeflow_provider.states import DeploymentState
 from tests.serving_support import FakeContext
 
 MODEL, LIVE, NEW = "reviews", "20260101000000", "20260102000000"
-ROLLOUT = {"steps": [10, 50], "watch_seconds": 0.01, "min_samples": 5}
+ROLLOUT = {"steps": [10, 50], "watch_seconds": 60, "min_samples": 5}
 
 
 class SplittingService:
@@ -69,6 +71,19 @@ class SplittingService:
         return Deployment(model=MODEL, version=version, state=state, reason="the revision crashed")
 
 
+class Clock:
+    """Time that passes only while somebody sleeps: how many answers a watch gets does not hang on the machine."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[SplittingService]:
     instance = SplittingService()
@@ -78,6 +93,8 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[SplittingService]:
     monkeypatch.setitem(hooks.SERVING_HOOKS, "splitting", "splitting_service.connect")
     monkeypatch.setenv("AIRFLOW_CONN_SERVING_DEFAULT", json.dumps({"conn_type": "splitting"}))
     monkeypatch.setattr(promote, "_POLL_SECONDS", 0.0)
+    clock = Clock()
+    monkeypatch.setattr(promote, "Watch", partial(Watch, clock=clock, sleep=clock.sleep))
     return instance
 
 
