@@ -271,6 +271,7 @@ class Release:
 
     :param facts: everything worth keeping about it as flat strings: digests, run ids, base model, metrics.
     :param reason: why it is in this state, in one line.
+    :param times: state -> when it last entered it, ISO 8601 in UTC.
     """
 
     model: str
@@ -279,6 +280,7 @@ class Release:
     archive_uri: str = ""
     reason: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
+    times: Mapping[ReleaseState, str] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -297,6 +299,12 @@ class RegistryService(Protocol):
         """Record a new state with its reason and time. Going LIVE retires the version that was live before.
 
         Harmless for a version that was never registered when the state is FAILED or ROLLED_BACK.
+        """
+
+    def add_facts(self, model: str, version: str, facts: Mapping[str, str]) -> None:
+        """Write more facts to the record of a version, over those of the same name. Safe to repeat.
+
+        :raises InvalidRequestError: when the version was never registered.
         """
 
     def get_release(self, model: str, version: str) -> Release | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -189,3 +190,24 @@ def test_models_are_kept_apart(registry: RegistryService) -> None:
     registry.set_state(MODEL, FIRST, ReleaseState.LIVE)
     assert registry.get_live("other") is None
     assert list(registry.list_releases("other")) == []
+
+
+def test_facts_are_added_and_overwritten(registry: RegistryService) -> None:
+    registry.register(release(FIRST, base_model="scratch", code_revision="a"), metrics={})
+    for _ in range(2):
+        registry.add_facts(MODEL, FIRST, {"code_revision": "b", "approved_by": "ada"})
+    found = registry.get_release(MODEL, FIRST)
+    assert found is not None
+    assert found.facts == {"base_model": "scratch", "code_revision": "b", "approved_by": "ada"}
+    with pytest.raises(InvalidRequestError, match="never registered"):
+        registry.add_facts(MODEL, SECOND, {"approved_by": "ada"})
+
+
+def test_a_release_knows_when_it_entered_its_states(registry: RegistryService) -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    registry.register(release(FIRST), metrics={})
+    registry.set_state(MODEL, FIRST, ReleaseState.LIVE)
+    found = registry.get_release(MODEL, FIRST)
+    assert found is not None
+    assert set(found.times) == {ReleaseState.CANDIDATE, ReleaseState.LIVE}
+    assert all(before <= datetime.fromisoformat(time) <= datetime.now(UTC) for time in found.times.values())

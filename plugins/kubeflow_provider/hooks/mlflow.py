@@ -211,6 +211,18 @@ class MlflowHook(BaseHook):
             elif state not in (ReleaseState.FAILED, ReleaseState.ROLLED_BACK):
                 raise InvalidRequestError(f"{model} {version} cannot be {state.value}: it was never registered.")
 
+    def add_facts(self, model: str, version: str, facts: Mapping[str, str]) -> None:
+        """Write more facts to the record of a version, over those of the same name. Safe to repeat.
+
+        :raises InvalidRequestError: when the version was never registered.
+        """
+        with self._session() as client:
+            entry = self._find(client, model, version)
+            if entry is None:
+                raise InvalidRequestError(f"{model} {version} cannot have more facts: it was never registered.")
+            for name, value in facts.items():
+                _set_tag(client, model, entry.version, f"{FACT_TAG_PREFIX}{name}", value)
+
     def get_release(self, model: str, version: str) -> Release | None:
         """Return the record of one version."""
         with self._session() as client:
@@ -361,6 +373,11 @@ def _release(entry: ModelVersion) -> Release:
             name.removeprefix(FACT_TAG_PREFIX): value
             for name, value in tags.items()
             if name.startswith(FACT_TAG_PREFIX)
+        },
+        times={
+            state: tags[name]
+            for state in ReleaseState
+            if (name := f"{STATE_TIME_TAG_PREFIX}{state.name.lower()}") in tags
         },
     )
 
