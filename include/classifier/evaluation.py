@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from include.classifier.archive import open_archive
 from include.classifier.baseline import baseline_probabilities
 from include.classifier.data import Split
-from include.classifier.metrics import Probabilities, confusion_matrix, scores
+from include.classifier.metrics import Classes, Probabilities, confusion_matrix, scores
 from include.classifier.progress import report
 from include.classifier.serving.predictor import Predictor, read_json
 
@@ -30,10 +30,18 @@ class Evaluation:
     :param metrics: ``candidate``, ``champion`` (``None`` where there is none to compare with) and ``baseline``, each as
         ``scores`` in the schema of ``candidate.json``.
     :param confusion: of the candidate: rows by true (row) and predicted (column) label, shape ``(n_labels, n_labels)``.
+    :param truth: class index of each evaluation row, shape ``(n_rows,)``.
+    :param probabilities: of ``candidate``, ``champion`` (left out where there is none) and ``baseline``, each of shape
+        ``(n_rows, n_labels)``, columns in the order of the labels.
+    :param comparison: candidate against champion, as ``comparison`` in the schema of ``candidate.json``; ``None`` where
+        there is no champion.
     """
 
     metrics: dict[str, Any]
     confusion: NDArray[np.int64]
+    truth: Classes
+    probabilities: dict[str, Probabilities]
+    comparison: dict[str, Any] | None = None
 
 
 def evaluate(
@@ -58,25 +66,24 @@ def evaluate(
     :raises ChampionError: when the champion's archive cannot be read.
     """
     truth = np.asarray(evaluation.labels, dtype=np.int64)
+    probabilities: dict[str, Probabilities] = {}
+    metrics: dict[str, Any] = {"candidate": None, "champion": None, "baseline": None}
 
-    def scored(probabilities: Probabilities, version: str | None) -> dict[str, Any]:
-        return scores(truth, probabilities, labels=labels, texts=evaluation.texts, version=version)
+    def score(who: str, found: Probabilities, version: str | None) -> None:
+        probabilities[who] = found
+        metrics[who] = scores(truth, found, labels=labels, texts=evaluation.texts, version=version)
+        report(_line(f"{who} {version}" if version else who, metrics[who]))
 
     candidate = _Packed.read(candidate_uri, model, sha256=candidate_sha256)
-    probabilities = candidate.probabilities(evaluation.texts, labels)
-    metrics: dict[str, Any] = {"candidate": scored(probabilities, candidate.version), "champion": None}
-    report(_line("candidate", metrics["candidate"]))
+    score("candidate", candidate.probabilities(evaluation.texts, labels), candidate.version)
     if champion := _champion(champion_uri, model, labels):
-        metrics["champion"] = scored(champion.probabilities(evaluation.texts, labels), champion.version)
-        report(_line(f"champion {champion.version}", metrics["champion"]))
-    metrics["baseline"] = scored(
-        baseline_probabilities(
-            train.texts, train.labels, evaluation.texts, n_classes=len(labels), class_weights=class_weights
-        ),
-        None,
+        score("champion", champion.probabilities(evaluation.texts, labels), champion.version)
+    baseline = baseline_probabilities(
+        train.texts, train.labels, evaluation.texts, n_classes=len(labels), class_weights=class_weights
     )
-    report(_line("baseline", metrics["baseline"]))
-    return Evaluation(metrics, confusion_matrix(truth, probabilities.argmax(axis=1), len(labels)))
+    score("baseline", baseline, None)
+    matrix = confusion_matrix(truth, probabilities["candidate"].argmax(axis=1), len(labels))
+    return Evaluation(metrics, matrix, truth, probabilities)
 
 
 @dataclass(frozen=True)
