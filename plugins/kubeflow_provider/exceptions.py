@@ -24,6 +24,10 @@ class InvalidRequestError(KubeflowProviderError):
     """What was asked for can never work as it stands: wrong parameters, document, archive or setting."""
 
 
+class ReleaseRefusedError(InvalidRequestError):
+    """A person has chosen what is live since the release began: its candidate must not take that place."""
+
+
 class PermissionDeniedError(KubeflowProviderError):
     """The service does not know who is asking, or knows it and refuses."""
 
