@@ -135,7 +135,7 @@ def release(world: World, dag: Any, run_dag: Callable[..., Any]) -> Callable[[st
         assert live.version == world.live
         assert world.serving.get_deployment(MODEL, version) is None
         (alert,) = world.alerts
-        assert alert["title"] == f"Release of {MODEL} {version} failed"
+        assert alert["title"] == f"WARNING: Release of {MODEL} {version} failed"
         assert not [text for text in (*TEXTS, USERS_TEXT) if text in json.dumps(alert)]
         return SimpleNamespace(states=states(run), version=version, body=alert["message"], users=users)
 
@@ -315,7 +315,7 @@ def test_what_cannot_be_put_back_is_refused_without_a_fuss(world: World, roll_ba
     assert states(run)["undo"] == "skipped", "nothing was touched"
     assert world.serving.get_live(MODEL).version == world.live
     (alert,) = world.alerts
-    assert alert["title"] == f"Roll back to {MODEL} {world.live} failed"
+    assert alert["title"] == f"WARNING: Roll back to {MODEL} {world.live} failed"
     assert "live already" in alert_lines(alert["message"])["Reason"]
 
 
@@ -341,7 +341,7 @@ def test_a_release_that_can_no_longer_be_put_back_changes_nothing(
     assert world.serving.get_live(MODEL).version == world.live
     assert world.record(world.live).state is ReleaseState.LIVE
     (alert,) = world.alerts
-    assert alert["title"] == f"Roll back to {MODEL} {second} failed"
+    assert alert["title"] == f"WARNING: Roll back to {MODEL} {second} failed"
     assert "SHA-256" in alert_lines(alert["message"])["Reason"]
 
 

@@ -15,10 +15,10 @@ import pytest
 import structlog
 from airflow.sdk import DAG, BaseOperator, Context, TriggerRule
 
-from kubeflow_provider import notifications
+from kubeflow_provider.alerts import delivery
 from kubeflow_provider.exceptions import CheckFailedError, RollBackFailedError
 from kubeflow_provider.failures import remember_failure
-from kubeflow_provider.notifications import SENT_ALERTS_VARIABLE, ReleaseNotifier
+from kubeflow_provider.notifications import ReleaseNotifier
 from kubeflow_provider.operators.report import ReportOperator
 from tests.alert_listener import SECRET_PATH, Listener, alert_listener
 
@@ -29,7 +29,7 @@ VERSION, BEFORE = "20260102000000", "20260101000000"
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notifications, "_PAUSES_SECONDS", (0.0, 0.0))
+    monkeypatch.setattr(delivery, "PATIENT", (0.0, 0.0))
 
 
 @pytest.fixture
@@ -91,12 +91,6 @@ def failing_dag(model: str, *, roll_back_error: Exception | None = None, with_re
     return dag
 
 
-def sent(model: str) -> list[str]:
-    from airflow.models.variable import Variable
-
-    return json.loads(Variable.get(f"{SENT_ALERTS_VARIABLE}{model}", default_var="[]"))
-
-
 @contextlib.contextmanager
 def dag_processor() -> Iterator[None]:
     """Give callbacks the way to Airflow's database that they have in the dag-processor."""
@@ -137,7 +131,7 @@ def test_one_alert_arrives_and_says_what_is_needed(
     run = run_dag(dag)
     assert run.state == "failed"
     (alert,) = listener.alerts
-    assert alert["title"] == f"Release of one-alert {VERSION} failed"
+    assert alert["title"] == f"WARNING: Release of one-alert {VERSION} failed"
     assert alert["type"] == "warning"
     assert alert["message"].splitlines()[:9] == [
         "Model: one-alert",
@@ -156,7 +150,6 @@ def test_one_alert_arrives_and_says_what_is_needed(
     assert len(listener.alerts) == 1
     assert run_dag(dag).state == "failed"  # another run is another failure
     assert len(listener.alerts) == 2
-    assert len(sent("one-alert")) == 2
 
 
 def test_the_net_of_the_dag_repeats_nothing_that_the_report_has_said(
@@ -249,7 +242,7 @@ def test_a_receiver_that_fails_is_tried_again_and_a_good_one_is_told_once(
     assert (good.calls, len(good.alerts)) == (1, 1)
 
 
-def test_an_alert_that_did_not_arrive_is_sent_when_it_is_due_again(
+def test_an_alert_that_did_not_arrive_is_kept_and_sent_again_when_its_task_is_cleared(
     registry: Any,
     serving: Any,
     run_dag: Callable[..., Any],
@@ -265,7 +258,6 @@ def test_an_alert_that_did_not_arrive_is_sent_when_it_is_due_again(
     with caplog.at_level(logging.DEBUG):
         run = run_dag(dag)
     assert (dead.calls, len(dead.alerts), len(good.alerts)) == (3, 0, 1)
-    assert len(sent("dead")) == 1
     written = caplog.text + "".join(capfd.readouterr())
     assert "did not take the alert" in written
     assert SECRET_PATH not in written
@@ -301,17 +293,3 @@ def test_a_missing_or_wrong_connection_is_said_and_changes_nothing(
     assert said in written
     assert SECRET_PATH not in written
     assert "Failed to run task callback" not in written
-
-
-def test_the_record_of_alerts_stays_small(
-    registry: Any,
-    serving: Any,
-    run_dag: Callable[..., Any],
-    connect: Callable[..., None],
-    listen: Callable[..., Any],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(notifications, "_REMEMBERED_ALERTS", 2)
-    connect([{"path": listen()[1]} for _ in range(3)])
-    run_dag(failing_dag("many"))
-    assert len(sent("many")) == 2

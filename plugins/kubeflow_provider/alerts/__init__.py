@@ -1,0 +1,8 @@
+"""Tells people what they must know of a release, once, also when nobody listens at first."""
+
+from __future__ import annotations
+
+from kubeflow_provider.alerts.alert import NOBODY, Alert, Severity
+from kubeflow_provider.alerts.delivery import deliver_waiting, send_alert
+
+__all__ = ["NOBODY", "Alert", "Severity", "deliver_waiting", "send_alert"]

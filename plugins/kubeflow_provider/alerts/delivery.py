@@ -1,0 +1,133 @@
+"""Sends alerts: at once, and later to whoever could not be reached."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from kubeflow_provider.alerts import outbox
+from kubeflow_provider.alerts.alert import NOBODY, Alert
+from kubeflow_provider.alerts.outbox import Entry
+from kubeflow_provider.alerts.receivers import PATIENT, NoConnectionError, Receiver, read_receivers
+
+#: A process that sends an alert is believed dead after this; then another one takes over.
+LEASE = timedelta(minutes=10)
+
+#: An alert that could not be delivered for so long is given up, loudly.
+GIVE_UP_AFTER = timedelta(days=7)
+
+#: A sent alert is remembered for so long, in case that its task is cleared.
+REMEMBER_FOR = timedelta(days=90)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """What became of the alerts that had waited.
+
+    :param sent: those that all receivers have now.
+    :param waiting: those that wait on.
+    :param lost: those that were given up.
+    """
+
+    sent: tuple[Alert, ...] = ()
+    waiting: tuple[Alert, ...] = ()
+    lost: tuple[Alert, ...] = ()
+
+
+def send_alert(alert: Alert, conn_id: str, *, now: datetime | None = None) -> None:
+    """Tell every receiver of a connection, unless it has been told.
+
+    Whoever does not take the alert after three tries gets it later, from :func:`deliver_waiting`. Callable from
+    whatever runs in Airflow: tasks, callbacks, and the triggerer's threads.
+
+    :param conn_id: connection of type ``apprise``; without it, or for :data:`NOBODY`, nobody is told.
+    """
+    now = now or datetime.now(UTC)
+    if conn_id == NOBODY:
+        log.info("Nobody is told, as the model's settings ask for: %s", alert.subject)
+        return
+    entry = outbox.find(alert.key) or Entry(alert=alert, conn_id=conn_id, made_at=now, busy_until=now)
+    if entry.is_settled:
+        log.info("This alert has been sent already: %s", alert.subject)
+    elif entry.busy_until > now:
+        log.info("Another process is sending this alert: %s", alert.subject)
+    else:
+        _deliver(entry, now, pauses=PATIENT)
+
+
+def deliver_waiting(*, now: datetime | None = None) -> Delivery:
+    """Send what could not be delivered so far, give up what is too old, and forget what was sent long ago.
+
+    One try for each receiver that does not answer, however many alerts wait for it.
+    """
+    now = now or datetime.now(UTC)
+    sent, waiting, lost = [], [], []
+    silent: set[str] = set()
+    for entry in sorted(outbox.entries(), key=lambda entry: entry.made_at):
+        if entry.is_settled:
+            if now - entry.made_at > REMEMBER_FOR:
+                outbox.drop(entry)
+        elif entry.busy_until > now:
+            waiting.append(entry.alert)
+        elif (entry := _deliver(entry, now, silent=silent)).is_settled:
+            sent.append(entry.alert)
+        elif now - entry.made_at > GIVE_UP_AFTER:
+            log.error("Given up after %s. Nobody has been told:\n%s", GIVE_UP_AFTER, _text(entry.alert))
+            outbox.put(replace(entry, is_settled=True))
+            lost.append(entry.alert)
+        else:
+            waiting.append(entry.alert)
+    return Delivery(sent=tuple(sent), waiting=tuple(waiting), lost=tuple(lost))
+
+
+def _deliver(entry: Entry, now: datetime, *, pauses: tuple[float, ...] = (), silent: set[str] | None = None) -> Entry:
+    """Tell those who have not been told, and return the entry as it was stored.
+
+    :param silent: receivers that did not answer a moment ago: they are left out, and more are added.
+    """
+    try:
+        receivers = read_receivers(entry.conn_id)
+    except NoConnectionError:
+        log.warning("Nobody is alerted: there is no connection %r. Make one of type apprise.", entry.conn_id)
+        log.warning("What it would have said:\n%s", _text(entry.alert))
+        return entry
+    # Stored before anything is sent: whatever kills this process, the alert is not lost with it.
+    entry = replace(entry, busy_until=now + LEASE)
+    outbox.put(entry)
+    for receiver in receivers:
+        if receiver.digest in entry.told or (silent and receiver.digest in silent):
+            continue
+        if receiver.tell(entry.alert, pauses=pauses):
+            entry = replace(entry, told=(*entry.told, receiver.digest))
+            # At once: a receiver that has it must not get it again because of what becomes of the next one.
+            outbox.put(entry)
+        elif silent is not None:
+            silent.add(receiver.digest)
+    return _close(entry, now, receivers)
+
+
+def _close(entry: Entry, now: datetime, receivers: Collection[Receiver]) -> Entry:
+    missing = [receiver.number for receiver in receivers if receiver.digest not in entry.told]
+    entry = replace(entry, busy_until=now, is_settled=not missing)
+    outbox.put(entry)
+    if missing:
+        log.error(
+            "Receiver %s of connection %r did not take the alert. It is kept and sent again by watch_releases. "
+            "What it says:\n%s",
+            ", ".join(map(str, missing)),
+            entry.conn_id,
+            _text(entry.alert),
+        )
+    else:
+        log.info(
+            "All %d receivers of connection %r have the alert: %s", len(receivers), entry.conn_id, entry.alert.subject
+        )
+    return entry
+
+
+def _text(alert: Alert) -> str:
+    return f"{alert.subject}\n{alert.body}"

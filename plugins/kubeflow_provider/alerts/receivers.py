@@ -1,0 +1,117 @@
+"""Who is told: the Apprise addresses of an Airflow connection."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from kubeflow_provider.alerts.alert import Alert, Severity
+
+if TYPE_CHECKING:
+    from apprise import Apprise
+
+#: Pauses between the tries of somebody who waits for the alert to go out.
+PATIENT = (1.0, 4.0)
+
+log = logging.getLogger(__name__)
+
+
+class NoConnectionError(LookupError):
+    """There is no such connection: nobody has asked for alerts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receiver:
+    """One address of a connection.
+
+    :param number: its place in the connection, from 1: what a log may say of it.
+    :param digest: tells it from others without giving the address away, which may hold a token.
+    :param apprise: sends to it; ``None`` when Apprise does not understand the address.
+    """
+
+    number: int
+    digest: str
+    apprise: Apprise | None
+
+    def tell(self, alert: Alert, *, pauses: tuple[float, ...] = ()) -> bool:
+        """Send the alert and return whether it was taken.
+
+        :param pauses: seconds before each further try.
+        """
+        if self.apprise is None:
+            return False
+        from apprise import NotifyFormat, NotifyType
+
+        kinds = {
+            Severity.QUIET: NotifyType.INFO,
+            Severity.NORMAL: NotifyType.WARNING,
+            Severity.LOUD: NotifyType.FAILURE,
+        }
+        for pause in (*pauses, None):
+            with _quiet():
+                if self.apprise.notify(
+                    title=alert.subject,
+                    body=alert.body,
+                    notify_type=kinds[alert.severity],
+                    body_format=NotifyFormat.TEXT,
+                ):
+                    return True
+            if pause is not None:
+                time.sleep(pause)
+        return False
+
+
+def read_receivers(conn_id: str) -> list[Receiver]:
+    """Return the receivers that a connection of type ``apprise`` names.
+
+    An address that makes no sense is a receiver, too: its alerts wait until the connection is mended.
+
+    :raises NoConnectionError: when there is no such connection.
+    """
+    from airflow.providers.apprise.hooks.apprise import AppriseHook
+
+    try:
+        connection = BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException as error:
+        raise NoConnectionError(conn_id) from error
+    try:
+        config = AppriseHook(conn_id).get_config_from_conn(connection)
+        addresses = [str(entry["path"]) for entry in ([config] if isinstance(config, dict) else config)]
+    except (KeyError, TypeError, ValueError):
+        log.error('`config` of connection %r should look like {"path": "<Apprise URL>"}: mend it.', conn_id)
+        return [Receiver(number=1, digest="unknown", apprise=None)]
+    return [_receiver(conn_id, number, address) for number, address in enumerate(addresses, start=1)]
+
+
+def _receiver(conn_id: str, number: int, address: str) -> Receiver:
+    from apprise import Apprise
+
+    apprise = Apprise()
+    with _quiet():
+        understood = apprise.add(address)
+    if not understood:
+        log.error("Connection %r: entry %d is no URL that Apprise understands: mend it.", conn_id, number)
+    digest = hashlib.sha256(address.encode()).hexdigest()[:16]
+    return Receiver(number=number, digest=digest, apprise=apprise if understood else None)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep addresses out of the log: Apprise and urllib3 write them, and those of chat services hold a token."""
+    loggers = [logging.getLogger(name) for name in ("apprise", "urllib3")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,81 @@
+"""What an alert about a release says, and how loudly."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from kubeflow_provider.alerts.alert import Alert, Severity
+from kubeflow_provider.failures import Failure
+from kubeflow_provider.outcome import Outcome, OutcomeKind, RollBackResult
+
+_WORTH_TELLING = frozenset({OutcomeKind.FAILED, OutcomeKind.REJECTED, OutcomeKind.STOPPED})
+
+
+def release_alert(outcome: Outcome, *, dag_id: str, run_id: str) -> Alert | None:
+    """Return what there is to tell of a release, ``None`` when it went well or was not due.
+
+    The same failure of the same DAG run is the same alert, however often its tasks are cleared.
+    """
+    if outcome.kind not in _WORTH_TELLING:
+        return None
+    failure = outcome.failure
+    what = (failure.task_id, failure.message) if failure else (outcome.kind.value, outcome.line)
+    parts = (dag_id, run_id, *what, outcome.roll_back.name)
+    return Alert(
+        key=f"release/{outcome.model}/{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()}",
+        severity=_severity(outcome),
+        title=_title(outcome),
+        body=body(_failure_lines(outcome) if outcome.kind is OutcomeKind.FAILED else _quiet_lines(outcome)),
+    )
+
+
+def body(lines: Mapping[str, str]) -> str:
+    """Return ``name: value`` lines without those that have no value."""
+    return "\n".join(f"{name}: {value}" for name, value in lines.items() if value)
+
+
+def _severity(outcome: Outcome) -> Severity:
+    if outcome.roll_back is RollBackResult.FAILED:
+        return Severity.LOUD
+    return Severity.NORMAL if outcome.kind is OutcomeKind.FAILED else Severity.QUIET
+
+
+def _title(outcome: Outcome) -> str:
+    if outcome.roll_back is RollBackResult.FAILED:
+        return f"roll back of {outcome.model} {outcome.version} failed"
+    return f"{outcome.title} {outcome.kind.value}"
+
+
+def _failure_lines(outcome: Outcome) -> dict[str, str]:
+    failure = outcome.failure or Failure(task_id="", error="", message=outcome.line)
+    roll_back_failure = outcome.roll_back_failure if outcome.roll_back_failure != outcome.failure else None
+    return {
+        "Model": outcome.model,
+        "Version": outcome.version,
+        "Failed task": failure.task_id,
+        "Failed check": failure.check,
+        "Expected": failure.expected,
+        "Got": failure.got,
+        "Reason": "" if failure.check else failure.message,
+        "Serving now": outcome.serving_now,
+        "Roll back": outcome.roll_back.value,
+        "Roll back failed with": roll_back_failure.message if roll_back_failure else "",
+        "Endpoint": outcome.endpoint,
+        **_links(outcome),
+    }
+
+
+def _quiet_lines(outcome: Outcome) -> dict[str, str]:
+    """Return what is worth knowing when nothing is broken."""
+    return {
+        "Model": outcome.model,
+        "Version": outcome.version,
+        "Reason": outcome.line,
+        "Serving now": outcome.serving_now,
+        **_links(outcome),
+    }
+
+
+def _links(outcome: Outcome) -> dict[str, str]:
+    return {name[:1].upper() + name[1:]: url for name, url in outcome.links.items()}
