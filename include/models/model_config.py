@@ -147,6 +147,28 @@ class ApprovalConfig(Section):
     timeout_hours: Annotated[float, Field(gt=0)] = Field(24, description="No answer within this time is a no.")
 
 
+class AlertsConfig(Section):
+    """Who is told of what, and when something has gone on for too long."""
+
+    connections: dict[Literal["quiet", "normal", "loud"], str] = Field(
+        {},
+        description="Airflow connection for the alerts of a severity, where it is not `connections.alerts`; `none`: "
+        "nobody is told.",
+    )
+    max_age_days: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="A live model that was trained longer ago is told; left out: it may grow as old as it likes."
+    )
+    max_release_hours: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="A release that is not over so long after it was asked for is told; left out: never."
+    )
+    disagreement_grace_minutes: Annotated[float, Field(ge=0)] = Field(
+        30, description="So long may registry and serving disagree, or not answer, before somebody is told."
+    )
+    remind_after_hours: Annotated[float, Field(gt=0)] = Field(
+        24, description="What goes on is told again after so long."
+    )
+
+
 class ServingConfig(Section):
     """How the model is served."""
 
@@ -195,6 +217,7 @@ class ModelConfig(Section):
     rollout: RolloutConfig = RolloutConfig()
     approval: ApprovalConfig = ApprovalConfig()
     smoke_test: SmokeTestConfig = SmokeTestConfig()
+    alerts: AlertsConfig = AlertsConfig()
     serving: ServingConfig = ServingConfig()
     resources: ResourcesConfig = ResourcesConfig()
     cluster: ClusterConfig = ClusterConfig()
@@ -218,6 +241,11 @@ class ModelConfig(Section):
     def connection(self, service: Literal["pipelines", "serving", "registry", "alerts"]) -> str:
         """Return the id of the connection that leads to a service."""
         return self.connections.get(service, f"{service}_default")
+
+    @property
+    def alert_connections(self) -> dict[str, str]:
+        """The connection for the alerts of each severity; ``none`` where nobody is told."""
+        return dict.fromkeys(("quiet", "normal", "loud"), self.connection("alerts")) | self.alerts.connections
 
 
 def read_model_config(path: str | Path) -> ModelConfig:
