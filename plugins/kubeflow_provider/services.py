@@ -89,8 +89,12 @@ class PipelineService(Protocol):
     def get_run(self, run_id: str) -> Run | None:
         """Return the run, or ``None`` when the service does not know it."""
 
-    async def aget_run(self, run_id: str) -> Run | None:
-        """Like :meth:`get_run`, without blocking the event loop."""
+    async def aget_run(self, run_id: str, *, slack_seconds: float = 0.0) -> Run | None:
+        """Like :meth:`get_run`, without blocking the event loop.
+
+        :param slack_seconds: so much later the question may go out: a service that can answer many such questions
+            at once waits for others to go with it.
+        """
 
     def terminate_run(self, run_id: str) -> None:
         """Ask the run to stop. Harmless when it is over or unknown."""
@@ -208,6 +212,14 @@ class ServingService(Protocol):
     def get_previous(self, model: str) -> str | None:
         """Return the version that was live before the present one and is kept to go back to."""
 
+    def get_traffic(self, model: str) -> Mapping[str, int]:
+        """Return version -> percent of the traffic that it gets at present, the live version first.
+
+        For whoever only looks: it starts nothing, and empty means that nothing is released yet.
+
+        :raises ServiceUnavailableError: when the serving system is not running or does not answer.
+        """
+
     def predict(self, model: str, body: bytes, *, version: str | None = None, timeout_seconds: float = 30) -> Answer:
         """Send a raw request body to a version, or through the address that users call when ``version`` is ``None``.
 
@@ -272,6 +284,7 @@ class Release:
     :param facts: everything worth keeping about it as flat strings: digests, run ids, base model, metrics.
     :param reason: why it is in this state, in one line.
     :param times: state -> when it last entered it, ISO 8601 in UTC.
+    :param url: its page for people, where the registry has one.
     """
 
     model: str
@@ -281,6 +294,7 @@ class Release:
     reason: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
     times: Mapping[ReleaseState, str] = field(default_factory=dict)
+    url: str | None = None
 
 
 @runtime_checkable
@@ -313,8 +327,16 @@ class RegistryService(Protocol):
     def get_live(self, model: str) -> Release | None:
         """Return the version that the registry holds to be live."""
 
-    def list_releases(self, model: str, *, limit: int = 20) -> Sequence[Release]:
-        """Return the newest records first."""
+    def list_releases(
+        self, model: str, *, limit: int = 20, state: ReleaseState | None = None, before: str | None = None
+    ) -> Sequence[Release]:
+        """Return the newest records first.
+
+        :param limit: at most so many.
+        :param state: only those that are in this state now.
+        :param before: only those that were registered before this version.
+        :raises InvalidRequestError: when ``before`` was never registered.
+        """
 
     def release_url(self, model: str, version: str) -> str | None:
         """Return the page of the version for people, where the registry has one."""

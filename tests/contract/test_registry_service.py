@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from airflow.sdk import Connection
@@ -183,6 +184,24 @@ def test_the_newest_come_first_and_no_more_than_asked_for(registry: RegistryServ
     for version in (FIRST, SECOND, THIRD):
         registry.register(release(version), metrics={})
     assert [entry.version for entry in registry.list_releases(MODEL, limit=2)] == [THIRD, SECOND]
+
+
+def test_the_releases_of_one_state_and_those_before_another_can_be_asked_for(registry: RegistryService) -> None:
+    for version in (FIRST, SECOND, THIRD):
+        registry.register(release(version), metrics={})
+    registry.set_state(MODEL, SECOND, ReleaseState.REJECTED)
+
+    def versions(**condition: Any) -> list[str]:
+        return [entry.version for entry in registry.list_releases(MODEL, **condition)]
+
+    assert versions(before=THIRD) == [SECOND, FIRST]
+    assert versions(before=THIRD, limit=1) == [SECOND]
+    assert versions(before=FIRST) == []
+    assert versions(state=ReleaseState.CANDIDATE) == [THIRD, FIRST]
+    assert versions(state=ReleaseState.CANDIDATE, before=THIRD) == [FIRST]
+    assert versions(state=ReleaseState.LIVE) == []
+    with pytest.raises(InvalidRequestError, match="never registered"):
+        versions(before="20200101000000")
 
 
 def test_models_are_kept_apart(registry: RegistryService) -> None:

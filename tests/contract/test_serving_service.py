@@ -292,6 +292,16 @@ def test_an_error_status_is_an_answer(world: World) -> None:
     assert answer.latency_ms > 0
 
 
+def test_the_traffic_can_be_looked_at(world: World) -> None:
+    assert world.service.get_traffic(world.model) == {}
+    first = world.release()
+    assert world.service.get_traffic(world.model) == {first: 100}
+    second = world.release()
+    assert world.service.get_traffic(world.model) == {second: 100}
+    world.service.roll_back(world.model, candidate=second, previous=first)
+    assert world.service.get_traffic(world.model) == {first: 100}
+
+
 def test_a_part_of_the_traffic_is_given_or_refused(world: World) -> None:
     first = world.release()
     second = world.build()
@@ -308,6 +318,8 @@ def test_a_part_of_the_traffic_is_given_or_refused(world: World) -> None:
         answers = Counter(world.answering() for _ in range(50))
         assert answers.keys() == {first, second.version}
         assert answers[second.version] == pytest.approx(percent / 2, abs=10)
+        shares = world.service.get_traffic(world.model)
+        assert list(shares.items()) == [(first, 100 - percent), (second.version, percent)]
         live = world.service.get_live(world.model)
         assert live is not None
         assert live.version == first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -27,7 +28,7 @@ from kubeflow_provider.hooks._kserve.pod_troubles import Patience
 from kubeflow_provider.hooks._kserve.record import ARCHIVE, Record, stamped
 from kubeflow_provider.hooks._kserve.settings import KServeSettings
 from kubeflow_provider.hooks._kserve.snapshots import Snapshots
-from kubeflow_provider.hooks._kserve.traffic import Traffic
+from kubeflow_provider.hooks._kserve.traffic import Traffic, shares
 from kubeflow_provider.services import Answer, Deployment, ModelVersion
 from kubeflow_provider.states import DeploymentState
 
@@ -107,6 +108,11 @@ class KServeHook(BaseHook):
         """Return whether the model's service is in Knative mode. Standard mode would ignore a part without a word."""
         public = self._service(model)
         return public is not None and mode_of(public) is Mode.KNATIVE
+
+    def get_traffic(self, model: str) -> Mapping[str, int]:
+        """Return version -> percent as the cluster's router has it now, the live version first."""
+        public = self._service(model)
+        return shares(public) if public else {}
 
     # Predictions
 

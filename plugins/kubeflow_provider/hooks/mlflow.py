@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
@@ -40,6 +41,8 @@ PREVIOUS_ALIAS = "previous"
 #: Fact that links a model version to the MLflow run that trained it.
 TRACKING_RUN_FACT = "tracking_run_id"
 
+#: MLflow takes a connection's credentials from the environment, which all threads of a process share.
+_ENVIRONMENT_LOCK = threading.RLock()
 _PAGE_SIZE = 100
 _LEAVING_SERVICE = frozenset({ReleaseState.FAILED, ReleaseState.ROLLED_BACK, ReleaseState.REJECTED})
 _NOT_YET_LIVE = frozenset({ReleaseState.REGISTERED, ReleaseState.CANDIDATE})
@@ -131,22 +134,13 @@ class MlflowHook(BaseHook):
     @contextlib.contextmanager
     def _session(self) -> Iterator[MlflowClient]:
         """Give the client its credentials for the time of a call, and turn its errors into ours."""
-        settings = self._environment()
-        before = {name: os.environ.get(name) for name in settings}
-        os.environ.update(settings)
-        try:
-            from mlflow.exceptions import MlflowException
+        from mlflow.exceptions import MlflowException
 
+        with _ENVIRONMENT_LOCK, _environment(self._environment()):
             try:
                 yield self._client
             except MlflowException as error:
                 raise self._translated(error) from error
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    os.environ.pop(name, None)
-                else:
-                    os.environ[name] = value
 
     def _translated(self, error: MlflowException) -> Exception:
         status = error.get_http_status_code()
@@ -194,7 +188,7 @@ class MlflowHook(BaseHook):
                     _set_tag(client, release.model, entry.version, name, value)
             if not (entry.tags.get(STATE_TAG) == ReleaseState.LIVE.value and release.state in _NOT_YET_LIVE):
                 self._enter(client, entry, release.state, release.reason)
-            return _release(client.get_model_version(release.model, entry.version))
+            return self._release(client.get_model_version(release.model, entry.version))
 
     def set_state(self, model: str, version: str, state: ReleaseState, *, reason: str = "") -> None:
         """Record a new state with its reason and time. Safe to repeat.
@@ -227,26 +221,37 @@ class MlflowHook(BaseHook):
         """Return the record of one version."""
         with self._session() as client:
             entry = self._find(client, model, version)
-            return None if entry is None else _release(entry)
+            return None if entry is None else self._release(entry)
 
     def get_live(self, model: str) -> Release | None:
         """Return the version that the registry holds to be live."""
         with self._session() as client:
             number = _aliases(client, model).get(LIVE_ALIAS)
-            return None if number is None else _release(client.get_model_version(model, number))
+            return None if number is None else self._release(client.get_model_version(model, number))
 
-    def list_releases(self, model: str, *, limit: int = 20) -> Sequence[Release]:
-        """Return the newest records first."""
+    def list_releases(
+        self, model: str, *, limit: int = 20, state: ReleaseState | None = None, before: str | None = None
+    ) -> Sequence[Release]:
+        """Return the newest records first.
+
+        :param limit: at most so many.
+        :param state: only those that are in this state now.
+        :param before: only those that were registered before this version.
+        :raises InvalidRequestError: when ``before`` was never registered.
+        """
+        condition = f" and tags.`{STATE_TAG}` = '{state.value}'" if state else ""
         with self._session() as client:
-            return [_release(entry) for entry in islice(_entries(client, model), limit)]
+            if before is not None:
+                entry = self._find(client, model, before)
+                if entry is None:
+                    raise InvalidRequestError(f"{model} {before} was never registered, so nothing comes before it.")
+                condition += f" and version_number < {_number(entry)}"
+            return [self._release(entry) for entry in islice(_entries(client, model, condition, limit), limit)]
 
     def release_url(self, model: str, version: str) -> str | None:
         """Return the page of the version on the server; a file has none."""
-        if not self._is_server:
-            return None
-        with self._session() as client:
-            entry = self._find(client, model, version)
-        return None if entry is None else f"{self.tracking_uri}/#/models/{model}/versions/{entry.version}"
+        release = self.get_release(model, version) if self._is_server else None
+        return release.url if release else None
 
     # How it is kept in MLflow
 
@@ -286,6 +291,29 @@ class MlflowHook(BaseHook):
         """
         return archive_uri.replace("file:", "mounted:", 1) if self._is_server else archive_uri
 
+    def _release(self, entry: ModelVersion) -> Release:
+        tags = entry.tags
+        page = f"{self.tracking_uri}/#/models/{entry.name}/versions/{entry.version}" if self._is_server else None
+        return Release(
+            model=entry.name,
+            version=tags[VERSION_TAG],
+            # The state is written last; a registration that broke off before it is a registration all the same.
+            state=ReleaseState(tags.get(STATE_TAG, ReleaseState.REGISTERED.value)),
+            archive_uri=tags.get(ARCHIVE_TAG, ""),
+            reason=tags.get(REASON_TAG, ""),
+            facts={
+                name.removeprefix(FACT_TAG_PREFIX): value
+                for name, value in tags.items()
+                if name.startswith(FACT_TAG_PREFIX)
+            },
+            times={
+                state: tags[name]
+                for state in ReleaseState
+                if (name := f"{STATE_TIME_TAG_PREFIX}{state.name.lower()}") in tags
+            },
+            url=page,
+        )
+
     def _enter(self, client: MlflowClient, entry: ModelVersion, state: ReleaseState, reason: str) -> None:
         if state is ReleaseState.LIVE:
             self._go_live(client, entry, reason)
@@ -320,15 +348,33 @@ class MlflowHook(BaseHook):
             client.delete_registered_model_alias(entry.name, PREVIOUS_ALIAS)
 
 
-def _entries(client: MlflowClient, model: str, condition: str = "") -> Iterator[ModelVersion]:
-    """Yield the model's releases, newest first. Versions that were not made by a release do not count."""
+@contextlib.contextmanager
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of this process for the time of a call."""
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _entries(client: MlflowClient, model: str, condition: str = "", wanted: int = _PAGE_SIZE) -> Iterator[ModelVersion]:
+    """Yield the model's releases, newest first. Versions that were not made by a release do not count.
+
+    :param wanted: so many will be taken; a page is not made larger than that, because every entry costs.
+    """
     if "'" in model:
         raise InvalidRequestError(f"{model!r} is no name of a model: it contains a quotation mark.")
     token: str | None = None
     while True:
         page = client.search_model_versions(
             f"name = '{model}'{condition}",
-            max_results=_PAGE_SIZE,
+            max_results=max(1, min(_PAGE_SIZE, wanted)),
             order_by=["version_number DESC"],
             page_token=token,
         )
@@ -358,28 +404,6 @@ def _tag_state(client: MlflowClient, entry: ModelVersion, state: ReleaseState, r
     }
     for name, value in tags.items():
         _set_tag(client, entry.name, entry.version, name, value)
-
-
-def _release(entry: ModelVersion) -> Release:
-    tags = entry.tags
-    return Release(
-        model=entry.name,
-        version=tags[VERSION_TAG],
-        # The state is written last; a registration that broke off before it is a registration all the same.
-        state=ReleaseState(tags.get(STATE_TAG, ReleaseState.REGISTERED.value)),
-        archive_uri=tags.get(ARCHIVE_TAG, ""),
-        reason=tags.get(REASON_TAG, ""),
-        facts={
-            name.removeprefix(FACT_TAG_PREFIX): value
-            for name, value in tags.items()
-            if name.startswith(FACT_TAG_PREFIX)
-        },
-        times={
-            state: tags[name]
-            for state in ReleaseState
-            if (name := f"{STATE_TIME_TAG_PREFIX}{state.name.lower()}") in tags
-        },
-    )
 
 
 def _set_tag(client: MlflowClient, model: str, number: str, name: str, value: str) -> None:

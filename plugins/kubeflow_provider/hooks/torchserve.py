@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -159,6 +159,19 @@ class TorchServeHook(BaseHook):
     def get_previous(self, model: str) -> str | None:
         """Return the version that was live before the present one and is kept to go back to."""
         return self._record.model(model).previous
+
+    def get_traffic(self, model: str) -> Mapping[str, int]:
+        """Return the live version with all of the traffic, without starting the server; empty before a release.
+
+        :raises ServiceUnavailableError: when the server is not running.
+        """
+        if not self._process.is_running():
+            raise ServiceUnavailableError(
+                f"TorchServe is not running at {self._settings.address}. The next release or prediction starts it; "
+                "`make serve` does so now."
+            )
+        version = self._default(model)
+        return {} if version is None else {version: 100}
 
     # Changes
 

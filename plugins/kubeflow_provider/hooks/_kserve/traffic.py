@@ -158,6 +158,27 @@ class Traffic:
         return predictor
 
 
+def shares(service: Object) -> dict[str, int]:
+    """Return version -> percent of the traffic of a model's service, the live version first.
+
+    In Knative mode the status says what the router does, which follows a change of the spec only when the new
+    revision is ready. Standard mode splits nothing.
+    """
+    record = Record.of(service)
+    routes = _component(service).get("traffic") or []
+    other = record.stable or record.previous
+    if mode_of(service) is not Mode.KNATIVE or not routes or other in (None, record.version):
+        return {record.live: 100}
+    newest = _newest_revision(service)
+    # Until the version's own revision is made, the newest one is that of the version before it.
+    part = sum(int(route.get("percent") or 0) for route in routes if route.get("revisionName") == newest)
+    part = 0 if newest == record.replaces else part
+    found = {other: 100 - part, record.version: part}
+    if record.live == record.version:
+        found = dict(reversed(found.items()))
+    return {version: percent for version, percent in found.items() if percent}
+
+
 def _give_part(service: Object, percent: int | None) -> None:
     predictor = service["spec"]["predictor"]
     predictor.pop(_PART, None)
