@@ -5,15 +5,26 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Asset, AssetOrTimeSchedule, Context, CronTriggerTimetable, ObjectStoragePath, Param
+from airflow.sdk import (
+    DAG,
+    Asset,
+    AssetAny,
+    AssetOrTimeSchedule,
+    Context,
+    MultipleCronTriggerTimetable,
+    ObjectStoragePath,
+    Param,
+)
 
 from include.code_revision import code_revision
 from include.contracts import documents
 from include.models.model_config import ModelConfig, read_model_configs
+from kubeflow_provider.brakes import Brakes
 from kubeflow_provider.exceptions import RETRY_POLICY
 from kubeflow_provider.failures import remember_failure
 from kubeflow_provider.notifications import ReleaseNotifier
 from kubeflow_provider.operators.approval import ReleaseApprovalOperator
+from kubeflow_provider.operators.brakes import ReleaseBrakes
 from kubeflow_provider.operators.check import CheckReleaseOperator
 from kubeflow_provider.operators.gate import GateOperator
 from kubeflow_provider.operators.modules import RunModuleOperator
@@ -79,10 +90,10 @@ def form(config: ModelConfig) -> dict[str, Param]:
 
 def schedule(config: ModelConfig) -> Any:
     """Return Airflow's schedule for the model's cron expression and assets, ``None`` for by hand only."""
-    assets = [Asset(uri) for uri in config.schedule.assets]
-    if not config.schedule.cron:
-        return assets or None
-    timetable = CronTriggerTimetable(config.schedule.cron, timezone="UTC")
+    assets = AssetAny(*(Asset(uri) for uri in config.schedule.assets)) if config.schedule.assets else None
+    if not config.schedule.crons:
+        return assets
+    timetable = MultipleCronTriggerTimetable(*config.schedule.crons, timezone="UTC")
     return AssetOrTimeSchedule(timetable=timetable, assets=assets) if assets else timetable
 
 
@@ -110,7 +121,7 @@ def release_dag(config: ModelConfig) -> DAG:
     notifier = ReleaseNotifier(model=config.name, version=version, conn_id=config.connection("alerts"))
     this = {"model": config.name, "version": version}
     stored: dict[str, Any] = {"candidate_uri": candidate_uri, "store_conn_id": config.store_conn_id}
-    cluster = config.cluster.model_dump()
+    cluster, data = config.cluster.model_dump(), "{{ data_config(params).model_dump_json() }}"
     steps = ["deploy_candidate", "smoke_test", "promote", "verify", "release"]
 
     with DAG(
@@ -160,6 +171,17 @@ def release_dag(config: ModelConfig) -> DAG:
         }
         check = CheckReleaseOperator(
             task_id="check",
+            pre_execute=ReleaseBrakes(
+                brakes=Brakes(**config.schedule.model_dump(exclude={"assets"})),
+                model=config.name,
+                data=data,
+                store_uri=config.store_uri,
+                cluster=cluster,
+                pipelines_conn_id=pipelines,
+                registry_conn_id=registry,
+                store_conn_id=config.store_conn_id,
+            ),
+            inlets=[Asset(uri) for uri in config.schedule.assets],
             **this,
             store_uri=config.store_uri,
             pipeline_file=config.pipeline_file,
@@ -176,7 +198,7 @@ def release_dag(config: ModelConfig) -> DAG:
             module="include.classifier.preprocess",
             arguments={
                 "model": config.name,
-                "data": "{{ data_config(params).model_dump_json() }}",
+                "data": data,
                 "seed": "{{ params.seed }}",
                 "output-uri": f"{folder}/dataset",
             },

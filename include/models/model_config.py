@@ -28,11 +28,33 @@ class ModelConfigError(ValueError):
     """A model's YAML is wrong; the message names the file, the setting and what is allowed."""
 
 
+#: When a model is looked at whose schedule asks for more than its own cron expression: daily, UTC.
+DAILY_LOOK = "0 3 * * *"
+
+
 class ScheduleConfig(Section):
-    """When the model is retrained besides by hand. Both together mean: whichever comes first."""
+    """When the model is retrained besides by hand: whichever comes first, unless a brake holds it."""
 
     cron: str | None = Field(None, description="Cron expression, UTC, for example `0 3 * * 1`.")
     assets: list[str] = Field([], description="Asset URIs; an event on any of them starts a release.")
+    max_age_days: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="A live model older than this is retrained; looked at daily at 3:00 UTC."
+    )
+    min_interval_hours: Annotated[float, Field(ge=0)] = Field(
+        0, description="Brake: no release sooner after the one before. By hand ignores it."
+    )
+    min_new_rows: Annotated[int, Field(ge=0)] = Field(
+        0, description="Brake: fewer new training rows than this are no reason. By hand ignores it."
+    )
+
+    @property
+    def crons(self) -> list[str]:
+        """The cron expressions to start a run at: the model's own, and a daily look where it needs one.
+
+        An asset's event that came too soon after a release is not lost: the daily look finds it.
+        """
+        needs_look = self.max_age_days or (self.assets and self.min_interval_hours)
+        return [*([self.cron] if self.cron else []), *([DAILY_LOOK] if needs_look else [])]
 
 
 class DataConfig(Section):

@@ -21,6 +21,7 @@ class OutcomeKind(Enum):
     RELEASED = "released"
     REJECTED = "rejected"
     STOPPED = "stopped"
+    NOT_DUE = "not due"
     FAILED = "failed"
 
 

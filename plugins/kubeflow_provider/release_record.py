@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kubeflow_provider.brakes import Trigger
 from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.services import Release
@@ -54,8 +55,9 @@ def main_metrics(candidate: Candidate) -> dict[str, float]:
 
 
 def run_facts(context: Mapping[str, Any]) -> dict[str, str]:
-    """Return which DAG run this is."""
-    return {"dag_id": context["dag"].dag_id, "dag_run_id": context["run_id"]}
+    """Return which DAG run this is, and what started it."""
+    trigger = Trigger.of(context["dag_run"]).value if "dag_run" in context else ""
+    return {"dag_id": context["dag"].dag_id, "dag_run_id": context["run_id"], "trigger": trigger}
 
 
 def _facts(candidate: Candidate) -> Iterator[tuple[str, str]]:

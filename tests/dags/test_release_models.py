@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from kubeflow_provider.brakes import Brakes
+
 PROJECT = Path(__file__).parents[2]
 DAGS = PROJECT / "dags"
 
@@ -116,9 +118,11 @@ def test_a_bad_value_in_the_form_is_refused_before_any_task(bag, field, value):
     ("schedule", "timetable"),
     [
         ({}, "NullTimetable"),
-        ({"cron": "0 3 * * 1"}, "CronTriggerTimetable"),
+        ({"cron": "0 3 * * 1"}, "MultipleCronTriggerTimetable"),
         ({"assets": ["s3://bucket/reviews"]}, "AssetTriggeredTimetable"),
         ({"cron": "0 3 * * 1", "assets": ["s3://bucket/reviews"]}, "AssetOrTimeSchedule"),
+        ({"max_age_days": 30}, "MultipleCronTriggerTimetable"),
+        ({"assets": ["s3://bucket/reviews"], "min_interval_hours": 24}, "AssetOrTimeSchedule"),
     ],
 )
 def test_a_model_is_released_by_cron_by_asset_by_both_or_by_hand(tmp_path, monkeypatch, schedule, timetable):
@@ -126,6 +130,16 @@ def test_a_model_is_released_by_cron_by_asset_by_both_or_by_hand(tmp_path, monke
     bag = load_dags(tmp_path, monkeypatch)
     assert bag.import_errors == {}
     assert type(bag.dags["release_my_model"].timetable).__name__ == timetable
+
+
+def test_the_brakes_stand_before_everything_else_and_see_the_events_of_every_asset(tmp_path, monkeypatch):
+    assets = ["s3://bucket/reviews", "s3://bucket/more"]
+    write_model(tmp_path, schedule={"cron": "0 3 * * 1", "assets": assets, "min_new_rows": 100, "max_age_days": 30})
+    dag = load_dags(tmp_path, monkeypatch).dags["release_my_model"]
+    check = dag.get_task("check")
+    assert [asset.uri for asset in check.inlets] == assets
+    assert check._pre_execute_hook.brakes == Brakes(cron="0 3 * * 1", max_age_days=30, min_new_rows=100)
+    assert type(dag.timetable.asset_condition).__name__ == "AssetAny"
 
 
 def test_a_wrong_yaml_is_an_import_error_that_names_file_and_setting(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from kubeflow_provider.failures import Failure, first_failure, task_states
 from kubeflow_provider.gate import GatePolicy
 from kubeflow_provider.hooks import REGISTRY_HOOKS, SERVING_HOOKS, get_service
 from kubeflow_provider.links import XCOM_RUN_URL
+from kubeflow_provider.operators.brakes import NOT_DUE_XCOM_KEY
 from kubeflow_provider.operators.gate import DECISION_XCOM_KEY, POLICY_XCOM_KEY
 from kubeflow_provider.outcome import (
     OUTCOME_XCOM_KEY,
@@ -128,6 +129,7 @@ class ReportOperator(BaseOperator):
             release,
             is_live=live is not None and live.version == self.version,
             decision=first_xcom(context, steps, DECISION_XCOM_KEY),
+            not_due=first_xcom(context, steps, NOT_DUE_XCOM_KEY),
         )
         return Outcome(
             model=self.model,
@@ -186,10 +188,17 @@ class ReportOperator(BaseOperator):
 
 
 def _judge(
-    failure: Failure | None, release: Release | None, *, is_live: bool, decision: str | None
+    failure: Failure | None,
+    release: Release | None,
+    *,
+    is_live: bool,
+    decision: str | None,
+    not_due: str | None,
 ) -> tuple[OutcomeKind, str]:
     if failure is not None:
         return OutcomeKind.FAILED, str(failure)
+    if not_due is not None:
+        return OutcomeKind.NOT_DUE, not_due
     if is_live or (release is not None and release.state is ReleaseState.LIVE):
         return OutcomeKind.RELEASED, decision or "passed every test"
     if release is not None and release.state is ReleaseState.REJECTED:

@@ -1,0 +1,119 @@
+"""Whether a release that nobody asked for is due: what starts it, and what holds it back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+
+class Trigger(StrEnum):
+    """What started a release. The values are facts in the registry: never rename them."""
+
+    MANUAL = "manual"
+    SCHEDULED = "scheduled"
+    ASSET = "asset"
+
+    @classmethod
+    def of(cls, dag_run: Any) -> Trigger:
+        """Return what started a DAG run; whatever a person or another DAG asked for counts as by hand."""
+        return _TRIGGERS.get(str(getattr(dag_run.run_type, "value", dag_run.run_type)), cls.MANUAL)
+
+
+_TRIGGERS = {"scheduled": Trigger.SCHEDULED, "asset_triggered": Trigger.ASSET}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brakes:
+    """Section ``schedule`` of a model's YAML, as far as a run that has started needs it.
+
+    :param cron: the model's own cron expression; a run at another time is the daily look.
+    :param max_age_days: a live model older than this is retrained; ``None`` for no limit.
+    :param min_interval_hours: no release sooner after the one before.
+    :param min_new_rows: fewer new training rows than this are no reason; 0 does not ask.
+    """
+
+    cron: str | None = None
+    max_age_days: float | None = None
+    min_interval_hours: float = 0
+    min_new_rows: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """What is known when a release starts.
+
+    :param now: when it was asked for, in UTC.
+    :param last: when the newest recorded release was asked for, whatever became of it; ``None`` before the first.
+    :param live: when the release of the live model was asked for; ``None`` when nothing is live.
+    :param waiting: newer requests for the same model.
+    :param events_since: how many asset events there are since a time.
+    :param new_rows: training rows since the live model's; ``None`` when nobody can tell. Asked for only when it counts.
+    """
+
+    trigger: Trigger
+    now: datetime
+    last: datetime | None
+    live: datetime | None
+    waiting: int
+    events_since: Callable[[datetime], int]
+    new_rows: Callable[[], int | None]
+
+
+def reason_to_wait(brakes: Brakes, found: Situation) -> str | None:
+    """Return in one line why a release is not due, ``None`` when it is. One by hand always is."""
+    if found.trigger is Trigger.MANUAL:
+        return None
+    if found.waiting:
+        return "a newer request for this model is waiting; this one steps aside"
+    if found.trigger is Trigger.SCHEDULED and (reason := _not_due(brakes, found)):
+        return reason
+    if found.last is not None:
+        hours = (found.now - found.last) / timedelta(hours=1)
+        if hours < brakes.min_interval_hours:
+            return (
+                f"the last release was {hours:.1f} hours ago, schedule.min_interval_hours is "
+                f"{brakes.min_interval_hours:g}"
+            )
+    if brakes.min_new_rows and found.live is not None:
+        rows = found.new_rows()
+        if rows is not None and rows < brakes.min_new_rows:
+            return f"{rows:,} new training rows since the live model, schedule.min_new_rows is {brakes.min_new_rows:,}"
+    return None
+
+
+def _not_due(brakes: Brakes, found: Situation) -> str | None:
+    """Return why a scheduled run has nothing to do: the daily look only acts on age or on events held back."""
+    if found.live is None or (brakes.cron and _fires_at(brakes.cron, found.now)):
+        return None
+    if found.events_since(found.last or found.live):
+        return None
+    days = (found.now - found.live) / timedelta(days=1)
+    if brakes.max_age_days is None:
+        return "no new data since the last release"
+    if days <= brakes.max_age_days:
+        return f"the live model is {days:.1f} days old, schedule.max_age_days is {brakes.max_age_days:g}"
+    return None
+
+
+def _fires_at(cron: str, when: datetime) -> bool:
+    from croniter import croniter
+
+    return bool(croniter.match(cron, when))
+
+
+def version_time(version: str) -> datetime:
+    """Return when a release was asked for, which its version says: the inverse of ``release_version``."""
+    return datetime.strptime(version, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+
+
+def announced_rows(extras: Sequence[Mapping[str, Any] | None]) -> int | None:
+    """Return the sum of the rows that asset events announce in ``{"rows": n}``.
+
+    :return: ``None`` when there is no event, or one of them does not say.
+    """
+    rows = [(extra or {}).get("rows") for extra in extras]
+    whole = [count for count in rows if isinstance(count, int) and not isinstance(count, bool) and count >= 0]
+    return sum(whole) if rows and len(whole) == len(rows) else None

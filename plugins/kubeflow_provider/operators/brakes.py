@@ -1,0 +1,167 @@
+"""Holds back a release that nobody asked for and that is not due: ``pre_execute`` of its first task."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.exceptions import AirflowSkipException
+
+from kubeflow_provider.brakes import Brakes, Situation, Trigger, announced_rows, reason_to_wait, version_time
+from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
+from kubeflow_provider.hooks import PIPELINE_HOOKS, REGISTRY_HOOKS, get_service
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from kubeflow_provider.services import PipelineService, RegistryService, Release
+
+#: XCom key of the line that says why a release is not due. Renaming it turns runs that are under way into stopped ones.
+NOT_DUE_XCOM_KEY = "not_due"
+
+#: Counts training rows: ``--data`` and ``--output-uri``, to which it writes ``[{"uri": …, "rows": …}]``.
+ROWS_MODULE = "include.classifier.source_rows"
+
+_ROWS_TIMEOUT_SECONDS = 1800
+
+log = logging.getLogger(__name__)
+
+
+class ReleaseBrakes:
+    """Skip the release when it is not due, with the reason in one line. A release by hand passes at once.
+
+    The task that it stands before needs the model's assets as ``inlets``, to see their events.
+
+    :param brakes: what the model's YAML says.
+    :param model: name of the model.
+    :param data: the data settings as JSON (templated).
+    :param store_uri: folder of the model in the model store.
+    :param cluster: ``cluster`` section of the model's YAML, for the pod that counts rows.
+    :param pipelines_conn_id: connection to the pipeline service, which counts rows.
+    :param registry_conn_id: connection to the registry, which knows the releases.
+    :param store_conn_id: Airflow connection for the model store, where it needs one.
+    """
+
+    def __init__(
+        self,
+        *,
+        brakes: Brakes,
+        model: str,
+        data: str,
+        store_uri: str,
+        cluster: Mapping[str, Any] | None = None,
+        pipelines_conn_id: str = "pipelines_default",
+        registry_conn_id: str = "registry_default",
+        store_conn_id: str | None = None,
+    ) -> None:
+        self.brakes = brakes
+        self.model = model
+        self.data = data
+        self.store_uri = store_uri
+        self.cluster = cluster or {}
+        self.pipelines_conn_id = pipelines_conn_id
+        self.registry_conn_id = registry_conn_id
+        self.store_conn_id = store_conn_id
+
+    def __call__(self, context: Context) -> None:
+        """Let the release go on, or skip it.
+
+        :raises AirflowSkipException: when it is not due.
+        """
+        trigger = Trigger.of(context["dag_run"])
+        if trigger is Trigger.MANUAL:
+            return
+        reason = reason_to_wait(self.brakes, self._situation(context, trigger))
+        if reason is None:
+            log.info("Started by %s: the release of %s is due.", _STARTED_BY[trigger], self.model)
+            return
+        log.info("Started by %s, and not due: %s.", _STARTED_BY[trigger], reason)
+        context["ti"].xcom_push(key=NOT_DUE_XCOM_KEY, value=reason)
+        raise AirflowSkipException(f"Not due: {reason}.")
+
+    def _situation(self, context: Context, trigger: Trigger) -> Situation:
+        registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+        newest = registry.list_releases(self.model, limit=1)
+        live = registry.get_live(self.model)
+        live_time = version_time(live.version) if live else None
+        now = context["dag_run"].run_after or datetime.now(UTC)
+
+        def new_rows() -> int | None:
+            announced = announced_rows([event.extra for event in _events(context, live_time)])
+            return announced if announced is not None else self._counted_rows(context, live)
+
+        return Situation(
+            trigger=trigger,
+            now=now,
+            last=version_time(newest[0].version) if newest else None,
+            live=live_time,
+            waiting=_waiting(context),
+            events_since=lambda time: len(_events(context, time)),
+            new_rows=new_rows,
+        )
+
+    def _counted_rows(self, context: Context, live: Release | None) -> int | None:
+        """Count the rows of the sources as they are now, and compare with what the live model's release read."""
+        before = _training_rows(self._read(live.facts["dataset_uri"])) if live and "dataset_uri" in live.facts else None
+        if before is None:
+            log.warning("What the live %s was trained on is not known any more: its rows are no brake.", self.model)
+            return None
+        uri = f"{self.store_uri}/source-rows.json"
+        pipelines: PipelineService = get_service(self.pipelines_conn_id, PIPELINE_HOOKS)
+        pipelines.run_module(
+            ROWS_MODULE,
+            {"data": context["task"].render_template(self.data, context), "output-uri": uri},
+            timeout_seconds=_ROWS_TIMEOUT_SECONDS,
+            cluster=self.cluster,
+        )
+        counted = self._read(uri)
+        if counted is None:
+            raise ServiceUnavailableError(f"{uri} is not there, though {ROWS_MODULE} has written it.")
+        now = {str(source["uri"]): int(source["rows"]) for source in counted}
+        if now.keys() != before.keys():
+            log.info("The live %s was trained on other sources: their rows are no brake.", self.model)
+            return None
+        return sum(now.values()) - sum(before.values())
+
+    def _read(self, uri: str) -> Any:
+        """Return a JSON document of the model store, ``None`` when there is none."""
+        from airflow.sdk import ObjectStoragePath
+
+        try:
+            return json.loads(ObjectStoragePath(uri, conn_id=self.store_conn_id).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ServiceUnavailableError(f"{uri} cannot be read: {error.strerror or error}.") from error
+        except json.JSONDecodeError as error:
+            raise InvalidRequestError(f"{uri} is not JSON: {error.msg} in line {error.lineno}.") from error
+
+
+_STARTED_BY = {Trigger.SCHEDULED: "the schedule", Trigger.ASSET: "new data"}
+
+
+def _training_rows(dataset: Mapping[str, Any] | None) -> dict[str, int] | None:
+    """Return source -> rows that were read for training, from ``dataset.json``."""
+    if dataset is None:
+        return None
+    return {str(source["uri"]): int(source["rows"]) for source in dataset["sources"] if source["split"] == "train"}
+
+
+def _waiting(context: Context) -> int:
+    """Return how many runs of this DAG are queued: only one runs at a time, and each was asked for after this one."""
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    return RuntimeTaskInstance.get_dr_count(dag_id=context["dag"].dag_id, states=["queued"])
+
+
+def _events(context: Context, after: datetime | None) -> list[Any]:
+    """Return the events of the task's assets since a time, ``None`` for all."""
+    inlets: Iterable[Any] = context["task"].inlets
+    found: list[Any] = []
+    for asset in inlets:
+        events = context["inlet_events"][asset]
+        found += events if after is None else events.after(after.isoformat())
+    return found

@@ -1,0 +1,180 @@
+"""What the brakes of a release ask of registry, events and sources."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, Asset
+from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+from kubeflow_provider.brakes import Brakes, Trigger
+from kubeflow_provider.operators import brakes as module
+from kubeflow_provider.operators.brakes import NOT_DUE_XCOM_KEY, ReleaseBrakes
+from kubeflow_provider.operators.report import ReportOperator
+from kubeflow_provider.services import Release
+from kubeflow_provider.states import ReleaseState
+
+MODEL, LIVE = "reviews", "20261101030000"
+LIVE_TIME = datetime(2026, 11, 1, 3, tzinfo=UTC)
+NOW = LIVE_TIME + timedelta(days=10)
+REVIEWS = Asset("s3://bucket/reviews")
+
+
+class Events:
+    """Asset events as a task sees them."""
+
+    def __init__(self, events: Iterable[tuple[datetime, Mapping[str, Any]]]) -> None:
+        self.events = list(events)
+
+    def after(self, time: str) -> Events:
+        return Events(event for event in self.events if event[0] > datetime.fromisoformat(time))
+
+    def __iter__(self) -> Any:
+        return iter(SimpleNamespace(extra=extra) for _, extra in self.events)
+
+
+class Pipelines:
+    """Counts rows as the pipeline half would."""
+
+    def __init__(self, sources: Mapping[str, int]) -> None:
+        self.sources = sources
+        self.asked: list[Mapping[str, str]] = []
+
+    def run_module(self, name: str, arguments: Mapping[str, str], **settings: Any) -> None:
+        assert name == "include.classifier.source_rows"
+        self.asked.append(arguments)
+        document = [{"uri": uri, "rows": rows} for uri, rows in self.sources.items()]
+        Path(arguments["output-uri"].removeprefix("file://")).write_text(json.dumps(document))
+
+
+@pytest.fixture
+def run(registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return ``run(...)``: ``None`` when the release goes on, else the reason why it does not."""
+    source = {"uri": "train.csv", "split": "train", "rows": 100}
+    held_out = {"uri": "evaluation.csv", "split": "evaluation", "rows": 900}
+    (tmp_path / "dataset.json").write_text(json.dumps({"sources": [source, held_out]}))
+    facts = {"dataset_uri": (tmp_path / "dataset.json").as_uri()}
+    registry.register(
+        Release(model=MODEL, version=LIVE, state=ReleaseState.LIVE, archive_uri="file:///x", facts=facts), metrics={}
+    )
+
+    def run(
+        brakes: Brakes,
+        *,
+        run_type: str = "asset_triggered",
+        now: datetime = NOW,
+        events: Iterable[tuple[datetime, Mapping[str, Any]]] = (),
+        waiting: int = 0,
+        pipelines: Pipelines | None = None,
+    ) -> str | None:
+        services = {"registry_default": registry, "pipelines_default": pipelines}
+        monkeypatch.setattr(module, "get_service", lambda conn_id, hooks: services[conn_id])
+        monkeypatch.setattr(RuntimeTaskInstance, "get_dr_count", lambda dag_id, states: waiting)
+        left: dict[str, Any] = {}
+        context: Any = {
+            "dag": SimpleNamespace(dag_id="release_reviews"),
+            "dag_run": SimpleNamespace(run_type=run_type, run_after=now),
+            "ti": SimpleNamespace(xcom_push=lambda key, value: left.update({key: value})),
+            "task": SimpleNamespace(inlets=[REVIEWS], render_template=lambda text, context: text),
+            "inlet_events": {REVIEWS: Events(events)},
+        }
+        try:
+            ReleaseBrakes(brakes=brakes, model=MODEL, data="{}", store_uri=tmp_path.as_uri())(context)
+        except AirflowSkipException:
+            return left[NOT_DUE_XCOM_KEY]
+        assert not left
+        return None
+
+    return run
+
+
+def test_a_release_by_hand_asks_nobody_anything(run: Any) -> None:
+    brakes = ReleaseBrakes(brakes=Brakes(min_new_rows=10), model=MODEL, data="{}", store_uri="file:///nowhere")
+    assert brakes({"dag_run": SimpleNamespace(run_type="manual")}) is None  # type: ignore[typeddict-item]
+
+
+def test_queued_runs_of_the_same_dag_are_newer_requests(run: Any) -> None:
+    assert "steps aside" in run(Brakes(), waiting=1)
+
+
+def test_the_newest_record_counts_for_the_interval_whatever_became_of_it(run: Any, registry: Any) -> None:
+    assert run(Brakes(min_interval_hours=48)) is None
+    rejected = f"{NOW - timedelta(hours=2):%Y%m%d%H%M%S}"
+    registry.register(
+        Release(model=MODEL, version=rejected, state=ReleaseState.REJECTED, archive_uri="file:///y"), metrics={}
+    )
+    assert "2.0 hours ago" in run(Brakes(min_interval_hours=48))
+
+
+def test_rows_that_events_announce_are_summed_since_the_live_model(run: Any) -> None:
+    before, after = LIVE_TIME - timedelta(hours=1), LIVE_TIME + timedelta(hours=1)
+    events = [(before, {"rows": 500}), (after, {"rows": 30}), (NOW, {"rows": 20})]
+    assert run(Brakes(min_new_rows=51), events=events).startswith("50 new training rows")
+    assert run(Brakes(min_new_rows=50), events=events) is None
+
+
+def test_where_an_event_does_not_say_the_sources_are_counted(run: Any) -> None:
+    events = [(NOW, {"rows": 1000}), (NOW, {})]
+    pipelines = Pipelines({"train.csv": 140})
+    assert run(Brakes(min_new_rows=41), events=events, pipelines=pipelines).startswith("40 new training rows")
+    assert len(pipelines.asked) == 1
+    assert run(Brakes(min_new_rows=40), events=events, pipelines=pipelines) is None
+
+
+def test_other_sources_than_the_live_models_cannot_be_compared_and_are_no_brake(run: Any) -> None:
+    assert run(Brakes(min_new_rows=10_000), pipelines=Pipelines({"other.csv": 140})) is None
+
+
+def test_a_data_set_that_is_gone_is_no_brake(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").unlink()
+    assert run(Brakes(min_new_rows=10_000), pipelines=Pipelines({"train.csv": 140})) is None
+
+
+def test_the_daily_look_acts_on_age_and_on_events_that_were_held_back(run: Any) -> None:
+    assert "10.0 days old" in run(Brakes(max_age_days=30), run_type="scheduled")
+    assert run(Brakes(max_age_days=9), run_type="scheduled") is None
+    after = LIVE_TIME + timedelta(hours=1)
+    assert run(Brakes(max_age_days=30), run_type="scheduled", events=[(after, {})]) is None
+
+
+@pytest.mark.airflow
+def test_what_is_not_due_ends_green_and_its_report_says_so(
+    registry: Any, serving: Any, run_dag: Any, xcom: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.providers.standard.operators.empty import EmptyOperator
+
+    class Scheduled(ReleaseBrakes):
+        """As if the scheduler had started the run."""
+
+        def __call__(self, context: Any) -> None:
+            monkeypatch.setattr(Trigger, "of", lambda dag_run: Trigger.SCHEDULED)
+            super().__call__(context)
+
+    version = f"{datetime.now(UTC) - timedelta(hours=1):%Y%m%d%H%M%S}"
+    registry.register(
+        Release(model=MODEL, version=version, state=ReleaseState.LIVE, archive_uri="file:///x"), metrics={}
+    )
+    with DAG("not_due", schedule=None) as dag:
+        hold = Scheduled(brakes=Brakes(max_age_days=1), model=MODEL, data="{}", store_uri="file:///x")
+        work = EmptyOperator(task_id="work")
+        roll_back = EmptyOperator(task_id="roll_back", trigger_rule="one_failed")
+        EmptyOperator(task_id="check", pre_execute=hold) >> work >> roll_back
+        report = ReportOperator(
+            task_id="report", model=MODEL, version="20260102000000", candidate_uri="file:///nowhere/candidate.json"
+        )
+        [work, roll_back] >> report
+    result = run_dag(dag)
+    assert result.state == "success"
+    states = {instance.task_id: instance.state for instance in result.get_task_instances()}
+    assert states == {"check": "skipped", "work": "skipped", "roll_back": "skipped", "report": "success"}
+    outcome = xcom(result, "report", "outcome")
+    assert outcome["kind"] == "not due"
+    assert outcome["line"] == "the live model is 0.0 days old, schedule.max_age_days is 1"
+    assert "NOT DUE" in xcom(result, "report", "card")
