@@ -163,15 +163,18 @@ class TorchServeHook(BaseHook):
     def get_traffic(self, model: str) -> Mapping[str, int]:
         """Return the live version with all of the traffic, without starting the server; empty before a release.
 
-        :raises ServiceUnavailableError: when the server is not running.
+        :raises ServiceUnavailableError: when the server is not running although something should be live.
         """
-        if not self._process.is_running():
-            raise ServiceUnavailableError(
-                f"TorchServe is not running at {self._settings.address}. The next release or prediction starts it; "
-                "`make serve` does so now."
-            )
-        version = self._default(model)
-        return {} if version is None else {version: 100}
+        if self._process.is_running():
+            version = self._default(model)
+            return {} if version is None else {version: 100}
+        recorded = self._record.model(model).live
+        if recorded is None:
+            return {}
+        raise ServiceUnavailableError(
+            f"TorchServe is not running at {self._settings.address}, so nobody reaches {model} {recorded}. The next "
+            "release or prediction starts it; `make serve` does so now."
+        )
 
     # Changes
 

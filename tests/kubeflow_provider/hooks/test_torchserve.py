@@ -188,7 +188,9 @@ def test_it_comes_back_with_the_live_and_the_previous_version(server: SimpleName
     assert live is not None
     server.hook.stop()
     assert server.hook.status() == []
-    assert process(server).processes() == []
+    with pytest.raises(ServiceUnavailableError, match=f"nobody reaches {MODEL} {FIRST}"):
+        server.hook.get_traffic(MODEL)
+    assert process(server).processes() == [], "looking starts nothing"
     assert not process(server).run_dir.exists()
     assert answering(server.hook) == FIRST
 
