@@ -121,6 +121,7 @@ def release_dag(config: ModelConfig) -> DAG:
     notifier = ReleaseNotifier(model=config.name, version=version, conn_id=config.connection("alerts"))
     this = {"model": config.name, "version": version}
     stored: dict[str, Any] = {"candidate_uri": candidate_uri, "store_conn_id": config.store_conn_id}
+    compared_with = "{{ (ti.xcom_pull('check') or {}).get('live_version', '') }}"
     cluster, data = config.cluster.model_dump(), "{{ data_config(params).model_dump_json() }}"
     steps = ["deploy_candidate", "smoke_test", "promote", "verify", "release"]
 
@@ -188,6 +189,7 @@ def release_dag(config: ModelConfig) -> DAG:
             parameters=pipeline_parameters,
             cluster=cluster,
             settings=config.serving.model_dump(),
+            roll_back_dag_id="roll_back",
             store_conn_id=config.store_conn_id,
             pipelines_conn_id=pipelines,
             serving_conn_id=serving,
@@ -251,6 +253,7 @@ def release_dag(config: ModelConfig) -> DAG:
             **this,
             **stored,
             settings=config.serving.model_dump(),
+            compared_with=compared_with,
             serving_conn_id=serving,
             registry_conn_id=registry,
         )
@@ -271,7 +274,9 @@ def release_dag(config: ModelConfig) -> DAG:
             **this,
             **stored,
             rollout=config.rollout.model_dump(),
+            compared_with=compared_with,
             serving_conn_id=serving,
+            registry_conn_id=registry,
         )
         release = ReleaseOperator(
             task_id="release",

@@ -9,7 +9,9 @@ from uuid import uuid4
 from airflow.sdk import BaseOperator
 
 from kubeflow_provider import pipeline_spec
-from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
+from kubeflow_provider.active_runs import roll_back_under_way
+from kubeflow_provider.candidate import Candidate
+from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError, ServiceUnavailableError
 from kubeflow_provider.hooks import PIPELINE_HOOKS, REGISTRY_HOOKS, SERVING_HOOKS, get_service
 from kubeflow_provider.services import ModelVersion, RunRequest
 
@@ -32,12 +34,13 @@ class CheckReleaseOperator(BaseOperator):
     :param parameters: values for the IR's parameters as far as they are known by now (templated).
     :param cluster: what the run will ask of a cluster, see :class:`RunRequest` (templated).
     :param settings: ``serving`` section of the model's YAML (templated).
+    :param roll_back_dag_id: DAG by which people roll back: no release begins while it does; ``None``: not asked.
     :param pipelines_conn_id: connection to the pipeline service.
     :param serving_conn_id: connection to the serving system.
     :param registry_conn_id: connection to the registry.
     :param store_conn_id: Airflow connection for the model store, where it needs one.
     :raises InvalidRequestError: when the request can never work as it stands.
-    :raises ServiceUnavailableError: when a service or the store does not answer.
+    :raises ServiceUnavailableError: when a service or the store does not answer, or the model is being rolled back.
     """
 
     template_fields: Sequence[str] = (
@@ -60,6 +63,7 @@ class CheckReleaseOperator(BaseOperator):
         parameters: Mapping[str, Any],
         cluster: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
+        roll_back_dag_id: str | None = None,
         pipelines_conn_id: str = "pipelines_default",
         serving_conn_id: str = "serving_default",
         registry_conn_id: str = "registry_default",
@@ -74,6 +78,7 @@ class CheckReleaseOperator(BaseOperator):
         self.parameters = parameters
         self.cluster = cluster or {}
         self.settings = settings or {}
+        self.roll_back_dag_id = roll_back_dag_id
         self.pipelines_conn_id = pipelines_conn_id
         self.serving_conn_id = serving_conn_id
         self.registry_conn_id = registry_conn_id
@@ -99,6 +104,7 @@ class CheckReleaseOperator(BaseOperator):
             *unserved,
             *_unreachable(self.registry_conn_id, registry.test_connection),
             *self._unwritable_store(),
+            *self._rolled_back_meanwhile(context),
         ]
         if refused:
             raise InvalidRequestError(" ".join(["Nothing was started.", *refused, *problems]))
@@ -121,6 +127,15 @@ class CheckReleaseOperator(BaseOperator):
         except InvalidRequestError as error:
             return [f"Connection {self.serving_conn_id!r}: {error}"]
         return []
+
+    def _rolled_back_meanwhile(self, context: Context) -> list[str]:
+        run_id = self.roll_back_dag_id and roll_back_under_way(context, self.roll_back_dag_id, self.model)
+        if not run_id:
+            return []
+        return [
+            f"{self.model} is being rolled back by hand ({self.roll_back_dag_id}, {run_id}). Start the release when "
+            "that is over; a run that hangs has to be marked as failed in Airflow first."
+        ]
 
     def _unwritable_store(self) -> list[str]:
         from airflow.sdk import ObjectStoragePath
@@ -152,12 +167,17 @@ class CheckReleaseOperator(BaseOperator):
             self.log.info("No version of %s is live yet: this will be its first release.", self.model)
             return "", ""
         record = registry.get_release(self.model, live_version)
-        if record is None or not record.archive_uri:
-            self.log.warning(
-                "The registry does not know where %s %s came from: no comparison.", self.model, live_version
-            )
-            return live_version, ""
-        return live_version, record.archive_uri
+        archive_uri = record.archive_uri if record else self._archive_in_store(live_version)
+        if not archive_uri:
+            self.log.warning("Nobody knows where %s %s came from: no comparison.", self.model, live_version)
+        return live_version, archive_uri
+
+    def _archive_in_store(self, version: str) -> str:
+        """Return where the store has a version that the registry has lost, empty where it has none."""
+        try:
+            return Candidate.read(f"{self.store_uri}/{version}/candidate.json", conn_id=self.store_conn_id).archive_uri
+        except KubeflowProviderError:
+            return ""
 
 
 def _unreachable(conn_id: str, test_connection: Callable[[], tuple[bool, str]]) -> list[str]:

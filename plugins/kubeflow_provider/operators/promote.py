@@ -12,8 +12,9 @@ from airflow.sdk import BaseOperator
 
 from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.exceptions import DeploymentFailedError
-from kubeflow_provider.hooks import SERVING_HOOKS, get_service
+from kubeflow_provider.hooks import REGISTRY_HOOKS, SERVING_HOOKS, get_service
 from kubeflow_provider.links import XCOM_ENDPOINT, EndpointLink
+from kubeflow_provider.pins import refuse_outdated, refuse_pinned
 from kubeflow_provider.rollout import RolloutPolicy, Watch
 from kubeflow_provider.states import DeploymentState
 
@@ -37,13 +38,25 @@ class PromoteOperator(BaseOperator):
     :param candidate_uri: URI of its ``candidate.json``, which has the held-out rows (templated).
     :param rollout: ``rollout`` section of the model's YAML, as a mapping or as JSON; empty: all at once (templated).
     :param timeout: how long the serving system may take for a change of traffic.
+    :param compared_with: version that was live when the release began, empty when none was: the version is refused
+        when another one is live by now, and when a person has taken it back once; ``None``: it is not asked, as in a
+        roll back (templated).
     :param serving_conn_id: connection to the serving system (templated).
+    :param registry_conn_id: connection to the registry that knows who took what back; only with ``compared_with``.
     :param store_conn_id: Airflow connection for the model store, where it needs one.
     :raises CheckFailedError: naming the step and what was not good enough.
     :raises DeploymentFailedError: when the version fails while it gets the traffic, or is not ready in time.
+    :raises ReleaseRefusedError: before anything is changed, see ``compared_with``.
     """
 
-    template_fields: Sequence[str] = ("model", "version", "candidate_uri", "rollout", "serving_conn_id")
+    template_fields: Sequence[str] = (
+        "model",
+        "version",
+        "candidate_uri",
+        "rollout",
+        "compared_with",
+        "serving_conn_id",
+    )
     operator_extra_links = (EndpointLink(),)
 
     def __init__(
@@ -54,7 +67,9 @@ class PromoteOperator(BaseOperator):
         candidate_uri: str = "",
         rollout: Mapping[str, Any] | str | None = None,
         timeout: timedelta = timedelta(minutes=15),
+        compared_with: str | None = None,
         serving_conn_id: str = "serving_default",
+        registry_conn_id: str | None = None,
         store_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -64,7 +79,9 @@ class PromoteOperator(BaseOperator):
         self.candidate_uri = candidate_uri
         self.rollout = rollout or {}
         self.timeout = timeout
+        self.compared_with = compared_with
         self.serving_conn_id = serving_conn_id
+        self.registry_conn_id = registry_conn_id
         self.store_conn_id = store_conn_id
 
     def execute(self, context: Context) -> str:
@@ -73,6 +90,7 @@ class PromoteOperator(BaseOperator):
         settings = json.loads(self.rollout) if isinstance(self.rollout, str) else self.rollout
         policy = RolloutPolicy.from_settings(settings) if settings else None
         service: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
+        self._refuse_comeback(service)
         live = service.get_live(self.model)
         if policy and policy.steps and live and live.version != self.version and service.can_split_traffic(self.model):
             self._in_steps(service, policy, live.version)
@@ -81,6 +99,14 @@ class PromoteOperator(BaseOperator):
         context["ti"].xcom_push(key=XCOM_ENDPOINT, value=endpoint)
         self.log.info("%s %s is live at %s.", self.model, self.version, endpoint)
         return endpoint
+
+    def _refuse_comeback(self, service: ServingService) -> None:
+        if self.compared_with is None:
+            return
+        if self.registry_conn_id:
+            refuse_pinned(self.model, self.version, get_service(self.registry_conn_id, REGISTRY_HOOKS))
+        candidate = Candidate.read(self.candidate_uri, conn_id=self.store_conn_id)
+        refuse_outdated(candidate, service, compared_with=str(self.compared_with))
 
     def _in_steps(self, service: ServingService, policy: RolloutPolicy, live: str) -> None:
         def ask(body: bytes, version: str | None) -> Answer:

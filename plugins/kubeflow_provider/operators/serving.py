@@ -12,17 +12,20 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, TaskInstanceState, conf
 from airflow.sdk.exceptions import AirflowSkipException
 
+from kubeflow_provider.active_runs import roll_back_under_way
 from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.exceptions import (
     DeploymentFailedError,
     InvalidRequestError,
     KubeflowProviderError,
+    ReleaseRefusedError,
     RollBackFailedError,
     ServiceUnavailableError,
 )
 from kubeflow_provider.failures import first_failure, task_states
 from kubeflow_provider.hooks import REGISTRY_HOOKS, SERVING_HOOKS, get_service
 from kubeflow_provider.links import XCOM_ENDPOINT, EndpointLink
+from kubeflow_provider.pins import is_pinned, refuse_outdated, refuse_pinned
 from kubeflow_provider.services import ModelVersion
 from kubeflow_provider.states import DeploymentState, ReleaseState
 from kubeflow_provider.triggers.base import WaitOutcome, raise_for_error
@@ -39,6 +42,8 @@ PREVIOUS_VERSION_XCOM_KEY = "previous_version"
 
 #: Key in the task state store: the candidate had been live when it was rolled back, whatever a later try finds.
 _WAS_LIVE_STATE_KEY = "candidate_was_live"
+
+_NEVER_LIVE = frozenset({ReleaseState.REGISTERED, ReleaseState.CANDIDATE})
 
 #: The trigger ends by itself at the deadline; the scheduler's own limit is only the net below it.
 _DEFER_BUFFER = timedelta(minutes=5)
@@ -57,6 +62,10 @@ class DeployCandidateOperator(BaseOperator):
     :param version: version to deploy (templated).
     :param candidate_uri: URI of its ``candidate.json`` (templated).
     :param settings: ``serving`` section of the model's YAML, as a mapping or as JSON (templated).
+    :param compared_with: version that was live when the release began, empty when none was: the candidate is refused
+        when another one is live by now, and when a person has taken it back once; ``None``: it is not asked, as in a
+        roll back (templated).
+    :param roll_back_dag_id: DAG by which people roll back; with ``compared_with``, nothing is deployed meanwhile.
     :param serving_conn_id: connection to the serving system (templated).
     :param registry_conn_id: connection to the registry that records the candidate; ``None``: nothing is recorded.
     :param store_conn_id: Airflow connection for the model store, where it needs one (templated).
@@ -64,6 +73,7 @@ class DeployCandidateOperator(BaseOperator):
     :param poll_interval_seconds: longest pause between two questions.
     :param deferrable: wait in the triggerer.
     :raises DeploymentFailedError: with the serving system's diagnosis.
+    :raises ReleaseRefusedError: before anything is changed, see ``compared_with``.
     """
 
     template_fields: Sequence[str] = (
@@ -71,6 +81,7 @@ class DeployCandidateOperator(BaseOperator):
         "version",
         "candidate_uri",
         "settings",
+        "compared_with",
         "serving_conn_id",
         "registry_conn_id",
         "store_conn_id",
@@ -84,6 +95,8 @@ class DeployCandidateOperator(BaseOperator):
         version: str,
         candidate_uri: str,
         settings: Mapping[str, Any] | str | None = None,
+        compared_with: str | None = None,
+        roll_back_dag_id: str = "roll_back",
         serving_conn_id: str = "serving_default",
         registry_conn_id: str | None = None,
         store_conn_id: str | None = None,
@@ -97,6 +110,8 @@ class DeployCandidateOperator(BaseOperator):
         self.version = version
         self.candidate_uri = candidate_uri
         self.settings = settings or {}
+        self.compared_with = compared_with
+        self.roll_back_dag_id = roll_back_dag_id
         self.serving_conn_id = serving_conn_id
         self.registry_conn_id = registry_conn_id
         self.store_conn_id = store_conn_id
@@ -109,12 +124,15 @@ class DeployCandidateOperator(BaseOperator):
         self.version = str(self.version)  # a DAG that renders native objects makes a number of it
         candidate = self._read_candidate()
         service: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
+        registry: RegistryService | None = None
+        if self.registry_conn_id:
+            registry = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+        self._refuse_comeback(context, candidate, service, registry)
         ti = context["ti"]
         ti.xcom_push(key=PREVIOUS_VERSION_XCOM_KEY, value=_version_before(service, self.model, self.version))
         ti.xcom_push(key=XCOM_ENDPOINT, value=service.endpoint_url(self.model))
         origin = {"dag-id": self.dag_id, "dag-run-id": context.get("run_id") or ""}
-        if self.registry_conn_id:
-            registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+        if registry is not None:
             registry.set_state(self.model, self.version, ReleaseState.CANDIDATE)
             origin["registry-url"] = registry.release_url(self.model, self.version) or ""
         deployment = service.deploy_candidate(
@@ -150,6 +168,20 @@ class DeployCandidateOperator(BaseOperator):
             )
         return self._result(DeploymentState(event["state"]), event["reason"], event["url"])
 
+    def _refuse_comeback(
+        self, context: Context, candidate: Candidate, service: ServingService, registry: RegistryService | None
+    ) -> None:
+        if self.compared_with is None:
+            return
+        if registry is not None:
+            refuse_pinned(self.model, self.version, registry)
+        if run_id := roll_back_under_way(context, self.roll_back_dag_id, self.model):
+            raise ReleaseRefusedError(
+                f"{self.model} is being rolled back by hand ({self.roll_back_dag_id}, {run_id}), so {self.version} is "
+                "not deployed. Start a new release when that is over: it is compared with what is live then."
+            )
+        refuse_outdated(candidate, service, compared_with=str(self.compared_with))
+
     def _read_candidate(self) -> Candidate:
         candidate = Candidate.read(self.candidate_uri, conn_id=self.store_conn_id)
         if (candidate.model, candidate.version) != (self.model, self.version):
@@ -171,7 +203,7 @@ class RollBackOperator(BaseOperator):
 
     Records ROLLED_BACK for a version that had been live and FAILED for one that had not, with the first failure of
     the DAG run as the reason. Returns the version that is live now, ``None`` when none was before. Skips itself when
-    none of the tasks before it has failed itself.
+    none of the tasks before it has failed itself, or the candidate was refused before anything was touched.
 
     :param model: name of the model (templated).
     :param version: version of the release that failed (templated).
@@ -207,6 +239,7 @@ class RollBackOperator(BaseOperator):
     def execute(self, context: Context) -> str | None:
         """Roll back, prove it, and only then record it."""
         if self._nothing_was_touched(context):
+            self._record_refusal(context)
             raise AirflowSkipException(
                 f"{self.model} {self.version} was never deployed: there is nothing to roll back."
             )
@@ -235,8 +268,13 @@ class RollBackOperator(BaseOperator):
         """Trigger rule ``one_failed`` fires for tasks that never ran as well, because something before them failed."""
         if not self.upstream_task_ids:
             return False
-        states = task_states(context)
-        return not any(states.get(task_id) == TaskInstanceState.FAILED for task_id in self.upstream_task_ids)
+        states = {
+            task_id: state for task_id, state in task_states(context).items() if task_id in self.upstream_task_ids
+        }
+        failed = [task_id for task_id, state in states.items() if state == TaskInstanceState.FAILED]
+        if TaskInstanceState.SUCCESS in states.values():
+            return not failed
+        return all(_was_refused(context, task_id) for task_id in failed)
 
     def _note_was_live(self, context: Context, service: ServingService) -> bool:
         store = context["task_state_store"]
@@ -271,12 +309,31 @@ class RollBackOperator(BaseOperator):
             return
         failure = first_failure(context, self.failed_task_ids)
         registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+        release = registry.get_release(self.model, self.version)
+        if release is not None and is_pinned(release):
+            return  # who took it back, when and why stays what the record says
+        was_live = was_live or (release is not None and ReleaseState.LIVE in release.times)
         registry.set_state(
             self.model,
             self.version,
             ReleaseState.ROLLED_BACK if was_live else ReleaseState.FAILED,
             reason=str(failure) if failure else "rolled back by hand",
         )
+
+    def _record_refusal(self, context: Context) -> None:
+        """Close the record of a candidate that was refused; one that has been live keeps the record of that."""
+        failure = first_failure(context, sorted(self.upstream_task_ids))
+        if failure is None or not self.registry_conn_id:
+            return
+        registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+        release = registry.get_release(self.model, str(self.version))
+        if release is not None and release.state in _NEVER_LIVE and not is_pinned(release):
+            registry.set_state(self.model, release.version, ReleaseState.FAILED, reason=str(failure))
+
+
+def _was_refused(context: Context, task_id: str) -> bool:
+    failure = first_failure(context, [task_id])
+    return failure is not None and failure.error == ReleaseRefusedError.__name__
 
 
 def _version_before(service: ServingService, model: str, version: str) -> str:

@@ -99,6 +99,25 @@ def test_a_disagreement_between_registry_and_serving_is_said_and_does_not_stop_t
     assert f"the registry says that nothing is live, serving answers with {LIVE}" in capsys.readouterr().out
 
 
+def test_where_the_registry_has_lost_the_live_version_the_store_still_has_it(
+    services, tmp_path, record_and_wait, write_candidate
+):
+    services["serving_default"].live = LIVE
+    (tmp_path / LIVE).mkdir()
+    Path(write_candidate(version=LIVE).removeprefix("file://")).rename(tmp_path / LIVE / "candidate.json")
+    found = operator(tmp_path, record_and_wait).execute({})
+    assert (found["live_version"], found["champion_uri"]) == (LIVE, f"s3://models/{LIVE}")
+
+
+def test_no_release_begins_while_somebody_rolls_the_model_back(services, tmp_path, record_and_wait, monkeypatch):
+    under_way = {("roll_back", MODEL): "manual__7"}
+    monkeypatch.setattr(check, "roll_back_under_way", lambda context, *asked: under_way.get(asked))
+    with pytest.raises(ServiceUnavailableError, match=r"being rolled back by hand \(roll_back, manual__7\)"):
+        operator(tmp_path, record_and_wait, roll_back_dag_id="roll_back").execute({})
+    under_way.clear()
+    operator(tmp_path, record_and_wait, roll_back_dag_id="roll_back").execute({})
+
+
 def test_every_service_that_does_not_answer_is_named_at_once(services, tmp_path, record_and_wait):
     services["pipelines_default"].problem = "no interpreter"
     services["serving_default"].problem = "port taken"

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from kubeflow_provider import hooks
-from kubeflow_provider.exceptions import CheckFailedError, DeploymentFailedError
+from kubeflow_provider.exceptions import CheckFailedError, DeploymentFailedError, ReleaseRefusedError
 from kubeflow_provider.operators import promote
 from kubeflow_provider.operators.promote import PromoteOperator
 from kubeflow_provider.rollout import Watch
-from kubeflow_provider.services import Answer, Deployment
-from kubeflow_provider.states import DeploymentState
+from kubeflow_provider.services import Answer, Deployment, Release
+from kubeflow_provider.states import DeploymentState, ReleaseState
 from tests.serving_support import FakeContext
 
 MODEL, LIVE, NEW = "reviews", "20260101000000", "20260102000000"
@@ -151,3 +151,28 @@ def test_a_version_that_is_live_already_is_not_watched_again(
     service.asked_for.clear()
     run(write_candidate())
     assert service.asked_for == [100]
+
+
+@pytest.mark.parametrize("pinned", [False, True])
+def test_what_a_person_has_decided_meanwhile_is_not_undone(
+    service: SplittingService, write_candidate: Callable[..., str], registry: Any, pinned: bool
+) -> None:
+    registry.register(Release(model=MODEL, version=NEW, state=ReleaseState.CANDIDATE), metrics={})
+    run(write_candidate(), compared_with=LIVE, registry_conn_id="registry_default")
+    assert service.asked_for.pop() == 100
+    if pinned:
+        registry.add_facts(MODEL, NEW, {"rolled_back_by": "ada"})
+        registry.set_state(MODEL, NEW, ReleaseState.ROLLED_BACK)
+    service.percent, service.asked_for = 0, []
+    other = LIVE if pinned else "20251231000000"
+    with pytest.raises(ReleaseRefusedError, match="rolled back by ada" if pinned else f"compared with {other}"):
+        run(write_candidate(), compared_with=other, registry_conn_id="registry_default")
+    assert service.asked_for == []
+
+
+def test_a_retry_after_the_traffic_has_come_is_not_refused(
+    service: SplittingService, write_candidate: Callable[..., str]
+) -> None:
+    run(write_candidate())
+    run(write_candidate(), compared_with=LIVE)
+    assert service.get_live(MODEL).version == NEW

@@ -7,22 +7,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
 from kubeflow_provider.exceptions import (
     DeploymentFailedError,
     InvalidRequestError,
+    ReleaseRefusedError,
     RollBackFailedError,
     ServiceUnavailableError,
 )
 from kubeflow_provider.failures import Failure
 from kubeflow_provider.operators import serving
 from kubeflow_provider.operators.serving import DeployCandidateOperator, RollBackOperator
-from kubeflow_provider.services import Answer, Deployment, ModelVersion
+from kubeflow_provider.services import Answer, Deployment, ModelVersion, Release
 from kubeflow_provider.states import DeploymentState, ReleaseState
 from tests.serving_support import MODEL, FakeContext, build_version, candidate_uri
 
 LIVE, CANDIDATE = "20260101000000", "20260102000000"
+PINNED = Release(
+    model=MODEL, version=CANDIDATE, state=ReleaseState.ROLLED_BACK, facts={"rolled_back_by": "ada"},
+    times={ReleaseState.LIVE: "2026-01-02T09:00:00", ReleaseState.ROLLED_BACK: "2026-01-02T10:00:00"},
+)  # fmt: skip
 
 
 class Serving:
@@ -74,6 +79,10 @@ class Registry:
 
     def __init__(self) -> None:
         self.states: list[tuple[str, ReleaseState, str]] = []
+        self.release: Release | None = None
+
+    def get_release(self, model: str, version: str) -> Release | None:
+        return self.release
 
     def release_url(self, model: str, version: str) -> str:
         return f"http://registry/{model}/{version}"
@@ -161,6 +170,51 @@ def test_a_candidate_of_another_version_is_refused(
     assert service.deployed is None
 
 
+@pytest.mark.parametrize(
+    ("live", "compared_with", "release", "roll_back_run", "reason"),
+    [
+        (LIVE, "20251231000000", None, None, f"was compared with 20251231000000, but {LIVE} is live now"),
+        (LIVE, "", None, None, f"compared with nothing, as a first release, but {LIVE}"),
+        (LIVE, LIVE, PINNED, None, "was rolled back by ada at 2026-01-02T10:00:00"),
+        (LIVE, LIVE, None, "manual__7", r"is being rolled back by hand \(roll_back, manual__7\)"),
+    ],
+    ids=["another one is live", "no first release any more", "taken back", "being rolled back"],
+)
+def test_what_a_person_has_decided_meanwhile_is_not_undone(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    registry: Registry,
+    context: FakeContext,
+    live: str,
+    compared_with: str,
+    release: Release | None,
+    roll_back_run: str | None,
+    reason: str,
+) -> None:
+    service = use(monkeypatch, Serving(live=live), registry)
+    monkeypatch.setattr(serving, "roll_back_under_way", lambda context, dag_id, model: roll_back_run)
+    registry.release = release
+    with pytest.raises(ReleaseRefusedError, match=reason):
+        deploy(tmp_path, compared_with=compared_with).execute(context)
+    assert service.deployed is None
+    assert (context.xcoms, registry.states) == ({}, [])
+
+
+@pytest.mark.parametrize(("live", "compared_with"), [(LIVE, LIVE), (CANDIDATE, LIVE), (None, ""), (LIVE, int(LIVE))])
+def test_a_candidate_that_was_compared_with_what_is_live_is_deployed(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    registry: Registry,
+    context: FakeContext,
+    live: str | None,
+    compared_with: Any,
+) -> None:
+    service = use(monkeypatch, Serving(live=live), registry)
+    monkeypatch.setattr(serving, "roll_back_under_way", lambda context, dag_id, model: None)
+    deploy(tmp_path, compared_with=compared_with).execute(context)
+    assert service.deployed is not None
+
+
 def test_a_candidate_that_is_not_ready_is_waited_for_in_the_triggerer(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, registry: Registry, context: FakeContext
 ) -> None:
@@ -203,6 +257,91 @@ def test_another_try_still_knows_that_the_candidate_had_been_live(
     roll_back(registry_conn_id=None).execute(context)
     roll_back().execute(context)
     assert registry.states[0][1] is ReleaseState.ROLLED_BACK
+
+
+def test_a_version_that_has_been_live_once_is_never_recorded_as_one_that_was_not(
+    monkeypatch: pytest.MonkeyPatch, registry: Registry, context: FakeContext
+) -> None:
+    use(monkeypatch, Serving(), registry)
+    times = {ReleaseState.LIVE: "2026-01-02T09:00:00"}
+    registry.release = Release(model=MODEL, version=CANDIDATE, state=ReleaseState.RETIRED, times=times)
+    roll_back().execute(context)
+    assert registry.states[0][1] is ReleaseState.ROLLED_BACK
+
+
+def test_who_took_a_version_back_by_hand_stays_in_the_record(
+    monkeypatch: pytest.MonkeyPatch, registry: Registry, context: FakeContext
+) -> None:
+    use(monkeypatch, Serving(), registry)
+    registry.release = PINNED
+    assert roll_back().execute(context) == LIVE
+    assert registry.states == []
+
+
+def roll_back_behind(monkeypatch: pytest.MonkeyPatch, error: str, **states: str) -> RollBackOperator:
+    """Return a roll back behind tasks in these states; those that failed did so with this error."""
+
+    def first_failure(context: Any, task_ids: Any) -> Failure | None:
+        failed = [task_id for task_id in task_ids or states if states[task_id] == "failed"]
+        return Failure(task_id=failed[0], error=error, message="so it is") if failed else None
+
+    monkeypatch.setattr(serving, "task_states", lambda context: states | {"gate": "success"})
+    monkeypatch.setattr(serving, "first_failure", first_failure)
+    operator = roll_back()
+    operator.upstream_task_ids.update(states)
+    return operator
+
+
+@pytest.mark.parametrize(
+    ("error", "states", "touched"),
+    [
+        ("ReleaseRefusedError", {"deploy_candidate": "failed", "promote": "upstream_failed"}, False),
+        ("", {"deploy_candidate": "upstream_failed", "promote": "upstream_failed"}, False),
+        ("DeploymentFailedError", {"deploy_candidate": "failed", "promote": "upstream_failed"}, True),
+        ("", {"deploy_candidate": "failed", "promote": "upstream_failed"}, True),
+        ("ReleaseRefusedError", {"deploy_candidate": "success", "promote": "failed"}, True),
+    ],
+    ids=["refused", "never begun", "failed", "died without a word", "refused when it was deployed already"],
+)
+def test_only_what_was_touched_is_undone(
+    monkeypatch: pytest.MonkeyPatch,
+    registry: Registry,
+    context: FakeContext,
+    error: str,
+    states: dict[str, str],
+    touched: bool,
+) -> None:
+    service = use(monkeypatch, Serving(), registry)
+    operator = roll_back_behind(monkeypatch, error, **states)
+    if touched:
+        operator.execute(context)
+    else:
+        with pytest.raises(AirflowSkipException):
+            operator.execute(context)
+    assert service.roll_backs == [LIVE] * touched
+
+
+@pytest.mark.parametrize(
+    ("state", "facts", "recorded"),
+    [
+        (ReleaseState.CANDIDATE, {}, [(CANDIDATE, ReleaseState.FAILED, "Task deploy_candidate failed: so it is")]),
+        (ReleaseState.RETIRED, {}, []),
+        (ReleaseState.CANDIDATE, {"rolled_back_by": "ada"}, []),
+    ],
+)
+def test_a_refused_candidate_is_recorded_as_failed_and_what_was_live_once_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+    registry: Registry,
+    context: FakeContext,
+    state: ReleaseState,
+    facts: dict[str, str],
+    recorded: list[Any],
+) -> None:
+    use(monkeypatch, Serving(), registry)
+    registry.release = Release(model=MODEL, version=CANDIDATE, state=state, facts=facts, times=PINNED.times)
+    with pytest.raises(AirflowSkipException):
+        roll_back_behind(monkeypatch, "ReleaseRefusedError", deploy_candidate="failed").execute(context)
+    assert registry.states == recorded
 
 
 @pytest.mark.parametrize("previous", [None, "", "None"])

@@ -1,0 +1,77 @@
+"""What other DAG runs of this Airflow are doing, asked from inside a task.
+
+Releases and roll backs keep out of each other's way by it. Each is seen before it looks, as a queued or running DAG
+run or task, so that of two that start at the same moment at least one sees the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_ACTIVE_STATES = ["queued", "running"]
+
+#: The release's tasks that change what is served, in their order, and the one that undoes it.
+DEPLOYMENT_TASK_IDS = ("deploy_candidate", "smoke_test", "promote", "verify", "release", "roll_back")
+
+_NOT_BEGUN = frozenset({None, "skipped", "upstream_failed", "removed"})
+_OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+
+
+def active_runs(context: Mapping[str, Any], dag_id: str, *, task_id: str = "check") -> list[Any]:
+    """Return the queued and running runs of a DAG, with ``run_id``, ``conf`` and ``run_after``.
+
+    :param task_id: any task of the DAG.
+    """
+    ti = context["ti"]
+    wanted = ti.get_dr_count(dag_id=dag_id, states=_ACTIVE_STATES)
+    if not wanted:
+        return []
+    # Airflow tells a task how many they are, but not which: the newest are asked first until all are found.
+    run_ids = ti.get_task_states(dag_id=dag_id, task_ids=[task_id])
+    found: list[Any] = []
+    for run_id in sorted(run_ids, key=lambda run_id: run_id.rpartition("__")[2], reverse=True):
+        run = _dag_run(dag_id, run_id)
+        if run.state in _ACTIVE_STATES:
+            found.append(run)
+        if len(found) >= wanted:
+            break
+    return found
+
+
+def roll_back_under_way(context: Mapping[str, Any], dag_id: str, model: str) -> str | None:
+    """Return the id of a queued or running roll back of a model by hand, ``None`` when there is none.
+
+    :param dag_id: the DAG that rolls back, whose form field ``model`` says which model.
+    """
+    for run in active_runs(context, dag_id):
+        # Triggered without a model, the run takes the form's default: it could be any.
+        if (run.conf or {}).get("model") in (None, model):
+            return str(run.run_id)
+    return None
+
+
+def deployment_under_way(context: Mapping[str, Any], dag_id: str) -> str | None:
+    """Return the id of a release that is changing what is served right now, ``None`` when there is none.
+
+    A release that still trains or waits for an approval is none: it has touched nothing yet.
+
+    :param dag_id: the model's release DAG.
+    """
+    for run in active_runs(context, dag_id):
+        states = (
+            context["ti"]
+            .get_task_states(dag_id=dag_id, task_ids=list(DEPLOYMENT_TASK_IDS), run_ids=[run.run_id])
+            .get(run.run_id, {})
+        )
+        first, *others = (states.get(task_id) for task_id in DEPLOYMENT_TASK_IDS)
+        if first not in _NOT_BEGUN and not (first in _OVER and _OVER.issuperset(others)):
+            return str(run.run_id)
+    return None
+
+
+def _dag_run(dag_id: str, run_id: str) -> Any:
+    from airflow.sdk.execution_time.comms import GetDagRun
+    from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
+
+    return SUPERVISOR_COMMS.send(GetDagRun(dag_id=dag_id, run_id=run_id))
