@@ -29,6 +29,7 @@ HEAVY_IMPORTS_AFTER_TRAINING = (
     "sklearn.feature_extraction.text",
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",
+    "jinja2",
 )
 
 #: What decides how a model behaves; recorded with each.
@@ -149,6 +150,7 @@ def evaluate_step(
     """
     from include.classifier.evaluation import evaluate
     from include.classifier.figures import confusion_matrix_png
+    from include.classifier.report import CURVES, make_report, write_report
     from include.classifier.tracking import resume
 
     package = json.loads(Path(package_file).read_text(encoding="utf-8"))
@@ -191,6 +193,11 @@ def evaluate_step(
         "code_revision": _revision(code_revision),
         "packages": {name: package_version(name) for name in _PACKAGES},
     } | package
+    curves = {name: tracker.curve(name) for name in CURVES}
+    page, pictures = make_report(found, document, curves=curves)
+    for name, content in {"report.html": page.encode("utf-8"), **pictures}.items():
+        tracker.log_file(name, content)
+    document["report_uri"] = write_report(page, output_uri)
     write_candidate(document, output_uri)
     return Headline(headline, dataset["labels"], found.confusion.tolist())
 

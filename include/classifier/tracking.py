@@ -55,6 +55,16 @@ class Tracker:
 
         self._send(upload)
 
+    def curve(self, name: str) -> list[tuple[int, float]]:
+        """Return the recorded points of a curve as step and value; none where they cannot be had."""
+        points: list[tuple[int, float]] = []
+
+        def read(client: MlflowClient, run_id: str) -> None:
+            points.extend(sorted((each.step, each.value) for each in client.get_metric_history(run_id, name)))
+
+        self._send(read)
+        return points
+
     def end(self, status: str) -> None:
         """Close the run.
 

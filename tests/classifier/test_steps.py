@@ -85,6 +85,8 @@ def test_candidate_json_holds_what_every_step_found(release, tmp_path):
     assert headline.metrics["candidate_macro_f1"] == document["metrics"]["candidate"]["macro_f1"]
     assert [sum(row) for row in headline.confusion] == [5, 5]
     assert (tmp_path / "confusion_matrix").read_bytes().startswith(b"\x89PNG")
+    assert document["report_uri"] == (tmp_path / "report" / "report.html").as_uri()
+    assert document["dataset"]["sha256"] in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert not (tmp_path / ".candidate.json").exists()
 
 
@@ -96,7 +98,9 @@ def test_scores_and_picture_join_the_training_s_mlflow_run(release, tmp_path):
     run = MlflowClient(f"sqlite:///{release}/mlflow.db").get_run(run_id)
     assert run.data.metrics["candidate_macro_f1"] == headline.metrics["candidate_macro_f1"]
     assert run.data.tags["code_revision"] == "abc123"
-    assert (release / "artifacts" / "reviews" / run_id / "artifacts" / "confusion_matrix.png").is_file()
+    artifacts = {path.name for path in (release / "artifacts" / "reviews" / run_id / "artifacts").iterdir()}
+    assert artifacts >= {"confusion_matrix.png", "report.html", "reliability_candidate.svg", "learning_curve.svg"}
+    assert "loss on training rows" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_image_s_code_revision_is_recorded_when_none_is_given(release, tmp_path, monkeypatch):

@@ -27,7 +27,10 @@ def test_settings_curve_and_files_reach_mlflow(store, tmp_path, monkeypatch):
         tracker.log_params({"epochs": 3})
         tracker.log_metrics({"loss": 0.9}, step=1)
         tracker.log_metrics({"loss": 0.5}, step=2)
-    resume(store, tracker.run_id).log_file("matrix.png", b"png")
+    resumed = resume(store, tracker.run_id)
+    resumed.log_file("matrix.png", b"png")
+    assert resumed.curve("loss") == [(1, 0.9), (2, 0.5)]
+    assert resumed.curve("never_logged") == []
 
     client = MlflowClient(store)
     run = client.get_run(tracker.run_id)

@@ -1,0 +1,155 @@
+"""The evaluation as one HTML page for people: pictures, tables and facts, without a script and without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from xml.etree.ElementTree import Element
+
+import numpy as np
+from numpy.typing import NDArray
+
+from include.classifier import report_figures as figures
+from include.classifier import report_tables as tables
+from include.classifier.evaluation import Evaluation
+from include.classifier.metrics import confusion_matrix
+from include.classifier.sources import as_uri
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+#: Where the page lies below a release's folder in the model store.
+REPORT = "report/report.html"
+
+#: Curves of the training -> how the report calls and colours them.
+CURVES = {
+    "loss": ("loss on training rows", "candidate"),
+    "validation_log_loss": ("log loss on held-out rows", "champion"),
+}
+
+#: The two models that are drawn -> how the report calls them.
+_NAMES = {"candidate": "candidate", "champion": "live"}
+
+_ComparedRow: TypeAlias = tables.MetricRow | tables.ClassRow | tables.SliceRow
+
+
+class Report(NamedTuple):
+    """The page, and its pictures as files of their own.
+
+    :param pictures: file name -> SVG.
+    """
+
+    page: str
+    pictures: dict[str, bytes]
+
+
+def make_report(
+    found: Evaluation, document: Mapping[str, Any], *, curves: Mapping[str, Sequence[figures.Point]] | None = None
+) -> Report:
+    """Draw and write up an evaluation.
+
+    :param document: ``candidate.json`` as it is going to be written.
+    :param curves: name (a key of :data:`CURVES`) -> points of training step and value.
+    """
+    from markupsafe import Markup
+
+    def inline(picture: Element) -> Markup:
+        return Markup(figures.as_text(picture))  # noqa: S704  its names and numbers are escaped by ElementTree
+
+    metrics, comparison, labels = found.metrics, found.comparison, document["labels"]
+    compared: dict[str, Sequence[_ComparedRow]] = {
+        "metrics": tables.metric_rows(metrics, comparison),
+        "slices": tables.slice_rows(metrics, comparison),
+        "classes": tables.class_rows(metrics, comparison),
+    }
+    intervals = {name: _intervals(rows) for name, rows in compared.items()}
+    confusions, bins = _confusions(found), _calibration(found)
+    pictures = dict(_draw(labels, confusions, bins, [each for group in intervals.values() for each in group], curves))
+    page = _template().render(
+        document=document,
+        champion=metrics["champion"],
+        comparison=comparison,
+        **compared,
+        scales={name: figures.scale(group) for name, group in intervals.items()},
+        calibration={_NAMES[who]: each for who, each in bins.items()},
+        mistakes=tables.mistakes(confusions["candidate"], confusions.get("champion"), labels),
+        served=list(tables.served_rows(document)),
+        training=list(tables.training_facts(document["training"])),
+        facts=list(tables.facts(document)),
+        pictures={name: inline(picture) for name, picture in pictures.items()},
+        interval=lambda change, extent: inline(figures.interval(change, extent)),
+        signed=tables.signed,
+        numbered=len(labels) > figures.MOST_NAMED_LABELS,
+        style=Markup(figures.STYLE),  # noqa: S704  our own file
+    )
+    return Report(page, {f"{name}.svg": figures.as_file(picture) for name, picture in pictures.items()})
+
+
+def write_report(page: str, output_uri: str) -> str:
+    """Write the page into the model store and return its URI.
+
+    :param output_uri: folder of the release.
+    """
+    import fsspec
+
+    uri = f"{as_uri(output_uri)}/{REPORT}"
+    filesystem, path = fsspec.core.url_to_fs(uri)
+    filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
+    filesystem.pipe_file(path, page.encode("utf-8"))
+    return uri
+
+
+def _template() -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html")
+
+
+def _draw(
+    labels: Sequence[str],
+    confusions: Mapping[str, NDArray[np.int64]],
+    bins: Mapping[str, Sequence[tables.CalibrationBin]],
+    differences: Sequence[tables.Difference],
+    curves: Mapping[str, Sequence[figures.Point]] | None,
+) -> Iterator[tuple[str, Element]]:
+    candidate, champion = confusions["candidate"], confusions.get("champion")
+    yield "confusion_matrix", figures.confusion(candidate, labels, description="Confusion matrix of the candidate")
+    if champion is not None:
+        description = "Confusion matrix of the candidate minus that of the live model"
+        yield "confusion_difference", figures.confusion_difference(candidate, champion, labels, description=description)
+    for who, each in bins.items():
+        description = f"Reliability diagram: {_NAMES[who]}"
+        yield f"reliability_{who}", figures.reliability(each, who=who, description=description)
+    if differences:
+        description = "Differences to the live model with their intervals"
+        yield "differences", figures.differences(differences, description=description)
+    if drawn := [(*CURVES[name], points) for name, points in (curves or {}).items() if points]:
+        yield "learning_curve", figures.learning_curve(drawn, description="Losses by training step")
+
+
+def _confusions(found: Evaluation) -> dict[str, NDArray[np.int64]]:
+    return {
+        who: confusion_matrix(found.truth, found.probabilities[who].argmax(axis=1), len(found.confusion))
+        for who in _NAMES
+        if who in found.probabilities
+    }
+
+
+def _calibration(found: Evaluation) -> dict[str, list[tables.CalibrationBin]]:
+    return {
+        who: tables.calibration_bins(found.truth, found.probabilities[who])
+        for who in _NAMES
+        if who in found.probabilities
+    }
+
+
+def _intervals(rows: Iterable[_ComparedRow]) -> list[tables.Difference]:
+    return [row.change for row in rows if isinstance(row.change, tables.Difference)]

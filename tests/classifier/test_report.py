@@ -1,0 +1,170 @@
+"""The report is a page that people can read: of any number of labels, with any names and texts, without a script."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from include.classifier.report import REPORT, make_report, write_report
+from include.contracts import documents
+from tests.classifier.made_up_evaluation import LIVE, VERSION, made_up_evaluation
+
+STARS = ["1 star", "2 stars", "3 stars", "4 stars", "5 stars"]
+VOID = frozenset({"meta", "br", "hr", "img", "link", "input"})
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+class Page(HTMLParser):
+    """What a browser makes of the page, as far as these tests ask."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(page)
+        self.close()
+        assert self.open == [], f"not closed: {self.open}"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        """Return what is to be read, in one line."""
+        return " ".join(" ".join(self.words).split())
+
+    def count(self, tag: str) -> int:
+        """Return how many such elements there are."""
+        return Counter(name for name, _ in self.elements)[tag]
+
+
+def page_of(labels: list[str], **options: Any) -> Page:
+    found, document = made_up_evaluation(labels, **options)
+    documents.dump("candidate", document, where="the made-up document")
+    return Page(make_report(found, document).page)
+
+
+@pytest.mark.parametrize("number", [2, 5, 50])
+def test_any_number_of_labels_is_shown(number: int) -> None:
+    labels = [f"label {index:02}" for index in range(number)]
+    page = page_of(labels, texts=["a text"])
+    for label in labels:
+        assert label in page.text
+    assert VERSION in page.text
+    assert LIVE in page.text
+    # One picture in each row of a table that compares, and five that stand alone.
+    rows = 2 + 3 + number
+    assert page.count("svg") == rows + 4
+
+
+def test_a_first_release_has_a_page_without_a_live_model() -> None:
+    page = page_of(STARS, live=False)
+    assert "There is no live model with the same labels to compare with" in page.text
+    assert "difference" not in page.text
+    assert "disagree" not in page.text
+    assert page.count("svg") == 2
+
+
+def test_names_and_texts_cannot_bring_markup_or_scripts_into_the_page() -> None:
+    name, text = "<img src=x onerror=alert(1)>", "</td><script>alert('x')</script> & \"more\""
+    page = page_of([name, "good"], texts=[text])
+    assert text in page.text
+    assert name in page.text
+    assert page.count("script") == 0
+    assert page.count("img") == 0
+    assert not [attribute for _, attributes in page.elements for attribute in attributes if attribute.startswith("on")]
+
+
+def test_the_page_needs_no_network_and_may_run_no_script() -> None:
+    found, document = made_up_evaluation(STARS)
+    page = make_report(found, document).page
+    assert "default-src 'none'" in page
+    assert not re.search(r'(?:src|href)="|url\(|@import', page)
+
+
+def test_text_that_is_written_from_right_to_left_keeps_its_direction() -> None:
+    page = page_of(["טוב", "רע"], texts=["האוכל היה נהדר (מאוד)"])
+    assert [attributes["dir"] for _, attributes in page.elements if "dir" in attributes] == ["auto"]
+    assert page.count("bdi") >= 6
+
+
+def test_golden_examples_are_not_shown() -> None:
+    assert "a golden example" not in page_of(STARS, texts=["a disagreement"]).text
+
+
+def test_every_table_has_headers_and_every_picture_a_description() -> None:
+    page = page_of(STARS, texts=["a text"])
+    assert page.count("thead") == page.count("table") > 5
+    for tag, attributes in page.elements:
+        if tag == "th":
+            assert attributes["scope"] in ("col", "row")
+        if tag == "svg":
+            assert attributes.get("aria-label") or attributes.get("aria-hidden") == "true"
+
+
+def test_intervals_are_said_in_words_and_figures() -> None:
+    found, document = made_up_evaluation(STARS)
+    assert found.comparison
+    found.comparison["macro_f1"] = {"difference": -0.022, "low": -0.035, "high": -0.009}
+    text = Page(make_report(found, document).page).text
+    assert "-0.0220 (-0.0350 to -0.0090) : worse" in text
+    assert "▼ worse than live" in text
+
+
+def test_candidate_and_live_model_that_never_disagree_say_so() -> None:
+    assert "There are none: both give the same label to every row" in page_of(STARS, texts=[]).text
+
+
+def test_a_model_without_a_mistake_says_so() -> None:
+    found, document = made_up_evaluation(STARS, live=False)
+    perfect = np.eye(5)[found.truth]
+    found.probabilities["candidate"] = perfect
+    assert "It makes no mistake on these rows" in Page(make_report(found, document).page).text
+
+
+def test_pictures_are_files_with_their_own_colours() -> None:
+    found, document = made_up_evaluation(STARS)
+    curves = {"loss": [(1, 1.6), (40, 0.2)], "validation_log_loss": []}
+    pictures = make_report(found, document, curves=curves).pictures
+    assert set(pictures) == {
+        "confusion_matrix.svg",
+        "confusion_difference.svg",
+        "reliability_candidate.svg",
+        "reliability_champion.svg",
+        "differences.svg",
+        "learning_curve.svg",
+    }
+    for content in pictures.values():
+        root = ElementTree.fromstring(content)
+        assert root.tag == f"{SVG}svg"
+        assert "prefers-color-scheme" in (root.findtext(f"{SVG}style") or "")
+    words = [each.text for each in ElementTree.fromstring(pictures["learning_curve.svg"]).iter(f"{SVG}text")]
+    assert "loss on training rows" in words
+    assert "log loss on held-out rows" not in words
+
+
+def test_a_report_is_written_below_its_release_and_replaces_that_of_an_earlier_try(tmp_path: Path) -> None:
+    write_report("first", tmp_path.as_uri())
+    uri = write_report("second: großartig", tmp_path.as_uri())
+    assert uri == f"{tmp_path.as_uri()}/{REPORT}"
+    assert (tmp_path / "report" / "report.html").read_text(encoding="utf-8") == "second: großartig"
