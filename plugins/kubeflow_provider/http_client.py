@@ -1,8 +1,9 @@
 """JSON over HTTP with one service, for tasks and for triggers alike.
 
 Every call opens its own connections and closes them: an async client belongs to one event loop and hooks have no
-moment at which they are closed, so nothing is kept that could be left open. What is worth keeping is kept elsewhere
-for the whole process: the TLS context (:meth:`HttpSettings.ssl_context`) and the login
+moment at which they are closed, so nothing is kept that could be left open; who asks several times in a row keeps
+them for that long (:meth:`HttpClient.kept_open`). What is worth keeping is kept elsewhere for the whole process: the
+TLS context (:meth:`HttpSettings.ssl_context`) and the login
 (:func:`kubeflow_provider.authentication.authentication_for`).
 """
 
@@ -10,7 +11,9 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from copy import copy
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
@@ -89,6 +92,7 @@ class HttpClient:
         self.service = service
         self._auth = auth
         self._patience = patience
+        self._kept: httpx.AsyncClient | None = None
 
     @classmethod
     def from_connection(cls, connection: Connection, *, service: str) -> HttpClient:
@@ -141,6 +145,14 @@ class HttpClient:
         retrying = AsyncRetrying(**self._retrying(method))
         return await retrying(self._aask, method, path, arguments, expect)
 
+    @asynccontextmanager
+    async def kept_open(self) -> AsyncIterator[HttpClient]:
+        """Yield a client whose :meth:`arequest` keeps its connections for the length of the block."""
+        async with httpx.AsyncClient(**self._options()) as client:
+            kept = copy(self)
+            kept._kept = client
+            yield kept
+
     def _ask(self, method: str, path: str, arguments: dict[str, Any], expect: Expect) -> Any:
         with quiet_libraries(), httpx.Client(**self._options()) as client:
             request = client.build_request(method, path, **arguments)
@@ -152,13 +164,16 @@ class HttpClient:
 
     async def _aask(self, method: str, path: str, arguments: dict[str, Any], expect: Expect) -> Any:
         with quiet_libraries():
-            async with httpx.AsyncClient(**self._options()) as client:
+            async with self._opened() as client:
                 request = client.build_request(method, path, **arguments)
                 try:
                     response = await client.send(request, auth=self._auth)
                 except (httpx.RequestError, OSError) as error:
                     raise no_answer(error, service=self.service, request=request) from error
         return self._read(response, expect)
+
+    def _opened(self) -> AbstractAsyncContextManager[httpx.AsyncClient]:
+        return nullcontext(self._kept) if self._kept else httpx.AsyncClient(**self._options())
 
     def _read(self, response: httpx.Response, expect: Expect) -> Any:
         request, seconds = response.request, response.elapsed.total_seconds()

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import time
 from importlib import import_module
 from typing import Any
 
 from airflow.sdk import BaseHook, Connection
+from airflow.sdk.exceptions import AirflowException
 
 from kubeflow_provider.exceptions import InvalidRequestError
+
+log = logging.getLogger(__name__)
 
 #: Connection type -> hook class, made with the connection's id and the connection itself: a hook that looked it
 #: up on first use would block the triggerer's event loop. Adding a world means adding its hooks here.
@@ -33,8 +39,50 @@ def get_service(conn_id: str, hooks: dict[str, str]) -> Any:
 
 
 async def aget_service(conn_id: str, hooks: dict[str, str]) -> Any:
-    """Like :func:`get_service`, without blocking the event loop."""
-    return _load(conn_id, await BaseHook.aget_connection(conn_id), hooks)
+    """Like :func:`get_service`, without blocking the event loop, and one hook for all who ask in it.
+
+    A thousand triggers that start at once read their connection once, and through the hook that they share they can
+    ask together. It is read anew every few minutes, so that a new password or address reaches those who wait for
+    hours; while it cannot be read, the hook stays as it was.
+    """
+    global _shared
+    loop = asyncio.get_running_loop()
+    if _shared.loop is not loop:
+        _shared = _SharedServices(loop)
+    return await _shared.get(conn_id, hooks)
+
+
+class _SharedServices:
+    """The hooks of one event loop; a process has one loop that counts, and of an earlier one nothing is kept.
+
+    :param loop: in which the hooks are used; ``None`` for none yet.
+    """
+
+    #: For so long a connection is believed to be as it was.
+    fresh_seconds = 300.0
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        self.loop = loop
+        self._locks: dict[tuple[str, ...], asyncio.Lock] = {}
+        self._services: dict[tuple[str, ...], tuple[float, Any]] = {}
+
+    async def get(self, conn_id: str, hooks: dict[str, str]) -> Any:
+        """Return the connection's hook; who asks while somebody else reads it waits for that."""
+        key = (conn_id, *hooks)
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            read_at, service = self._services.get(key, (0.0, None))
+            if service is None or time.monotonic() - read_at >= self.fresh_seconds:
+                try:
+                    service = _load(conn_id, await BaseHook.aget_connection(conn_id), hooks)
+                except AirflowException as error:
+                    if service is None:
+                        raise
+                    log.warning("Connection %s stays as it was, it cannot be read now: %s", conn_id, error)
+                self._services[key] = (time.monotonic(), service)
+            return service
+
+
+_shared = _SharedServices(None)
 
 
 def _load(conn_id: str, connection: Connection, hooks: dict[str, str]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
@@ -17,12 +17,18 @@ from kubeflow_provider._http.settings import HttpSettings
 from kubeflow_provider.authentication import authentication_for
 from kubeflow_provider.cluster_settings import ClusterSettings
 from kubeflow_provider.connection_fields import ConnectionFields
-from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError, ServiceUnavailableError
+from kubeflow_provider.exceptions import (
+    InvalidRequestError,
+    KubeflowProviderError,
+    PermissionDeniedError,
+    ServiceUnavailableError,
+)
 from kubeflow_provider.hooks._kubeflow_pipelines import api
 from kubeflow_provider.hooks._kubeflow_pipelines.experiments import find_experiment, get_or_create_experiment
 from kubeflow_provider.hooks._kubeflow_pipelines.logs import StepLogs
 from kubeflow_provider.hooks._kubeflow_pipelines.runs import failed_driver, name_with_id, read_run
 from kubeflow_provider.hooks._kubeflow_pipelines.settings import PipelinesSettings
+from kubeflow_provider.hooks._kubeflow_pipelines.shared_polling import SharedPolling
 from kubeflow_provider.hooks._kubeflow_pipelines.submission import Submission
 from kubeflow_provider.hooks._kubeflow_pipelines.versions import get_or_upload_version
 from kubeflow_provider.http_client import HttpClient, Patience
@@ -35,6 +41,9 @@ _SERVICE = "Kubeflow Pipelines"
 _LONGEST_REASON = 500
 #: What Airflow's Kubernetes provider calls its connection; without one of that name it takes what the pod offers.
 _KUBERNETES_CONN_ID = "kubernetes_default"
+
+#: So many runs are asked for one by one at the same time; the others wait.
+_ALONE_AT_ONCE = 8
 
 #: Runs that this process has terminated: their server will call them FAILED.
 _TERMINATED: set[str] = set()
@@ -83,6 +92,8 @@ class KubeflowPipelinesHook(BaseHook):
         fields.check()
         self.client = HttpClient(http, self._auth, service=_SERVICE)
         self._module_pod: ModulePod | None = None
+        self._polling = SharedPolling(self._list_documents)
+        self._alone = asyncio.Semaphore(_ALONE_AT_ONCE)
 
     @cached_property
     def server(self) -> Server:
@@ -130,10 +141,20 @@ class KubeflowPipelinesHook(BaseHook):
         document = self._document(run_id)
         return None if document is None else self._read(document)
 
-    async def aget_run(self, run_id: str) -> Run | None:
-        """Like :meth:`get_run`, without blocking the event loop."""
+    async def aget_run(self, run_id: str, *, slack_seconds: float = 0.0) -> Run | None:
+        """Like :meth:`get_run`, without blocking the event loop.
+
+        Runs that go on are read from lists, see :class:`SharedPolling`; one that is over, or in no list, is asked for
+        by itself: a list need not tell its steps, and only the run's own address tells that it is gone.
+
+        :param slack_seconds: so long the question may wait for others to go with it.
+        """
+        listed = await self._polling.ask(run_id, slack_seconds=slack_seconds)
+        if listed is not None and not (run := self._read_listed(listed)).state.is_terminal:
+            return run
         try:
-            document = await api.get_run(run_id).asend(self.client)
+            async with self._alone:
+                document = await api.get_run(run_id).asend(self.client)
         except InvalidRequestError as error:
             if error.http_status != 404:
                 raise
@@ -164,7 +185,7 @@ class KubeflowPipelinesHook(BaseHook):
             page = api.list_runs(**scope, filter=filter, page_size=page_size, page_token=token).send(self.client)
             for document in page.get("runs", [])[:limit]:
                 limit -= 1
-                yield read_run(document, self.settings, was_terminated=document["run_id"] in _TERMINATED)
+                yield self._read_listed(document)
             token = page.get("next_page_token")
             if not token:
                 return
@@ -295,8 +316,28 @@ class KubeflowPipelinesHook(BaseHook):
                 http_status=404,
             ) from error
 
+    async def _list_documents(self, run_ids: Sequence[str]) -> AsyncIterator[dict[str, dict[str, Any]]]:
+        """Yield the documents of these runs by their id, page by page, as far as the server lists them.
+
+        A server or a gateway that lets nobody list, or finds this question wrong, lists none.
+        """
+        try:
+            namespace = await asyncio.to_thread(lambda: self._namespace)
+            async with self.client.kept_open() as client:
+                for start in range(0, len(run_ids), api.LARGEST_PAGE):
+                    filter = api.where_in("run_id", run_ids[start : start + api.LARGEST_PAGE])
+                    page = await api.list_runs(namespace=namespace, filter=filter).asend(client)
+                    yield {document["run_id"]: document for document in page.get("runs", [])}
+        except (InvalidRequestError, PermissionDeniedError) as error:
+            if isinstance(error, PermissionDeniedError) and error.http_status != 403:
+                raise  # a login that has expired is no reason to knock once for each run
+            self.log.warning("Runs cannot be listed, so each is asked for by itself: %s", error)
+
+    def _read_listed(self, document: Mapping[str, Any]) -> Run:
+        return read_run(document, self.settings, was_terminated=document["run_id"] in _TERMINATED)
+
     def _read(self, document: Mapping[str, Any]) -> Run:
-        run = read_run(document, self.settings, was_terminated=document["run_id"] in _TERMINATED)
+        run = self._read_listed(document)
         return replace(run, reason=self._reason(document, run)) if run.state is RunState.FAILED else run
 
     def _reason(self, document: Mapping[str, Any], run: Run) -> str:

@@ -136,8 +136,8 @@ class LocalPipelinesHook(BaseHook):
         folder = self._folder(run_id)
         return folder.read(bury=lambda: stop_marked(folder.mark)) if folder.exists else None
 
-    async def aget_run(self, run_id: str) -> Run | None:
-        """Like :meth:`get_run`, without blocking the event loop."""
+    async def aget_run(self, run_id: str, *, slack_seconds: float = 0.0) -> Run | None:
+        """Like :meth:`get_run`, without blocking the event loop; a few small files need no company."""
         return await asyncio.to_thread(self.get_run, run_id)
 
     def terminate_run(self, run_id: str) -> None:

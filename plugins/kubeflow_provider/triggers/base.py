@@ -65,6 +65,9 @@ class PollingTrigger(BaseTrigger):
     #: (https://github.com/apache/airflow/issues/71580), so the first question waits.
     first_poll_seconds: ClassVar[float] = 5.0
 
+    #: Part of each pause in which a question may wait for those of other triggers, to be asked together with them.
+    slack_share: ClassVar[float] = 0.0
+
     def __init__(
         self, *, conn_id: str, deadline: datetime, poll_interval_seconds: float = 30, max_poll_errors: int = 10
     ) -> None:
@@ -79,14 +82,19 @@ class PollingTrigger(BaseTrigger):
         """Return the subclass's own keyword arguments, as JSON types."""
 
     @abstractmethod
-    async def poll(self, service: Any) -> dict[str, Any] | None:
+    async def poll(self, service: Any, *, slack_seconds: float = 0.0) -> dict[str, Any] | None:
         """Ask the service once.
 
         :param service: hook of :attr:`conn_id`.
+        :param slack_seconds: so much later the question may go out, see :attr:`slack_share`.
         :return: facts for the event as JSON types when the waiting is over, else ``None``.
         :raises ServiceUnavailableError: counts as one failed question. Any other error of this provider ends the
             waiting at once.
         """
+
+    def age_seconds(self) -> float:
+        """Return for how long the thing has been waited for already, by this trigger or another."""
+        return 0.0
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return the import path and the arguments that make this trigger again in another process."""
@@ -110,15 +118,18 @@ class PollingTrigger(BaseTrigger):
 
         An operator that does not defer waits with this as well (``asyncio.run``), so both modes behave alike.
         """
-        service: Any = None
         errors = 0
-        for pause in _pauses(first_poll_seconds, self.poll_interval_seconds):
+        slack_share = 0.0  # the first pause is as long as it has to be
+        for pause in _pauses(first_poll_seconds, self.poll_interval_seconds, waited=self.age_seconds()):
             # A service that is being restarted takes minutes: the errors allowed must not be used up within seconds.
             patience = min(2.0**errors, self.poll_interval_seconds) if errors else 0.0
-            await asyncio.sleep(max(0.0, min(max(pause, patience), self._seconds_left())))
+            pause = max(0.0, min(max(pause, patience), self._seconds_left()))
+            slack = pause * slack_share
+            slack_share = self.slack_share
+            await asyncio.sleep(pause - slack)
             try:
-                service = service or await aget_service(self.conn_id, self.hooks)
-                facts = await self.poll(service)
+                service = await aget_service(self.conn_id, self.hooks)
+                facts = await self.poll(service, slack_seconds=slack)
             except ServiceUnavailableError as error:
                 errors += 1
                 self.log.warning("Poll failed, %s of at most %s in a row: %s", errors, self.max_poll_errors, error)
@@ -145,14 +156,17 @@ class PollingTrigger(BaseTrigger):
         return self._payload(WaitOutcome.ERROR, {"error": type(error).__name__, "message": str(error)})
 
 
-def _pauses(first: float, longest: float) -> Iterator[float]:
+def _pauses(first: float, longest: float, *, waited: float = 0.0) -> Iterator[float]:
     """Yield seconds to sleep: the first pause as asked, then a twentieth of the time waited so far.
 
     At least a second, at most the longest: what took a minute is noticed within three seconds, what took an hour
     within the longest pause. A tenth of jitter keeps many waiting tasks from asking at the same moment.
+
+    :param waited: seconds waited before: a triggerer that takes over a thousand old runs must not begin with a
+        question every second for each.
     """
     yield first
-    waited = first
+    waited += first
     while True:
         pause = min(max(1.0, waited / 20), longest)
         waited += pause

@@ -18,8 +18,10 @@ _GONE = "the service no longer knows it: somebody deleted it, or the service kee
 class PipelineRunTrigger(PollingTrigger):
     """Waits until a run is over and tells the task log how far it is.
 
-    The event holds ``run_id``, ``state``, ``reason``, ``failed_step`` and ``url``. A user's "mark failed" or "clear"
-    stops the run; a triggerer that shuts down does not.
+    All triggers of a process that wait on one connection ask together, see
+    :class:`~kubeflow_provider.hooks._kubeflow_pipelines.shared_polling.SharedPolling`. The event holds ``run_id``,
+    ``state``, ``reason``, ``failed_step`` and ``url``. A user's "mark failed" or "clear" stops the run; a triggerer
+    that shuts down does not.
 
     :param run_id: the run.
     :param conn_id: Airflow connection of the pipeline service.
@@ -30,6 +32,7 @@ class PipelineRunTrigger(PollingTrigger):
     """
 
     hooks = PIPELINE_HOOKS
+    slack_share = 0.5
 
     #: After so long without news the log says that the run still goes on, and where to look at it.
     heartbeat_seconds: ClassVar[float] = 600
@@ -65,9 +68,13 @@ class PipelineRunTrigger(PollingTrigger):
         path, kwargs = super().serialize()
         return path, kwargs | {"started_at": self.started_at}
 
-    async def poll(self, service: PipelineService) -> dict[str, Any] | None:
+    def age_seconds(self) -> float:
+        """Return how long ago the run was asked for."""
+        return max(0.0, (datetime.now(tz=UTC) - self.started_at).total_seconds())
+
+    async def poll(self, service: PipelineService, *, slack_seconds: float = 0.0) -> dict[str, Any] | None:
         """Ask for the run, log what is new, and return how it ended when it has."""
-        run = await service.aget_run(self.run_id)
+        run = await service.aget_run(self.run_id, slack_seconds=slack_seconds)
         if run is None:
             return {"state": RunState.UNKNOWN.value, "reason": _GONE, "failed_step": None, "url": None}
         self._log_news(run)

@@ -47,7 +47,7 @@ class DeploymentTrigger(PollingTrigger):
         """Return what names the deployment."""
         return {"model": self.model, "version": self.version}
 
-    async def poll(self, service: ServingService) -> dict[str, Any] | None:
+    async def poll(self, service: ServingService, *, slack_seconds: float = 0.0) -> dict[str, Any] | None:
         """Return the deployment's facts once its state is final."""
         deployment = await service.aget_deployment(self.model, self.version)
         if deployment is None:

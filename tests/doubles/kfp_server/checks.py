@@ -129,10 +129,15 @@ def _holds(row: Mapping[str, Any], predicate: Mapping[str, Any], keys: set[str])
     if predicate.get("key") not in keys:
         raise ApiError(INVALID_ARGUMENT, f"no support for filtering on unrecognized field {predicate.get('key')!r}")
     operation = predicate.get("operation")
+    # The database's collation does not tell upper case from lower case.
+    value = str(row.get(predicate["key"], "")).lower()
+    if operation == "IN":
+        if "string_values" not in predicate:
+            raise ApiError(INVALID_ARGUMENT, "cannot use IN operator with scalar type string")
+        return value in {wanted.lower() for wanted in predicate["string_values"]["values"]}
     if operation not in _OPERATIONS:
         raise ApiError(INVALID_ARGUMENT, f"invalid operation {operation!r}")
-    # The database's collation does not tell upper case from lower case.
-    return _OPERATIONS[operation](str(row.get(predicate["key"], "")).lower(), predicate["string_value"].lower())
+    return _OPERATIONS[operation](value, predicate["string_value"].lower())
 
 
 _OPERATIONS: dict[str, Callable[[str, str], bool]] = {
@@ -147,10 +152,19 @@ def public(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if not name.startswith("_")}
 
 
-def page(name: str, rows: Sequence[dict[str, Any]], query: Mapping[str, str], keys: set[str]) -> dict[str, Any]:
-    """Return the answer of a list call; an empty list is absent, as every zero value is."""
+def page(
+    name: str,
+    rows: Sequence[dict[str, Any]],
+    query: Mapping[str, str],
+    keys: set[str],
+    show: Callable[[Mapping[str, Any]], dict[str, Any]] = public,
+) -> dict[str, Any]:
+    """Return the answer of a list call; an empty list is absent, as every zero value is.
+
+    :param show: makes what is shown of a row that was selected.
+    """
     answer = select(rows, query, keys)
-    shown = [public(row) for row in answer.pop("rows")]
+    shown = [show(row) for row in answer.pop("rows")]
     return ({name: shown} if shown else {}) | {key: value for key, value in answer.items() if value}
 
 

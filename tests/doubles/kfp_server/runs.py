@@ -21,11 +21,14 @@ def list_runs(api: Api, request: Request) -> Any:
         namespace = api.existing(api.experiments, experiment_id, "Experiment").get("namespace", "")
     else:
         namespace = request.query.get("namespace", "")
-    api.authorize(namespace, "list", "runs")
-    rows = [row for row in api.runs.values() if not experiment_id or row.experiment_id == experiment_id]
+    namespace = api.authorize(namespace, "list", "runs")
+    rows = [row for row in api.runs.values() if row.namespace == namespace]
+    if experiment_id:
+        rows = [row for row in rows if row.experiment_id == experiment_id]
     for row in rows:
         row.sync()
-    return page("runs", [row.document() for row in rows], request.query, _RUN_KEYS)
+    keys = [row.keys() | {"_row": row} for row in rows]
+    return page("runs", keys, request.query, _RUN_KEYS, show=lambda key: key["_row"].document())
 
 
 def get_run(api: Api, request: Request, run_id: str) -> Any:

@@ -90,6 +90,18 @@ class RunRow:
         if state != self.state:
             self.set_state(state)
 
+    def keys(self) -> dict[str, str]:
+        """Return what a list can be filtered and sorted by."""
+        return {
+            "run_id": self.run_id,
+            "display_name": self.display_name,
+            "created_at": timestamp(self.created),
+            "finished_at": timestamp(self.finished),
+            "description": self.description,
+            "storage_state": self.storage_state,
+            "state": self.state,
+        }
+
     def document(self) -> dict[str, Any]:
         """Return the row as the API shows it."""
         tasks = [self._task(node) for node in self.nodes]

@@ -32,11 +32,13 @@ class ThingTrigger(PollingTrigger):
         super().__init__(**kwargs)
         self.thing = thing
         self.answers: Iterator[Any] = iter(())
+        self.slacks: list[float] = []
 
     def arguments(self) -> dict[str, Any]:
         return {"thing": self.thing}
 
-    async def poll(self, service: Any) -> dict[str, Any] | None:
+    async def poll(self, service: Any, *, slack_seconds: float = 0.0) -> dict[str, Any] | None:
+        self.slacks.append(slack_seconds)
         answer = next(self.answers)
         if isinstance(answer, Exception):
             raise answer
@@ -49,7 +51,7 @@ def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
         return Service(conn_id, connection=Connection(conn_id=conn_id))
 
     monkeypatch.setattr(base, "aget_service", aget_service)
-    monkeypatch.setattr(base, "_pauses", lambda first, longest: repeat(0.0))
+    monkeypatch.setattr(base, "_pauses", lambda first, longest, waited: repeat(0.0))
 
 
 def make(
@@ -90,7 +92,7 @@ async def test_ends_at_the_deadline_after_one_last_question() -> None:
 
 
 async def test_never_sleeps_past_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "_pauses", lambda first, longest: repeat(3600.0))
+    monkeypatch.setattr(base, "_pauses", lambda first, longest, waited: repeat(3600.0))
 
     assert (await payload(make(seconds=0.05)))["outcome"] == WaitOutcome.TIMEOUT
 
@@ -107,6 +109,21 @@ async def test_gives_up_after_too_many_errors_in_a_row() -> None:
     assert event == {"outcome": "error", "thing": "t", "error": "ServiceUnavailableError", "message": "down 3"}
     with pytest.raises(ServiceUnavailableError, match="down 3"):
         raise_for_error(event)
+
+
+async def test_part_of_a_pause_may_be_spent_on_waiting_for_company(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(base.asyncio, "sleep", sleep)
+    monkeypatch.setattr(base, "_pauses", lambda first, longest, waited: repeat(8.0))
+    monkeypatch.setattr(ThingTrigger, "slack_share", 0.25)
+    trigger = make(None, None, {}, seconds=3600)
+    await payload(trigger)
+
+    assert (slept, trigger.slacks) == ([8, 6, 6], [0, 2, 2])
 
 
 async def test_waits_longer_and_longer_for_a_service_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,3 +169,11 @@ def test_pauses_follow_the_time_waited_up_to_the_longest(monkeypatch: pytest.Mon
         assert pause <= max(1.0, waited / 20) * 1.3
     assert all(9 <= pause <= 11 for pause in pauses[-20:])
     assert max(islice(base._pauses(0.0, 0.5), 5)) <= 0.55
+
+
+def test_what_is_old_is_not_asked_for_every_second_by_a_new_triggerer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    pauses = list(islice(base._pauses(5.0, 30, waited=3600.0), 5))
+
+    assert pauses[0] == 5.0
+    assert all(27 <= pause <= 33 for pause in pauses[1:])

@@ -19,7 +19,7 @@ class Service:
         self.runs = list(runs)
         self.terminated: list[str] = []
 
-    async def aget_run(self, run_id: str) -> Run | None:
+    async def aget_run(self, run_id: str, *, slack_seconds: float = 0.0) -> Run | None:
         assert run_id == RUN_ID
         return self.runs.pop(0)
 
@@ -64,6 +64,14 @@ async def test_tells_how_the_run_ended(trigger: PipelineRunTrigger, state: RunSt
 
     failed = "package" if state is RunState.FAILED else None
     assert facts == {"state": state.value, "reason": "why", "failed_step": failed, "url": "https://kfp/run"}
+
+
+def test_its_pace_follows_the_age_of_the_run(trigger: PipelineRunTrigger) -> None:
+    trigger.started_at = datetime.now(tz=UTC) - timedelta(hours=1)
+    assert trigger.age_seconds() >= 3600
+
+    trigger.started_at = datetime.now(tz=UTC) + timedelta(hours=1)  # another machine's clock
+    assert trigger.age_seconds() == 0
 
 
 async def test_a_run_that_is_gone_does_not_keep_it_waiting(trigger: PipelineRunTrigger) -> None:

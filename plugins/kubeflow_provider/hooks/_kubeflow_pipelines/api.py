@@ -6,7 +6,7 @@ A call is a value: the same one goes out from a task (:meth:`Call.send`) and fro
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import quote
@@ -77,7 +77,20 @@ def where(key: str, operation: str, value: str) -> str:
     :param key: field, for example ``display_name``.
     :param operation: for example ``EQUALS``; the database compares without regard to case.
     """
-    return quote(json.dumps({"predicates": [{"key": key, "operation": operation, "string_value": value}]}))
+    return _filter({"key": key, "operation": operation, "string_value": value})
+
+
+def where_in(key: str, values: Sequence[str]) -> str:
+    """Like :func:`where`, for a field that holds one of some values.
+
+    A hundred run ids make a request line of about 6,000 characters; the gateways in front of Kubeflow take 8,000 and
+    more.
+    """
+    return _filter({"key": key, "operation": "IN", "string_values": {"values": list(values)}})
+
+
+def _filter(predicate: Mapping[str, Any]) -> str:
+    return quote(json.dumps({"predicates": [predicate]}, separators=(",", ":")))
 
 
 def get_health() -> Call:

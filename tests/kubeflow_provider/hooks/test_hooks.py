@@ -1,0 +1,109 @@
+"""The way from a connection to its hook, for a thousand triggers of one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+from airflow.sdk import BaseHook, Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from kubeflow_provider import hooks
+from kubeflow_provider.exceptions import InvalidRequestError
+
+
+class Hook:
+    def __init__(self, conn_id: str, *, connection: Connection) -> None:
+        self.host = connection.host
+
+
+HOOKS = {"thing": f"{__name__}.Hook"}
+
+
+class Connections:
+    """Airflow's connections, as far as a triggerer may ask for them."""
+
+    def __init__(self) -> None:
+        self.host: str | None = "http://one"
+        self.reads = 0
+
+    async def aget_connection(self, conn_id: str) -> Connection:
+        self.reads += 1
+        await asyncio.sleep(0)
+        if self.host is None:
+            raise AirflowNotFoundException("no answer")
+        return Connection(conn_id=conn_id, conn_type="thing", host=self.host)
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> Connections:
+    connections = Connections()
+    monkeypatch.setattr(BaseHook, "aget_connection", connections.aget_connection)
+    return connections
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
+    class Clock:
+        now = 1000.0
+
+        def monotonic(self) -> float:
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(hooks, "time", clock)
+    return clock
+
+
+async def test_a_thousand_triggers_read_their_connection_once(connections: Connections) -> None:
+    found = await asyncio.gather(*(hooks.aget_service("c", HOOKS) for _ in range(1000)))
+
+    assert connections.reads == 1
+    assert len(set(map(id, found))) == 1
+    assert await hooks.aget_service("other", HOOKS) is not found[0]
+
+
+async def test_a_changed_connection_reaches_those_who_wait(connections: Connections, clock: Any) -> None:
+    before = await hooks.aget_service("c", HOOKS)
+    connections.host = "http://two"
+    assert await hooks.aget_service("c", HOOKS) is before
+
+    clock.now += hooks._shared.fresh_seconds
+    assert (await hooks.aget_service("c", HOOKS)).host == "http://two"
+
+
+async def test_a_connection_that_cannot_be_read_again_stays_as_it_was(
+    connections: Connections, clock: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = await hooks.aget_service("c", HOOKS)
+    connections.host = None
+    clock.now += hooks._shared.fresh_seconds
+
+    with caplog.at_level(logging.WARNING, logger=hooks.__name__):
+        assert await hooks.aget_service("c", HOOKS) is before
+    assert "stays as it was" in caplog.text
+    assert await hooks.aget_service("c", HOOKS) is before
+    assert connections.reads == 2
+
+
+async def test_the_first_look_up_may_fail_and_the_next_one_succeed(connections: Connections) -> None:
+    connections.host = None
+    with pytest.raises(AirflowNotFoundException):
+        await hooks.aget_service("c", HOOKS)
+
+    connections.host = "http://one"
+    assert (await hooks.aget_service("c", HOOKS)).host == "http://one"
+
+
+async def test_a_connection_of_another_kind_is_refused(connections: Connections) -> None:
+    with pytest.raises(InvalidRequestError, match="is of type 'thing'"):
+        await hooks.aget_service("c", hooks.PIPELINE_HOOKS)
+
+
+def test_event_loops_share_nothing(connections: Connections) -> None:
+    first = asyncio.run(hooks.aget_service("c", HOOKS))
+
+    assert asyncio.run(hooks.aget_service("c", HOOKS)) is not first
+    assert connections.reads == 2
