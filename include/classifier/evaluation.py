@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from include.classifier.archive import open_archive
 from include.classifier.baseline import baseline_probabilities
+from include.classifier.comparison import compare, compare_costs
 from include.classifier.data import Split
 from include.classifier.metrics import Classes, Probabilities, confusion_matrix, scores
 from include.classifier.progress import report
@@ -54,6 +55,7 @@ def evaluate(
     train: Split,
     evaluation: Split,
     class_weights: Sequence[float] | None = None,
+    confidence: float = 0.95,
 ) -> Evaluation:
     """Score all three on the evaluation rows.
 
@@ -62,6 +64,7 @@ def evaluate(
     :param champion_uri: the same of the live model; empty before the first release.
     :param labels: names in the order of the classes in the splits.
     :param class_weights: of the candidate's training; the baseline gets them as well.
+    :param confidence: of the intervals around the differences to the live model.
     :raises ArchiveError: when the candidate's archive is not what was packed.
     :raises ChampionError: when the champion's archive cannot be read.
     """
@@ -76,14 +79,24 @@ def evaluate(
 
     candidate = _Packed.read(candidate_uri, model, sha256=candidate_sha256)
     score("candidate", candidate.probabilities(evaluation.texts, labels), candidate.version)
+    comparison: dict[str, Any] | None = None
     if champion := _champion(champion_uri, model, labels):
         score("champion", champion.probabilities(evaluation.texts, labels), champion.version)
+        comparison = compare(
+            truth,
+            probabilities["candidate"],
+            probabilities["champion"],
+            labels=labels,
+            texts=evaluation.texts,
+            confidence=confidence,
+        ) | compare_costs(candidate, champion, evaluation.texts)
+        report(_difference_line(comparison))
     baseline = baseline_probabilities(
         train.texts, train.labels, evaluation.texts, n_classes=len(labels), class_weights=class_weights
     )
     score("baseline", baseline, None)
     matrix = confusion_matrix(truth, probabilities["candidate"].argmax(axis=1), len(labels))
-    return Evaluation(metrics, matrix, truth, probabilities)
+    return Evaluation(metrics, matrix, truth, probabilities, comparison)
 
 
 @dataclass(frozen=True)
@@ -92,13 +105,22 @@ class _Packed:
 
     predictor: Predictor
     version: str
+    size_bytes: int
 
     @classmethod
     def read(cls, uri: str, model: str, *, sha256: str | None = None) -> _Packed:
+        import fsspec
+
+        archive = f"{uri}/model-store/{model}.mar"
         with tempfile.TemporaryDirectory(prefix="evaluate-") as name:
-            folder = open_archive(f"{uri}/model-store/{model}.mar", Path(name), sha256=sha256)
+            folder = open_archive(archive, Path(name), sha256=sha256)
             version = read_json(folder / "MAR-INF" / "MANIFEST.json")["model"]["modelVersion"]
-            return cls(Predictor.load(folder), str(version))
+            store, path = fsspec.core.url_to_fs(archive)
+            return cls(Predictor.load(folder), str(version), int(store.size(path)))
+
+    def answer(self, text: str) -> object:
+        """Predict one text."""
+        return self.predictor.predict([text])
 
     def probabilities(self, texts: Sequence[str], labels: Sequence[str]) -> Probabilities:
         """Return probabilities of shape ``(n_texts, n_labels)``, columns in the order of ``labels``."""
@@ -140,4 +162,13 @@ def _line(name: str, found: dict[str, Any]) -> str:
     return (
         f"evaluate: {name}: macro F1 {found['macro_f1']:.4f}, accuracy {found['accuracy']:.4f}, "
         f"log loss {found['log_loss']:.4f}, calibration error {found['expected_calibration_error']:.4f}"
+    )
+
+
+def _difference_line(found: dict[str, Any]) -> str:
+    macro_f1, latency = found["macro_f1"], found["latency_ms"]
+    return (
+        f"evaluate: candidate minus champion: macro F1 {macro_f1['difference']:+.4f}, {100 * found['confidence']:g} % "
+        f"interval {macro_f1['low']:+.4f} to {macro_f1['high']:+.4f}; one text takes {latency['candidate']:.1f} ms, "
+        f"the champion's answer {latency['champion']:.1f} ms"
     )

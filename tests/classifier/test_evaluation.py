@@ -73,24 +73,45 @@ def test_the_packed_model_is_scored_and_not_the_checkpoint(candidate, tiny_model
     assert found.metrics["champion"] is None
     assert found.metrics["baseline"]["version"] is None
     assert found.confusion.sum() == len(EVALUATION.texts)
+    assert found.comparison is None
+    assert set(found.probabilities) == {"candidate", "baseline"}
+    assert found.truth.tolist() == EVALUATION.labels
 
 
 def test_a_champion_with_its_labels_in_another_order_is_compared_by_name(candidate, tiny_model, tmp_path):
     reordered = relabelled(tiny_model, tmp_path / "reordered", [LABELS[2], LABELS[0], LABELS[1]])
     uri, _ = packed(reordered, tmp_path / "store", "20261114030000")
-    champion = scored(candidate, uri).metrics["champion"]
+    found = scored(candidate, uri)
+    champion = found.metrics["champion"]
     answers = [prediction.label for prediction in Predictor.load(reordered).predict(EVALUATION.texts)]
     right = [answer == LABELS[label] for answer, label in zip(answers, EVALUATION.labels, strict=True)]
     assert champion["version"] == "20261114030000"
     assert champion["accuracy"] == pytest.approx(np.mean(right))
     assert list(champion["per_class"]) == LABELS
+    predicted = [LABELS[label] for label in found.probabilities["champion"].argmax(axis=1)]
+    assert predicted == answers
+    assert found.comparison["version"] == "20261114030000"
+    assert found.comparison["accuracy"]["difference"] == pytest.approx(
+        found.metrics["candidate"]["accuracy"] - champion["accuracy"]
+    )
+
+
+def test_the_same_weights_packed_again_are_no_better_and_no_worse(candidate, tiny_model, tmp_path):
+    uri, _ = packed(tiny_model, tmp_path / "store", "20261114030000")
+    comparison = scored(candidate, uri).comparison
+    assert comparison["macro_f1"] == {"difference": 0, "low": 0, "high": 0}
+    archive = tmp_path / "store" / "20261114030000" / "model-store" / "reviews.mar"
+    assert comparison["size_bytes"]["champion"] == archive.stat().st_size
+    assert all(milliseconds > 0 for milliseconds in comparison["latency_ms"].values())
 
 
 def test_a_champion_with_other_labels_is_left_out_and_said_so(candidate, tiny_model, tmp_path, capsys):
     uri, _ = packed(
         relabelled(tiny_model, tmp_path / "other", ["bad", "fine", "excellent"]), tmp_path / "store", "20261114030000"
     )
-    assert scored(candidate, uri).metrics["champion"] is None
+    found = scored(candidate, uri)
+    assert found.metrics["champion"] is found.comparison is None
+    assert "champion" not in found.probabilities
     assert "the candidate is not compared with it" in capsys.readouterr().out
 
 
