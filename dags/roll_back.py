@@ -12,6 +12,7 @@ from typing import Any
 from airflow.sdk import DAG, Param
 
 from include.models.model_config import read_model_configs
+from kubeflow_provider.alerts import Severity
 from kubeflow_provider.exceptions import RETRY_POLICY
 from kubeflow_provider.failures import remember_failure
 from kubeflow_provider.notifications import ReleaseNotifier
@@ -64,7 +65,11 @@ with DAG(
         "on_failure_callback": remember_failure,
     },
 ) as dag:  # fmt: skip
-    notifier = ReleaseNotifier(**this, conn_id="{{ config(params).connection('alerts') }}", roll_back_task_id="undo")
+    notifier = ReleaseNotifier(
+        **this,
+        conn_id={level.value: f"{{{{ config(params).alert_connections['{level.value}'] }}}}" for level in Severity},
+        roll_back_task_id="undo",
+    )
     check = ChooseReleaseOperator(
         task_id="check",
         model="{{ params.model }}",

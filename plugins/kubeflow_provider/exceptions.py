@@ -102,6 +102,10 @@ class RollBackFailedError(KubeflowProviderError):
     """The previous version could not be put back or does not answer: somebody has to look now."""
 
 
+class AlertLostError(KubeflowProviderError):
+    """An alert did not reach everybody it was meant for."""
+
+
 class ReleaseFailedError(KubeflowProviderError):
     """A step of a release failed; raised by its report, so that the DAG run ends as failed."""
 
@@ -115,6 +119,7 @@ RETRY_POLICY = ExceptionRetryPolicy(
         RetryRule(exception=RunFailedError, action=RetryAction.FAIL, reason="the pipeline run is over"),
         RetryRule(exception=DeploymentFailedError, action=RetryAction.FAIL, reason="the deployment is hopeless"),
         RetryRule(exception=CheckFailedError, action=RetryAction.FAIL, reason="the model failed its smoke test"),
+        RetryRule(exception=AlertLostError, action=RetryAction.FAIL, reason="telling of it twice changes nothing"),
         RetryRule(exception=ReleaseFailedError, action=RetryAction.FAIL, reason="a report changes nothing"),
     ]
 )

@@ -100,7 +100,12 @@ def first_xcom(context: Mapping[str, Any], task_ids: Sequence[str], key: str) ->
 
 def dag_run_url(context: Mapping[str, Any]) -> str:
     """Return the page of this DAG run in Airflow's UI."""
+    return run_url(context["dag"].dag_id, context["run_id"])
+
+
+def run_url(dag_id: str, run_id: str) -> str:
+    """Return the page of a DAG run in Airflow's UI."""
     from airflow.sdk import conf
 
     base = conf.get("api", "base_url", fallback="") or f"http://localhost:{conf.get('api', 'port', fallback='8080')}"
-    return f"{base.rstrip('/')}/dags/{context['dag'].dag_id}/runs/{quote(context['run_id'])}"
+    return f"{base.rstrip('/')}/dags/{dag_id}/runs/{quote(run_id)}"

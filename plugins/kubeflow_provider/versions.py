@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
+
+_FORMAT = "%Y%m%d%H%M%S"
 
 
 def release_version(dag_run: Any) -> str:
@@ -11,4 +13,12 @@ def release_version(dag_run: Any) -> str:
 
     It is made from ``run_after``, which every kind of run has (a logical date may be missing) and which retries keep.
     """
-    return dag_run.run_after.astimezone(UTC).strftime("%Y%m%d%H%M%S")
+    return dag_run.run_after.astimezone(UTC).strftime(_FORMAT)
+
+
+def version_time(version: str) -> datetime | None:
+    """Return when a version was asked for, in UTC; ``None`` for a version that :func:`release_version` has not made."""
+    try:
+        return datetime.strptime(version, _FORMAT).replace(tzinfo=UTC)
+    except ValueError:
+        return None

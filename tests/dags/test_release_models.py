@@ -50,7 +50,13 @@ def write_model(folder: Path, **settings) -> None:
 
 def test_every_model_has_a_dag_and_nothing_fails_to_load(bag):
     assert bag.import_errors == {}
-    assert sorted(bag.dags) == ["release_sample_reviews", "release_yelp_reviews", "roll_back"]
+    assert sorted(bag.dags) == [
+        "release_sample_reviews",
+        "release_yelp_reviews",
+        "roll_back",
+        "test_alerts",
+        "watch_releases",
+    ]
 
 
 @pytest.mark.parametrize("dag_id", ["release_sample_reviews", "release_yelp_reviews"])

@@ -38,25 +38,27 @@ class Delivery:
     lost: tuple[Alert, ...] = ()
 
 
-def send_alert(alert: Alert, conn_id: str, *, now: datetime | None = None) -> None:
+def send_alert(alert: Alert, conn_id: str, *, now: datetime | None = None) -> bool:
     """Tell every receiver of a connection, unless it has been told.
 
     Whoever does not take the alert after three tries gets it later, from :func:`deliver_waiting`. Callable from
     whatever runs in Airflow: tasks, callbacks, and the triggerer's threads.
 
     :param conn_id: connection of type ``apprise``; without it, or for :data:`NOBODY`, nobody is told.
+    :return: whether every receiver has it now.
     """
     now = now or datetime.now(UTC)
     if conn_id == NOBODY:
         log.info("Nobody is told, as the model's settings ask for: %s", alert.subject)
-        return
+        return False
     entry = outbox.find(alert.key) or Entry(alert=alert, conn_id=conn_id, made_at=now, busy_until=now)
     if entry.is_settled:
         log.info("This alert has been sent already: %s", alert.subject)
-    elif entry.busy_until > now:
+        return True
+    if entry.busy_until > now:
         log.info("Another process is sending this alert: %s", alert.subject)
-    else:
-        _deliver(entry, now, pauses=PATIENT)
+        return False
+    return _deliver(entry, now, pauses=PATIENT).is_settled
 
 
 def deliver_waiting(*, now: datetime | None = None) -> Delivery:

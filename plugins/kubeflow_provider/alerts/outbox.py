@@ -101,5 +101,5 @@ def _read(name: str) -> Entry | None:
 
 
 def _name(key: str) -> str:
-    # Not the key itself: Airflow hides the values of Variables whose names hold words such as "token".
+    # Not the key itself: a Variable's name has at most 250 characters.
     return f"{PREFIX}{hashlib.sha256(key.encode()).hexdigest()[:32]}"

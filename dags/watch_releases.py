@@ -1,0 +1,67 @@
+"""Look after the live models between their releases, every quarter of an hour.
+
+For each model: do registry and serving agree, can both be asked, is the live version young enough. And once for all:
+alerts whose receivers did not answer are sent again. Whoever is told of what stands in docs/alerts.md.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, CronTriggerTimetable
+
+from include.models.model_config import ModelConfig, read_model_configs
+from kubeflow_provider.alerts.deadlines import age_deadline
+from kubeflow_provider.exceptions import RETRY_POLICY
+from kubeflow_provider.operators.watch import DeliverAlertsOperator, WatchReleaseOperator
+
+# One model's broken YAML must not leave the others unwatched.
+configs = read_model_configs(leave_out_wrong=True)
+
+
+def watch(config: ModelConfig) -> WatchReleaseOperator:
+    """Return the task that watches one model."""
+    alerts = config.alerts
+    return WatchReleaseOperator(
+        task_id=f"watch_{config.name.replace('-', '_')}",
+        model=config.name,
+        alert_conn_ids=config.alert_connections,
+        disagreement_grace=timedelta(minutes=alerts.disagreement_grace_minutes),
+        remind_after=timedelta(hours=alerts.remind_after_hours),
+        max_age=timedelta(days=alerts.max_age_days) if alerts.max_age_days else None,
+        serving_conn_id=config.connection("serving"),
+        registry_conn_id=config.connection("registry"),
+    )
+
+
+with DAG(
+    dag_id="watch_releases",
+    dag_display_name="Watch releases",
+    description="Tells when registry and serving disagree or a model has grown too old; sends alerts again.",
+    doc_md=__doc__,
+    schedule=CronTriggerTimetable("*/15 * * * *", timezone="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    max_active_tasks=1,
+    is_paused_upon_creation=False,
+    tags=["release"],
+    deadline=[
+        age_deadline(
+            config.name,
+            max_age_days=config.alerts.max_age_days,
+            remind_after_hours=config.alerts.remind_after_hours,
+            conn_id=config.alert_connections["normal"],
+        )
+        for config in configs
+        if config.alerts.max_age_days
+    ]
+    or None,
+    default_args={
+        "owner": "ml-platform",
+        "retries": 1,
+        "retry_delay": timedelta(minutes=1),
+        "retry_policy": RETRY_POLICY,
+        "execution_timeout": timedelta(minutes=10),
+    },
+) as dag:
+    [watch(config) for config in configs] >> DeliverAlertsOperator(task_id="deliver_alerts", trigger_rule="all_done")

@@ -1,0 +1,172 @@
+"""Looks after what is live between the releases."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException
+
+from kubeflow_provider.alerts.alert import NOBODY, Alert, Severity
+from kubeflow_provider.alerts.conditions import Condition, Pace, follow
+from kubeflow_provider.alerts.delivery import GIVE_UP_AFTER, deliver_waiting, send_alert
+from kubeflow_provider.alerts.watch import (
+    DISAGREEMENT,
+    Watched,
+    disagreement,
+    recall,
+    remember,
+    renewed,
+    unreachable,
+)
+from kubeflow_provider.exceptions import AlertLostError
+from kubeflow_provider.hooks import REGISTRY_HOOKS, SERVING_HOOKS, get_service
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from kubeflow_provider.services import RegistryService, ServingService
+
+
+class WatchReleaseOperator(BaseOperator):
+    """Compare what the registry holds to be live with what answers, and say so when they differ for too long.
+
+    It remembers what it found for the next look, and which version is live for the deadline of the model's age. A
+    service that cannot be asked is told as well, and does not fail the task.
+
+    :param model: name of the model.
+    :param alert_conn_ids: severity -> connection of type ``apprise``, or ``none``.
+    :param disagreement_grace: what is over sooner is never told: while a release is recorded, both may differ.
+    :param remind_after: what goes on is told again after so long.
+    :param max_age: age of the live version at which its deadline passes; ``None`` without one.
+    :param serving_conn_id: connection to the serving system.
+    :param registry_conn_id: connection to the registry.
+    """
+
+    ui_color = "#cfe2f3"
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        alert_conn_ids: Mapping[str, str],
+        disagreement_grace: timedelta = timedelta(minutes=30),
+        remind_after: timedelta = timedelta(days=1),
+        max_age: timedelta | None = None,
+        serving_conn_id: str = "serving_default",
+        registry_conn_id: str = "registry_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.alert_conn_ids = alert_conn_ids
+        self.disagreement_grace = disagreement_grace
+        self.remind_after = remind_after
+        self.max_age = max_age
+        self.serving_conn_id = serving_conn_id
+        self.registry_conn_id = registry_conn_id
+
+    def execute(self, context: Context) -> str:
+        """Look, tell what there is to tell, and return the live version (empty without one)."""
+        return self.look(datetime.now(UTC))
+
+    def look(self, now: datetime) -> str:
+        """Do it as if it were now."""
+        before = recall(self.model)
+        found: list[Condition] = []
+        unknown: list[str] = []
+        live = before.live
+        try:
+            recorded, live = self._ask()
+            found += [
+                condition for condition in [disagreement(self.model, recorded=recorded, serving=live)] if condition
+            ]
+            self.log.info("%s: live is %s; the registry says %s.", self.model, live or "none", recorded or "none")
+        except AirflowException as error:
+            self.log.error("%s cannot be watched: %s", self.model, error)
+            found.append(unreachable(self.model, str(error)))
+            unknown.append(DISAGREEMENT)
+        pace = Pace(grace=self.disagreement_grace, remind_after=self.remind_after)
+        ongoing, alerts = follow(self.model, before.ongoing, found, pace=pace, now=now, unknown=unknown)
+        for alert in (*alerts, *self._renewed(before.live, live, now)):
+            send_alert(alert, self.alert_conn_ids[alert.severity], now=now)
+        # Last: a look that dies before it is repeated, and its alerts are known by their keys.
+        remember(self.model, Watched(live=live, ongoing=ongoing))
+        return live
+
+    def _ask(self) -> tuple[str, str]:
+        """Return the live version in the registry and the one that answers, each empty without one."""
+        registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+        if not registry.list_releases(self.model, limit=1):
+            # Before the first release there is nothing to compare, and no serving system to wake up for it.
+            return "", ""
+        serving: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
+        recorded, live = registry.get_live(self.model), serving.get_live(self.model)
+        return recorded.version if recorded else "", live.version if live else ""
+
+    def _renewed(self, before: str, live: str, now: datetime) -> Iterator[Alert]:
+        if self.max_age and (alert := renewed(self.model, before=before, live=live, max_age=self.max_age, now=now)):
+            yield alert
+
+
+class DeliverAlertsOperator(BaseOperator):
+    """Send the alerts whose receivers did not answer before.
+
+    :raises AlertLostError: when some have waited for too long and were given up.
+    """
+
+    ui_color = "#cfe2f3"
+
+    def execute(self, context: Context) -> dict[str, int]:
+        """Send them, and return how many were sent, wait on, and were lost."""
+        delivery = deliver_waiting()
+        for alert in delivery.waiting:
+            self.log.warning("Still waiting: %s", alert.subject)
+        if delivery.lost:
+            raise AlertLostError(
+                f"{len(delivery.lost)} alerts were not taken within {GIVE_UP_AFTER.days} days and are given up: "
+                f"{'; '.join(alert.subject for alert in delivery.lost)}. Their texts are in this task's log. "
+                "Mend their connection."
+            )
+        return {"sent": len(delivery.sent), "waiting": len(delivery.waiting), "lost": 0}
+
+
+class TestAlertsOperator(BaseOperator):
+    """Send one alert of each severity, so that somebody can see whether they arrive.
+
+    :param model: name of the model (templated).
+    :param alert_conn_ids: severity -> connection of type ``apprise``, or ``none`` (templated).
+    :raises AlertLostError: when a receiver did not take its alert.
+    """
+
+    #: Not a test, whatever its name begins with.
+    __test__ = False
+
+    template_fields: Sequence[str] = ("model", "alert_conn_ids")
+    ui_color = "#cfe2f3"
+
+    def __init__(self, *, model: str, alert_conn_ids: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.alert_conn_ids = alert_conn_ids
+
+    def execute(self, context: Context) -> None:
+        """Send them."""
+        silent = []
+        for severity in Severity:
+            conn_id = self.alert_conn_ids[severity]
+            alert = Alert(
+                key=f"test/{context['run_id']}/{context['ti'].try_number}/{severity.value}",
+                severity=severity,
+                title=f"test alert of {self.model}",
+                body=f"Model: {self.model}\nSeverity: {severity.value}\nThis is a test: nothing is wrong.",
+            )
+            if not send_alert(alert, conn_id) and conn_id != NOBODY:
+                silent.append(f"{severity.value} (connection {conn_id!r})")
+        if silent:
+            raise AlertLostError(
+                f"Not everybody took the test alerts: {', '.join(silent)}. This task's log says who; mend the "
+                "connection. What a receiver has not taken is sent again by watch_releases."
+            )
