@@ -11,6 +11,7 @@ from airflow.sdk import (
     AssetAny,
     AssetOrTimeSchedule,
     Context,
+    DeadlineAlert,
     MultipleCronTriggerTimetable,
     ObjectStoragePath,
     Param,
@@ -19,6 +20,7 @@ from airflow.sdk import (
 from include.code_revision import code_revision
 from include.contracts import documents
 from include.models.model_config import ModelConfig, read_model_configs
+from kubeflow_provider.alerts.deadlines import release_deadline
 from kubeflow_provider.brakes import Brakes
 from kubeflow_provider.exceptions import RETRY_POLICY
 from kubeflow_provider.failures import remember_failure
@@ -97,6 +99,17 @@ def schedule(config: ModelConfig) -> Any:
     return AssetOrTimeSchedule(timetable=timetable, assets=assets) if assets else timetable
 
 
+def deadline(config: ModelConfig) -> DeadlineAlert | None:
+    """Return the time by which a release of the model should be over, where it has one."""
+    if config.alerts.max_release_hours is None:
+        return None
+    return release_deadline(
+        config.name,
+        max_release_hours=config.alerts.max_release_hours,
+        conn_id=config.alert_connections["normal"],
+    )
+
+
 def document_check(kind: documents.Kind, uri: str, conn_id: str | None) -> Any:
     """Return a ``pre_execute`` hook that checks a document from across the wall before a task uses it.
 
@@ -118,7 +131,7 @@ def release_dag(config: ModelConfig) -> DAG:
     folder = f"{config.store_uri}/{version}"
     dataset_uri, candidate_uri = f"{folder}/dataset/dataset.json", f"{folder}/candidate.json"
     pipelines, serving, registry = (config.connection(name) for name in ("pipelines", "serving", "registry"))
-    notifier = ReleaseNotifier(model=config.name, version=version, conn_id=config.connection("alerts"))
+    notifier = ReleaseNotifier(model=config.name, version=version, conn_id=config.alert_connections)
     this = {"model": config.name, "version": version}
     stored: dict[str, Any] = {"candidate_uri": candidate_uri, "store_conn_id": config.store_conn_id}
     compared_with = "{{ (ti.xcom_pull('check') or {}).get('live_version', '') }}"
@@ -140,6 +153,7 @@ def release_dag(config: ModelConfig) -> DAG:
             "code_revision": code_revision,
             "data_config": lambda params: config.data.with_sources(params["train"], params["evaluation"]),
         },
+        deadline=deadline(config),
         on_failure_callback=notifier,
         default_args={
             "owner": config.owner,
@@ -304,6 +318,7 @@ def release_dag(config: ModelConfig) -> DAG:
             serving_conn_id=serving,
             registry_conn_id=registry,
             on_failure_callback=notifier,
+            on_success_callback=notifier,  # of a candidate that was rejected, for example
         )
 
         check >> preprocess >> train >> gate >> approve >> register >> deploy_candidate
