@@ -74,6 +74,17 @@ def roll_back(env: Mapping[str, str]) -> None:
     _run_dag(env, "roll_back", conf, f"roll back of {model}")
 
 
+def retention(env: Mapping[str, str]) -> None:
+    """List the versions whose files would go, or delete them, in this terminal."""
+    answer = os.environ.get("DRY_RUN") or "1"
+    if answer not in ("0", "1"):
+        sys.exit(f"DRY_RUN={answer!r} must be 1 (only list) or 0 (delete).")
+    conf: dict[str, Any] = {"dry_run": answer == "1"}
+    if os.environ.get("MODEL"):
+        conf["model"] = _chosen_model()
+    _run_dag(env, "retention", conf, "retention")
+
+
 def _chosen_model() -> str:
     from include.models.model_config import read_model_configs
 
@@ -189,6 +200,7 @@ def _pipelines() -> Any:
 COMMANDS = {
     "release": release,
     "roll-back": roll_back,
+    "retention": retention,
     "airflow": start_airflow,
     "serve": serve,
     "status": status,

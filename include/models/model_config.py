@@ -191,6 +191,20 @@ class AlertsConfig(Section):
     )
 
 
+class RetentionConfig(Section):
+    """How long the files of a version stay in the model store. Its record in the registry always stays."""
+
+    keep_releases: Annotated[int, Field(ge=1)] = Field(
+        10, description="Newest releases that can be put back. The live and the previous one stay besides."
+    )
+    keep_unreleased: Annotated[int, Field(ge=0)] = Field(
+        3, description="Newest candidates that were rejected or failed, to look into."
+    )
+    grace_days: Annotated[float, Field(ge=1)] = Field(
+        7, description="A younger version stays whatever it is, also one that no record knows."
+    )
+
+
 class ServingConfig(Section):
     """How the model is served."""
 
@@ -232,6 +246,7 @@ class ModelConfig(Section):
         description="Airflow connection for each service, where it is not `<service>_default`; `store`: for a model "
         "store that needs one, none by default.",
     )
+    retention: RetentionConfig = RetentionConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     data: DataConfig
     training: TrainingConfig = TrainingConfig()

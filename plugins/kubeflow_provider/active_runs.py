@@ -70,6 +70,14 @@ def deployment_under_way(context: Mapping[str, Any], dag_id: str) -> str | None:
     return None
 
 
+def live_at_start(dag_id: str, run_id: str, *, task_id: str = "check") -> str:
+    """Return the version that a release found to be live when it began, empty when none was, or none is known yet."""
+    from airflow.sdk.execution_time.xcom import XCom
+
+    found = XCom.get_all(key="return_value", dag_id=dag_id, run_id=run_id, task_id=task_id)
+    return str((found[0] or {}).get("live_version", "")) if found else ""
+
+
 def _dag_run(dag_id: str, run_id: str) -> Any:
     from airflow.sdk.execution_time.comms import GetDagRun
     from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS

@@ -9,6 +9,8 @@ from typing import Any
 from kubeflow_provider.brakes import Trigger
 from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.exceptions import InvalidRequestError
+from kubeflow_provider.links import XCOM_RUN_ID, XCOM_RUN_URL
+from kubeflow_provider.outcome import first_xcom
 from kubeflow_provider.services import Release
 from kubeflow_provider.states import ReleaseState
 
@@ -55,9 +57,16 @@ def main_metrics(candidate: Candidate) -> dict[str, float]:
 
 
 def run_facts(context: Mapping[str, Any]) -> dict[str, str]:
-    """Return which DAG run this is, and what started it."""
+    """Return which DAG run this is, what started it, and which pipeline run a task before this one has waited for."""
     trigger = Trigger.of(context["dag_run"]).value if "dag_run" in context else ""
-    return {"dag_id": context["dag"].dag_id, "dag_run_id": context["run_id"], "trigger": trigger}
+    before = sorted(context["task"].get_flat_relative_ids(upstream=True)) if "task" in context else []
+    return {
+        "dag_id": context["dag"].dag_id,
+        "dag_run_id": context["run_id"],
+        "trigger": trigger,
+        "pipeline_run_id": first_xcom(context, before, XCOM_RUN_ID) or "",
+        "pipeline_run_url": first_xcom(context, before, XCOM_RUN_URL) or "",
+    }
 
 
 def _facts(candidate: Candidate) -> Iterator[tuple[str, str]]:

@@ -9,8 +9,7 @@ from airflow.sdk import Asset, BaseOperator
 
 from kubeflow_provider.exceptions import CheckFailedError, KubeflowProviderError
 from kubeflow_provider.hooks import REGISTRY_HOOKS, SERVING_HOOKS, get_service
-from kubeflow_provider.links import XCOM_RUN_ID
-from kubeflow_provider.outcome import first_xcom
+from kubeflow_provider.pins import TWIN_OF, describe_pin, refuse_pinned, rolled_back_twin
 from kubeflow_provider.release_record import main_metrics, make_record, read_candidate, run_facts
 from kubeflow_provider.states import ReleaseState
 
@@ -33,6 +32,7 @@ class RegisterOperator(BaseOperator):
     :param pipeline_run_id: run that made it (templated); default: the id that a task before this one left.
     :param registry_conn_id: connection to the registry.
     :param store_conn_id: Airflow connection for the model store, where it needs one.
+    :raises ReleaseRefusedError: when a person has taken this version back: clearing its tasks is no way around that.
     """
 
     template_fields: Sequence[str] = ("model", "version", "candidate_uri", "pipeline_run_id")
@@ -62,21 +62,20 @@ class RegisterOperator(BaseOperator):
         candidate = read_candidate(
             self.candidate_uri, model=self.model, version=self.version, conn_id=self.store_conn_id
         )
-        record = make_record(
-            candidate,
-            state=ReleaseState.CANDIDATE,
-            reason="registered",
-            pipeline_run_id=self.pipeline_run_id or self._run_upstream(context),
-            **run_facts(context),
-        )
         registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+        refuse_pinned(self.model, self.version, registry)
+        facts, reason = run_facts(context), "registered"
+        if self.pipeline_run_id:
+            facts["pipeline_run_id"] = self.pipeline_run_id
+        if twin := rolled_back_twin(candidate, registry):
+            facts[TWIN_OF] = twin.version
+            reason = f"registered; made exactly as {twin.version}, which was {describe_pin(twin)}"
+            self.log.warning("%s %s is %s.", self.model, self.version, reason)
+        record = make_record(candidate, state=ReleaseState.CANDIDATE, reason=reason, **facts)
         release = registry.register(record, metrics=main_metrics(candidate))
         url = registry.release_url(self.model, self.version)
         self.log.info("%s %s is registered as %s. %s", self.model, self.version, release.state.value, url or "")
         return dict(release.facts)
-
-    def _run_upstream(self, context: Context) -> str:
-        return first_xcom(context, sorted(self.get_flat_relative_ids(upstream=True)), XCOM_RUN_ID) or ""
 
 
 class ReleaseOperator(BaseOperator):
@@ -130,8 +129,10 @@ class ReleaseOperator(BaseOperator):
         if live is None or live.version != self.version:
             raise CheckFailedError("live version", expected=self.version, got=live.version if live else "none")
 
+        endpoint = serving.endpoint_url(self.model)
         registry.set_state(self.model, self.version, ReleaseState.LIVE, reason="passed every test")
-        facts = self._announce(context, candidate, serving.endpoint_url(self.model))
+        registry.add_facts(self.model, self.version, {"endpoint": endpoint})
+        facts = self._announce(context, candidate, endpoint)
         self._prune(serving, registry)
         self.log.info("%s %s is live at %s.", self.model, self.version, facts["endpoint"])
         return facts

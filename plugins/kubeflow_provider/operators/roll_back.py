@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from kubeflow_provider.active_runs import deployment_under_way
 from kubeflow_provider.exceptions import CheckFailedError, InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.hooks import REGISTRY_HOOKS, SERVING_HOOKS, get_service
+from kubeflow_provider.pins import PUT_BACK_BY, PUT_BACK_REASON, ROLLED_BACK_BY, ROLLED_BACK_REASON, ROLLED_BACK_TO
 from kubeflow_provider.release_record import read_candidate
+from kubeflow_provider.retention import ARCHIVE_DELETED_AT
 from kubeflow_provider.states import ReleaseState
 
 if TYPE_CHECKING:
@@ -22,7 +27,9 @@ PREVIOUS = "previous"
 
 #: States of versions that have been live: each of them was tested on the endpoint once.
 _HAVE_BEEN_LIVE = frozenset({ReleaseState.LIVE, ReleaseState.RETIRED, ReleaseState.ROLLED_BACK})
-_ACTIVE_RUNS = ["queued", "running"]
+
+#: Whom Airflow names for a run of ``airflow dags test``, which is how `make roll-back` runs.
+_NOBODY = frozenset({"", "dag_test"})
 
 
 class ChooseReleaseOperator(BaseOperator):
@@ -34,12 +41,13 @@ class ChooseReleaseOperator(BaseOperator):
     :param model: name of the model (templated).
     :param version: version to put back, or ``previous`` for the one that was live before (templated).
     :param store_uri: folder of the model in the model store (templated).
-    :param release_dag_id: DAG whose running release would be disturbed (templated).
+    :param release_dag_id: the model's release DAG, which must not be changing what is served now (templated).
     :param serving_conn_id: connection to the serving system (templated).
     :param registry_conn_id: connection to the registry (templated).
     :param store_conn_id: Airflow connection for the model store, where it needs one (templated).
     :raises InvalidRequestError: when the version is live already, never was, or its archive is gone.
-    :raises ServiceUnavailableError: while a release of the model is running.
+    :raises ServiceUnavailableError: while a release is changing what is served. One that still trains or waits for an
+        approval does not count: its candidate is refused later, because another version is live by then.
     """
 
     template_fields: Sequence[str] = (
@@ -75,10 +83,10 @@ class ChooseReleaseOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, str]:
         """Choose."""
-        if context["ti"].get_dr_count(dag_id=self.release_dag_id, states=_ACTIVE_RUNS):
+        if run_id := deployment_under_way(context, self.release_dag_id):
             raise ServiceUnavailableError(
-                f"A release of {self.model} is running ({self.release_dag_id}). Wait for its end, or mark it failed: "
-                "it then puts back by itself what was live."
+                f"A release of {self.model} is being deployed right now ({self.release_dag_id}, {run_id}). Wait for "
+                "its end, or mark it failed: it then puts back by itself what was live."
             )
         serving: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
         registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
@@ -86,11 +94,43 @@ class ChooseReleaseOperator(BaseOperator):
         live_version = live.version if live else ""
         release = self._choose(serving, registry, live_version)
         candidate_uri = f"{self.store_uri}/{release.version}/candidate.json"
-        read_candidate(candidate_uri, model=self.model, version=release.version, conn_id=self.store_conn_id)
+        self._check_archive(release, candidate_uri)
         self.log.info(
             "%s %s will be put back in the place of %s.", self.model, release.version, live_version or "nothing"
         )
         return {"version": release.version, "live_version": live_version, "candidate_uri": candidate_uri}
+
+    def _check_archive(self, release: Release, candidate_uri: str) -> None:
+        """Make sure that there is something to put back. The whole digest is checked when it is deployed."""
+        name = f"{self.model} {release.version}"
+        if when := release.facts.get(ARCHIVE_DELETED_AT):
+            raise InvalidRequestError(
+                f"{name} cannot be put back: its archive was deleted at {when}, when enough newer releases were there "
+                "(`retention`). Train it again; the registry says what it was made from."
+            )
+        self._size_in_store(name, candidate_uri)
+        candidate = read_candidate(candidate_uri, model=self.model, version=release.version, conn_id=self.store_conn_id)
+        archive_uri = f"{candidate.archive_uri.rstrip('/')}/model-store/{self.model}.mar"
+        size = self._size_in_store(name, archive_uri)
+        expected = candidate.document["archive"].get("size_bytes", size)
+        digest = release.facts.get("archive_sha256") or candidate.archive_sha256
+        if size != expected or digest != candidate.archive_sha256:
+            raise InvalidRequestError(
+                f"{name} will not be put back, because it was changed since it was released: {archive_uri} has {size} "
+                f"bytes of {expected}, and SHA-256 {candidate.archive_sha256} is announced, {digest} was released."
+            )
+
+    def _size_in_store(self, name: str, uri: str) -> int:
+        from airflow.sdk import ObjectStoragePath
+
+        try:
+            return int(ObjectStoragePath(uri, conn_id=self.store_conn_id or None).stat().st_size)
+        except FileNotFoundError as error:
+            raise InvalidRequestError(
+                f"{name} cannot be put back: {uri} is gone. Restore it from a back-up, or train it again."
+            ) from error
+        except OSError as error:
+            raise ServiceUnavailableError(f"{uri} cannot be read: {error.strerror or error}.") from error
 
     def _choose(self, serving: ServingService, registry: RegistryService, live_version: str) -> Release:
         version = str(self.version).strip()
@@ -106,7 +146,7 @@ class ChooseReleaseOperator(BaseOperator):
             raise InvalidRequestError(
                 f"{self.model} {version} is not in the registry; the newest there are {known or 'none'}."
             )
-        if release.state not in _HAVE_BEEN_LIVE:
+        if release.state not in _HAVE_BEEN_LIVE and ReleaseState.LIVE not in release.times:
             raise InvalidRequestError(
                 f"{self.model} {version} is {release.state.value} and was never live. A roll back only puts back what "
                 "was; start a release for anything else."
@@ -161,7 +201,12 @@ class RecordRollBackOperator(BaseOperator):
         live = serving.get_live(self.model)
         if live is None or live.version != self.version:
             raise CheckFailedError("live version", expected=self.version, got=live.version if live else "none")
-        by = f"by {context['dag_run'].triggering_user_name or 'somebody without a name'}: {self.reason or 'no reason'}"
+        who, why = triggering_user(context["dag_run"]), str(self.reason).strip()
+        by = f"by {who}: {why or 'no reason'}"
+        # Facts first: a version is pinned as soon as its state says that it was rolled back.
+        registry.add_facts(self.model, self.version, {PUT_BACK_BY: who, PUT_BACK_REASON: why})
+        if self.rolled_back_version:
+            self._pin(registry, who, why)
         registry.set_state(self.model, self.version, ReleaseState.LIVE, reason=f"put back {by}")
         if self.rolled_back_version:
             registry.set_state(
@@ -171,6 +216,30 @@ class RecordRollBackOperator(BaseOperator):
                 reason=f"rolled back to {self.version} {by}",
             )
         self.log.info("%s %s is live again, put back %s.", self.model, self.version, by)
+
+    def _pin(self, registry: RegistryService, who: str, why: str) -> None:
+        if registry.get_release(self.model, self.rolled_back_version) is None:
+            self.log.warning(
+                "%s %s was live and is not in the registry: nobody will know there that it was rolled back.",
+                self.model,
+                self.rolled_back_version,
+            )
+            return
+        facts = {ROLLED_BACK_BY: who, ROLLED_BACK_REASON: why, ROLLED_BACK_TO: self.version}
+        registry.add_facts(self.model, self.rolled_back_version, facts)
+
+
+def triggering_user(dag_run: Any) -> str:
+    """Return who started a DAG run: the user of Airflow, or of this machine for a run in a terminal."""
+    name = dag_run.triggering_user_name or ""
+    if name not in _NOBODY:
+        return str(name)
+    if not name:
+        return "somebody without a name"
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a user that has no name
+        return f"uid {os.getuid()}"
 
 
 def _newest_retired(registry: RegistryService, model: str, live_version: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, Asset, BaseOperator, Context
 
-from kubeflow_provider.exceptions import CheckFailedError, InvalidRequestError
+from kubeflow_provider.exceptions import CheckFailedError, InvalidRequestError, ReleaseRefusedError
 from kubeflow_provider.operators.registry import RegisterOperator, ReleaseOperator
 from kubeflow_provider.services import Release
 from kubeflow_provider.states import ReleaseState
@@ -24,6 +24,7 @@ class Train(BaseOperator):
     def execute(self, context: Context) -> None:
         """Leave it."""
         context["ti"].xcom_push(key="run_id", value="run-7")
+        context["ti"].xcom_push(key="run_url", value="https://kubeflow.example/runs/run-7")
 
 
 def context(**more: Any) -> Any:
@@ -67,7 +68,9 @@ def test_a_candidate_is_registered_with_everything_that_made_it(
         "created_at": "2026-01-02T00:10:00+00:00",
         "dag_id": "register_candidate",
         "dag_run_id": run.run_id,
+        "trigger": "manual",
         "pipeline_run_id": "run-7",
+        "pipeline_run_url": "https://kubeflow.example/runs/run-7",
         **{
             f"metric.{who}.{metric}": value
             for who, macro_f1 in (("candidate", "0.9"), ("champion", "0.88"), ("baseline", "0.5"))
@@ -89,6 +92,24 @@ def test_the_candidate_of_another_release_is_refused(registry: Any, write_candid
     assert registry.get_release(MODEL, VERSION) is None
 
 
+def test_a_release_that_a_person_took_back_is_not_registered_again_and_its_twin_is_told(
+    registry: Any, write_candidate: Callable[..., str]
+) -> None:
+    def register(version: str) -> dict[str, str]:
+        uri = write_candidate(version=version)
+        return RegisterOperator(task_id="register", model=MODEL, version=version, candidate_uri=uri).execute(context())
+
+    assert "twin_of" not in register(VERSION)
+    registry.set_state(MODEL, VERSION, ReleaseState.LIVE)
+    registry.add_facts(MODEL, VERSION, {"rolled_back_by": "ada", "rolled_back_reason": "rude"})
+    registry.set_state(MODEL, VERSION, ReleaseState.ROLLED_BACK)
+    with pytest.raises(ReleaseRefusedError, match="rolled back by ada"):
+        register(VERSION)
+    assert registry.get_release(MODEL, VERSION).state is ReleaseState.ROLLED_BACK
+    assert register("20260103000000")["twin_of"] == VERSION
+    assert f"made exactly as {VERSION}, which was rolled back" in registry.get_release(MODEL, "20260103000000").reason
+
+
 @pytest.mark.airflow
 def test_going_live_is_recorded_and_announced(
     registry: Any, serving: Any, write_candidate: Callable[..., str], run_dag: Callable[..., Any]
@@ -103,6 +124,7 @@ def test_going_live_is_recorded_and_announced(
     run = run_dag(dag)
     assert run.state == "success"
     assert registry.get_live(MODEL).version == VERSION
+    assert registry.get_live(MODEL).facts["endpoint"] == "http://127.0.0.1:8999/v1/models/reviews:predict"
     with create_session() as session:
         (event,) = session.query(AssetEvent).filter(AssetEvent.source_run_id == run.run_id)
         extra = event.extra

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +12,9 @@ from typing import Any
 import pytest
 
 from kubeflow_provider.exceptions import CheckFailedError, InvalidRequestError, ServiceUnavailableError
-from kubeflow_provider.operators.roll_back import ChooseReleaseOperator, RecordRollBackOperator
+from kubeflow_provider.operators import roll_back
+from kubeflow_provider.operators.roll_back import ChooseReleaseOperator, RecordRollBackOperator, triggering_user
+from kubeflow_provider.pins import is_pinned
 from kubeflow_provider.services import Release
 from kubeflow_provider.states import ReleaseState
 
@@ -19,27 +23,41 @@ OLD, LIVE, REJECTED = "20260101000000", "20260102000000", "20260103000000"
 
 
 @pytest.fixture
-def store(tmp_path: Path, write_candidate: Callable[..., str], registry: Any, serving: Any) -> str:
+def store(
+    tmp_path: Path,
+    write_candidate: Callable[..., str],
+    registry: Any,
+    serving: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> str:
     """Return the model's store; OLD was live, LIVE is, REJECTED never was."""
+    monkeypatch.setattr(roll_back, "deployment_under_way", lambda context, dag_id: None)
     folder = tmp_path / "store"
     for version, state in ((OLD, ReleaseState.LIVE), (LIVE, ReleaseState.LIVE), (REJECTED, ReleaseState.REJECTED)):
+        package = folder / version / "package"
+        (package / "model-store").mkdir(parents=True)
+        (package / "model-store" / f"{MODEL}.mar").write_bytes(b"123456789")
+        document = json.loads(Path(write_candidate(version=version).removeprefix("file://")).read_text())
+        document["archive"]["uri"] = package.as_uri()
+        (folder / version / "candidate.json").write_text(json.dumps(document))
         entry = Release(
-            model=MODEL, version=version, state=ReleaseState.CANDIDATE, archive_uri=f"s3://models/{version}"
+            model=MODEL,
+            version=version,
+            state=ReleaseState.CANDIDATE,
+            archive_uri=package.as_uri(),
+            facts={"archive_sha256": "a" * 64},
         )
         registry.register(entry, metrics={})
         registry.set_state(MODEL, version, state)
-        (folder / version).mkdir(parents=True)
-        Path(write_candidate(version=version).removeprefix("file://")).rename(folder / version / "candidate.json")
     serving.live, serving.previous = LIVE, OLD
     return folder.as_uri()
 
 
-def choose(store: str, version: str, *, running: int = 0) -> dict[str, str]:
+def choose(store: str, version: str) -> dict[str, str]:
     operator = ChooseReleaseOperator(
         task_id="check", model=MODEL, version=version, store_uri=store, release_dag_id="release_reviews"
     )
-    ti = SimpleNamespace(get_dr_count=lambda dag_id, states: running if dag_id == "release_reviews" else 0)
-    return operator.execute({"ti": ti})  # type: ignore[typeddict-item]
+    return operator.execute({})  # type: ignore[typeddict-item]
 
 
 def record(**settings: Any) -> None:
@@ -90,15 +108,41 @@ def test_the_only_release_has_none_before_it(store: str, serving: Any, registry:
         choose(store, "previous")
 
 
-def test_an_archive_that_is_gone_is_noticed_before_anything_is_touched(store: str) -> None:
-    Path(store.removeprefix("file://"), OLD, "candidate.json").unlink()
-    with pytest.raises((InvalidRequestError, ServiceUnavailableError), match=OLD):
+@pytest.mark.parametrize("gone", ["candidate.json", f"package/model-store/{MODEL}.mar"])
+def test_an_archive_that_is_gone_is_noticed_before_anything_is_touched(store: str, gone: str) -> None:
+    Path(store.removeprefix("file://"), OLD, gone).unlink()
+    with pytest.raises(InvalidRequestError, match=f"{OLD} cannot be put back: .*{gone} is gone"):
         choose(store, OLD)
 
 
-def test_a_running_release_is_not_disturbed(store: str) -> None:
-    with pytest.raises(ServiceUnavailableError, match="release_reviews"):
-        choose(store, OLD, running=1)
+def test_an_archive_that_was_changed_is_noticed_before_anything_is_touched(store: str, registry: Any) -> None:
+    archive = Path(store.removeprefix("file://"), OLD, "package", "model-store", f"{MODEL}.mar")
+    archive.write_bytes(b"12345678")
+    with pytest.raises(InvalidRequestError, match="has 8 bytes of 9"):
+        choose(store, OLD)
+    archive.write_bytes(b"123456789")
+    registry.add_facts(MODEL, OLD, {"archive_sha256": "f" * 64})
+    with pytest.raises(InvalidRequestError, match=r"SHA-256 a{64} is announced, f{64} was released"):
+        choose(store, OLD)
+
+
+def test_a_release_whose_files_were_deleted_says_when(store: str, registry: Any) -> None:
+    registry.add_facts(MODEL, OLD, {"archive_deleted_at": "2026-03-01T04:00:00+00:00"})
+    with pytest.raises(InvalidRequestError, match=r"was deleted at 2026-03-01T04:00:00\+00:00"):
+        choose(store, OLD)
+
+
+def test_a_release_that_was_live_can_be_put_back_whatever_a_failed_task_has_written_since(
+    store: str, registry: Any
+) -> None:
+    registry.set_state(MODEL, OLD, ReleaseState.FAILED)
+    assert choose(store, OLD)["version"] == OLD
+
+
+def test_a_release_that_is_being_deployed_is_not_disturbed(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roll_back, "deployment_under_way", lambda context, dag_id: f"a run of {dag_id}")
+    with pytest.raises(ServiceUnavailableError, match="a run of release_reviews"):
+        choose(store, OLD)
 
 
 def test_the_registry_says_who_did_it_and_why(store: str, serving: Any, registry: Any) -> None:
@@ -107,7 +151,30 @@ def test_the_registry_says_who_did_it_and_why(store: str, serving: Any, registry
     back, gone = registry.get_release(MODEL, OLD), registry.get_release(MODEL, LIVE)
     assert (back.state, back.reason) == (ReleaseState.LIVE, "put back by ada: slow")
     assert (gone.state, gone.reason) == (ReleaseState.ROLLED_BACK, f"rolled back to {OLD} by ada: slow")
+    assert (back.facts["put_back_by"], back.facts["put_back_reason"]) == ("ada", "slow")
+    assert {name: gone.facts[name] for name in ("rolled_back_by", "rolled_back_reason", "rolled_back_to")} == {
+        "rolled_back_by": "ada",
+        "rolled_back_reason": "slow",
+        "rolled_back_to": OLD,
+    }
     assert registry.get_live(MODEL).version == OLD
+    assert is_pinned(gone)
+    assert not is_pinned(back)
+
+
+def test_what_was_live_without_a_record_is_rolled_back_all_the_same(store: str, serving: Any, registry: Any) -> None:
+    serving.promote(MODEL, OLD)
+    record(rolled_back_version="20250101000000")
+    assert registry.get_live(MODEL).version == OLD
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("ada", "ada"), ("dag_test", getpass.getuser()), (None, "somebody without a name")],
+    ids=["of Airflow", "in a terminal", "unknown"],
+)
+def test_who_rolls_back_is_the_user_of_airflow_or_of_the_terminal(name: str | None, expected: str) -> None:
+    assert triggering_user(SimpleNamespace(triggering_user_name=name)) == expected
 
 
 def test_nothing_is_recorded_while_another_version_is_live(store: str, registry: Any) -> None:

@@ -1,0 +1,66 @@
+"""Delete the files of old versions: every Sunday, or by hand, where a list of what would go comes first.
+
+What is live, the version before it, the newest releases and whatever a running release uses stay, as the `retention`
+section of a model's YAML says. The registry keeps the record of every release.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from airflow.sdk import DAG, Context, CronTriggerTimetable, Param
+from airflow.sdk.exceptions import AirflowSkipException
+
+from include.models.model_config import read_model_configs
+from kubeflow_provider.exceptions import RETRY_POLICY
+from kubeflow_provider.failures import remember_failure
+from kubeflow_provider.operators.retention import RetentionOperator
+
+configs = read_model_configs()
+
+
+def skip_unless_chosen(context: Context) -> None:
+    """Leave out the models that the form did not choose."""
+    chosen = context["params"]["model"]
+    if chosen and chosen != context["task"].task_id:
+        raise AirflowSkipException(f"Only {chosen} was asked for.")
+
+
+with DAG(
+    dag_id="retention",
+    dag_display_name="Retention",
+    description="Delete the files of old versions.",
+    doc_md=__doc__,
+    schedule=CronTriggerTimetable("0 4 * * 0", timezone="UTC"),
+    catchup=False,
+    max_active_runs=1,
+    params={
+        "model": Param("", type="string", enum=["", *(config.name for config in configs)], title="Model",
+                       description="Empty: all of them."),
+        "dry_run": Param(True, type="boolean", title="Only say what would go",
+                         description="The weekly run deletes."),
+    },
+    tags=["release"],
+    default_args={
+        "owner": "ml-platform",
+        "retries": 2,
+        "retry_delay": timedelta(minutes=5),
+        "retry_policy": RETRY_POLICY,
+        "on_failure_callback": remember_failure,
+    },
+) as dag:  # fmt: skip
+    for config in configs:
+        RetentionOperator(
+            task_id=config.name,
+            pre_execute=skip_unless_chosen,
+            model=config.name,
+            store_uri=config.store_uri,
+            policy=config.retention.model_dump(),
+            # A weekly run has the form's defaults as well.
+            delete="{{ dag_run.run_type == 'scheduled' or not params.dry_run }}",
+            release_dag_id=f"release_{config.name.replace('-', '_')}",
+            other_store_uris=[other.store_uri for other in configs if other is not config],
+            serving_conn_id=config.connection("serving"),
+            registry_conn_id=config.connection("registry"),
+            store_conn_id=config.store_conn_id,
+        )

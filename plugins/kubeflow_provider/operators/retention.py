@@ -1,0 +1,174 @@
+"""Deletes the files of old versions, so that a model store does not grow for ever."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from kubeflow_provider.active_runs import active_runs, live_at_start, roll_back_under_way
+from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
+from kubeflow_provider.hooks import REGISTRY_HOOKS, SERVING_HOOKS, get_service
+from kubeflow_provider.model_store import ModelStore
+from kubeflow_provider.retention import ARCHIVE_DELETED_AT, RetentionPolicy, Verdict, decide
+from kubeflow_provider.versions import release_version
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from kubeflow_provider.services import RegistryService, ServingService
+
+_EVERY_RELEASE = 1_000_000
+
+
+class RetentionOperator(BaseOperator):
+    """Delete the files of a model's old versions from the store, and take what is left of them out of service.
+
+    What is live, the version before it, and whatever a running release uses stays. The registry keeps every record;
+    one whose files are gone gets the fact ``archive_deleted_at``. Killed halfway, the next run goes on. Returns (as
+    XCom) ``deleted``, ``bytes`` (deleted, or to be deleted) and ``versions``: all with their sizes and why they stay
+    or go.
+
+    :param model: name of the model (templated).
+    :param store_uri: folder of the model in the model store (templated).
+    :param policy: settings of :class:`~kubeflow_provider.retention.RetentionPolicy` (templated).
+    :param delete: delete, and do not only say what would go: a bool, or a template that renders to one (templated).
+    :param release_dag_id: the model's release DAG, whose running releases keep what they use (templated).
+    :param roll_back_dag_id: DAG by which people roll back: nothing is deleted while it does.
+    :param other_store_uris: folders of the other models, which must not lie in a version of this one.
+    :param serving_conn_id: connection to the serving system.
+    :param registry_conn_id: connection to the registry.
+    :param store_conn_id: Airflow connection for the model store, where it needs one.
+    :raises InvalidRequestError: when registry and serving disagree about what is live: nothing is deleted then.
+    :raises ServiceUnavailableError: when a service does not answer, or somebody rolls the model back.
+    """
+
+    template_fields: Sequence[str] = ("model", "store_uri", "policy", "delete", "release_dag_id")
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        store_uri: str,
+        policy: Mapping[str, Any],
+        delete: bool | str = False,
+        release_dag_id: str,
+        roll_back_dag_id: str = "roll_back",
+        other_store_uris: Sequence[str] = (),
+        serving_conn_id: str = "serving_default",
+        registry_conn_id: str = "registry_default",
+        store_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.store_uri = store_uri
+        self.policy = policy
+        self.delete = delete
+        self.release_dag_id = release_dag_id
+        self.roll_back_dag_id = roll_back_dag_id
+        self.other_store_uris = other_store_uris
+        self.serving_conn_id = serving_conn_id
+        self.registry_conn_id = registry_conn_id
+        self.store_conn_id = store_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Decide, say it, and delete."""
+        serving: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
+        registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+        store = ModelStore(self.store_uri, conn_id=self.store_conn_id, other_uris=self.other_store_uris)
+        delete = str(self.delete).lower() == "true"
+        self._wait_for_roll_backs(context)
+        releases = {release.version: release for release in registry.list_releases(self.model, limit=_EVERY_RELEASE)}
+        versions = store.versions()
+        in_use = {version: why for version in versions if (why := store.obstacle(version))}
+        in_use |= self._in_use(context, serving, registry)
+        policy = RetentionPolicy(**self.policy)
+        verdicts = decide(versions, releases, in_use, policy, now=datetime.now(UTC))
+        sizes = {verdict.version: store.size_bytes(verdict.version) for verdict in verdicts}
+        self._say(verdicts, sizes, delete=delete)
+        going = [verdict.version for verdict in verdicts if verdict.goes]
+        if delete:
+            for version in going:
+                self._delete(context, version, store, serving, registry if version in releases else None)
+        return {
+            "deleted": delete,
+            "bytes": sum(sizes[version] for version in going),
+            "versions": [{**asdict(verdict), "size_bytes": sizes[verdict.version]} for verdict in verdicts],
+        }
+
+    def _in_use(self, context: Context, serving: ServingService, registry: RegistryService) -> dict[str, str]:
+        live, recorded = serving.get_live(self.model), registry.get_live(self.model)
+        live_version, recorded_version = (found.version if found else None for found in (live, recorded))
+        if live_version != recorded_version:
+            raise InvalidRequestError(
+                f"Nothing of {self.model} is deleted: the registry says that {recorded_version or 'nothing'} is live, "
+                f"serving answers with {live_version or 'nothing'}. Release a version or roll back to one, so that "
+                "both agree."
+            )
+        found: dict[str, str] = {}
+        for run in active_runs(context, self.release_dag_id):
+            found[live_at_start(self.release_dag_id, run.run_id)] = f"release {release_version(run)} compares with it"
+            found[release_version(run)] = "its release is running"
+        if previous := serving.get_previous(self.model):
+            found[previous] = "the version before the live one"
+        if live_version:
+            found[live_version] = "live"
+        return found
+
+    def _wait_for_roll_backs(self, context: Context) -> None:
+        if run_id := roll_back_under_way(context, self.roll_back_dag_id, self.model):
+            raise ServiceUnavailableError(
+                f"{self.model} is being rolled back by hand ({self.roll_back_dag_id}, {run_id}). Nothing of it is "
+                "deleted meanwhile."
+            )
+
+    def _delete(
+        self,
+        context: Context,
+        version: str,
+        store: ModelStore,
+        serving: ServingService,
+        registry: RegistryService | None,
+    ) -> None:
+        if registry is not None:
+            # Before the look for roll backs: one that begins now either sees this mark or is seen.
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            registry.add_facts(self.model, version, {ARCHIVE_DELETED_AT: now})
+            try:
+                self._wait_for_roll_backs(context)
+            except ServiceUnavailableError:
+                registry.add_facts(self.model, version, {ARCHIVE_DELETED_AT: ""})
+                raise
+        serving.remove(self.model, version)  # refuses what is live
+        store.delete(version)
+        self.log.info("Deleted %s %s.", self.model, version)
+
+    def _say(self, verdicts: Sequence[Verdict], sizes: Mapping[str, int], *, delete: bool) -> None:
+        word = "goes" if delete else "would go"
+        for verdict in verdicts:
+            self.log.info(
+                "%s  %9s  %-11s  %-8s  %s",
+                verdict.version,
+                megabytes(sizes[verdict.version]),
+                verdict.state or "unknown",
+                word if verdict.goes else "stays",
+                verdict.why,
+            )
+        going = [verdict.version for verdict in verdicts if verdict.goes]
+        self.log.info(
+            "%s: %d of %d versions with %s %s.",
+            self.model,
+            len(going),
+            len(verdicts),
+            megabytes(sum(sizes[version] for version in going)),
+            "go" if delete else "would go; nothing is deleted",
+        )
+
+
+def megabytes(size: int) -> str:
+    """Return a size as people read it."""
+    return f"{size / 1e6:,.1f} MB"
