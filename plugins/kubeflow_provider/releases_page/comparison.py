@@ -1,0 +1,104 @@
+"""The difference of two releases: their metrics, and the facts in which they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from kubeflow_provider.releases_page.history import number
+from kubeflow_provider.services import Release
+
+#: Fact of the registry -> name in words, whether more is better.
+_METRICS = {
+    "macro_f1": ("Macro F1", True),
+    "accuracy": ("Accuracy", True),
+    "log_loss": ("Log loss", False),
+    "expected_calibration_error": ("Expected calibration error", False),
+}
+_METRIC_PREFIX = "metric."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricRow:
+    """One metric of both.
+
+    :param verdict: ``better``, ``worse`` or ``same``, of the other against the one; empty where one has none.
+    """
+
+    name: str
+    one: float | None
+    other: float | None
+    verdict: str = ""
+
+    @property
+    def difference(self) -> float | None:
+        """How much the other has more than the one."""
+        return None if self.one is None or self.other is None else self.other - self.one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactRow:
+    """One fact of both; empty where a release does not have it."""
+
+    name: str
+    one: str
+    other: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Two releases beside each other.
+
+    :param same_rows: whether both were measured on the same evaluation data; ``None`` where that is not recorded.
+    """
+
+    one: Release
+    other: Release
+    metrics: Sequence[MetricRow]
+    different: Sequence[FactRow]
+    same: Sequence[FactRow]
+    same_rows: bool | None
+
+
+def compare(one: Release, other: Release) -> Comparison:
+    """Put two releases beside each other."""
+    ones, others = plain_facts(one), plain_facts(other)
+    rows = [
+        FactRow(name=name, one=ones.get(name, ""), other=others.get(name, ""))
+        for name in sorted(ones.keys() | others.keys())
+    ]
+    data = one.facts.get("dataset_sha256"), other.facts.get("dataset_sha256")
+    return Comparison(
+        one=one,
+        other=other,
+        metrics=[_metric_row(metric, one, other) for metric in _METRICS],
+        different=[row for row in rows if row.one != row.other],
+        same=[row for row in rows if row.one == row.other],
+        same_rows=data[0] == data[1] if all(data) else None,
+    )
+
+
+def metric_table(release: Release) -> list[tuple[str, dict[str, float | None]]]:
+    """Return name -> candidate's, live model's and baseline's value of each metric, as it was at the release."""
+    return [
+        (name, {who: number(release.facts.get(f"{_METRIC_PREFIX}{who}.{metric}")) for who in _WHO})
+        for metric, (name, _) in _METRICS.items()
+    ]
+
+
+_WHO = ("candidate", "champion", "baseline")
+
+
+def plain_facts(release: Release) -> Mapping[str, str]:
+    """Return the facts that are no metrics."""
+    return {name: value for name, value in release.facts.items() if not name.startswith(_METRIC_PREFIX)}
+
+
+def _metric_row(metric: str, one: Release, other: Release) -> MetricRow:
+    name, more_is_better = _METRICS[metric]
+    values = [number(release.facts.get(f"{_METRIC_PREFIX}candidate.{metric}")) for release in (one, other)]
+    row = MetricRow(name=name, one=values[0], other=values[1])
+    if row.difference is None:
+        return row
+    verdict = "same" if not row.difference else "better" if (row.difference > 0) == more_is_better else "worse"
+    return MetricRow(name=name, one=values[0], other=values[1], verdict=verdict)

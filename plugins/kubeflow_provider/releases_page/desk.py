@@ -1,0 +1,232 @@
+"""Puts together what the page shows, from the registry, the serving system and Airflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from kubeflow_provider.hooks import REGISTRY_HOOKS, SERVING_HOOKS, get_service
+from kubeflow_provider.releases_page.airflow_runs import AirflowRun, AirflowRuns
+from kubeflow_provider.releases_page.history import (
+    MAIN_METRIC,
+    HistoryPage,
+    HistoryRow,
+    merged,
+    number,
+    registered_row,
+    run_of,
+    shown_state,
+    unregistered_row,
+)
+from kubeflow_provider.releases_page.reading import Reader, Reading
+from kubeflow_provider.releases_page.settings import PageModel
+from kubeflow_provider.releases_page.sparkline import Sparkline, draw
+from kubeflow_provider.services import RegistryService, Release, ServingService
+from kubeflow_provider.states import ReleaseState
+
+#: Releases on one page of the history.
+PAGE_SIZE = 25
+#: Releases in the picture of the main metric.
+_PICTURE_SIZE = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """A model at this moment. What could not be read says so itself.
+
+    :param live: the record of the version that the registry holds to be live.
+    :param traffic: version -> percent, the live version first.
+    :param recent: the newest records.
+    :param runs: of the release DAG and of the one that puts releases back, which are under way.
+    """
+
+    model: PageModel
+    live: Reading
+    traffic: Reading
+    endpoint: Reading
+    recent: Reading
+    runs: Sequence[AirflowRun] = field(default_factory=tuple)
+
+    @property
+    def live_version(self) -> str | None:
+        """The version that users reach; where the serving system does not say, what the registry holds."""
+        if self.traffic.is_known:
+            return next(iter(self.traffic.value), None)
+        return self.live.value.version if self.live.value else None
+
+    @property
+    def is_split(self) -> bool:
+        """True while a rollout goes on in steps."""
+        return len(self.traffic.value or ()) > 1
+
+    @property
+    def releasing(self) -> AirflowRun | None:
+        """The release that is under way."""
+        return next((run for run in self.runs if run.dag_id == self.model.release_dag_id), None)
+
+    @property
+    def disagreement(self) -> tuple[str | None, str | None] | None:
+        """What the registry and the serving system hold to be live, where they differ."""
+        if not (self.live.is_known and self.traffic.is_known):
+            return None
+        recorded, served = self.live.value.version if self.live.value else None, self.live_version
+        return None if recorded == served else (recorded, served)
+
+    @property
+    def problems(self) -> list[tuple[str, Reading]]:
+        """What could not be read, with the reason."""
+        parts = {"registry": [self.live, self.recent], "serving system": [self.traffic, self.endpoint]}
+        return [
+            (name, next(reading for reading in readings if reading.problem))
+            for name, readings in parts.items()
+            if any(reading.problem for reading in readings)
+        ]
+
+    @property
+    def picture(self) -> Sparkline | None:
+        """The main metric over the newest releases that were evaluated."""
+        values = [
+            (release.version, shown_state(release.state).kind, value)
+            for release in reversed(self.recent.value or ())
+            if (value := number(release.facts.get(MAIN_METRIC))) is not None
+        ]
+        return draw(values, metric="Macro F1")
+
+
+class ReleaseDesk:
+    """Reads what the page shows.
+
+    :param reader: asks in bounded time.
+    :param runs: Airflow's part.
+    :param roll_back_dag_id: DAG that puts an earlier release back.
+    :param get_registry: connection id -> registry.
+    :param get_serving: connection id -> serving system.
+    """
+
+    def __init__(
+        self,
+        *,
+        reader: Reader,
+        runs: AirflowRuns,
+        roll_back_dag_id: str,
+        get_registry: Callable[[str], RegistryService] | None = None,
+        get_serving: Callable[[str], ServingService] | None = None,
+    ) -> None:
+        self.roll_back_dag_id = roll_back_dag_id
+        self._reader = reader
+        self._runs = runs
+        self._get_registry = get_registry or partial(get_service, hooks=REGISTRY_HOOKS)
+        self._get_serving = get_serving or partial(get_service, hooks=SERVING_HOOKS)
+
+    def overviews(self, models: Sequence[PageModel], *, shows_roll_backs: bool = True) -> list[Overview]:
+        """Return how the models are, all asked side by side.
+
+        :param shows_roll_backs: whether the user may see runs of the DAG that puts releases back.
+        """
+        answers = self._reader.read_all({key: ask for model in models for key, ask in self._questions(model).items()})
+        dag_ids = [model.release_dag_id for model in models]
+        active = self._runs.active([*dag_ids, self.roll_back_dag_id] if shows_roll_backs else dag_ids)
+        return [
+            Overview(
+                model=model,
+                **{part: answers[model.name, part] for part in ("live", "traffic", "endpoint", "recent")},
+                runs=[run for run in active if self._is_about(run, model)],
+            )
+            for model in models
+        ]
+
+    def history(
+        self, overview: Overview, *, state: ReleaseState | None, before: str | None
+    ) -> tuple[HistoryPage, Reading]:
+        """Return one page of a model's history, with how the registry answered.
+
+        :param state: only releases in this state.
+        :param before: only releases that were registered before this version.
+        """
+        model = overview.model
+        reading = overview.recent
+        if state or before:
+            ask = partial(self._list, model, limit=PAGE_SIZE + 1, state=state, before=before)
+            reading = self._reader.read((model.name, "history", state, before), ask)
+        if not reading.is_known:
+            return HistoryPage(), reading
+        found: Sequence[Release] = reading.value[: PAGE_SIZE + 1]
+        page, has_more = found[:PAGE_SIZE], len(found) > PAGE_SIZE
+        known = self._known_runs(page)
+        rows = [self._row(release, overview, known) for release in page]
+        oldest = page[-1].version if has_more else None
+        if state in (None, ReleaseState.FAILED):
+            failed = self._runs.failed(model.release_dag_id, after=oldest, before=before)
+            rows = merged(rows, self._unregistered(model, failed, page))
+        return HistoryPage(rows=rows, older=oldest), reading
+
+    def release(self, model: PageModel, version: str) -> Reading:
+        """Return the record of one version."""
+        return self._reader.read(
+            (model.name, "release", version),
+            lambda: self._get_registry(model.registry_conn_id).get_release(model.name, version),
+        )
+
+    def row(self, overview: Overview, release: Release) -> HistoryRow:
+        """Return the row of one release."""
+        return self._row(release, overview, self._known_runs([release]))
+
+    def is_paused(self) -> bool | None:
+        """Tell whether a run that puts a release back would wait; ``None`` when Airflow does not know its DAG."""
+        return self._runs.is_paused(self.roll_back_dag_id)
+
+    def start_roll_back(self, model: PageModel, version: str, reason: str, user: Any) -> str:
+        """Start the DAG that puts a version back, in the user's name, and return the run's id."""
+        run_id = self._runs.trigger(
+            self.roll_back_dag_id, conf={"model": model.name, "version": version, "reason": reason}, user=user
+        )
+        self._reader.forget()
+        return run_id
+
+    def _questions(self, model: PageModel) -> Mapping[Hashable, Callable[[], Any]]:
+        name = model.name
+
+        def registry() -> RegistryService:
+            return self._get_registry(model.registry_conn_id)
+
+        def serving() -> ServingService:
+            return self._get_serving(model.serving_conn_id)
+
+        return {
+            (name, "live"): lambda: registry().get_live(name),
+            (name, "recent"): lambda: self._list(model, limit=_PICTURE_SIZE),
+            (name, "traffic"): lambda: serving().get_traffic(name),
+            (name, "endpoint"): lambda: serving().endpoint_url(name),
+        }
+
+    def _list(self, model: PageModel, **condition: Any) -> Sequence[Release]:
+        return self._get_registry(model.registry_conn_id).list_releases(model.name, **condition)
+
+    def _known_runs(self, releases: Sequence[Release]) -> dict[tuple[str, str], AirflowRun]:
+        wanted: dict[str, set[str]] = {}
+        for release in releases:
+            if run := run_of(release.facts):
+                wanted.setdefault(run[0], set()).add(run[1])
+        return {
+            (dag_id, run_id): run
+            for dag_id, run_ids in wanted.items()
+            for run_id, run in self._runs.known(dag_id, run_ids).items()
+        }
+
+    def _row(self, release: Release, overview: Overview, known: Mapping[tuple[str, str], AirflowRun]) -> HistoryRow:
+        run = run_of(release.facts)
+        return registered_row(release, known.get(run) if run else None, live_version=overview.live_version)
+
+    def _unregistered(
+        self, model: PageModel, failed: Sequence[AirflowRun], page: Sequence[Release]
+    ) -> list[HistoryRow]:
+        """Return the rows of failed runs that the registry has not heard of."""
+        known = {release.version for release in page}
+        return [unregistered_row(run) for run in failed if run.version not in known]
+
+    def _is_about(self, run: AirflowRun, model: PageModel) -> bool:
+        if run.dag_id == self.roll_back_dag_id:
+            return run.conf.get("model") == model.name
+        return run.dag_id == model.release_dag_id

@@ -1,0 +1,45 @@
+"""A release's report: a page that a pipeline wrote, shown so that it can do nothing but be looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from airflow.sdk import ObjectStoragePath
+
+from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
+from kubeflow_provider.releases_page.reading import Reader
+from kubeflow_provider.releases_page.settings import PageModel
+
+#: It carries its own styles and pictures. The sandbox takes it Airflow's origin, and with that the user's session.
+HEADERS: Mapping[str, str] = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
+    "form-action 'none'; base-uri 'none'; frame-ancestors 'self'; sandbox"
+}
+_MAX_BYTES = 20 * 1024 * 1024
+_WAIT_SECONDS = 15.0
+
+
+def read(model: PageModel, version: str) -> str:
+    """Return a version's report.
+
+    :raises InvalidRequestError: when there is none.
+    :raises ServiceUnavailableError: when the store does not give it, or not in time.
+    """
+    uri = model.report_uri(version)
+    reading = Reader(wait_seconds=_WAIT_SECONDS).read(uri, lambda: _fetch(uri, model.store_conn_id))
+    if not reading.is_known:
+        raise ServiceUnavailableError(f"The model store does not give the report {uri}: {reading.problem}.")
+    if reading.value is None:
+        raise InvalidRequestError(f"There is no report at {uri}: this release was not evaluated.", http_status=404)
+    return str(reading.value)
+
+
+def _fetch(uri: str, conn_id: str | None) -> str | None:
+    try:
+        with ObjectStoragePath(uri, conn_id=conn_id).open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    if len(content) > _MAX_BYTES:
+        raise InvalidRequestError(f"it is larger than a report can be ({_MAX_BYTES // 2**20} MiB)")
+    return str(content, "utf-8")

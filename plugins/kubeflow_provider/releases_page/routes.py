@@ -1,0 +1,120 @@
+"""The page's addresses. Every one of them takes a :class:`Visit`, so that none answers without a session."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form, Query, Request
+from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.exceptions import HTTPException
+
+from kubeflow_provider.exceptions import KubeflowProviderError
+from kubeflow_provider.releases_page import report
+from kubeflow_provider.releases_page.comparison import compare, plain_facts
+from kubeflow_provider.releases_page.visit import VisitDep, check_version
+from kubeflow_provider.releases_page.web import refuse_foreign_forms
+from kubeflow_provider.states import ReleaseState
+
+_VERSION_PATTERN = r"^[0-9]{14}$"
+_MAX_REASON_CHARACTERS = 500
+_STATIC = {"releases.css": "text/css", "releases.js": "text/javascript"}
+
+VersionQuery = Annotated[str | None, Query(pattern=_VERSION_PATTERN)]
+
+router = APIRouter()
+
+
+@router.get("/static/{name}")
+def static(name: str, visit: VisitDep) -> Response:
+    """Return the page's style or script."""
+    if name not in _STATIC:
+        raise HTTPException(404, "There is no such file.")
+    content = files("kubeflow_provider.releases_page").joinpath("static", name).read_bytes()
+    return Response(content, media_type=_STATIC[name], headers={"Cache-Control": "private, max-age=300"})
+
+
+@router.get("/")
+def models(visit: VisitDep) -> Response:
+    """Show every model that the user may see."""
+    return visit.html("models.html", overviews=visit.overviews(visit.models()))
+
+
+@router.get("/models/{name}")
+def model(name: str, visit: VisitDep, state: str = "", before: VersionQuery = None) -> Response:
+    """Show what is live and the history, page by page."""
+    overview = visit.overviews([visit.model(name)])[0]
+    chosen = _state(state)
+    history, reading = visit.desk.history(overview, state=chosen, before=before)
+    return visit.html(
+        "model.html",
+        overview=overview,
+        history=history,
+        history_reading=reading,
+        state=chosen,
+        states=list(ReleaseState),
+        before=before,
+    )
+
+
+@router.get("/models/{name}/compare")
+def comparison(name: str, visit: VisitDep, one: VersionQuery = None, other: VersionQuery = None) -> Response:
+    """Show two releases beside each other, or the form that asks which."""
+    chosen = visit.model(name)
+    found = compare(visit.release(chosen, one), visit.release(chosen, other)) if one and other else None
+    overview = visit.overviews([chosen])[0]
+    return visit.html("compare.html", overview=overview, comparison=found, one=one or "", other=other or "")
+
+
+@router.get("/models/{name}/versions/{version}")
+def version(name: str, version: str, visit: VisitDep) -> Response:
+    """Show all that is recorded of one release."""
+    chosen = visit.model(name)
+    release = visit.release(chosen, version)
+    overview = visit.overviews([chosen])[0]
+    row = visit.desk.row(overview, release)
+    return visit.html("version.html", overview=overview, release=release, row=row, facts=plain_facts(release))
+
+
+@router.get("/models/{name}/versions/{version}/report")
+def show_report(name: str, version: str, visit: VisitDep) -> Response:
+    """Show a release's report. It need not be registered: a gate's link leads here before it is."""
+    check_version(version)
+    try:
+        return HTMLResponse(report.read(visit.model(name), version), headers=dict(report.HEADERS))
+    except KubeflowProviderError as error:
+        raise HTTPException(error.http_status or 503, str(error)) from error
+
+
+@router.post("/models/{name}/roll-back", dependencies=[Depends(refuse_foreign_forms)])
+def roll_back(
+    name: str,
+    visit: VisitDep,
+    request: Request,
+    version: Annotated[str, Form(pattern=_VERSION_PATTERN)],
+    reason: Annotated[str, Form(max_length=_MAX_REASON_CHARACTERS)],
+) -> Response:
+    """Start the DAG that puts a release back, in the user's name, and lead to its run."""
+    chosen = visit.model(name)
+    if not visit.can_roll_back:
+        raise HTTPException(403, f"You may not start runs of the DAG {visit.desk.roll_back_dag_id}.")
+    if not reason.strip():
+        raise HTTPException(422, "Say why: the reason goes to the registry with your name.")
+    release = visit.release(chosen, version)
+    if not visit.desk.row(visit.overviews([chosen])[0], release).can_go_back:
+        raise HTTPException(
+            409, f"{name} {version} cannot be put back: it is live, never was, or its archive has been deleted."
+        )
+    run_id = visit.desk.start_roll_back(chosen, version, reason.strip(), visit.user)
+    url = visit.links.run(visit.desk.roll_back_dag_id, run_id)
+    if "application/json" in request.headers.get("accept", ""):
+        return JSONResponse({"dag_run_id": run_id, "url": url}, status_code=201)
+    return RedirectResponse(url, status_code=303)
+
+
+def _state(text: str) -> ReleaseState | None:
+    """Read the filter; empty means all."""
+    try:
+        return ReleaseState(text) if text else None
+    except ValueError:
+        raise HTTPException(404, f"There is no state {text!r}.") from None

@@ -1,0 +1,94 @@
+"""One request: who asks, what that person may see, and what is there to be seen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from airflow.api_fastapi.core_api.security import GetUserDep
+from fastapi import Depends, Request
+from fastapi.responses import HTMLResponse
+from starlette.exceptions import HTTPException
+
+from kubeflow_provider.releases_page.desk import Overview, ReleaseDesk
+from kubeflow_provider.releases_page.permissions import Permissions
+from kubeflow_provider.releases_page.rendering import render
+from kubeflow_provider.releases_page.settings import PageModel
+from kubeflow_provider.releases_page.web import PageLinks
+from kubeflow_provider.services import Release
+
+
+class Visit:
+    """A request of somebody who is signed in to Airflow.
+
+    :param request: the request.
+    :param user: as Airflow's auth manager knows it; without one there is no visit (HTTP 401).
+    """
+
+    def __init__(self, request: Request, user: GetUserDep) -> None:
+        self.user = user
+        self.links = PageLinks.of(request)
+        self.desk: ReleaseDesk = request.app.state.desk
+        self._models: Sequence[PageModel] = request.app.state.models()
+        self._permissions = Permissions(user)
+
+    @property
+    def can_roll_back(self) -> bool:
+        """Whether the user may start the DAG that puts releases back."""
+        return self._permissions.can_trigger(self.desk.roll_back_dag_id)
+
+    def models(self) -> list[PageModel]:
+        """Return the models whose release DAG the user may read."""
+        return [model for model in self._models if self._permissions.can_read(model.release_dag_id)]
+
+    def model(self, name: str) -> PageModel:
+        """Return a model by its name.
+
+        :raises HTTPException: 404, also for one that the user may not see: that it exists is then no news for them.
+        """
+        for model in self._models:
+            if model.name == name and self._permissions.can_read(model.release_dag_id):
+                return model
+        raise HTTPException(404, "There is no such model here, or you may not read its release DAG.")
+
+    def overviews(self, models: Sequence[PageModel]) -> list[Overview]:
+        """Return how models are, with the runs that the user may see."""
+        sees_roll_backs = self._permissions.can_read(self.desk.roll_back_dag_id)
+        return self.desk.overviews(models, shows_roll_backs=sees_roll_backs)
+
+    def release(self, model: PageModel, version: str) -> Release:
+        """Return the record of a version.
+
+        :raises HTTPException: 404 where there is none, 503 where the registry does not say.
+        """
+        check_version(version)
+        reading = self.desk.release(model, version)
+        if reading.value is not None:
+            release: Release = reading.value
+            return release
+        if reading.is_known:
+            raise HTTPException(404, f"{model.name} {version} is not in the registry.")
+        raise HTTPException(503, f"The registry could not be read: {reading.problem}. Try again in a moment.")
+
+    def html(self, template: str, **values: Any) -> HTMLResponse:
+        """Return a page."""
+        shared = {
+            "links": self.links,
+            "can_roll_back": self.can_roll_back,
+            "is_paused": self.desk.is_paused(),
+            "roll_back_dag_id": self.desk.roll_back_dag_id,
+        }
+        return HTMLResponse(render(template, **shared, **values))
+
+
+def check_version(version: str) -> None:
+    """Refuse what is no version before it becomes a part of a path or a query.
+
+    :raises HTTPException: 404.
+    """
+    if not re.fullmatch(r"[0-9]{14}", version):
+        raise HTTPException(404, "A version has 14 digits, such as 20261121030000.")
+
+
+VisitDep = Annotated[Visit, Depends(Visit)]
