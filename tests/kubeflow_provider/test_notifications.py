@@ -5,14 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import quote
-from uuid import uuid4
 
 import pytest
-import structlog
 from airflow.sdk import DAG, BaseOperator, Context, TriggerRule
 
 from kubeflow_provider.alerts import delivery
@@ -21,6 +18,7 @@ from kubeflow_provider.failures import remember_failure
 from kubeflow_provider.notifications import ReleaseNotifier
 from kubeflow_provider.operators.report import ReportOperator
 from tests.alert_listener import SECRET_PATH, Listener, alert_listener
+from tests.supervisor import supervised
 
 pytestmark = pytest.mark.airflow
 
@@ -91,28 +89,6 @@ def failing_dag(model: str, *, roll_back_error: Exception | None = None, with_re
     return dag
 
 
-@contextlib.contextmanager
-def dag_processor() -> Iterator[None]:
-    """Give callbacks the way to Airflow's database that they have in the dag-processor."""
-    import psutil
-    from airflow.sdk.execution_time.supervisor import (
-        InProcessSupervisorComms,
-        InProcessTestSupervisor,
-        set_supervisor_comms,
-    )
-
-    supervisor = InProcessTestSupervisor(
-        id=uuid4(),
-        pid=os.getpid(),
-        process=psutil.Process(),
-        process_log=structlog.get_logger(),
-        client=InProcessTestSupervisor._api_client(),
-    )
-    supervisor.comms = InProcessSupervisorComms(supervisor=supervisor)
-    with set_supervisor_comms(supervisor.comms):
-        yield
-
-
 def alert_again(dag: DAG, run: Any) -> None:
     """Fail the report of a run once more, as clearing it does."""
     from airflow.sdk.definitions.dag import _run_task
@@ -159,7 +135,7 @@ def test_the_net_of_the_dag_repeats_nothing_that_the_report_has_said(
     connect({"path": url})
     dag = failing_dag("net-repeats")
     run = run_dag(dag)
-    with dag_processor():
+    with supervised():
         dag.on_failure_callback({"dag": dag, "run_id": run.run_id, "reason": "task_failure"})
     assert len(listener.alerts) == 1
 
@@ -173,7 +149,7 @@ def test_the_net_of_the_dag_tells_of_a_run_without_a_report(
     with DAG("net_alone", schedule=None, default_args={"on_failure_callback": remember_failure}) as dag:
         Step(task_id="train", error=CheckFailedError("loss", expected="a number", got="NaN"))
     run = run_dag(dag)
-    with dag_processor():
+    with supervised():
         for _ in range(2):
             notifier({"dag": dag, "run_id": run.run_id, "reason": "task_failure"})
     (alert,) = listener.alerts
@@ -198,7 +174,7 @@ def test_the_net_of_the_dag_tells_of_a_run_that_no_task_ended(
     with DAG("net_timeout", schedule=None) as dag:
         Step(task_id="train")
     run = run_dag(dag)
-    with dag_processor():
+    with supervised():
         ReleaseNotifier(model="net-timeout", version=VERSION)({"dag": dag, "run_id": run.run_id, "reason": "timed_out"})
     (alert,) = listener.alerts
     assert "Reason: the DAG run ended as failed: timed_out" in alert["message"]
