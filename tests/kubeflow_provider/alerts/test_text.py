@@ -1,0 +1,75 @@
+"""What an alert about a release says, how loudly, and of what there is none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from kubeflow_provider.alerts import Severity
+from kubeflow_provider.alerts.text import release_alert
+from kubeflow_provider.failures import Failure
+from kubeflow_provider.outcome import Outcome, OutcomeKind, RollBackResult
+
+REJECTED = Outcome(
+    model="reviews",
+    version="20260102000000",
+    kind=OutcomeKind.REJECTED,
+    line="rejected: macro F1 0.871, live 0.893, difference -0.022",
+    serving_now="20260101000000",
+    endpoint="http://127.0.0.1:8999/v1/models/reviews:predict",
+    links={"DAG run": "http://airflow/run", "report": "http://airflow/report"},
+)
+FAILED = replace(
+    REJECTED,
+    kind=OutcomeKind.FAILED,
+    line="Task train failed: out of memory",
+    failure=Failure(task_id="train", error="RunFailedError", message="out of memory"),
+)
+RUN = {"dag_id": "release_reviews", "run_id": "manual__1"}
+
+
+def test_a_rejected_candidate_is_told_quietly_with_the_gates_line_and_the_report() -> None:
+    alert = release_alert(REJECTED, **RUN)
+    assert alert is not None
+    assert (alert.severity, alert.subject) == (Severity.QUIET, "INFO: Release of reviews 20260102000000 rejected")
+    assert alert.body.splitlines() == [
+        "Model: reviews",
+        "Version: 20260102000000",
+        "Reason: rejected: macro F1 0.871, live 0.893, difference -0.022",
+        "Serving now: 20260101000000",
+        "DAG run: http://airflow/run",
+        "Report: http://airflow/report",
+    ]
+
+
+def test_a_release_that_was_stopped_is_told_quietly() -> None:
+    alert = release_alert(replace(REJECTED, kind=OutcomeKind.STOPPED), **RUN)
+    assert alert is not None
+    assert (alert.severity, alert.title) == (Severity.QUIET, "Release of reviews 20260102000000 stopped")
+
+
+def test_a_failed_release_is_told_normally_and_a_failed_roll_back_loudly() -> None:
+    failed = release_alert(FAILED, **RUN)
+    loud = release_alert(replace(FAILED, roll_back=RollBackResult.FAILED), **RUN)
+    assert failed is not None
+    assert loud is not None
+    assert (failed.severity, failed.title) == (Severity.NORMAL, "Release of reviews 20260102000000 failed")
+    assert (loud.severity, loud.title) == (Severity.LOUD, "roll back of reviews 20260102000000 failed")
+
+
+@pytest.mark.parametrize("kind", [OutcomeKind.RELEASED, OutcomeKind.NOT_DUE])
+def test_what_went_as_it_should_is_not_told(kind: OutcomeKind) -> None:
+    assert release_alert(replace(REJECTED, kind=kind), **RUN) is None
+
+
+def test_two_models_released_by_runs_of_one_name_are_two_alerts() -> None:
+    alerts = [
+        release_alert(FAILED, **RUN),
+        release_alert(FAILED, **RUN),
+        release_alert(FAILED, dag_id="release_tickets", run_id="manual__1"),
+        release_alert(FAILED, dag_id="release_reviews", run_id="manual__2"),
+        release_alert(replace(FAILED, roll_back=RollBackResult.FAILED), **RUN),
+        release_alert(REJECTED, **RUN),
+    ]
+    assert len({alert.key for alert in alerts if alert}) == 5
