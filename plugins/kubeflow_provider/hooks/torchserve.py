@@ -50,6 +50,9 @@ class TorchServeHook(BaseHook):
     what is live stands in ``live.json`` of the state folder. Candidates do not come back, so that one that takes
     the server down cannot do it twice.
 
+    Where the server is a container of its own, the connection's ``role`` says so: then nobody but that container
+    starts it, and what is done here is to ask it, and to wait for it where it is just coming up.
+
     Predictions need no token; the management API is closed to everybody but the user who runs this.
 
     :param torchserve_conn_id: connection of type ``torchserve``.
@@ -111,14 +114,16 @@ class TorchServeHook(BaseHook):
 
     def endpoint_url(self, model: str) -> str:
         """Return the address that users call for predictions."""
-        return f"{self._settings.address}/v1/models/{model}:predict"
+        return f"{self._settings.public_address}{_predict_path(model)}"
 
     def predict(self, model: str, body: bytes, *, version: str | None = None, timeout_seconds: float = 30) -> Answer:
         """Send a raw request body to a version, or through the address that users call. Repeats nothing.
 
         :raises ServiceUnavailableError: when there was no answer at all.
         """
-        url = self.endpoint_url(model) if version is None else self._version_url(model, version)
+        url = (
+            f"{self._settings.address}{_predict_path(model)}" if version is None else self._version_url(model, version)
+        )
         try:
             return self._post(url, body, timeout_seconds)
         except httpx.ConnectError:
@@ -460,6 +465,10 @@ class TorchServeHook(BaseHook):
         except ValueError:
             parsed = answer.text
         return Answer(status_code=answer.status_code, body=parsed, latency_ms=latency_ms)
+
+
+def _predict_path(model: str) -> str:
+    return f"/v1/models/{model}:predict"
 
 
 def _check_names(model: str, version: str) -> None:

