@@ -8,7 +8,7 @@ TOOL := $(AIRFLOW_PYTHON) scripts/embedded.py
 # Settings of one release: `make release MODEL=yelp-reviews TRAIN=train.csv EVALUATION=validation.csv EPOCHS=2`
 SETTINGS := MODEL TRAIN EVALUATION BASE_MODEL EPOCHS LEARNING_RATE BATCH_SIZE MAX_LENGTH SEED \
 	MIN_ACCURACY MIN_MACRO_F1 MAX_REGRESSION MUST_BEAT_BASELINE REQUIRE_APPROVAL \
-	VERSION REASON DRY_RUN ALERT_URL MODEL_STORE STATE_DIR SERVING_PORT AIRFLOW_PORT
+	VERSION REASON DRY_RUN RELEASE TOLERANCE ANY_CODE TEXT ALERT_URL MODEL_STORE STATE_DIR SERVING_PORT AIRFLOW_PORT
 export $(SETTINGS)
 
 # `make image` and `make upload`: where your cluster can pull it from.
@@ -17,7 +17,7 @@ BASE ?= python:3.11-slim-bookworm
 PIPELINE ?= release_in_kubeflow
 
 .DEFAULT_GOAL := help
-.PHONY: help docs image upload release roll-back retention test test-fast airflow serve status stop compile lint format lock screenshots clean distclean setup
+.PHONY: help docs image upload release roll-back reproduce explain retention test test-fast airflow serve status stop compile lint format lock screenshots clean distclean setup
 
 help: ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,12 @@ roll-back: setup ## Put an earlier release back [MODEL= VERSION=previous REASON=
 
 retention: setup ## List old versions that would be deleted; DRY_RUN=0 deletes them [MODEL= DRY_RUN=1]
 	@$(TOOL) retention
+
+reproduce: setup ## Train a release again from its recorded facts and compare [RELEASE= MODEL= TOLERANCE=0.01 ANY_CODE=]
+	@$(TOOL) reproduce
+
+explain: setup ## Show tokens, probabilities and versions of an answer [TEXT= MODEL= VERSION=]
+	@$(TOOL) explain
 
 test: setup .venv/airflow/.dev .venv/pipelines/.dev .venv/encoder/.installed ## Run every test
 	@scripts/test.sh

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import one_release
 from airflow_process import PARTS, airflow_processes, start_airflow, stop_airflow
 from environment import AIRFLOW, PROJECT, environment, migrate, state_dir
 from release_log import readable
@@ -83,6 +84,16 @@ def retention(env: Mapping[str, str]) -> None:
     if os.environ.get("MODEL"):
         conf["model"] = _chosen_model()
     _run_dag(env, "retention", conf, "retention")
+
+
+def reproduce(env: Mapping[str, str]) -> None:
+    """Train a release again from its recorded facts, and compare."""
+    one_release.reproduce(_chosen_model())
+
+
+def explain(env: Mapping[str, str]) -> None:
+    """Show how a release answers a text."""
+    one_release.explain(_chosen_model(), _serving())
 
 
 def _chosen_model() -> str:
@@ -201,6 +212,8 @@ COMMANDS = {
     "release": release,
     "roll-back": roll_back,
     "retention": retention,
+    "reproduce": reproduce,
+    "explain": explain,
     "airflow": start_airflow,
     "serve": serve,
     "status": status,

@@ -68,7 +68,7 @@ def write_dataset(
         "rows_in": rows_in,
         "rows_kept": sum(len(split.texts) for split in splits.values()),
         "dropped": {reason: dict(counts) for reason, counts in dropped.items()},
-        "sha256": hashlib.sha256("".join(facts[name]["sha256"] for name in sorted(facts)).encode()).hexdigest(),
+        "sha256": dataset_digest({"splits": facts}),
     }
     uri = f"{output_uri}/{DOCUMENT}"
     text = documents.dump("dataset", document, where=uri)
@@ -87,6 +87,15 @@ def digest(split: Split, label_names: Sequence[str]) -> str:
         _add(sha256, text)
         sha256.update(label.to_bytes(8, "big"))
     return sha256.hexdigest()
+
+
+def dataset_digest(document: Mapping[str, Any]) -> str:
+    """Return the digest of a data set from those of its splits.
+
+    :param document: ``dataset.json``, or as much of it as ``splits``.
+    """
+    splits = document["splits"]
+    return hashlib.sha256("".join(splits[name]["sha256"] for name in sorted(splits)).encode()).hexdigest()
 
 
 def _add(sha256: Any, text: str) -> None:

@@ -1,0 +1,90 @@
+"""Looks at one release again: trains it once more, or explains how it answers a text."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+from environment import PIPELINES_PYTHON, PROJECT
+
+#: One text is answered in milliseconds; a server that takes longer is not worth the wait.
+_ENDPOINT_SECONDS = 30
+
+
+def reproduce(model: str) -> None:
+    """Train a release again from its recorded facts and compare; serving and registry stay as they are."""
+    version = os.environ.get("RELEASE", "")
+    if not version:
+        sys.exit(f"RELEASE is missing: make reproduce RELEASE={_known_versions(model)[0]} MODEL={model}")
+    arguments = _recorded(model, version)
+    if tolerance := os.environ.get("TOLERANCE"):
+        arguments += ["--tolerance", tolerance]
+    if os.environ.get("ANY_CODE", "") not in ("", "0"):
+        arguments += ["--any-code"]
+    print(f"Training {model} {version} again; nothing is deployed or registered.", flush=True)
+    sys.exit(_module("include.classifier.reproduce", arguments))
+
+
+def explain(model: str, serving: Any) -> None:
+    """Show how a release answers a text, and whether the endpoint answers alike."""
+    text = os.environ.get("TEXT", "")
+    if not text.strip():
+        sys.exit("TEXT is missing: make explain TEXT='The food was great.'")
+    # What answers is asked for without starting a server: a look must not change what it looks at.
+    served = {found.version: found for found in serving.status() if found.model == model}
+    live = next((version for version, found in served.items() if found.is_live), None)
+    version = os.environ.get("VERSION") or live or _live_in_registry(model)
+    answer = _served_answer(serving, model, version, text, is_live=version == live) if version in served else None
+    question = json.dumps({"text": text, "served": answer})
+    sys.exit(_module("include.classifier.explain", _recorded(model, version), question))
+
+
+def _served_answer(serving: Any, model: str, version: str, text: str, *, is_live: bool) -> dict[str, Any] | None:
+    body = json.dumps({"instances": [text]}).encode()
+    # Of the live version the address that users call is tried, of another its own.
+    answer = serving.predict(model, body, version=None if is_live else version, timeout_seconds=_ENDPOINT_SECONDS)
+    if answer.status_code != 200:
+        print(f"The endpoint refused the text with {answer.status_code}.", file=sys.stderr)
+        return None
+    prediction: dict[str, Any] = answer.body["predictions"][0]
+    return prediction
+
+
+def _recorded(model: str, version: str) -> list[str]:
+    """Return the arguments that name a recorded release."""
+    from include.models.model_config import read_model_configs
+
+    release = _registry().get_release(model, version)
+    if release is None:
+        sys.exit(f"{model} {version} is in no record; there are {', '.join(_known_versions(model))}.")
+    (config,) = [config for config in read_model_configs() if config.name == model]
+    arguments = ["--candidate-uri", f"{config.store_uri}/{version}/candidate.json"]
+    if digest := release.facts.get("archive_sha256"):
+        arguments += ["--archive-sha256", digest]
+    return arguments
+
+
+def _live_in_registry(model: str) -> str:
+    live = _registry().get_live(model)
+    if live is None:
+        sys.exit(f"No version of {model} is live. Choose one with VERSION: {', '.join(_known_versions(model))}.")
+    return str(live.version)
+
+
+def _known_versions(model: str) -> list[str]:
+    return [release.version for release in _registry().list_releases(model, limit=10)] or ["none"]
+
+
+def _registry() -> Any:
+    from kubeflow_provider.hooks import REGISTRY_HOOKS, get_service
+
+    return get_service("registry_default", REGISTRY_HOOKS)
+
+
+def _module(module: str, arguments: list[str], question: str | None = None) -> int:
+    """Run a module of the pipeline half in this terminal and return its exit code."""
+    command = [str(PIPELINES_PYTHON), "-m", module, *arguments]
+    return subprocess.run(command, cwd=PROJECT, input=question, text=True).returncode

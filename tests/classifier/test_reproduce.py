@@ -1,0 +1,165 @@
+"""A release can be trained again from what it recorded, to the bit on the same machine."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from include.classifier import reproduce
+from include.classifier.archive import build_archive, open_archive
+from include.classifier.data import Split, write_dataset
+from include.classifier.golden import choose
+from include.classifier.metrics import scores
+from include.classifier.serving.predictor import Predictor
+from include.classifier.steps import train_step
+from tests.toy_package import write_candidate
+
+LABELS = ["bad", "good"]
+VERSION = "20261121030000"
+TRAIN = Split([f"{word} food number {index}" for word in LABELS for index in range(12)], [0] * 12 + [1] * 12)
+EVALUATION = Split([f"{word} food again {index}" for word in LABELS for index in range(5)], [0] * 5 + [1] * 5)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a release that was trained, packed and measured; not to be changed."""
+    import numpy as np
+
+    folder = tmp_path_factory.mktemp("store") / "reviews" / VERSION
+    none = {"train": 0, "evaluation": 0}
+    dataset = write_dataset(
+        f"{folder.as_uri()}/dataset",
+        model="reviews",
+        label_names=LABELS,
+        splits={"train": TRAIN, "evaluation": EVALUATION},
+        sources=[],
+        rows_in=34,
+        dropped=dict.fromkeys(("empty", "unknown_label", "duplicate", "leaked"), none),
+    )
+    train_step(
+        dataset_uri=f"{folder.as_uri()}/dataset/dataset.json",
+        model_dir=str(folder / "model"),
+        training_file=str(folder / "training"),
+        model_name="reviews",
+        model_version=VERSION,
+        settings={"epochs": 2, "max_length": 16, "learning_rate": 1e-3, "seed": 3},
+    )
+    archive = build_archive(
+        folder / "model", model="reviews", version=VERSION, target=folder / "model-store" / "reviews.mar"
+    )
+    predictor = Predictor.load(open_archive(archive.path, folder / "unpacked"))
+    answers = predictor.predict(EVALUATION.texts)
+    probabilities = np.array([[answer.probabilities[label] for label in LABELS] for answer in answers])
+    found = scores(np.array(EVALUATION.labels), probabilities, labels=LABELS, texts=EVALUATION.texts, version=VERSION)
+    document = write_candidate(
+        folder, model="reviews", version=VERSION, labels=LABELS, golden_examples=choose(EVALUATION.texts, answers)
+    )
+    training = json.loads((folder / "training").read_text())
+    del training["tracking_run_id"]
+    document["dataset"]["sha256"] = dataset["sha256"]
+    document |= {"training": training, "code_revision": "abc123", "packages": {"torch": "0.1"}}
+    document["metrics"]["candidate"] = found
+    (folder / "candidate.json").write_text(json.dumps(document))
+    return folder
+
+
+@pytest.fixture
+def release(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of its documents whose code is that of the checkout."""
+    monkeypatch.setenv("CODE_REVISION", "abc123")
+    for name in ("candidate.json", "dataset"):
+        (shutil.copytree if (made / name).is_dir() else shutil.copy)(made / name, tmp_path / name)
+    return tmp_path
+
+
+def run(folder: Path, *options: str) -> int:
+    return reproduce.main(["--candidate-uri", (folder / "candidate.json").as_uri(), *options])
+
+
+def change(folder: Path, **parts: Any) -> None:
+    file = folder / "candidate.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | parts))
+
+
+def test_the_same_machine_gives_the_same_bits(release: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(release, "--tolerance", "0") == 0
+    document = json.loads((release / "reproduction.json").read_text())
+    assert document["reproduced"] is True
+    assert document["archive"] == {"found": True, "identical": True, "identical_weights": True, "other_files": []}
+    assert document["metrics"]["macro_f1"]["difference"] == 0
+    assert document["golden_examples"]["rows"] == 10
+    assert document["golden_examples"]["largest_difference"] == 0
+    output = capsys.readouterr().out
+    assert "weights: bit-identical" in output
+    assert "note: torch 0.1 then, " in output
+    assert f"reviews {VERSION}: reproduced within a tolerance of 0" in output
+
+
+def test_other_figures_than_the_recorded_ones_are_not_reproduced(
+    release: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorded = json.loads((release / "candidate.json").read_text())
+    recorded["metrics"]["candidate"]["log_loss"] += 0.5
+    recorded["training"]["parameters"]["seed"] = 4
+    change(release, metrics=recorded["metrics"], training=recorded["training"])
+    assert run(release, "--tolerance", "0.1") == 1
+    document = json.loads((release / "reproduction.json").read_text())
+    assert document["reproduced"] is False
+    assert abs(document["metrics"]["log_loss"]["difference"]) > 0.1
+    assert document["archive"]["identical_weights"] is False
+    assert "model.safetensors" in document["archive"]["other_files"]
+    assert "NOT reproduced within a tolerance of 0.1" in capsys.readouterr().out
+
+
+def test_another_revision_of_the_code_is_refused_by_name(release: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change(release, code_revision="def456")
+    assert run(release) == 2
+    complaint = capsys.readouterr().err
+    assert "The code differs: the release was made by revision def456, this is abc123" in complaint
+    assert not (release / "reproduction.json").exists()
+
+
+@pytest.mark.parametrize("revision", ["unknown", "abc123+changes"])
+def test_code_that_nobody_can_know_to_be_the_same_is_noted(revision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CODE_REVISION", revision)
+    (note,) = reproduce.check_code({"code_revision": revision}, any_code=False)
+    assert "cannot be known" in note
+    (note,) = reproduce.check_code({"code_revision": "def456"}, any_code=True)
+    assert note == f"made by code revision def456, trained again by {revision}"
+
+
+def test_other_data_are_refused_by_digest(release: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dataset = json.loads((release / "candidate.json").read_text())["dataset"]
+    change(release, dataset=dataset | {"sha256": "0" * 64})
+    assert run(release) == 2
+    assert "The data differ" in capsys.readouterr().err
+
+
+def test_rows_that_were_changed_are_refused(release: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    parquet.write_table(pa.table({"text": ["other"], "label": [0]}), release / "dataset" / "train.parquet")
+    document = json.loads((release / "dataset" / "dataset.json").read_text())
+    document["splits"]["train"]["uri"] = (release / "dataset" / "train.parquet").as_uri()
+    (release / "dataset" / "dataset.json").write_text(json.dumps(document))
+    dataset = json.loads((release / "candidate.json").read_text())["dataset"]
+    change(release, dataset=dataset | {"uri": (release / "dataset" / "dataset.json").as_uri()})
+    assert run(release) == 2
+    assert "was changed after dataset.json was written" in capsys.readouterr().err
+
+
+def test_a_package_that_the_registry_does_not_know_is_refused(
+    release: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(release, "--archive-sha256", "0" * 64) == 2
+    assert "The package differs" in capsys.readouterr().err
+
+
+def test_a_release_whose_files_are_gone_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path / "nowhere") == 2
+    assert "not found" in capsys.readouterr().err
