@@ -16,6 +16,7 @@ from kubeflow_provider.exceptions import RETRY_POLICY
 from kubeflow_provider.failures import remember_failure
 from kubeflow_provider.operators.retention import RetentionOperator
 
+# Not without those that cannot be read: a version in whose folder their store lies must not go.
 configs = read_model_configs()
 
 

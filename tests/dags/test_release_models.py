@@ -53,6 +53,7 @@ def test_every_model_has_a_dag_and_nothing_fails_to_load(bag):
     assert sorted(bag.dags) == [
         "release_sample_reviews",
         "release_yelp_reviews",
+        "retention",
         "roll_back",
         "test_alerts",
         "watch_releases",
