@@ -17,6 +17,8 @@ from kubeflow_provider.exceptions import CheckFailedError, RollBackFailedError
 from kubeflow_provider.failures import remember_failure
 from kubeflow_provider.notifications import ReleaseNotifier
 from kubeflow_provider.operators.report import ReportOperator
+from kubeflow_provider.services import Release
+from kubeflow_provider.states import ReleaseState
 from tests.alert_listener import SECRET_PATH, Listener, alert_listener
 from tests.supervisor import supervised
 
@@ -269,3 +271,56 @@ def test_a_missing_or_wrong_connection_is_said_and_changes_nothing(
     assert said in written
     assert SECRET_PATH not in written
     assert "Failed to run task callback" not in written
+
+
+def test_a_rejected_candidate_is_told_quietly_and_once(
+    registry: Any,
+    serving: Any,
+    run_dag: Callable[..., Any],
+    connect: Callable[..., None],
+    listen: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (quiet, quiet_url), (others, others_url) = listen(), listen()
+    connect({"path": others_url})
+    extra = {"config": {"path": quiet_url}}
+    monkeypatch.setenv("AIRFLOW_CONN_QUIET", json.dumps({"conn_type": "apprise", "extra": extra}))
+    registry.register(
+        Release(model="rejected", version=VERSION, state=ReleaseState.REJECTED, reason="rejected: macro F1 0.8"),
+        metrics={},
+    )
+    notifier = ReleaseNotifier(
+        model="rejected",
+        version=VERSION,
+        conn_id={"quiet": "{{ 'qui' ~ 'et' }}", "normal": "alerts_default", "loud": "alerts_default"},
+    )
+    with DAG("alert_rejected", schedule=None, on_failure_callback=notifier) as dag:
+        ReportOperator(
+            task_id="report",
+            model="rejected",
+            version=VERSION,
+            candidate_uri="file:///nowhere/candidate.json",
+            on_failure_callback=notifier,
+            on_success_callback=notifier,
+        )
+    run = run_dag(dag)
+    alert_again(dag, run)
+    assert run.state == "success"
+    (alert,) = quiet.alerts
+    assert (alert["type"], alert["title"]) == ("info", f"INFO: Release of rejected {VERSION} rejected")
+    assert "Reason: rejected: macro F1 0.8" in alert["message"]
+    assert others.alerts == []
+
+
+def test_a_release_that_went_well_is_not_told(
+    registry: Any, serving: Any, run_dag: Callable[..., Any], connect: Callable[..., None], listen: Callable[..., Any]
+) -> None:
+    listener, url = listen()
+    connect({"path": url})
+    serving.promote("went-well", VERSION)
+    notifier = ReleaseNotifier(model="went-well", version=VERSION)
+    with DAG("alert_went_well", schedule=None, on_failure_callback=notifier) as dag:
+        this = {"model": "went-well", "version": VERSION, "candidate_uri": "file:///nowhere/candidate.json"}
+        ReportOperator(task_id="report", **this, on_failure_callback=notifier, on_success_callback=notifier)
+    assert run_dag(dag).state == "success"
+    assert listener.alerts == []
