@@ -257,6 +257,9 @@ def release_dag(config: ModelConfig) -> DAG:
             **stored,
             required="{{ params.require_approval }}",
             response_timeout=timedelta(hours=config.approval.timeout_hours),
+            approvers=config.approval.approvers,
+            show_texts=config.approval.show_texts,
+            alert_conn_id=config.alert_connections["quiet"],
             registry_conn_id=registry,
         )
         register = RegisterOperator(task_id="register", **this, **stored, registry_conn_id=registry)

@@ -167,6 +167,12 @@ class ApprovalConfig(Section):
 
     required: bool = Field(False, description="Default of the form's `require_approval`.")
     timeout_hours: Annotated[float, Field(gt=0)] = Field(24, description="No answer within this time is a no.")
+    approvers: list[str] = Field(
+        [], description="Ids of the only users who may answer, as Airflow's auth manager has them; empty: all who may."
+    )
+    show_texts: bool = Field(
+        True, description="Show rows on which both models disagree; Airflow keeps these texts in its database."
+    )
 
 
 class AlertsConfig(Section):

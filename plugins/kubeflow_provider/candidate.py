@@ -28,6 +28,7 @@ class Candidate:
     """A packed model and the evidence about it.
 
     :param metrics: ``candidate``, ``champion`` (``None`` before the first release) and ``baseline``, on the same rows.
+    :param report_uri: the evaluation's report in the model store; empty in documents of earlier versions.
     :param held_out_texts: evaluation rows to watch a rollout with; empty in documents of earlier versions.
     :param document: the whole document.
     """
@@ -40,6 +41,7 @@ class Candidate:
     golden_examples: Sequence[GoldenExample]
     document: Mapping[str, Any]
     held_out_texts: Sequence[str] = ()
+    report_uri: str = ""
 
     def __repr__(self) -> str:
         """Leave the document out: it holds users' texts."""
@@ -68,6 +70,7 @@ class Candidate:
                     for example in document["golden_examples"]
                 ),
                 held_out_texts=tuple(document.get("held_out_texts", ())),
+                report_uri=str(document.get("report_uri") or ""),
                 document=document,
             )
         except KeyError as error:

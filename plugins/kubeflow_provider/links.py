@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import quote
 
 from airflow.sdk import BaseOperatorLink
 from airflow.sdk.execution_time.xcom import XCom
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
 
+    from kubeflow_provider.candidate import Candidate
+
 #: XCom keys of :class:`~kubeflow_provider.operators.pipelines.RunPipelineOperator`. DAGs read them: never rename.
 XCOM_RUN_ID = "run_id"
 XCOM_RUN_URL = "run_url"
@@ -18,6 +21,9 @@ XCOM_EXPERIMENT_URL = "experiment_url"
 
 #: XCom key of the address that users call for predictions. The links of finished runs read it: never rename.
 XCOM_ENDPOINT = "endpoint"
+
+#: XCom key of the address of the release's report. The links of finished runs read it: never rename.
+XCOM_REPORT_URL = "report_url"
 
 
 class _XComLink(BaseOperatorLink):
@@ -52,3 +58,28 @@ class EndpointLink(_XComLink):
 
     name = "Endpoint"
     key = XCOM_ENDPOINT
+
+
+class ReportLink(_XComLink):
+    """Leads to the evaluation's report on the Releases page."""
+
+    name = "Report"
+    key = XCOM_REPORT_URL
+
+
+def airflow_url(*path: str) -> str:
+    """Return the address of a page of this Airflow, which may lie below a path (``[api] base_url``).
+
+    :param path: its parts, unquoted.
+    """
+    from airflow.sdk import conf
+
+    base = conf.get("api", "base_url", fallback="") or f"http://localhost:{conf.get('api', 'port', fallback='8080')}"
+    return "/".join([base.rstrip("/"), *(quote(part, safe=":+") for part in path)])
+
+
+def report_page_url(candidate: Candidate) -> str | None:
+    """Return the page of ``plugins/releases_plugin.py`` that shows a candidate's report, ``None`` without one."""
+    if not candidate.report_uri:
+        return None
+    return airflow_url("releases", "models", candidate.model, "versions", candidate.version, "report")

@@ -14,6 +14,10 @@ from kubeflow_provider.outcome import first_xcom
 from kubeflow_provider.services import Release
 from kubeflow_provider.states import ReleaseState
 
+#: XCom key of the facts about the answer to :class:`~kubeflow_provider.operators.approval.ReleaseApprovalOperator`'s
+#: question. Renaming it leaves the records of releases that are under way without them.
+APPROVAL_XCOM_KEY = "approval"
+
 MAIN_METRICS = ("accuracy", "macro_f1", "log_loss", "expected_calibration_error")
 
 
@@ -66,6 +70,7 @@ def run_facts(context: Mapping[str, Any]) -> dict[str, str]:
         "trigger": trigger,
         "pipeline_run_id": first_xcom(context, before, XCOM_RUN_ID) or "",
         "pipeline_run_url": first_xcom(context, before, XCOM_RUN_URL) or "",
+        **(first_xcom(context, before, APPROVAL_XCOM_KEY) or {}),
     }
 
 
@@ -83,6 +88,7 @@ def _facts(candidate: Candidate) -> Iterator[tuple[str, str]]:
     yield "serving_p95_ms", _text(serving.get("p95_ms"))
     yield "code_revision", _text(document.get("code_revision"))
     yield "tracking_run_id", _text(document.get("tracking_run_id"))
+    yield "report_uri", candidate.report_uri
     yield "created_at", _text(document.get("created_at"))
 
 

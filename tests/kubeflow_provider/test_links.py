@@ -5,12 +5,25 @@ from airflow.models.taskinstancekey import TaskInstanceKey
 from airflow.sdk import BaseOperatorLink
 
 from kubeflow_provider import links
-from kubeflow_provider.links import EndpointLink, ExperimentLink, PipelineRunLink
+from kubeflow_provider.candidate import Candidate
+from kubeflow_provider.links import (
+    EndpointLink,
+    ExperimentLink,
+    PipelineRunLink,
+    ReportLink,
+    airflow_url,
+    report_page_url,
+)
 
 
 @pytest.mark.parametrize(
     ("link", "key"),
-    [(PipelineRunLink(), "run_url"), (ExperimentLink(), "experiment_url"), (EndpointLink(), "endpoint")],
+    [
+        (PipelineRunLink(), "run_url"),
+        (ExperimentLink(), "experiment_url"),
+        (EndpointLink(), "endpoint"),
+        (ReportLink(), "report_url"),
+    ],
 )
 @pytest.mark.parametrize(("stored", "expected"), [("https://kfp/run/1", "https://kfp/run/1"), (None, "")])
 def test_leads_to_the_address_that_the_task_left(
@@ -28,4 +41,35 @@ def test_leads_to_the_address_that_the_task_left(
 
 
 def test_the_buttons_have_names_of_their_own() -> None:
-    assert len({link.name for link in (PipelineRunLink(), ExperimentLink(), EndpointLink())}) == 3
+    assert len({link.name for link in (PipelineRunLink(), ExperimentLink(), EndpointLink(), ReportLink())}) == 4
+
+
+def candidate(report_uri: str) -> Candidate:
+    return Candidate(
+        model="reviews",
+        version="20260102000000",
+        archive_uri="",
+        archive_sha256="",
+        metrics={},
+        golden_examples=(),
+        document={},
+        report_uri=report_uri,
+    )
+
+
+@pytest.mark.parametrize("base", ["https://data.example/airflow", "https://data.example/airflow/"])
+def test_addresses_lie_below_the_path_of_the_base_url(monkeypatch: pytest.MonkeyPatch, base: str) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", base)
+    page = "https://data.example/airflow/releases/models/reviews/versions/20260102000000/report"
+    assert report_page_url(candidate("s3://models/report.html")) == page
+    assert report_page_url(candidate("")) is None
+    assert airflow_url("dags", "d", "runs", "manual__2026-01-02T03:04:05+00:00") == (
+        "https://data.example/airflow/dags/d/runs/manual__2026-01-02T03:04:05+00:00"
+    )
+    assert airflow_url("dags", "a b/c?") == "https://data.example/airflow/dags/a%20b%2Fc%3F"
+
+
+def test_without_a_base_url_addresses_are_this_machine_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AIRFLOW__API__BASE_URL", raising=False)
+    monkeypatch.setenv("AIRFLOW__API__PORT", "9999")
+    assert airflow_url("dags") == "http://localhost:9999/dags"

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import BaseNotifier
 
+from kubeflow_provider.alerts import NOBODY, Alert, Severity, send_alert
+from kubeflow_provider.alerts.text import body
+from kubeflow_provider.approval_card import approval_card
 from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.hooks import REGISTRY_HOOKS, get_service
-from kubeflow_provider.release_record import MAIN_METRICS, main_metrics, make_record, read_candidate, run_facts
+from kubeflow_provider.links import XCOM_REPORT_URL, ReportLink, airflow_url, report_page_url
+from kubeflow_provider.operators.gate import DECISION_XCOM_KEY
+from kubeflow_provider.outcome import dag_run_url, first_xcom
+from kubeflow_provider.release_record import (
+    APPROVAL_XCOM_KEY,
+    main_metrics,
+    make_record,
+    read_candidate,
+    run_facts,
+)
 from kubeflow_provider.states import ReleaseState
 
 if TYPE_CHECKING:
@@ -19,10 +33,18 @@ if TYPE_CHECKING:
 class ReleaseApprovalOperator(ApprovalOperator):
     """Wait for a yes or no in Airflow's UI; no answer in time is a no. A no skips the rest and is recorded.
 
+    XCom: ``approval``, the facts for the registry: ``approval`` (``yes``, ``no`` or ``not asked``), ``approved_by`` and
+    ``approved_at``, both of the answer whatever it was; ``report_url``.
+
     :param model: name of the model (templated).
     :param version: version of the candidate (templated).
     :param candidate_uri: URI of ``candidate.json`` (templated).
     :param required: whether to ask at all: a bool, or a template that renders to ``True`` or ``False``.
+    :param approvers: ids of the only users who may answer, as Airflow's auth manager knows them; empty: everybody who
+        may act on the DAG's tasks.
+    :param show_texts: whether the question shows rows on which candidate and live model disagree. They are users'
+        texts, which Airflow then keeps in its database.
+    :param alert_conn_id: connection of type ``apprise`` to whoever is told, quietly, that an answer is waited for.
     :param registry_conn_id: connection to the registry that records a no.
     :param store_conn_id: Airflow connection for the model store, where it needs one.
     """
@@ -34,6 +56,7 @@ class ReleaseApprovalOperator(ApprovalOperator):
         "candidate_uri",
         "required",
     )
+    operator_extra_links = (ReportLink(),)
 
     def __init__(
         self,
@@ -42,6 +65,9 @@ class ReleaseApprovalOperator(ApprovalOperator):
         version: str,
         candidate_uri: str,
         required: bool | str = True,
+        approvers: Sequence[str] = (),
+        show_texts: bool = True,
+        alert_conn_id: str = NOBODY,
         registry_conn_id: str = "registry_default",
         store_conn_id: str | None = None,
         **kwargs: Any,
@@ -49,47 +75,92 @@ class ReleaseApprovalOperator(ApprovalOperator):
         super().__init__(
             subject=kwargs.pop("subject", f"Release {model} {version}?"),
             defaults=kwargs.pop("defaults", self.REJECT),
+            assigned_users=[{"id": user, "name": user} for user in approvers] or None,
             **kwargs,
         )
         self.model = model
         self.version = version
         self.candidate_uri = candidate_uri
         self.required = required
+        self.show_texts = show_texts
+        self.alert_conn_id = alert_conn_id
         self.registry_conn_id = registry_conn_id
         self.store_conn_id = store_conn_id
 
     def execute(self, context: Context) -> Any:
+        """Ask, unless nobody is to be asked."""
+        candidate = self._candidate()
+        report_url = report_page_url(candidate)
+        context["ti"].xcom_push(key=XCOM_REPORT_URL, value=report_url)
         if str(self.required).lower() != "true":
             self.log.info("This release does not ask for an approval.")
+            context["ti"].xcom_push(key=APPROVAL_XCOM_KEY, value={"approval": "not asked"})
             return None
-        self.body = metrics_table(self._candidate())
+        decision = first_xcom(context, sorted(self.get_flat_relative_ids(upstream=True)), DECISION_XCOM_KEY)
+        # Set here and not rendered: a text of a user may look like a template.
+        self.body = approval_card(candidate, decision=decision, report_url=report_url, show_texts=self.show_texts)
+        alert = self._question(context, decision=decision, report_url=report_url)
+        self.notifiers = [*self.notifiers, _AlertNotifier(alert, self.alert_conn_id)]
         return super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        if event.get("chosen_options") == [self.REJECT]:
+        """Record the answer, and go on or skip the rest."""
+        user = (event.get("responded_by_user") or {}).get("name", "")
+        approved = event.get("chosen_options") == [self.APPROVE]
+        facts = {
+            "approval": "yes" if approved else "no",
+            "approved_by": user,
+            "approved_at": event["responded_at"].astimezone(UTC).isoformat(timespec="seconds"),
+        }
+        context["ti"].xcom_push(key=APPROVAL_XCOM_KEY, value=facts)
+        if not approved:
             # First of all: skipping what follows ends this method with an exception.
-            self._record_no(context, event["responded_by_user"])
+            self._record_no(context, facts)
         return super().execute_complete(context, event)
 
-    def _record_no(self, context: Context, user: dict[str, Any] | None) -> None:
-        reason = f"not approved by {user['name']}" if user else "not approved: nobody answered in time"
+    def _record_no(self, context: Context, facts: Mapping[str, str]) -> None:
+        user = facts["approved_by"]
+        reason = f"not approved by {user}" if user else "not approved: nobody answered in time"
         candidate = self._candidate()
-        record = make_record(candidate, state=ReleaseState.REJECTED, reason=reason, **run_facts(context))
+        record = make_record(candidate, state=ReleaseState.REJECTED, reason=reason, **{**run_facts(context), **facts})
         get_service(self.registry_conn_id, REGISTRY_HOOKS).register(record, metrics=main_metrics(candidate))
         self.log.info("Release %s %s: %s.", self.model, self.version, reason)
+
+    def _question(self, context: Context, *, decision: str | None, report_url: str | None) -> Alert:
+        ti, run_id, dag_id = context["ti"], context["run_id"], context["dag"].dag_id
+        until = datetime.now(UTC) + self.response_timeout if self.response_timeout else None
+        # Another life of the task, after a clear, is another question; a retry asks the same one again.
+        life = (ti.max_tries or 0) - (self.retries or 0)
+        return Alert(
+            key=f"approval/{dag_id}/{run_id}/{self.task_id}/{life}",
+            severity=Severity.QUIET,
+            title=f"{self.model} {self.version} waits for an approval",
+            body=body(
+                {
+                    "Model": self.model,
+                    "Version": self.version,
+                    "Gate": decision or "",
+                    "No answer is a no after": f"{until:%Y-%m-%d %H:%M} UTC" if until else "",
+                    "Who may answer": ", ".join(user["id"] for user in self.assigned_users or ()),
+                    "Answer": airflow_url("dags", dag_id, "runs", run_id, "tasks", self.task_id, "required_actions"),
+                    "Report": report_url or "",
+                    "DAG run": dag_run_url(context),
+                }
+            ),
+        )
 
     def _candidate(self) -> Candidate:
         return read_candidate(self.candidate_uri, model=self.model, version=self.version, conn_id=self.store_conn_id)
 
 
-def metrics_table(candidate: Candidate) -> str:
-    """Return the metrics of candidate, live model and baseline as a Markdown table."""
-    columns = [(name, candidate.metrics[name]) for name in ("candidate", "champion", "baseline")]
-    lines = [
-        "| on the same evaluation rows | candidate | live | baseline |",
-        "|---|---|---|---|",
-    ]
-    for metric in MAIN_METRICS:
-        cells = [f"{scores[metric]:.4f}" if scores else "none" for _, scores in columns]
-        lines.append(f"| {metric.replace('_', ' ')} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+class _AlertNotifier(BaseNotifier):
+    """Sends one alert, when the question is there to be answered."""
+
+    def __init__(self, alert: Alert, conn_id: str) -> None:
+        super().__init__()
+        self.alert = alert
+        self.conn_id = conn_id
+
+    def notify(self, context: Context) -> None:
+        """Send it."""
+        send_alert(self.alert, self.conn_id)

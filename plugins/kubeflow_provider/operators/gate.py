@@ -11,6 +11,7 @@ from airflow.sdk import BaseOperator, TriggerRule
 
 from kubeflow_provider.gate import GatePolicy, decide
 from kubeflow_provider.hooks import REGISTRY_HOOKS, get_service
+from kubeflow_provider.links import XCOM_REPORT_URL, ReportLink, report_page_url
 from kubeflow_provider.release_record import main_metrics, make_record, read_candidate, run_facts
 from kubeflow_provider.states import ReleaseState
 
@@ -47,6 +48,7 @@ class GateOperator(BaseOperator, SkipMixin):
 
     template_fields: Sequence[str] = ("model", "version", "candidate_uri", "policy")
     template_fields_renderers = {"policy": "json"}
+    operator_extra_links = (ReportLink(),)
     ui_color = "#f6e8c3"
 
     def __init__(
@@ -78,6 +80,7 @@ class GateOperator(BaseOperator, SkipMixin):
         self.log.info("%s %s %s.", self.model, self.version, decision.line)
         context["ti"].xcom_push(key=DECISION_XCOM_KEY, value=decision.line)
         context["ti"].xcom_push(key=POLICY_XCOM_KEY, value=asdict(policy))
+        context["ti"].xcom_push(key=XCOM_REPORT_URL, value=report_page_url(candidate))
         if decision.accepted:
             return
         record = make_record(candidate, state=ReleaseState.REJECTED, reason=decision.line, **run_facts(context))

@@ -12,7 +12,7 @@ from kubeflow_provider.exceptions import KubeflowProviderError, ReleaseFailedErr
 from kubeflow_provider.failures import Failure, first_failure, task_states
 from kubeflow_provider.gate import GatePolicy
 from kubeflow_provider.hooks import REGISTRY_HOOKS, SERVING_HOOKS, get_service
-from kubeflow_provider.links import XCOM_RUN_URL
+from kubeflow_provider.links import XCOM_REPORT_URL, XCOM_RUN_URL, ReportLink, report_page_url
 from kubeflow_provider.operators.brakes import NOT_DUE_XCOM_KEY
 from kubeflow_provider.operators.gate import DECISION_XCOM_KEY, POLICY_XCOM_KEY
 from kubeflow_provider.outcome import (
@@ -63,6 +63,7 @@ class ReportOperator(BaseOperator):
         "registry_conn_id",
         "store_conn_id",
     )
+    operator_extra_links = (ReportLink(),)
     ui_color = "#cfe2f3"
 
     def __init__(
@@ -93,8 +94,8 @@ class ReportOperator(BaseOperator):
     def execute(self, context: Context) -> None:
         """Report."""
         steps = self._steps(context)
-        outcome = self._outcome(context, steps)
         candidate = self._try("candidate.json", lambda: Candidate.read(self.candidate_uri, conn_id=self.store_conn_id))
+        outcome = self._outcome(context, steps, candidate)
         policy = first_xcom(context, steps, POLICY_XCOM_KEY)
         card = render_card(
             outcome,
@@ -105,13 +106,14 @@ class ReportOperator(BaseOperator):
         ti = context["ti"]
         ti.xcom_push(key=OUTCOME_XCOM_KEY, value=outcome.to_json())
         ti.xcom_push(key=CARD_XCOM_KEY, value=card)
+        ti.xcom_push(key=XCOM_REPORT_URL, value=report_page_url(candidate) if candidate else None)
         self.log.info("\n%s", card)
         if outcome.kind is OutcomeKind.FAILED:
             raise ReleaseFailedError(
                 f"{outcome.line.rstrip('.')}. Serving now: {outcome.serving_now}. Roll back {outcome.roll_back.value}."
             )
 
-    def _outcome(self, context: Context, steps: Sequence[str]) -> Outcome:
+    def _outcome(self, context: Context, steps: Sequence[str], candidate: Candidate | None) -> Outcome:
         serving: ServingService | None = self._try(
             "the serving system", lambda: get_service(self.serving_conn_id, SERVING_HOOKS)
         )
@@ -142,15 +144,19 @@ class ReportOperator(BaseOperator):
             roll_back_failure=roll_back_failure,
             serving_now=serving_now,
             endpoint=(serving and self._try("the endpoint", lambda: serving.endpoint_url(self.model))) or "",
-            links=self._links(context, steps, registry),
+            links=self._links(context, steps, registry, candidate),
         )
 
-    def _links(self, context: Context, steps: Sequence[str], registry: RegistryService | None) -> dict[str, str]:
+    def _links(
+        self, context: Context, steps: Sequence[str], registry: RegistryService | None, candidate: Candidate | None
+    ) -> dict[str, str]:
         page = registry and self._try("the registry", lambda: registry.release_url(self.model, self.version))
         links = {
             "DAG run": dag_run_url(context),
             "pipeline run": first_xcom(context, steps, XCOM_RUN_URL),
             "registry": page,
+            "report": candidate and report_page_url(candidate),
+            "report file": candidate and candidate.report_uri,
         }
         return {name: url for name, url in links.items() if url}
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,24 +14,27 @@ from airflow.sdk import DAG
 from airflow.sdk.definitions import dag as dag_module
 from sqlalchemy import select
 
-from kubeflow_provider.candidate import Candidate
-from kubeflow_provider.operators.approval import ReleaseApprovalOperator, metrics_table
+from kubeflow_provider.operators import approval
+from kubeflow_provider.operators.approval import ReleaseApprovalOperator
+from kubeflow_provider.operators.gate import GateOperator
+from kubeflow_provider.operators.registry import RegisterOperator
 from kubeflow_provider.states import ReleaseState
 
-MODEL, VERSION = "reviews", "20260102000000"
+MODEL, VERSION, BEFORE = "reviews", "20260102000000", "20260101000000"
 
 
-def dag_with(uri: str, dag_id: str) -> DAG:
+def dag_with(uri: str, dag_id: str, **settings: Any) -> DAG:
+    this = {"model": MODEL, "version": VERSION, "candidate_uri": uri}
     with DAG(dag_id, schedule=None, params={"require_approval": False}) as dag:
+        gate = GateOperator(task_id="gate", policy={}, **this)
         approve = ReleaseApprovalOperator(
             task_id="approve",
-            model=MODEL,
-            version=VERSION,
-            candidate_uri=uri,
+            **this,
             required="{{ params.require_approval }}",
             response_timeout=timedelta(milliseconds=1),  # only a scheduler looks at it
+            **settings,
         )
-        approve >> EmptyOperator(task_id="register") >> EmptyOperator(task_id="deploy")
+        gate >> approve >> RegisterOperator(task_id="register", **this) >> EmptyOperator(task_id="deploy")
     return dag
 
 
@@ -82,48 +87,128 @@ def answer_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
     return answer
 
 
+@pytest.fixture
+def alerts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, str]]:
+    """Return the list that gets alerts and connections instead of anybody who is called."""
+    sent: list[tuple[Any, str]] = []
+    monkeypatch.setattr(approval, "send_alert", lambda alert, conn_id: sent.append((alert, conn_id)))
+    return sent
+
+
 @pytest.mark.airflow
-def test_a_release_that_asks_nobody_goes_on(
-    registry: Any, write_candidate: Callable[..., str], run_dag: Callable[..., Any]
+def test_a_release_that_asks_nobody_goes_on_and_its_record_says_so(
+    registry: Any, serving: Any, write_candidate: Callable[..., str], run_dag: Callable[..., Any], alerts: list[Any]
 ) -> None:
     run = run_dag(dag_with(write_candidate(0.93), "approval_not_asked"))
-    assert states(run) == {"approve": "success", "register": "success", "deploy": "success"}
+    assert set(states(run).values()) == {"success"}
+    assert registry.get_release(MODEL, VERSION).facts["approval"] == "not asked"
+    assert alerts == []
 
 
 @pytest.mark.airflow
 @pytest.mark.timeout(120)  # a run that is not answered waits for ever
 @pytest.mark.parametrize(
-    ("option", "after", "reason"),
+    ("option", "after", "state", "reason", "facts"),
     [
-        ("Approve", "success", ""),
-        ("Reject", "skipped", "not approved by ada"),
-        ("", "skipped", "not approved: nobody answered in time"),
+        ("Approve", "success", ReleaseState.CANDIDATE, "registered", {"approval": "yes", "approved_by": "ada"}),
+        ("Reject", "skipped", ReleaseState.REJECTED, "not approved by ada", {"approval": "no", "approved_by": "ada"}),
+        ("", "skipped", ReleaseState.REJECTED, "not approved: nobody answered in time", {"approval": "no"}),
     ],
 )
-def test_the_answer_decides_and_a_no_is_recorded_with_its_author(
+def test_the_answer_decides_and_is_recorded_with_its_author_and_time(
     registry: Any,
+    serving: Any,
     write_candidate: Callable[..., str],
     run_dag: Callable[..., Any],
     answer_with: Callable[[str], list[str]],
+    alerts: list[tuple[Any, str]],
     option: str,
     after: str,
+    state: ReleaseState,
     reason: str,
+    facts: dict[str, str],
 ) -> None:
+    serving.promote(MODEL, BEFORE)
     asked = answer_with(option)
+    uri = write_candidate(0.93, live=0.9)
     run = run_dag(
-        dag_with(write_candidate(0.93, live=0.9), f"approval_{option.lower() or 'timeout'}"), require_approval=True
+        dag_with(uri, f"approval_{option.lower() or 'timeout'}", alert_conn_id="people"), require_approval=True
     )
-    assert "| macro f1 | 0.9300 | 0.9000 | 0.5000 |" in asked[0]
+    assert "**Gate:** `accepted: macro F1 0.93" in asked[0]
+    assert "| macro f1 ↑ | 0.9300 | 0.9000 | 0.5000 | +0.0300 |" in asked[0]
     assert run.state == "success"
-    assert states(run) == {"approve": "success", "register": after, "deploy": after}
+    assert states(run) == {"gate": "success", "approve": "success", "register": after, "deploy": after}
     release = registry.get_release(MODEL, VERSION)
-    if not reason:
-        assert release is None
-    else:
-        assert release.state is ReleaseState.REJECTED
-        assert release.reason == reason
+    assert (release.state, release.reason) == (state, reason)
+    told = {name: value for name, value in release.facts.items() if name.startswith("appro")}
+    assert told.pop("approved_at") >= run.start_date.isoformat(timespec="seconds")
+    assert told == facts
+
+    (alert, conn_id) = alerts[0]
+    assert (len(alerts), conn_id, alert.subject) == (1, "people", f"INFO: {MODEL} {VERSION} waits for an approval")
+    assert f"/dags/{run.dag_id}/runs/manual__" in alert.body
+    assert "/tasks/approve/required_actions" in alert.body
+    assert "a private text" not in alert.body + asked[0]
 
 
-def test_the_card_shows_a_first_release_without_a_live_model(write_candidate: Callable[..., str]) -> None:
-    text = metrics_table(Candidate.read(write_candidate(0.93)))
-    assert "| macro f1 | 0.9300 | none | 0.5000 |" in text
+@pytest.mark.airflow
+@pytest.mark.timeout(120)
+def test_the_question_shows_where_both_disagree_and_leads_to_the_report(
+    registry: Any,
+    serving: Any,
+    write_candidate: Callable[..., str],
+    run_dag: Callable[..., Any],
+    answer_with: Callable[[str], list[str]],
+    xcom: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    serving.promote(MODEL, BEFORE)
+    uri = write_candidate(0.93, live=0.9)
+    file = tmp_path / f"candidate-{VERSION}.json"
+    document = json.loads(file.read_text(encoding="utf-8"))
+    change = {"difference": 0.03, "low": 0.01, "high": 0.05}
+    document["report_uri"] = "s3://models/reviews/report/report.html"
+    document["comparison"] = {
+        "version": "20260101000000",
+        "rows": 150,
+        "confidence": 0.95,
+        "resamples": 2000,
+        "macro_f1": change,
+        "accuracy": change,
+        "mcnemar": {"candidate_only": 5, "champion_only": 1, "p_value": 0.2188},
+        "per_class": {"bad": change, "good": change},
+        "slices": [],
+        "latency_ms": {"candidate": 4.0, "champion": 4.1},
+        "size_bytes": {"candidate": 4_000_000, "champion": 4_100_000},
+        "disagreements": [
+            {
+                "text": "{{ conn.registry_default.password }} [press](http://evil)",
+                "label": "bad",
+                "candidate": "bad",
+                "champion": "good",
+                "candidate_probability": 0.9,
+                "champion_probability": 0.6,
+            }
+        ],
+    }
+    file.write_text(json.dumps(document), encoding="utf-8")
+    asked = answer_with("Approve")
+    run = run_dag(dag_with(uri, "approval_disagreements"), require_approval=True)
+    page = xcom(run, "approve", "report_url")
+    assert page.endswith(f"/releases/models/{MODEL}/versions/{VERSION}/report")
+    assert f"[Report with pictures]({page})" in asked[0]
+    assert (
+        "| `{{ conn.registry_default.password }} [press](http://evil)` | `bad` | `bad` 0.90 | `good` 0.60 |" in asked[0]
+    )
+    assert [xcom(run, task_id, "_link_ReportLink") for task_id in ("gate", "approve")] == [page, page]
+    assert registry.get_release(MODEL, VERSION).facts["report_uri"] == document["report_uri"]
+
+
+def test_only_the_users_who_are_named_may_answer(write_candidate: Callable[..., str]) -> None:
+    def task(approvers: list[str]) -> ReleaseApprovalOperator:
+        return ReleaseApprovalOperator(
+            task_id="approve", model=MODEL, version=VERSION, candidate_uri="file:///any", approvers=approvers
+        )
+
+    assert task(["ada", "bob"]).assigned_users == [{"id": "ada", "name": "ada"}, {"id": "bob", "name": "bob"}]
+    assert task([]).assigned_users is None

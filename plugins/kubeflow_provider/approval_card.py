@@ -1,0 +1,185 @@
+"""What a person reads before saying yes or no to a candidate, as Markdown for Airflow's page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from kubeflow_provider.candidate import Candidate
+from kubeflow_provider.release_record import MAIN_METRICS
+
+#: Longer texts are cut: twenty of them have to fit on a page.
+MAX_TEXT_CHARACTERS = 240
+
+#: What would end a code span or a cell of a table, or change the direction of what follows it.
+_DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_UNQUOTABLE = str.maketrans("`|", "'¦", _DIRECTIONS)
+
+_ARROWS = {True: "↑", False: "↓"}
+
+
+def approval_card(
+    candidate: Candidate, *, decision: str | None = None, report_url: str | None = None, show_texts: bool = True
+) -> str:
+    """Return the card.
+
+    :param decision: the gate's line, where there was a gate.
+    :param report_url: page of the report, where there is one.
+    :param show_texts: whether to show the rows on which candidate and live model disagree. They are users' texts, and
+        Airflow keeps the card in its database.
+    """
+    comparison = candidate.document.get("comparison")
+    blocks = [
+        f"**Gate:** {quoted(decision)}" if decision else "",
+        f"[Report with pictures]({report_url})" if report_url else "",
+        _metrics(candidate, comparison),
+        _summary(comparison) if comparison else "There is no live model to compare with.",
+        _costs(candidate.document, comparison),
+        _slices(candidate, comparison),
+        _labels(candidate, comparison),
+        _disagreements(comparison["disagreements"], show_texts=show_texts) if comparison else "",
+    ]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def quoted(text: str) -> str:
+    """Return any text as Markdown that shows it and does nothing else.
+
+    In a code span there are no links, no pictures and no HTML, and addresses stay plain text. Backslashes would not do:
+    Airflow's page makes links of bare addresses after it has taken the backslashes away.
+    """
+    line = " ".join(text.translate(_UNQUOTABLE).split())
+    if len(line) > MAX_TEXT_CHARACTERS:
+        line = f"{line[: MAX_TEXT_CHARACTERS - 2]} …"
+    return f"`{line}`" if line else "(empty)"
+
+
+def _metrics(candidate: Candidate, comparison: Mapping[str, Any] | None) -> str:
+    live, baseline = candidate.metrics["champion"], candidate.metrics["baseline"]
+    heads = ["on the same evaluation rows", "candidate", "live", "baseline", "difference"]
+    if comparison:
+        heads.append(f"{comparison['confidence']:.0%} interval")
+    return _table(heads, (_metric(name, candidate, live, baseline, comparison) for name in MAIN_METRICS))
+
+
+def _metric(
+    name: str,
+    candidate: Candidate,
+    live: Mapping[str, Any] | None,
+    baseline: Mapping[str, Any] | None,
+    comparison: Mapping[str, Any] | None,
+) -> Iterator[str]:
+    found = (candidate.metrics["candidate"] or {})[name]
+    yield f"{name.replace('_', ' ')} {_ARROWS[name in ('accuracy', 'macro_f1')]}"
+    yield f"{found:.4f}"
+    yield f"{live[name]:.4f}" if live else "none"
+    yield f"{baseline[name]:.4f}" if baseline else "none"
+    yield f"{found - live[name]:+.4f}" if live else ""
+    if comparison:
+        yield _interval(comparison[name]) if name in comparison else ""
+
+
+def _costs(document: Mapping[str, Any], comparison: Mapping[str, Any] | None) -> str:
+    serving = document["serving"]
+    rows = [("served, median", f"{serving['p50_ms']:.1f} ms", ""), ("served, p95", f"{serving['p95_ms']:.1f} ms", "")]
+    if comparison:
+        latency, size = comparison["latency_ms"], comparison["size_bytes"]
+        rows += [
+            ("one text in one process, median", f"{latency['candidate']:.1f} ms", f"{latency['champion']:.1f} ms"),
+            ("archive", _megabytes(size["candidate"]), _megabytes(size["champion"])),
+        ]
+    else:
+        rows.append(("archive", _megabytes(document["archive"]["size_bytes"]), ""))
+    return _table(["latency and size", "candidate", "live"], rows)
+
+
+def _summary(comparison: Mapping[str, Any]) -> str:
+    mcnemar = comparison["mcnemar"]
+    return (
+        f"Live is {comparison['version']}, asked the same {comparison['rows']} rows. Rows that only one of them has "
+        f"right: candidate {mcnemar['candidate_only']}, live {mcnemar['champion_only']} "
+        f"(McNemar, p = {mcnemar['p_value']:.3g})."
+    )
+
+
+def _slices(candidate: Candidate, comparison: Mapping[str, Any] | None) -> str:
+    parts = [
+        (each["name"], each["rows"], each["macro_f1"]) for each in (candidate.metrics["candidate"] or {})["slices"]
+    ]
+    live = {each["name"]: each["macro_f1"] for each in (candidate.metrics["champion"] or {}).get("slices", ())}
+    changes = {each["name"]: each["macro_f1"] for each in (comparison or {}).get("slices", ())}
+    return _parts("By slice", "macro F1", parts, live, changes)
+
+
+def _labels(candidate: Candidate, comparison: Mapping[str, Any] | None) -> str:
+    parts = [
+        (label, found["support"], found["f1"])
+        for label, found in (candidate.metrics["candidate"] or {})["per_class"].items()
+    ]
+    classes = (candidate.metrics["champion"] or {}).get("per_class", {})
+    live = {label: found["f1"] for label, found in classes.items()}
+    return _parts("By label", "F1", parts, live, (comparison or {}).get("per_class", {}))
+
+
+def _parts(
+    title: str,
+    metric: str,
+    parts: Sequence[tuple[str, int, float]],
+    live: Mapping[str, float],
+    changes: Mapping[str, Mapping[str, float]],
+) -> str:
+    """Return the table of a metric on parts of the rows, empty without parts.
+
+    :param parts: name, rows and the candidate's value of each.
+    :param live: name -> the live model's value.
+    :param changes: name -> difference with its interval.
+    """
+    if not parts:
+        return ""
+    rows = (
+        (
+            quoted(name),
+            str(rows),
+            f"{found:.4f}",
+            f"{live[name]:.4f}" if name in live else "none",
+            f"{changes[name]['difference']:+.4f}" if name in changes else "",
+            _interval(changes[name]) if name in changes else "",
+        )
+        for name, rows, found in parts
+    )
+    return f"#### {title}\n\n{_table([metric, 'rows', 'candidate', 'live', 'difference', 'interval'], rows)}"
+
+
+def _disagreements(rows: Sequence[Mapping[str, Any]], *, show_texts: bool) -> str:
+    title = "#### Rows on which candidate and live model disagree"
+    if not rows:
+        return f"{title}\n\nThere are none."
+    if not show_texts:
+        return f"{title}\n\nThe report has {len(rows)} of them; this page shows no texts."
+    cells = (
+        (
+            quoted(row["text"]),
+            quoted(row["label"]),
+            f"{quoted(row['candidate'])} {row['candidate_probability']:.2f}",
+            f"{quoted(row['champion'])} {row['champion_probability']:.2f}",
+        )
+        for row in rows
+    )
+    return f"{title}\n\n{_table(['text', 'true label', 'candidate', 'live'], cells, align='---')}"
+
+
+def _interval(found: Mapping[str, float]) -> str:
+    return f"{found['low']:+.4f} to {found['high']:+.4f}"
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
+def _table(heads: Sequence[str], rows: Iterable[Iterable[str]], *, align: str = "---:") -> str:
+    """Return a Markdown table.
+
+    :param align: of all columns but the first: figures to the right, or ``---`` for words.
+    """
+    lines = [heads, ["---", *[align] * (len(heads) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

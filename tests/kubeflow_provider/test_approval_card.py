@@ -1,0 +1,144 @@
+"""What a person reads before answering, and that no text on it does anything but be read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import pytest
+from markdown_it import MarkdownIt
+
+from kubeflow_provider.approval_card import MAX_TEXT_CHARACTERS, approval_card, quoted
+from kubeflow_provider.candidate import Candidate
+
+CHANGE = {"difference": -0.0123, "low": -0.03, "high": 0.005}
+
+
+def scores(f1: float) -> dict[str, Any]:
+    return {
+        "accuracy": f1,
+        "macro_f1": f1,
+        "log_loss": 0.3,
+        "expected_calibration_error": 0.04,
+        "per_class": {label: {"precision": f1, "recall": f1, "f1": f1, "support": 75} for label in ("bad", "good")},
+        "slices": [{"name": "up to 9 words", "rows": 50, "accuracy": f1, "macro_f1": f1}],
+    }
+
+
+@pytest.fixture
+def candidate(write_candidate: Callable[..., str]) -> Callable[..., Candidate]:
+    """Return ``make(*texts)``: a candidate that disagrees with the live model on rows with these texts."""
+
+    def make(*texts: str) -> Candidate:
+        uri = write_candidate(0.9, live=0.91)
+        document = json.loads(Path(url2pathname(urlsplit(uri).path)).read_text(encoding="utf-8"))
+        document["metrics"] = {
+            "candidate": scores(0.8977) | {"version": "20260102000000"},
+            "champion": scores(0.91) | {"version": "20260101000000"},
+            "baseline": scores(0.8) | {"version": None},
+        }
+        document["comparison"] = {
+            "version": "20260101000000",
+            "rows": 150,
+            "confidence": 0.95,
+            "resamples": 2000,
+            "macro_f1": CHANGE,
+            "accuracy": CHANGE,
+            "mcnemar": {"candidate_only": 3, "champion_only": 9, "p_value": 0.1459},
+            "per_class": {"bad": CHANGE, "good": CHANGE},
+            "slices": [{"name": "up to 9 words", "rows": 50, "macro_f1": CHANGE}],
+            "latency_ms": {"candidate": 4.2, "champion": 4.0},
+            "size_bytes": {"candidate": 4_400_000, "champion": 4_100_000},
+            "disagreements": [
+                {
+                    "text": text,
+                    "label": "bad",
+                    "candidate": "bad",
+                    "champion": "good",
+                    "candidate_probability": 0.93,
+                    "champion_probability": 0.71,
+                }
+                for text in texts
+            ],
+        }
+        return Candidate.from_document(document, where="made in a test")
+
+    return make
+
+
+def test_the_card_holds_what_is_needed_to_decide(candidate: Callable[..., Candidate]) -> None:
+    card = approval_card(
+        candidate("slow, but friendly"), decision="accepted: macro F1 0.8977", report_url="https://airflow/report"
+    )
+    for line in (
+        "**Gate:** `accepted: macro F1 0.8977`",
+        "[Report with pictures](https://airflow/report)",
+        "| on the same evaluation rows | candidate | live | baseline | difference | 95% interval |",
+        "| macro f1 ↑ | 0.8977 | 0.9100 | 0.8000 | -0.0123 | -0.0300 to +0.0050 |",
+        "| log loss ↓ | 0.3000 | 0.3000 | 0.3000 | +0.0000 |  |",
+        "| one text in one process, median | 4.2 ms | 4.0 ms |",
+        "| archive | 4.4 MB | 4.1 MB |",
+        "| `up to 9 words` | 50 | 0.8977 | 0.9100 | -0.0123 | -0.0300 to +0.0050 |",
+        "| `good` | 75 | 0.8977 | 0.9100 | -0.0123 | -0.0300 to +0.0050 |",
+        "| `slow, but friendly` | `bad` | `bad` 0.93 | `good` 0.71 |",
+    ):
+        assert line in card.splitlines(), line
+    assert "candidate 3, live 9 (McNemar, p = 0.146)" in card
+
+
+def test_a_first_release_is_shown_without_a_live_model(write_candidate: Callable[..., str]) -> None:
+    card = approval_card(Candidate.read(write_candidate(0.93)))
+    assert "| macro f1 ↑ | 0.9300 | none | 0.5000 |  |" in card
+    assert "There is no live model to compare with." in card
+    assert "Gate" not in card
+    assert "disagree" not in card
+
+
+def test_texts_can_be_left_out(candidate: Callable[..., Candidate]) -> None:
+    card = approval_card(candidate("a private text"), show_texts=False)
+    assert "a private text" not in card
+    assert "The report has 1 of them" in card
+
+
+def test_models_that_never_disagree_are_said_to(candidate: Callable[..., Candidate]) -> None:
+    assert "There are none." in approval_card(candidate())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[press here](https://evil.example)",
+        "![](https://evil.example/pixel.png)",
+        "https://evil.example www.evil.example ada@evil.example",
+        "<script>alert(1)</script><img src=x onerror=alert(1)>",
+        "` [out of the quotation](https://evil.example) `",
+        "`` [two ticks](https://evil.example) ``",
+        "one | [another cell](https://evil.example) | \\| ![](https://evil.example/a.png)",
+        "a backslash at the end \\",
+        "# a heading\n\n---\n\n> a quotation\n\n- a list",
+        "*emphasis* _too_ ~~gone~~ [^1] <https://evil.example>",
+        "left to right \u202e and the other way round \u2067",
+        "",
+    ],
+)
+def test_no_text_can_make_a_link_a_picture_or_html(candidate: Callable[..., Candidate], text: str) -> None:
+    card = approval_card(candidate(text))
+    tokens = MarkdownIt("gfm-like").parse(card)
+    flat = [token for each in tokens for token in (each, *(each.children or ()))]
+    kinds = {token.type for token in flat}
+    assert not kinds & {"link_open", "image", "html_inline", "html_block", "blockquote_open", "hr", "bullet_list_open"}
+    rows = re.findall(r"^\| .* \|$", card, flags=re.MULTILINE)
+    assert len([token for token in flat if token.type == "tr_open"]) == len(rows) - 5  # one in each table is its rule
+    assert [token.tag for token in flat if token.type == "heading_open"] == ["h4"] * 3
+    assert not re.search("[\u202a-\u202e\u2066-\u2069]", card)
+
+
+def test_long_texts_are_cut(candidate: Callable[..., Candidate]) -> None:
+    assert len(quoted("word " * 500)) <= MAX_TEXT_CHARACTERS + 2
+    assert quoted("word " * 500).endswith(" …`")
+    assert quoted("  two\n lines ") == "`two lines`"
