@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from kubeflow_provider.services import Release
-from kubeflow_provider.states import ReleaseState
 
 #: Fact of a release whose files were deleted: when, in ISO 8601. Nobody can put such a release back; the Releases
 #: page and the roll back go by it, so a renamed one would offer releases that are gone.
 ARCHIVE_DELETED_AT = "archive_deleted_at"
-
-_HAVE_BEEN_LIVE = frozenset({ReleaseState.LIVE, ReleaseState.RETIRED, ReleaseState.ROLLED_BACK})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +61,7 @@ def decide(
     verdicts = []
     for version in sorted(versions, reverse=True):
         release = releases.get(version)
-        been_live = release is not None and release.state in _HAVE_BEEN_LIVE
+        been_live = release is not None and release.state.has_been_live
         goes, why = _judge(version, release, in_use, policy, now=now, newer=kept[been_live])
         if release is not None and not goes:
             kept[been_live] += 1
@@ -90,7 +87,7 @@ def _judge(
         return True, "no record knows it"
     if release.facts.get(ARCHIVE_DELETED_AT):
         return True, "its deletion was interrupted"
-    if release.state in _HAVE_BEEN_LIVE:
+    if release.state.has_been_live:
         limit, kind = policy.keep_releases, "releases"
     else:
         limit, kind = policy.keep_unreleased, "candidates that never were live"

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 #: What a person writes for the release before the live one.
 PREVIOUS = "previous"
 
-#: States of versions that have been live: each of them was tested on the endpoint once.
-_HAVE_BEEN_LIVE = frozenset({ReleaseState.LIVE, ReleaseState.RETIRED, ReleaseState.ROLLED_BACK})
-
 #: Whom Airflow names for a run of ``airflow dags test``, which is how `make roll-back` runs.
 _NOBODY = frozenset({"", "dag_test"})
 
@@ -146,7 +143,7 @@ class ChooseReleaseOperator(BaseOperator):
             raise InvalidRequestError(
                 f"{self.model} {version} is not in the registry; the newest there are {known or 'none'}."
             )
-        if release.state not in _HAVE_BEEN_LIVE and ReleaseState.LIVE not in release.times:
+        if not release.state.has_been_live and ReleaseState.LIVE not in release.times:
             raise InvalidRequestError(
                 f"{self.model} {version} is {release.state.value} and was never live. A roll back only puts back what "
                 "was; start a release for anything else."
