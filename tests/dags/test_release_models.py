@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -184,3 +185,20 @@ def test_whoever_reads_the_model_store_takes_the_models_connection_to_it(tmp_pat
     readers = [task for task in dag.tasks if hasattr(task, "store_conn_id")]
     assert {task.store_conn_id for task in readers} == {"models_bucket"}
     assert {task.task_id for task in readers} >= {"check", "gate", "register", "deploy_candidate", "release", "report"}
+
+
+def test_a_release_tells_how_it_ended_whether_it_failed_or_not(bag):
+    report = bag.dags["release_sample_reviews"].get_task("report")
+    assert report.on_failure_callback == report.on_success_callback
+    assert report.on_success_callback
+
+
+def test_a_release_has_a_deadline_where_the_model_asks_for_one(tmp_path, monkeypatch):
+    write_model(tmp_path, alerts={"max_release_hours": 12, "connections": {"normal": "team_mail"}})
+    (deadline,) = load_dags(tmp_path, monkeypatch).dags["release_my_model"].deadline
+    assert deadline.interval == timedelta(hours=12)
+    assert deadline.callback.kwargs["conn_id"] == "team_mail"
+
+
+def test_a_release_without_a_limit_has_no_deadline(bag):
+    assert not bag.dags["release_sample_reviews"].deadline
