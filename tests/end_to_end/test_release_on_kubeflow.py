@@ -18,7 +18,6 @@ import pytest
 import yaml
 from airflow.sdk import Connection
 
-from kubeflow_provider import notifications
 from kubeflow_provider.hooks.kserve import KServeHook
 from kubeflow_provider.hooks.mlflow import MlflowHook
 from kubeflow_provider.states import ReleaseState
@@ -61,7 +60,6 @@ def world(
     """Yield the doubles and the services behind the DAG's connections."""
     extra = {"tracking_uri": f"sqlite:///{shutil.copy(empty_mlflow, tmp_path)}"}
     connection = Connection(conn_id="registry_default", conn_type="mlflow", extra=json.dumps(extra))
-    monkeypatch.setattr(notifications, "_PAUSES_SECONDS", (0.0, 0.0))
     with ExitStack() as stack:
         kubeflow = stack.enter_context(kfp_server(python=pipelines_python, multi_user=True))
         serving = KServeSettings(default_mode="Knative", version="0.20.0")
