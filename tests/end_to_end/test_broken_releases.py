@@ -14,7 +14,6 @@ import pytest
 import yaml
 from airflow.sdk import Connection
 
-from kubeflow_provider import notifications
 from kubeflow_provider.hooks.mlflow import MlflowHook
 from kubeflow_provider.states import ReleaseState
 from tests.alert_listener import alert_listener
@@ -90,7 +89,6 @@ def world(
     extra = {"tracking_uri": f"sqlite:///{shutil.copy(empty_mlflow, folder)}"}
     pipelines = {"python": pipelines_python, "project_dir": str(ROOT), "runs_dir": str(folder / "runs")}
     connection = Connection(conn_id="registry_default", conn_type="mlflow", extra=json.dumps(extra))
-    patch.setattr(notifications, "_PAUSES_SECONDS", (0.0, 0.0))
     with torchserve(pipelines_python, folder) as serving, alert_listener() as (listener, url):
         for name, text in {
             "PIPELINES": json.dumps({"conn_type": "local_pipelines", "extra": pipelines}),
