@@ -17,7 +17,7 @@ BASE ?= python:3.11-slim-bookworm
 PIPELINE ?= release_in_kubeflow
 
 .DEFAULT_GOAL := help
-.PHONY: help docs image upload release roll-back reproduce explain retention test test-fast airflow serve status stop compile lint format lock screenshots clean distclean setup
+.PHONY: help docs image upload release roll-back reproduce explain retention test test-alert test-fast airflow serve status stop compile lint format lock screenshots clean distclean setup
 
 help: ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ reproduce: setup ## Train a release again from its recorded facts and compare [R
 
 explain: setup ## Show tokens, probabilities and versions of an answer [TEXT= MODEL= VERSION=]
 	@$(TOOL) explain
+
+test-alert: setup ## Send one alert of each severity to ALERT_URL [MODEL= ALERT_URL=]
+	@$(TOOL) test-alert
 
 test: setup .venv/airflow/.dev .venv/pipelines/.dev .venv/encoder/.installed ## Run every test
 	@scripts/test.sh

@@ -75,6 +75,12 @@ def roll_back(env: Mapping[str, str]) -> None:
     _run_dag(env, "roll_back", conf, f"roll back of {model}")
 
 
+def test_alert(env: Mapping[str, str]) -> None:
+    """Send one alert of each severity to whoever a model's alerts go to."""
+    model = _chosen_model()
+    _run_dag(env, "test_alerts", {"model": model}, f"test alert of {model}")
+
+
 def retention(env: Mapping[str, str]) -> None:
     """List the versions whose files would go, or delete them, in this terminal."""
     answer = os.environ.get("DRY_RUN") or "1"
@@ -211,6 +217,7 @@ def _pipelines() -> Any:
 COMMANDS = {
     "release": release,
     "roll-back": roll_back,
+    "test-alert": test_alert,
     "retention": retention,
     "reproduce": reproduce,
     "explain": explain,
