@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from airflow.models.dag import DagModel
@@ -22,6 +22,7 @@ from airflow.utils.types import DagRunTriggeredByType
 from sqlalchemy import select
 
 from kubeflow_provider.failures import FAILURE_XCOM_KEY, Failure
+from kubeflow_provider.releases_page.history import version_time
 from kubeflow_provider.versions import release_version
 
 _BUSY = (
@@ -94,10 +95,10 @@ class AirflowRuns:
         :param before: leave out this version and those after it.
         """
         wanted = select(DagRun).where(DagRun.dag_id == dag_id, DagRun.state == DagRunState.FAILED)
-        if after:
-            wanted = wanted.where(DagRun.run_after > _time_of(after))
-        if before:
-            wanted = wanted.where(DagRun.run_after < _time_of(before))
+        if after and (time := version_time(after)):
+            wanted = wanted.where(DagRun.run_after > time)
+        if before and (time := version_time(before)):
+            wanted = wanted.where(DagRun.run_after < time)
         with create_session() as session:
             runs = session.scalars(wanted.order_by(DagRun.run_after.desc()).limit(limit)).all()
             reasons = self._reasons(session, dag_id, [run.run_id for run in runs])
@@ -169,7 +170,3 @@ def _made_from(run: DagRun, tasks: Iterable[tuple[str, Any]] = (), reason: str =
         waiting_task=waiting[0] if waiting else None,
         reason=reason,
     )
-
-
-def _time_of(version: str) -> datetime:
-    return datetime.strptime(version, "%Y%m%d%H%M%S").replace(tzinfo=UTC)

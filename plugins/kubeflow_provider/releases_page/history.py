@@ -55,7 +55,7 @@ class HistoryRow:
 
     :param since: when it entered its state; its version's time where nobody recorded that.
     :param macro_f1: ``None`` for a release that was never evaluated.
-    :param triggered: who or what started it.
+    :param triggered: who or what started it, and how.
     :param run: its DAG run, as (DAG id, run id).
     :param is_registered: False for a release that failed before the registry heard of it.
     :param can_go_back: whether it can be put back.
@@ -63,7 +63,7 @@ class HistoryRow:
 
     version: str
     state: ReleaseState
-    since: datetime
+    since: datetime | None
     reason: str = ""
     macro_f1: float | None = None
     triggered: str = ""
@@ -152,9 +152,12 @@ def triggered_by(run: AirflowRun | None, facts: Mapping[str, str]) -> str:
     return f"{run.user} ({how})" if run and run.user else how
 
 
-def version_time(version: str) -> datetime:
-    """Return the time that a version is made of."""
-    return datetime.strptime(version, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+def version_time(version: str) -> datetime | None:
+    """Return the time that a version is made of, ``None`` for one that somebody made up."""
+    try:
+        return datetime.strptime(version, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def time_of(text: str) -> datetime | None:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from kubeflow_provider.release_card import curl_line
 from kubeflow_provider.releases_page.comparison import metric_table
-from kubeflow_provider.releases_page.history import number, shown_state, time_of, version_time, web_address
+from kubeflow_provider.releases_page.history import number, shown_state, time_of
 from kubeflow_provider.states import ReleaseState
 
 #: Stands where a number is missing.
@@ -37,8 +37,6 @@ def environment() -> Environment:
         "signed": signed,
         "as_number": number,
         "as_time": time_of,
-        "version_time": version_time,
-        "web_address": web_address,
         "shown": shown_state,
         "curl": curl_line,
         "metrics": metric_table,

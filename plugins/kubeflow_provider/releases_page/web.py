@@ -68,16 +68,16 @@ class PageLinks:
 def refuse_foreign_forms(request: Request) -> None:
     """Take a form only from a page of this Airflow: the cookie of a session comes along with any.
 
-    A browser names the origin of every POST, and no page can make it name another one. A client that names itself with
-    a token in its header has no cookie that somebody else could ride on.
+    A browser names the origin of every POST, and no page can make it name another one. A program that signs in with a
+    token in its header names none, and has no cookie that somebody else could ride on.
 
     :raises HTTPException: 403 for a form from elsewhere.
     """
-    if request.headers.get("authorization"):
+    origin = request.headers.get("origin")
+    if origin is None and request.headers.get("authorization"):
         return
-    origin = urlsplit(request.headers.get("origin", "")).netloc
-    known = {request.headers.get("host", ""), urlsplit(conf.get("api", "base_url", fallback="") or "").netloc} - {""}
-    if origin not in known:
+    known = {request.headers.get("host"), urlsplit(conf.get("api", "base_url", fallback="") or "").netloc}
+    if urlsplit(origin or "").netloc not in known - {"", None}:
         raise HTTPException(
             403, "This form did not come from a page of this Airflow. Open the Releases page and try again."
         )

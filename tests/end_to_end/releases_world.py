@@ -1,0 +1,247 @@
+"""An Airflow with releases to look at: three models, a serving system in the middle of a rollout, and runs of DAGs.
+
+Only Airflow's API server runs; what a scheduler would have left is written into its database.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import Connection
+
+from kubeflow_provider.hooks.mlflow import MlflowHook
+from kubeflow_provider.services import Release
+from kubeflow_provider.states import ReleaseState
+from tests.doubles.kubernetes.kserve import KServeSettings
+from tests.kserve_support import kserve, release, version_of, wait_for
+from tests.serving_support import free_port
+
+ROOT = Path(__file__).parents[2]
+
+#: In the middle of its life, without any release, and with a thousand of them.
+MODEL, NEW_MODEL, BUSY_MODEL = "sample-reviews", "new-reviews", "busy-reviews"
+FIRST, REJECTED, TAKEN_BACK, LIVE, ROLLING = (f"202609{day:02d}030000" for day in (1, 8, 15, 22, 29))
+#: It failed before it was registered.
+BROKEN = "20260925030000"
+BUSY_RELEASES = 1000
+GATE_LINE = "rejected: macro F1 0.871, live 0.893, difference -0.022, 95 % interval -0.035 to -0.009, margin 0.01"
+FAILURE = "The evaluation rows lack the label `3 stars`."
+REPORT = "<!doctype html><title>Report</title><h1>Report of the first</h1><script>document.title = 'run'</script>"
+#: User -> role; the password is the name twice.
+USERS = {"ada": "admin", "uli": "user", "vera": "viewer"}
+
+
+@dataclass
+class ReleasesWorld:
+    """The running server.
+
+    :param url: of Airflow.
+    :param home: its ``AIRFLOW_HOME``.
+    """
+
+    url: str
+    home: Path
+
+    def ask(self, path: str, *, user: str | None = None, method: str = "GET", body: Any = None) -> Any:
+        """Ask Airflow's REST API as a user and return its JSON."""
+        headers = {"Content-Type": "application/json"}
+        if user:
+            headers["Authorization"] = f"Bearer {self.token(user)}"
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}{path}", data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)
+
+    def token(self, user: str) -> str:
+        """Return a token with which a program signs in."""
+        return self.ask("/auth/token", method="POST", body={"username": user, "password": user * 2})["access_token"]
+
+
+@contextmanager
+def releases_world(folder: Path) -> Iterator[ReleasesWorld]:
+    """Yield an Airflow with releases."""
+    with kserve(folder, settings=KServeSettings(default_mode="Knative")) as serving:
+        release(serving.hook, MODEL, LIVE)
+        serving.hook.deploy_candidate(version_of(MODEL, ROLLING))
+        wait_for(serving.hook, MODEL, ROLLING)
+        serving.hook.shift_traffic(MODEL, ROLLING, 20)
+        wait_for(serving.hook, MODEL, ROLLING)
+        database = folder / "mlflow.db"
+        _fill_registry(database)
+        _write_models(folder / "models")
+        _write_report(folder / "store")
+        env = _environment(folder, serving.connection, database, port=free_port())
+        subprocess.run([sys.executable, "-m", "tests.end_to_end.releases_runs"], env=env, cwd=ROOT, check=True)
+        with _api_server(folder, env) as url:
+            yield ReleasesWorld(url=url, home=folder)
+
+
+def _environment(folder: Path, serving: Connection, database: Path, *, port: int) -> dict[str, str]:
+    url = f"http://127.0.0.1:{port}"
+    (folder / "passwords.json").write_text(json.dumps({name: name * 2 for name in USERS}))
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    return inherited | {
+        "AIRFLOW_HOME": str(folder),
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__API__SECRET_KEY": secrets.token_hex(16),
+        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(64),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:{role}" for name, role in USERS.items()),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(folder / "passwords.json"),
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
+        "AIRFLOW_CONN_KUBERNETES_TEST": os.environ["AIRFLOW_CONN_KUBERNETES_TEST"],
+        "AIRFLOW_CONN_SERVING_DEFAULT": json.dumps(
+            {"conn_type": serving.conn_type, "host": serving.host, "extra": serving.extra_dejson}
+        ),
+        "AIRFLOW_CONN_REGISTRY_DEFAULT": json.dumps(
+            {"conn_type": "mlflow", "extra": {"tracking_uri": f"sqlite:///{database}"}}
+        ),
+        "MODELS_DIR": str(folder / "models"),
+        "MODEL_STORE": (folder / "store").as_uri(),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins")]),
+    }
+
+
+@contextmanager
+def _api_server(folder: Path, env: Mapping[str, str]) -> Iterator[str]:
+    url = env["AIRFLOW__API__BASE_URL"]
+    with (folder / "api-server.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "airflow", "api-server"],
+            env=dict(env),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            _wait_until_up(url, process, folder / "api-server.log")
+            yield url
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _wait_until_up(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline and process.poll() is None:
+        with suppress(OSError), urllib.request.urlopen(f"{url}/api/v2/version", timeout=5):
+            return
+        time.sleep(0.3)
+    raise AssertionError(f"Airflow's API server did not start:\n{log.read_text(errors='replace')[-5000:]}")
+
+
+def _write_models(folder: Path) -> None:
+    folder.mkdir()
+    sample = (ROOT / "include" / "models" / f"{MODEL}.yaml").read_text()
+    for name in (MODEL, NEW_MODEL, BUSY_MODEL):
+        (folder / f"{name}.yaml").write_text(sample.replace(f"name: {MODEL}", f"name: {name}"))
+
+
+def _write_report(store: Path) -> None:
+    report = store / MODEL / FIRST / "report" / "report.html"
+    report.parent.mkdir(parents=True)
+    report.write_text(REPORT)
+
+
+def _fill_registry(database: Path) -> None:
+    extra = json.dumps({"tracking_uri": f"sqlite:///{database}"})
+    registry = MlflowHook("registry", connection=Connection(conn_id="registry", conn_type="mlflow", extra=extra))
+    for number, version in enumerate([FIRST, REJECTED, TAKEN_BACK, LIVE, ROLLING]):
+        registry.register(_record(MODEL, version), metrics=_metrics(0.87 + number / 100))
+        if version == REJECTED:
+            registry.set_state(MODEL, version, ReleaseState.REJECTED, reason=GATE_LINE)
+        elif version != ROLLING:
+            registry.set_state(MODEL, version, ReleaseState.LIVE, reason="passed every test")
+        if version == TAKEN_BACK:
+            registry.set_state(MODEL, FIRST, ReleaseState.LIVE, reason="put back by ada: wrong on short texts")
+            reason = f"rolled back to {FIRST} by ada: wrong on short texts"
+            registry.set_state(MODEL, version, ReleaseState.ROLLED_BACK, reason=reason)
+    registry.add_facts(MODEL, FIRST, {"report_uri": f"s3://elsewhere/{FIRST}/report/report.html"})
+    registry.register(_record(BUSY_MODEL, busy_version(1)), metrics=_metrics(0.9))
+    _multiply(database, BUSY_MODEL, BUSY_RELEASES)
+    registry.set_state(BUSY_MODEL, busy_version(BUSY_RELEASES), ReleaseState.LIVE, reason="passed every test")
+
+
+def _record(model: str, version: str) -> Release:
+    facts = {
+        "base_model": "scratch",
+        "dag_id": f"release_{model.replace('-', '_')}",
+        "dag_run_id": f"manual__{version}",
+        "dataset_sha256": "ab" * 32,
+        "code_revision": version[::-1],
+        "pipeline_run_url": f"https://kubeflow.example/#/runs/details/{version}",
+        "trigger": "scheduled",
+    }
+    state = ReleaseState.CANDIDATE
+    return Release(model=model, version=version, state=state, archive_uri=f"s3://models/{version}", facts=facts)
+
+
+def _metrics(macro_f1: float) -> dict[str, float]:
+    scores = {"macro_f1": macro_f1, "accuracy": 0.9, "log_loss": 0.3, "expected_calibration_error": 0.02}
+    who = {"candidate": 0.0, "champion": -0.01, "baseline": -0.05}
+    return {f"{name}.{metric}": value + less for name, less in who.items() for metric, value in scores.items()}
+
+
+def busy_version(number: int) -> str:
+    """Return the n-th version of the busy model."""
+    return f"{datetime(2020, 1, 1) + number * timedelta(hours=6):%Y%m%d%H%M%S}"
+
+
+def _multiply(database: Path, model: str, count: int) -> None:
+    """Copy a model's only version: registering a thousand one by one would take minutes."""
+    with sqlite3.connect(database) as store:
+        columns = [row[1] for row in store.execute("pragma table_info(model_versions)")]
+        row = dict(
+            zip(columns, store.execute("select * from model_versions where name = ?", [model]).fetchone(), strict=True)
+        )
+        tags = store.execute("select key, value from model_version_tags where name = ?", [model]).fetchall()
+        marks = ", ".join("?" * len(columns))
+        for number in range(2, count + 1):
+            row["version"] = number
+            store.execute(f"insert into model_versions ({', '.join(columns)}) values ({marks})", list(row.values()))
+            store.executemany(
+                "insert into model_version_tags (name, version, key, value) values (?, ?, ?, ?)",
+                [
+                    (model, number, key, busy_version(number) if key == "release.version" else value)
+                    for key, value in tags
+                ],
+            )
+    store.close()
+
+
+def find_chromium() -> str | None:
+    """Return a Chromium of this machine: the system's, or the one that ``playwright install chromium`` brings."""
+    if found := shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome"):
+        return found
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        own = playwright.chromium.executable_path
+    return own if Path(own).exists() else None

@@ -1,0 +1,365 @@
+"""The Releases page in a browser, against a running Airflow with three users."""
+
+from __future__ import annotations
+
+import json
+import re
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from tests.end_to_end.releases_world import (
+    BROKEN,
+    BUSY_MODEL,
+    FAILURE,
+    FIRST,
+    GATE_LINE,
+    LIVE,
+    MODEL,
+    NEW_MODEL,
+    REJECTED,
+    ROLLING,
+    TAKEN_BACK,
+    ReleasesWorld,
+    busy_version,
+    find_chromium,
+    releases_world,
+)
+
+pytestmark = pytest.mark.airflow
+
+#: A busy machine may take this long for a page; nothing here asserts how long it took.
+_PATIENCE_MS = 120_000
+
+Visit = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReleasesWorld]:
+    with releases_world(tmp_path_factory.mktemp("releases")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = find_chromium()
+    if chromium is None:
+        pytest.skip("there is no Chromium: install the package `chromium`, or run `playwright install chromium`")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def visit(world: ReleasesWorld, browser: Browser) -> Iterator[Visit]:
+    """Return ``visit(path, user)``, which opens a page in a session of its own; ``None`` is nobody's."""
+    contexts: list[BrowserContext] = []
+    expect.set_options(timeout=_PATIENCE_MS)
+
+    def open_page(path: str, user: str | None = "ada", **settings: Any) -> Page:
+        context = browser.new_context(**settings)
+        contexts.append(context)
+        context.set_default_timeout(_PATIENCE_MS)
+        if user:
+            context.add_cookies([{"name": "_token", "value": world.token(user), "url": world.url}])
+        page = context.new_page()
+        page.goto(f"{world.url}{path}")
+        settle(page)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def settle(page: Page) -> None:
+    """Wait until a slow service has answered; the page reloads itself until then."""
+    expect(page.locator("[data-pending]")).to_have_count(0)
+
+
+def rows(page: Page) -> dict[str, str]:
+    """Return version -> text of its row in the history."""
+    texts = page.locator(".history tbody tr").all_inner_texts()
+    return {match.group(): text for text in texts if (match := re.search(r"\d{14}", text))}
+
+
+def plain_get(url: str) -> tuple[int, str]:
+    """Ask as a program without any session."""
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        f"/models/{MODEL}",
+        f"/models/{MODEL}/versions/{FIRST}",
+        f"/models/{MODEL}/versions/{FIRST}/report",
+        f"/models/{MODEL}/compare?one={FIRST}&other={LIVE}",
+        "/models/unknown",
+        "/static/releases.css",
+    ],
+)
+def test_without_a_session_there_is_nothing(world: ReleasesWorld, path: str) -> None:
+    status, body = plain_get(f"{world.url}/releases{path}")
+    assert (status, json.loads(body)) == (401, {"detail": "Not authenticated"})
+
+
+def test_without_a_session_nothing_can_be_rolled_back(world: ReleasesWorld) -> None:
+    form = f"version={FIRST}&reason=none".encode()
+    request = urllib.request.Request(
+        f"{world.url}/releases/models/{MODEL}/roll-back", form, {"Origin": world.url}, method="POST"
+    )
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(request, timeout=60)
+
+
+def test_without_a_session_a_person_is_led_to_the_login_and_back(visit: Visit, world: ReleasesWorld) -> None:
+    page = visit(f"/releases/models/{MODEL}", None)
+    page.get_by_label("Username").fill("vera")
+    page.get_by_label("Password").fill("veravera")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", level=1, name=MODEL)).to_be_visible()
+
+
+def test_it_shows_what_is_live_the_rollout_and_the_history(visit: Visit) -> None:
+    page = visit(f"/releases/models/{MODEL}", "vera")
+    live = page.get_by_role("region", name="Live now")
+    expect(live).to_contain_text(f"{LIVE}")
+    expect(live).to_contain_text("80 % (live)")
+    expect(live).to_contain_text(f"{ROLLING}")
+    expect(live).to_contain_text("20 % (candidate)")
+    expect(live).to_contain_text("curl -s http")
+    expect(live.get_by_role("img", name=re.compile("Macro F1 over the releases"))).to_be_visible()
+    expect(page.get_by_text(f"Release {ROLLING} is running: promote.")).to_be_visible()
+    found = rows(page)
+    assert list(found) == [ROLLING, BROKEN, LIVE, TAKEN_BACK, REJECTED, FIRST]
+    assert GATE_LINE in found[REJECTED]
+    assert "uli (manual)" in found[LIVE]
+    assert FAILURE in found[BROKEN]
+    states = page.locator(".history .state").all_inner_texts()
+    assert states == ["◐ candidate", "▲ failed", "● live", "↩ rolled back", "✕ rejected", "○ retired"]
+
+
+def test_a_viewer_has_no_button_and_is_refused(visit: Visit, world: ReleasesWorld) -> None:
+    page = visit(f"/releases/models/{MODEL}", "vera")
+    assert rows(page)
+    assert page.get_by_role("button", name=re.compile("Roll back")).count() == 0
+    page.goto(f"{world.url}/releases/models/{MODEL}/versions/{FIRST}")
+    assert page.get_by_role("button", name=re.compile("Roll back")).count() == 0
+    answer = page.request.post(
+        f"{world.url}/releases/models/{MODEL}/roll-back",
+        form={"version": FIRST, "reason": "because"},
+        headers={"Origin": world.url},
+    )
+    assert answer.status == 403
+    assert "roll_back" in answer.json()["detail"]
+
+
+def test_a_form_from_elsewhere_is_refused(visit: Visit, world: ReleasesWorld) -> None:
+    page = visit("/releases/", "ada")
+    for origin in ("https://elsewhere.example", "null"):
+        answer = page.request.post(
+            f"{world.url}/releases/models/{MODEL}/roll-back",
+            form={"version": FIRST, "reason": "because"},
+            headers={"Origin": origin},
+        )
+        assert answer.status == 403
+        assert "did not come from a page of this Airflow" in answer.json()["detail"]
+
+
+def test_a_release_is_rolled_back_by_keyboard_alone(visit: Visit, world: ReleasesWorld) -> None:
+    page = visit(f"/releases/models/{MODEL}", "uli")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    button, dialog = page.get_by_role("button", name=f"Roll back to {FIRST}"), page.get_by_role("dialog")
+    tab_to(page, f"Roll back to {FIRST}")
+    page.keyboard.press("Space")
+    expect(dialog).to_be_visible()
+    expect(dialog.get_by_label("Why")).to_be_focused()
+    expect(dialog).to_contain_text(f"Version {FIRST} gets the traffic back")
+    expect(dialog).to_contain_text(f"Release {ROLLING} is under way")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(button).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(dialog.get_by_label("Why")).to_be_focused()
+    for _ in range(6):
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement === document.body || !!document.activeElement.closest('dialog')")
+    dialog.get_by_label("Why").focus()
+    page.keyboard.type("Wrong on short texts & <b>more</b>")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(dialog.get_by_role("button", name="Roll back")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("/dags/roll_back/runs/"))
+    runs = world.ask("/api/v2/dags/roll_back/dagRuns?order_by=-run_after&limit=1", user="ada")["dag_runs"]
+    assert runs[0]["dag_run_id"] in urllib.parse.unquote(page.url)
+    assert runs[0]["triggering_user_name"] == "uli"
+    reason = "Wrong on short texts & <b>more</b>"
+    assert runs[0]["conf"] == {"model": MODEL, "version": FIRST, "reason": reason}
+    logs = world.ask("/api/v2/eventLogs?dag_id=roll_back&event=trigger_dag_run", user="ada")["event_logs"]
+    assert [entry["owner"] for entry in logs] == ["uli"]
+    assert reason not in json.dumps(logs)
+    page.goto(f"{world.url}/releases/models/{MODEL}")
+    expect(page.get_by_text(f"A roll back to {FIRST} is waiting to start, started by uli")).to_be_visible()
+
+
+def tab_to(page: Page, label: str) -> None:
+    """Press Tab until an element has the focus, and see that each one on the way shows that it has."""
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        name, outline = page.evaluate(
+            "[document.activeElement.ariaLabel, getComputedStyle(document.activeElement).outlineStyle]"
+        )
+        assert outline != "none", f"nobody sees that {name!r} has the focus"
+        if name == label:
+            return
+    raise AssertionError(f"Tab never reaches {label!r}.")
+
+
+def test_it_works_without_scripts(visit: Visit, world: ReleasesWorld) -> None:
+    page = visit(f"/releases/models/{MODEL}", "ada", java_script_enabled=False)
+    page.get_by_role("button", name=f"Roll back to {TAKEN_BACK}").click()
+    form = page.get_by_role("region", name="Roll back to this version")
+    form.get_by_label("Why").fill("it was right after all")
+    with page.expect_response(lambda answer: answer.request.method == "POST") as posted:
+        form.get_by_role("button", name="Roll back").click()
+    assert posted.value.status == 303
+    assert "/dags/roll_back/runs/" in posted.value.headers["location"]
+    page.goto(f"{world.url}/releases/models/{MODEL}")
+    page.get_by_label("State").select_option("rejected")
+    page.get_by_role("button", name="Show").click()
+    assert list(rows(page)) == [REJECTED]
+
+
+def test_what_never_was_live_cannot_be_put_back(visit: Visit, world: ReleasesWorld) -> None:
+    page = visit(f"/releases/models/{MODEL}", "ada")
+    for version in (REJECTED, ROLLING, LIVE):
+        assert page.get_by_role("button", name=f"Roll back to {version}").count() == 0
+        answer = page.request.post(
+            f"{world.url}/releases/models/{MODEL}/roll-back",
+            form={"version": version, "reason": "because"},
+            headers={"Origin": world.url},
+        )
+        assert answer.status == 409
+
+
+def test_two_releases_are_compared(visit: Visit) -> None:
+    page = visit(f"/releases/models/{MODEL}", "vera")
+    page.get_by_role("radio", name=f"Compare {FIRST} as the first").check()
+    page.get_by_role("radio", name=f"Compare {ROLLING} as the second").check()
+    page.get_by_role("button", name="Compare the two chosen").click()
+    metrics = page.get_by_role("region", name="Metrics").first
+    expect(metrics).to_contain_text("+0.0400 better")
+    expect(page.get_by_role("region", name="Facts that differ").first).to_contain_text(FIRST[::-1])
+
+
+def test_a_thousand_releases_are_paged_and_filtered(visit: Visit) -> None:
+    page = visit(f"/releases/models/{BUSY_MODEL}", "vera")
+    seen = list(rows(page))
+    assert seen[0] == busy_version(1000)
+    assert len(seen) == 25
+    for _ in range(2):
+        page.get_by_role("link", name="Older").click()
+        seen += rows(page)
+    assert seen == [busy_version(number) for number in range(1000, 925, -1)]
+    page.get_by_label("State").select_option("live")
+    page.wait_for_url(re.compile("state=live"))
+    assert list(rows(page)) == [busy_version(1000)]
+
+
+def test_a_difference_between_registry_and_serving_is_loud(visit: Visit) -> None:
+    page = visit(f"/releases/models/{BUSY_MODEL}", "vera")
+    alert = page.get_by_role("alert").filter(has_text="Registry and serving system disagree")
+    expect(alert).to_contain_text(f"The registry holds {busy_version(1000)} to be live; users reach nothing.")
+
+
+def test_an_empty_history_says_what_to_do_and_a_question_is_linked(visit: Visit) -> None:
+    page = visit(f"/releases/models/{NEW_MODEL}", "vera")
+    expect(page.get_by_text("Nothing is live yet.")).to_be_visible()
+    expect(page.get_by_text("No release yet.")).to_be_visible()
+    expect(page.get_by_text("It waits for an answer:")).to_be_visible()
+    answer = page.get_by_role("link", name="approve or reject it")
+    assert str(answer.get_attribute("href")).endswith("/tasks/approve/required_actions")
+
+
+@pytest.mark.parametrize("width", [360, 390])
+def test_nothing_is_wider_than_a_phone(visit: Visit, width: int, world: ReleasesWorld) -> None:
+    page = visit("/releases/", "ada", viewport={"width": width, "height": 800})
+    paths = ["/", f"/models/{MODEL}", f"/models/{MODEL}/versions/{FIRST}"]
+    for path in [*paths, f"/models/{MODEL}/compare?one={FIRST}&other={LIVE}", f"/models/{BUSY_MODEL}"]:
+        page.goto(f"{world.url}/releases{path}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+    page.goto(f"{world.url}/releases/models/{MODEL}")
+    page.get_by_role("button", name=f"Roll back to {FIRST}").click()
+    box = page.get_by_role("dialog").bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= width
+
+
+def test_light_and_dark_follow_airflow_and_else_the_browser(visit: Visit) -> None:
+    page = visit(f"/releases/models/{MODEL}", "vera", color_scheme="dark")
+    dark = background(page)
+    assert max(dark) < 60
+    page.evaluate("localStorage.setItem('theme', 'light')")
+    page.reload()
+    assert min(background(page)) > 200
+    page.emulate_media(color_scheme="light")
+    page.evaluate("localStorage.setItem('theme', 'dark')")
+    page.reload()
+    assert background(page) == dark
+    text = page.evaluate("getComputedStyle(document.body).color")
+    assert min(channels(text)) > 200
+
+
+def background(page: Page) -> list[int]:
+    return channels(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+
+def channels(colour: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", colour)[:3]]
+
+
+def test_it_lives_in_airflows_navigation_and_its_links_lead_out_of_the_frame(visit: Visit) -> None:
+    page = visit("/", "ada")
+    page.get_by_role("link", name="Releases").click()
+    frame = page.frame_locator("iframe[title='Releases']")
+    frame.get_by_role("link", name=MODEL).click()
+    expect(frame.get_by_role("heading", level=1, name=MODEL)).to_be_visible()
+    frame.get_by_role("link", name=f"DAG run of {LIVE}").click()
+    page.wait_for_url(re.compile(f"/dags/release_sample_reviews/runs/manual__{LIVE}"))
+    assert page.locator("iframe[title='Releases']").count() == 0
+
+
+def test_a_report_is_shown_but_runs_nothing(visit: Visit, world: ReleasesWorld) -> None:
+    page = visit(f"/releases/models/{MODEL}/versions/{FIRST}/report", "vera")
+    expect(page.get_by_role("heading", name="Report of the first")).to_be_visible()
+    assert page.title() == "Report"
+    answer = page.request.get(f"{world.url}/releases/models/{MODEL}/versions/{LIVE}/report")
+    assert answer.status == 404
+    climb = page.request.get(f"{world.url}/releases/models/{MODEL}/versions/..%2F..%2F{FIRST}/report")
+    assert climb.status == 404
+
+
+def test_no_page_breaks_its_own_rules(visit: Visit, world: ReleasesWorld) -> None:
+    page = visit("/releases/", "ada")
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    for path in ("/", f"/models/{MODEL}", f"/models/{MODEL}/versions/{FIRST}", f"/models/{MODEL}/compare"):
+        page.goto(f"{world.url}/releases{path}")
+    assert complaints == []
