@@ -1,0 +1,290 @@
+"""The application with services that misbehave, and with every right and none, without a browser."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from kubeflow_provider.exceptions import ServiceUnavailableError
+from kubeflow_provider.releases_page import permissions
+from kubeflow_provider.releases_page.airflow_runs import AirflowRun
+from kubeflow_provider.releases_page.app import make_app
+from kubeflow_provider.releases_page.desk import ReleaseDesk
+from kubeflow_provider.releases_page.reading import Reader
+from kubeflow_provider.releases_page.settings import PageModel
+from kubeflow_provider.services import Release
+from kubeflow_provider.states import ReleaseState
+
+OLD, LIVE = "20260101030000", "20260108030000"
+PAGE = {"Accept": "text/html"}
+
+
+class Registry:
+    """Two releases of each model."""
+
+    def __init__(self) -> None:
+        self.releases = {
+            version: Release(
+                model="reviews",
+                version=version,
+                state=state,
+                reason="<script>alert(1)</script>",
+                facts={"pipeline_run_url": "javascript:alert(1)", "metric.candidate.macro_f1": "0.9"},
+                times={state: "2026-01-08T04:00:00+00:00"},
+            )
+            for version, state in ((LIVE, ReleaseState.LIVE), (OLD, ReleaseState.RETIRED))
+        }
+
+    def get_live(self, model: str) -> Release | None:
+        return self.releases[LIVE]
+
+    def get_release(self, model: str, version: str) -> Release | None:
+        return self.releases.get(version)
+
+    def list_releases(self, model: str, **condition: Any) -> list[Release]:
+        return [release for release in self.releases.values() if condition.get("state") in (None, release.state)]
+
+
+class Serving:
+    """Serves the live version, unless it is told something else."""
+
+    def __init__(self) -> None:
+        self.traffic: Callable[[], Mapping[str, int]] = lambda: {LIVE: 100}
+
+    def get_traffic(self, model: str) -> Mapping[str, int]:
+        return self.traffic()
+
+    def endpoint_url(self, model: str) -> str:
+        return "http://127.0.0.1:8085/v1/models/reviews:predict"
+
+
+class Runs:
+    """Airflow's part: nothing runs, and what is triggered is kept."""
+
+    def __init__(self) -> None:
+        self.triggered: list[Any] = []
+        self.under_way: list[AirflowRun] = []
+
+    def active(self, dag_ids: Any) -> list[AirflowRun]:
+        return [run for run in self.under_way if run.dag_id in dag_ids]
+
+    def known(self, dag_id: str, run_ids: Any) -> dict[str, AirflowRun]:
+        return {}
+
+    def failed(self, dag_id: str, **between: Any) -> list[AirflowRun]:
+        return []
+
+    def is_paused(self, dag_id: str) -> bool:
+        return False
+
+    def trigger(self, dag_id: str, *, conf: Mapping[str, Any], user: Any) -> str:
+        self.triggered.append((dag_id, dict(conf), user.get_name()))
+        return "manual__2026-01-09T00:00:00+00:00"
+
+
+@pytest.fixture
+def parts() -> SimpleNamespace:
+    return SimpleNamespace(registry=Registry(), serving=Serving(), runs=Runs(), rights=set())
+
+
+@pytest.fixture
+def client(parts: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+    """Return a client of somebody with the rights in ``parts.rights``: (method, DAG id)."""
+    from airflow.api_fastapi.core_api.security import get_user
+
+    def may(self: Any, method: str, dag_id: str, entity: Any) -> bool:
+        return (method, dag_id) in parts.rights
+
+    monkeypatch.setattr(permissions.Permissions, "_is_authorized", may)
+    models = [
+        PageModel(name=name, release_dag_id=f"release_{name}", store_uri=(tmp_path / name).as_uri())
+        for name in ("reviews", "secret")
+    ]
+    desk = ReleaseDesk(
+        reader=Reader(wait_seconds=30),
+        runs=parts.runs,
+        roll_back_dag_id="roll_back",
+        get_registry=lambda conn_id: parts.registry,
+        get_serving=lambda conn_id: parts.serving,
+    )
+    parts.desk = desk
+    app = parts.app = make_app(lambda: models, desk=desk)
+    app.dependency_overrides[get_user] = lambda: SimpleNamespace(get_name=lambda: "ada")
+    parts.rights = {("GET", "release_reviews"), ("GET", "roll_back"), ("POST", "roll_back")}
+    airflow = FastAPI()
+    airflow.mount("/releases", app)
+    with TestClient(airflow, base_url="http://airflow.example", headers=PAGE) as client:
+        yield client
+
+
+def roll_back(client: TestClient, version: str = OLD, reason: str = "wrong", **headers: str) -> Any:
+    return client.post(
+        "/releases/models/reviews/roll-back",
+        data={"version": version, "reason": reason},
+        headers={"Origin": "http://airflow.example"} | headers,
+        follow_redirects=False,
+    )
+
+
+def test_a_model_whose_dag_may_not_be_read_does_not_exist(client: TestClient, parts: SimpleNamespace) -> None:
+    assert "secret" not in client.get("/releases/").text
+    hidden, missing = client.get("/releases/models/secret"), client.get("/releases/models/missing")
+    assert (hidden.status_code, hidden.text) == (404, missing.text)
+    for path in (f"versions/{OLD}", f"versions/{OLD}/report", "compare"):
+        assert client.get(f"/releases/models/secret/{path}").status_code == 404
+    parts.rights.add(("GET", "release_secret"))
+    assert client.get("/releases/models/secret").status_code == 200
+
+
+def test_the_button_is_for_those_who_may_start_the_dag(client: TestClient, parts: SimpleNamespace) -> None:
+    assert f'aria-label="Roll back to {OLD}"' in client.get("/releases/models/reviews").text
+    parts.rights.remove(("POST", "roll_back"))
+    for path in ("", f"/versions/{OLD}"):
+        page = client.get(f"/releases/models/reviews{path}").text
+        assert "roll-back-form" not in page
+        assert "Roll back" not in page
+    assert roll_back(client).status_code == 403
+    assert parts.runs.triggered == []
+
+
+def test_a_roll_back_is_started_in_the_users_name(client: TestClient, parts: SimpleNamespace) -> None:
+    answer = roll_back(client, reason="  wrong on short texts ")
+    expected = {"model": "reviews", "version": OLD, "reason": "wrong on short texts"}
+    assert parts.runs.triggered == [("roll_back", expected, "ada")]
+    assert (answer.status_code, answer.headers["location"]) == (
+        303,
+        "/dags/roll_back/runs/manual__2026-01-09T00%3A00%3A00%2B00%3A00",
+    )
+    told = roll_back(client, Accept="application/json")
+    assert (told.status_code, told.json()["url"]) == (201, answer.headers["location"])
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers", "status"),
+    [
+        ({"version": LIVE}, {}, 409),
+        ({"version": "20250101000000"}, {}, 404),
+        ({"version": "../../etc"}, {}, 422),
+        ({"reason": "   "}, {}, 422),
+        ({"reason": "x" * 501}, {}, 422),
+        ({}, {"Origin": "https://elsewhere.example"}, 403),
+        ({}, {"Origin": "null"}, 403),
+        ({}, {"Origin": "http://airflow.example.elsewhere.example"}, 403),
+        ({}, {"Origin": "https://elsewhere.example", "Authorization": "Bearer x"}, 403),
+    ],
+)
+def test_what_cannot_or_must_not_be_put_back_starts_nothing(
+    client: TestClient, parts: SimpleNamespace, fields: dict[str, str], headers: dict[str, str], status: int
+) -> None:
+    answer = roll_back(client, **(fields | headers))
+    assert answer.status_code == status
+    assert parts.runs.triggered == []
+    assert "xxxx" not in answer.text, "a person's own text is not sent back"
+
+
+def test_a_form_that_names_no_origin_is_a_programs_or_refused(client: TestClient, parts: SimpleNamespace) -> None:
+    form = {"version": OLD, "reason": "wrong"}
+    url = "/releases/models/reviews/roll-back"
+    assert client.post(url, data=form).status_code == 403
+    assert parts.runs.triggered == []
+    assert client.post(url, data=form, headers={"Authorization": "Bearer x"}, follow_redirects=False).status_code == 303
+
+
+def test_nothing_that_was_recorded_can_be_run(client: TestClient) -> None:
+    for path in ("models/reviews", f"models/reviews/versions/{OLD}", f"models/reviews/compare?one={OLD}&other={LIVE}"):
+        answer = client.get(f"/releases/{path}")
+        assert "<script>alert" not in answer.text
+        assert 'href="javascript' not in answer.text
+        policy = answer.headers["content-security-policy"]
+        assert "script-src 'self'" in policy
+        assert "unsafe" not in policy
+        assert (answer.headers["x-content-type-options"], answer.headers["cache-control"]) == ("nosniff", "no-store")
+
+
+def test_a_report_is_closed_in_whatever_it_says(client: TestClient, tmp_path: Path) -> None:
+    report = tmp_path / "reviews" / OLD / "report" / "report.html"
+    report.parent.mkdir(parents=True)
+    report.write_text("<h1>Report</h1>")
+    answer = client.get(f"/releases/models/reviews/versions/{OLD}/report")
+    assert answer.text == "<h1>Report</h1>"
+    policy = answer.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'")
+    assert policy.endswith("; sandbox")
+    assert "script" not in policy
+    for version in (LIVE, "..", "%2e%2e", "1" * 15, "\N{ARABIC-INDIC DIGIT ONE}" * 14):
+        assert client.get(f"/releases/models/reviews/versions/{version}/report").status_code == 404
+
+
+def test_a_registry_that_is_down_leaves_the_rest_of_the_page(client: TestClient, parts: SimpleNamespace) -> None:
+    def down(*_: Any, **__: Any) -> Any:
+        raise ServiceUnavailableError("Registry http://mlflow: connection refused")
+
+    parts.registry.get_live = parts.registry.list_releases = down
+    page = client.get("/releases/models/reviews")
+    assert page.status_code == 200
+    assert "The registry could not be read" in page.text
+    assert "connection refused" in page.text
+    assert LIVE in page.text
+    assert "disagree" not in page.text
+
+
+def test_a_serving_system_that_hangs_leaves_the_rest_of_the_page(client: TestClient, parts: SimpleNamespace) -> None:
+    release = threading.Event()
+    parts.desk._reader._wait_seconds = 0.2
+    parts.serving.traffic = lambda: release.wait(60) and {}
+    for _ in range(2):
+        page = client.get("/releases/models/reviews")
+        assert page.status_code == 200
+        assert "The serving system could not be read" in page.text
+        assert "data-pending" in page.text
+        assert f"/versions/{LIVE}" in page.text
+    release.set()
+
+
+@pytest.mark.parametrize("traffic", [{}, {OLD: 100}])
+def test_a_difference_between_registry_and_serving_is_said(
+    client: TestClient, parts: SimpleNamespace, traffic: dict[str, int]
+) -> None:
+    parts.serving.traffic = lambda: traffic
+    page = client.get("/releases/models/reviews").text
+    assert "Registry and serving system disagree" in page
+    assert f"users reach {next(iter(traffic), 'nothing')}" in page
+
+
+def test_a_difference_during_a_release_is_no_alarm(client: TestClient, parts: SimpleNamespace) -> None:
+    parts.serving.traffic = lambda: {"20260115030000": 100}
+    moment = datetime(2026, 1, 15, 3, tzinfo=UTC)
+    run = {"run_id": "run", "version": "20260115030000", "state": "running", "run_after": moment}
+    parts.runs.under_way = [
+        AirflowRun(dag_id="release_reviews", tasks=("verify",), **run),
+        AirflowRun(dag_id="roll_back", conf={"model": "other"}, **run),
+    ]
+    page = client.get("/releases/models/reviews").text
+    assert "disagree" not in page
+    assert "a release is under way" in page
+    assert "Release 20260115030000 is running: verify" in " ".join(page.split())
+    assert "A roll back to" not in page, "another model's"
+
+
+def test_an_unknown_file_filter_or_page_is_refused(client: TestClient) -> None:
+    assert client.get("/releases/static/releases.js").headers["content-type"].startswith("text/javascript")
+    for path in ("static/..%2Fapp.py", "static/app.py", "models/reviews?state=odd", "docs", "openapi.json"):
+        assert client.get(f"/releases/{path}").status_code == 404
+    assert client.get("/releases/models/reviews?before=x").status_code == 422
+
+
+def test_it_works_below_a_prefix(parts: SimpleNamespace, client: TestClient) -> None:
+    airflow = FastAPI(root_path="/team")
+    airflow.mount("/releases", parts.app)
+    with TestClient(airflow, base_url="http://airflow.example", headers=PAGE) as behind:
+        page = behind.get("/team/releases/models/reviews").text
+    assert 'href="/team/releases/static/releases.css"' in page
+    assert 'href="/team/dags/release_reviews"' in page

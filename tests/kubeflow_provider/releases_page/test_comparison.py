@@ -1,0 +1,35 @@
+"""Two releases beside each other."""
+
+from __future__ import annotations
+
+from kubeflow_provider.releases_page.comparison import compare
+from kubeflow_provider.services import Release
+from kubeflow_provider.states import ReleaseState
+
+
+def record(version: str, **facts: str) -> Release:
+    return Release(model="reviews", version=version, state=ReleaseState.RETIRED, facts=facts)
+
+
+def test_more_is_better_for_some_metrics_and_worse_for_others() -> None:
+    one = record("1", **{"metric.candidate.macro_f1": "0.9", "metric.candidate.log_loss": "0.3"})
+    other = record("2", **{"metric.candidate.macro_f1": "0.8", "metric.candidate.log_loss": "0.2"})
+    verdicts = {row.name: row.verdict for row in compare(one, other).metrics}
+    assert verdicts == {"Macro F1": "worse", "Log loss": "better", "Accuracy": "", "Expected calibration error": ""}
+    assert {row.verdict for row in compare(one, one).metrics if row.difference is not None} == {"same"}
+
+
+def test_facts_that_differ_are_kept_apart_from_those_that_do_not() -> None:
+    found = compare(record("1", base="a", seed="1", old="x"), record("2", base="b", seed="1", new="y"))
+    assert [(row.name, row.one, row.other) for row in found.different] == [
+        ("base", "a", "b"),
+        ("new", "", "y"),
+        ("old", "x", ""),
+    ]
+    assert [row.name for row in found.same] == ["seed"]
+
+
+def test_it_says_whether_both_were_measured_on_the_same_data() -> None:
+    assert compare(record("1", dataset_sha256="a"), record("2", dataset_sha256="a")).same_rows is True
+    assert compare(record("1", dataset_sha256="a"), record("2", dataset_sha256="b")).same_rows is False
+    assert compare(record("1", dataset_sha256="a"), record("2")).same_rows is None
