@@ -38,12 +38,24 @@ from kubeflow_provider.operators.serving import DeployCandidateOperator, RollBac
 from kubeflow_provider.operators.smoke_test import SmokeTestOperator
 from kubeflow_provider.versions import release_version
 
+#: Settings of the gate that the form asks for.
+GATE_FIELDS = (
+    "min_accuracy",
+    "min_macro_f1",
+    "max_regression",
+    "when_inconclusive",
+    "must_beat_baseline",
+    "max_latency_ratio",
+    "max_size_ratio",
+)
+
 
 def form(config: ModelConfig) -> dict[str, Param]:
     """Return the fields of the trigger form, with the model's own settings as defaults."""
     data, training, gate = config.data, config.training, config.gate
     sources = "One path, URI or Hub data set id (`hub:owner/name[:split]`) on each line."
     share: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": 1, "section": "Gate"}
+    ratio: dict[str, Any] = {"type": "number", "exclusiveMinimum": 0, "section": "Gate"}
     return {
         "train": Param(
             data.train, type="array", items={"type": "string"}, minItems=1, section="Data", title="Training data",
@@ -77,12 +89,21 @@ def form(config: ModelConfig) -> dict[str, Param]:
         "min_macro_f1": Param(gate.min_macro_f1, title="Macro F1, at least", **share),
         "max_regression": Param(
             gate.max_regression, title="Macro F1 below the live model, at most", **share,
-            description="Both are measured on the same evaluation rows.",
+            description=f"On the same evaluation rows: the {100 * gate.confidence:g} % interval of the difference must "
+            "lie above minus this margin.",
+        ),
+        "when_inconclusive": Param(
+            gate.when_inconclusive, enum=["reject", "release"], section="Gate",
+            title="When the rows are too few to tell",
+            description="The difference is within the margin and its interval is not. `release` goes by the "
+            "difference.",
         ),
         "must_beat_baseline": Param(
             gate.must_beat_baseline, type="boolean", section="Gate", title="Must beat the simple baseline",
             description="Macro F1 above TF-IDF with logistic regression.",
         ),
+        "max_latency_ratio": Param(gate.max_latency_ratio, title="Latency, times the live model's, at most", **ratio),
+        "max_size_ratio": Param(gate.max_size_ratio, title="Size, times the live model's, at most", **ratio),
         "require_approval": Param(
             config.approval.required, type="boolean", section="Release", title="Ask a person before deploying",
             description=f"No answer within {config.approval.timeout_hours:g} hours is a no.",
@@ -177,6 +198,7 @@ def release_dag(config: ModelConfig) -> DAG:
             "max_length": "{{ params.max_length }}",
             "seed": "{{ params.seed }}",
             "early_stopping_patience": config.training.early_stopping_patience,
+            "confidence": config.gate.confidence,
             "serving": config.serving.model_dump(exclude={"kserve"}),  # a pod's memory is no reason to train again
             "experiment_name": config.name,
             "cpu": config.resources.cpu,
@@ -242,13 +264,9 @@ def release_dag(config: ModelConfig) -> DAG:
             pre_execute=document_check("candidate", candidate_uri, config.store_conn_id),
             **this,
             **stored,
-            policy={
-                "min_accuracy": "{{ params.min_accuracy }}",
-                "min_macro_f1": "{{ params.min_macro_f1 }}",
-                "max_expected_calibration_error": config.gate.max_expected_calibration_error,
-                "max_regression": "{{ params.max_regression }}",
-                "must_beat_baseline": "{{ params.must_beat_baseline }}",
-            },
+            policy=config.gate.model_dump() | {name: f"{{{{ params.{name} }}}}" for name in GATE_FIELDS},
+            live_at_start="{{ ti.xcom_pull('check')['live_version'] }}",
+            serving_conn_id=serving,
             registry_conn_id=registry,
         )
         approve = ReleaseApprovalOperator(

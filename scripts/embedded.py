@@ -34,7 +34,10 @@ FORM_FIELDS: Mapping[str, tuple[str, Any]] = {
     "MIN_ACCURACY": ("min_accuracy", float),
     "MIN_MACRO_F1": ("min_macro_f1", float),
     "MAX_REGRESSION": ("max_regression", float),
+    "WHEN_INCONCLUSIVE": ("when_inconclusive", str),
     "MUST_BEAT_BASELINE": ("must_beat_baseline", lambda text: {"true": True, "false": False}[text.lower()]),
+    "MAX_LATENCY_RATIO": ("max_latency_ratio", float),
+    "MAX_SIZE_RATIO": ("max_size_ratio", float),
     "REQUIRE_APPROVAL": ("require_approval", lambda text: {"true": True, "false": False}[text.lower()]),
 }
 

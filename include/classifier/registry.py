@@ -45,10 +45,11 @@ class Registry:
 
     def live_package(self, model: str) -> str:
         """Return the URI of the live release's package; empty when there is none."""
-        number = None if self._client is None else self._aliases(self._client, model).get(LIVE_ALIAS)
-        if self._client is None or number is None:
-            return ""
-        return self._client.get_model_version(model, number).tags.get(ARCHIVE_TAG, "")
+        return self._live_tag(model, ARCHIVE_TAG)
+
+    def live_version(self, model: str) -> str:
+        """Return the version of the live release; empty when there is none."""
+        return self._live_tag(model, VERSION_TAG)
 
     def register(self, candidate: Mapping[str, Any], *, state: str, reason: str = "") -> None:
         """Create the release's entry with its facts, or bring the one that is there up to date.
@@ -74,6 +75,12 @@ class Registry:
         if state == LIVE:
             self._go_live(self._client, entry)
         _tag_state(self._client, entry, state, reason)
+
+    def _live_tag(self, model: str, tag: str) -> str:
+        number = None if self._client is None else self._aliases(self._client, model).get(LIVE_ALIAS)
+        if self._client is None or number is None:
+            return ""
+        return self._client.get_model_version(model, number).tags.get(tag, "")
 
     def _create(self, client: MlflowClient, candidate: Mapping[str, Any], tags: dict[str, str]) -> ModelVersion:
         from mlflow.exceptions import MlflowException

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -17,6 +17,9 @@ from include.contracts import documents
 
 #: Largest difference between a served and a recorded probability: other machines round otherwise.
 PROBABILITY_TOLERANCE = 0.01
+
+#: Two figures that differ by less than this are the same: sums of floats are not exact.
+_ROUNDING = 1e-9
 
 
 class NotGoodEnoughError(RuntimeError):
@@ -52,28 +55,56 @@ def load_data_step(
     return Release(version, folder, f"{folder}/dataset/dataset.json", champion)
 
 
-def register_step(*, output_uri: str, tracking_uri: str, min_macro_f1: float, max_regression: float) -> None:
+def register_step(
+    *, output_uri: str, tracking_uri: str, min_macro_f1: float, max_regression: float, when_inconclusive: str = "reject"
+) -> None:
     """Register the candidate, or reject it.
 
     :param min_macro_f1: on the evaluation rows, at least.
     :param max_regression: how much macro F1 may lie below the live model's on the same rows.
+    :param when_inconclusive: ``release`` goes by the difference that was measured where its interval holds both sides
+        of that margin; anything else rejects.
     :raises NotGoodEnoughError: when it is rejected; the registry says so as well.
     """
     candidate = read_candidate(output_uri)
-    scores = {who: found["macro_f1"] for who, found in candidate["metrics"].items() if found}
-    reasons = []
-    if scores["candidate"] < min_macro_f1:
-        reasons.append(f"macro F1 {scores['candidate']:.4f} is below min_macro_f1 {min_macro_f1:g}")
-    if scores["candidate"] < scores.get("champion", 0.0) - max_regression:
-        reasons.append(
-            f"macro F1 {scores['candidate']:.4f} is more than max_regression {max_regression:g} below "
-            f"the live model's {scores['champion']:.4f}"
-        )
+    releases = Registry(tracking_uri)
+    reasons = [
+        *_not_compared_with_live(candidate, releases.live_version(candidate["model"])),
+        *_too_low(candidate, min_macro_f1),
+        *_worse_than_live(candidate, max_regression, when_inconclusive),
+    ]
     state, reason = (registry.REJECTED, "; ".join(reasons)) if reasons else (registry.CANDIDATE, "registered")
-    Registry(tracking_uri).register(candidate, state=state, reason=reason)
+    releases.register(candidate, state=state, reason=reason)
     if reasons:
         raise NotGoodEnoughError(f"{candidate['model']} {candidate['version']} is rejected: {reason}.")
     report(f"register: {candidate['model']} {candidate['version']} is {'registered' if tracking_uri else 'accepted'}")
+
+
+def _not_compared_with_live(candidate: Mapping[str, Any], live: str) -> Iterator[str]:
+    """Yield what has gone live since the data was loaded. The rules are those of kubeflow_provider.gate."""
+    champion = candidate["metrics"]["champion"]
+    if champion and live not in (champion["version"], candidate["version"]):
+        yield f"compared with {champion['version']}, but {live or 'nothing'} is live now; start a new release"
+
+
+def _too_low(candidate: Mapping[str, Any], min_macro_f1: float) -> Iterator[str]:
+    if not (macro_f1 := candidate["metrics"]["candidate"]["macro_f1"]) >= min_macro_f1:
+        yield f"macro F1 {macro_f1:.4f} is below min_macro_f1 {min_macro_f1:g}"
+
+
+def _worse_than_live(candidate: Mapping[str, Any], max_regression: float, when_inconclusive: str) -> Iterator[str]:
+    if not (comparison := candidate.get("comparison")):
+        return
+    difference, low, high = (comparison["macro_f1"][name] for name in ("difference", "low", "high"))
+    within = difference >= -max_regression - _ROUNDING
+    if low >= -max_regression - _ROUNDING or (within and when_inconclusive == "release"):
+        return
+    scores = {who: candidate["metrics"][who]["macro_f1"] for who in ("candidate", "champion")}
+    yield (
+        f"macro F1 {scores['candidate']:.4f}, live {scores['champion']:.4f}, difference {difference:+.4f}, "
+        f"{100 * comparison['confidence']:g} % interval {low:+.4f} to {high:+.4f}, margin {max_regression:g}"
+        + (f", inconclusive: {comparison['rows']} rows are too few to tell" if within else "")
+    )
 
 
 def deploy_step(

@@ -138,6 +138,7 @@ def evaluate_step(
     model_version: str,
     output_uri: str,
     champion_uri: str = "",
+    confidence: float = 0.95,
     tracking_uri: str = "",
     code_revision: str = "",
 ) -> Headline:
@@ -147,9 +148,11 @@ def evaluate_step(
     :param training_file: what :func:`train_step` wrote.
     :param confusion_matrix_file: gets a PNG.
     :param champion_uri: package of the live model; empty before the first release.
+    :param confidence: of the intervals around the differences to the live model.
     """
     from include.classifier.evaluation import evaluate
     from include.classifier.figures import confusion_matrix_png
+    from include.classifier.predictions import write_predictions
     from include.classifier.report import CURVES, make_report, write_report
     from include.classifier.tracking import resume
 
@@ -167,7 +170,9 @@ def evaluate_step(
         train=read_split(dataset, "train"),
         evaluation=evaluation,
         class_weights=training["parameters"]["class_weights"],
+        confidence=confidence,
     )
+    write_predictions(found.truth, found.probabilities, labels=dataset["labels"], output_uri=output_uri)
     picture = confusion_matrix_png(found.confusion, dataset["labels"], title=f"{model_name} {model_version}")
     Path(confusion_matrix_file).parent.mkdir(parents=True, exist_ok=True)
     Path(confusion_matrix_file).write_bytes(picture)
@@ -188,6 +193,7 @@ def evaluate_step(
             "evaluation_rows": dataset["splits"]["evaluation"]["rows"],
         },
         "metrics": found.metrics,
+        "comparison": found.comparison,
         "training": {name: value for name, value in training.items() if name != "tracking_run_id"},
         "tracking_run_id": training["tracking_run_id"],
         "code_revision": _revision(code_revision),

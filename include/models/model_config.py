@@ -122,15 +122,42 @@ class TrainingConfig(Section):
 
 
 class GateConfig(Section):
-    """What a candidate must reach on the evaluation rows to be deployed at all."""
+    """What a candidate must reach on the evaluation rows to be deployed at all; docs/gate.md explains each of them."""
 
-    min_accuracy: Fraction = Field(0.0, description="Accuracy, at least.")
-    min_macro_f1: Fraction = Field(0.0, description="Macro F1, at least.")
-    max_expected_calibration_error: Fraction = Field(1.0, description="Expected calibration error, at most.")
     max_regression: Fraction = Field(
-        0.01, description="How much macro F1 may lie below the live model's on the same rows."
+        0.01, description="Margin: how much macro F1 may lie below the live model's on the same rows."
+    )
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(
+        0.95, description="Of the interval around the difference; its lower bound must lie above minus the margin."
+    )
+    when_inconclusive: Literal["reject", "release"] = Field(
+        "reject",
+        description="When the interval holds both sides of the margin: too few rows to tell. `release` goes by the "
+        "difference that was measured.",
     )
     must_beat_baseline: bool = Field(True, description="Macro F1 must be above TF-IDF + logistic regression.")
+    min_accuracy: Fraction = Field(0.0, description="Accuracy, at least.")
+    min_macro_f1: Fraction = Field(0.0, description="Macro F1, at least.")
+    min_class_f1: Fraction | dict[str, Fraction] = Field(
+        0.0, description="F1 of every class, at least, or `{label: F1}` for some of them."
+    )
+    min_slice_macro_f1: Fraction = Field(0.0, description="Macro F1 of every slice of the rows, at least.")
+    min_slice_rows: Annotated[int, Field(ge=1)] = Field(
+        50, description="A slice with fewer rows is reported and decides nothing."
+    )
+    max_slice_regression: Fraction = Field(
+        0.05, description="A slice whose macro F1 is shown to lie further below the live model's is a no."
+    )
+    max_expected_calibration_error: Fraction = Field(1.0, description="Expected calibration error, at most.")
+    max_calibration_regression: Fraction = Field(
+        0.1, description="How much it may lie above the live model's on the same rows."
+    )
+    max_latency_ratio: Annotated[float, Field(gt=0)] = Field(
+        3.0, description="Median latency of one text divided by the live model's, at most."
+    )
+    max_size_ratio: Annotated[float, Field(gt=0)] = Field(
+        3.0, description="Size of the archive divided by the live model's, at most."
+    )
 
 
 class SmokeTestConfig(Section):
@@ -280,6 +307,16 @@ class ModelConfig(Section):
     def pipeline_file(self) -> str:
         """Absolute path of the compiled IR."""
         return str(PROJECT_DIR / self.pipeline)
+
+    @model_validator(mode="after")
+    def _gate_knows_its_labels(self) -> ModelConfig:
+        named = self.gate.min_class_f1 if isinstance(self.gate.min_class_f1, dict) else {}
+        if unknown := sorted(named.keys() - set(self.data.labels.values())):
+            raise ValueError(
+                f"gate.min_class_f1: {', '.join(map(repr, unknown))} is no label; labels are "
+                f"{', '.join(map(repr, self.data.labels.values()))}"
+            )
+        return self
 
     def connection(self, service: Literal["pipelines", "serving", "registry", "alerts"]) -> str:
         """Return the id of the connection that leads to a service."""

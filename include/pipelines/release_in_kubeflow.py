@@ -55,12 +55,18 @@ def load_data(
 
 
 @_component
-def register(output_uri: str, tracking_uri: str, min_macro_f1: float, max_regression: float) -> None:
+def register(
+    output_uri: str, tracking_uri: str, min_macro_f1: float, max_regression: float, when_inconclusive: str
+) -> None:
     """Register the candidate in MLflow, or reject it."""
     from include.classifier.release_steps import register_step
 
     register_step(
-        output_uri=output_uri, tracking_uri=tracking_uri, min_macro_f1=min_macro_f1, max_regression=max_regression
+        output_uri=output_uri,
+        tracking_uri=tracking_uri,
+        min_macro_f1=min_macro_f1,
+        max_regression=max_regression,
+        when_inconclusive=when_inconclusive,
     )
 
 
@@ -123,6 +129,8 @@ def release_in_kubeflow(
     serving: dict = {},  # noqa: B006
     min_macro_f1: float = _SAMPLE.gate.min_macro_f1,
     max_regression: float = _SAMPLE.gate.max_regression,
+    confidence: float = _SAMPLE.gate.confidence,
+    when_inconclusive: str = _SAMPLE.gate.when_inconclusive,
     tracking_uri: str = "",
     experiment_name: str = "",
     credentials: str = "model-release",
@@ -157,6 +165,8 @@ def release_in_kubeflow(
         serving: Settings of the model server: workers, batch_size, max_batch_delay_ms, response_timeout_seconds.
         min_macro_f1: Macro F1 on the evaluation rows, at least; a worse candidate is rejected.
         max_regression: How much macro F1 may lie below the live model's on the same rows.
+        confidence: Of the interval around that difference, between 0 and 1.
+        when_inconclusive: What to do when the interval holds both sides of the margin, "reject" or "release".
         tracking_uri: MLflow's address, for metrics and registry; empty for neither.
         experiment_name: MLflow experiment; empty for the model's name.
         credentials: Secret with any of the keys MLFLOW_TRACKING_*, AWS_*, HF_TOKEN; it need not exist.
@@ -218,6 +228,7 @@ def release_in_kubeflow(
         model_version=version,
         output_uri=output_uri,
         champion_uri=loaded.outputs["champion_uri"],
+        confidence=confidence,
         tracking_uri=tracking_uri,
         code_revision="",
         training_facts=trained.outputs["training_facts"],
@@ -226,7 +237,11 @@ def release_in_kubeflow(
     evaluated.set_display_name("Evaluate")
 
     registered = register(
-        output_uri=output_uri, tracking_uri=tracking_uri, min_macro_f1=min_macro_f1, max_regression=max_regression
+        output_uri=output_uri,
+        tracking_uri=tracking_uri,
+        min_macro_f1=min_macro_f1,
+        max_regression=max_regression,
+        when_inconclusive=when_inconclusive,
     )
     registered.set_display_name("Register").after(evaluated)
 

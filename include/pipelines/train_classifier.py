@@ -91,6 +91,7 @@ def evaluate(
     model_version: str,
     output_uri: str,
     champion_uri: str,
+    confidence: float,
     tracking_uri: str,
     code_revision: str,
     training_facts: dsl.Input[dsl.Artifact],
@@ -111,6 +112,7 @@ def evaluate(
         model_version=model_version,
         output_uri=output_uri,
         champion_uri=champion_uri,
+        confidence=confidence,
         tracking_uri=tracking_uri,
         code_revision=code_revision,
     )
@@ -139,6 +141,7 @@ def train_classifier(
     seed: int = 42,
     early_stopping_patience: int = 2,
     champion_uri: str = "",
+    confidence: float = 0.95,
     serving: dict = {},  # noqa: B006  compiled into the IR, never called
     tracking_uri: str = "",
     experiment_name: str = "",
@@ -164,6 +167,7 @@ def train_classifier(
         seed: Of everything that is random.
         early_stopping_patience: Epochs without a better macro F1 before training stops; 0 switches it off.
         champion_uri: Package of the live model to compare with; empty before the first release.
+        confidence: Of the intervals around the differences to the live model, between 0 and 1.
         serving: Settings of the model server: workers, batch_size, max_batch_delay_ms, response_timeout_seconds.
         tracking_uri: MLflow's address; empty for no tracking.
         experiment_name: MLflow experiment; empty for the model's name.
@@ -208,6 +212,7 @@ def train_classifier(
         model_version=model_version,
         output_uri=output_uri,
         champion_uri=champion_uri,
+        confidence=confidence,
         tracking_uri=tracking_uri,
         code_revision=code_revision,
         training_facts=trained.outputs["training_facts"],

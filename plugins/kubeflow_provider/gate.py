@@ -1,55 +1,25 @@
-"""Decides whether a candidate is good enough to be deployed at all."""
+"""Decides whether a candidate is good enough to be deployed at all; docs/gate.md tells what for and how."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.exceptions import InvalidRequestError
+from kubeflow_provider.gate_policy import RELEASE, GatePolicy
 
 #: Two figures that differ by less than this are the same: sums of floats are not exact.
 _ROUNDING = 1e-9
 
-_WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+#: Reasons in the line; all of them stand in ``Decision.text``.
+_REASONS_IN_LINE = 3
 
+#: Classes or slices that one reason names.
+_NAMED_AT_ONCE = 5
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GatePolicy:
-    """What a candidate must reach on the evaluation rows.
-
-    :param min_accuracy: 0 to 1.
-    :param min_macro_f1: 0 to 1.
-    :param max_expected_calibration_error: 0 to 1.
-    :param max_regression: how much macro F1 may lie below the live model's on the same rows, 0 to 1.
-    :param must_beat_baseline: macro F1 must be above the simple baseline's on the same rows.
-    """
-
-    min_accuracy: float = 0.0
-    min_macro_f1: float = 0.0
-    max_expected_calibration_error: float = 1.0
-    max_regression: float = 0.01
-    must_beat_baseline: bool = True
-
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> GatePolicy:
-        """Read settings in which templates may have turned numbers and booleans into text.
-
-        :raises InvalidRequestError: naming every setting that is unknown or has no possible value.
-        """
-        known = {field.name for field in fields(cls)}
-        problems = [f"{name!r} is no setting of the gate" for name in settings if name not in known]
-        values: dict[str, Any] = {}
-        for name in known & settings.keys():
-            read = _boolean if name == "must_beat_baseline" else _fraction
-            try:
-                values[name] = read(settings[name])
-            except ValueError as error:
-                problems.append(f"{name}: {error}, not {settings[name]!r}")
-        if problems:
-            raise InvalidRequestError(f"Gate policy: {'; '.join(sorted(problems))}.")
-        return cls(**values)
+Scores = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,89 +28,205 @@ class Decision:
 
     :param accepted: whether the candidate may be deployed.
     :param reasons: one for every condition that it missed; empty when accepted.
-    :param line: all of it in one line, for log, registry and release card.
+    :param line: one line for log, registry and release card, with the first reasons.
+    :param text: the same with every reason.
     """
 
     accepted: bool
     reasons: tuple[str, ...]
     line: str
+    text: str
 
 
-def decide(candidate: Candidate, policy: GatePolicy) -> Decision:
-    """Compare a candidate with its thresholds, the live model and the simple baseline."""
+class _Check(NamedTuple):
+    """A condition: whether it holds, and what it wanted and got."""
+
+    passed: bool
+    line: str
+
+
+def decide(
+    candidate: Candidate, policy: GatePolicy, *, live_version: str | None, live_at_start: str | None = None
+) -> Decision:
+    """Compare a candidate with its thresholds, the live model and the simple baseline.
+
+    :param live_version: what is live now, ``None`` before the first release.
+    :param live_at_start: what was live when the release began, see :func:`stale_comparison`.
+    """
     scores = candidate.metrics["candidate"]
     if scores is None:
         raise InvalidRequestError(f"{candidate!r} has no metrics of its own.")
+    live, baseline = candidate.metrics["champion"], candidate.metrics["baseline"]
+    comparison: Mapping[str, Any] = candidate.document.get("comparison") or {}
+    stale = stale_comparison(candidate, live_version=live_version, live_at_start=live_at_start)
+    main = _against_live(scores, live, comparison, policy) if live else None
     checks = (
-        *_thresholds(scores, policy),
-        _regression(scores, candidate.metrics["champion"], policy),
-        _baseline(scores, candidate.metrics["baseline"], policy),
+        _Check(not stale, stale),
+        *([main] if main else []),
+        *_floors(scores, policy),
+        *_class_floors(scores, policy),
+        *_slices(scores, comparison, policy),
+        *_calibration(scores, live, policy),
+        _baseline(scores, baseline, policy),
+        *_costs(comparison, policy),
     )
-    reasons = tuple(line for passed, line in checks if not passed)
+    reasons = tuple(check.line for check in checks if not check.passed)
     if reasons:
-        return Decision(accepted=False, reasons=reasons, line=f"rejected: {'; '.join(reasons)}")
-    return Decision(accepted=True, reasons=(), line=f"accepted: {_summary(scores, candidate.metrics, policy)}")
+        line = "; ".join(_first(reasons, _REASONS_IN_LINE))
+        return Decision(
+            accepted=False, reasons=reasons, line=f"rejected: {line}", text=f"rejected: {'; '.join(reasons)}"
+        )
+    compared = main.line if main else f"macro F1 {scores['macro_f1']:.3f}, {_not_compared(live_version)}"
+    line = f"accepted: {compared}" + (f", baseline {baseline['macro_f1']:.3f}" if baseline else "")
+    return Decision(accepted=True, reasons=(), line=line, text=line)
 
 
-def _thresholds(scores: Mapping[str, Any], policy: GatePolicy) -> list[tuple[bool, str]]:
-    # Each condition says what must hold, so that a NaN, which compares as false with everything, misses it.
-    accuracy, macro_f1 = scores["accuracy"], scores["macro_f1"]
-    error, limit = scores["expected_calibration_error"], policy.max_expected_calibration_error
-    return [
-        (
-            accuracy >= policy.min_accuracy - _ROUNDING,
-            f"accuracy {accuracy:.4f}, at least {policy.min_accuracy:.4f} is needed",
-        ),
-        (
-            macro_f1 >= policy.min_macro_f1 - _ROUNDING,
-            f"macro F1 {macro_f1:.4f}, at least {policy.min_macro_f1:.4f} is needed",
-        ),
-        (error <= limit + _ROUNDING, f"expected calibration error {error:.4f}, at most {limit:.4f} is allowed"),
-    ]
+def stale_comparison(candidate: Candidate, *, live_version: str | None, live_at_start: str | None = None) -> str:
+    """Return why the candidate's comparison says nothing about what is live now; empty when it does.
+
+    Somebody may have rolled back since, or released something else, or cleared the tasks of an old run.
+
+    :param live_version: what is live now, ``None`` before the first release.
+    :param live_at_start: what was live when the release began. A candidate without a comparison is stale unless that
+        still is: a live model that knows other labels, say, cannot be compared with.
+    """
+    champion = candidate.metrics["champion"]
+    compared = champion["version"] if champion else None
+    if live_version in (compared, candidate.version) or (compared is None and live_version == live_at_start):
+        return ""
+    return f"compared with {compared or 'nothing'}, but {live_version or 'nothing'} is live now; start a new release"
 
 
-def _regression(scores: Mapping[str, Any], live: Mapping[str, Any] | None, policy: GatePolicy) -> tuple[bool, str]:
-    if live is None:
-        return True, ""
+def _against_live(scores: Scores, live: Scores, comparison: Mapping[str, Any], policy: GatePolicy) -> _Check:
+    """Say whether macro F1 is not below the live model's by more than the margin, and how sure that is."""
     difference = scores["macro_f1"] - live["macro_f1"]
-    return difference >= -policy.max_regression - _ROUNDING, _against_live(scores, live, policy)
-
-
-def _baseline(scores: Mapping[str, Any], baseline: Mapping[str, Any] | None, policy: GatePolicy) -> tuple[bool, str]:
-    if not policy.must_beat_baseline:
-        return True, ""
-    if baseline is None:
-        return False, "there is no baseline to beat"
-    passed = scores["macro_f1"] > baseline["macro_f1"] + _ROUNDING
-    return passed, f"macro F1 {scores['macro_f1']:.4f}, not above the baseline's {baseline['macro_f1']:.4f}"
-
-
-def _against_live(scores: Mapping[str, Any], live: Mapping[str, Any], policy: GatePolicy) -> str:
-    difference = scores["macro_f1"] - live["macro_f1"]
-    return (
-        f"macro F1 {scores['macro_f1']:.4f}, live {live['macro_f1']:.4f}, "
-        f"difference {difference:+.4f}, margin {policy.max_regression:.4f}"
+    within = difference >= -policy.max_regression - _ROUNDING
+    start = (
+        f"macro F1 {scores['macro_f1']:.3f}, live {live['macro_f1']:.3f}, "
+        f"difference {_figure(difference, -policy.max_regression, sign='+')}"
+    )
+    margin = f"margin {policy.max_regression:g}"
+    if not comparison:
+        return _Check(within, f"{start}, {margin}, no interval: candidate.json has none")
+    low, high, confidence = comparison["macro_f1"]["low"], comparison["macro_f1"]["high"], comparison["confidence"]
+    line = f"{start}, {_interval(low, high, confidence, -policy.max_regression)}, {margin}"
+    if confidence < policy.confidence - _ROUNDING:
+        return _Check(False, f"{line}, {100 * policy.confidence:g} % are asked for; start a new release")
+    if low >= -policy.max_regression - _ROUNDING or not within:
+        return _Check(within, line)
+    return _Check(
+        policy.when_inconclusive == RELEASE, f"{line}, inconclusive: {comparison['rows']} rows are too few to tell"
     )
 
 
-def _summary(scores: Mapping[str, Any], metrics: Mapping[str, Mapping[str, Any] | None], policy: GatePolicy) -> str:
-    live, baseline = metrics["champion"], metrics["baseline"]
-    macro_f1 = _against_live(scores, live, policy) if live else f"macro F1 {scores['macro_f1']:.4f}, first release"
-    return f"{macro_f1}, baseline {baseline['macro_f1']:.4f}" if baseline else macro_f1
+def _not_compared(live_version: str | None) -> str:
+    return f"not comparable with live {live_version}" if live_version else "first release"
 
 
-def _fraction(value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = -1.0
-    if isinstance(value, bool) or not 0 <= number <= 1:
-        raise ValueError("must be a number from 0 to 1")
-    return number
+def _floors(scores: Scores, policy: GatePolicy) -> Iterator[_Check]:
+    for metric, name, floor in (
+        ("accuracy", "accuracy", policy.min_accuracy),
+        ("macro_f1", "macro F1", policy.min_macro_f1),
+    ):
+        yield _Check(
+            scores[metric] >= floor - _ROUNDING,
+            f"{name} {_figure(scores[metric], floor)}, at least {floor:g} is needed",
+        )
 
 
-def _boolean(value: Any) -> bool:
-    word = str(value).strip().lower()
-    if word not in _WORDS:
-        raise ValueError("must be true or false")
-    return _WORDS[word]
+def _class_floors(scores: Scores, policy: GatePolicy) -> Iterator[_Check]:
+    found, floors = scores["per_class"], policy.min_class_f1
+    if not isinstance(floors, Mapping):
+        floors = dict.fromkeys(found, floors)
+    missed = []
+    for label, floor in floors.items():
+        support, f1 = (found[label]["support"], found[label]["f1"]) if label in found else (0, 0.0)
+        if floor and not support:
+            missed.append(f"{label!r} (at least {floor:g}) has no evaluation rows")
+        elif not f1 >= floor - _ROUNDING:
+            missed.append(f"{label!r} {_figure(f1, floor)} (at least {floor:g})")
+    yield _Check(not missed, f"F1 of {_listed(missed)}")
+
+
+def _slices(scores: Scores, comparison: Mapping[str, Any], policy: GatePolicy) -> Iterator[_Check]:
+    low_ones = [
+        f"{part['name']!r} {_figure(part['macro_f1'], policy.min_slice_macro_f1)}"
+        for part in scores["slices"]
+        if part["rows"] >= policy.min_slice_rows and not part["macro_f1"] >= policy.min_slice_macro_f1 - _ROUNDING
+    ]
+    yield _Check(
+        not low_ones, f"macro F1 of slice {_listed(low_ones)}, at least {policy.min_slice_macro_f1:g} is needed"
+    )
+    limit = -policy.max_slice_regression
+    # A slice has few rows: only one that is shown to have become worse stops a release.
+    worse = [
+        f"{part['name']!r} {_figure(part['macro_f1']['difference'], limit, sign='+')} "
+        f"({_interval(part['macro_f1']['low'], part['macro_f1']['high'], comparison['confidence'], limit)})"
+        for part in comparison.get("slices", ())
+        if part["rows"] >= policy.min_slice_rows and not part["macro_f1"]["high"] >= limit - _ROUNDING
+    ]
+    yield _Check(
+        not worse,
+        f"macro F1 of slice {_listed(worse)} against the live model's, "
+        f"at most {policy.max_slice_regression:g} less is allowed",
+    )
+
+
+def _calibration(scores: Scores, live: Scores | None, policy: GatePolicy) -> Iterator[_Check]:
+    error, limit = scores["expected_calibration_error"], policy.max_expected_calibration_error
+    yield _Check(
+        error <= limit + _ROUNDING,
+        f"expected calibration error {_figure(error, limit)}, at most {limit:g} is allowed",
+    )
+    if live:
+        limit = live["expected_calibration_error"] + policy.max_calibration_regression
+        yield _Check(
+            error <= limit + _ROUNDING,
+            f"expected calibration error {_figure(error, limit)}, live {live['expected_calibration_error']:.3f}, "
+            f"at most {policy.max_calibration_regression:g} more is allowed",
+        )
+
+
+def _baseline(scores: Scores, baseline: Scores | None, policy: GatePolicy) -> _Check:
+    if not policy.must_beat_baseline:
+        return _Check(True, "")
+    if baseline is None:
+        return _Check(False, "there is no baseline to beat")
+    return _Check(
+        scores["macro_f1"] > baseline["macro_f1"] + _ROUNDING,
+        f"macro F1 {_figure(scores['macro_f1'], baseline['macro_f1'])}, "
+        f"not above the baseline's {_figure(baseline['macro_f1'], scores['macro_f1'])}",
+    )
+
+
+def _costs(comparison: Mapping[str, Any], policy: GatePolicy) -> Iterator[_Check]:
+    for name, key, unit, divisor, limit in (
+        ("latency", "latency_ms", "ms", 1, policy.max_latency_ratio),
+        ("size", "size_bytes", "MB", 1e6, policy.max_size_ratio),
+    ):
+        if found := comparison.get(key):
+            yield _Check(
+                found["candidate"] <= limit * found["champion"],
+                f"{name} {found['candidate'] / divisor:.1f} {unit}, live {found['champion'] / divisor:.1f} {unit}, "
+                f"at most {limit:g} times as much is allowed",
+            )
+
+
+def _interval(low: float, high: float, confidence: float, bound: float) -> str:
+    return f"{100 * confidence:g} % interval {_figure(low, bound, sign='+')} to {_figure(high, bound, sign='+')}"
+
+
+def _figure(value: float, bound: float, *, sign: str = "") -> str:
+    """Return the value with three decimals, or as many as it takes to see on which side of the bound it lies."""
+    decimals = next((count for count in range(3, 9) if round(value, count) != round(bound, count)), 3)
+    return f"{value:{sign}.{decimals}f}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(_first(names, _NAMED_AT_ONCE))
+
+
+def _first(names: Sequence[str], number: int) -> list[str]:
+    """Return the first ones, and how many more there are."""
+    more = len(names) - number
+    return [*names[:number], *([f"{more} more"] if more > 0 else [])]

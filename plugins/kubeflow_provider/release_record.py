@@ -18,6 +18,9 @@ from kubeflow_provider.states import ReleaseState
 #: question. Renaming it leaves the records of releases that are under way without them.
 APPROVAL_XCOM_KEY = "approval"
 
+#: XCom key of the gate's word with every reason.
+GATE_XCOM_KEY = "gate"
+
 MAIN_METRICS = ("accuracy", "macro_f1", "log_loss", "expected_calibration_error")
 
 
@@ -61,7 +64,7 @@ def main_metrics(candidate: Candidate) -> dict[str, float]:
 
 
 def run_facts(context: Mapping[str, Any]) -> dict[str, str]:
-    """Return which DAG run this is, what started it, and which pipeline run a task before this one has waited for."""
+    """Return which DAG run this is, what started it, and what tasks before this one have found out."""
     trigger = Trigger.of(context["dag_run"]).value if "dag_run" in context else ""
     before = sorted(context["task"].get_flat_relative_ids(upstream=True)) if "task" in context else []
     return {
@@ -70,6 +73,7 @@ def run_facts(context: Mapping[str, Any]) -> dict[str, str]:
         "trigger": trigger,
         "pipeline_run_id": first_xcom(context, before, XCOM_RUN_ID) or "",
         "pipeline_run_url": first_xcom(context, before, XCOM_RUN_URL) or "",
+        "gate": first_xcom(context, before, GATE_XCOM_KEY) or "",
         **(first_xcom(context, before, APPROVAL_XCOM_KEY) or {}),
     }
 

@@ -9,19 +9,21 @@ import pytest
 
 from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.exceptions import InvalidRequestError
-from kubeflow_provider.gate import GatePolicy, decide
+from kubeflow_provider.gate import Decision, decide, stale_comparison
+from kubeflow_provider.gate_policy import GatePolicy
+
+LIVE = "20251231000000"
 
 
-def scores(macro_f1: float, *, accuracy: float = 0.9, expected_calibration_error: float = 0.05) -> dict[str, Any]:
-    return {
-        "accuracy": accuracy,
-        "macro_f1": macro_f1,
-        "log_loss": 0.3,
-        "expected_calibration_error": expected_calibration_error,
-    }
+def scores(macro_f1: float, **changes: Any) -> dict[str, Any]:
+    figures = {"accuracy": 0.9, "macro_f1": macro_f1, "log_loss": 0.3, "expected_calibration_error": 0.05}
+    return {"version": None, **figures, "per_class": {}, "slices": [], **changes}
 
 
-def candidate(own: dict[str, Any], live: float | None = None, baseline: float = 0.5) -> Candidate:
+def candidate(
+    own: dict[str, Any], live: float | dict[str, Any] | None = None, baseline: float = 0.5, **comparison: Any
+) -> Candidate:
+    champion = scores(live) if isinstance(live, float) else live
     return Candidate(
         model="reviews",
         version="20260101000000",
@@ -29,12 +31,31 @@ def candidate(own: dict[str, Any], live: float | None = None, baseline: float = 
         archive_sha256="0" * 64,
         metrics={
             "candidate": own,
-            "champion": None if live is None else scores(live),
+            "champion": champion and champion | {"version": LIVE},
             "baseline": scores(baseline),
         },
         golden_examples=(),
-        document={},
+        document={"comparison": comparison or None},
     )
+
+
+def interval(low: float, high: float, *, difference: float = 0.0) -> dict[str, float]:
+    return {"difference": difference, "low": low, "high": high}
+
+
+def compared(own: float, live: float, low: float, high: float, **comparison: Any) -> Candidate:
+    """Return a candidate whose difference to the live model has an interval."""
+    return candidate(
+        scores(own),
+        live,
+        **{"rows": 150, "confidence": 0.95, "macro_f1": interval(low, high, difference=own - live)} | comparison,
+    )
+
+
+def decided(one: Candidate, **policy: Any) -> Decision:
+    """Return the decision while what the candidate was compared with is live."""
+    live = one.metrics["champion"]
+    return decide(one, GatePolicy.from_settings(policy), live_version=live["version"] if live else None)
 
 
 @pytest.mark.parametrize(
@@ -67,43 +88,217 @@ def candidate(own: dict[str, Any], live: float | None = None, baseline: float = 
 def test_the_candidate_is_accepted_exactly_when_every_condition_holds(
     own: dict[str, Any], live: float | None, policy: dict[str, Any], accepted: bool
 ) -> None:
-    decision = decide(candidate(own, live), GatePolicy.from_settings(policy))
+    decision = decided(candidate(own, live), **policy)
     assert decision.accepted is accepted
     assert decision.line.startswith("accepted: " if accepted else "rejected: ")
     assert bool(decision.reasons) is not accepted
 
 
-def test_a_rejection_says_by_how_much() -> None:
-    decision = decide(candidate(scores(0.871), live=0.893), GatePolicy(max_regression=0.01))
-    assert decision.line == "rejected: macro F1 0.8710, live 0.8930, difference -0.0220, margin 0.0100"
+@pytest.mark.parametrize(
+    "own, live, low, high, policy, accepted",
+    [
+        # The lower bound decides, and lies on the margin at most.
+        (0.90, 0.90, -0.0099, 0.012, {}, True),
+        (0.90, 0.90, -0.0101, 0.012, {}, False),
+        (0.89, 0.90, -0.01, 0.0, {}, True),
+        (0.95, 0.90, 0.02, 0.08, {"max_regression": 0}, True),
+        (0.95, 0.90, -0.02, 0.12, {"max_regression": 0}, False),
+        # The same model again is let through at any margin.
+        (0.90, 0.90, 0.0, 0.0, {"max_regression": 0}, True),
+        # Inconclusive: the difference goes where the model's owner says so.
+        (0.90, 0.90, -0.05, 0.05, {"when_inconclusive": "reject"}, False),
+        (0.90, 0.90, -0.05, 0.05, {"when_inconclusive": "release"}, True),
+        (0.88, 0.90, -0.05, 0.01, {"when_inconclusive": "release"}, False),
+        # Worse beyond doubt.
+        (0.80, 0.90, -0.12, -0.08, {"when_inconclusive": "release"}, False),
+        # What could not be computed is never good enough.
+        (0.90, 0.90, math.nan, math.nan, {}, False),
+    ],
+)
+def test_a_candidate_must_be_shown_to_be_not_worse_than_the_live_model(
+    own: float, live: float, low: float, high: float, policy: dict[str, Any], accepted: bool
+) -> None:
+    assert decided(compared(own, live, low, high), **policy).accepted is accepted
 
 
-def test_a_rejection_names_everything_that_was_missed() -> None:
-    policy = GatePolicy(min_accuracy=0.95, min_macro_f1=0.99, max_expected_calibration_error=0.01)
-    decision = decide(candidate(scores(0.4), live=0.8), policy)
-    assert decision.reasons == (
-        "accuracy 0.9000, at least 0.9500 is needed",
-        "macro F1 0.4000, at least 0.9900 is needed",
-        "expected calibration error 0.0500, at most 0.0100 is allowed",
-        "macro F1 0.4000, live 0.8000, difference -0.4000, margin 0.0100",
-        "macro F1 0.4000, not above the baseline's 0.5000",
+def test_a_rejection_says_by_how_much_and_how_sure_that_is() -> None:
+    decision = decided(compared(0.871, 0.893, -0.035, -0.009), max_regression=0.01)
+    assert decision.line == (
+        "rejected: macro F1 0.871, live 0.893, difference -0.022, 95 % interval -0.035 to -0.009, margin 0.01"
     )
-    assert decision.line == f"rejected: {'; '.join(decision.reasons)}"
+
+
+def test_too_few_rows_are_named() -> None:
+    line = "macro F1 0.890, live 0.893, difference -0.003, 95 % interval -0.021 to +0.015, margin 0.01, inconclusive"
+    assert decided(compared(0.890, 0.893, -0.021, 0.015)).line == (f"rejected: {line}: 150 rows are too few to tell")
+    assert decided(compared(0.890, 0.893, -0.021, 0.015), when_inconclusive="release").line.startswith(
+        f"accepted: {line}"
+    )
+
+
+def test_a_figure_close_to_its_bound_has_the_decimals_that_tell_them_apart() -> None:
+    assert "interval -0.01004 to +0.015" in decided(compared(0.9, 0.9, -0.01004, 0.015)).line
+    assert (
+        "accuracy 0.8999, at least 0.9 is needed"
+        in decided(candidate(scores(0.9, accuracy=0.8999)), min_accuracy=0.9).line
+    )
+
+
+def test_an_interval_with_less_confidence_than_asked_for_does_not_count() -> None:
+    one = compared(0.9, 0.9, 0.0, 0.0, confidence=0.9)
+    assert decided(one, confidence=0.9).accepted
+    assert "95 % are asked for; start a new release" in decided(one, confidence=0.95).line
+
+
+def test_documents_without_an_interval_go_by_the_difference_and_say_so() -> None:
+    assert decided(candidate(scores(0.89), 0.90), max_regression=0.01).line == (
+        "accepted: macro F1 0.890, live 0.900, difference -0.010, margin 0.01, no interval: candidate.json has none, "
+        "baseline 0.500"
+    )
+
+
+def test_a_rejection_names_the_first_reasons_and_has_them_all() -> None:
+    policy = {"min_accuracy": 0.95, "min_macro_f1": 0.99, "max_expected_calibration_error": 0.01}
+    decision = decided(candidate(scores(0.4), 0.8), **policy)
+    assert decision.reasons == (
+        "macro F1 0.400, live 0.800, difference -0.400, margin 0.01, no interval: candidate.json has none",
+        "accuracy 0.900, at least 0.95 is needed",
+        "macro F1 0.400, at least 0.99 is needed",
+        "expected calibration error 0.050, at most 0.01 is allowed",
+        "macro F1 0.400, not above the baseline's 0.500",
+    )
+    assert decision.line == f"rejected: {'; '.join(decision.reasons[:3])}; 2 more"
+    assert decision.text == f"rejected: {'; '.join(decision.reasons)}"
 
 
 def test_an_acceptance_says_what_it_was_compared_with() -> None:
-    assert decide(candidate(scores(0.9), live=0.88), GatePolicy()).line == (
-        "accepted: macro F1 0.9000, live 0.8800, difference +0.0200, margin 0.0100, baseline 0.5000"
+    assert decided(compared(0.9, 0.88, 0.01, 0.03)).line == (
+        "accepted: macro F1 0.900, live 0.880, difference +0.020, 95 % interval +0.010 to +0.030, margin 0.01, "
+        "baseline 0.500"
     )
-    assert decide(candidate(scores(0.9)), GatePolicy()).line == (
-        "accepted: macro F1 0.9000, first release, baseline 0.5000"
+    assert decided(candidate(scores(0.9))).line == "accepted: macro F1 0.900, first release, baseline 0.500"
+
+
+@pytest.mark.parametrize(
+    "floors, reason",
+    [
+        (0.4, None),
+        (0.5, "F1 of 'bad' 0.450 (at least 0.5)"),
+        ({"bad": 0.4}, None),
+        ({"bad": 0.5, "good": 0.7}, "F1 of 'bad' 0.450 (at least 0.5), 'good' 0.600 (at least 0.7)"),
+        ({"rare": 0.1}, "F1 of 'rare' (at least 0.1) has no evaluation rows"),
+        ({"unknown": 0.1}, "F1 of 'unknown' (at least 0.1) has no evaluation rows"),
+    ],
+)
+def test_every_class_has_its_floor(floors: Any, reason: str | None) -> None:
+    per_class = {"bad": {"f1": 0.45, "support": 9}, "good": {"f1": 0.6, "support": 9}}
+    if isinstance(floors, dict):
+        per_class["rare"] = {"f1": 0.0, "support": 0}
+    decision = decided(candidate(scores(0.9, per_class=per_class)), min_class_f1=floors)
+    assert decision.reasons == ((reason,) if reason else ())
+
+
+def test_of_many_classes_below_their_floor_five_are_named() -> None:
+    per_class = {f"label {index}": {"f1": 0.1, "support": 9} for index in range(8)}
+    (reason,) = decided(candidate(scores(0.9, per_class=per_class)), min_class_f1=0.5).reasons
+    assert reason.endswith("'label 4' 0.100 (at least 0.5), 3 more")
+
+
+def test_slices_have_a_floor_unless_they_are_small() -> None:
+    slices = [{"name": "short", "rows": 50, "macro_f1": 0.5}, {"name": "long", "rows": 49, "macro_f1": 0.1}]
+    one = candidate(scores(0.9, slices=slices))
+    assert decided(one, min_slice_macro_f1=0.5).accepted
+    assert decided(one, min_slice_macro_f1=0.6).reasons == ("macro F1 of slice 'short' 0.500, at least 0.6 is needed",)
+    assert len(decided(one, min_slice_macro_f1=0.6, min_slice_rows=49).reasons) == 1
+    assert "'long' 0.100" in decided(one, min_slice_macro_f1=0.6, min_slice_rows=49).line
+
+
+def test_a_slice_that_is_shown_to_be_worse_stops_a_release_and_one_that_may_be_does_not() -> None:
+    def one(high: float, rows: int = 50) -> Candidate:
+        slices = [{"name": "long", "rows": rows, "macro_f1": interval(-0.2, high, difference=-0.12)}]
+        return compared(0.9, 0.9, 0.0, 0.0, slices=slices)
+
+    assert decided(one(-0.04)).accepted
+    assert decided(one(-0.06), max_slice_regression=0.1).accepted
+    assert decided(one(-0.06, rows=49)).accepted
+    assert decided(one(-0.06)).reasons == (
+        "macro F1 of slice 'long' -0.120 (95 % interval -0.200 to -0.060) against the live model's, "
+        "at most 0.05 less is allowed",
     )
+
+
+def test_calibration_may_not_become_much_worse() -> None:
+    live = scores(0.9, expected_calibration_error=0.02)
+    assert decided(candidate(scores(0.9, expected_calibration_error=0.12), live)).accepted
+    assert decided(candidate(scores(0.9, expected_calibration_error=0.13), live)).reasons == (
+        "expected calibration error 0.130, live 0.020, at most 0.1 more is allowed",
+    )
+
+
+def test_a_model_may_not_be_much_slower_or_larger() -> None:
+    def one(milliseconds: float, size: int) -> Candidate:
+        return compared(
+            0.9,
+            0.9,
+            0.0,
+            0.0,
+            latency_ms={"candidate": milliseconds, "champion": 10.0},
+            size_bytes={"candidate": size, "champion": 10_000_000},
+        )
+
+    assert decided(one(30.0, 30_000_000)).accepted
+    assert decided(one(30.1, 30_000_001)).reasons == (
+        "latency 30.1 ms, live 10.0 ms, at most 3 times as much is allowed",
+        "size 30.0 MB, live 10.0 MB, at most 3 times as much is allowed",
+    )
+    assert decided(one(99.0, 99_000_000), max_latency_ratio=10, max_size_ratio="10").accepted
+
+
+@pytest.mark.parametrize(
+    "live_version, reason",
+    [
+        (LIVE, ""),
+        ("20260101000000", ""),  # the candidate itself: its finished release is looked at again
+        ("20251230000000", f"compared with {LIVE}, but 20251230000000 is live now; start a new release"),
+        (None, f"compared with {LIVE}, but nothing is live now; start a new release"),
+    ],
+)
+def test_only_a_comparison_with_what_is_live_now_counts(live_version: str | None, reason: str) -> None:
+    one = compared(0.95, 0.9, 0.01, 0.09)
+    assert stale_comparison(one, live_version=live_version, live_at_start=live_version) == reason
+    decision = decide(one, GatePolicy(), live_version=live_version, live_at_start=LIVE)
+    assert decision.reasons == ((reason,) if reason else ())
+
+
+def test_what_could_not_be_compared_may_only_replace_what_was_live_when_it_began() -> None:
+    one = candidate(scores(0.9))
+    assert decide(one, GatePolicy(), live_version=LIVE, live_at_start=LIVE).line == (
+        f"accepted: macro F1 0.900, not comparable with live {LIVE}, baseline 0.500"
+    )
+    for at_start in (None, "20251230000000"):
+        assert decide(one, GatePolicy(), live_version=LIVE, live_at_start=at_start).line == (
+            f"rejected: compared with nothing, but {LIVE} is live now; start a new release"
+        )
 
 
 def test_text_from_templates_is_read_as_what_it_says() -> None:
-    settings = {"min_accuracy": "0.5", "min_macro_f1": "1", "max_regression": 0, "must_beat_baseline": "False"}
+    settings = {
+        "min_accuracy": "0.5",
+        "max_regression": 0,
+        "must_beat_baseline": "False",
+        "min_slice_rows": "20",
+        "max_size_ratio": "1.5",
+        "confidence": "0.9",
+        "min_class_f1": {"bad": "0.5"},
+    }
     assert GatePolicy.from_settings(settings) == GatePolicy(
-        min_accuracy=0.5, min_macro_f1=1.0, max_regression=0.0, must_beat_baseline=False
+        min_accuracy=0.5,
+        max_regression=0.0,
+        must_beat_baseline=False,
+        min_slice_rows=20,
+        max_size_ratio=1.5,
+        confidence=0.9,
+        min_class_f1={"bad": 0.5},
     )
 
 
@@ -115,6 +310,12 @@ def test_a_policy_without_meaning_is_refused_with_all_that_is_wrong() -> None:
         "min_accuracy": True,
         "max_expected_calibration_error": "nan",
         "must_beat_baseline": "maybe",
+        "when_inconclusive": "perhaps",
+        "min_class_f1": {"bad": 2},
+        "min_slice_rows": 1.5,
+        "confidence": 1,
+        "max_size_ratio": 0,
+        "max_latency_ratio": "fast",
     }
     with pytest.raises(InvalidRequestError) as error:
         GatePolicy.from_settings(settings)

@@ -39,6 +39,7 @@ def publish_toy_package(
     seed: int = 42,
     early_stopping_patience: int = 2,
     champion_uri: str = "",
+    confidence: float = 0.95,
     serving: dict = {},  # noqa: B006
     tracking_uri: str = "",
     experiment_name: str = "",

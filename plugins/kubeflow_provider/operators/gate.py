@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.utils.skipmixin import SkipMixin
 from airflow.sdk import BaseOperator, TriggerRule
 
-from kubeflow_provider.gate import GatePolicy, decide
-from kubeflow_provider.hooks import REGISTRY_HOOKS, get_service
+from kubeflow_provider.gate import Decision, decide
+from kubeflow_provider.gate_policy import GatePolicy
+from kubeflow_provider.hooks import REGISTRY_HOOKS, SERVING_HOOKS, get_service
 from kubeflow_provider.links import XCOM_REPORT_URL, ReportLink, report_page_url
-from kubeflow_provider.release_record import main_metrics, make_record, read_candidate, run_facts
+from kubeflow_provider.release_record import GATE_XCOM_KEY, main_metrics, make_record, read_candidate, run_facts
 from kubeflow_provider.states import ReleaseState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from kubeflow_provider.candidate import Candidate
+    from kubeflow_provider.services import RegistryService, ServingService
 
 #: XCom key of the gate's word in one line, whichever way it went.
 DECISION_XCOM_KEY = "decision"
@@ -29,7 +33,9 @@ _RUN_ANYWAY = frozenset({TriggerRule.ALL_DONE, TriggerRule.ALL_DONE_MIN_ONE_SUCC
 
 
 class GateOperator(BaseOperator, SkipMixin):
-    """Stop a candidate that is not good enough. That is an outcome and not an error: what follows is skipped.
+    """Stop a candidate that is not good enough, or that was compared with another version than the live one.
+
+    That is an outcome and not an error: what follows is skipped.
 
     The tasks right behind the gate are skipped and Airflow carries that on to theirs; tasks whose trigger rule is
     ``all_done`` run all the same.
@@ -37,7 +43,10 @@ class GateOperator(BaseOperator, SkipMixin):
     :param model: name of the model (templated).
     :param version: version of the candidate (templated).
     :param candidate_uri: URI of ``candidate.json`` (templated).
-    :param policy: settings of :class:`~kubeflow_provider.gate.GatePolicy` (templated; text is cast).
+    :param policy: settings of :class:`~kubeflow_provider.gate_policy.GatePolicy` (templated; text is cast).
+    :param live_at_start: version that was live when the release began, empty for none (templated): a candidate that
+        could not be compared with it may go on while it still is.
+    :param serving_conn_id: connection to the serving system, which says what is live now.
     :param registry_conn_id: connection to the registry that records a rejection.
     :param store_conn_id: Airflow connection for the model store, where it needs one.
     :raises InvalidRequestError: when the policy has no meaning, or the document belongs to another release.
@@ -46,7 +55,7 @@ class GateOperator(BaseOperator, SkipMixin):
     # Airflow's scheduler asks this of a task whose skipped followers were cleared.
     inherits_from_skipmixin = True
 
-    template_fields: Sequence[str] = ("model", "version", "candidate_uri", "policy")
+    template_fields: Sequence[str] = ("model", "version", "candidate_uri", "policy", "live_at_start")
     template_fields_renderers = {"policy": "json"}
     operator_extra_links = (ReportLink(),)
     ui_color = "#f6e8c3"
@@ -58,6 +67,8 @@ class GateOperator(BaseOperator, SkipMixin):
         version: str,
         candidate_uri: str,
         policy: Mapping[str, Any],
+        live_at_start: str = "",
+        serving_conn_id: str = "serving_default",
         registry_conn_id: str = "registry_default",
         store_conn_id: str | None = None,
         **kwargs: Any,
@@ -67,6 +78,8 @@ class GateOperator(BaseOperator, SkipMixin):
         self.version = version
         self.candidate_uri = candidate_uri
         self.policy = policy
+        self.live_at_start = live_at_start
+        self.serving_conn_id = serving_conn_id
         self.registry_conn_id = registry_conn_id
         self.store_conn_id = store_conn_id
 
@@ -76,16 +89,34 @@ class GateOperator(BaseOperator, SkipMixin):
         candidate = read_candidate(
             self.candidate_uri, model=self.model, version=self.version, conn_id=self.store_conn_id
         )
-        decision = decide(candidate, policy)
-        self.log.info("%s %s %s.", self.model, self.version, decision.line)
+        serving: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
+        live = serving.get_live(self.model)
+        decision = decide(
+            candidate,
+            policy,
+            live_version=live.version if live else None,
+            live_at_start=self.live_at_start or None,
+        )
+        self.log.info("%s %s %s.", self.model, self.version, decision.text)
         context["ti"].xcom_push(key=DECISION_XCOM_KEY, value=decision.line)
+        context["ti"].xcom_push(key=GATE_XCOM_KEY, value=decision.text)
         context["ti"].xcom_push(key=POLICY_XCOM_KEY, value=asdict(policy))
         context["ti"].xcom_push(key=XCOM_REPORT_URL, value=report_page_url(candidate))
-        if decision.accepted:
+        if not decision.accepted:
+            self._record_rejection(context, candidate, decision)
+            self.skip(context["ti"], list(self._followers()))
+
+    def _record_rejection(self, context: Context, candidate: Candidate, decision: Decision) -> None:
+        registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+        known = registry.get_release(self.model, self.version)
+        if known is not None and known.state.has_been_live:
+            # Somebody has cleared the gate of an old release. What that became is no longer the gate's to say.
+            registry.add_facts(self.model, self.version, {"gate": decision.text})
             return
-        record = make_record(candidate, state=ReleaseState.REJECTED, reason=decision.line, **run_facts(context))
-        get_service(self.registry_conn_id, REGISTRY_HOOKS).register(record, metrics=main_metrics(candidate))
-        self.skip(context["ti"], list(self._followers()))
+        record = make_record(
+            candidate, state=ReleaseState.REJECTED, reason=decision.line, **run_facts(context) | {"gate": decision.text}
+        )
+        registry.register(record, metrics=main_metrics(candidate))
 
     def _followers(self) -> Iterator[Any]:
         for task in self.get_direct_relatives(upstream=False):

@@ -52,7 +52,7 @@ def release_dag(uri: str, serving: Any, *, fail: Mapping[str, Exception] | None 
         roll_back = step("roll_back", trigger_rule=TriggerRule.ONE_FAILED)
         (
             step("train")
-            >> GateOperator(task_id="gate", policy=policy, **this)
+            >> GateOperator(task_id="gate", policy=policy, live_at_start=BEFORE, **this)
             >> RegisterOperator(task_id="register", **this)
             >> smoke_test
             >> promote

@@ -1,0 +1,93 @@
+"""The pipeline that releases without Airflow decides as the gate under Airflow does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from include.classifier.release_steps import NotGoodEnoughError, register_step
+from tests.toy_package import publish
+
+LIVE, VERSION = "20260101000000", "20260102000000"
+
+
+@pytest.fixture
+def candidate(tmp_path: Path):
+    """Return ``write(low, difference, high)``, which writes a candidate that was compared with a live model."""
+
+    def write(*interval: float, model: str = "reviews") -> str:
+        document = publish(tmp_path / VERSION, model=model, version=VERSION)
+        low, difference, high = interval
+        own = document["metrics"]["candidate"]
+        document["metrics"]["champion"] = own | {"version": LIVE, "macro_f1": own["macro_f1"] - difference}
+        found = {"difference": difference, "low": low, "high": high}
+        document["comparison"] = {
+            "version": LIVE,
+            "rows": 150,
+            "confidence": 0.95,
+            "resamples": 2000,
+            "macro_f1": found,
+            "accuracy": found,
+            "mcnemar": {"candidate_only": 1, "champion_only": 2, "p_value": 1.0},
+            "per_class": {},
+            "slices": [],
+            "latency_ms": {"candidate": 1.0, "champion": 1.0},
+            "size_bytes": {"candidate": 1, "champion": 1},
+            "disagreements": [],
+        }
+        (tmp_path / VERSION / "candidate.json").write_text(json.dumps(document), encoding="utf-8")
+        return (tmp_path / VERSION).as_uri()
+
+    return write
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Address of a registry in which a version of ``reviews`` is live, and a newer one of ``rolled-back``."""
+    from include.classifier.registry import LIVE as LIVE_STATE
+    from include.classifier.registry import Registry
+
+    folder = tmp_path_factory.mktemp("registry")
+    uri = f"sqlite:///{folder}/mlflow.db"
+    for model, version in (("reviews", LIVE), ("rolled-back", "20260101120000")):
+        document = publish(folder / model, model=model, version=version)
+        Registry(uri).register(document, state="candidate")
+        Registry(uri).set_state(model, version, LIVE_STATE)
+    return uri
+
+
+@pytest.mark.parametrize(
+    ("interval", "options", "reason"),
+    [
+        ((-0.009, 0.0, 0.009), {}, None),
+        ((0.0, 0.0, 0.0), {"max_regression": 0.0}, None),
+        ((-0.015, -0.005, 0.005), {}, "150 rows are too few to tell"),
+        ((-0.015, -0.005, 0.005), {"when_inconclusive": "release"}, None),
+        ((-0.035, -0.022, -0.009), {"when_inconclusive": "release"}, "difference -0.0220, 95 % interval -0.0350 to"),
+        ((0.0, 0.0, 0.0), {"min_macro_f1": 0.95}, "macro F1 0.9000 is below min_macro_f1 0.95"),
+    ],
+)
+def test_a_candidate_is_registered_exactly_when_it_is_not_worse(registry, candidate, interval, options, reason):
+    settings: dict[str, Any] = {"min_macro_f1": 0.8, "max_regression": 0.01} | options
+
+    def register() -> None:
+        register_step(output_uri=candidate(*interval), tracking_uri=registry, **settings)
+
+    if reason is None:
+        register()
+    else:
+        with pytest.raises(NotGoodEnoughError, match=reason):
+            register()
+
+
+def test_a_comparison_with_what_is_live_no_longer_counts_for_nothing(registry, candidate):
+    with pytest.raises(NotGoodEnoughError, match=f"compared with {LIVE}, but 20260101120000 is live now"):
+        register_step(
+            output_uri=candidate(0.0, 0.0, 0.0, model="rolled-back"),
+            tracking_uri=registry,
+            min_macro_f1=0.8,
+            max_regression=0.01,
+        )
