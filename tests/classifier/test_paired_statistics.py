@@ -184,7 +184,7 @@ def test_the_plain_bootstrap_would_let_through_many_more_where_few_rows_tell_the
     assert sum(interval.low > -0.02 for interval in found) > 20
 
 
-@pytest.mark.parametrize(("number", "discordant", "margin"), [(980, 0.05, 0.02), (315, 0.1, 0.05)])
+@pytest.mark.parametrize(("number", "discordant", "margin"), [(1050, 0.05, 0.02), (330, 0.1, 0.05), (480, 0.02, 0.02)])
 def test_so_many_rows_as_the_documentation_says_let_an_equal_model_through_four_times_in_five(
     number, discordant, margin
 ):
