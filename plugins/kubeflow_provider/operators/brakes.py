@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class ReleaseBrakes:
-    """Skip the release when it is not due, with the reason in one line. A release by hand passes at once.
+    """Skip the release when it is not due, with the reason in one line. By hand it passes at once, a *Clear* included.
 
     The task that it stands before needs the model's assets as ``inlets``, to see their events.
 
@@ -72,7 +72,7 @@ class ReleaseBrakes:
         :raises AirflowSkipException: when it is not due.
         """
         trigger = Trigger.of(context["dag_run"])
-        if trigger is Trigger.MANUAL:
+        if trigger is Trigger.MANUAL or _was_cleared(context):
             return
         reason = reason_to_wait(self.brakes, self._situation(context, trigger))
         if reason is None:
@@ -148,6 +148,11 @@ def _training_rows(dataset: Mapping[str, Any] | None) -> dict[str, int] | None:
     if dataset is None:
         return None
     return {str(source["uri"]): int(source["rows"]) for source in dataset["sources"] if source["split"] == "train"}
+
+
+def _was_cleared(context: Context) -> bool:
+    """Return whether a person has asked for this task once more: *Clear* allows it as many tries again."""
+    return (context["ti"].max_tries or 0) > (context["task"].retries or 0)
 
 
 def _waiting(context: Context) -> int:

@@ -73,6 +73,7 @@ def run(registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         events: Iterable[tuple[datetime, Mapping[str, Any]]] = (),
         waiting: int = 0,
         pipelines: Pipelines | None = None,
+        max_tries: int = 2,
     ) -> str | None:
         services = {"registry_default": registry, "pipelines_default": pipelines}
         monkeypatch.setattr(module, "get_service", lambda conn_id, hooks: services[conn_id])
@@ -81,8 +82,8 @@ def run(registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         context: Any = {
             "dag": SimpleNamespace(dag_id="release_reviews"),
             "dag_run": SimpleNamespace(run_type=run_type, run_after=now),
-            "ti": SimpleNamespace(xcom_push=lambda key, value: left.update({key: value})),
-            "task": SimpleNamespace(inlets=[REVIEWS], render_template=lambda text, context: text),
+            "ti": SimpleNamespace(xcom_push=lambda key, value: left.update({key: value}), max_tries=max_tries),
+            "task": SimpleNamespace(inlets=[REVIEWS], render_template=lambda text, context: text, retries=2),
             "inlet_events": {REVIEWS: Events(events)},
         }
         try:
@@ -102,6 +103,11 @@ def test_a_release_by_hand_asks_nobody_anything(run: Any) -> None:
 
 def test_queued_runs_of_the_same_dag_are_newer_requests(run: Any) -> None:
     assert "steps aside" in run(Brakes(), waiting=1)
+
+
+def test_clearing_a_release_that_was_not_due_asks_for_it_by_hand(run: Any) -> None:
+    assert "steps aside" in run(Brakes(), waiting=1, max_tries=2)
+    assert run(Brakes(), waiting=1, max_tries=3) is None
 
 
 def test_the_newest_record_counts_for_the_interval_whatever_became_of_it(run: Any, registry: Any) -> None:
