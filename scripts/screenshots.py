@@ -14,7 +14,7 @@ from playwright.sync_api import Page, sync_playwright
 sys.path.insert(0, str(PROJECT))  # the server that a connection is tested with is a test double
 
 IMAGES = PROJECT / "docs" / "images"
-DAG_ID = "release_sample_reviews"
+MODEL, DAG_ID = "sample-reviews", "release_sample_reviews"
 
 
 def sign_in(page: Page, url: str, password: str) -> None:
@@ -75,6 +75,23 @@ def kubeflow_connection(page: Page, url: str, password: str) -> None:
     page.request.delete(f"{connections}/kubeflow_team", headers=headers)
 
 
+def releases_page(page: Page, url: str) -> None:
+    """Show the Releases page in Airflow's frame in light and dark, and on its own on a phone."""
+    address = f"{url}/releases/models/{MODEL}"
+    page.goto(address)
+    page.locator("[data-pending]").first.wait_for(state="detached", timeout=120_000)
+    for theme in ("light", "dark"):
+        page.evaluate("choice => localStorage.setItem('theme', choice)", theme)
+        page.goto(f"{url}/plugin/releases/releases/models/{MODEL}")
+        page.frame_locator("iframe[title='Releases']").get_by_role("heading", name="History").wait_for()
+        keep(page, f"releases-page-{theme}")
+        page.goto(address)
+    page.evaluate("localStorage.removeItem('theme')")
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(address)
+    keep(page, "releases-page-phone")
+
+
 def main() -> None:
     """Take every picture."""
     env = environment(state_dir(), airflow_port=int(os.environ.get("AIRFLOW_PORT") or 8080))
@@ -107,6 +124,8 @@ def main() -> None:
         page.goto(f"{url}/dags/{DAG_ID}/runs/{run_id}/tasks/report")
         page.get_by_text("curl", exact=False).first.wait_for()
         keep(page, "release-card")
+        page.set_viewport_size({"width": 1440, "height": 1250})
+        releases_page(page, url)
         browser.close()
 
 
