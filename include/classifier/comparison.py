@@ -24,13 +24,15 @@ _SAME_PROBABILITY = 1e-5
 
 
 class PackedModel(Protocol):
-    """A model as it came out of its archive.
+    """A model as it came out of its archive."""
 
-    :ivar size_bytes: of the archive.
-    """
+    @property
+    def version(self) -> str:
+        """Of the release."""
 
-    version: str
-    size_bytes: int
+    @property
+    def size_bytes(self) -> int:
+        """Of the archive."""
 
     def answer(self, text: str) -> object:
         """Predict one text."""

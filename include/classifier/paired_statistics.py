@@ -121,8 +121,13 @@ class _Cells:
     @classmethod
     def count(cls, truth: Classes, first: Classes, second: Classes, n_classes: int) -> _Cells:
         keys, counts = np.unique((truth * n_classes + first) * n_classes + second, return_counts=True)
-        pairs, second = np.divmod(keys, n_classes)
-        return cls(*np.divmod(pairs, n_classes), second, counts.astype(np.float64), n_classes)
+        return cls(
+            truth=keys // n_classes**2,
+            first=keys // n_classes % n_classes,
+            second=keys % n_classes,
+            counts=counts.astype(np.float64),
+            n_classes=n_classes,
+        )
 
     def with_rows_added(self, rows: float) -> _Cells:
         """Return them with so many rows more that only the first model labels rightly, and as many of the second's.
