@@ -118,11 +118,14 @@ def test_a_version_never_changes_its_archive(registry: RegistryService) -> None:
         registry.register(other, metrics={})
 
 
-def test_registering_a_live_version_again_leaves_it_live(registry: RegistryService) -> None:
+@pytest.mark.parametrize("state", [ReleaseState.LIVE, ReleaseState.RETIRED, ReleaseState.ROLLED_BACK])
+def test_registering_a_version_again_that_has_been_live_leaves_its_state(
+    registry: RegistryService, state: ReleaseState
+) -> None:
     registry.register(release(FIRST), metrics={})
-    registry.set_state(MODEL, FIRST, ReleaseState.LIVE)
+    registry.set_state(MODEL, FIRST, state)
     registry.register(release(FIRST), metrics={})
-    assert states(registry) == {FIRST: ReleaseState.LIVE}
+    assert states(registry) == {FIRST: state}
 
 
 def test_going_live_retires_the_one_before(registry: RegistryService) -> None:

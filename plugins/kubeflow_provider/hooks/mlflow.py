@@ -170,7 +170,7 @@ class MlflowHook(BaseHook):
     def register(self, release: Release, *, metrics: Mapping[str, float]) -> Release:
         """Create the model version with its facts, or update the one that is there. Safe to repeat.
 
-        Metrics are kept among the facts, as ``metric.<name>``. A live version stays live.
+        Metrics are kept among the facts, as ``metric.<name>``. A version that has been live is no candidate again.
         """
         facts = {**release.facts, **{f"{METRIC_FACT_PREFIX}{name}": repr(value) for name, value in metrics.items()}}
         tags = {f"{FACT_TAG_PREFIX}{name}": value for name, value in facts.items()}
@@ -186,7 +186,7 @@ class MlflowHook(BaseHook):
             else:
                 for name, value in tags.items():
                     _set_tag(client, release.model, entry.version, name, value)
-            if not (entry.tags.get(STATE_TAG) == ReleaseState.LIVE.value and release.state in _NOT_YET_LIVE):
+            if not (_state(entry).has_been_live and release.state in _NOT_YET_LIVE):
                 self._enter(client, entry, release.state, release.reason)
             return self._release(client.get_model_version(release.model, entry.version))
 
@@ -297,8 +297,7 @@ class MlflowHook(BaseHook):
         return Release(
             model=entry.name,
             version=tags[VERSION_TAG],
-            # The state is written last; a registration that broke off before it is a registration all the same.
-            state=ReleaseState(tags.get(STATE_TAG, ReleaseState.REGISTERED.value)),
+            state=_state(entry),
             archive_uri=tags.get(ARCHIVE_TAG, ""),
             reason=tags.get(REASON_TAG, ""),
             facts={
@@ -393,6 +392,11 @@ def _aliases(client: MlflowClient, model: str) -> dict[str, str]:
 def _number(entry: ModelVersion) -> str:
     """Return MLflow's version number as aliases have it: a store gives an int, a server a text."""
     return str(entry.version)
+
+
+def _state(entry: ModelVersion) -> ReleaseState:
+    # The state is written last; a registration that broke off before it is a registration all the same.
+    return ReleaseState(entry.tags.get(STATE_TAG, ReleaseState.REGISTERED.value))
 
 
 def _tag_state(client: MlflowClient, entry: ModelVersion, state: ReleaseState, reason: str) -> None:

@@ -77,26 +77,26 @@ class RetentionOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Decide, say it, and delete."""
+        store = ModelStore(self.store_uri, conn_id=self.store_conn_id, other_uris=self.other_store_uris)
         serving: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
         registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
-        store = ModelStore(self.store_uri, conn_id=self.store_conn_id, other_uris=self.other_store_uris)
         delete = str(self.delete).lower() == "true"
         self._wait_for_roll_backs(context)
-        releases = {release.version: release for release in registry.list_releases(self.model, limit=_EVERY_RELEASE)}
-        versions = store.versions()
-        in_use = {version: why for version in versions if (why := store.obstacle(version))}
-        in_use |= self._in_use(context, serving, registry)
-        policy = RetentionPolicy(**self.policy)
-        verdicts = decide(versions, releases, in_use, policy, now=datetime.now(UTC))
+        verdicts: list[Verdict] = []
+        if versions := store.versions():  # without any, nobody need be asked what is in use
+            releases = {entry.version: entry for entry in registry.list_releases(self.model, limit=_EVERY_RELEASE)}
+            in_use = {version: why for version in versions if (why := store.obstacle(version))}
+            in_use |= self._in_use(context, serving, registry)
+            verdicts = decide(versions, releases, in_use, RetentionPolicy(**self.policy), now=datetime.now(UTC))
         sizes = {verdict.version: store.size_bytes(verdict.version) for verdict in verdicts}
+        going = [verdict for verdict in verdicts if verdict.goes]
         self._say(verdicts, sizes, delete=delete)
-        going = [verdict.version for verdict in verdicts if verdict.goes]
         if delete:
-            for version in going:
-                self._delete(context, version, store, serving, registry if version in releases else None)
+            for verdict in going:
+                self._delete(context, verdict.version, store, serving, registry if verdict.state else None)
         return {
             "deleted": delete,
-            "bytes": sum(sizes[version] for version in going),
+            "bytes": sum(sizes[verdict.version] for verdict in going),
             "versions": [{**asdict(verdict), "size_bytes": sizes[verdict.version]} for verdict in verdicts],
         }
 

@@ -133,7 +133,9 @@ class DeployCandidateOperator(BaseOperator):
         ti.xcom_push(key=XCOM_ENDPOINT, value=service.endpoint_url(self.model))
         origin = {"dag-id": self.dag_id, "dag-run-id": context.get("run_id") or ""}
         if registry is not None:
-            registry.set_state(self.model, self.version, ReleaseState.CANDIDATE)
+            known = registry.get_release(self.model, self.version)
+            if known is None or known.state is not ReleaseState.LIVE:
+                registry.set_state(self.model, self.version, ReleaseState.CANDIDATE)
             origin["registry-url"] = registry.release_url(self.model, self.version) or ""
         deployment = service.deploy_candidate(
             ModelVersion(

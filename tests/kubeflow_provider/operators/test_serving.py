@@ -134,6 +134,15 @@ def test_deploying_leaves_the_way_back_and_the_endpoint(
     assert registry.states == [(CANDIDATE, ReleaseState.CANDIDATE, "")]
 
 
+def test_deploying_the_live_version_once_more_leaves_its_record(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, registry: Registry, context: FakeContext
+) -> None:
+    use(monkeypatch, Serving(live=CANDIDATE), registry)
+    registry.release = Release(model=MODEL, version=CANDIDATE, state=ReleaseState.LIVE)
+    deploy(tmp_path).execute(context)
+    assert registry.states == []
+
+
 @pytest.mark.parametrize(
     ("live", "previous", "expected"), [(None, None, ""), (CANDIDATE, LIVE, LIVE), (CANDIDATE, None, "")]
 )
