@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,9 +13,10 @@ from typing import Any
 
 import pytest
 import yaml
-from airflow.sdk import Connection
+from airflow.sdk import DAG, Connection
 
 from kubeflow_provider.hooks.mlflow import MlflowHook
+from kubeflow_provider.operators.retention import RetentionOperator
 from kubeflow_provider.states import ReleaseState
 from tests.alert_listener import alert_listener
 from tests.serving_support import MODEL, Users, connection_json, torchserve
@@ -279,13 +281,26 @@ def roll_back(dag: Any, run_dag: Callable[..., Any]) -> Callable[..., Any]:
     return lambda **conf: run_dag(bag.dags["roll_back"], model=MODEL, **conf)
 
 
-def test_an_earlier_release_is_put_back_by_hand(
+def clear(dag: Any, run: Any, *task_ids: str) -> dict[str, str]:
+    """Run tasks of an old run again, as the scheduler does when a user clears them, and return how they ended."""
+    from airflow.sdk import TaskInstanceState
+    from airflow.sdk.definitions.dag import _run_task
+
+    for task_id in task_ids:
+        ti = run.get_task_instance(task_id)
+        ti.set_state(TaskInstanceState.SCHEDULED)
+        _run_task(ti=ti, task=dag.get_task(task_id), run_triggerer=True)
+    return {task_id: states(run)[task_id] for task_id in task_ids}
+
+
+def test_an_earlier_release_is_put_back_by_hand_and_stays(
     world: World, dag: Any, run_dag: Callable[..., Any], roll_back: Callable[..., Any]
 ) -> None:
     from kubeflow_provider.versions import release_version
 
     world.alerts.clear()
-    second = release_version(run_dag(dag, base_model="sound"))
+    second_run = run_dag(dag, base_model="sound")
+    second = release_version(second_run)
     assert world.serving.get_live(MODEL).version == second
     with world.users() as users:
         run = roll_back(reason="the new one is rude")
@@ -301,7 +316,14 @@ def test_an_earlier_release_is_put_back_by_hand(
     assert gone.state is ReleaseState.ROLLED_BACK
     assert gone.reason.startswith(f"rolled back to {world.live} by ")
     assert gone.reason.endswith(": the new one is rude")
+    assert gone.facts["rolled_back_by"] == back.facts["put_back_by"] == getpass.getuser()
+    assert gone.facts["rolled_back_reason"] == back.facts["put_back_reason"] == "the new one is rude"
     assert world.alerts == []
+
+    for task_id in ("register", "deploy_candidate", "promote"):
+        assert clear(dag, second_run, task_id) == {task_id: "failed"}, "it does not come back through the back door"
+    assert world.serving.get_live(MODEL).version == world.live
+    assert (world.record(second).state, world.record(second).reason) == (gone.state, gone.reason)
 
 
 def test_what_cannot_be_put_back_is_refused_without_a_fuss(world: World, roll_back: Callable[..., Any]) -> None:
@@ -327,7 +349,8 @@ def test_a_release_that_can_no_longer_be_put_back_changes_nothing(
     world.alerts.clear()
     world.serving.remove(MODEL, second)
     archive = Path(world.record(second).archive_uri.removeprefix("file://"), "model-store", f"{MODEL}.mar")
-    archive.write_bytes(archive.read_bytes()[:-1])
+    content = archive.read_bytes()
+    archive.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with world.users() as users:
         run = roll_back(version=second)
 
@@ -341,6 +364,32 @@ def test_a_release_that_can_no_longer_be_put_back_changes_nothing(
     (alert,) = world.alerts
     assert alert["title"] == f"WARNING: Roll back to {MODEL} {second} failed"
     assert "SHA-256" in alert_lines(alert["message"])["Reason"]
+
+
+def test_old_versions_go_and_users_and_the_way_back_do_not_notice(
+    world: World, dag: Any, run_dag: Callable[..., Any], roll_back: Callable[..., Any]
+) -> None:
+    from kubeflow_provider.versions import release_version
+
+    broken = release_version(run_dag(dag, base_model="pipeline fails"))
+    second = release_version(run_dag(dag, base_model="sound"))
+    store = Path(world.record(second).archive_uri.removeprefix("file://")).parent
+    assert {broken, world.live, second} <= {path.name for path in store.iterdir()}
+    with DAG("keep_little", schedule=None) as retention:
+        RetentionOperator(
+            task_id=MODEL,
+            model=MODEL,
+            store_uri=store.as_uri(),
+            policy={"keep_releases": 1, "keep_unreleased": 0, "grace_days": 0},
+            delete=True,
+            release_dag_id=dag.dag_id,
+        )
+    with world.users() as users:
+        assert run_dag(retention).state == "success"
+        assert {path.name for path in store.iterdir()} == {world.live, second}
+        assert roll_back().state == "success"
+    assert set(users.statuses) == {200}
+    assert world.serving.get_live(MODEL).version == world.live
 
 
 def alert_lines(body: str) -> dict[str, str]:
