@@ -18,7 +18,7 @@ BASE ?= python:3.11-slim-bookworm
 PIPELINE ?= release_in_kubeflow
 
 .DEFAULT_GOAL := help
-.PHONY: help docs image upload release roll-back reproduce explain retention test test-alert test-fast airflow serve status stop compile lint format lock screenshots clean distclean setup
+.PHONY: help docs image upload release roll-back reproduce explain retention test test-alert test-fast airflow serve status stop compile lint format lock screenshots clean distclean setup env up down logs backup restore test-compose
 
 help: ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,36 @@ upload: setup ## Upload the pipeline that releases wholly in Kubeflow [PIPELINE=
 
 docs: setup ## Write docs/settings.md from the code that defines the settings
 	@$(AIRFLOW_PYTHON) scripts/settings_tables.py
+
+# docker-compose.yaml. `make up ENV_FILE=staging.env` runs a second installation with ports of its own.
+ENV_FILE ?= .env
+COMPOSE = CODE_REVISION="$$(git describe --always --abbrev=40 --exclude='*' --dirty=+changes 2>/dev/null)" \
+	docker compose --env-file $(ENV_FILE)
+# An empty variable of the environment would count for more than the file's.
+unexport $(foreach name,$(SETTINGS),$(if $($(name)),,$(name)))
+
+env: ## Write .env with new secrets for docker compose; never over another [WORLD=kubeflow]
+	@sh deploy/compose/make_env.sh $(ENV_FILE) $(WORLD)
+
+up: env ## Build and start the whole stack with docker compose (docs/compose.md)
+	$(COMPOSE) up --build --detach --wait --wait-timeout 900
+	@$(COMPOSE) ps --format 'table {{.Service}}\t{{.Status}}\t{{.Ports}}'
+
+down: ## Stop the stack; its volumes, and so all data, stay
+	$(COMPOSE) down
+
+logs: ## Follow the logs of the stack [SERVICE=scheduler]
+	$(COMPOSE) logs --follow --tail 100 $(SERVICE)
+
+backup: ## Copy both databases and the model store into a folder [BACKUP=backups/<now>]
+	@sh deploy/compose/backup.sh $(ENV_FILE) $(BACKUP)
+
+restore: ## Put a back-up in the place of what is there now [BACKUP=backups/...]
+	@sh deploy/compose/restore.sh $(ENV_FILE) $(BACKUP)
+	@$(MAKE) --no-print-directory up
+
+test-compose: .venv/airflow/.dev ## Try the whole stack on a Docker engine: about 20 minutes, not part of `make test`
+	$(AIRFLOW_PYTHON) -m pytest -m docker tests/compose
 
 lint: .venv/airflow/.dev .venv/pipelines/.dev ## Check style, types and the wall between the halves
 	.venv/airflow/bin/ruff check .
