@@ -29,6 +29,8 @@ from kubeflow_provider.states import ReleaseState
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from kubeflow_provider.services import RegistryService
+
 
 class ReleaseApprovalOperator(ApprovalOperator):
     """Wait for a yes or no in Airflow's UI; no answer in time is a no. A no skips the rest and is recorded.
@@ -105,26 +107,33 @@ class ReleaseApprovalOperator(ApprovalOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Record the answer, and go on or skip the rest."""
-        user = (event.get("responded_by_user") or {}).get("name", "")
-        approved = event.get("chosen_options") == [self.APPROVE]
-        facts = {
+        if "error" in event:
+            return super().execute_complete(context, event)
+        approved = event["chosen_options"] == [self.APPROVE]
+        answer = {
             "approval": "yes" if approved else "no",
-            "approved_by": user,
+            "approved_by": (event["responded_by_user"] or {}).get("name", ""),
             "approved_at": event["responded_at"].astimezone(UTC).isoformat(timespec="seconds"),
         }
-        context["ti"].xcom_push(key=APPROVAL_XCOM_KEY, value=facts)
+        context["ti"].xcom_push(key=APPROVAL_XCOM_KEY, value=answer)
         if not approved:
             # First of all: skipping what follows ends this method with an exception.
-            self._record_no(context, facts)
+            self._record_no(context, answer)
         return super().execute_complete(context, event)
 
-    def _record_no(self, context: Context, facts: Mapping[str, str]) -> None:
-        user = facts["approved_by"]
+    def _record_no(self, context: Context, answer: Mapping[str, str]) -> None:
+        user = answer["approved_by"]
         reason = f"not approved by {user}" if user else "not approved: nobody answered in time"
-        candidate = self._candidate()
-        record = make_record(candidate, state=ReleaseState.REJECTED, reason=reason, **{**run_facts(context), **facts})
-        get_service(self.registry_conn_id, REGISTRY_HOOKS).register(record, metrics=main_metrics(candidate))
         self.log.info("Release %s %s: %s.", self.model, self.version, reason)
+        registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+        known = registry.get_release(self.model, self.version)
+        if known is not None and known.state.has_been_live:
+            # Somebody has cleared the question of an old release. What that became is not for this answer to say.
+            registry.add_facts(self.model, self.version, answer)
+            return
+        candidate = self._candidate()
+        record = make_record(candidate, state=ReleaseState.REJECTED, reason=reason, **run_facts(context) | answer)
+        registry.register(record, metrics=main_metrics(candidate))
 
     def _question(self, context: Context, *, decision: str | None, report_url: str | None) -> Alert:
         ti, run_id, dag_id = context["ti"], context["run_id"], context["dag"].dag_id

@@ -14,10 +14,12 @@ from airflow.sdk import DAG
 from airflow.sdk.definitions import dag as dag_module
 from sqlalchemy import select
 
+from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.operators import approval
 from kubeflow_provider.operators.approval import ReleaseApprovalOperator
 from kubeflow_provider.operators.gate import GateOperator
 from kubeflow_provider.operators.registry import RegisterOperator
+from kubeflow_provider.release_record import make_record
 from kubeflow_provider.states import ReleaseState
 
 MODEL, VERSION, BEFORE = "reviews", "20260102000000", "20260101000000"
@@ -202,6 +204,19 @@ def test_the_question_shows_where_both_disagree_and_leads_to_the_report(
     )
     assert [xcom(run, task_id, "_link_ReportLink") for task_id in ("gate", "approve")] == [page, page]
     assert registry.get_release(MODEL, VERSION).facts["report_uri"] == document["report_uri"]
+
+
+def test_a_no_to_a_release_that_was_live_is_kept_beside_what_became_of_it(
+    registry: Any, write_candidate: Callable[..., str]
+) -> None:
+    uri = write_candidate(0.93)
+    registry.register(make_record(Candidate.read(uri), state=ReleaseState.LIVE), metrics={})
+    task = ReleaseApprovalOperator(task_id="approve", model=MODEL, version=VERSION, candidate_uri=uri)
+    answer = {"approval": "no", "approved_by": "ada", "approved_at": "2026-01-05T00:00:00+00:00"}
+    task._record_no({}, answer)
+    release = registry.get_release(MODEL, VERSION)
+    assert release.state is ReleaseState.LIVE
+    assert release.facts["approved_by"] == "ada"
 
 
 def test_only_the_users_who_are_named_may_answer(write_candidate: Callable[..., str]) -> None:
