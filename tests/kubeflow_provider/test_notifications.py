@@ -237,7 +237,7 @@ def test_an_alert_that_did_not_arrive_is_kept_and_sent_again_when_its_task_is_cl
         run = run_dag(dag)
     assert (dead.calls, len(dead.alerts), len(good.alerts)) == (3, 0, 1)
     written = caplog.text + "".join(capfd.readouterr())
-    assert "did not take the alert" in written
+    assert "did not take an alert" in written
     assert SECRET_PATH not in written
 
     alert_again(dag, run)

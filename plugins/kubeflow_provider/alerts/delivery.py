@@ -19,7 +19,7 @@ LEASE = timedelta(minutes=10)
 GIVE_UP_AFTER = timedelta(days=7)
 
 #: A sent alert is remembered for so long, in case that its task is cleared.
-REMEMBER_FOR = timedelta(days=90)
+REMEMBER_FOR = timedelta(days=30)
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,10 @@ def send_alert(alert: Alert, conn_id: str, *, now: datetime | None = None) -> bo
     if entry.busy_until > now:
         log.info("Another process is sending this alert: %s", alert.subject)
         return False
-    return _deliver(entry, now, pauses=PATIENT).is_settled
+    entry = _deliver(entry, now, pauses=PATIENT)
+    if not entry.is_settled:
+        log.error("Not everybody has been told. What the alert says:\n%s", _text(alert))
+    return entry.is_settled
 
 
 def deliver_waiting(*, now: datetime | None = None) -> Delivery:
@@ -70,6 +73,9 @@ def deliver_waiting(*, now: datetime | None = None) -> Delivery:
     sent, waiting, lost = [], [], []
     silent: set[str] = set()
     for entry in sorted(outbox.entries(), key=lambda entry: entry.made_at):
+        if not entry.is_settled:
+            # Read anew: while others were sent, a task may have begun with this one.
+            entry = outbox.find(entry.alert.key) or entry
         if entry.is_settled:
             if now - entry.made_at > REMEMBER_FOR:
                 outbox.drop(entry)
@@ -78,7 +84,7 @@ def deliver_waiting(*, now: datetime | None = None) -> Delivery:
         elif (entry := _deliver(entry, now, silent=silent)).is_settled:
             sent.append(entry.alert)
         elif now - entry.made_at > GIVE_UP_AFTER:
-            log.error("Given up after %s. Nobody has been told:\n%s", GIVE_UP_AFTER, _text(entry.alert))
+            log.error("Given up after %d days, not told to all:\n%s", GIVE_UP_AFTER.days, _text(entry.alert))
             outbox.put(replace(entry, is_settled=True))
             lost.append(entry.alert)
         else:
@@ -95,7 +101,6 @@ def _deliver(entry: Entry, now: datetime, *, pauses: tuple[float, ...] = (), sil
         receivers = read_receivers(entry.conn_id)
     except NoConnectionError:
         log.warning("Nobody is alerted: there is no connection %r. Make one of type apprise.", entry.conn_id)
-        log.warning("What it would have said:\n%s", _text(entry.alert))
         return entry
     # Stored before anything is sent: whatever kills this process, the alert is not lost with it.
     entry = replace(entry, busy_until=now + LEASE)
@@ -118,11 +123,10 @@ def _close(entry: Entry, now: datetime, receivers: Collection[Receiver]) -> Entr
     outbox.put(entry)
     if missing:
         log.error(
-            "Receiver %s of connection %r did not take the alert. It is kept and sent again by watch_releases. "
-            "What it says:\n%s",
+            "Receiver %s of connection %r did not take an alert, which is kept and sent again by watch_releases: %s",
             ", ".join(map(str, missing)),
             entry.conn_id,
-            _text(entry.alert),
+            entry.alert.subject,
         )
     else:
         log.info(

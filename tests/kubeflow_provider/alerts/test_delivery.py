@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kubeflow_provider.alerts import NOBODY, Alert, Severity, deliver_waiting, outbox, send_alert
+from kubeflow_provider.alerts import NOBODY, Alert, Severity, deliver_waiting, delivery, outbox, send_alert
 from kubeflow_provider.alerts.delivery import GIVE_UP_AFTER, LEASE, REMEMBER_FOR
 from kubeflow_provider.alerts.outbox import Entry
 from tests.alert_listener import SECRET_PATH
@@ -135,7 +135,7 @@ def test_an_alert_that_nobody_takes_for_a_week_is_given_up_once_with_its_text_in
     assert (after.sent, after.waiting, after.lost) == ((), (), ())
 
 
-def test_what_was_sent_is_forgotten_after_months_and_what_waits_is_not(
+def test_what_was_sent_is_forgotten_after_a_month_and_what_waits_is_not(
     variables: None, connect: Any, listen: Any, stored: Callable[[], list[Entry]]
 ) -> None:
     _, url = listen()
@@ -217,3 +217,27 @@ def test_a_variable_that_somebody_changed_stops_no_other_alert(
         Variable.set(f"{outbox.PREFIX}{number}", text)
     assert [sent.key for sent in deliver_waiting(now=NOW + timedelta(hours=1)).sent] == ["a"]
     assert caplog.text.count("somebody has changed it") == 3
+
+
+def test_what_a_task_sends_while_the_watch_is_at_work_is_not_sent_twice(
+    variables: None, connect: Any, listen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listener, url = listen()
+    connect(url)
+    listener.refuse = 6
+    for minutes, key in enumerate("ab"):
+        send_alert(alert(key), CONN, now=NOW + timedelta(minutes=minutes))
+    later = NOW + timedelta(hours=1)
+    deliver = delivery._deliver
+
+    def meanwhile(entry: Entry, now: datetime, **options: Any) -> Entry:
+        if options.get("silent") is not None and entry.alert.key == "a":
+            assert send_alert(alert("b"), CONN, now=now)
+        return deliver(entry, now, **options)
+
+    monkeypatch.setattr(delivery, "_deliver", meanwhile)
+    assert [sent.key for sent in deliver_waiting(now=later).sent] == ["a"]
+    assert sorted(received["title"] for received in listener.alerts) == [
+        "WARNING: release a failed",
+        "WARNING: release b failed",
+    ]

@@ -79,7 +79,7 @@ def test_a_good_release_ends_with_its_card(
     run = run_dag(release_dag(write_candidate(0.93, live=0.92), live_before, min_macro_f1=0.9))
     assert run.state == "success"
     card = xcom(run, "report", "card")
-    assert f"Release of reviews {VERSION}: RELEASED\naccepted: macro F1 0.9300, live 0.9200" in card
+    assert f"Release of reviews {VERSION}: RELEASED\naccepted: macro F1 0.930, live 0.920" in card
     assert "macro F1              0.9300  0.9200    0.5000  >= 0.9100" in card
     for name in ("train", "gate", "register", "smoke_test", "promote", "release", "all steps"):
         assert f"\n{name} " in card
@@ -100,7 +100,7 @@ def test_a_rejection_is_a_success_that_says_why(
     run = run_dag(release_dag(write_candidate(0.87, live=0.92), live_before))
     assert run.state == "success"
     card = xcom(run, "report", "card")
-    assert "REJECTED\nrejected: macro F1 0.8700, live 0.9200, difference -0.0500, margin 0.0100" in card
+    assert "REJECTED\nrejected: macro F1 0.870, live 0.920, difference -0.050, margin 0.01" in card
     assert f"serving now   {BEFORE}" in card
     assert "\nsmoke_test " not in card
 

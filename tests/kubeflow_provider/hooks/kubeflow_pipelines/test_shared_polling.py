@@ -262,6 +262,8 @@ async def test_where_nobody_may_list_each_is_asked_for_by_itself(
 
     assert {run.state for run in found} == {RunState.RUNNING}
     assert (server.calls("GET", "/runs"), single_gets(server)) == (1, len(runs))
+    await ask_all(hook, runs)
+    assert (server.calls("GET", "/runs"), single_gets(server)) == (1, 2 * len(runs))
 
 
 @pytest.mark.parametrize(
