@@ -87,6 +87,9 @@ def test_a_good_release_ends_with_its_card(
     assert f"serving now   {VERSION}" in card
     assert "curl -s http://127.0.0.1:8999/v1/models/reviews:predict" in card
     assert f"/dags/{run.dag_id}/runs/manual__" in card
+    page = f"http://localhost:8080/releases/models/{MODEL}/versions/{VERSION}/report"
+    assert f"report        {page}\nreport file   s3://models/{VERSION}/report/report.html" in card
+    assert [xcom(run, task_id, "_link_ReportLink") for task_id in ("gate", "report")] == [page, page]
     assert xcom(run, "report", "outcome")["kind"] == "released"
 
 
