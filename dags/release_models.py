@@ -34,8 +34,9 @@ from kubeflow_provider.operators.pipelines import RunPipelineOperator
 from kubeflow_provider.operators.promote import PromoteOperator
 from kubeflow_provider.operators.registry import RegisterOperator, ReleaseOperator
 from kubeflow_provider.operators.report import ReportOperator
-from kubeflow_provider.operators.serving import DeployCandidateOperator, RollBackOperator
+from kubeflow_provider.operators.serving import DeployCandidateOperator
 from kubeflow_provider.operators.smoke_test import SmokeTestOperator
+from kubeflow_provider.operators.undo import RollBackOperator
 from kubeflow_provider.versions import release_version
 
 #: Settings of the gate that the form asks for.

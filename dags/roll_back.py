@@ -19,8 +19,9 @@ from kubeflow_provider.notifications import ReleaseNotifier
 from kubeflow_provider.operators.promote import PromoteOperator
 from kubeflow_provider.operators.report import ReportOperator
 from kubeflow_provider.operators.roll_back import PREVIOUS, ChooseReleaseOperator, RecordRollBackOperator
-from kubeflow_provider.operators.serving import DeployCandidateOperator, RollBackOperator
+from kubeflow_provider.operators.serving import DeployCandidateOperator
 from kubeflow_provider.operators.smoke_test import SmokeTestOperator
+from kubeflow_provider.operators.undo import RollBackOperator
 
 # One model's broken YAML must not keep another model's bad release live.
 configs = {config.name: config for config in read_model_configs(leave_out_wrong=True)}

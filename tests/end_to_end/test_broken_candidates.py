@@ -17,10 +17,11 @@ from kubeflow_provider.exceptions import CheckFailedError, DeploymentFailedError
 from kubeflow_provider.failures import describe
 from kubeflow_provider.hooks.mlflow import MlflowHook
 from kubeflow_provider.hooks.torchserve import TorchServeHook
-from kubeflow_provider.operators import serving
+from kubeflow_provider.operators import undo
 from kubeflow_provider.operators.promote import PromoteOperator
-from kubeflow_provider.operators.serving import DeployCandidateOperator, RollBackOperator
+from kubeflow_provider.operators.serving import DeployCandidateOperator
 from kubeflow_provider.operators.smoke_test import SmokeTestOperator
+from kubeflow_provider.operators.undo import RollBackOperator
 from kubeflow_provider.services import ModelVersion, Release
 from kubeflow_provider.states import ReleaseState
 from tests.serving_support import GOOD, FakeContext, build_version, candidate_uri, connection_json, torchserve
@@ -92,7 +93,7 @@ class Trial:
 
     def roll_back(self, error: KubeflowProviderError) -> str | None:
         # The real one reads Airflow's database; it has tests of its own.
-        self._monkeypatch.setattr(serving, "first_failure", lambda context, task_ids: describe("smoke_test", error))
+        self._monkeypatch.setattr(undo, "first_failure", lambda context, task_ids: describe("smoke_test", error))
         operator = RollBackOperator(
             task_id="roll_back",
             previous_version=self.context.xcoms.get("previous_version"),

@@ -1,31 +1,25 @@
-"""Brings a candidate up, gives it the traffic, and takes it away again."""
+"""Brings a candidate up beside what is live."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, TaskInstanceState, conf
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk import BaseOperator, conf
 
 from kubeflow_provider.active_runs import roll_back_under_way
 from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.exceptions import (
     DeploymentFailedError,
     InvalidRequestError,
-    KubeflowProviderError,
     ReleaseRefusedError,
-    RollBackFailedError,
-    ServiceUnavailableError,
 )
-from kubeflow_provider.failures import first_failure, task_states
 from kubeflow_provider.hooks import REGISTRY_HOOKS, SERVING_HOOKS, get_service
 from kubeflow_provider.links import XCOM_ENDPOINT, EndpointLink
-from kubeflow_provider.pins import is_pinned, refuse_outdated, refuse_pinned
+from kubeflow_provider.pins import refuse_outdated, refuse_pinned
 from kubeflow_provider.services import ModelVersion
 from kubeflow_provider.states import DeploymentState, ReleaseState
 from kubeflow_provider.triggers.base import WaitOutcome, raise_for_error
@@ -34,29 +28,22 @@ from kubeflow_provider.triggers.serving import DeploymentTrigger
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from kubeflow_provider.services import Deployment, RegistryService, ServingService
+    from kubeflow_provider.services import RegistryService, ServingService
 
 #: XCom key under which :class:`DeployCandidateOperator` leaves the version that was live before the release (empty
-#: when there was none). :class:`RollBackOperator` depends on it: renaming it loses the way back of running releases.
+#: when there was none). Whatever undoes the release depends on it: renaming it loses the way back of running releases.
 PREVIOUS_VERSION_XCOM_KEY = "previous_version"
-
-#: Key in the task state store: the candidate had been live when it was rolled back, whatever a later try finds.
-_WAS_LIVE_STATE_KEY = "candidate_was_live"
-
-_NEVER_LIVE = frozenset({ReleaseState.REGISTERED, ReleaseState.CANDIDATE})
 
 #: The trigger ends by itself at the deadline; the scheduler's own limit is only the net below it.
 _DEFER_BUFFER = timedelta(minutes=5)
-
-_PROOF_BODY = json.dumps({"instances": ["Is the previous version back?"]}).encode()
-_PROOF_SECONDS = 15.0
 
 
 class DeployCandidateOperator(BaseOperator):
     """Bring a version up beside the live one, without traffic, and wait until it is ready.
 
     Pushes ``previous_version`` (live before, empty when none was) and ``endpoint`` as XComs before it changes
-    anything, so that :class:`RollBackOperator` knows the way back from here on. Returns the candidate's own address.
+    anything, so that :class:`~kubeflow_provider.operators.undo.RollBackOperator` knows the way back from here on.
+    Returns the candidate's own address.
 
     :param model: name of the model (templated).
     :param version: version to deploy (templated).
@@ -198,144 +185,6 @@ class DeployCandidateOperator(BaseOperator):
             raise DeploymentFailedError(f"{self.model} {self.version} could not be deployed: {reason}")
         self.log.info("%s %s is ready, without traffic, at %s.", self.model, self.version, url)
         return url
-
-
-class RollBackOperator(BaseOperator):
-    """Undo a release from whatever point it reached: the previous version back, proven, and the candidate gone.
-
-    Records ROLLED_BACK for a version that had been live and FAILED for one that had not, with the first failure of
-    the DAG run as the reason. Returns the version that is live now, ``None`` when none was before. Skips itself when
-    none of the tasks before it has failed itself, or the candidate was refused before anything was touched.
-
-    :param model: name of the model (templated).
-    :param version: version of the release that failed (templated).
-    :param previous_version: version to put back, as :class:`DeployCandidateOperator` left it; empty when none was
-        live (templated).
-    :param failed_task_ids: the tasks to look at for the reason, in their order; ``None``: all of the DAG.
-    :param serving_conn_id: connection to the serving system (templated).
-    :param registry_conn_id: connection to the registry (templated); ``None``: nothing is recorded.
-    :raises RollBackFailedError: when the previous version is not proven to answer: somebody has to look now.
-    """
-
-    template_fields: Sequence[str] = ("model", "version", "previous_version", "serving_conn_id", "registry_conn_id")
-
-    def __init__(
-        self,
-        *,
-        model: str,
-        version: str,
-        previous_version: str | None,
-        failed_task_ids: Sequence[str] | None = None,
-        serving_conn_id: str = "serving_default",
-        registry_conn_id: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.model = model
-        self.version = version
-        self.previous_version = previous_version
-        self.failed_task_ids = failed_task_ids
-        self.serving_conn_id = serving_conn_id
-        self.registry_conn_id = registry_conn_id
-
-    def execute(self, context: Context) -> str | None:
-        """Roll back, prove it, and only then record it."""
-        if self._nothing_was_touched(context):
-            self._record_refusal(context)
-            raise AirflowSkipException(
-                f"{self.model} {self.version} was never deployed: there is nothing to roll back."
-            )
-        # A template renders "nothing" as a word, and a DAG that renders native objects makes numbers of versions.
-        previous = None if self.previous_version in (None, "", "None") else str(self.previous_version)
-        self.version = str(self.version)
-        service: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
-        try:
-            was_live = self._note_was_live(context, service)
-            live = service.roll_back(self.model, candidate=self.version, previous=previous)
-            if live is None and previous is not None:
-                raise RollBackFailedError(f"{self.model}: {previous} should be live after the roll back; nothing is.")
-            self._prove(service, live)
-        except RollBackFailedError:
-            raise
-        except KubeflowProviderError as error:
-            raise RollBackFailedError(
-                f"{self.model}: {previous or 'nothing'} should answer instead of {self.version}, but: {error}"
-            ) from error
-        self._record(context, was_live)
-        now = f"{live.version} answers" if live else "nothing is live, as before"
-        self.log.info("%s %s is rolled back; %s.", self.model, self.version, now)
-        return live.version if live else None
-
-    def _nothing_was_touched(self, context: Context) -> bool:
-        """Trigger rule ``one_failed`` fires for tasks that never ran as well, because something before them failed."""
-        if not self.upstream_task_ids:
-            return False
-        states = {
-            task_id: state for task_id, state in task_states(context).items() if task_id in self.upstream_task_ids
-        }
-        failed = [task_id for task_id, state in states.items() if state == TaskInstanceState.FAILED]
-        if TaskInstanceState.SUCCESS in states.values():
-            return not failed
-        return all(_was_refused(context, task_id) for task_id in failed)
-
-    def _note_was_live(self, context: Context, service: ServingService) -> bool:
-        store = context["task_state_store"]
-        live = service.get_live(self.model)
-        if live is not None and live.version == self.version:
-            store.set(_WAS_LIVE_STATE_KEY, True)
-        return bool(store.get(_WAS_LIVE_STATE_KEY, False))
-
-    def _prove(self, service: ServingService, live: Deployment | None) -> None:
-        """Ask the address that users call; routes may take a moment to change."""
-        if live is None:
-            return
-        expected = live.version
-        deadline = time.monotonic() + _PROOF_SECONDS
-        while (got := self._answering(service)) != expected:
-            if time.monotonic() > deadline:
-                raise RollBackFailedError(f"{self.model}: {expected} should answer after the roll back, got {got}.")
-            time.sleep(0.5)
-
-    def _answering(self, service: ServingService) -> str:
-        try:
-            answer = service.predict(self.model, _PROOF_BODY)
-        except ServiceUnavailableError as error:
-            return str(error)
-        try:
-            return str(answer.body["predictions"][0]["version"])
-        except (KeyError, IndexError, TypeError):
-            return f"HTTP {answer.status_code}"
-
-    def _record(self, context: Context, was_live: bool) -> None:
-        if not self.registry_conn_id:
-            return
-        failure = first_failure(context, self.failed_task_ids)
-        registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
-        release = registry.get_release(self.model, self.version)
-        if release is not None and is_pinned(release):
-            return  # who took it back, when and why stays what the record says
-        was_live = was_live or (release is not None and ReleaseState.LIVE in release.times)
-        registry.set_state(
-            self.model,
-            self.version,
-            ReleaseState.ROLLED_BACK if was_live else ReleaseState.FAILED,
-            reason=str(failure) if failure else "rolled back by hand",
-        )
-
-    def _record_refusal(self, context: Context) -> None:
-        """Close the record of a candidate that was refused; one that has been live keeps the record of that."""
-        failure = first_failure(context, sorted(self.upstream_task_ids))
-        if failure is None or not self.registry_conn_id:
-            return
-        registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
-        release = registry.get_release(self.model, str(self.version))
-        if release is not None and release.state in _NEVER_LIVE and not is_pinned(release):
-            registry.set_state(self.model, release.version, ReleaseState.FAILED, reason=str(failure))
-
-
-def _was_refused(context: Context, task_id: str) -> bool:
-    failure = first_failure(context, [task_id])
-    return failure is not None and failure.error == ReleaseRefusedError.__name__
 
 
 def _version_before(service: ServingService, model: str, version: str) -> str:

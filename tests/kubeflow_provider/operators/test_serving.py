@@ -17,8 +17,9 @@ from kubeflow_provider.exceptions import (
     ServiceUnavailableError,
 )
 from kubeflow_provider.failures import Failure
-from kubeflow_provider.operators import serving
-from kubeflow_provider.operators.serving import DeployCandidateOperator, RollBackOperator
+from kubeflow_provider.operators import serving, undo
+from kubeflow_provider.operators.serving import DeployCandidateOperator
+from kubeflow_provider.operators.undo import RollBackOperator
 from kubeflow_provider.services import Answer, Deployment, ModelVersion, Release
 from kubeflow_provider.states import DeploymentState, ReleaseState
 from tests.serving_support import MODEL, FakeContext, build_version, candidate_uri
@@ -102,10 +103,13 @@ def context() -> FakeContext:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, service: Serving, registry: Registry) -> Serving:
-    monkeypatch.setattr(serving, "get_service", lambda conn_id, hooks: registry if conn_id == "registry" else service)
+    for module in (serving, undo):
+        monkeypatch.setattr(
+            module, "get_service", lambda conn_id, hooks: registry if conn_id == "registry" else service
+        )
     failure = Failure(task_id="smoke_test", error="CheckFailedError", message="latency: expected 1 ms, got 2 ms")
-    monkeypatch.setattr(serving, "first_failure", lambda context, task_ids: failure)
-    monkeypatch.setattr(serving, "_PROOF_SECONDS", 0)
+    monkeypatch.setattr(undo, "first_failure", lambda context, task_ids: failure)
+    monkeypatch.setattr(undo, "_PROOF_SECONDS", 0)
     return service
 
 
@@ -294,8 +298,8 @@ def roll_back_behind(monkeypatch: pytest.MonkeyPatch, error: str, **states: str)
         failed = [task_id for task_id in task_ids or states if states[task_id] == "failed"]
         return Failure(task_id=failed[0], error=error, message="so it is") if failed else None
 
-    monkeypatch.setattr(serving, "task_states", lambda context: states | {"gate": "success"})
-    monkeypatch.setattr(serving, "first_failure", first_failure)
+    monkeypatch.setattr(undo, "task_states", lambda context: states | {"gate": "success"})
+    monkeypatch.setattr(undo, "first_failure", first_failure)
     operator = roll_back()
     operator.upstream_task_ids.update(states)
     return operator
