@@ -5,11 +5,14 @@ A program of its own: Airflow has one database in a process.
 
 from __future__ import annotations
 
+import json
+import os
 from datetime import UTC, datetime
 
 from airflow.api.common.trigger_dag import trigger_dag
 from airflow.dag_processing.bundles.manager import DagBundlesManager
 from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+from airflow.models.connection import Connection
 from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
@@ -28,7 +31,7 @@ DAG_ID = "release_sample_reviews"
 
 
 def main() -> None:
-    """Make the database, the DAGs and their runs."""
+    """Make the database, the registry's connection, the DAGs and their runs."""
     initdb()
     DagBundlesManager().sync_bundles_to_db()
     bag = DagBag(PROJECT_DIR / "dags")
@@ -36,6 +39,8 @@ def main() -> None:
     sync_bag_to_db(bag, "dags-folder", None)
     with create_session() as session:
         session.execute(update(DagModel).values(is_paused=False))
+        extra = json.dumps({"tracking_uri": os.environ["REGISTRY_TRACKING_URI"]})
+        session.add(Connection(conn_id="registry_default", conn_type="mlflow", extra=extra))
     add_run(DAG_ID, LIVE, DagRunState.SUCCESS, user="uli")
     add_run(DAG_ID, ROLLING, DagRunState.RUNNING, tasks={"promote": TaskInstanceState.RUNNING})
     add_run(DAG_ID, BROKEN, DagRunState.FAILED, tasks={"preprocess": TaskInstanceState.FAILED})

@@ -113,9 +113,8 @@ def _environment(folder: Path, serving: Connection, database: Path, *, port: int
         "AIRFLOW_CONN_SERVING_DEFAULT": json.dumps(
             {"conn_type": serving.conn_type, "host": serving.host, "extra": serving.extra_dejson}
         ),
-        "AIRFLOW_CONN_REGISTRY_DEFAULT": json.dumps(
-            {"conn_type": "mlflow", "extra": {"tracking_uri": f"sqlite:///{database}"}}
-        ),
+        # Kept in Airflow's database, as a connection is that somebody made in the UI.
+        "REGISTRY_TRACKING_URI": f"sqlite:///{database}",
         "MODELS_DIR": str(folder / "models"),
         "MODEL_STORE": (folder / "store").as_uri(),
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins")]),
