@@ -184,3 +184,33 @@ def test_what_is_not_due_ends_green_and_its_report_says_so(
     assert outcome["kind"] == "not due"
     assert outcome["line"] == "the live model is 0.0 days old, schedule.max_age_days is 1"
     assert "NOT DUE" in xcom(result, "report", "card")
+
+
+@pytest.mark.airflow
+def test_queued_runs_are_counted_by_airflow_itself(registry: Any, run_dag: Any, xcom: Any, monkeypatch: Any) -> None:
+    from airflow.models.dagrun import DagRun
+    from airflow.providers.standard.operators.empty import EmptyOperator
+    from airflow.utils.session import create_session
+    from airflow.utils.types import DagRunTriggeredByType, DagRunType
+
+    def start() -> Any:
+        with DAG("queues", schedule=None) as dag:
+            brakes = ReleaseBrakes(brakes=Brakes(), model=MODEL, data="{}", store_uri="file:///x")
+            EmptyOperator(task_id="check", pre_execute=brakes)
+        return run_dag(dag)
+
+    monkeypatch.setattr(Trigger, "of", lambda dag_run: Trigger.ASSET)
+    assert xcom(alone := start(), "check", NOT_DUE_XCOM_KEY) is None
+    assert alone.state == "success"
+    with create_session() as session:
+        session.add(
+            DagRun(
+                dag_id="queues",
+                run_id="newer",
+                run_type=DagRunType.MANUAL,
+                run_after=datetime.now(UTC),
+                state="queued",
+                triggered_by=DagRunTriggeredByType.TEST,
+            )
+        )
+    assert "a newer request" in xcom(start(), "check", NOT_DUE_XCOM_KEY)
