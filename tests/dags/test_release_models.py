@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import asdict
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -100,6 +101,20 @@ def test_the_form_has_the_models_settings_as_defaults(bag):
     assert params["max_length"] == 128
     assert params["train"][0].startswith("https://")
     assert bag.dags["release_sample_reviews"].params["base_model"] == "scratch"
+
+
+def test_the_gate_decides_by_the_models_settings_and_by_what_the_form_says_of_them(bag):
+    from include.models.model_config import GateConfig
+    from kubeflow_provider.gate_policy import GatePolicy
+
+    assert asdict(GatePolicy()) == GateConfig().model_dump(), "a setting means the same in both halves"
+    dag = bag.dags["release_sample_reviews"]
+    gate, params = dag.get_task("gate"), dict(dag.params)
+    policy = gate.render_template(gate.policy, {"params": params | {"max_size_ratio": 7}})
+    assert GatePolicy.from_settings(policy) == GatePolicy(
+        min_macro_f1=0.9, max_regression=0.02, when_inconclusive="release", must_beat_baseline=False, max_size_ratio=7
+    )
+    assert dag.get_task("train").parameters["confidence"] == GatePolicy().confidence
 
 
 def test_every_field_of_the_form_is_explained(bag):

@@ -168,3 +168,18 @@ def test_the_documented_settings_for_a_cluster_can_be_read(tmp_path: Path) -> No
     config = read_model_config(write(tmp_path, SMALLEST + volume))
     assert config.store_uri == f"file://{config.cluster.volumes[0].mount_path}/reviews"
     assert read_model_config(write(tmp_path, SMALLEST + object_store)).cluster.steps["train"].retries == 2
+
+
+def test_a_floor_for_an_unknown_label_is_named_with_the_labels_there_are(tmp_path: Path) -> None:
+    known = read_model_config(write(tmp_path, SMALLEST + "gate: {min_class_f1: {bad: 0.5}}\n"))
+    assert known.gate.min_class_f1 == {"bad": 0.5}
+    with pytest.raises(ModelConfigError, match="min_class_f1: 'ugly' is no label; labels are 'bad', 'good'"):
+        read_model_config(write(tmp_path, SMALLEST + "gate: {min_class_f1: {ugly: 0.5}}\n"))
+
+
+@pytest.mark.parametrize(
+    "setting", ["confidence: 1", "confidence: 0.4", "when_inconclusive: maybe", "max_size_ratio: 0"]
+)
+def test_a_gate_without_meaning_is_refused(tmp_path: Path, setting: str) -> None:
+    with pytest.raises(ModelConfigError, match=rf"gate\.{setting.partition(':')[0]}"):
+        read_model_config(write(tmp_path, f"{SMALLEST}gate: {{{setting}}}\n"))
