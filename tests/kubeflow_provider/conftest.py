@@ -129,6 +129,7 @@ def write_candidate(tmp_path: Path) -> Callable[..., str]:
                 "samples_per_second": 99,
                 "epochs_run": 3,
             },
+            "report_uri": f"s3://models/{version}/report/report.html",
             "code_revision": "c0ffee",
             "packages": {},
             "tracking_run_id": None,

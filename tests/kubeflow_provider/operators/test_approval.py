@@ -169,7 +169,6 @@ def test_the_question_shows_where_both_disagree_and_leads_to_the_report(
     file = tmp_path / f"candidate-{VERSION}.json"
     document = json.loads(file.read_text(encoding="utf-8"))
     change = {"difference": 0.03, "low": 0.01, "high": 0.05}
-    document["report_uri"] = "s3://models/reviews/report/report.html"
     document["comparison"] = {
         "version": "20260101000000",
         "rows": 150,
