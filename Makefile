@@ -18,7 +18,7 @@ BASE ?= python:3.11-slim-bookworm
 PIPELINE ?= release_in_kubeflow
 
 .DEFAULT_GOAL := help
-.PHONY: help docs image upload release roll-back reproduce explain retention test test-alert test-fast airflow serve status stop compile lint format lock screenshots clean distclean setup env up down logs backup restore test-compose
+.PHONY: help docs image upload release roll-back reproduce explain retention test test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse clean distclean setup env up down logs backup restore test-compose
 
 help: ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -112,6 +112,7 @@ lint: .venv/airflow/.dev .venv/pipelines/.dev ## Check style, types and the wall
 	.venv/airflow/bin/mypy
 	$(PIPELINES_PYTHON) -m include.pipelines.compile --check
 	$(AIRFLOW_PYTHON) scripts/settings_tables.py --check
+	$(AIRFLOW_PYTHON) -m benchmarks.page --check
 
 format: .venv/airflow/.dev ## Format the source
 	.venv/airflow/bin/ruff check --fix .
@@ -119,6 +120,21 @@ format: .venv/airflow/.dev ## Format the source
 
 lock: .venv/airflow/.dev ## Compile the pinned requirement files from the *.in files
 	@scripts/lock.sh
+
+bench-waiting: .venv/airflow/.dev .venv/pipelines/.dev ## Measure what a thousand waiting runs cost (docs/performance.md)
+	PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.waiting
+	$(PIPELINES_PYTHON) -m benchmarks.picture waiting
+	$(AIRFLOW_PYTHON) -m benchmarks.page
+
+bench-packaging: .venv/airflow/.dev .venv/pipelines/.dev ## Measure packing a model against torch-model-archiver
+	$(PIPELINES_PYTHON) -m benchmarks.packaging
+	$(PIPELINES_PYTHON) -m benchmarks.picture packaging
+	$(AIRFLOW_PYTHON) -m benchmarks.page
+
+bench-parse: .venv/airflow/.dev .venv/pipelines/.dev ## Measure what the DAG file costs Airflow against an empty DAG
+	$(AIRFLOW_PYTHON) -m benchmarks.parse
+	$(PIPELINES_PYTHON) -m benchmarks.picture parse
+	$(AIRFLOW_PYTHON) -m benchmarks.page
 
 screenshots: .venv/airflow/.dev ## Take the screenshots of docs/ from a running Airflow (needs chromium)
 	@$(AIRFLOW_PYTHON) scripts/screenshots.py

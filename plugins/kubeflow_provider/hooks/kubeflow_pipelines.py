@@ -93,6 +93,7 @@ class KubeflowPipelinesHook(BaseHook):
         self.client = HttpClient(http, self._auth, service=_SERVICE)
         self._module_pod: ModulePod | None = None
         self._polling = SharedPolling(self._list_documents)
+        self._may_list = True
         self._alone = asyncio.Semaphore(_ALONE_AT_ONCE)
 
     @cached_property
@@ -319,8 +320,11 @@ class KubeflowPipelinesHook(BaseHook):
     async def _list_documents(self, run_ids: Sequence[str]) -> AsyncIterator[dict[str, dict[str, Any]]]:
         """Yield the documents of these runs by their id, page by page, as far as the server lists them.
 
-        A server or a gateway that lets nobody list, or finds this question wrong, lists none.
+        A server or a gateway that lets nobody list, or finds this question wrong, lists none, and is not asked again
+        by this hook; triggers get a new one every few minutes.
         """
+        if not self._may_list:
+            return
         try:
             namespace = await asyncio.to_thread(lambda: self._namespace)
             async with self.client.kept_open() as client:
@@ -331,6 +335,7 @@ class KubeflowPipelinesHook(BaseHook):
         except (InvalidRequestError, PermissionDeniedError) as error:
             if isinstance(error, PermissionDeniedError) and error.http_status != 403:
                 raise  # a login that has expired is no reason to knock once for each run
+            self._may_list = False
             self.log.warning("Runs cannot be listed, so each is asked for by itself: %s", error)
 
     def _read_listed(self, document: Mapping[str, Any]) -> Run:

@@ -1,0 +1,85 @@
+"""Fills the results into docs/performance.md, so that its figures cannot drift from the files that they come from."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import RESULTS
+
+TARGET = Path(__file__).parent.parent / "docs" / "performance.md"
+_BLOCK = re.compile(r"(<!-- results: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def filled(page: str, folder: Path = RESULTS) -> str:
+    """Return the page with the results between its marks.
+
+    :raises ValueError: when there are no results of a benchmark that the page names.
+    """
+
+    def fill(found: re.Match[str]) -> str:
+        begin, name, end = found.groups()
+        file = folder / f"{name}.json"
+        if not file.exists():
+            raise ValueError(f"The page shows {name}, and {file.name} is not there: run `make bench-{name}`.")
+        return f"{begin}\n{block(json.loads(file.read_text(encoding='utf-8')))}\n\n{end}"
+
+    return _BLOCK.sub(fill, page)
+
+
+def block(document: dict[str, Any]) -> str:
+    """Return picture, targets, figures and circumstances of one benchmark as Markdown."""
+    sides = list(document["sides"])
+    targets = [
+        (target["what"], _number(target["value"]), target["target"], "yes" if target["reached"] else "**no**")
+        for target in document["targets"]
+    ]
+    rows = []
+    for measure in document["measures"]:
+        name = f"{measure['what']} ({measure['unit']})" if measure["unit"] else measure["what"]
+        for point in measure["points"]:
+            figures = [_spread(point["sides"][side]) for side in sides]
+            rows.append((name, str(point["size"]), *figures, _spread(point["ratio"]) if point["ratio"] else ""))
+        exponents = ["" if measure["exponent"][side] is None else f"{measure['exponent'][side]:g}" for side in sides]
+        rows.append((name, "growth", *exponents, ""))
+    return "\n\n".join(
+        (
+            f"![{document['title']}](../benchmarks/results/{document['name']}.svg)",
+            _table(("target", "measured", "wanted", "reached"), targets),
+            _table(("", document["size_unit"], *sides, f"{sides[1]} / {sides[0]}"), rows),
+            "\n".join(f"- {side}: {what}" for side, what in document["sides"].items()),
+            f"{document['pairs']} pairs on {document['machine']}. {' '.join(document['notes'])}",
+        )
+    )
+
+
+def _table(head: tuple[str, ...], rows: list[Any]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _spread(spread: dict[str, float]) -> str:
+    middle, low, high = (_number(spread[name]) for name in ("median", "low", "high"))
+    return middle if low == high else f"{middle} ({low} to {high})"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def main() -> None:
+    """Write the page; with ``--check`` only say whether it is stale."""
+    page = TARGET.read_text(encoding="utf-8")
+    text = filled(page)
+    if "--check" in sys.argv[1:]:
+        if text != page:
+            sys.exit("docs/performance.md is stale: run `python -m benchmarks.page`.")
+        return
+    TARGET.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

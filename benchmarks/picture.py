@@ -1,0 +1,65 @@
+"""Draws the picture of a benchmark from the file of its results."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from benchmarks.harness import OURS, RESULTS
+
+_COLUMNS = 3
+#: Told apart by people who see no colours, too.
+_STYLES = ({"color": "#0b6e4f", "marker": "o"}, {"color": "#c1440e", "marker": "s", "linestyle": "--"})
+
+
+def draw(document: dict[str, Any]) -> Any:
+    """Return a figure with one panel for each measure: figures of both sides over the sizes, with their spread."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    # The same results give the same file.
+    mpl.rcParams.update({"svg.hashsalt": "benchmarks", "font.size": 9, "axes.spines.top": False})
+    from matplotlib import pyplot
+    from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+    measures = document["measures"]
+    rows = -(-len(measures) // _COLUMNS)
+    columns = min(_COLUMNS, len(measures))
+    figure, axes = pyplot.subplots(rows, columns, figsize=(3.6 * columns, 2.7 * rows), squeeze=False)
+    for panel in axes.flat[len(measures) :]:
+        panel.axis("off")
+    for panel, measure in zip(axes.flat, measures, strict=False):
+        for side, style in zip(document["sides"], _STYLES, strict=False):
+            spreads = [point["sides"][side] for point in measure["points"]]
+            middle = [spread["median"] for spread in spreads]
+            below = [spread["median"] - spread["low"] for spread in spreads]
+            above = [spread["high"] - spread["median"] for spread in spreads]
+            panel.errorbar(document["sizes"], middle, yerr=(below, above), label=side, capsize=3, **style)
+        panel.set_xscale("log")
+        panel.set_xticks(document["sizes"])
+        panel.xaxis.set_major_formatter(ScalarFormatter())
+        panel.xaxis.set_minor_formatter(NullFormatter())
+        if all(point["sides"][side]["low"] > 0 for point in measure["points"] for side in document["sides"]):
+            panel.set_yscale("log")
+        else:
+            panel.set_ylim(bottom=0)
+        panel.set_xlabel(document["size_unit"])
+        panel.set_ylabel(measure["unit"])
+        panel.set_title(measure["what"], fontsize=9)
+    axes.flat[0].legend(frameon=False)
+    figure.suptitle(f"{document['title']}: {OURS} and {', '.join(list(document['sides'])[1:])}")
+    figure.tight_layout()
+    return figure
+
+
+def main() -> None:
+    """Draw the benchmark that the first argument names."""
+    name = sys.argv[1]
+    document = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    draw(document).savefig(RESULTS / f"{name}.svg", metadata={"Date": None})
+    print(RESULTS / f"{name}.svg")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""The page shows the results that are kept, and no others."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.page import TARGET, block, filled
+
+DOCUMENT: dict[str, Any] = {
+    "name": "example",
+    "title": "An example",
+    "machine": "2 cores",
+    "sides": {"ours": "quick", "theirs": "slow"},
+    "sizes": [10],
+    "size_unit": "rows",
+    "pairs": 3,
+    "notes": ["On a Sunday."],
+    "measures": [
+        {
+            "what": "time",
+            "unit": "s",
+            "points": [
+                {
+                    "size": 10,
+                    "sides": {
+                        "ours": {"median": 0.25, "low": 0.2, "high": 0.31},
+                        "theirs": {"median": 1234.5, "low": 1234.5, "high": 1234.5},
+                    },
+                    "ratio": None,
+                }
+            ],
+            "exponent": {"ours": 0.5, "theirs": None},
+        }
+    ],
+    "targets": [{"what": "times faster", "value": 4938, "target": "≥ 5000", "reached": False}],
+}
+
+
+def test_a_block_holds_targets_figures_and_circumstances() -> None:
+    text = block(DOCUMENT)
+
+    assert "![An example](../benchmarks/results/example.svg)" in text
+    assert "| times faster | 4,938 | ≥ 5000 | **no** |" in text
+    assert "| time (s) | 10 | 0.25 (0.2 to 0.31) | 1,234 |  |" in text
+    assert "| time (s) | growth | 0.5 |  |  |" in text
+    assert text.endswith("3 pairs on 2 cores. On a Sunday.")
+
+
+def test_results_are_filled_in_between_their_marks(tmp_path: Path) -> None:
+    (tmp_path / "example.json").write_text(json.dumps(DOCUMENT), encoding="utf-8")
+    page = "# Fast\n\n<!-- results: example -->\nold\n<!-- end -->\n\nAnd so on.\n"
+    text = filled(page, tmp_path)
+
+    assert "old" not in text
+    assert "times faster" in text
+    assert text.startswith("# Fast\n") and text.endswith("And so on.\n")
+    assert filled(text, tmp_path) == text
+
+
+def test_a_page_cannot_show_what_was_never_measured(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="make bench-example"):
+        filled("<!-- results: example -->\n<!-- end -->", tmp_path)
+
+
+def test_the_page_is_up_to_date() -> None:
+    page = TARGET.read_text(encoding="utf-8")
+
+    assert filled(page) == page
+
+
+@pytest.mark.pipelines
+def test_a_picture_has_a_panel_for_each_measure(pipelines_python: str, tmp_path: Path) -> None:
+    draw = (
+        "import json, sys; from benchmarks.picture import draw;"
+        "draw(json.load(sys.stdin)).savefig(sys.argv[1], metadata={'Date': None})"
+    )
+    pictures = []
+    for name in ("one.svg", "two.svg"):
+        command = [pipelines_python, "-c", draw, str(tmp_path / name)]
+        subprocess.run(command, input=json.dumps(DOCUMENT), text=True, check=True, cwd=TARGET.parent.parent)
+        pictures.append((tmp_path / name).read_text(encoding="utf-8"))
+
+    assert pictures[0].startswith("<?xml") and 'id="axes_1"' in pictures[0] and 'id="axes_2"' not in pictures[0]
+    assert pictures[0] == pictures[1]
