@@ -102,7 +102,7 @@ restore: ## Put a back-up in the place of what is there now [BACKUP=backups/...]
 	@sh deploy/compose/restore.sh $(ENV_FILE) $(BACKUP)
 	@$(MAKE) --no-print-directory up
 
-test-compose: .venv/airflow/.dev ## Try the whole stack on a Docker engine: about 20 minutes, not part of `make test`
+test-compose: .venv/airflow/.dev ## Try the whole stack on a Docker engine: about half an hour
 	$(AIRFLOW_PYTHON) -m pytest -m docker tests/compose
 
 lint: .venv/airflow/.dev .venv/pipelines/.dev ## Check style, types and the wall between the halves

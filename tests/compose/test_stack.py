@@ -1,0 +1,225 @@
+"""docker-compose.yaml on a real engine: it comes up, releases, survives its own parts, and keeps its secrets.
+
+``make test-compose`` runs it. The tests build on one installation, in the order in which they stand here.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import urllib.error
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.compose.stack import Stack, wait_for
+from tests.serving_support import free_port
+
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(3600)]
+
+#: Which of the secrets a service's environment may hold.
+AIRFLOW = {"AIRFLOW_FERNET_KEY", "AIRFLOW_JWT_SECRET", "AIRFLOW_SECRET_KEY", "AIRFLOW_DB_PASSWORD"}
+MAY_KNOW = {
+    "postgres": {"POSTGRES_PASSWORD", "AIRFLOW_DB_PASSWORD", "MLFLOW_DB_PASSWORD"},
+    "init": AIRFLOW,
+    "api-server": AIRFLOW | {"AIRFLOW_PASSWORDS"},
+    "scheduler": AIRFLOW,
+    "dag-processor": AIRFLOW,
+    "triggerer": AIRFLOW,
+    "mlflow": {"MLFLOW_DB_PASSWORD"},
+    "pipelines": set(),
+    "torchserve": set(),
+}
+IMAGES = ("airflow", "airflow-with-pipelines", "mlflow")
+
+
+def engine() -> str | None:
+    """Return why there is no engine with compose, ``None`` when there is one."""
+    if shutil.which("docker") is None:
+        return "docker is not installed"
+    for command in (["docker", "info"], ["docker", "compose", "version"]):
+        if subprocess.run(command, capture_output=True).returncode:
+            return f"`{' '.join(command)}` does not work"
+    return None
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    if reason := engine():
+        pytest.skip(reason)
+    ports = [free_port() for _ in range(3)]
+    stack = Stack(tmp_path_factory.mktemp("compose"), f"stack-test-{uuid.uuid4().hex[:8]}", ports)
+    try:
+        stack.make("up")
+        yield stack
+    finally:
+        stack.compose("down", "--volumes", "--timeout", "10")
+
+
+def test_the_env_file_is_private_and_never_written_over(stack: Stack) -> None:
+    before = stack.env_file.read_text()
+    assert stack.env_file.stat().st_mode & 0o777 == 0o600
+    assert "stays as it is" in stack.make("env")
+    assert stack.env_file.read_text() == before
+
+
+def test_a_release_asked_for_with_a_password_completes_and_answers(stack: Stack) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        stack.token(password="wrong")
+    assert refusal.value.code == 401
+
+    run = stack.release()
+    assert stack.wait(run) == "success", stack.why(run)
+    version = stack.live()
+    assert version
+    # What the Releases page shows lies in PostgreSQL.
+    assert stack.sql("mlflow", "SELECT value FROM model_version_tags WHERE key = 'release.version'") == version
+    assert stack.sql("airflow", f"SELECT state FROM dag_run WHERE run_id = '{run}'") == "success"
+    assert stack.training_runs() == 1
+
+
+def test_a_viewer_may_look_and_not_release(stack: Stack) -> None:
+    import httpx
+
+    headers = {"Authorization": f"Bearer {stack.token('viewer')}"}
+    dag = f"{stack.airflow}/api/v2/dags/release_sample_reviews"
+    assert httpx.get(dag, headers=headers).status_code == 200
+    answer = httpx.post(f"{dag}/dagRuns", headers=headers, json={"logical_date": None})
+    assert answer.status_code == 403
+
+
+def test_no_container_has_more_rights_than_it_needs(stack: Stack) -> None:
+    for service in MAY_KNOW:
+        container = stack.inspect(service)
+        host, config = container["HostConfig"], container["Config"]
+        assert host["ReadonlyRootfs"] and not host["Privileged"], service
+        assert host["CapDrop"] == ["ALL"], service
+        assert "no-new-privileges:true" in host["SecurityOpt"], service
+        assert host["Memory"] and host["PidsLimit"], service
+        # PostgreSQL's own entrypoint makes its folders as root and then becomes the user postgres.
+        assert config["User"] == ("" if service == "postgres" else "1000:0"), service
+        for bindings in (host["PortBindings"] or {}).values():
+            assert {binding["HostIp"] for binding in bindings} == {"127.0.0.1"}, service
+    assert stack.compose("exec", "-T", "postgres", "sh", "-c", "cat /proc/[0-9]*/comm").count("postgres")
+
+
+def test_a_secret_is_known_only_to_the_services_that_need_it(stack: Stack) -> None:
+    settings = stack.settings
+    secrets = {name: settings[name] for names in MAY_KNOW.values() for name in names}
+    for service, may_know in MAY_KNOW.items():
+        told = json.dumps(stack.inspect(service))
+        for name, secret in secrets.items():
+            values = stack.passwords.values() if name == "AIRFLOW_PASSWORDS" else [secret]
+            assert any(value in told for value in values) == (name in may_know), f"{service} {name}"
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_no_secret_is_in_an_image(stack: Stack, image: str) -> None:
+    name = f"kubeflow-model-release-{image}:{stack.settings['IMAGE_TAG']}"
+    told = docker("history", "--no-trunc", "--format", "{{.CreatedBy}}", name) + docker("image", "inspect", name)
+    secrets = [value for name, value in stack.settings.items() if name.endswith(("_PASSWORD", "_KEY", "_SECRET"))]
+    assert len(secrets) == 6
+    assert not [secret for secret in [*secrets, *stack.passwords.values()] if secret in told]
+    # An address of a package index may have a password in it.
+    assert "PIP_INDEX_URL=" not in told and "PIP_EXTRA_INDEX_URL=" not in told
+    names = "-name .env -o -name .env.* -o -name .git -o -name secrets.json -o -name .netrc -o -name .pypirc"
+    assert docker("run", "--rm", "--user", "0", "--network", "none", name, *f"find / -xdev {names}".split()) == ""
+
+
+@pytest.mark.parametrize(("image", "has"), [("airflow", False), ("airflow-with-pipelines", True)])
+def test_only_the_embedded_world_carries_the_pipeline_half(stack: Stack, image: str, has: bool) -> None:
+    name = f"kubeflow-model-release-{image}:{stack.settings['IMAGE_TAG']}"
+    listed = docker("run", "--rm", "--network", "none", name, "ls", "/opt").split()
+    assert ("venv" in listed) is has
+
+
+def test_the_profile_for_kubeflow_needs_neither_torchserve_nor_trainings(stack: Stack, tmp_path: Path) -> None:
+    file = tmp_path / "kubeflow.env"
+    subprocess.run(["sh", "deploy/compose/make_env.sh", str(file), "kubeflow"], check=True, capture_output=True)
+    services = subprocess.run(
+        ["docker", "compose", "--env-file", str(file), "config", "--services"], capture_output=True, text=True
+    ).stdout.split()
+    assert set(services) == {*MAY_KNOW, "scheduler-kubeflow"} - {"scheduler", "pipelines", "torchserve"}
+
+
+def test_every_service_may_be_killed_during_a_release(stack: Stack) -> None:
+    before, trainings = stack.live(), stack.training_runs()
+    run = stack.release(epochs=40, seed=2)
+    wait_for(lambda: stack.task_state(run, "train") == "deferred", "the training is waited for")
+
+    stack.compose("kill", "torchserve")
+    assert stack.live() is None
+    start(stack, "torchserve")
+    assert stack.live() == before
+    for service in ("triggerer", "scheduler", "api-server", "postgres", "mlflow", "dag-processor"):
+        with stack.users() as users:
+            stack.compose("kill", service)
+            start(stack, service)
+        assert None not in users.answers, f"the endpoint did not answer while {service} was away"
+
+    assert stack.wait(run) == "success", stack.why(run)
+    assert stack.training_runs() == trainings + 1
+    assert stack.live() == versions(stack)[-1] != before
+
+
+def test_a_training_that_is_killed_with_its_container_begins_again_and_its_release_ends(stack: Stack) -> None:
+    before, trainings = stack.live(), stack.training_runs()
+    run = stack.release(epochs=40, seed=3)
+    wait_for(lambda: stack.training_runs() == trainings + 1, "the training is asked for")
+    wait_for(lambda: stack.compose("logs", "pipelines").count(" was started") == trainings + 1, "the training begins")
+    stack.compose("kill", "pipelines")
+    start(stack, "pipelines")
+
+    assert stack.wait(run) == "success", stack.why(run)
+    assert "was interrupted and begins again" in stack.compose("logs", "pipelines")
+    assert stack.training_runs() == trainings + 1
+    assert stack.live() != before
+
+
+def test_the_live_version_answers_again_after_a_reboot(stack: Stack) -> None:
+    live, trainings = stack.live(), stack.training_runs()
+    stack.make("down")
+    assert stack.live() is None
+    stack.make("up")
+    assert stack.live() == live
+    assert stack.training_runs() == trainings
+
+
+def test_a_back_up_restores_an_empty_installation(stack: Stack, tmp_path: Path) -> None:
+    live, recorded = stack.live(), versions(stack)
+    backup = tmp_path / "backup"
+    stack.make("backup", BACKUP=str(backup))
+    assert not [path for path in backup.iterdir() if path.stat().st_mode & 0o077]
+
+    stack.compose("down", "--volumes")
+    stack.make("up")
+    assert stack.live() is None
+    assert not versions(stack)
+    stack.make("restore", BACKUP=str(backup))
+    assert stack.live() == live
+    assert versions(stack) == recorded
+    assert (
+        stack.sql("airflow", "SELECT count(*) FROM dag_run WHERE dag_id LIKE 'release%' AND state = 'success'") != "0"
+    )
+    # What was restored can be worked with.
+    run = stack.release(seed=4)
+    assert stack.wait(run) == "success", stack.why(run)
+    assert stack.live() != live
+
+
+def start(stack: Stack, service: str) -> None:
+    """Start a service that was killed, and wait until it is healthy."""
+    stack.compose("up", "--detach", "--no-build", "--no-deps", "--wait", service)
+
+
+def docker(*arguments: str) -> str:
+    return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def versions(stack: Stack) -> list[str]:
+    """Return the recorded releases, the oldest first."""
+    query = "SELECT value FROM model_version_tags WHERE key = 'release.version' ORDER BY value"
+    return stack.sql("mlflow", query).split()
