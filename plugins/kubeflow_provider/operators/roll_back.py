@@ -83,7 +83,8 @@ class ChooseReleaseOperator(BaseOperator):
         if run_id := deployment_under_way(context, self.release_dag_id):
             raise ServiceUnavailableError(
                 f"A release of {self.model} is being deployed right now ({self.release_dag_id}, {run_id}). Wait for "
-                "its end, or mark it failed: it then puts back by itself what was live."
+                "its end, or mark the task that hangs as failed: the release then puts back what was live. A run whose "
+                "process is gone has to be marked as failed itself."
             )
         serving: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
         registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
@@ -240,8 +241,9 @@ def triggering_user(dag_run: Any) -> str:
 
 
 def _newest_retired(registry: RegistryService, model: str, live_version: str) -> str | None:
-    """Return the newest version that was live once and is not now, where the serving system keeps none."""
+    """Return the newest version that was live before and still has its files, where the serving system keeps none."""
     for release in registry.list_releases(model, limit=50):
-        if release.state is ReleaseState.RETIRED and release.version != live_version:
+        has_files = not release.facts.get(ARCHIVE_DELETED_AT)
+        if release.state is ReleaseState.RETIRED and has_files and release.version != live_version:
             return release.version
     return None

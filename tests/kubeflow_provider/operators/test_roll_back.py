@@ -83,9 +83,12 @@ def test_the_release_before_is_chosen_by_number_or_by_name(store: str, version: 
     }
 
 
-def test_where_serving_keeps_no_previous_version_the_registry_knows_it(store: str, serving: Any) -> None:
+def test_where_serving_keeps_no_previous_version_the_registry_knows_it(store: str, serving: Any, registry: Any) -> None:
     serving.previous = None
     assert choose(store, "previous")["version"] == OLD
+    registry.add_facts(MODEL, OLD, {"archive_deleted_at": "2026-03-01T04:00:00+00:00"})
+    with pytest.raises(InvalidRequestError, match="no release before"):
+        choose(store, "previous")
 
 
 @pytest.mark.parametrize(
