@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,7 +60,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def evaluated(release: Path, output: Path, **options: str):
+def evaluated(release: Path, output: Path, **options: Any):
     return evaluate_step(
         dataset_uri=f"{release.as_uri()}/dataset/dataset.json",
         package_file=str(release / "steps" / "package"),
@@ -74,12 +75,16 @@ def evaluated(release: Path, output: Path, **options: str):
 
 
 def test_candidate_json_holds_what_every_step_found(release, tmp_path):
-    headline = evaluated(release, tmp_path, code_revision="abc123", champion_uri=(release / "package").as_uri())
+    champion = (release / "package").as_uri()
+    headline = evaluated(release, tmp_path, code_revision="abc123", champion_uri=champion, confidence=0.9)
     uri = (tmp_path / "candidate.json").as_uri()
     document = documents.parse("candidate", (tmp_path / "candidate.json").read_text(encoding="utf-8"), where=uri)
     assert (document["model"], document["version"], document["code_revision"]) == ("reviews", VERSION, "abc123")
     assert document["dataset"]["evaluation_rows"] == 10
     assert document["metrics"]["champion"]["macro_f1"] == document["metrics"]["candidate"]["macro_f1"]
+    assert document["comparison"]["macro_f1"] == {"difference": 0, "low": 0, "high": 0}
+    assert document["comparison"]["confidence"] == 0.9
+    assert (tmp_path / "evaluation" / "predictions.parquet").is_file()
     assert document["training"]["base_model"] == "scratch"
     assert document["packages"]["torch"]
     assert headline.metrics["candidate_macro_f1"] == document["metrics"]["candidate"]["macro_f1"]
