@@ -62,6 +62,35 @@ def test_status_says_what_is_live(world, first_release):
     assert re.search(rf"{prediction['version']}\s+live", answer.stdout)
 
 
+def test_an_answer_of_the_endpoint_is_explained_by_the_archive_it_came_from(world, first_release):
+    text = "The soup was 'cold', but the waiter was friendly."
+    (prediction,) = world.predict(text)
+    answer = world.make("explain", TEXT=text)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    for part in (
+        f"{MODEL} {prediction['version']} answers: {prediction['label']} ({prediction['score']:.4f})",
+        f"from version {prediction['version']}: the same, largest difference 0.0000",
+        "[CLS] the",
+        "Words that mattered",
+    ):
+        assert part in answer.stdout
+    logs = [path for path in world.state.rglob("*") if path.is_file() and path.suffix in (".log", ".jsonl", ".txt")]
+    assert logs
+    assert not [path for path in logs if "waiter was friendly" in path.read_text(errors="replace")]
+
+
+def test_a_release_is_reproduced_from_its_record_and_nothing_else_changes(world, first_release):
+    (before,) = world.predict("fine")
+    answer = world.make("reproduce", RELEASE=before["version"])
+    assert answer.returncode == 0, answer.stdout[-3000:] + answer.stderr
+    assert "weights: bit-identical" in answer.stdout
+    assert f"{MODEL} {before['version']}: reproduced within a tolerance of 0.01" in answer.stdout
+    assert len(re.findall(r"\d{14}\s+live", world.make("status").stdout)) == 1
+    answer = world.make("reproduce", RELEASE="20200101000000")
+    assert answer.returncode != 0
+    assert f"20200101000000 is in no record; there are {before['version']}" in answer.stderr
+
+
 def test_an_unknown_model_or_setting_is_named(world):
     answer = world.make("release", MODEL="no-such-model")
     assert answer.returncode != 0
