@@ -95,3 +95,7 @@ def test_the_sample_model_is_good_and_is_compared_with_the_live_one(release, tmp
     # The same rows, settings and seed: the same model again.
     assert champion["log_loss"] == pytest.approx(second["metrics"]["candidate"]["log_loss"])
     assert second["dataset"]["sha256"] == first["dataset"]["sha256"]
+    assert first["comparison"] is None
+    assert second["comparison"]["macro_f1"] == {"difference": 0, "low": 0, "high": 0}
+    assert second["comparison"]["disagreements"] == []
+    assert (tmp_path / "20261122030000" / "evaluation" / "predictions.parquet").is_file()
