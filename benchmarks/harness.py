@@ -144,6 +144,7 @@ class Benchmark:
             "name": self.name,
             "title": self.title,
             "machine": machine(),
+            "load_average": round(os.getloadavg()[2], 1),
             "sides": dict(self.sides),
             "sizes": list(self.sizes),
             "size_unit": self.size_unit,

@@ -51,7 +51,9 @@ def block(document: dict[str, Any]) -> str:
             _table(("target", "measured", "wanted", "reached"), targets),
             _table(("", document["size_unit"], *sides, f"{sides[1]} / {sides[0]}"), rows),
             "\n".join(f"- {side}: {what}" for side, what in document["sides"].items()),
-            f"{document['pairs']} pairs on {document['machine']}. {' '.join(document['notes'])}",
+            f"{document['pairs']} {'pair' if document['pairs'] == 1 else 'pairs'} on {document['machine']}, with a "
+            f"load average of {document['load_average']:g} over the last quarter of an hour. "
+            f"{' '.join(document['notes'])}",
         )
     )
 

@@ -15,6 +15,7 @@ DOCUMENT: dict[str, Any] = {
     "name": "example",
     "title": "An example",
     "machine": "2 cores",
+    "load_average": 1.5,
     "sides": {"ours": "quick", "theirs": "slow"},
     "sizes": [10],
     "size_unit": "rows",
@@ -48,7 +49,9 @@ def test_a_block_holds_targets_figures_and_circumstances() -> None:
     assert "| times faster | 4,938 | ≥ 5000 | **no** |" in text
     assert "| time (s) | 10 | 0.25 (0.2 to 0.31) | 1,234 |  |" in text
     assert "| time (s) | growth | 0.5 |  |  |" in text
-    assert text.endswith("3 pairs on 2 cores. On a Sunday.")
+    assert text.endswith(
+        "3 pairs on 2 cores, with a load average of 1.5 over the last quarter of an hour. On a Sunday."
+    )
 
 
 def test_results_are_filled_in_between_their_marks(tmp_path: Path) -> None:
