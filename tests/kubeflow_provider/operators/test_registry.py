@@ -65,6 +65,7 @@ def test_a_candidate_is_registered_with_everything_that_made_it(
         "training_parameters": '{"seed": 42}',
         "serving_p95_ms": "8",
         "code_revision": "c0ffee",
+        "report_uri": f"s3://models/{VERSION}/report/report.html",
         "created_at": "2026-01-02T00:10:00+00:00",
         "dag_id": "register_candidate",
         "dag_run_id": run.run_id,
