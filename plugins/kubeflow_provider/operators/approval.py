@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +121,7 @@ class ReleaseApprovalOperator(ApprovalOperator):
             self._record_no(context, answer)
         return super().execute_complete(context, event)
 
-    def _record_no(self, context: Context, answer: Mapping[str, str]) -> None:
+    def _record_no(self, context: Context, answer: dict[str, str]) -> None:
         user = answer["approved_by"]
         reason = f"not approved by {user}" if user else "not approved: nobody answered in time"
         self.log.info("Release %s %s: %s.", self.model, self.version, reason)
