@@ -45,7 +45,8 @@ class Brakes:
 class Situation:
     """What is known when a release starts.
 
-    :param now: when it was asked for, in UTC.
+    :param now: in UTC.
+    :param asked: when it was asked for: of what waited for another release, the first event.
     :param last: when the newest recorded release was asked for, whatever became of it; ``None`` before the first.
     :param live: when the release of the live model was asked for; ``None`` when nothing is live.
     :param waiting: newer requests for the same model.
@@ -55,6 +56,7 @@ class Situation:
 
     trigger: Trigger
     now: datetime
+    asked: datetime
     last: datetime | None
     live: datetime | None
     waiting: int
@@ -68,6 +70,8 @@ def reason_to_wait(brakes: Brakes, found: Situation) -> str | None:
         return None
     if found.waiting:
         return "a newer request for this model is waiting; this one steps aside"
+    if found.last is not None and found.last > found.asked and not found.events_since(found.last):
+        return "a release that was asked for later has been there since"
     if found.trigger is Trigger.SCHEDULED and (reason := _not_due(brakes, found)):
         return reason
     if found.last is not None:
@@ -86,7 +90,7 @@ def reason_to_wait(brakes: Brakes, found: Situation) -> str | None:
 
 def _not_due(brakes: Brakes, found: Situation) -> str | None:
     """Return why a scheduled run has nothing to do: the daily look only acts on age or on events held back."""
-    if found.live is None or (brakes.cron and _fires_at(brakes.cron, found.now)):
+    if found.live is None or (brakes.cron and _fires_at(brakes.cron, found.asked)):
         return None
     if found.events_since(found.last or found.live):
         return None

@@ -22,6 +22,7 @@ def never_asked() -> int:
 def situation(trigger: Trigger = Trigger.SCHEDULED, *, events: int = 0, **changes: Any) -> Situation:
     known: dict[str, Any] = {
         "now": NOW,
+        "asked": changes.get("now", NOW),
         "last": NOW - timedelta(days=7),
         "live": NOW - timedelta(days=7),
         "waiting": 0,
@@ -45,6 +46,14 @@ def test_whatever_started_by_itself_steps_aside_for_a_newer_request(trigger: Tri
 def test_without_brakes_cron_and_new_data_are_reason_enough() -> None:
     assert reason_to_wait(Brakes(cron=MONDAYS), situation()) is None
     assert reason_to_wait(Brakes(), situation(Trigger.ASSET)) is None
+
+
+def test_what_waited_until_a_later_release_was_there_is_done_unless_more_has_come_since() -> None:
+    later = NOW - timedelta(hours=1)
+    found = {"asked": NOW - timedelta(hours=2), "last": later, "live": later}
+    reason = reason_to_wait(Brakes(), situation(Trigger.ASSET, **found))
+    assert reason == "a release that was asked for later has been there since"
+    assert reason_to_wait(Brakes(), situation(Trigger.ASSET, events=1, **found)) is None
 
 
 @pytest.mark.parametrize(("hours", "waits"), [(23.9, True), (24, False), (300, False)])

@@ -87,7 +87,6 @@ class ReleaseBrakes:
         newest = registry.list_releases(self.model, limit=1)
         live = registry.get_live(self.model)
         live_time = version_time(live.version) if live else None
-        now = context["dag_run"].run_after or datetime.now(UTC)
 
         def new_rows() -> int | None:
             announced = announced_rows([event.extra for event in _events(context, live_time)])
@@ -95,7 +94,8 @@ class ReleaseBrakes:
 
         return Situation(
             trigger=trigger,
-            now=now,
+            now=datetime.now(UTC),
+            asked=context["dag_run"].run_after,
             last=version_time(newest[0].version) if newest else None,
             live=live_time,
             waiting=_waiting(context),

@@ -78,6 +78,7 @@ def run(registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         services = {"registry_default": registry, "pipelines_default": pipelines}
         monkeypatch.setattr(module, "get_service", lambda conn_id, hooks: services[conn_id])
         monkeypatch.setattr(RuntimeTaskInstance, "get_dr_count", lambda dag_id, states: waiting)
+        monkeypatch.setattr(module, "datetime", SimpleNamespace(now=lambda zone: now))
         left: dict[str, Any] = {}
         context: Any = {
             "dag": SimpleNamespace(dag_id="release_reviews"),

@@ -1,0 +1,106 @@
+"""Releases that nobody asked for, in a running Airflow: started by events over its REST API, and held by the brakes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import textwrap
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import Connection
+
+from kubeflow_provider.hooks.mlflow import MlflowHook
+from kubeflow_provider.services import Release
+from kubeflow_provider.states import ReleaseState
+
+pytestmark = pytest.mark.airflow
+
+DAG, URI = "release", "s3://bucket/reviews"
+DAGS = """
+    import time
+    from datetime import timedelta
+    from pathlib import Path
+
+    from airflow.sdk import DAG, Asset, BaseOperator
+
+    from kubeflow_provider.brakes import Brakes
+    from kubeflow_provider.operators.brakes import ReleaseBrakes
+    from kubeflow_provider.operators.report import ReportOperator
+
+
+    class Work(BaseOperator):
+        def execute(self, context):
+            file = context["dag_run"].conf.get("until")
+            while file and not Path(file).exists():
+                time.sleep(0.2)
+
+
+    brakes = ReleaseBrakes(brakes=Brakes(min_new_rows=100), model="reviews", data="{}", store_uri="file:///nowhere")
+    asset = Asset("s3://bucket/reviews")
+    tries = {"retries": 3, "retry_delay": timedelta(seconds=1)}
+    with DAG("release", schedule=[asset], catchup=False, max_active_runs=1, default_args=tries):
+        report = ReportOperator(
+            task_id="report", model="reviews", version="20260102000000", candidate_uri="file:///nowhere/candidate.json"
+        )
+        Work(task_id="check", pre_execute=brakes, inlets=[asset]) >> Work(task_id="work") >> report
+"""
+
+
+@pytest.fixture(scope="module")
+def airflow(airflow_server: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Any:
+    """A running Airflow with a release DAG of a model that has been live for an hour."""
+    folder = tmp_path_factory.mktemp("unattended")
+    (folder / "dags").mkdir()
+    (folder / "dags" / "release.py").write_text(textwrap.dedent(DAGS))
+    extra = {"tracking_uri": f"sqlite:///{shutil.copy(empty_mlflow, folder)}"}
+    connection = {"conn_type": "mlflow", "extra": extra}
+    registry = MlflowHook("any", connection=Connection(conn_id="any", conn_type="mlflow", extra=json.dumps(extra)))
+    version = f"{datetime.now(UTC) - timedelta(hours=1):%Y%m%d%H%M%S}"
+    live = Release(model="reviews", version=version, state=ReleaseState.LIVE, archive_uri="file:///nowhere/package")
+    registry.register(live, metrics={})
+    return airflow_server(folder / "dags", {"AIRFLOW_CONN_REGISTRY_DEFAULT": json.dumps(connection)}, dag_ids=(DAG,))
+
+
+def announce(airflow: Any, rows: int) -> None:
+    """Say that there are new data, as an uploader does."""
+    (asset,) = [found for found in airflow.call("GET", "/assets")["assets"] if found["uri"] == URI]
+    airflow.call("POST", "/assets/events", {"asset_id": asset["id"], "extra": {"rows": rows}})
+
+
+def started_by_events(airflow: Any, number: int) -> dict[str, Any]:
+    """Wait for the n-th run that an event started, and return it."""
+    deadline = time.monotonic() + 600
+    while True:
+        path = f"/dags/{DAG}/dagRuns?run_type=asset_triggered&order_by=run_after"
+        runs: list[dict[str, Any]] = airflow.call("GET", path)["dag_runs"]
+        if len(runs) >= number:
+            return runs[number - 1]
+        assert time.monotonic() < deadline, runs
+        time.sleep(0.3)
+
+
+def test_too_few_new_rows_wait_for_more_and_one_release_answers_every_event(airflow: Any, tmp_path: Path) -> None:
+    announce(airflow, 40)
+    first = started_by_events(airflow, 1)["dag_run_id"]
+    assert airflow.wait(DAG, first) == "success"
+    assert airflow.task(DAG, first, "work")["state"] == "skipped"
+    reason = "40 new training rows since the live model, schedule.min_new_rows is 100"
+    assert airflow.xcom(DAG, first, "check", "not_due") == reason
+    outcome = airflow.xcom(DAG, first, "report", "outcome")
+    assert (outcome["kind"], outcome["line"]) == ("not due", reason)
+
+    # While a release runs, Airflow keeps events; then one release answers them all, those of the first run included.
+    by_hand = airflow.trigger(DAG, {"until": str(tmp_path / "go on")})
+    airflow.wait_for_task(DAG, by_hand, "check", ["running"])
+    announce(airflow, 50)
+    announce(airflow, 10)
+    (tmp_path / "go on").touch()
+    second = started_by_events(airflow, 2)["dag_run_id"]
+    assert [airflow.wait(DAG, run) for run in (by_hand, second)] == ["success"] * 2
+    assert [airflow.task(DAG, run, "work")["state"] for run in (by_hand, second)] == ["success"] * 2
+    assert len(airflow.call("GET", f"/dags/{DAG}/dagRuns")["dag_runs"]) == 3
