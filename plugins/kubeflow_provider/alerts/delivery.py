@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,9 @@ GIVE_UP_AFTER = timedelta(days=7)
 
 #: A sent alert is remembered for so long, in case that its task is cleared.
 REMEMBER_FOR = timedelta(days=30)
+
+#: The triggerer calls back for several deadlines at once, in threads: between two processes the lease has to do.
+_one_at_a_time = threading.Lock()
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +51,14 @@ def send_alert(alert: Alert, conn_id: str, *, now: datetime | None = None) -> bo
     :param conn_id: connection of type ``apprise``; without it, or for :data:`NOBODY`, nobody is told.
     :return: whether every receiver has it now.
     """
-    now = now or datetime.now(UTC)
     if conn_id == NOBODY:
         log.info("Nobody is told, as the model's settings ask for: %s", alert.subject)
         return False
+    with _one_at_a_time:
+        return _send(alert, conn_id, now or datetime.now(UTC))
+
+
+def _send(alert: Alert, conn_id: str, now: datetime) -> bool:
     entry = outbox.find(alert.key) or Entry(alert=alert, conn_id=conn_id, made_at=now, busy_until=now)
     if entry.is_settled:
         log.info("This alert has been sent already: %s", alert.subject)
