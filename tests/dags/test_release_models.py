@@ -168,9 +168,11 @@ def test_the_brakes_stand_before_everything_else_and_see_the_events_of_every_ass
 def test_a_wrong_yaml_is_an_import_error_that_names_file_and_setting(tmp_path, monkeypatch):
     write_model(tmp_path, training={"epochs": -1})
     bag = load_dags(tmp_path, monkeypatch)
-    (message,) = bag.import_errors.values()
-    assert "my-model.yaml" in message
-    assert "training.epochs" in message
+    # Releases and retention stop: a wrong file may name a store that lies in another's. The others look after the rest.
+    assert {Path(file).name for file in bag.import_errors} == {"release_models.py", "retention.py"}
+    for message in bag.import_errors.values():
+        assert "my-model.yaml" in message
+        assert "training.epochs" in message
 
 
 def test_loading_the_dags_imports_nothing_heavy():
