@@ -66,7 +66,7 @@ class AirflowServer:
         )
         self._known = {psutil.Process(self.process.pid)}
 
-    def wait_until_ready(self, dag_ids: Collection[str] = (), *, timeout: float = 180) -> None:
+    def wait_until_ready(self, dag_ids: Collection[str] = (), *, timeout: float = 600) -> None:
         """Wait until every component is healthy and the DAGs are known and can be triggered."""
 
         def is_ready() -> bool:
@@ -93,7 +93,7 @@ class AirflowServer:
             f"{self.url}/api/v2{path}",
             json=body,
             headers={"Authorization": f"Bearer {self._token}", "Accept": "application/json"},
-            timeout=30,
+            timeout=600,  # the first task makes the API server build half of itself anew
         )
         if not answer.ok:
             raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
@@ -105,7 +105,7 @@ class AirflowServer:
         return str(self.call("POST", f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
 
     def wait(
-        self, dag_id: str, run_id: str, states: Collection[str] = ("success", "failed"), *, timeout: float = 180
+        self, dag_id: str, run_id: str, states: Collection[str] = ("success", "failed"), *, timeout: float = 600
     ) -> str:
         """Wait until a DAG run is in one of the states, and return the state."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}"
@@ -117,7 +117,7 @@ class AirflowServer:
         return instance
 
     def wait_for_task(
-        self, dag_id: str, run_id: str, task_id: str, states: Collection[str], *, timeout: float = 120
+        self, dag_id: str, run_id: str, task_id: str, states: Collection[str], *, timeout: float = 600
     ) -> str:
         """Wait until a task instance is in one of the states, and return the state."""
         return self._wait_for_state(self._task_path(dag_id, run_id, task_id), states, timeout)
