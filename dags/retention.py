@@ -32,7 +32,8 @@ with DAG(
     dag_display_name="Retention",
     description="Delete the files of old versions.",
     doc_md=__doc__,
-    schedule=CronTriggerTimetable("0 4 * * 0", timezone="UTC"),
+    # An Airflow that is started for the first time on a Sunday would make up for the morning at once: it is to wait.
+    schedule=CronTriggerTimetable("0 4 * * 0", timezone="UTC", run_immediately=timedelta()),
     catchup=False,
     max_active_runs=1,
     params={
