@@ -22,7 +22,7 @@ for database in airflow mlflow; do
     set -eu
     export PGPASSWORD=$POSTGRES_PASSWORD PGUSER=$POSTGRES_USER
     dropdb --if-exists --force "$0"
-    createdb --owner "$0" "$0"
+    createdb --owner "$0" --template template0 --encoding UTF8 --locale C.UTF-8 "$0"
     psql --quiet --dbname postgres --command "REVOKE CONNECT ON DATABASE \"$0\" FROM PUBLIC"
     exec pg_restore --dbname "$0" --no-owner --role "$0" --exit-on-error' "$database" < "$folder/$database.dump"
 done
