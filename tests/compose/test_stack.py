@@ -147,7 +147,7 @@ def test_the_profile_for_kubeflow_needs_neither_torchserve_nor_trainings(stack: 
 
 def test_every_service_may_be_killed_during_a_release(stack: Stack) -> None:
     before, trainings = stack.live(), stack.training_runs()
-    run = stack.release(epochs=40, seed=2)
+    run = stack.release(epochs=12, seed=2)
     wait_for(lambda: stack.task_state(run, "train") == "deferred", "the training is waited for")
 
     stack.compose("kill", "torchserve")
@@ -167,7 +167,7 @@ def test_every_service_may_be_killed_during_a_release(stack: Stack) -> None:
 
 def test_a_training_that_is_killed_with_its_container_begins_again_and_its_release_ends(stack: Stack) -> None:
     before, trainings = stack.live(), stack.training_runs()
-    run = stack.release(epochs=40, seed=3)
+    run = stack.release(epochs=12, seed=3)
     wait_for(lambda: stack.training_runs() == trainings + 1, "the training is asked for")
     wait_for(lambda: stack.compose("logs", "pipelines").count(" was started") == trainings + 1, "the training begins")
     stack.compose("kill", "pipelines")
