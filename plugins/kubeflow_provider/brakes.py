@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -106,11 +106,6 @@ def _fires_at(cron: str, when: datetime) -> bool:
     from croniter import croniter
 
     return bool(croniter.match(cron, when))
-
-
-def version_time(version: str) -> datetime:
-    """Return when a release was asked for, which its version says: the inverse of ``release_version``."""
-    return datetime.strptime(version, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
 
 
 def announced_rows(extras: Sequence[Mapping[str, Any] | None]) -> int | None:

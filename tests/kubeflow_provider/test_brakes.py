@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from kubeflow_provider.brakes import Brakes, Situation, Trigger, announced_rows, reason_to_wait, version_time
-from kubeflow_provider.versions import release_version
+from kubeflow_provider.brakes import Brakes, Situation, Trigger, announced_rows, reason_to_wait
 
 NOW = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)  # a Monday
 MONDAYS = "0 3 * * 1"
@@ -123,10 +122,6 @@ def test_the_kind_of_a_dag_run_says_who_asked(run_type: str, trigger: Trigger) -
 
     assert Trigger.of(SimpleNamespace(run_type=run_type)) is trigger
     assert Trigger.of(SimpleNamespace(run_type=DagRunType(run_type))) is trigger
-
-
-def test_a_version_says_when_its_release_was_asked_for() -> None:
-    assert version_time(release_version(SimpleNamespace(run_after=NOW))) == NOW
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from kubeflow_provider.brakes import Brakes, Situation, Trigger, announced_rows, reason_to_wait, version_time
+from kubeflow_provider.brakes import Brakes, Situation, Trigger, announced_rows, reason_to_wait
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.hooks import PIPELINE_HOOKS, REGISTRY_HOOKS, get_service
+from kubeflow_provider.versions import version_time
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

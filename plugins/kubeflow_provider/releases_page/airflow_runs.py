@@ -22,8 +22,7 @@ from airflow.utils.types import DagRunTriggeredByType
 from sqlalchemy import select
 
 from kubeflow_provider.failures import FAILURE_XCOM_KEY, Failure
-from kubeflow_provider.releases_page.history import version_time
-from kubeflow_provider.versions import release_version
+from kubeflow_provider.versions import release_version, version_time
 
 _BUSY = (
     TaskInstanceState.RUNNING,

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from kubeflow_provider.states import ReleaseState
+from kubeflow_provider.versions import version_time
 
 if TYPE_CHECKING:
     from kubeflow_provider.releases_page.airflow_runs import AirflowRun
@@ -150,14 +151,6 @@ def triggered_by(run: AirflowRun | None, facts: Mapping[str, str]) -> str:
     how = (run.run_type if run else "") or facts.get("trigger", "")
     how = {"asset_triggered": "new data", "asset": "new data"}.get(how, how)
     return f"{run.user} ({how})" if run and run.user else how
-
-
-def version_time(version: str) -> datetime | None:
-    """Return the time that a version is made of, ``None`` for one that somebody made up."""
-    try:
-        return datetime.strptime(version, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
-    except ValueError:
-        return None
 
 
 def time_of(text: str) -> datetime | None:
