@@ -80,9 +80,9 @@ class SmokeTest:
         median = statistics.median(answer.latency_ms for answer in answers)
         if median > self.max_latency_ms:
             raise CheckFailedError(
-                "latency", expected=f"a median of at most {self.max_latency_ms:.0f} ms", got=f"{median:.0f} ms"
+                "latency", expected=f"a median of at most {self.max_latency_ms:g} ms", got=f"{median:.0f} ms"
             )
-        return f"latency: median {median:.0f} ms, at most {self.max_latency_ms:.0f} ms allowed"
+        return f"latency: median {median:.0f} ms, at most {self.max_latency_ms:g} ms allowed"
 
     def _compare(self, check: str, answer: Answer, examples: Sequence[GoldenExample], *, first_row: int) -> float:
         predictions = _predictions(check, answer, len(examples))
