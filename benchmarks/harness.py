@@ -1,7 +1,7 @@
 """What every benchmark shares: pairs of runs, ratios with their spread, growth over the sizes, and the file of results.
 
-Both sides do the same work at nearly the same time, one right after the other and in turns first, so that whatever
-else the machine is doing falls on both. What counts is the ratio within each pair; single figures only say where it
+All sides do the same work at nearly the same time, one right after the other and in turns first, so that whatever
+else the machine is doing falls on all. What counts is the ratio within each pair; single figures only say where it
 comes from.
 """
 
@@ -41,12 +41,17 @@ class Point:
     """One measure at one size.
 
     :param sides: name of the side -> its figures.
-    :param ratio: the other side's figure divided by ours, pair by pair; ``None`` where ours was nought.
+    :param ratios: name of each other side -> its figure divided by ours, pair by pair; empty where ours was nought.
     """
 
     size: int
     sides: dict[str, Spread]
-    ratio: Spread | None
+    ratios: dict[str, Spread]
+
+    @property
+    def ratio(self) -> Spread | None:
+        """The first other side's."""
+        return next(iter(self.ratios.values()), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +89,7 @@ class Benchmark:
     :param sides: name -> what it is, ours first.
     :param sizes: three of them at least, so that growth can be told.
     :param size_unit: what the sizes count.
-    :param pairs: how often both sides run at each size.
+    :param pairs: how often all sides run at each size.
     :param units: measure -> its unit, in the order in which measures are shown.
     :param notes: what a reader must know to judge the figures.
     """
@@ -162,12 +167,13 @@ class Benchmark:
 
     def _point(self, what: str, size: int) -> Point:
         values = {side: [run[what] for run in self._figures[size, side]] for side in self.sides}
-        ratio = None
-        if len(values) > 1:
-            ours, theirs = values[OURS], next(values[side] for side in values if side != OURS)
-            if all(ours):
-                ratio = Spread.of([their / our for our, their in zip(ours, theirs, strict=True)])
-        return Point(size=size, sides={side: Spread.of(found) for side, found in values.items()}, ratio=ratio)
+        ours = values[OURS]
+        ratios = {
+            side: Spread.of([their / our for our, their in zip(ours, theirs, strict=True)])
+            for side, theirs in values.items()
+            if side != OURS and all(ours)
+        }
+        return Point(size=size, sides={side: Spread.of(found) for side, found in values.items()}, ratios=ratios)
 
 
 def growth(points: Mapping[int, float]) -> float | None:

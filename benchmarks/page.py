@@ -37,25 +37,59 @@ def block(document: dict[str, Any]) -> str:
         (target["what"], _number(target["value"]), target["target"], "yes" if target["reached"] else "**no**")
         for target in document["targets"]
     ]
-    rows = []
-    for measure in document["measures"]:
-        name = f"{measure['what']} ({measure['unit']})" if measure["unit"] else measure["what"]
-        for point in measure["points"]:
-            figures = [_spread(point["sides"][side]) for side in sides]
-            rows.append((name, str(point["size"]), *figures, _spread(point["ratio"]) if point["ratio"] else ""))
-        exponents = ["" if measure["exponent"][side] is None else f"{measure['exponent'][side]:g}" for side in sides]
-        rows.append((name, "growth", *exponents, ""))
     return "\n\n".join(
         (
             f"![{document['title']}](../benchmarks/results/{document['name']}.svg)",
             _table(("target", "measured", "wanted", "reached"), targets),
-            _table(("", document["size_unit"], *sides, f"{sides[1]} / {sides[0]}"), rows),
+            _by_size(document, sides) if len(sides) == 2 else _by_side(document, sides),
             "\n".join(f"- {side}: {what}" for side, what in document["sides"].items()),
             f"{document['pairs']} {'pair' if document['pairs'] == 1 else 'pairs'} on {document['machine']}, with a "
             f"load average of {document['load_average']:g} over the last quarter of an hour. "
             f"{' '.join(document['notes'])}",
         )
     )
+
+
+def _by_size(document: dict[str, Any], sides: list[str]) -> str:
+    """Two sides: one table, with a row for each measure and size."""
+    rows = []
+    for measure in document["measures"]:
+        for point in measure["points"]:
+            figures = [_spread(point["sides"][side]) for side in sides]
+            rows.append((_name(measure), str(point["size"]), *figures, _ratio(point, sides[1])))
+        rows.append((_name(measure), "growth", *(_exponent(measure, side) for side in sides), ""))
+    return _table(("", document["size_unit"], *sides, f"{sides[1]} / {sides[0]}"), rows)
+
+
+def _by_side(document: dict[str, Any], sides: list[str]) -> str:
+    """More sides: a table for each measure, with a row for each of them."""
+    sizes = [f"{size} {document['size_unit']}" for size in document["sizes"]]
+    tables = []
+    for measure in document["measures"]:
+        head = (_name(measure), *sizes, "growth", *(f"/ {sides[0]}, {size}" for size in sizes))
+        rows = [
+            (
+                side,
+                *(_spread(point["sides"][side]) for point in measure["points"]),
+                _exponent(measure, side),
+                *(_ratio(point, side) for point in measure["points"]),
+            )
+            for side in sides
+        ]
+        tables.append(_table(head, rows))
+    return "\n\n".join(tables)
+
+
+def _name(measure: dict[str, Any]) -> str:
+    return f"{measure['what']} ({measure['unit']})" if measure["unit"] else measure["what"]
+
+
+def _exponent(measure: dict[str, Any], side: str) -> str:
+    return "" if measure["exponent"][side] is None else f"{measure['exponent'][side]:g}"
+
+
+def _ratio(point: dict[str, Any], side: str) -> str:
+    return _spread(point["ratios"][side]) if side in point["ratios"] else ""
 
 
 def _table(head: tuple[str, ...], rows: list[Any]) -> str:

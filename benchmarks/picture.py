@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import cycle
 from typing import Any
 
 from benchmarks.harness import OURS, RESULTS
 
 _COLUMNS = 3
 #: Told apart by people who see no colours, too.
-_STYLES = ({"color": "#0b6e4f", "marker": "o"}, {"color": "#c1440e", "marker": "s", "linestyle": "--"})
+_STYLES = (
+    {"color": "#0b6e4f", "marker": "o"},
+    {"color": "#c1440e", "marker": "s", "linestyle": "--"},
+    {"color": "#3b5ba5", "marker": "^", "linestyle": "-."},
+    {"color": "#8a6d00", "marker": "D", "linestyle": ":"},
+    {"color": "#555555", "marker": "x", "linestyle": "--"},
+)
 
 
 def draw(document: dict[str, Any]) -> Any:
-    """Return a figure with one panel for each measure: figures of both sides over the sizes, with their spread."""
+    """Return a figure with one panel for each measure: figures of all sides over the sizes, with their spread."""
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -30,7 +37,7 @@ def draw(document: dict[str, Any]) -> Any:
     for panel in axes.flat[len(measures) :]:
         panel.axis("off")
     for panel, measure in zip(axes.flat, measures, strict=False):
-        for side, style in zip(document["sides"], _STYLES, strict=False):
+        for side, style in zip(document["sides"], cycle(_STYLES), strict=False):
             spreads = [point["sides"][side] for point in measure["points"]]
             middle = [spread["median"] for spread in spreads]
             below = [spread["median"] - spread["low"] for spread in spreads]
@@ -47,9 +54,15 @@ def draw(document: dict[str, Any]) -> Any:
         panel.set_xlabel(document["size_unit"])
         panel.set_ylabel(measure["unit"])
         panel.set_title(measure["what"], fontsize=9)
-    axes.flat[0].legend(frameon=False)
-    figure.suptitle(f"{document['title']}: {OURS} and {', '.join(list(document['sides'])[1:])}")
-    figure.tight_layout()
+    sides = list(document["sides"])
+    if len(sides) == 2:
+        axes.flat[0].legend(frameon=False)
+        figure.suptitle(f"{document['title']}: {OURS} and {sides[1]}")
+        figure.tight_layout()
+    else:
+        figure.suptitle(document["title"])
+        figure.set_layout_engine("constrained")
+        figure.legend(*axes.flat[0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=4)
     return figure
 
 

@@ -45,6 +45,17 @@ def test_a_ratio_is_one_of_a_pair() -> None:
     assert point.ratio == Spread(median=20, low=20, high=20)
 
 
+def test_each_of_many_sides_is_compared_with_ours() -> None:
+    benchmark = make(sides={OURS: "quick", "theirs": "slow", "another's": "slower"})
+    point = run(benchmark).at("time", 100)
+
+    assert point.ratios == {side: Spread(median=20, low=20, high=20) for side in ("theirs", "another's")}
+    assert [side for size, side in benchmark.runs() if size == 10] == [
+        *(OURS, "theirs", "another's"),
+        *("another's", "theirs", OURS),
+    ]
+
+
 def test_growth_is_the_exponent_of_the_size() -> None:
     measure = run(make()).measure("time")
 
@@ -60,6 +71,7 @@ def test_where_ours_is_nought_there_is_no_ratio() -> None:
     benchmark.add(1, "theirs", {"time": 3.0})
 
     assert benchmark.at("time", 1).ratio is None
+    assert benchmark.at("time", 1).ratios == {}
 
 
 def test_a_run_without_a_figure_is_refused() -> None:

@@ -32,7 +32,7 @@ DOCUMENT: dict[str, Any] = {
                         "ours": {"median": 0.25, "low": 0.2, "high": 0.31},
                         "theirs": {"median": 1234.5, "low": 1234.5, "high": 1234.5},
                     },
-                    "ratio": None,
+                    "ratios": {},
                 }
             ],
             "exponent": {"ours": 0.5, "theirs": None},
@@ -52,6 +52,20 @@ def test_a_block_holds_targets_figures_and_circumstances() -> None:
     assert text.endswith(
         "3 pairs on 2 cores, with a load average of 1.5 over the last quarter of an hour. On a Sunday."
     )
+
+
+def test_many_sides_get_a_table_for_each_measure() -> None:
+    spread = {"median": 0.5, "low": 0.4, "high": 0.6}
+    figures = {"ours": spread, "theirs": spread, "another's": spread}
+    points = [{"size": size, "sides": figures, "ratios": {"theirs": spread}} for size in (1, 8)]
+    measure = {"what": "time", "unit": "s", "points": points, "exponent": dict.fromkeys(figures)}
+    text = block(DOCUMENT | {"sides": dict.fromkeys(figures, "it"), "sizes": [1, 8], "measures": [measure]})
+
+    shown = "0.5 (0.4 to 0.6)"
+    assert "| time (s) | 1 rows | 8 rows | growth | / ours, 1 rows | / ours, 8 rows |" in text
+    assert f"| ours | {shown} | {shown} |  |  |  |" in text
+    assert f"| theirs | {shown} | {shown} |  | {shown} | {shown} |" in text
+    assert f"| another's | {shown} | {shown} |  |  |  |" in text
 
 
 def test_results_are_filled_in_between_their_marks(tmp_path: Path) -> None:
@@ -78,15 +92,34 @@ def test_the_page_is_up_to_date() -> None:
 
 @pytest.mark.pipelines
 def test_a_picture_has_a_panel_for_each_measure(pipelines_python: str, tmp_path: Path) -> None:
-    draw = (
-        "import json, sys; from benchmarks.picture import draw;"
-        "draw(json.load(sys.stdin)).savefig(sys.argv[1], metadata={'Date': None})"
-    )
-    pictures = []
-    for name in ("one.svg", "two.svg"):
-        command = [pipelines_python, "-c", draw, str(tmp_path / name)]
-        subprocess.run(command, input=json.dumps(DOCUMENT), text=True, check=True, cwd=TARGET.parent.parent)
-        pictures.append((tmp_path / name).read_text(encoding="utf-8"))
+    pictures = [
+        draw(pipelines_python, DOCUMENT, tmp_path / name).read_text(encoding="utf-8") for name in ("one.svg", "two.svg")
+    ]
 
     assert pictures[0].startswith("<?xml") and 'id="axes_1"' in pictures[0] and 'id="axes_2"' not in pictures[0]
     assert pictures[0] == pictures[1]
+
+
+@pytest.mark.pipelines
+def test_a_picture_of_many_sides_shows_them_all(pipelines_python: str, tmp_path: Path) -> None:
+    measure = DOCUMENT["measures"][0]
+    figures = {side: {"median": 2.0, "low": 1.0, "high": 3.0} for side in "abcdefg"}
+    many = DOCUMENT | {
+        "sides": dict.fromkeys(figures, "it"),
+        "measures": [measure | {"points": [{"size": 10, "sides": figures, "ratios": {}}]}],
+    }
+    picture = draw(pipelines_python, many, tmp_path / "many.svg").read_text(encoding="utf-8")
+
+    in_the_panel_and_the_legend = 2
+    assert picture.count('id="LineCollection_') == in_the_panel_and_the_legend * len(figures)
+
+
+def draw(python: str, document: dict[str, Any], target: Path) -> Path:
+    """Draw with the pipeline half's Python, which has matplotlib."""
+    code = (
+        "import json, sys; from benchmarks.picture import draw;"
+        "draw(json.load(sys.stdin)).savefig(sys.argv[1], metadata={'Date': None})"
+    )
+    command = [python, "-c", code, str(target)]
+    subprocess.run(command, input=json.dumps(document), text=True, check=True, cwd=TARGET.parent.parent)
+    return target
