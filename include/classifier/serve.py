@@ -81,11 +81,23 @@ def check_archive(package: Path, sha256: str) -> None:
         )
 
 
-def serve(package: Path, folder: Path, *, host: str, port: int, metrics_port: int, timeout_seconds: float) -> int:
+def serve(
+    package: Path,
+    folder: Path,
+    *,
+    host: str,
+    port: int,
+    metrics_port: int,
+    timeout_seconds: float,
+    drain_seconds: float,
+) -> int:
     """Serve until SIGTERM or SIGINT and return the exit code.
+
+    After the first SIGTERM it goes on serving for a while, so that requests on their way are answered.
 
     :param folder: emptied, and readable for this user only.
     :param timeout_seconds: for a worker to load the model.
+    :param drain_seconds: how long it serves on after SIGTERM.
     :raises PackageError: when the folder holds no package, or another one than ``$ARCHIVE_SHA256`` says.
     :raises TorchServeError: when the model cannot be loaded.
     """
@@ -105,9 +117,16 @@ def serve(package: Path, folder: Path, *, host: str, port: int, metrics_port: in
     )
     told_to_stop = threading.Event()
 
-    def stop(*_: object) -> None:
+    def stop(number: int, _: object) -> None:
+        is_first = not told_to_stop.is_set()
         told_to_stop.set()
-        stop_server(process)
+        if number == signal.SIGTERM and is_first and drain_seconds:
+            # Kubernetes tells the pod and whoever sends it requests at the same time: some still come.
+            timer = threading.Timer(drain_seconds, stop_server, [process])
+            timer.daemon = True
+            timer.start()
+        else:
+            stop_server(process)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
@@ -151,6 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8080, help="of the predictions (%(default)s)")
     parser.add_argument("--metrics-port", type=int, default=8082, help="(%(default)s)")
     parser.add_argument("--timeout-seconds", type=float, default=600, help="to load a model (%(default)s)")
+    parser.add_argument("--drain-seconds", type=float, default=3, help="to serve on after SIGTERM (%(default)s)")
     options = parser.parse_args(arguments)
     if options.check:
         return check(options.folder)
@@ -162,6 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             port=options.port,
             metrics_port=options.metrics_port,
             timeout_seconds=options.timeout_seconds,
+            drain_seconds=options.drain_seconds,
         )
     except (PackageError, TorchServeError) as error:
         # Last of all: Kubernetes takes a container's last lines for the reason of its end.

@@ -56,7 +56,7 @@ def serving(package: Path, folder: Path, port: int = 0, metrics_port: int = 0) -
     ports = ["--port", str(port or free_port()), "--metrics-port", str(metrics_port or free_port())]
     with (folder.parent / "log.txt").open("wb") as log:
         process = subprocess.Popen(
-            [*SERVE, str(package), "--host", "127.0.0.1", "--folder", str(folder), *ports],
+            [*SERVE, str(package), "--host", "127.0.0.1", "--folder", str(folder), "--drain-seconds", "10", *ports],
             env=ENVIRONMENT,
             stdout=log,
             stderr=log,
@@ -95,6 +95,16 @@ def test_serves_only_the_archive_that_was_released(package: Path) -> None:
         check_archive(package, released)
 
 
+def ask(port: int) -> str:
+    """Return the version that answers."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        body = json.dumps({"instances": ["good food"]})
+        connection.request("POST", "/v1/models/tiny:predict", body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        assert response.status == 200
+        return str(json.loads(response.read())["predictions"][0]["version"])
+
+
 @pytest.mark.torchserve
 def test_is_ready_when_it_answers_and_stops_when_told(package: Path, folder: Path) -> None:
     port, metrics_port, log = free_port(), free_port(), folder.parent / "log.txt"
@@ -106,12 +116,7 @@ def test_is_ready_when_it_answers_and_stops_when_told(package: Path, folder: Pat
         while check(folder) != 0:
             assert server.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
-            body = json.dumps({"instances": ["good food"]})
-            connection.request("POST", "/v1/models/tiny:predict", body, {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            assert response.status == 200
-            assert json.loads(response.read())["predictions"][0]["version"] == VERSION
+        assert ask(port) == VERSION
 
         family = psutil.Process(server.pid).children(recursive=True)
         listening = {
@@ -124,6 +129,7 @@ def test_is_ready_when_it_answers_and_stops_when_told(package: Path, folder: Pat
         assert folder.stat().st_mode & 0o777 == 0o700
 
         server.send_signal(signal.SIGTERM)
+        assert ask(port) == VERSION  # requests that were on their way
         assert server.wait(timeout=60) == 0
         assert not [member for member in family if member.is_running() and member.status() != psutil.STATUS_ZOMBIE]
     assert "good food" not in log.read_text()
