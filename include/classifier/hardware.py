@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from include.classifier.serving.handler import available_cpus
+from include.classifier.serving.cpus import available_cpus
 
 #: A model below this size computes on one thread: more gain nothing, and wherever another process wants a CPU they
 #: wait for each other (measured with 400,000 parameters on two busy CPUs: four times slower with two threads).
 _SMALL_MODEL_PARAMETERS = 5_000_000
+
+#: Of x86 CPUs, as PyTorch names them: AVX-512's since 2020 (Intel) and 2022 (AMD), and Intel's matrix unit.
+_BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
 
 
 def limit_threads(parameters: int) -> None:
@@ -23,10 +26,19 @@ def limit_threads(parameters: int) -> None:
         torch.set_num_threads(1 if parameters < _SMALL_MODEL_PARAMETERS else available_cpus())
 
 
-def mixed_precision() -> dict[str, Any]:
-    """Return the Trainer's precision settings: bf16 where the GPU has it, else fp16; full precision on a CPU."""
+def mixed_precision(parameters: int) -> dict[str, Any]:
+    """Return the Trainer's precision settings: bf16 where GPU or CPU compute in it, fp16 on older GPUs, else none.
+
+    Weights and optimiser stay in float32 in any case; only the passes through the model are computed in less.
+
+    :param parameters: size of the model; a small one has no multiplications that are worth the conversions on a CPU.
+    """
     import torch
 
-    if not torch.cuda.is_available():
-        return {}
-    return {"bf16": True} if torch.cuda.is_bf16_supported(including_emulation=False) else {"fp16": True}
+    if torch.cuda.is_available():
+        return {"bf16": True} if torch.cuda.is_bf16_supported(including_emulation=False) else {"fp16": True}
+    # Without such instructions bf16 is emulated, and slower than float32.
+    capabilities = torch.cpu.get_capabilities()
+    if parameters >= _SMALL_MODEL_PARAMETERS and any(capabilities.get(name) for name in _BF16_INSTRUCTIONS):
+        return {"bf16": True, "use_cpu": True}
+    return {}

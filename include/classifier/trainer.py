@@ -24,6 +24,7 @@ from transformers import (  # noqa: TID253
     TrainingArguments,
 )
 
+from include.classifier.first_token import read_first_token_only
 from include.classifier.hardware import mixed_precision
 from include.classifier.metrics import accuracy, confusion_matrix, log_loss, macro_f1
 from include.classifier.progress import duration, report
@@ -131,6 +132,8 @@ def fit(
     :raises TrainingDivergedError: when the loss is no finite number.
     """
     steps_per_epoch = -(-len(train) // settings.batch_size)
+    precision = mixed_precision(base.model.num_parameters())
+    read_first_token_only(base.model)
     callbacks: list[TrainerCallback] = [ReportProgress(len(train), tracker)]
     if validation:
         callbacks.append(EarlyStoppingCallback(settings.early_stopping_patience))
@@ -161,11 +164,11 @@ def fit(
             disable_tqdm=True,
             report_to="none",
             remove_unused_columns=False,
-            **mixed_precision(),
+            **precision,
         ),
         train_dataset=train,
         eval_dataset=validation,
-        data_collator=DataCollatorWithPadding(base.tokenizer, pad_to_multiple_of=8 if mixed_precision() else None),
+        data_collator=DataCollatorWithPadding(base.tokenizer, pad_to_multiple_of=8 if precision else None),
         processing_class=base.tokenizer,
         compute_loss_func=_loss(class_weights),
         compute_metrics=_validation_scores,
@@ -174,8 +177,10 @@ def fit(
     # The Trainer's own printer repeats in another form what is reported above.
     for callback in [each for each in trainer.callback_handler.callbacks if type(each).__name__ == "PrinterCallback"]:
         trainer.remove_callback(callback)
-    precision = next(iter(mixed_precision()), "fp32")
-    report(f"train: computing on {trainer.args.device} in {precision}, {steps_per_epoch} steps in an epoch")
+    report(
+        f"train: computing on {trainer.args.device} in {next(iter(precision), 'fp32')}, "
+        f"{steps_per_epoch} steps in an epoch"
+    )
     trainer.train()
     return trainer.state.epoch or 0.0, trainer.state.best_global_step or trainer.state.global_step
 
