@@ -10,10 +10,81 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 
+#: The chart's keys that are used here and what each takes, from values.schema.json of this version of the chart. Its
+#: schema lets unknown keys pass in many places, so that a misspelt one goes unnoticed there.
+CHART = "1.22.0"
+KEYS: dict[str, type] = {
+    "images.airflow.repository": str,
+    "images.airflow.tag": str,
+    "images.airflow.pullPolicy": str,
+    "airflowVersion": str,
+    "uid": int,
+    "gid": int,
+    "airflowHome": str,
+    "executor": str,
+    "data.metadataSecretName": str,
+    "fernetKeySecretName": str,
+    "apiSecretKeySecretName": str,
+    "jwtSecretName": str,
+    "postgresql.enabled": bool,
+    "redis.enabled": bool,
+    "statsd.enabled": bool,
+    "extraEnvFrom": str,
+    "env": list,
+    "config": dict,
+    "rbac.create": bool,
+    "multiNamespaceMode": bool,
+    "createUserJob.enabled": bool,
+    "migrateDatabaseJob.enabled": bool,
+    "securityContexts.pod": dict,
+    "securityContexts.containers": dict,
+    "workers.kubernetes.resources": dict,
+    "triggerer.persistence.enabled": bool,
+    "dagProcessor.dagBundleConfigList": list,
+    "scheduler.startupProbe.command": list,
+    **{
+        f"{part}.{key}": kind
+        for part in ("scheduler", "apiServer", "triggerer", "dagProcessor")
+        for key, kind in (("replicas", int), ("resources", dict))
+    },
+    **{
+        f"{part}.{key}": kind
+        for part in ("scheduler", "triggerer", "dagProcessor")
+        for key, kind in (("livenessProbe.command", list), ("logGroomerSidecar.enabled", bool))
+    },
+    "triggerer.enabled": bool,
+    "dagProcessor.enabled": bool,
+}
+
 
 @pytest.fixture(scope="module")
 def values() -> dict[str, Any]:
     return yaml.safe_load((ROOT / "deploy" / "helm-values.yaml").read_text(encoding="utf-8"))
+
+
+def used(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return every value under its dotted key, as deep as :data:`KEYS` goes."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        key = f"{prefix}{name}"
+        found |= {key: value} if key in KEYS or not isinstance(value, dict) else used(value, f"{key}.")
+    return found
+
+
+def test_the_chart_knows_every_key(values: dict[str, Any]) -> None:
+    found = used(values)
+    assert found.keys() == KEYS.keys()
+    assert not [key for key, value in found.items() if type(value) is not KEYS[key]]
+    assert f"--version {CHART}" in (ROOT / "deploy" / "helm-values.yaml").read_text(encoding="utf-8")
+    assert f"--version {CHART}" in (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+
+
+def test_nothing_calls_the_scripts_of_the_public_image(values: dict[str, Any]) -> None:
+    # The chart's own probes run /entrypoint and its log groomers /clean-logs: without them pods are killed for ever.
+    for part in ("scheduler", "triggerer", "dagProcessor"):
+        assert values[part]["livenessProbe"]["command"][0] == "airflow"
+        assert not values[part]["logGroomerSidecar"]["enabled"]
+    assert values["scheduler"]["startupProbe"]["command"][0] == "airflow"
 
 
 def test_it_is_the_airflow_of_the_requirements(values: dict[str, Any]) -> None:
@@ -39,7 +110,7 @@ def test_secrets_are_references(values: dict[str, Any]) -> None:
         assert name not in values
     assert {values[f"{name}SecretName"] for name in ("fernetKey", "apiSecretKey")} == {values["jwtSecretName"]}
     assert set(values["data"]) == {"metadataSecretName"}
-    assert not values["createUserJob"]["defaultUser"]["enabled"], "its password is known to everybody"
+    assert not values["createUserJob"]["enabled"], "its user's password is known to everybody"
     assert "secretRef" in values["extraEnvFrom"]
 
 
