@@ -23,6 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 from include.models.model_config import ModelName, ServingConfig
 
 from . import serving as serving_package
+from .serving.onnx_engine import MODEL_FILE
 from .serving.predictor import CLASSIFIER_FILE, read_json
 
 #: What the serving code is called inside the archive. Not `include`: a PYTHONPATH that the server was started with
@@ -32,7 +33,7 @@ HANDLER = f"{PACKAGE}.handler:handle"
 
 _REQUIRED = ("config.json", "tokenizer.json", "tokenizer_config.json", CLASSIFIER_FILE)
 _OPTIONAL = ("special_tokens_map.json", "model.safetensors.index.json")
-_WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors")
+_WEIGHTS = ("model.safetensors", "model-*-of-*.safetensors", MODEL_FILE)
 _VERSION = re.compile(r"[0-9]{14}")
 _CHUNK_BYTES = 1 << 20
 
@@ -55,8 +56,9 @@ def build_archive(
 ) -> Archive:
     """Write an archive; the same input gives the same bytes, on every machine and at any time.
 
-    :param model_dir: what training wrote: the weights as safetensors, ``config.json``, the tokenizer's files and
-        ``classifier.json`` with ``labels`` and ``max_length``.
+    :param model_dir: what training or :mod:`include.classifier.precision` wrote: the weights as safetensors or
+        ``model.onnx``, ``config.json``, the tokenizer's files and ``classifier.json`` with ``labels`` and
+        ``max_length``.
     :param model: name under which it is served; stands in the endpoint's path.
     :param version: 14 digits, for example ``20261121030000``.
     :param target: the .mar file; its folder is made.

@@ -18,6 +18,7 @@ from include.models.model_config import ServingConfig
 
 from .archive import Archive, build_archive, open_archive
 from .golden import choose
+from .precision import choose as choose_precision
 from .serving.predictor import Prediction, Predictor
 from .torchserve import TorchServe, torchserve
 
@@ -62,15 +63,19 @@ def package(
     :return: the parts ``archive``, ``labels``, ``serving``, ``golden_examples`` and ``held_out_texts`` of
         ``candidate.json``.
     :raises PackagingError: when served answers differ from those in-process.
+    :raises PrecisionError: when the model cannot be served in the precision that the settings ask for.
     """
     with tempfile.TemporaryDirectory(prefix="package-") as name:
         folder = Path(name) / "package"
         file = f"model-store/{model}.mar"
-        archive = build_archive(Path(model_dir), model=model, version=version, target=folder / file, serving=serving)
+        texts = sample_texts(dataset["splits"]["evaluation"]["uri"], SAMPLE_ROWS)
+        packed, precision = choose_precision(Path(model_dir), Path(name) / "variants", texts=texts, serving=serving)
+        archive = build_archive(packed, model=model, version=version, target=folder / file, serving=serving)
         _say(f"Built {file}: {archive.size_bytes / 1e6:.1f} MB, SHA-256 {archive.sha256}.")
         (folder / "config").mkdir()
         (folder / _CONFIG_FILE).write_text(server_config(model, version, serving), encoding="utf-8")
-        facts = _try(folder, archive, unpacked=Path(name) / "unpacked", dataset=dataset, model=model, version=version)
+        facts = _try(folder, archive, unpacked=Path(name) / "unpacked", texts=texts, model=model, version=version)
+        facts["serving"]["precision"] = precision
         publish(folder, output_uri, [file, _CONFIG_FILE])
     _say(f"Published the package at {output_uri}.")
     return {
@@ -131,13 +136,12 @@ def publish(folder: Path, uri: str, files: Sequence[str]) -> None:
 
 
 def _try(
-    folder: Path, archive: Archive, *, unpacked: Path, dataset: Mapping[str, Any], model: str, version: str
+    folder: Path, archive: Archive, *, unpacked: Path, texts: Sequence[str], model: str, version: str
 ) -> dict[str, Any]:
     """Serve the package and return what candidate.json says about it."""
     with torchserve(folder) as server:
         # Both load at the same time: each spends seconds on importing torch.
         predictor = Predictor.load(open_archive(archive.path, unpacked, sha256=archive.sha256))
-        texts = sample_texts(dataset["splits"]["evaluation"]["uri"], SAMPLE_ROWS)
         expected = predictor.predict(texts)
         load_seconds = server.wait_until_ready(model)
         _say(f"TorchServe serves {model} {version} after {load_seconds:.1f} s.")
@@ -156,7 +160,7 @@ def _try(
             "largest_difference": difference,
         },
         "golden_examples": choose(texts, expected),
-        "held_out_texts": texts,
+        "held_out_texts": list(texts),
     }
 
 

@@ -35,7 +35,7 @@ METRICS = ("accuracy", "macro_f1", "log_loss", "expected_calibration_error")
 #: Rounding differs from machine to machine, and training multiplies it. On one machine the difference is 0.
 DEFAULT_TOLERANCE = 0.01
 
-_WEIGHTS = ".safetensors"
+_WEIGHTS = (".safetensors", ".onnx")
 
 
 def reproduce(
@@ -100,6 +100,7 @@ def check_code(candidate: Mapping[str, Any], *, any_code: bool) -> Iterator[str]
 def _train_and_pack(candidate: Mapping[str, Any], dataset: Mapping[str, Any], folder: Path) -> Path:
     """Train from the recorded facts and pack the result as the release was packed."""
     from include.classifier.archive import build_archive
+    from include.classifier.precision import TORCH_FLOAT32, variant
     from include.classifier.tracking import Tracker
     from include.classifier.training import TrainingSettings, train
 
@@ -120,8 +121,9 @@ def _train_and_pack(candidate: Mapping[str, Any], dataset: Mapping[str, Any], fo
     model, version = candidate["model"], candidate["version"]
     serving = [config.serving for config in read_model_configs(leave_out_wrong=True) if config.name == model]
     target = folder / f"{model}.mar"
+    recorded_precision = candidate["serving"].get("precision", {"chosen": TORCH_FLOAT32})
     build_archive(
-        folder / "model",
+        variant(recorded_precision["chosen"], folder / "model", folder / "variant"),
         model=model,
         version=version,
         target=target,

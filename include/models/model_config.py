@@ -247,7 +247,26 @@ class ServingConfig(Section):
     response_timeout_seconds: Annotated[int, Field(ge=1)] = Field(
         60, description="A worker that takes longer is restarted."
     )
+    precision: Literal["auto", "float32", "int8"] = Field(
+        "auto",
+        description="`auto`: the fastest of PyTorch and ONNX Runtime in 32-bit floats and ONNX Runtime in 8-bit "
+        "integers, measured while packaging, whose answers stay within the two bounds below.",
+    )
+    max_probability_difference: Fraction = Field(
+        0.05, description="Largest difference to the model as it was trained, on a sample of the evaluation rows."
+    )
+    max_label_changes: Fraction = Field(0.01, description="Share of these rows that may get another label.")
     kserve: KServeConfig = KServeConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_gpu_runs_pytorch(cls, values: Any) -> Any:
+        """A pod with a GPU is given what can use it, whatever is the fastest where the model is packed."""
+        if isinstance(values, dict) and isinstance(values.get("kserve"), dict) and values["kserve"].get("gpu"):
+            if values.get("precision", "auto") == "int8":
+                raise ValueError("precision: int8 runs on CPUs only, and kserve.gpu asks for a GPU")
+            return values | {"precision": "float32"}
+        return values
 
 
 class ResourcesConfig(Section):

@@ -99,22 +99,22 @@ def test_a_package_is_tried_published_and_described(
     [
         (
             "handler.py",
-            "        import torch\n",
-            "        raise RuntimeError('broken on purpose')\n",
+            "        workers = int(",
+            "        raise RuntimeError('broken on purpose')\n        workers = int(",
             TorchServeError,
             "RuntimeError: broken on purpose",
         ),
         (
             "handler.py",
-            "        import torch\n",
-            "        os.kill(os.getpid(), 9)\n",
+            "        workers = int(",
+            "        import os\n        os.kill(os.getpid(), 9)\n        workers = int(",
             TorchServeError,
             "died while it loaded the model",
         ),
         (
             "predictor.py",
-            'facts["labels"], max',
-            'facts["labels"][::-1], max',
+            'labels=facts["labels"], max',
+            'labels=facts["labels"][::-1], max',
             PackagingError,
             "does not serve what was trained",
         ),

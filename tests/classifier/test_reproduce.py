@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from include.classifier.archive import build_archive, open_archive
 from include.classifier.data import Split, write_dataset
 from include.classifier.golden import choose
 from include.classifier.metrics import scores
+from include.classifier.precision import ONNX_INT8, TORCH_FLOAT32, variant
 from include.classifier.serving.predictor import Predictor
 from include.classifier.steps import train_step
 from tests.toy_package import write_candidate
@@ -26,10 +28,14 @@ EVALUATION = Split([f"{word} food again {index}" for word in LABELS for index in
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a release that was trained, packed and measured; not to be changed."""
+    """Folder of a release; not to be changed."""
+    return make(tmp_path_factory.mktemp("store") / "reviews" / VERSION, TORCH_FLOAT32)
+
+
+def make(folder: Path, precision: str) -> Path:
+    """Train, pack and measure a release; return its folder."""
     import numpy as np
 
-    folder = tmp_path_factory.mktemp("store") / "reviews" / VERSION
     none = {"train": 0, "evaluation": 0}
     dataset = write_dataset(
         f"{folder.as_uri()}/dataset",
@@ -49,7 +55,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         settings={"epochs": 2, "max_length": 16, "learning_rate": 1e-3, "seed": 3},
     )
     archive = build_archive(
-        folder / "model", model="reviews", version=VERSION, target=folder / "model-store" / "reviews.mar"
+        variant(precision, folder / "model", folder / "variant"),
+        model="reviews",
+        version=VERSION,
+        target=folder / "model-store" / "reviews.mar",
     )
     predictor = Predictor.load(open_archive(archive.path, folder / "unpacked"))
     answers = predictor.predict(EVALUATION.texts)
@@ -63,6 +72,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     document["dataset"]["sha256"] = dataset["sha256"]
     document |= {"training": training, "code_revision": "abc123", "packages": {"torch": "0.1"}}
     document["metrics"]["candidate"] = found
+    document["serving"]["precision"] = {"chosen": precision, "reason": "asked for", "rows": 0, "measured": []}
     (folder / "candidate.json").write_text(json.dumps(document))
     return folder
 
@@ -97,6 +107,19 @@ def test_the_same_machine_gives_the_same_bits(release: Path, capsys: pytest.Capt
     assert "weights: bit-identical" in output
     assert "note: torch 0.1 then, " in output
     assert f"reviews {VERSION}: reproduced within a tolerance of 0" in output
+
+
+def test_the_same_bits_in_the_precision_that_was_chosen_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CODE_REVISION", "abc123")
+    folder = make(tmp_path / "release", ONNX_INT8)
+
+    assert run(folder, "--tolerance", "0") == 0
+    with zipfile.ZipFile(folder / "model-store" / "reviews.mar") as archive:
+        assert "model.onnx" in archive.namelist()
+    assert json.loads((folder / "reproduction.json").read_text())["archive"]["identical"] is True
+    assert "weights: bit-identical" in capsys.readouterr().out
 
 
 def test_other_figures_than_the_recorded_ones_are_not_reproduced(

@@ -1,5 +1,5 @@
 """The code inside the archive: what turns texts into answers, in training, in evaluation and behind the endpoint.
 
 The folder is packed as the package ``classifier_serving``. Therefore everything in it uses relative imports and
-needs nothing but torch, transformers and the standard library.
+needs nothing but transformers, torch or ONNX Runtime, and the standard library.
 """

@@ -7,12 +7,12 @@ the first request of a batch.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from .cpus import threads_of_a_worker
 from .predictor import Predictor
 from .protocol import BadRequest, Request, read_request, write_answer, write_refusal
 
@@ -24,17 +24,14 @@ class Handler:
     """
 
     def __init__(self, context: Any) -> None:
-        import torch
-
         workers = int((context.model_yaml_config or {}).get("maxWorkers", 1))
-        if "OMP_NUM_THREADS" not in os.environ:
-            torch.set_num_threads(max(1, available_cpus() // workers))
         properties = context.system_properties
-        on_gpu = torch.cuda.is_available() and properties.get("gpu_id") is not None
-        device = f"cuda:{properties['gpu_id']}" if on_gpu else "cpu"
+        device = "cpu" if properties.get("gpu_id") is None else f"cuda:{properties['gpu_id']}"
         self._model = str(context.manifest["model"]["modelName"])
         self._version = str(context.manifest["model"]["modelVersion"])
-        self._predictor = Predictor.load(Path(properties["model_dir"]), device=device)
+        self._predictor = Predictor.load(
+            Path(properties["model_dir"]), device=device, threads=threads_of_a_worker(workers)
+        )
         # The first pass allocates and compiles; better now than in somebody's request.
         self._predictor.predict(["ready"])
 
@@ -64,20 +61,6 @@ def _read(request: Mapping[str, Any], context: Any, index: int) -> Request | Bad
         return read_request(request, content_type)
     except BadRequest as error:
         return error
-
-
-def available_cpus() -> int:
-    """Return how many CPUs this process may use: what it is pinned to, and no more than its container's limit.
-
-    Torch counts the CPUs of the machine. In a container that may use two of 64 it would start 64 threads, which wait
-    for each other most of the time.
-    """
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        return max(1, min(cpus, int(quota) // int(period)))
-    except (OSError, ValueError):  # No limit reads "max"; elsewhere than on Linux there is no such file.
-        return cpus
 
 
 _handler: Handler | None = None

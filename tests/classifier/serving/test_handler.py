@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 from ts.context import Context, RequestProcessor
 
-from include.classifier.serving import handler
+from include.classifier.serving import cpus, handler
 
 VERSION = "20261121030000"
 
@@ -90,7 +89,7 @@ def test_workers_share_the_cpus(tiny_model: Path, context: Context, monkeypatch:
     import torch
 
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(handler, "available_cpus", lambda: 6)
+    monkeypatch.setattr(cpus, "available_cpus", lambda: 6)
     handler.Handler(context_of(tiny_model, maxWorkers=2))
 
     assert torch.get_num_threads() == 3
@@ -101,15 +100,7 @@ def test_threads_that_were_asked_for_stay(tiny_model: Path, context: Context, mo
 
     torch.set_num_threads(1)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr(handler, "available_cpus", lambda: 6)
+    monkeypatch.setattr(cpus, "available_cpus", lambda: 6)
     handler.Handler(context_of(tiny_model, maxWorkers=1))
 
     assert torch.get_num_threads() == 1
-
-
-@pytest.mark.parametrize(("limit", "cpus"), [("200000 100000", 2), ("50000 100000", 1), ("max 100000", 64)])
-def test_a_containers_cpu_limit_counts(limit: str, cpus: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)))
-    monkeypatch.setattr(Path, "read_text", lambda self, encoding: limit)
-
-    assert handler.available_cpus() == cpus

@@ -1,0 +1,129 @@
+"""Turns a trained model into one for ONNX Runtime, with weights in 32-bit floating point or in 8-bit integers."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .first_token import read_first_token_only
+from .serving.onnx_engine import MODEL_FILE
+from .serving.predictor import CLASSIFIER_FILE, read_json
+
+if TYPE_CHECKING:
+    import onnx
+
+#: Protocol Buffers cannot hold more in one file; a model near it stays what it is.
+LARGEST_MODEL_BYTES = 1_900_000_000
+
+
+class ExportError(RuntimeError):
+    """The model cannot be turned into one for ONNX Runtime; the message says why."""
+
+
+def export(model_dir: Path) -> onnx.ModelProto:
+    """Return the model with weights in 32-bit floating point, as :data:`MODEL_FILE` describes it.
+
+    :param model_dir: what training wrote.
+    :raises ExportError: when the model does something that ONNX has no words for, or is too large.
+    """
+    import torch
+    import transformers
+
+    size = sum(path.stat().st_size for path in model_dir.glob("*.safetensors"))
+    if size > LARGEST_MODEL_BYTES:
+        raise ExportError(f"its weights have {size / 1e9:.1f} GB, an ONNX file holds {LARGEST_MODEL_BYTES / 1e9:g}")
+
+    class Logits(torch.nn.Module):
+        """The model from token ids to logits; a single row needs no mask."""
+
+        def __init__(self, model: Any) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+            return self.model(input_ids=input_ids).logits
+
+    architecture = read_json(model_dir / "config.json")["architectures"][0]
+    model = getattr(transformers, architecture).from_pretrained(model_dir, dtype=torch.float32, local_files_only=True)
+    read_first_token_only(model)
+    tokens = torch.export.Dim("tokens", min=2, max=int(read_json(model_dir / CLASSIFIER_FILE)["max_length"]))
+    try:
+        with _quietly():
+            program = torch.onnx.export(
+                Logits(model.eval()),
+                (torch.full((1, 2), 1),),
+                input_names=["input_ids"],
+                output_names=["logits"],
+                dynamic_shapes={"input_ids": {1: tokens}},
+                dynamo=True,
+                verbose=False,
+            )
+    except Exception as error:  # Each architecture fails in its own way.
+        raise ExportError(f"{type(error).__name__}: {str(error).strip().splitlines()[0]}") from error
+    if program is None:
+        raise ExportError("torch.onnx.export made nothing")
+    document: onnx.ModelProto = program.model_proto
+    # The exporter's notes on shapes that depend on the length confuse the quantizer, which infers its own.
+    del document.graph.value_info[:]
+    return document
+
+
+def quantize(model: onnx.ModelProto, target: Path) -> None:
+    """Write the model with weights in 8-bit integers, each output channel with a scale of its own.
+
+    Activations are scaled at run time ("dynamic quantization"). Weights keep to seven bits: without VNNI, products of
+    eight bits are added up in 16 bits and can overflow, so that other CPUs would give other answers
+    (https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html).
+    """
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with _quietly():
+        quantize_dynamic(
+            model,
+            target,
+            per_channel=True,
+            reduce_range=True,
+            weight_type=QuantType.QInt8,
+            extra_options={"MatMulConstBOnly": True},  # Of the products of activations nothing is known beforehand.
+        )
+
+
+def copy_surroundings(model_dir: Path, target: Path) -> None:
+    """Copy what belongs to a model besides its weights."""
+    target.mkdir(parents=True)
+    for path in model_dir.iterdir():
+        if path.suffix == ".json" and not path.name.endswith(".safetensors.index.json"):
+            shutil.copyfile(path, target / path.name)
+
+
+def write(model: onnx.ModelProto, model_dir: Path, target: Path, *, as_int8: bool) -> Path:
+    """Write a folder that :meth:`Predictor.load` reads and :func:`build_archive` packs; return it.
+
+    :param model: from :func:`export`.
+    :param model_dir: what training wrote.
+    :param target: made here.
+    """
+    copy_surroundings(model_dir, target)
+    if as_int8:
+        quantize(model, target / MODEL_FILE)
+    else:
+        (target / MODEL_FILE).write_bytes(model.SerializeToString(deterministic=True))
+    return target
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep hints for developers of exporters out of the log."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,187 @@
+"""Chooses in which runtime and precision a model is served: by measuring, on the machine that packs it.
+
+8-bit integers are about four times as fast as 32-bit floating point on CPUs with VNNI (``avx512_vnni``, ``avx_vnni``),
+less than twice as fast on older ones, and no model answers exactly as before. So every variant answers the same texts,
+and the fastest is packed whose answers stay within bounds. What is packed is then evaluated, gated and served.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from include.classifier.progress import report
+from include.models.model_config import ServingConfig
+
+from .onnx_export import ExportError, export, write
+from .serving.cpus import threads_of_a_worker
+from .serving.predictor import Prediction, Predictor
+
+if TYPE_CHECKING:
+    import onnx
+
+TORCH_FLOAT32 = "torch-float32"
+ONNX_FLOAT32 = "onnx-float32"
+ONNX_INT8 = "onnx-int8"
+
+#: A model that answers so many texts a second as it is stays so: the server around it takes longer than the model.
+FAST_ENOUGH = 200.0
+
+#: A variant must be so many times as fast as the model as it was trained; a smaller gain is noise.
+_LEAST_GAIN = 1.1
+
+_ROWS_AT_ONCE = 8
+
+
+class PrecisionError(RuntimeError):
+    """The model cannot be served in the precision that was asked for; the message says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """How a variant answers the sample.
+
+    :param texts_per_second: in batches of eight, without a server.
+    :param largest_difference: between its probabilities and those of the model as it was trained.
+    :param label_changes: share of the texts that get another label.
+    """
+
+    variant: str
+    texts_per_second: float
+    largest_difference: float
+    label_changes: float
+    allowed: bool
+
+
+def choose(
+    model_dir: Path, workspace: Path, *, texts: Sequence[str], serving: Mapping[str, Any] | None = None
+) -> tuple[Path, dict[str, Any]]:
+    """Return the folder to pack, and what was measured as ``serving.precision`` in ``candidate.json``.
+
+    :param model_dir: what training wrote; it stays as it is.
+    :param workspace: gets the folders of the variants.
+    :param texts: cleaned or not, for the comparison.
+    :param serving: the settings of ``ModelConfig.serving``; default: theirs.
+    :raises PrecisionError: when ``precision`` is ``int8`` and that cannot be had within the bounds.
+    """
+    settings = ServingConfig.model_validate(dict(serving or {}))
+    threads = threads_of_a_worker(settings.workers)
+    if settings.precision == "float32":
+        return model_dir, _facts(TORCH_FLOAT32, "asked for", rows=0)
+    trained = Predictor.load(model_dir, threads=threads)
+    speed = _speed(trained, texts)
+    if settings.precision == "auto" and speed >= FAST_ENOUGH:
+        return model_dir, _facts(TORCH_FLOAT32, f"answers {speed:.0f} texts/s as it is", rows=len(texts))
+    report(f"package: as it was trained the model answers {speed:.1f} texts/s; trying ONNX Runtime")
+    try:
+        exported = export(model_dir)
+    except ExportError as error:
+        if settings.precision == "int8":
+            raise PrecisionError(f"serving.precision is int8, but the model cannot be exported: {error}.") from error
+        report(f"package: the model stays in PyTorch, it cannot be exported: {error}")
+        return model_dir, _facts(TORCH_FLOAT32, "cannot be exported to ONNX", rows=len(texts))
+    folders = {TORCH_FLOAT32: model_dir} | _write(exported, model_dir, workspace, settings)
+    del exported
+    found = _measure(trained, folders, texts, settings, threads)
+    chosen = _fastest(found, settings)
+    return folders[chosen], _facts(chosen, "fastest within the bounds", rows=len(texts), measured=found)
+
+
+def variant(name: str, model_dir: Path, target: Path) -> Path:
+    """Return the folder to pack for a variant that was chosen before.
+
+    :param model_dir: what training wrote.
+    :param target: made here, unless the variant is the model as it was trained.
+    """
+    if name == TORCH_FLOAT32:
+        return model_dir
+    return write(export(model_dir), model_dir, target, as_int8=name == ONNX_INT8)
+
+
+def _write(exported: onnx.ModelProto, model_dir: Path, workspace: Path, settings: ServingConfig) -> dict[str, Path]:
+    folders = {}
+    if settings.precision == "auto":
+        folders[ONNX_FLOAT32] = write(exported, model_dir, workspace / ONNX_FLOAT32, as_int8=False)
+    folders[ONNX_INT8] = write(exported, model_dir, workspace / ONNX_INT8, as_int8=True)
+    return folders
+
+
+def _measure(
+    trained: Predictor, folders: Mapping[str, Path], texts: Sequence[str], settings: ServingConfig, threads: int
+) -> list[Measured]:
+    """Ask all variants for the same few texts in turn, so that other work on the machine falls on all of them."""
+    predictors = {
+        name: trained if name == TORCH_FLOAT32 else Predictor.load(folder, threads=threads)
+        for name, folder in folders.items()
+    }
+    answers: dict[str, list[Prediction]] = {name: [] for name in predictors}
+    seconds = dict.fromkeys(predictors, 0.0)
+    for predictor in predictors.values():
+        predictor.predict(texts[:1])
+    for start in range(0, len(texts), _ROWS_AT_ONCE):
+        for name, predictor in predictors.items():
+            began = time.perf_counter()
+            answers[name] += predictor.predict(texts[start : start + _ROWS_AT_ONCE])
+            seconds[name] += time.perf_counter() - began
+    found = []
+    for name, predictions in answers.items():
+        difference, changes = _differences(answers[TORCH_FLOAT32], predictions)
+        allowed = difference <= settings.max_probability_difference and changes <= settings.max_label_changes
+        found.append(
+            Measured(
+                variant=name,
+                texts_per_second=round(len(texts) / seconds[name], 2),
+                largest_difference=difference,
+                label_changes=changes,
+                allowed=allowed,
+            )
+        )
+        report(
+            f"package: {name}: {found[-1].texts_per_second:.1f} texts/s, probabilities differ by {difference:.4f} at "
+            f"most, {changes:.1%} of {len(texts)} labels{'' if allowed else '; that is too much'}"
+        )
+    return found
+
+
+def _differences(expected: Sequence[Prediction], found: Sequence[Prediction]) -> tuple[float, float]:
+    """Return the largest difference of a probability, and the share of other labels."""
+    largest = max(
+        abs(value - theirs.probabilities[label])
+        for ours, theirs in zip(expected, found, strict=True)
+        for label, value in ours.probabilities.items()
+    )
+    changes = sum(ours.label != theirs.label for ours, theirs in zip(expected, found, strict=True))
+    return round(largest, 6), round(changes / len(expected), 6)
+
+
+def _fastest(found: Sequence[Measured], settings: ServingConfig) -> str:
+    by_name = {each.variant: each for each in found}
+    if settings.precision == "int8":
+        int8 = by_name[ONNX_INT8]
+        if not int8.allowed:
+            raise PrecisionError(
+                f"serving.precision is int8, but its probabilities differ by {int8.largest_difference:.4f} (allowed: "
+                f"serving.max_probability_difference, {settings.max_probability_difference:g}) and "
+                f"{int8.label_changes:.1%} of the labels (serving.max_label_changes, {settings.max_label_changes:.1%})."
+            )
+        return ONNX_INT8
+    best = max((each for each in found if each.allowed), key=lambda each: each.texts_per_second)
+    is_worth_it = best.texts_per_second >= _LEAST_GAIN * by_name[TORCH_FLOAT32].texts_per_second
+    return best.variant if is_worth_it else TORCH_FLOAT32
+
+
+def _speed(predictor: Predictor, texts: Sequence[str]) -> float:
+    """Return texts a second, from a few texts."""
+    few = texts[:_ROWS_AT_ONCE]
+    predictor.predict(few)
+    began = time.perf_counter()
+    predictor.predict(few)
+    return len(few) / (time.perf_counter() - began)
+
+
+def _facts(chosen: str, reason: str, *, rows: int, measured: Sequence[Measured] = ()) -> dict[str, Any]:
+    report(f"package: served as {chosen}: {reason}")
+    return {"chosen": chosen, "reason": reason, "rows": rows, "measured": [asdict(each) for each in measured]}

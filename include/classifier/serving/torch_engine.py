@@ -1,0 +1,77 @@
+"""Runs a model in PyTorch: with the weights as they were trained, on the CPU or a GPU."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+#: Rows that go through the model at once. More gain nothing on a CPU, and cost memory everywhere.
+MICRO_BATCH_ROWS = 32
+
+
+class TorchEngine:
+    """A model of Transformers, with weights in 32-bit floating point."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, device: str) -> None:
+        self.n_classes = int(model.config.num_labels)
+        self._model = model.to(device).eval()
+        self._tokenizer = tokenizer
+        self._device = device
+
+    @classmethod
+    def load(
+        cls, folder: Path, tokenizer: PreTrainedTokenizerBase, *, device: str | None, threads: int | None
+    ) -> TorchEngine:
+        """Load ``config.json`` and the weights, which are safetensors.
+
+        :param tokenizer: pads rows to the same length.
+        :param device: as torch names it; default: the first GPU. Without any GPU it is the CPU whatever was asked for.
+        :param threads: of the whole process on a CPU; default: as they are.
+        :raises ValueError: when it is no classifier of Transformers.
+        """
+        import torch
+        import transformers
+
+        transformers.utils.logging.disable_progress_bar()
+        if threads is not None:
+            torch.set_num_threads(threads)
+        # Not AutoModel: an archive names its class, and never gets to run code of its own.
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        architecture = (config.get("architectures") or ["none"])[0]
+        if not architecture.endswith("ForSequenceClassification") or not hasattr(transformers, architecture):
+            raise ValueError(
+                f"{folder / 'config.json'}: architecture {architecture!r} is no sequence classifier of Transformers "
+                f"{transformers.__version__}; train with AutoModelForSequenceClassification."
+            )
+        # float32 even where the weights are stored smaller: bfloat16 is slow on CPUs, and golden examples must be
+        # answered alike on every machine.
+        model = getattr(transformers, architecture).from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        return cls(model, tokenizer, device=(device or "cuda:0") if torch.cuda.is_available() else "cpu")
+
+    def probabilities(self, rows: Sequence[list[int]]) -> list[list[float]]:
+        """Return the probabilities of each row of token ids, shape (rows, classes)."""
+        # Neighbours of about the same length waste the least padding.
+        order = sorted(range(len(rows)), key=lambda index: len(rows[index]), reverse=True)
+        found: list[list[float]] = [[]] * len(rows)
+        for chunk in _chunks(order, MICRO_BATCH_ROWS):
+            for row, values in zip(chunk, self._pass([rows[index] for index in chunk]), strict=True):
+                found[row] = values
+        return found
+
+    def _pass(self, rows: Sequence[list[int]]) -> list[list[float]]:
+        import torch
+
+        batch = self._tokenizer.pad({"input_ids": list(rows)}, return_tensors="pt").to(self._device)
+        with torch.inference_mode():
+            logits = self._model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        return torch.softmax(logits.float(), dim=-1).tolist()
+
+
+def _chunks(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

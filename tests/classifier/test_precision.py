@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from include.classifier import precision
+from include.classifier.onnx_export import ExportError
+from include.classifier.precision import ONNX_FLOAT32, ONNX_INT8, TORCH_FLOAT32, Measured, PrecisionError, choose
+from include.classifier.serving.predictor import Prediction, Predictor
+from include.models.model_config import ServingConfig
+
+TEXTS = [f"{'good ' * (row % 5)}food {'never again ' * (row % 3)}" for row in range(20)]
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No model is fast enough as it is."""
+    monkeypatch.setattr(precision, "FAST_ENOUGH", float("inf"))
+
+
+def test_a_model_that_is_fast_as_it_is_stays_so(tiny_model: Path, tmp_path: Path) -> None:
+    folder, facts = choose(tiny_model, tmp_path, texts=TEXTS)
+
+    assert folder == tiny_model
+    assert facts["chosen"] == TORCH_FLOAT32
+    assert "texts/s as it is" in facts["reason"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_float32_is_not_measured(tiny_model: Path, tmp_path: Path) -> None:
+    folder, facts = choose(tiny_model, tmp_path, texts=TEXTS, serving={"precision": "float32"})
+
+    assert (folder, facts["chosen"], facts["measured"]) == (tiny_model, TORCH_FLOAT32, [])
+
+
+@pytest.mark.usefixtures("slow")
+def test_every_variant_is_measured_against_the_model_as_it_was_trained(tiny_model: Path, tmp_path: Path) -> None:
+    folder, facts = choose(tiny_model, tmp_path, texts=TEXTS, serving={"max_probability_difference": 0.2})
+
+    by_name = {each["variant"]: each for each in facts["measured"]}
+    assert list(by_name) == [TORCH_FLOAT32, ONNX_FLOAT32, ONNX_INT8]
+    assert by_name[TORCH_FLOAT32]["largest_difference"] == 0
+    assert by_name[ONNX_FLOAT32]["largest_difference"] < 1e-4
+    expected, found = (Predictor.load(each).predict(TEXTS) for each in (tiny_model, tmp_path / ONNX_INT8))
+    difference = max(
+        abs(one.probabilities[label] - other.probabilities[label])
+        for one, other in zip(expected, found, strict=True)
+        for label in one.probabilities
+    )
+    assert by_name[ONNX_INT8]["largest_difference"] == pytest.approx(difference, abs=1e-6)
+    assert difference > 1e-4, "integers must show"
+    assert folder == {TORCH_FLOAT32: tiny_model}.get(facts["chosen"], tmp_path / facts["chosen"])
+
+
+@pytest.mark.usefixtures("slow")
+def test_int8_that_answers_otherwise_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(PrecisionError, match=r"precision is int8, but its probabilities differ by 0\.\d+ \(allowed"):
+        choose(tiny_model, tmp_path, texts=TEXTS, serving={"precision": "int8", "max_probability_difference": 0})
+
+
+def test_int8_is_packed_when_it_was_asked_for(tiny_model: Path, tmp_path: Path) -> None:
+    serving = {"precision": "int8", "max_probability_difference": 0.2, "max_label_changes": 1}
+
+    folder, facts = choose(tiny_model, tmp_path, texts=TEXTS, serving=serving)
+
+    assert (folder, facts["chosen"]) == (tmp_path / ONNX_INT8, ONNX_INT8)
+    assert not (tmp_path / ONNX_FLOAT32).exists()
+
+
+@pytest.mark.usefixtures("slow")
+def test_a_model_without_an_export_stays_in_pytorch(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path) -> None:
+        raise ExportError("no such operator")
+
+    monkeypatch.setattr(precision, "export", refuse)
+
+    assert choose(tiny_model, tmp_path, texts=TEXTS)[0] == tiny_model
+    with pytest.raises(PrecisionError, match="cannot be exported: no such operator"):
+        choose(tiny_model, tmp_path, texts=TEXTS, serving={"precision": "int8"})
+
+
+def measured(variant: str, speed: float, *, allowed: bool = True) -> Measured:
+    return Measured(variant=variant, texts_per_second=speed, largest_difference=0.1, label_changes=0.5, allowed=allowed)
+
+
+@pytest.mark.parametrize(
+    ("onnx_float32", "onnx_int8", "int8_allowed", "expected"),
+    [
+        (12, 40, True, ONNX_INT8),
+        (12, 40, False, ONNX_FLOAT32),
+        (30, 20, True, ONNX_FLOAT32),
+        (10.5, 10.9, True, TORCH_FLOAT32),
+        (9, 40, False, TORCH_FLOAT32),
+    ],
+)
+def test_the_fastest_within_the_bounds_is_chosen(
+    onnx_float32: float, onnx_int8: float, int8_allowed: bool, expected: str
+) -> None:
+    found = [
+        measured(TORCH_FLOAT32, 10),
+        measured(ONNX_FLOAT32, onnx_float32),
+        measured(ONNX_INT8, onnx_int8, allowed=int8_allowed),
+    ]
+
+    assert precision._fastest(found, ServingConfig()) == expected
+
+
+def prediction(label: str, *values: float) -> Prediction:
+    return Prediction(label, max(values), dict(zip(["bad", "good"], values, strict=True)), truncated=False)
+
+
+def test_differences_are_the_largest_of_a_probability_and_the_share_of_labels() -> None:
+    expected: Sequence[Prediction] = [prediction("bad", 0.9, 0.1), prediction("good", 0.4, 0.6)]
+    found: Sequence[Prediction] = [prediction("bad", 0.88, 0.12), prediction("bad", 0.55, 0.45)]
+
+    assert precision._differences(expected, found) == (pytest.approx(0.15), 0.5)
+
+
+@pytest.mark.parametrize(("asked_for", "expected"), [({}, "float32"), ({"precision": "float32"}, "float32")])
+def test_a_pod_with_a_gpu_gets_pytorch(asked_for: dict[str, Any], expected: str) -> None:
+    assert ServingConfig.model_validate({"kserve": {"gpu": 1}} | asked_for).precision == expected
+    with pytest.raises(ValueError, match="int8 runs on CPUs only"):
+        ServingConfig.model_validate({"kserve": {"gpu": 1}, "precision": "int8"})
