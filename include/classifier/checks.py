@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from include.classifier.batches import Batch
+from include.classifier.columns import Texts, as_texts, clean_all, distinct
 from include.classifier.problems import Problems
 from include.classifier.sources import Source, SplitName
 from include.models.model_config import DataConfig
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    import pyarrow as pa
     from pandera.pandas import DataFrameSchema
 
 #: Reasons to drop a row instead of refusing the file, as they stand in dataset.json. A row has the first that fits.
@@ -53,26 +57,62 @@ def _whole(text: str) -> str:
     return match[1] if match else text
 
 
-def check_rows(frame: pd.DataFrame, sources: Sequence[Source], data: DataConfig, problems: Problems) -> None:
-    """Check each row: refuses the file for some mistakes, marks the row for others.
+class Checked(NamedTuple):
+    """What is left of a batch: a text, a class and a fate for each row, in its order."""
 
-    :param frame: columns ``source`` (index into sources), ``number``, ``text``, ``label`` (as read), ``cleaned``,
-        ``class`` (-1: unknown) and ``dropped``, where the reason is put.
+    texts: pa.Array  #: Cleaned; may be empty.
+    classes: np.ndarray  #: int64, -1 for a label that the model does not know.
+    reasons: np.ndarray  #: int8: 0 for a row that is kept, else 1 + the reason's index in DROP_REASONS.
+
+
+class RowChecks:
+    """Checks rows batch by batch: refuses the file for some mistakes, drops the row for others.
+
+    :param problems: gathers the mistakes for which a file is refused.
     """
-    from pandera.errors import SchemaErrors
 
-    try:
-        _row_schema(data).validate(_facts(frame), lazy=True)
-    except SchemaErrors as errors:
-        failures = errors.failure_cases
-    else:
-        return
-    for reason in (UNKNOWN_LABEL, EMPTY):  # the more telling one last, so that it stays
-        frame.loc[failures.loc[failures["check"] == reason, "index"], "dropped"] = reason
-    refused = failures[~failures["check"].isin(DROP_REASONS)].sort_values("index")
-    for index, what in zip(refused["index"], refused["check"], strict=True):
-        source = sources[frame.at[index, "source"]]
-        problems.add(source.name, what, _REMEDIES[what], place=source.place(frame.at[index, "number"]))
+    def __init__(self, data: DataConfig, problems: Problems) -> None:
+        self._labels = LabelIndex(list(data.labels))
+        self._schema = _row_schema(data)
+        self._problems = problems
+
+    def check(self, batch: Batch, source: Source) -> Checked:
+        """Clean the texts of a batch, find the classes and say what is wrong.
+
+        :param source: where the rows come from, for the message.
+        """
+        import numpy as np
+
+        texts = as_texts(batch.texts)
+        cleaned = clean_all(texts.values)
+        labels, rows = distinct(batch.labels)
+        classes = np.array([self._labels.find(label) for label in labels], dtype=np.int64)[rows]
+        facts = _facts(texts, labels, rows) | {"filled": _characters(cleaned) > 0, "class": classes}
+        reasons = np.zeros(len(classes), dtype=np.int8)
+        failures = self._failures(facts)
+        if failures is not None:
+            for reason in (UNKNOWN_LABEL, EMPTY):  # the more telling one last, so that it stays
+                reasons[failures["index"][failures["check"] == reason].to_numpy(np.int64)] = reason_code(reason)
+            refused = failures[~failures["check"].isin(DROP_REASONS)].sort_values("index", kind="stable")
+            for index, what in zip(refused["index"], refused["check"], strict=True):
+                place = source.place(batch.numbers[index])
+                self._problems.add(source.name, what, _REMEDIES[what], place=place)
+        return Checked(cleaned, classes, reasons)
+
+    def _failures(self, facts: dict[str, np.ndarray]) -> pd.DataFrame | None:
+        import pandas as pd
+        from pandera.errors import SchemaErrors
+
+        try:
+            self._schema.validate(pd.DataFrame(facts), lazy=True)
+        except SchemaErrors as errors:
+            return errors.failure_cases
+        return None
+
+
+def reason_code(reason: str) -> int:
+    """Return how a reason to drop a row stands in an array; 0 is none."""
+    return 1 + DROP_REASONS.index(reason)
 
 
 _TEXT_TYPE = "the text is not a string"
@@ -87,70 +127,63 @@ _REMEDIES = {
 }
 
 
-def _facts(frame: pd.DataFrame) -> pd.DataFrame:
+def _facts(texts: Texts, labels: list[Any], rows: np.ndarray) -> dict[str, np.ndarray]:
     """Return what is checked: facts about texts and never the texts, because an error repeats what it is about."""
-    import pandas as pd
+    import numpy as np
 
-    return pd.DataFrame(
-        {
-            "text_type": frame["text"].map(lambda text: type(text).__name__),
-            "characters": frame["text"].map(lambda text: len(text) if isinstance(text, str) else 0).astype("int64"),
-            "unicode": frame["text"].map(_is_unicode).astype("bool"),
-            "label_type": frame["label"].map(lambda label: type(label).__name__),
-            "filled": frame["cleaned"] != "",
-            "class": frame["class"],
-        }
-    )
+    known_types = (str, int, float, bool, type(None))
+    return {
+        "text_type": texts.are_texts,
+        "characters": _characters(texts.values),
+        "unicode": texts.are_unicode,
+        "label_type": np.array([isinstance(label, known_types) for label in labels], dtype=bool)[rows],
+    }
+
+
+def _characters(texts: pa.Array) -> np.ndarray:
+    from pyarrow import compute
+
+    return compute.utf8_length(texts).fill_null(0).to_numpy()
 
 
 def _row_schema(data: DataConfig) -> DataFrameSchema:
     import pandera.pandas as pa
 
     checks = {
-        "text_type": pa.Check.isin(["str", "NoneType"], error=_TEXT_TYPE),
+        "text_type": pa.Check.eq(True, error=_TEXT_TYPE),
         "characters": pa.Check.le(data.max_text_characters, error=_TEXT_LENGTH),
         "unicode": pa.Check.eq(True, error=_TEXT_UNICODE),
-        "label_type": pa.Check.isin(["str", "int", "float", "bool", "NoneType"], error=_LABEL_TYPE),
+        "label_type": pa.Check.eq(True, error=_LABEL_TYPE),
         "filled": pa.Check.eq(True, error=EMPTY),
         "class": pa.Check.ge(0, error=UNKNOWN_LABEL),
     }
     return pa.DataFrameSchema({column: pa.Column(checks=check) for column, check in checks.items()})
 
 
-def _is_unicode(text: Any) -> bool:
-    if not isinstance(text, str) or text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def check_split(frame: pd.DataFrame, split: SplitName, data: DataConfig, problems: Problems, *, lost: str) -> None:
+def check_split(counts: Sequence[int], split: SplitName, data: DataConfig, problems: Problems, *, lost: str) -> None:
     """Check what is left of a split: enough rows, more than one label, no class next to empty.
 
-    :param frame: the rows that are kept; only column ``class`` is looked at.
+    :param counts: rows of each class that are kept.
     :param lost: how many rows were dropped and why, for the message.
     """
+    import pandas as pd
     from pandera.errors import SchemaErrors
 
-    schema, remedies = _split_schema(frame, split, data, lost)
+    schema, remedies = _split_schema(counts, split, data, lost)
     try:
-        schema.validate(frame[["class"]], lazy=True)
+        schema.validate(pd.DataFrame({"rows": counts}), lazy=True)
     except SchemaErrors as errors:
         for what in errors.failure_cases["check"]:
             problems.add(f"{split} data", what, remedies[what])
 
 
 def _split_schema(
-    frame: pd.DataFrame, split: SplitName, data: DataConfig, lost: str
+    counts: Sequence[int], split: SplitName, data: DataConfig, lost: str
 ) -> tuple[DataFrameSchema, dict[str, str]]:
     import pandera.pandas as pa
 
     keys = list(data.labels)
-    rows = len(frame)
-    counts = [int((frame["class"] == index).sum()) for index in range(len(keys))]
+    rows = sum(counts)
     setting, fewest = (
         ("min_rows", data.min_rows) if split == "train" else ("min_evaluation_rows", data.min_evaluation_rows)
     )
@@ -168,7 +201,7 @@ def _split_schema(
         below: "Give more rows of these labels, or lower the setting.",
     }
     schema = pa.DataFrameSchema(
-        {"class": pa.Column(int)},
+        {"rows": pa.Column(int)},
         checks=[
             pa.Check(lambda _: rows >= fewest, error=too_few),
             pa.Check(lambda _: rows == 0 or sum(count > 0 for count in counts) > 1, error=one_label),

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from include.classifier.problems import DataError
 from include.classifier.sources import SplitName, as_uri
 from include.contracts import documents
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 DOCUMENT = "dataset.json"
+#: A row group of the Parquet files has so many rows, or fewer where their texts would be longer than so many bytes.
+GROUP_ROWS, GROUP_BYTES = 65_536, 64 << 20
+_DIGEST_ROWS = 8192
 
 
 class Split(NamedTuple):
@@ -20,13 +26,21 @@ class Split(NamedTuple):
     texts: list[str]  #: Cleaned.
     labels: list[int]  #: Index into the data set's label names, one for each text.
 
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows as :func:`write_dataset` takes them."""
+        import pyarrow as pa
+
+        yield pa.record_batch(
+            [pa.array(self.texts, pa.string()), pa.array(self.labels, pa.int64())], schema=pa.schema(_columns())
+        )
+
 
 def write_dataset(
     output_uri: str,
     *,
     model: str,
     label_names: Sequence[str],
-    splits: Mapping[SplitName, Split],
+    splits: Mapping[SplitName, Split | Iterable[pa.RecordBatch]],
     sources: Iterable[Mapping[str, Any]],
     rows_in: int,
     dropped: Mapping[str, Mapping[SplitName, int]],
@@ -34,13 +48,13 @@ def write_dataset(
     """Write the Parquet files and then ``dataset.json``; the same rows give the same Parquet bytes and digests.
 
     :param output_uri: URI of the folder; what an earlier try left there is replaced.
+    :param splits: rows of each split, in their order. Batches with columns ``text`` (cleaned) and ``label`` (index into
+        the label names) are written as they come.
     :param sources: ``uri``, ``split`` and ``rows`` of each source.
     :param dropped: reason -> split -> rows.
     :return: the document, as in ``include/contracts/dataset.schema.json``.
     """
-    import pyarrow as pa
     from fsspec.core import url_to_fs
-    from pyarrow import parquet
 
     output_uri = as_uri(output_uri)
     filesystem, folder = url_to_fs(output_uri)
@@ -48,16 +62,10 @@ def write_dataset(
     if filesystem.exists(f"{folder}/{DOCUMENT}"):
         filesystem.rm_file(f"{folder}/{DOCUMENT}")  # or a broken-off second try would look finished
     facts: dict[str, dict[str, Any]] = {}
-    for name, split in splits.items():
-        table = pa.table({"text": pa.array(split.texts, pa.string()), "label": pa.array(split.labels, pa.int64())})
+    for name, rows in splits.items():
+        batches = rows.batches() if isinstance(rows, Split) else rows
         with filesystem.open(f"{folder}/{name}.parquet", "wb") as file:
-            parquet.write_table(table, file, compression="zstd")
-        facts[name] = {
-            "uri": f"{output_uri}/{name}.parquet",
-            "rows": len(split.texts),
-            "label_counts": {label: split.labels.count(index) for index, label in enumerate(label_names)},
-            "sha256": digest(split, label_names),
-        }
+            facts[name] = {"uri": f"{output_uri}/{name}.parquet"} | _write_rows(file, batches, label_names)
     document = {
         "schema_version": 1,
         "model": model,
@@ -66,7 +74,7 @@ def write_dataset(
         "splits": facts,
         "sources": [dict(source) for source in sources],
         "rows_in": rows_in,
-        "rows_kept": sum(len(split.texts) for split in splits.values()),
+        "rows_kept": sum(split["rows"] for split in facts.values()),
         "dropped": {reason: dict(counts) for reason, counts in dropped.items()},
         "sha256": dataset_digest({"splits": facts}),
     }
@@ -78,15 +86,104 @@ def write_dataset(
     return document
 
 
+def _write_rows(file: IO[bytes], batches: Iterable[pa.RecordBatch], label_names: Sequence[str]) -> dict[str, Any]:
+    """Write a Parquet file and return the facts about its rows."""
+    import numpy as np
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    content = RowDigest(label_names)
+    counts, rows = np.zeros(len(label_names), dtype=np.int64), 0
+    with parquet.ParquetWriter(file, pa.schema(_columns()), compression="zstd") as writer:
+        for group in row_groups(batches):
+            writer.write_table(group, row_group_size=len(group))
+            content.add(group)
+            counts += np.bincount(group.column("label"), minlength=len(counts))[: len(counts)]
+            rows += len(group)
+    return {
+        "rows": rows,
+        "label_counts": dict(zip(label_names, counts.tolist(), strict=True)),
+        "sha256": content.hexdigest(),
+    }
+
+
+def row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Yield the same rows in tables whose borders depend on the rows alone, and not on how they came."""
+    import pyarrow as pa
+
+    waiting = pa.schema(_columns()).empty_table()
+    for batch in batches:
+        waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch])]).combine_chunks()
+        while size := _whole_group(waiting):
+            yield waiting.slice(0, size)
+            waiting = waiting.slice(size)
+    if len(waiting):
+        yield waiting
+
+
+def _whole_group(rows: pa.Table) -> int:
+    """Return how many of the rows are the first group; 0 while rows that are still to come may belong to it."""
+    import numpy as np
+    from pyarrow import compute
+
+    if not len(rows):
+        return 0
+    ends = np.cumsum(compute.binary_length(rows.column("text")).to_numpy(), dtype=np.int64)
+    fitting = max(1, int(np.searchsorted(ends, GROUP_BYTES, side="right")))
+    size = min(GROUP_ROWS, fitting)
+    return size if size < len(rows) or size == GROUP_ROWS else 0
+
+
+class RowDigest:
+    """SHA-256 of label names and rows, in their order; independent of file format, place and time."""
+
+    def __init__(self, label_names: Sequence[str]) -> None:
+        self._sha256 = hashlib.sha256()
+        for name in label_names:
+            content = name.encode()
+            self._sha256.update(len(content).to_bytes(8, "big"))  # "ab", "c" is not "a", "bc"
+            self._sha256.update(content)
+
+    def add(self, rows: pa.Table) -> None:
+        """Add rows: length of the text in bytes, text and label, both numbers as eight bytes.
+
+        :param rows: columns ``text`` and ``label``.
+        """
+        import pyarrow as pa
+        from pyarrow import compute
+
+        for batch in rows.to_batches(max_chunksize=_DIGEST_ROWS):
+            texts = batch.column("text").cast(pa.binary())
+            parts = _eight_bytes(compute.binary_length(texts)), texts, _eight_bytes(batch.column("label"))
+            joined = compute.binary_join_element_wise(*parts, b"")
+            self._sha256.update(joined.buffers()[2])
+
+    def hexdigest(self) -> str:
+        """Return the digest of what was added so far."""
+        return self._sha256.hexdigest()
+
+
+def _columns() -> list[tuple[str, pa.DataType]]:
+    import pyarrow as pa
+
+    return [("text", pa.string()), ("label", pa.int64())]
+
+
+def _eight_bytes(numbers: pa.Array) -> pa.Array:
+    """Return numbers as eight bytes each, the highest first."""
+    import pyarrow as pa
+
+    content = pa.py_buffer(numbers.to_numpy().astype(">i8"))
+    return pa.Array.from_buffers(pa.binary(8), len(numbers), [None, content]).cast(pa.binary())
+
+
 def digest(split: Split, label_names: Sequence[str]) -> str:
-    """Return the SHA-256 of label names and rows, in their order; independent of file format, place and time."""
-    sha256 = hashlib.sha256()
-    for name in label_names:
-        _add(sha256, name)
-    for text, label in zip(split.texts, split.labels, strict=True):
-        _add(sha256, text)
-        sha256.update(label.to_bytes(8, "big"))
-    return sha256.hexdigest()
+    """Return the SHA-256 of label names and rows, in their order."""
+    import pyarrow as pa
+
+    content = RowDigest(label_names)
+    content.add(pa.Table.from_batches(split.batches()))
+    return content.hexdigest()
 
 
 def dataset_digest(document: Mapping[str, Any]) -> str:
@@ -96,12 +193,6 @@ def dataset_digest(document: Mapping[str, Any]) -> str:
     """
     splits = document["splits"]
     return hashlib.sha256("".join(splits[name]["sha256"] for name in sorted(splits)).encode()).hexdigest()
-
-
-def _add(sha256: Any, text: str) -> None:
-    content = text.encode()
-    sha256.update(len(content).to_bytes(8, "big"))  # "ab", "c" is not "a", "bc"
-    sha256.update(content)
 
 
 def read_dataset(uri: str) -> dict[str, Any]:
@@ -136,7 +227,8 @@ def read_split(document: Mapping[str, Any], name: SplitName) -> Split:
     facts = document["splits"][name]
     with fsspec.open(facts["uri"], "rb") as file:
         table = parquet.read_table(file, columns=["text", "label"])
-    split = Split(table.column("text").to_pylist(), table.column("label").to_pylist())
-    if digest(split, document["labels"]) != facts["sha256"]:
+    content = RowDigest(document["labels"])
+    content.add(table)
+    if content.hexdigest() != facts["sha256"]:
         raise DataError(f"{facts['uri']}: was changed after {DOCUMENT} was written. Run preprocessing again.")
-    return split
+    return Split(table.column("text").to_pylist(), table.column("label").to_pylist())

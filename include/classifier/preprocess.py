@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 
-from include.classifier.checks import DROP_REASONS, check_rows, check_split
-from include.classifier.data import Split, write_dataset
-from include.classifier.problems import DataError, Problems, SourceUnavailableError, name_places
-from include.classifier.rows import mark_repeated, read_table, split_off
+from include.classifier.checks import DROP_REASONS, check_split, reason_code
+from include.classifier.data import write_dataset
+from include.classifier.problems import DataError, Places, Problems, SourceUnavailableError
+from include.classifier.repeated import mark_repeated
+from include.classifier.rows import Rows, read_rows
 from include.classifier.sources import Source, SplitName
+from include.classifier.splitting import split_off
 from include.models.model_config import DataConfig
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import numpy as np
 
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 
@@ -41,65 +43,83 @@ def preprocess(data: DataConfig, *, model: str, seed: int, output_uri: str) -> d
     """
     problems = Problems()
     sources = [Source(uri, split) for split in SPLITS for uri in getattr(data, split)]
-    table = read_table(sources, data, problems)
-    check_rows(table, sources, data, problems)
-    problems.raise_if_any()
+    with read_rows(sources, data, problems) as rows:
+        problems.raise_if_any()
+        evaluation_begins = rows.span("evaluation").start
+        contradicting = mark_repeated(rows.texts, rows.store.classes, rows.store.reasons, evaluation_begins)
+        dropped = {
+            reason: {split: int(_dropped(rows, reason, split).sum()) for split in SPLITS} for reason in DROP_REASONS
+        }
+        _print_drops(rows, dropped, contradicting)
+        kept = _divide(rows, data, seed)
+        for split in SPLITS:
+            origin = split if data.evaluation else "train"
+            lost = ", ".join(f"{by[origin]:,} {reason}" for reason, by in dropped.items() if by[origin]) or "none"
+            check_split(_class_counts(rows, kept[split], data), split, data, problems, lost=lost)
+        problems.raise_if_any()
 
-    contradicting = mark_repeated(table)
-    dropped = {
-        reason: {split: int(((table["dropped"] == reason) & (table["split"] == split)).sum()) for split in SPLITS}
-        for reason in DROP_REASONS
-    }
-    _print_drops(table, contradicting, sources)
-    kept = _divide(table, data, seed)
-    for split in SPLITS:
-        origin = split if data.evaluation else "train"
-        lost = ", ".join(f"{by[origin]:,} {reason}" for reason, by in dropped.items() if by[origin]) or "none"
-        check_split(kept[split], split, data, problems, lost=lost)
-    problems.raise_if_any()
-
-    document = write_dataset(
-        output_uri,
-        model=model,
-        label_names=list(data.labels.values()),
-        splits={split: Split(rows["cleaned"].tolist(), rows["class"].tolist()) for split, rows in kept.items()},
-        sources=[
-            {"uri": source.name, "split": source.split, "rows": int((table["source"] == index).sum())}
-            for index, source in enumerate(sources)
-        ],
-        rows_in=len(table),
-        dropped=dropped,
-    )
+        document = write_dataset(
+            output_uri,
+            model=model,
+            label_names=list(data.labels.values()),
+            splits={split: rows.store.batches(chosen) for split, chosen in kept.items()},
+            sources=[
+                {"uri": source.name, "split": source.split, "rows": count}
+                for source, count in zip(sources, rows.counts(), strict=True)
+            ],
+            rows_in=len(rows.store),
+            dropped=dropped,
+        )
     _print_result(document)
     return document
 
 
-def _divide(table: pd.DataFrame, data: DataConfig, seed: int) -> dict[SplitName, pd.DataFrame]:
-    rows = table[table["dropped"] == ""]
+def _dropped(rows: Rows, reason: str, split: SplitName) -> np.ndarray:
+    """Return which rows of a split were dropped for a reason, bool, shape (rows of the split,)."""
+    return rows.store.reasons[rows.span(split)] == reason_code(reason)
+
+
+def _divide(rows: Rows, data: DataConfig, seed: int) -> dict[SplitName, np.ndarray]:
+    """Return which rows belong to each split in the end, bool, shape (rows,)."""
+    import numpy as np
+
+    kept = rows.store.reasons == 0
+    for_evaluation = np.zeros(len(kept), dtype=bool)
     if data.evaluation:
-        for_evaluation = (rows["split"] == "evaluation").to_numpy()
+        for_evaluation[rows.span("evaluation")] = True
     else:
-        for_evaluation = split_off(rows["class"].to_numpy(), data.evaluation_fraction, seed)
-        print(f"No evaluation data is given: {sum(for_evaluation):,} rows are split off (stratified, seed {seed}).")
-    return {"train": rows[~for_evaluation], "evaluation": rows[for_evaluation]}
+        for_evaluation[kept] = split_off(rows.store.classes[kept], data.evaluation_fraction, seed)
+        print(f"No evaluation data is given: {for_evaluation.sum():,} rows are split off (stratified, seed {seed}).")
+    return {"train": kept & ~for_evaluation, "evaluation": kept & for_evaluation}
 
 
-def _print_drops(table: pd.DataFrame, contradicting: pd.DataFrame, sources: Sequence[Source]) -> None:
-    for split, rows in table.groupby("split", sort=False):
-        dropped = rows[rows["dropped"] != ""]
-        print(f"{split}: {len(rows):,} rows read, {len(dropped):,} dropped.")
-        for reason in DROP_REASONS:
-            _print_places(f"  {reason}", dropped[dropped["dropped"] == reason], sources)
-    _print_places("Duplicates whose label is not that of the row that stays", contradicting, sources)
+def _class_counts(rows: Rows, chosen: np.ndarray, data: DataConfig) -> list[int]:
+    import numpy as np
+
+    classes, counts = np.unique(rows.store.classes[chosen], return_counts=True)
+    by_class = dict(zip(classes.tolist(), counts.tolist(), strict=True))
+    return [by_class.get(index, 0) for index in range(len(data.labels))]
 
 
-def _print_places(what: str, rows: pd.DataFrame, sources: Sequence[Source]) -> None:
-    if len(rows):
-        places = (
-            f"{sources[index].name} {sources[index].place(number)}"
-            for index, number in zip(rows["source"], rows["number"], strict=True)
-        )
-        print(f"{what}: {len(rows):,} ({name_places(places)})")
+def _print_drops(rows: Rows, dropped: Mapping[str, Mapping[SplitName, int]], contradicting: np.ndarray) -> None:
+    import numpy as np
+
+    for split in SPLITS:
+        span = rows.span(split)
+        if span.start == span.stop:
+            continue
+        print(f"{split}: {span.stop - span.start:,} rows read, {sum(by[split] for by in dropped.values()):,} dropped.")
+        for reason, by in dropped.items():
+            if by[split]:
+                chosen = np.zeros(len(rows.store), dtype=bool)
+                chosen[span] = _dropped(rows, reason, split)
+                _print_places(f"  {reason}", rows.places(chosen))
+    _print_places("Duplicates whose label is not that of the row that stays", rows.places(contradicting))
+
+
+def _print_places(what: str, places: Places) -> None:
+    if places.count:
+        print(f"{what}: {places.count:,} ({places})")
 
 
 def _print_result(document: dict[str, Any]) -> None:

@@ -1,89 +1,109 @@
-"""The rows of all sources in one table: reads them, marks those that repeat, splits evaluation rows off."""
+"""Reads, checks and cleans the rows of all sources; they wait on disk until it is known which of them are kept."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from include.classifier.checks import DUPLICATE, LEAKED, LabelIndex
-from include.classifier.problems import DataError, Problems
-from include.classifier.readers import read_rows
-from include.classifier.serving.text import clean
-from include.classifier.sources import Source
+from include.classifier.batches import Batch
+from include.classifier.checks import RowChecks
+from include.classifier.problems import PLACES_SHOWN, DataError, Places, Problems
+from include.classifier.readers import read_batches
+from include.classifier.repeated import TextIndex
+from include.classifier.row_store import RowStore
+from include.classifier.sources import Source, SplitName
 from include.models.model_config import DataConfig
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
 
 _PROGRESS_ROWS = 100_000
 
 
-def read_table(sources: Sequence[Source], data: DataConfig, problems: Problems) -> pd.DataFrame:
-    """Read all sources, printing how far it is with a long one.
+@dataclass
+class Rows:
+    """All rows in the order of the sources, whether they are kept or not.
 
-    :param problems: gathers what is wrong with the files.
-    :return: columns ``source`` (index into sources), ``split``, ``number`` (line or row index), ``text`` and ``label``
-        (as read), ``cleaned``, ``class`` (-1: unknown) and ``dropped`` (a reason; empty: the row is kept).
+    :param sources: where they come from, those of training first.
+    :param store: the rows themselves.
+    :param texts: the texts of those that nothing is wrong with.
+    :param ends: position behind the last row of each source.
+    """
+
+    sources: Sequence[Source]
+    store: RowStore
+    texts: TextIndex
+    ends: list[int] = field(default_factory=list)
+
+    def span(self, split: SplitName) -> slice:
+        """Return the positions of a split's rows."""
+        trained_on = sum(source.split == "train" for source in self.sources)
+        border = self.ends[trained_on - 1] if trained_on else 0
+        return slice(0, border) if split == "train" else slice(border, len(self.store))
+
+    def counts(self) -> list[int]:
+        """Return how many rows each source has."""
+        return [end - begin for begin, end in zip([0, *self.ends], self.ends, strict=False)]
+
+    def places(self, chosen: np.ndarray) -> Places:
+        """Return where some rows stand.
+
+        :param chosen: bool, shape (rows,).
+        """
+        first: list[str] = []
+        position = 0
+        while len(first) < PLACES_SHOWN and chosen[position:].any():
+            position += int(chosen[position:].argmax())
+            source = self.sources[bisect_right(self.ends, position)]
+            first.append(f"{source.name} {source.place(self.store.number(position))}")
+            position += 1
+        return Places(first, int(chosen.sum()))
+
+
+@contextmanager
+def read_rows(sources: Sequence[Source], data: DataConfig, problems: Problems) -> Iterator[Rows]:
+    """Read all sources, printing how far it is with a long one; the rows are gone when the context ends.
+
+    :param problems: gathers what is wrong with the files and their rows.
     :raises SourceUnavailableError: when a store or server does not hand out a file.
     """
-    import pandas as pd
-
-    labels = LabelIndex(list(data.labels))
-    columns: dict[str, list] = {name: [] for name in ("source", "number", "text", "label", "cleaned", "class")}
-    for index, source in enumerate(sources):
-        try:
-            for count, row in enumerate(read_rows(source, data, problems), start=1):
-                cleaned = clean(row.text) if isinstance(row.text, str) else ""
-                values = (index, row.number, row.text, row.label, cleaned, labels.find(row.label))
-                for column, value in zip(columns.values(), values, strict=True):
-                    column.append(value)
-                if count % _PROGRESS_ROWS == 0:
-                    print(f"{source.name}: {count:,} rows read.", flush=True)
-        except DataError as error:
-            problems.take(error)
-    types = {"source": "int64", "number": "int64", "class": "int64"}
-    table = pd.DataFrame({name: pd.Series(values, dtype=types.get(name, "object")) for name, values in columns.items()})
-    table["split"] = table["source"].map(lambda index: sources[index].split).astype("object")
-    table["dropped"] = pd.Series("", index=table.index, dtype="object")
-    return table
+    with TemporaryDirectory(prefix="rows-") as name:
+        folder = Path(name)
+        with RowStore(folder, class_count=len(data.labels)) as store, TextIndex(folder) as texts:
+            rows = Rows(sources, store, texts)
+            in_rows = Problems()
+            checks = RowChecks(data, in_rows)
+            for source in sources:
+                try:
+                    for batch in _with_progress(read_batches(source, data, problems), source):
+                        _take(batch, source, checks, rows)
+                except DataError as error:
+                    problems.take(error)
+                rows.ends.append(len(store))
+            problems.extend(in_rows)
+            store.seal()
+            yield rows
 
 
-def mark_repeated(table: pd.DataFrame) -> pd.DataFrame:
-    """Mark rows whose cleaned text stood in the split before, and evaluation rows whose text is trained on.
-
-    The label does not count: with one text under two labels in the table, a later split could tear them apart, and
-    the model would be measured on what it has learned.
-
-    :return: the duplicates whose label is not that of the row that stays: somebody should look at these.
-    """
-    kept = table[table["dropped"] == ""]
-    groups = kept.groupby(["split", "cleaned"], sort=False)["class"]
-    repeated = kept[groups.cumcount() > 0]
-    contradicting = repeated[repeated["class"] != groups.transform("first")[repeated.index]]
-    table.loc[repeated.index, "dropped"] = DUPLICATE
-
-    kept = table[table["dropped"] == ""]
-    trained_on = set(kept.loc[kept["split"] == "train", "cleaned"])
-    leaked = (kept["split"] == "evaluation") & kept["cleaned"].isin(trained_on)
-    table.loc[leaked.index[leaked], "dropped"] = LEAKED
-    return contradicting
-
-
-def split_off(classes: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Choose rows for evaluation, the same share of each class.
-
-    :param classes: class of each row, shape (rows,).
-    :param fraction: share that goes to evaluation; of two rows or more, at least one goes and one stays.
-    :return: True for rows that go to evaluation, shape (rows,).
-    """
+def _take(batch: Batch, source: Source, checks: RowChecks, rows: Rows) -> None:
     import numpy as np
+    import pyarrow as pa
 
-    rng = random.Random(seed)  # noqa: S311 - repeatable on purpose, nothing here is secret
-    chosen = np.zeros(len(classes), dtype=bool)
-    for index in np.unique(classes):
-        positions = np.flatnonzero(classes == index).tolist()
-        count = min(max(1, round(len(positions) * fraction)), len(positions) - 1)
-        chosen[rng.sample(positions, count)] = True
-    return chosen
+    checked = checks.check(batch, source)
+    kept = checked.reasons == 0
+    rows.texts.add(checked.texts.filter(pa.array(kept)), len(rows.store) + np.flatnonzero(kept))
+    rows.store.append(checked, batch.numbers)
+
+
+def _with_progress(batches: Iterator[Batch], source: Source) -> Iterator[Batch]:
+    count = 0
+    for batch in batches:
+        yield batch
+        before, count = count, count + len(batch.numbers)
+        if count // _PROGRESS_ROWS > before // _PROGRESS_ROWS:
+            print(f"{source.name}: {count // _PROGRESS_ROWS * _PROGRESS_ROWS:,} rows read.", flush=True)

@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from include.classifier.problems import DataError, Problems, SourceUnavailableError
-from include.classifier.readers import read_rows
+from include.classifier.readers import read_batches
 from include.classifier.sources import Source, as_uri
 from include.models.model_config import DataConfig
 
@@ -26,7 +26,7 @@ from include.models.model_config import DataConfig
 def count_rows(data: DataConfig) -> list[dict[str, Any]]:
     """Return name and rows of every training source, in their order.
 
-    Of a Parquet file only the end is read; others are read through, row by row.
+    Of a Parquet file only the end is read; others are read through.
 
     :raises DataError: when a source is not there or not what it should be.
     :raises SourceUnavailableError: when its store does not hand it out.
@@ -48,7 +48,7 @@ def _count(source: Source, data: DataConfig, problems: Problems) -> int:
                 return int(parquet.ParquetFile(file).metadata.num_rows)
         except pa.ArrowException:
             pass  # reading it says what is wrong with it
-    return sum(1 for _ in read_rows(source, data, problems))
+    return sum(len(batch.numbers) for batch in read_batches(source, data, problems))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
+import numpy as np
 import pytest
 
-from include.classifier.checks import LabelIndex, check_rows, check_split
+from include.classifier.batches import Batch
+from include.classifier.checks import DROP_REASONS, LabelIndex, RowChecks, check_split
 from include.classifier.problems import Problems
-from include.classifier.serving.text import clean
 from include.classifier.sources import Source, SplitName
 from include.models.model_config import DataConfig
 
@@ -48,25 +48,11 @@ class TestLabelIndex:
         assert LabelIndex(["caf\u00e9"]).find("cafe\u0301") == 0
 
 
-def make_table(*rows: tuple[Any, Any]) -> pd.DataFrame:
-    labels = LabelIndex(list(DATA.labels))
-    return pd.DataFrame(
-        {
-            "source": 0,
-            "number": range(2, len(rows) + 2),
-            "text": pd.Series([text for text, _ in rows], dtype="object"),
-            "label": pd.Series([label for _, label in rows], dtype="object"),
-            "cleaned": pd.Series([clean(text) if isinstance(text, str) else "" for text, _ in rows], dtype="object"),
-            "class": pd.Series([labels.find(label) for _, label in rows], dtype="int64"),
-            "dropped": pd.Series("", index=range(len(rows)), dtype="object"),
-        }
-    )
-
-
 def row_problems(*rows: tuple[Any, Any]) -> tuple[list[str], list[str]]:
-    table, problems = make_table(*rows), Problems()
-    check_rows(table, [Source("a.csv", "train")], DATA, problems)
-    return table["dropped"].tolist(), problems.messages()
+    problems = Problems()
+    batch = Batch(np.arange(2, len(rows) + 2), [text for text, _ in rows], [label for _, label in rows])
+    checked = RowChecks(DATA, problems).check(batch, Source("a.csv", "train"))
+    return [("", *DROP_REASONS)[reason] for reason in checked.reasons], problems.messages()
 
 
 def test_good_rows_pass() -> None:
@@ -93,42 +79,40 @@ def test_mistakes_are_named_by_kind_and_place() -> None:
     assert not any("much" in problem for problem in problems)
 
 
-def split_problems(*rows: tuple[str, int], split: SplitName = "train") -> list[str]:
+def split_problems(*counts: int, split: SplitName = "train") -> list[str]:
     problems = Problems()
-    check_split(make_table(*rows), split, DATA, problems, lost="3 leaked")
+    check_split(counts, split, DATA, problems, lost="3 leaked")
     return problems.messages()
 
 
 def test_good_split_passes() -> None:
-    assert split_problems(("a", 1), ("b", 2), ("c", 1), ("d", 2)) == []
+    assert split_problems(2, 2) == []
 
 
 def test_too_few_rows_are_refused_with_what_became_of_them() -> None:
-    assert split_problems(("a", 1), ("b", 2)) == [
+    assert split_problems(1, 1) == [
         "train data: rows left: 2 (dropped: 3 leaked), min_rows asks for at least 4. "
         "Give more rows, or lower the setting."
     ]
 
 
 def test_evaluation_data_has_its_own_fewest_rows_and_no_floor() -> None:
-    rows = (("a", 1), ("b", 1), ("c", 1), ("d", 1), ("e", 2))
-
-    assert split_problems(*rows, split="evaluation") == []
-    assert "min_evaluation_rows" in split_problems(split="evaluation")[0]
+    assert split_problems(4, 1, split="evaluation") == []
+    assert "min_evaluation_rows" in split_problems(0, 0, split="evaluation")[0]
 
 
 @pytest.mark.parametrize("split", ["train", "evaluation"])
 def test_one_single_label_is_refused(split: SplitName) -> None:
-    problems = split_problems(("a", 1), ("b", 1), ("c", 1), ("d", 1), split=split)
+    problems = split_problems(4, 0, split=split)
 
     assert f"{split} data: all rows have one single label: '1'" in problems[0]
 
 
 def test_class_below_the_floor_is_refused() -> None:
-    (problem,) = split_problems(("a", 1), ("b", 1), ("c", 1), ("d", 2))
+    (problem,) = split_problems(3, 1)
 
     assert problem.startswith("train data: below min_class_share of 0.3 among 4 rows: '2' has 1.")
 
 
 def test_all_that_is_wrong_with_a_split_is_said_at_once() -> None:
-    assert len(split_problems(("a", 1), ("b", 1))) == 3
+    assert len(split_problems(2, 0)) == 3

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from include.classifier.problems import DataError
 from include.contracts.documents import DocumentError
 
 SPLITS: Any = {"train": Split(["a", "é", "c"], [0, 1, 0]), "evaluation": Split(["d"], [1])}
+ROWS_AS_BYTES = [(b"a", b"\0"), ("é".encode(), b"\1"), (b"c", b"\0")]
 DROPPED: Any = {name: {"train": 0, "evaluation": 0} for name in ("empty", "unknown_label", "duplicate", "leaked")}
 
 
@@ -77,6 +81,39 @@ def test_repeating_it_gives_the_same_bytes_and_digests(tmp_path: Path) -> None:
     ]
 
 
+def in_batches(split: Split, rows: int) -> Iterator[pa.RecordBatch]:
+    (batch,) = split.batches()
+    for begin in range(0, len(batch), rows):
+        yield batch.slice(begin, rows)
+
+
+def test_bytes_and_digests_do_not_depend_on_how_the_rows_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("include.classifier.data.GROUP_ROWS", 50)
+    monkeypatch.setattr("include.classifier.data.GROUP_BYTES", 300)
+    split = Split(["x" * (number % 40) for number in range(1000)], [number % 2 for number in range(1000)])
+    documents = [write(tmp_path / str(rows), SPLITS | {"train": in_batches(split, rows)}) for rows in (1, 7, 64, 1000)]
+
+    assert {document["splits"]["train"]["sha256"] for document in documents} == {digest(split, ["bad", "good"])}
+    assert len({(tmp_path / str(rows) / "train.parquet").read_bytes() for rows in (1, 7, 64, 1000)}) == 1
+    assert read_split(documents[0], "train") == split
+    assert documents[0]["splits"]["train"]["label_counts"] == {"bad": 500, "good": 500}
+    file = parquet.ParquetFile(tmp_path / "1" / "train.parquet")
+    lengths = [
+        [len(text) for text in file.read_row_group(index).column("text").to_pylist()]
+        for index in range(file.num_row_groups)
+    ]
+    assert all(len(group) <= 50 and sum(group) <= 300 for group in lengths)
+    assert all(len(group) == 50 or sum(group) + following[0] > 300 for group, following in itertools.pairwise(lengths))
+
+
+def test_row_group_holds_one_text_at_least(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("include.classifier.data.GROUP_BYTES", 2)
+    split = Split(["long", "longer", "", "b"], [0, 1, 0, 1])
+
+    assert read_split(write(tmp_path, SPLITS | {"train": split}), "train") == split
+    assert parquet.ParquetFile(tmp_path / "train.parquet").num_row_groups == 3
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -88,6 +125,17 @@ def test_repeating_it_gives_the_same_bytes_and_digests(tmp_path: Path) -> None:
 )
 def test_digest_changes_with_every_change_of_the_rows(other: Split) -> None:
     assert digest(other, ["bad", "good"]) != digest(SPLITS["train"], ["bad", "good"])
+
+
+def test_digest_is_what_it_has_always_been() -> None:
+    content = b"".join(
+        (
+            *(len(name).to_bytes(8, "big") + name for name in (b"bad", b"good")),
+            *(len(text).to_bytes(8, "big") + text + bytes(7) + label for text, label in ROWS_AS_BYTES),
+        )
+    )
+
+    assert digest(SPLITS["train"], ["bad", "good"]) == hashlib.sha256(content).hexdigest()
 
 
 def test_digest_changes_with_the_label_names() -> None:

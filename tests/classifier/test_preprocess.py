@@ -87,6 +87,33 @@ def test_all_formats_give_the_same_bytes_and_digest(tmp_path: Path) -> None:
         assert len(contents) == 1
 
 
+@pytest.mark.parametrize(
+    ("split_off", "train", "evaluation"),
+    [
+        (
+            False,
+            "49cd19e12d0fe7633e582bcef260daa62c5ca5e148dea53ffe7e868762136455",
+            "5e4b568cc4cd58a7bb06fd5425f2f151fc77b60913755c9cddbbc9f955b4ce6b",
+        ),
+        (
+            True,
+            "6c2fbe5daf1dd31c8d5cdf220fa8cbe8ba3f863f874d87ca00f92b62f8daa4cb",
+            "ef9c5edb340f5b265b032c6da040ebd41c5a27c39ad40b0696dbe10de1655b6b",
+        ),
+    ],
+)
+def test_sample_data_have_the_digests_that_releases_have_recorded(
+    tmp_path: Path, split_off: bool, train: str, evaluation: str
+) -> None:
+    data = read_model_config(MODELS_DIR / "sample-reviews.yaml").data
+    if split_off:
+        data = data.with_sources(data.train + data.evaluation, [])
+
+    splits = run(data, tmp_path, seed=7)["splits"]
+
+    assert (splits["train"]["sha256"], splits["evaluation"]["sha256"]) == (train, evaluation)
+
+
 def test_evaluation_rows_are_split_off_where_none_are_given(tmp_path: Path) -> None:
     file = write_csv(tmp_path / "a.csv", ROWS)
 

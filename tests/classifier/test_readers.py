@@ -8,22 +8,39 @@ import json
 import lzma
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
 from include.classifier.problems import DataError, Problems
-from include.classifier.readers import Row, read_rows
+from include.classifier.readers import read_batches
 from include.classifier.sources import Source, SplitName
 from include.models.model_config import DataConfig
 
 DATA = DataConfig(train=["unused.csv"], labels={"1": "bad", "2": "good"})
 
 
+class Row(NamedTuple):
+    number: int
+    text: Any
+    label: Any
+
+
+def read_rows(source: Source, data: DataConfig, problems: Problems) -> list[Row]:
+    rows: list[Row] = []
+    for batch in read_batches(source, data, problems):
+        texts, labels = (
+            column.to_pylist() if isinstance(column, pa.Array) else column for column in (batch.texts, batch.labels)
+        )
+        rows += [Row(*values) for values in zip(batch.numbers.tolist(), texts, labels, strict=True)]
+    return rows
+
+
 def read(path: Path | str, data: DataConfig = DATA) -> tuple[list[Row], list[str]]:
     problems = Problems()
-    return list(read_rows(Source(str(path), "train"), data, problems)), problems.messages()
+    return read_rows(Source(str(path), "train"), data, problems), problems.messages()
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -218,7 +235,7 @@ class TestHub:
         ],
     )
     def test_split_is_the_one_named_or_the_usual_one(self, uri: str, split: SplitName, first: str) -> None:
-        rows = list(read_rows(Source(uri, split), DATA, Problems()))
+        rows = read_rows(Source(uri, split), DATA, Problems())
 
         assert rows == [Row(0, first, 1), Row(1, first.replace("1", "2"), 2)]
 

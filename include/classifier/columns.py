@@ -1,0 +1,79 @@
+"""Texts and labels as columns of Arrow: what the same Python functions give value by value, for many at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from include.classifier.serving.text import clean
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+#: What cleaning may change: all but printable ASCII, backslashes, and spaces that are doubled or at an end.
+_UNCLEAN = r"[^!-\[\]-~ ]|  |^ | $"
+
+
+class Texts(NamedTuple):
+    """A column of texts, and what is wrong with them."""
+
+    values: pa.Array  #: Strings; null for what is none.
+    are_texts: np.ndarray  #: Whether each value is a string or missing, shape (rows,).
+    are_unicode: np.ndarray  #: Whether each text can be written as UTF-8, shape (rows,).
+
+
+def as_texts(values: pa.Array | list[Any]) -> Texts:
+    """Return whatever stands in a text column as strings."""
+    import numpy as np
+    import pyarrow as pa
+
+    if isinstance(values, pa.Array):
+        values = _decoded(values)
+        if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+            fine = np.ones(len(values), dtype=bool)
+            return Texts(values.cast(pa.string()), fine, fine)
+        values = values.to_pylist()
+    are_texts = np.array([value is None or isinstance(value, str) for value in values], dtype=bool)
+    texts = [value if isinstance(value, str) else None for value in values]
+    try:
+        return Texts(pa.array(texts, pa.string()), are_texts, np.ones(len(texts), dtype=bool))
+    except UnicodeEncodeError:
+        # JSON can write half of a surrogate pair, which no file of ours could hold.
+        encoded = [None if text is None else text.encode(errors="replace").decode() for text in texts]
+        same = [text == other for text, other in zip(texts, encoded, strict=True)]
+        return Texts(pa.array(encoded, pa.string()), are_texts, np.array(same, dtype=bool))
+
+
+def clean_all(texts: pa.Array) -> pa.Array:
+    """Return what :func:`clean` makes of each text; of a null it makes an empty one.
+
+    Only texts that it may change are handed to it, which for most data are few.
+    """
+    import pyarrow as pa
+    from pyarrow import compute
+
+    texts = texts.fill_null("")
+    unclean = compute.match_substring_regex(texts, _UNCLEAN)
+    cleaned = [clean(text) for text in texts.filter(unclean).to_pylist()]
+    return compute.replace_with_mask(texts, unclean, pa.array(cleaned, pa.string())) if cleaned else texts
+
+
+def distinct(values: pa.Array | list[Any]) -> tuple[list[Any], np.ndarray]:
+    """Return values without those that are the same, and for each row the index of its value, shape (rows,)."""
+    import numpy as np
+    import pyarrow as pa
+
+    if isinstance(values, pa.Array):
+        try:
+            encoded = _decoded(values).dictionary_encode(null_encoding="encode")
+            return encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
+        except pa.ArrowNotImplementedError:  # lists and structs
+            values = values.to_pylist()
+    return values, np.arange(len(values))
+
+
+def _decoded(values: pa.Array) -> pa.Array:
+    """Return the values of a dictionary column, which is how pandas writes its categories."""
+    import pyarrow as pa
+
+    return values.dictionary_decode() if isinstance(values, pa.DictionaryArray) else values

@@ -1,0 +1,190 @@
+"""Reads CSV and TSV: in chunks where that is sure to give what the csv module would, row by row where it is not."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from include.classifier.batches import Batch
+from include.classifier.headers import has_columns
+from include.classifier.lines import Lines
+from include.classifier.problems import Problems
+from include.classifier.sources import Source
+from include.models.model_config import DataConfig
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_NEWLINE, _RETURN, _QUOTE = b'\n\r"'
+
+
+class Layout(NamedTuple):
+    """What a delimited file looks like."""
+
+    delimiter: str
+    columns: int
+    text: int  #: Index of the column with the text.
+    label: int
+    longest_field: int  #: In characters; the csv module's limit.
+
+
+class Chunk(NamedTuple):
+    """What could be read at once from the beginning of some lines."""
+
+    batch: Batch
+    lines: int  #: That the rows take.
+    size: int  #: Bytes that the rows take.
+
+
+def read_delimited(lines: Lines, source: Source, data: DataConfig, problems: Problems) -> Iterator[Batch]:
+    """Read a file with a header.
+
+    :param problems: gathers rows with too few or too many fields, and quoting that is broken, which ends the file.
+    """
+    # The csv module's own limit is 131,072; without any, a quotation mark that is never closed eats the whole file.
+    longest_field = max(131_072, 2 * data.max_text_characters)
+    csv.field_size_limit(longest_field)
+    delimiter = "\t" if source.format == "tsv" else ","
+    reader = csv.reader(lines, strict=True, delimiter=delimiter)
+    header = _next_record(reader, source, 1, problems)
+    if not header or not has_columns(header, source, data, problems):
+        return
+    layout = Layout(
+        delimiter, len(header), header.index(data.text_column), header.index(data.label_column), longest_field
+    )
+    whole = True
+    while whole and (ahead := lines.look_ahead()):
+        chunk = read_chunk(ahead, layout, lines.number + 1)
+        if chunk:
+            lines.skip(lines=chunk.lines, size=chunk.size)
+            yield chunk.batch
+        else:
+            batch, whole = _read_row_by_row(reader, lines, layout, source, problems)
+            yield batch
+
+
+def _read_row_by_row(
+    reader: Iterator[list[str]], lines: Lines, layout: Layout, source: Source, problems: Problems
+) -> tuple[Batch, bool]:
+    """Return the rows of the lines that were looked at, and whether reading can go on."""
+    import numpy as np
+
+    numbers, texts, labels = [], [], []
+    record: list[str] | None = []
+    while lines.looked_ahead and record is not None:
+        line = lines.number + 1
+        record = _next_record(reader, source, line, problems)
+        if record and len(record) != layout.columns:  # an empty line is none
+            problems.add(
+                source.name,
+                f"the row has {len(record)} fields, the header has {layout.columns}",
+                "Put texts that contain the delimiter or a line break in quotation marks.",
+                place=source.place(line),
+            )
+        elif record:
+            numbers.append(line)
+            texts.append(record[layout.text])
+            labels.append(record[layout.label])
+    return Batch(np.array(numbers, dtype=np.int64), texts, labels), record is not None
+
+
+def _next_record(reader: Iterator[list[str]], source: Source, line: int, problems: Problems) -> list[str] | None:
+    try:
+        return next(reader, None)
+    except csv.Error as error:
+        problems.add(
+            source.name,
+            f"the quoting is broken in the row that begins here ({error})",
+            'Put texts in "quotation marks", double those inside them (""), and close each.',
+            place=source.place(line),
+        )
+    return None
+
+
+def read_chunk(chunk: bytes, layout: Layout, line: int) -> Chunk | None:
+    """Read the whole rows at the beginning of a chunk at once.
+
+    Arrow's reader takes for right what the csv module refuses, so that a chunk must be free of all doubt: only
+    quotation marks that begin or end a field or are doubled in a quoted one, line ends of one kind within a line, no
+    field that is too long, as many fields in each row as in the header, UTF-8.
+
+    :param chunk: whole lines; the first one begins a row.
+    :param line: number of that line.
+    :return: ``None`` where only reading row by row can tell.
+    """
+    rows = _find_rows(chunk, layout)
+    if rows is None:
+        return None
+    size = int(rows.ends[-1]) + 1
+    table = _parse(chunk, size, layout)
+    if table is None or len(table) != len(rows.lines):
+        return None
+    texts, labels = (table.column(str(index)).combine_chunks() for index in (layout.text, layout.label))
+    return Chunk(Batch(line + rows.lines, texts, labels), rows.line_count, size)
+
+
+class _Rows(NamedTuple):
+    ends: np.ndarray  #: Position of the line break that ends each row, empty lines included.
+    lines: np.ndarray  #: Index of the line in which each row begins, without empty lines.
+    line_count: int
+
+
+def _find_rows(chunk: bytes, layout: Layout) -> _Rows | None:
+    """Find where rows begin and end, ``None`` where a quotation mark or a row is out of the ordinary."""
+    import numpy as np
+
+    content = np.frombuffer(chunk, np.uint8)
+    newlines = np.flatnonzero(content == _NEWLINE)
+    quotes = np.flatnonzero(content == _QUOTE)
+    # An odd number of quotation marks before a line break: it belongs to a text.
+    ending = np.flatnonzero(np.searchsorted(quotes, newlines) % 2 == 0)
+    if not len(ending):
+        return None
+    ends = newlines[ending]
+    quotes = quotes[quotes < ends[-1]]
+    opening, closing = quotes[::2], quotes[1::2]
+    beside = [_QUOTE, ord(layout.delimiter), _NEWLINE]
+    before = content[opening[opening > 0] - 1]
+    if not (np.isin(before, beside).all() and np.isin(content[closing + 1], [*beside, _RETURN]).all()):
+        return None
+    starts = np.concatenate(([0], ends[:-1] + 1))
+    lengths = ends - starts
+    if lengths.max() > layout.longest_field:
+        return None
+    filled = (lengths > 1) | ((lengths == 1) & (content[starts] != _RETURN))
+    lines = np.concatenate(([0], ending[:-1] + 1))
+    return _Rows(ends, lines[filled], int(ending[-1]) + 1)
+
+
+def _parse(chunk: bytes, size: int, layout: Layout) -> pa.Table | None:
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    if not _is_plain_text(chunk):
+        return None
+    names = [str(index) for index in range(layout.columns)]
+    wanted = list(dict.fromkeys((names[layout.text], names[layout.label])))
+    try:
+        return arrow_csv.read_csv(
+            pa.BufferReader(pa.py_buffer(chunk).slice(0, size)),
+            arrow_csv.ReadOptions(column_names=names, block_size=size + 1, use_threads=False),
+            arrow_csv.ParseOptions(delimiter=layout.delimiter, newlines_in_values=True),
+            arrow_csv.ConvertOptions(
+                include_columns=wanted, column_types=dict.fromkeys(wanted, pa.string()), strings_can_be_null=False
+            ),
+        )
+    except pa.ArrowInvalid:  # a row with too few or too many fields
+        return None
+
+
+def _is_plain_text(chunk: bytes) -> bool:
+    """Return whether it is UTF-8 with line breaks of the usual two kinds."""
+    try:
+        chunk.decode()
+    except UnicodeDecodeError:
+        return False
+    returns = chunk.count(b"\r")
+    return not ((returns and returns != chunk.count(b"\r\n")) or b"\0" in chunk or chunk.startswith(_BYTE_ORDER_MARK))

@@ -1,0 +1,39 @@
+"""Whether a file has the columns that the settings name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from include.classifier.problems import Problems
+from include.classifier.sources import Source
+from include.models.model_config import DataConfig
+
+_LONGEST_COLUMN_NAME = 40
+
+
+def has_columns(names: Sequence[str], source: Source, data: DataConfig, problems: Problems) -> bool:
+    """Return whether text and label can be told; gathers what is wrong with the names otherwise."""
+    wanted = (data.text_column, data.label_column)
+    missing = [name for name in wanted if name not in names]
+    if missing and set(names) & set(data.labels):
+        # The first review is taken for the names of the columns, and a review belongs in no log.
+        problems.add(
+            source.name, "a label stands where the names of the columns should", "Begin the file with a header line."
+        )
+    elif missing:
+        problems.add(
+            source.name,
+            f"missing columns: {', '.join(map(repr, missing))}; there are: {', '.join(map(_shown, names)) or 'none'}",
+            "Rename the columns, or set text_column and label_column in the model's YAML.",
+        )
+    twice = [name for name in wanted if list(names).count(name) > 1]
+    if twice:
+        problems.add(
+            source.name, f"columns that stand there twice: {', '.join(map(repr, twice))}", "Rename one of them."
+        )
+    return not missing and not twice
+
+
+def _shown(name: str) -> str:
+    # A file without a header has its first review here.
+    return repr(name) if len(name) <= _LONGEST_COLUMN_NAME else f"a text of {len(name)} characters (no header line?)"

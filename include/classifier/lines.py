@@ -1,0 +1,86 @@
+"""The lines of a text file, one by one with their places, or many at once for whoever can read them at once."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import IO
+
+from include.classifier.problems import Problems
+from include.classifier.sources import Source
+
+#: Bytes that are looked at in one go.
+CHUNK_BYTES = 4 << 20
+
+
+class Lines(Iterator[str]):
+    """Decodes line by line, to tell where the bytes are wrong, and goes on behind them to find all such lines.
+
+    :param file: its bytes, from the beginning.
+    :param problems: gathers lines that are not UTF-8.
+    """
+
+    def __init__(self, file: IO[bytes], source: Source, problems: Problems) -> None:
+        self._file = file
+        self._source = source
+        self._problems = problems
+        self._ahead: IO[bytes] = io.BytesIO()
+        self._ahead_bytes = 0
+        self._over = False
+        self.number = 0  #: Lines that were handed out.
+        self.offset = 0  #: Bytes of them.
+
+    def __next__(self) -> str:
+        line = b"" if self._over else self._ahead.readline() or self._file.readline()
+        if not line:
+            self._end()
+            raise StopIteration
+        begin, first = self.offset, self.offset == 0
+        self._advance(lines=1, size=len(line))
+        try:
+            return line.decode("utf-8-sig" if first else "utf-8")
+        except UnicodeDecodeError as error:
+            self._problems.add(
+                self._source.name,
+                "the bytes are not UTF-8",
+                "Save the file as UTF-8, for example: iconv -f WINDOWS-1252 -t UTF-8.",
+                place=f"{self._source.place(self.number)} (byte {begin + error.start + 1})",
+            )
+        if first:
+            self._over = True  # nothing below a header that cannot be read makes sense
+            raise StopIteration
+        return line.decode("utf-8", errors="replace")
+
+    def _end(self) -> None:
+        if not self.offset:
+            self._problems.add(self._source.name, "the file is empty", "Check whether writing it has failed.")
+        self._over = True
+
+    def _advance(self, *, lines: int, size: int) -> None:
+        self.number += lines
+        self.offset += size
+        self._ahead_bytes = max(0, self._ahead_bytes - size)
+
+    @property
+    def looked_ahead(self) -> bool:
+        """Whether lines are left of what :meth:`look_ahead` returned."""
+        return self._ahead_bytes > 0
+
+    def look_ahead(self) -> bytes:
+        """Return the next lines without handing them out; empty at the end of the file."""
+        if self._over:
+            return b""
+        chunk = self._ahead.read() + self._file.read(CHUNK_BYTES)
+        chunk += self._file.readline()
+        if not chunk:
+            self._end()
+        self._ahead, self._ahead_bytes = io.BytesIO(chunk), len(chunk)
+        return chunk
+
+    def skip(self, *, lines: int, size: int) -> None:
+        """Hand out lines that were looked at, unread.
+
+        :param size: their bytes.
+        """
+        self._ahead.seek(size, io.SEEK_CUR)
+        self._advance(lines=lines, size=size)

@@ -1,0 +1,100 @@
+"""The rows of all sources, on disk: in memory only two small numbers for each, its class and its fate."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from include.classifier.checks import Checked
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+
+class RowStore:
+    """Takes rows in their order and gives them back in it; a context manager that ends with :meth:`close`.
+
+    The text of each row goes to a compressed Arrow file, its number in the source to another. In memory remain, for
+    each row, one byte for the reason to drop it and one for its class (two with more than 128 classes).
+
+    :param folder: an empty one, with room for all texts; whoever made it deletes it.
+    :param class_count: how many classes there are.
+    """
+
+    def __init__(self, folder: Path, *, class_count: int) -> None:
+        import numpy as np
+        import pyarrow as pa
+
+        self._class_type = np.min_scalar_type(-max(class_count, 1))
+        self._text_file = folder / "texts.arrow"
+        self._begins = [0]
+        self._parts: list[tuple[np.ndarray, np.ndarray]] = []
+        self._open = ExitStack()
+        self._numbers = self._open.enter_context((folder / "numbers").open("w+b"))
+        schema = pa.schema([("text", pa.string())])
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        self._writer = self._open.enter_context(pa.ipc.new_file(str(self._text_file), schema, options=options))
+        self.classes = np.zeros(0, dtype=self._class_type)  #: Class of each row, -1: unknown; there after `seal`.
+        self.reasons = np.zeros(0, dtype=np.int8)  #: As in :class:`Checked`; whoever drops a row writes here.
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __len__(self) -> int:
+        return self._begins[-1]
+
+    def append(self, rows: Checked, numbers: np.ndarray) -> None:
+        """Take some rows.
+
+        :param numbers: int64, the line or index of each in its source.
+        """
+        import pyarrow as pa
+
+        self._writer.write_batch(pa.record_batch({"text": rows.texts}))
+        self._numbers.write(numbers.tobytes())
+        self._parts.append((rows.classes.astype(self._class_type), rows.reasons))
+        self._begins.append(len(self) + len(numbers))
+
+    def seal(self) -> None:
+        """Take no more rows, and be ready to give them back."""
+        import numpy as np
+
+        self._writer.close()
+        if self._parts:
+            self.classes, self.reasons = (np.concatenate(part) for part in zip(*self._parts, strict=True))
+            self._parts.clear()
+
+    def number(self, position: int) -> int:
+        """Return the line or index in its source of the row at a position, counted over all sources."""
+        self._numbers.seek(8 * position)
+        return int.from_bytes(self._numbers.read(8), sys.byteorder, signed=True)
+
+    def batches(self, chosen: np.ndarray) -> Iterator[pa.RecordBatch]:
+        """Yield texts and classes of some rows, in their order, as columns ``text`` and ``label``.
+
+        :param chosen: which rows, bool, shape (rows,).
+        """
+        import numpy as np
+        import pyarrow as pa
+
+        with pa.ipc.open_file(str(self._text_file)) as reader:
+            for index, (begin, end) in enumerate(pairwise(self._begins)):
+                wanted = chosen[begin:end]
+                if wanted.any():
+                    texts = reader.get_batch(index).column("text").filter(pa.array(wanted))
+                    yield pa.record_batch({"text": texts, "label": self.classes[begin:end][wanted].astype(np.int64)})
+
+    def close(self) -> None:
+        """Close its files."""
+        self._open.close()

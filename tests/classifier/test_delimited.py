@@ -1,0 +1,113 @@
+"""What is read in chunks is what the csv module reads, and what is in doubt is left to it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import random
+
+import pyarrow as pa
+import pytest
+
+from include.classifier.delimited import Layout, read_chunk, read_delimited
+from include.classifier.lines import Lines
+from include.classifier.problems import Problems
+from include.classifier.sources import Source
+from include.models.model_config import DataConfig
+
+DATA = DataConfig(train=["unused.csv"], labels={"1": "bad", "2": "good"})
+LAYOUT = Layout(delimiter=",", columns=2, text=0, label=1, longest_field=50)
+
+
+def rows_of(chunk: bytes) -> list[tuple[int, str, str]] | None:
+    found = read_chunk(chunk, LAYOUT, 2)
+    if found is None:
+        return None
+    texts, labels = (column.to_pylist() for column in (found.batch.texts, found.batch.labels))  # type: ignore[union-attr]
+    return list(zip(found.batch.numbers.tolist(), texts, labels, strict=True))
+
+
+def test_rows_carry_the_line_they_begin_in() -> None:
+    chunk = b'a,1\n\n"two\r\nlines, ""quoted""",2\r\n\r\n"",1\n"""x""",2\n'
+
+    assert rows_of(chunk) == [(2, "a", "1"), (4, 'two\r\nlines, "quoted"', "2"), (7, "", "1"), (8, '"x"', "2")]
+
+
+def test_row_that_does_not_end_in_the_chunk_is_left() -> None:
+    found = read_chunk(b'a,1\n"b\n', LAYOUT, 2)
+
+    assert found is not None
+    assert (found.batch.numbers.tolist(), found.lines, found.size) == ([2], 1, 4)
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        b"a,1,2\n",
+        b"a\n",
+        b'a "b",1\n',
+        b'"a"b,1\n',
+        b' "a",1\n',
+        b'"a" ,1\n',
+        b"a\rb,1\n",
+        b"a\0,1\n",
+        b"\xe9,1\n",
+        b"\xef\xbb\xbfa,1\n",
+        b"x" * 60 + b",1\n",
+        b'"never closed,1\n',
+        b"no end",
+    ],
+)
+def test_what_is_in_doubt_is_not_read_in_a_chunk(chunk: bytes) -> None:
+    assert rows_of(chunk) is None
+
+
+def read(content: bytes, name: str = "a.csv") -> tuple[list[tuple[int, str, str]], list[str], list[bool]]:
+    """Return rows and problems, and for each batch whether it was read at once."""
+    problems = Problems()
+    source = Source(name, "train")
+    rows, at_once = [], []
+    for batch in read_delimited(Lines(io.BytesIO(content), source, problems), source, DATA, problems):
+        at_once.append(isinstance(batch.texts, pa.Array))
+        columns = [column.to_pylist() if isinstance(column, pa.Array) else column for column in batch[1:]]
+        rows += list(zip(batch.numbers.tolist(), *columns, strict=True))
+    return rows, problems.messages(), at_once
+
+
+def test_reading_goes_on_at_once_behind_a_row_that_is_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("include.classifier.lines.CHUNK_BYTES", 1)
+
+    rows, problems, at_once = read(b'text,label\na,1\nb "c" d,2\n"two\nlines",1\ne,2\n')
+
+    assert rows == [(2, "a", "1"), (3, 'b "c" d', "2"), (4, "two\nlines", "1"), (6, "e", "2")]
+    assert (problems, at_once) == ([], [True, False, False, True])
+
+
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_chunks_of_any_size_give_the_rows_of_the_csv_module(
+    monkeypatch: pytest.MonkeyPatch, line_end: str, name: str
+) -> None:
+    rng = random.Random(1)
+    delimiter = "\t" if name.endswith("tsv") else ","
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, delimiter=delimiter, lineterminator=line_end)
+    writer.writerow(["label", "id", "text"])
+    for number in range(500):
+        text = "".join(rng.choices(["good", " ", ",", '"', "\n", "\r\n", "\t", "é"], k=rng.randrange(6)))
+        writer.writerow([rng.choice("12"), number, text])
+        file.write(line_end * (rng.random() < 0.1))
+    content = file.getvalue()
+    reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter)
+    expected, line = [], 1
+    for record in reader:
+        expected += [(line, record[2], record[0])] if record else []
+        line = reader.line_num + 1
+
+    for size in (1, 30, 1000, 1 << 20):
+        monkeypatch.setattr("include.classifier.lines.CHUNK_BYTES", size)
+        rows, problems, at_once = read(content.encode(), name)
+
+        assert (rows, problems) == (expected[1:], [])
+        assert any(at_once)
+    assert at_once == [True]
