@@ -18,6 +18,9 @@ from statistics import linear_regression, median
 
 RESULTS = Path(__file__).parent / "results"
 
+#: What 8-bit and 16-bit arithmetic is fast with, as Linux calls it; all but the first need a recent CPU.
+_INSTRUCTION_SETS = ("avx2", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+
 #: The side that is compared with another.
 OURS = "ours"
 
@@ -184,6 +187,14 @@ def growth(points: Mapping[int, float]) -> float | None:
     if len(points) < 2 or any(value <= 0 for value in points.values()):
         return None
     return round(linear_regression([log(size) for size in points], [log(value) for value in points.values()]).slope, 2)
+
+
+def instruction_sets() -> str:
+    """Return which of the CPU's instruction sets for neural networks there are, in words."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else ""
+    flags = next((line.split(":", 1)[1].split() for line in text.splitlines() if line.startswith("flags")), [])
+    return ", ".join(name for name in _INSTRUCTION_SETS if name in flags) or "none known"
 
 
 def machine() -> str:

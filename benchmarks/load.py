@@ -1,0 +1,170 @@
+"""Users who ask a server: so many clients, each with a connection that stays open and one request on its way.
+
+They live in a process of their own, which needs nothing but the standard library: what it costs to ask and to measure
+falls on every side alike, and does not hold up the benchmark.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import math
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+ROOT = Path(__file__).parent.parent
+_TIMEOUT_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Where requests go, and how.
+
+    :param url: all of it.
+    :param content_type: of the bodies.
+    """
+
+    url: str
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came of one request.
+
+    :param row: which of the bodies was sent.
+    :param began: by this machine's monotonic clock, in seconds; the same in all of its processes.
+    :param seconds: from sending the request to the last byte of its answer.
+    :param status: HTTP status; 0 where there was no answer.
+    :param body: the answer, or what went wrong; empty where bodies were not asked for.
+    """
+
+    row: int
+    began: float
+    seconds: float
+    status: int
+    body: str = ""
+
+
+@dataclass(slots=True)
+class Answers:
+    """What came of all requests; empty until the users have stopped."""
+
+    found: list[Answer] = field(default_factory=list)
+
+    @property
+    def failed(self) -> list[Answer]:
+        """Those that are no 200."""
+        return [answer for answer in self.found if answer.status != http.client.OK]
+
+    @property
+    def failures(self) -> Counter[str]:
+        """Why they failed, and how often."""
+        return Counter(f"{answer.status}: {answer.body}" for answer in self.failed)
+
+
+def ask(target: Target, bodies: Sequence[str], *, clients: int) -> list[Answer]:
+    """Send each body once, the clients taking turns; return the answers with their bodies, in the order of these."""
+    job = {"target": asdict(target), "bodies": list(bodies), "clients": clients, "endless": False}
+    done = subprocess.run(_COMMAND, cwd=ROOT, input=json.dumps(job), stdout=subprocess.PIPE, text=True, check=True)
+    return sorted((Answer(**answer) for answer in json.loads(done.stdout)), key=lambda answer: answer.row)
+
+
+@contextmanager
+def asking(target: Target, bodies: Sequence[str], *, clients: int, pause_seconds: float = 0.0) -> Iterator[Answers]:
+    """Let the clients send the bodies over and over for as long as the block lasts; what they yield is filled then.
+
+    :param pause_seconds: how long each of them waits between two requests.
+    """
+    job = {"target": asdict(target), "bodies": list(bodies), "clients": clients, "endless": True}
+    process = subprocess.Popen(_COMMAND, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    answers = Answers()
+    try:
+        process.stdin.write(json.dumps(job | {"pause_seconds": pause_seconds}) + "\n")
+        process.stdin.flush()
+        yield answers
+        written, _ = process.communicate()  # closes its input, which ends it
+        answers.found += [Answer(**answer) for answer in json.loads(written)]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def figures(answers: Sequence[Answer]) -> dict[str, float]:
+    """Return ``requests`` (a second) and the percentiles ``p50``, ``p95`` and ``p99`` of the latency, in ms."""
+    began, ended = (min(a.began for a in answers), max(a.began + a.seconds for a in answers))
+    latencies = [answer.seconds * 1000 for answer in answers]
+    shares = {f"p{percent}": percentile(latencies, percent) for percent in (50, 95, 99)}
+    return {"requests": len(answers) / (ended - began), **shares}
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Return the smallest value that so many percent of the values do not exceed (the nearest rank)."""
+    return sorted(values)[max(0, math.ceil(percent / 100 * len(values)) - 1)]
+
+
+class _Clients:
+    """The threads of the process that asks."""
+
+    def __init__(self, job: Mapping[str, Any]) -> None:
+        self._target = Target(**job["target"])
+        self._bodies = [body.encode() for body in job["bodies"]]
+        self._endless = job["endless"]
+        self._pause_seconds = job.get("pause_seconds", 0.0)
+        rows = range(len(self._bodies))
+        self._rows: Iterator[int] = cycle(rows) if self._endless else iter(rows)
+        self._lock = threading.Lock()
+        self._answers: list[Answer] = []
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._work) for _ in range(job["clients"])]
+
+    def run(self) -> list[Answer]:
+        """Ask until all rows are asked, or until nobody holds this process's input any more."""
+        for thread in self._threads:
+            thread.start()
+        if self._endless:
+            sys.stdin.read()
+            self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        return self._answers
+
+    def _next_row(self) -> int | None:
+        with self._lock:
+            return None if self._stop.is_set() else next(self._rows, None)
+
+    def _work(self) -> None:
+        address = urlsplit(self._target.url)
+        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=_TIMEOUT_SECONDS)
+        while (row := self._next_row()) is not None:
+            began = time.monotonic()
+            try:
+                headers = {"Content-Type": self._target.content_type}
+                connection.request("POST", address.path, self._bodies[row], headers)
+                response = connection.getresponse()
+                status, body = response.status, response.read().decode(errors="replace")
+            except (OSError, http.client.HTTPException) as error:
+                status, body = 0, repr(error)
+                connection.close()  # the next request opens it again
+            seconds = time.monotonic() - began
+            kept = "" if self._endless and status == http.client.OK else body
+            self._answers.append(Answer(row=row, began=began, seconds=seconds, status=status, body=kept))
+            self._stop.wait(self._pause_seconds)
+        connection.close()
+
+
+_COMMAND = (sys.executable, "-m", "benchmarks.load")
+
+if __name__ == "__main__":
+    json.dump([asdict(answer) for answer in _Clients(json.loads(sys.stdin.readline())).run()], sys.stdout)

@@ -1,0 +1,1 @@
+"""What people serve a classifier with otherwise; benchmarks/serving.py measures against it."""
