@@ -45,6 +45,12 @@ COPY deploy/compose/healthy.py deploy/compose/
 
 # Everything of the Airflow images that changes less often than the project.
 FROM ${BASE} AS airflow-base
+# And programs, for example git for DAGs that come from there.
+ARG AIRFLOW_EXTRA_DEBIAN_PACKAGES=""
+RUN if [ -n "${AIRFLOW_EXTRA_DEBIAN_PACKAGES}" ]; then \
+      apt-get update --quiet && apt-get install --quiet --yes --no-install-recommends ${AIRFLOW_EXTRA_DEBIAN_PACKAGES} \
+      && rm -rf /var/lib/apt/lists/*; \
+    fi
 # Volumes take their owner from these folders. They hold models, logs and sockets: nobody else may look inside.
 RUN useradd --uid 1000 --gid 0 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin app \
     && install --directory --owner=1000 --group=0 --mode=0700 /var/lib/releases /var/lib/releases/store \

@@ -17,7 +17,7 @@ def main(url: str, part: str | None = None) -> int:
     :param part: ``scheduler``, ``triggerer`` or ``dag_processor``.
     """
     try:
-        with urllib.request.urlopen(url, timeout=8) as answer:  # noqa: S310 - the URL is the compose file's
+        with urllib.request.urlopen(url, timeout=20) as answer:  # noqa: S310 - the URL is the compose file's
             status = json.load(answer)[part]["status"] if part else "healthy"
     except (OSError, ValueError, KeyError) as error:
         sys.exit(f"{url}: {error}")

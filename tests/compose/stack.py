@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.serving_support import free_port
 
 ROOT = Path(__file__).parents[2]
 MODEL, DAG = "sample-reviews", "release_sample_reviews"
@@ -22,24 +28,44 @@ MODEL, DAG = "sample-reviews", "release_sample_reviews"
 LIMIT_SECONDS = 1800
 
 
+def why_no_engine() -> str | None:
+    """Return why the stack cannot be tried here, ``None`` where it can."""
+    if shutil.which("docker") is None:
+        return "no Docker engine: the command docker is not installed"
+    for command in (["docker", "info"], ["docker", "compose", "version"]):
+        if subprocess.run(command, capture_output=True).returncode:
+            return f"no Docker engine with compose: `{' '.join(command)}` does not work"
+    return None
+
+
 class Stack:
     """An installation with volumes, ports and secrets of its own.
 
-    :param folder: for its ``.env`` and its back-ups.
-    :param project: name of its containers and volumes.
-    :param ports: for Airflow, predictions and MLflow.
+    Its ``.env`` lies where a team's does, beside the Dockerfile, so that a build that took it in would be found out.
+
+    :param world: ``embedded`` or ``kubeflow``.
     """
 
-    def __init__(self, folder: Path, project: str, ports: Sequence[int]) -> None:
-        self.project = project
-        self.env_file = folder / "stack.env"
-        self._environment = os.environ | {"COMPOSE_PROJECT_NAME": project}
-        self.make("env")
+    def __init__(self, world: str = "embedded") -> None:
+        self.project = f"stack-test-{uuid4().hex[:8]}"
+        self.env_file = ROOT / f".env.{self.project}"
+        self._environment = os.environ | {"COMPOSE_PROJECT_NAME": self.project}
+        ports = {name: str(free_port()) for name in ("AIRFLOW_PORT", "SERVING_PORT", "MLFLOW_PORT")}
+        self.airflow, self.serving, self.mlflow = (f"http://127.0.0.1:{port}" for port in ports.values())
+        self.make("env", WORLD=world)
+        self.set(**ports)
+
+    def set(self, **settings: str) -> None:
+        """Change settings of the ``.env``."""
         text = self.env_file.read_text()
-        for name, port in zip(("AIRFLOW_PORT", "SERVING_PORT", "MLFLOW_PORT"), ports, strict=True):
-            text = re.sub(rf"^{name}=.*$", f"{name}={port}", text, flags=re.MULTILINE)
+        for name, value in settings.items():
+            text = re.sub(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
         self.env_file.write_text(text)
-        self.airflow, self.serving, self.mlflow = (f"http://127.0.0.1:{port}" for port in ports)
+
+    def remove(self) -> None:
+        """Leave nothing behind but the images."""
+        self.compose("down", "--volumes", "--timeout", "10")
+        self.env_file.unlink()
 
     @property
     def settings(self) -> dict[str, str]:
@@ -76,6 +102,11 @@ class Stack:
             *(database, query),
         ).strip()
 
+    def services(self) -> dict[str, str]:
+        """Return how the running services do: ``healthy``, ``starting``, ``unhealthy``, or nothing without a check."""
+        lines = self.compose("ps", "--format", "{{.Service}} {{.Health}}").splitlines()
+        return {service: health for service, _, health in (line.partition(" ") for line in lines)}
+
     def training_runs(self) -> int:
         """Return how many training runs there have been."""
         command = "find /var/lib/releases/runs -maxdepth 2 -name request.json"
@@ -107,14 +138,14 @@ class Stack:
         """Return a task's state."""
         return self.api(f"/dags/{DAG}/dagRuns/{run}/taskInstances/{task}")["state"]
 
+    def run_state(self, run: str) -> str:
+        """Return a release's state."""
+        return self.api(f"/dags/{DAG}/dagRuns/{run}")["state"]
+
     def wait(self, run: str) -> str:
         """Wait until a release is over; return how it ended."""
-
-        def state() -> str:
-            return self.api(f"/dags/{DAG}/dagRuns/{run}")["state"]
-
-        wait_for(lambda: state() in ("success", "failed"), f"release {run} ends")
-        return state()
+        wait_for(lambda: self.run_state(run) in ("success", "failed"), f"release {run} ends")
+        return self.run_state(run)
 
     def why(self, run: str) -> str:
         """Return the states of a release's tasks, for the message of a failed test."""
@@ -142,6 +173,20 @@ class Stack:
             users.stop()
 
 
+@contextmanager
+def installation(world: str = "embedded", **settings: str) -> Iterator[Stack]:
+    """Have an installation that is up, and that is gone afterwards; the test is skipped where there is no engine."""
+    if reason := why_no_engine():
+        pytest.skip(reason)
+    stack = Stack(world)
+    try:
+        stack.set(**settings)
+        stack.make("up")
+        yield stack
+    finally:
+        stack.remove()
+
+
 class Users:
     """People who ask for a prediction, and ask again as soon as they have it.
 
@@ -166,11 +211,16 @@ class Users:
             self._over.wait(0.1)
 
 
+def docker(*arguments: str) -> str:
+    """Run a docker command."""
+    return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=True).stdout
+
+
 def request_json(url: str, body: Any = None, token: str | None = None) -> Any:
     """Send a request, a POST where it has a body."""
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=60) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=180) as answer:
         return json.load(answer)
 
 

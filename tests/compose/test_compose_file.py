@@ -44,6 +44,28 @@ def test_every_service_is_locked_down_and_has_limits(services: dict[str, Any]) -
         assert service["restart"] == ("no" if name == "init" else "unless-stopped"), name
 
 
+def test_every_service_that_stays_has_a_health_check(services: dict[str, Any]) -> None:
+    assert {name for name, service in services.items() if "healthcheck" not in service} == {"init"}
+
+
+def test_no_image_remembers_the_package_index_that_it_was_built_from() -> None:
+    # Docker writes a stage's build arguments into the history of its image, and an index's address may hold a password.
+    stages: dict[str, tuple[str, set[str]]] = {}
+    name = ""
+    for line in (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines():
+        if match := re.fullmatch(r"FROM (\S+)(?: AS (\S+))?", line):
+            name = match[2] or "last"
+            stages[name] = (match[1], set())
+        elif name and (argument := re.match(r"ARG (\w+)", line)):
+            stages[name][1].add(argument[1])
+    assert {"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"} <= stages["environment"][1]
+    for target in ("airflow", "airflow-with-pipelines", "mlflow", "last"):
+        while target in stages:
+            base, arguments = stages[target]
+            assert not [argument for argument in arguments if argument.startswith("PIP_")], target
+            target = base
+
+
 def test_only_what_needs_the_database_reaches_it(services: dict[str, Any]) -> None:
     outside = {name for name, service in services.items() if "database" not in service["networks"]}
     assert outside == {"pipelines", "torchserve"}
