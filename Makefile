@@ -18,7 +18,7 @@ BASE ?= python:3.11-slim-bookworm
 PIPELINE ?= release_in_kubeflow
 
 .DEFAULT_GOAL := help
-.PHONY: help docs image upload release roll-back reproduce explain retention test test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-serving bench-serving-search bench-switches clean distclean setup env up down logs backup restore test-compose
+.PHONY: help docs image upload release roll-back reproduce explain retention test test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches clean distclean setup env up down logs backup restore test-compose
 
 help: ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -134,6 +134,16 @@ bench-packaging: .venv/airflow/.dev .venv/pipelines/.dev ## Measure packing a mo
 bench-parse: .venv/airflow/.dev .venv/pipelines/.dev ## Measure what the DAG file costs Airflow against an empty DAG
 	$(AIRFLOW_PYTHON) -m benchmarks.parse
 	$(PIPELINES_PYTHON) -m benchmarks.picture parse
+	$(AIRFLOW_PYTHON) -m benchmarks.page
+
+bench-training: .venv/airflow/.dev .venv/pipelines/.dev ## Measure training against a tutorial's loop, at an equal result [TEXTS=reviews.csv]
+	$(PIPELINES_PYTHON) -m benchmarks.training $(if $(TEXTS),--texts $(TEXTS))
+	$(PIPELINES_PYTHON) -m benchmarks.picture training
+	$(AIRFLOW_PYTHON) -m benchmarks.page
+
+bench-overhead: .venv/airflow/.dev .venv/pipelines/.dev ## Measure make release against the same functions in one script
+	PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.overhead
+	$(PIPELINES_PYTHON) -m benchmarks.picture overhead
 	$(AIRFLOW_PYTHON) -m benchmarks.page
 
 bench-serving: .venv/airflow/.dev .venv/pipelines/.dev .venv/rivals/.installed ## Measure the endpoint against other ways to serve [TEXTS=reviews.csv]

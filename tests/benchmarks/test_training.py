@@ -1,0 +1,67 @@
+"""What both ways of training are given, and how they are judged."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from benchmarks.harness import OURS, Benchmark
+from benchmarks.training import MACRO_F1, OTHER, SPEED, WHOLE, judge, prepare, read_rows
+
+
+def make_csv(file: Path, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> Path:
+    with file.open("w", encoding="utf-8", newline="") as target:
+        csv.writer(target).writerows((header, *rows))
+    return file
+
+
+def test_given_rows_are_cleaned_and_keep_their_labels(tmp_path: Path) -> None:
+    given = [("4", r"Lovely.\n\nTruly."), ("0", "Awful."), ("4", "  ")]
+    rows = read_rows(make_csv(tmp_path / "rows.csv", ("label", "text"), given))
+
+    assert rows.labels == ["0", "4"]
+    assert sorted(zip(rows.texts, rows.classes, strict=True)) == [("Awful.", 0), ("Lovely. Truly.", 1)]
+
+
+def test_the_sample_data_are_made_as_long_as_reviews_and_come_in_the_same_order() -> None:
+    rows = read_rows()
+
+    assert len(rows.texts) == 600
+    assert sum(map(len, rows.texts)) / len(rows.texts) > 400
+    assert {rows.classes.count(index) for index in range(5)} == {120}
+    assert rows.classes != sorted(rows.classes)
+    assert rows == read_rows()
+
+
+def test_a_file_without_labels_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no column label"):
+        read_rows(make_csv(tmp_path / "rows.csv", ("text",), [("Lovely.",)]))
+
+
+def test_too_few_rows_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"700 rows are needed .* there are 600"):
+        prepare(tmp_path, read_rows(), [100, 500])
+
+
+@pytest.mark.parametrize(("ours", "reached"), [(0.88, True), (0.85, False)])
+def test_speed_counts_at_an_equal_result_only(ours: float, reached: bool) -> None:
+    benchmark = Benchmark(
+        name="training",
+        title="Training",
+        sides={OURS: "", OTHER: ""},
+        sizes=[10, 20],
+        size_unit="rows",
+        pairs=1,
+        units={SPEED: "/s", WHOLE: "s", MACRO_F1: ""},
+    )
+    for size, side in benchmark.runs():
+        benchmark.add(size, side, {SPEED: 30 if side == OURS else 10, WHOLE: 1, MACRO_F1: 0.5})
+    judge(benchmark, {OURS: [ours, ours], OTHER: [0.9, 0.9]})
+
+    assert [(target.value, target.reached) for target in benchmark.targets] == [
+        (3, True),
+        (round(ours - 0.9, 4), reached),
+        (ours, True),
+    ]
