@@ -48,12 +48,17 @@ class Installation:
 
         Health checks come every ten seconds, so a figure may be that much too large.
         """
-        begin = time.time()
-        self.compose(*start)
-        self.compose("up", "--detach", "--no-build", "--wait")
-        chosen = ("--filter", f"label=com.docker.compose.project={self._config['name']}", "--format", "{{json .}}")
-        events = run("docker", "events", "--since", f"{begin:.3f}", "--until", f"{time.time():.3f}", *chosen)
-        return between(map(json.loads, events.splitlines()))
+        wanted = ("event=start", "event=health_status", f"label=com.docker.compose.project={self._config['name']}")
+        filters = (part for condition in wanted for part in ("--filter", condition))
+        # Listened to, not asked for afterwards: Docker remembers few events, and every health check is some.
+        command = ("docker", "events", *filters, "--format", "{{json .}}")
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listener:
+            time.sleep(1)
+            self.compose(*start)
+            self.compose("up", "--detach", "--no-build", "--wait")
+            time.sleep(1)
+            listener.terminate()
+            return between(map(json.loads, listener.communicate()[0].splitlines()))
 
 
 def between(events: Any) -> dict[str, float]:

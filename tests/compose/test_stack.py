@@ -141,25 +141,25 @@ def test_mlflow_finds_its_database_up_to_date_and_can_upgrade_it(stack: Stack) -
 
 def test_every_service_may_be_killed_during_a_release(stack: Stack, backup: Path) -> None:
     before, trainings = stack.live(), stack.training_runs()
-    run = stack.release(epochs=20, seed=2)
-    wait_for(lambda: stack.task_state(run, "train") == "deferred", "the training is waited for")
-
+    runs = [release_that_trains(stack, seed=2)]
     stack.compose("kill", "torchserve")
     assert stack.live() is None
     start(stack, "torchserve")
     assert stack.live() == before
     for service in ("triggerer", "scheduler", "api-server", "postgres", "mlflow", "dag-processor"):
-        assert stack.run_state(run) == "running", (
-            f"the release was over before {service} was killed: let it train longer"
-        )
+        if stack.task_state(runs[-1], "train") != "deferred":
+            # This machine trains faster than it restarts services: the others are killed during another release.
+            assert stack.wait(runs[-1]) == "success", stack.why(runs[-1])
+            runs.append(release_that_trains(stack, seed=20 + len(runs)))
         with stack.users() as users:
             stack.compose("kill", service)
             start(stack, service)
         assert users.answers
         assert None not in users.answers, f"the endpoint did not answer while {service} was away"
 
-    assert stack.wait(run) == "success", stack.why(run)
-    assert stack.training_runs() == trainings + 1
+    for run in runs:
+        assert stack.wait(run) == "success", stack.why(run)
+    assert stack.training_runs() == trainings + len(runs)
     assert stack.live() == versions(stack)[-1] != before
 
 
@@ -193,7 +193,7 @@ def test_the_live_version_answers_again_after_a_reboot(stack: Stack) -> None:
 def test_a_back_up_takes_the_place_of_what_came_after_it(stack: Stack, backup: Path) -> None:
     assert not [path for path in (backup, *backup.iterdir()) if path.stat().st_mode & 0o077]
     later = versions(stack)
-    assert len(later) == 3
+    assert len(later) >= 3
     stack.make("restore", BACKUP=str(backup))
     assert versions(stack) == later[:1]
     assert stack.live() == later[0]
@@ -213,6 +213,13 @@ def test_a_back_up_fills_an_empty_installation(stack: Stack, backup: Path) -> No
     assert stack.live() == version
     releases = "SELECT count(*) FROM dag_run WHERE dag_id = 'release_sample_reviews' AND state = 'success'"
     assert stack.sql("airflow", releases) == "1"
+
+
+def release_that_trains(stack: Stack, *, seed: int) -> str:
+    """Start a release that trains for minutes; return its DAG run when the training is waited for."""
+    run = stack.release(epochs=12, seed=seed)
+    wait_for(lambda: stack.task_state(run, "train") == "deferred", "the training is waited for")
+    return run
 
 
 def start(stack: Stack, service: str) -> None:
