@@ -249,6 +249,11 @@ def served_rows(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     yield "TorchServe's answer to one text, median", f"{serving['p50_ms']:.1f} ms", ""
     yield "TorchServe's answer to one text, 95th percentile", f"{serving['p95_ms']:.1f} ms", ""
     yield "time to load", f"{serving['load_seconds']:.1f} s", ""
+    if precision := serving.get("precision"):
+        yield "runtime and precision", f"{precision['chosen']} ({precision['reason']})", ""
+        for each in precision["measured"]:
+            differs = f"probabilities differ by {each['largest_difference']:.4f}, {each['label_changes']:.1%} of labels"
+            yield f"measured: {each['variant']}", f"{each['texts_per_second']:,.1f} texts/s, {differs}", ""
 
 
 def _megabytes(size: float) -> str:

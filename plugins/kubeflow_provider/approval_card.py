@@ -90,6 +90,8 @@ def _costs(document: Mapping[str, Any], comparison: Mapping[str, Any] | None) ->
         ]
     else:
         rows.append(("archive", _megabytes(document["archive"]["size_bytes"]), ""))
+    if precision := serving.get("precision"):
+        rows.append(("runtime and precision", precision["chosen"], ""))
     return _table(["latency and size", "candidate", "live"], rows)
 
 

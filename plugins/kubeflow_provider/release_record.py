@@ -90,6 +90,7 @@ def _facts(candidate: Candidate) -> Iterator[tuple[str, str]]:
     yield "base_model_revision", _text(training.get("base_model_revision"))
     yield "training_parameters", json.dumps(training.get("parameters") or {}, sort_keys=True)
     yield "serving_p95_ms", _text(serving.get("p95_ms"))
+    yield "serving_precision", _text((serving.get("precision") or {}).get("chosen"))
     yield "code_revision", _text(document.get("code_revision"))
     yield "tracking_run_id", _text(document.get("tracking_run_id"))
     yield "report_uri", candidate.report_uri

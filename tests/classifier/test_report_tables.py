@@ -65,6 +65,28 @@ def test_without_a_live_model_nothing_is_compared() -> None:
     assert {live for _, _, live in served_rows(document)} == {""}
 
 
+def test_how_the_precision_was_chosen_is_shown() -> None:
+    _, document = made_up_evaluation(LABELS)
+    measured = {
+        "variant": "onnx-int8",
+        "texts_per_second": 50.04,
+        "largest_difference": 0.0123,
+        "label_changes": 0.005,
+        "allowed": True,
+    }
+    document["serving"]["precision"] = {
+        "chosen": "onnx-int8",
+        "reason": "fastest within the bounds",
+        "rows": 128,
+        "measured": [measured],
+    }
+
+    assert list(served_rows(document))[-2:] == [
+        ("runtime and precision", "onnx-int8 (fastest within the bounds)", ""),
+        ("measured: onnx-int8", "50.0 texts/s, probabilities differ by 0.0123, 0.5% of labels", ""),
+    ]
+
+
 def test_mistakes_come_with_the_most_frequent_first_and_hits_are_none() -> None:
     candidate = np.array([[50, 3, 0], [7, 40, 0], [1, 0, 30]])
     live = np.array([[49, 4, 0], [5, 42, 0], [0, 0, 31]])

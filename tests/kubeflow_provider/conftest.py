@@ -120,7 +120,14 @@ def write_candidate(tmp_path: Path) -> Callable[..., str]:
             "golden_examples": [
                 {"text": "a private text", "label": "good", "probabilities": {"bad": 0.1, "good": 0.9}}
             ],
-            "serving": {"load_seconds": 3, "p50_ms": 5, "p95_ms": 8, "parity_rows": 9, "largest_difference": 0},
+            "serving": {
+                "load_seconds": 3,
+                "p50_ms": 5,
+                "p95_ms": 8,
+                "parity_rows": 9,
+                "largest_difference": 0,
+                "precision": {"chosen": "onnx-int8", "reason": "fastest", "rows": 9, "measured": []},
+            },
             "training": {
                 "base_model": "scratch",
                 "base_model_revision": None,

@@ -64,6 +64,7 @@ def test_a_candidate_is_registered_with_everything_that_made_it(
         "base_model": "scratch",
         "training_parameters": '{"seed": 42}',
         "serving_p95_ms": "8",
+        "serving_precision": "onnx-int8",
         "code_revision": "c0ffee",
         "report_uri": f"s3://models/{VERSION}/report/report.html",
         "created_at": "2026-01-02T00:10:00+00:00",
