@@ -146,7 +146,9 @@ def judge(benchmark: Benchmark, difference: float) -> None:
             benchmark.require(
                 f"times the requests of the {side}, {most} clients", times(side, REQUESTS, most), at_least=4
             )
-            benchmark.require(f"times its median latency, {fewest} client", times(side, P50, fewest), at_most=1)
+            benchmark.require(
+                f"times the median latency of the {side}, {fewest} client", times(side, P50, fewest), at_most=1
+            )
         elif side == LIMIT:
             benchmark.require(
                 f"of the requests without a server, {most} clients", times(side, REQUESTS, most), at_least=0.85
