@@ -65,6 +65,8 @@ def main() -> None:
     for clients in given.sizes:
         failed = benchmark.at(FAILED, clients).sides[OURS].high
         benchmark.require(f"failed requests in {given.switches} switches, {clients} clients", failed, at_most=0)
+    longest = benchmark.at(LONGEST, max(given.sizes)).sides[OURS].high
+    benchmark.require(f"ms until the slowest answer, {max(given.sizes)} clients", longest)
     print(benchmark.write())
 
 
