@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -75,6 +76,33 @@ def test_a_user_header_goes_with_every_request(ask, serve):
     ask(client(server, headers={"kubeflow-userid": "user@example.com"}), "POST", RUNS, json={"display_name": "r"})
     assert server.asked[0].headers["kubeflow-userid"] == "user@example.com"
     assert server.asked[0].body == b'{"display_name":"r"}'
+
+
+@pytest.mark.parametrize(
+    "reply", [Reply.json({"fine": True}), Reply(200, b"{", [("Content-Type", "application/json")])]
+)
+def test_nothing_is_collected_while_an_answer_becomes_objects(ask, serve, monkeypatch, reply):
+    parse = httpx.Response.json
+    seen: list[bool] = []
+
+    def watched(response: httpx.Response) -> Any:
+        seen.append(gc.isenabled())
+        return parse(response)
+
+    monkeypatch.setattr(httpx.Response, "json", watched)
+    with suppress(ServiceUnavailableError):
+        ask(client(serve(reply)), "GET", RUNS)
+    assert set(seen) == {False}
+    assert gc.isenabled()
+
+
+def test_a_program_that_collects_nothing_is_left_alone(ask, serve):
+    gc.disable()
+    try:
+        ask(client(serve()), "GET", RUNS)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_files_are_sent_as_a_form(ask, serve):

@@ -159,8 +159,8 @@ class PollingTrigger(BaseTrigger):
 def _pauses(first: float, longest: float, *, waited: float = 0.0) -> Iterator[float]:
     """Yield seconds to sleep: the first pause as asked, then a twentieth of the time waited so far.
 
-    At least a second, at most the longest: what took a minute is noticed within three seconds, what took an hour
-    within the longest pause. A tenth of jitter keeps many waiting tasks from asking at the same moment.
+    About a second at least, at most the longest: what took a minute is noticed within three seconds, what took an hour
+    within the longest pause. Up to a tenth less keeps many waiting tasks from asking at the same moment.
 
     :param waited: seconds waited before: a triggerer that takes over a thousand old runs must not begin with a
         question every second for each.
@@ -170,4 +170,4 @@ def _pauses(first: float, longest: float, *, waited: float = 0.0) -> Iterator[fl
     while True:
         pause = min(max(1.0, waited / 20), longest)
         waited += pause
-        yield pause * random.uniform(0.9, 1.1)  # noqa: S311
+        yield pause * random.uniform(0.9, 1.0)  # noqa: S311

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import weakref
 from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -117,6 +118,33 @@ async def test_an_error_reaches_everybody_who_has_no_answer_yet(polling: SharedP
     ]  # fmt: skip
     listing.error = None
     assert await asyncio.gather(*ask(polling, "c", "d", slack=0)) == [{"run_id": "c"}, {"run_id": "d"}]
+
+
+async def test_an_answer_does_not_outlive_its_reader(listing: Server) -> None:
+    class Document(dict[str, Any]):
+        """One that can be watched."""
+
+    documents: list[weakref.ref[Document]] = []
+    second_page = asyncio.Event()
+
+    async def pages(run_ids: Sequence[str]) -> AsyncIterator[Documents]:
+        for number, run_id in enumerate(run_ids):
+            if number:
+                await second_page.wait()
+            document = Document(run_id=run_id)
+            documents.append(weakref.ref(document))
+            page: Documents = {run_id: document}
+            del document
+            yield page
+            page.clear()
+
+    first, second = ask(SharedPolling(pages), "a", "b", slack=0)
+    assert (await first)["run_id"] == "a"
+    del first
+    await turns()
+    assert [document() for document in documents] == [None]
+    second_page.set()
+    assert (await second)["run_id"] == "b"
 
 
 async def test_a_trigger_that_is_gone_asks_no_more(polling: SharedPolling, listing: Server) -> None:
