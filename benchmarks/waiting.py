@@ -97,7 +97,7 @@ def judge(benchmark: Benchmark) -> None:
     benchmark.require(f"times fewer requests, {size} runs", ratio.median if ratio else 0.0, at_least=50)
     benchmark.require(f"share of one core, {size} runs", ours(CPU), at_most=0.1)
     benchmark.require(f"blocks of the event loop of its own, {size} runs", ours(BLOCKS), at_most=0)
-    # The interval has a tenth of jitter, and the triggerer hands its events over about once a second.
+    # A round of lists and the request for the run itself come on top, and the triggerer's second to hand it over.
     benchmark.require("longest delay of a notice, in intervals", ours(DELAY) / INTERVAL_SECONDS, at_most=1.2)
     smallest = min(benchmark.sizes)
     if size > smallest:
