@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
+#: How a row's split stands in an array.
+_MARKS = {split: mark for mark, split in enumerate(SPLITS, start=1)}
 
 
 def preprocess(data: DataConfig, *, model: str, seed: int, output_uri: str) -> dict[str, Any]:
@@ -51,18 +53,20 @@ def preprocess(data: DataConfig, *, model: str, seed: int, output_uri: str) -> d
             reason: {split: int(_dropped(rows, reason, split).sum()) for split in SPLITS} for reason in DROP_REASONS
         }
         _print_drops(rows, dropped, contradicting)
-        kept = _divide(rows, data, seed)
+        del contradicting  # with ten million rows these are ten million bytes
+        marks = _divide(rows, data, seed)
         for split in SPLITS:
             origin = split if data.evaluation else "train"
             lost = ", ".join(f"{by[origin]:,} {reason}" for reason, by in dropped.items() if by[origin]) or "none"
-            check_split(_class_counts(rows, kept[split], data), split, data, problems, lost=lost)
+            counts = _class_counts(rows.store.classes[marks == _MARKS[split]], len(data.labels))
+            check_split(counts, split, data, problems, lost=lost)
         problems.raise_if_any()
 
         document = write_dataset(
             output_uri,
             model=model,
             label_names=list(data.labels.values()),
-            splits={split: rows.store.batches(chosen) for split, chosen in kept.items()},
+            splits={split: rows.store.batches(marks, mark) for split, mark in _MARKS.items()},
             sources=[
                 {"uri": source.name, "split": source.split, "rows": count}
                 for source, count in zip(sources, rows.counts(), strict=True)
@@ -79,26 +83,28 @@ def _dropped(rows: Rows, reason: str, split: SplitName) -> np.ndarray:
     return rows.store.reasons[rows.span(split)] == reason_code(reason)
 
 
-def _divide(rows: Rows, data: DataConfig, seed: int) -> dict[SplitName, np.ndarray]:
-    """Return which rows belong to each split in the end, bool, shape (rows,)."""
+def _divide(rows: Rows, data: DataConfig, seed: int) -> np.ndarray:
+    """Return the mark of the split to which each row belongs in the end, 0 for none; int8, shape (rows,)."""
     import numpy as np
 
     kept = rows.store.reasons == 0
-    for_evaluation = np.zeros(len(kept), dtype=bool)
+    marks = np.where(kept, np.int8(_MARKS["train"]), np.int8(0))
     if data.evaluation:
-        for_evaluation[rows.span("evaluation")] = True
+        in_evaluation = rows.span("evaluation")
+        marks[in_evaluation] = np.where(kept[in_evaluation], np.int8(_MARKS["evaluation"]), np.int8(0))
     else:
-        for_evaluation[kept] = split_off(rows.store.classes[kept], data.evaluation_fraction, seed)
-        print(f"No evaluation data is given: {for_evaluation.sum():,} rows are split off (stratified, seed {seed}).")
-    return {"train": kept & ~for_evaluation, "evaluation": kept & for_evaluation}
+        chosen = split_off(rows.store.classes[kept], data.evaluation_fraction, seed)
+        marks[kept] += chosen * np.int8(_MARKS["evaluation"] - _MARKS["train"])
+        print(f"No evaluation data is given: {chosen.sum():,} rows are split off (stratified, seed {seed}).")
+    return marks
 
 
-def _class_counts(rows: Rows, chosen: np.ndarray, data: DataConfig) -> list[int]:
+def _class_counts(classes: np.ndarray, class_count: int) -> list[int]:
     import numpy as np
 
-    classes, counts = np.unique(rows.store.classes[chosen], return_counts=True)
-    by_class = dict(zip(classes.tolist(), counts.tolist(), strict=True))
-    return [by_class.get(index, 0) for index in range(len(data.labels))]
+    found, counts = np.unique(classes, return_counts=True)
+    by_class = dict(zip(found.tolist(), counts.tolist(), strict=True))
+    return [by_class.get(index, 0) for index in range(class_count)]
 
 
 def _print_drops(rows: Rows, dropped: Mapping[str, Mapping[SplitName, int]], contradicting: np.ndarray) -> None:

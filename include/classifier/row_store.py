@@ -34,14 +34,15 @@ class RowStore:
         self._class_type = np.min_scalar_type(-max(class_count, 1))
         self._text_file = folder / "texts.arrow"
         self._begins = [0]
-        self._parts: list[tuple[np.ndarray, np.ndarray]] = []
+        # They grow in place: ten thousands of small arrays would leave the memory full of holes.
+        self._classes, self._reasons = bytearray(), bytearray()
         self._open = ExitStack()
         self._numbers = self._open.enter_context((folder / "numbers").open("w+b"))
         schema = pa.schema([("text", pa.string())])
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         self._writer = self._open.enter_context(pa.ipc.new_file(str(self._text_file), schema, options=options))
-        self.classes = np.zeros(0, dtype=self._class_type)  #: Class of each row, -1: unknown; there after `seal`.
-        self.reasons = np.zeros(0, dtype=np.int8)  #: As in :class:`Checked`; whoever drops a row writes here.
+        self.classes: np.ndarray  #: Class of each row, -1: unknown; there after :meth:`seal`, as are the reasons.
+        self.reasons: np.ndarray  #: As in :class:`Checked`; whoever drops a row writes here.
 
     def __enter__(self) -> Self:
         return self
@@ -63,7 +64,8 @@ class RowStore:
 
         self._writer.write_batch(pa.record_batch({"text": rows.texts}))
         self._numbers.write(numbers.tobytes())
-        self._parts.append((rows.classes.astype(self._class_type), rows.reasons))
+        self._classes += rows.classes.astype(self._class_type).tobytes()
+        self._reasons += rows.reasons.tobytes()
         self._begins.append(len(self) + len(numbers))
 
     def seal(self) -> None:
@@ -71,26 +73,25 @@ class RowStore:
         import numpy as np
 
         self._writer.close()
-        if self._parts:
-            self.classes, self.reasons = (np.concatenate(part) for part in zip(*self._parts, strict=True))
-            self._parts.clear()
+        self.classes = np.frombuffer(self._classes, self._class_type)
+        self.reasons = np.frombuffer(self._reasons, np.int8)
 
     def number(self, position: int) -> int:
         """Return the line or index in its source of the row at a position, counted over all sources."""
         self._numbers.seek(8 * position)
         return int.from_bytes(self._numbers.read(8), sys.byteorder, signed=True)
 
-    def batches(self, chosen: np.ndarray) -> Iterator[pa.RecordBatch]:
-        """Yield texts and classes of some rows, in their order, as columns ``text`` and ``label``.
+    def batches(self, marks: np.ndarray, mark: int) -> Iterator[pa.RecordBatch]:
+        """Yield texts and classes of the rows with a mark, in their order, as columns ``text`` and ``label``.
 
-        :param chosen: which rows, bool, shape (rows,).
+        :param marks: of all rows, shape (rows,).
         """
         import numpy as np
         import pyarrow as pa
 
         with pa.ipc.open_file(str(self._text_file)) as reader:
             for index, (begin, end) in enumerate(pairwise(self._begins)):
-                wanted = chosen[begin:end]
+                wanted = marks[begin:end] == mark
                 if wanted.any():
                     texts = reader.get_batch(index).column("text").filter(pa.array(wanted))
                     yield pa.record_batch({"text": texts, "label": self.classes[begin:end][wanted].astype(np.int64)})

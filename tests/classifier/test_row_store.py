@@ -20,8 +20,8 @@ def test_chosen_rows_come_back_in_their_order_with_their_classes_and_numbers(tmp
             store.append(rows, np.arange(len(store), len(store) + len(texts)) + 2**40)
         store.seal()
 
-        chosen = np.array([False, True, False, True, False, True])
-        batches = [batch.to_pydict() for batch in store.batches(chosen)]
+        marks = np.array([0, 2, 1, 2, 0, 2])
+        batches = [batch.to_pydict() for batch in store.batches(marks, 2)]
 
         assert batches == [{"text": ["b"], "label": [2]}, {"text": ["d", "é"], "label": [1, 0]}]
         assert [store.number(position) for position in (0, 5, 2)] == [2**40, 2**40 + 5, 2**40 + 2]
@@ -44,4 +44,4 @@ def test_store_without_rows_gives_none(tmp_path: Path) -> None:
     with RowStore(tmp_path, class_count=2) as store:
         store.seal()
 
-        assert list(store.batches(np.zeros(0, dtype=bool))) == []
+        assert list(store.batches(np.zeros(0), 1)) == []

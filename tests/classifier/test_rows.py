@@ -23,7 +23,7 @@ def test_rows_of_all_sources_are_cleaned_and_judged(tmp_path: Path) -> None:
     sources.append(Source(str(tmp_path / "c.jsonl"), "evaluation"))
 
     with read_rows(sources, DATA, Problems()) as rows:
-        batches = list(rows.store.batches(np.ones(4, dtype=bool)))
+        batches = list(rows.store.batches(np.ones(4), 1))
 
         assert [text for batch in batches for text in batch.column("text").to_pylist()] == [
             "so fine",
