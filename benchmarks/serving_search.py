@@ -73,7 +73,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=sorted({1, cpus}))
     parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, cpus}), help="of each worker")
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--delays-ms", type=int, nargs="+", default=[0, 5, 20])
+    # Not 0: TorchServe then joins two requests at most, however many wait.
+    parser.add_argument("--delays-ms", type=int, nargs="+", default=[1, 5, 20])
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # no server is left behind
     combinations = list(settings(given.workers, given.threads, given.batch_sizes, given.delays_ms, cpus=cpus))
