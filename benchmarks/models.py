@@ -29,10 +29,12 @@ def write_distilbert(
     """
     import torch
     from transformers import DistilBertConfig, DistilBertForSequenceClassification
+    from transformers.utils.logging import disable_progress_bar
 
     from include.classifier.scratch import make_tokenizer
 
     tokenizer = make_tokenizer(texts, max_length=MAX_LENGTH, vocabulary_size=_VOCABULARY)
+    disable_progress_bar()
     torch.manual_seed(seed)
     model = DistilBertForSequenceClassification(
         DistilBertConfig(

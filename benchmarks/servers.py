@@ -128,7 +128,12 @@ def plain_fastapi(model: Path) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def mlserver(model: Path) -> Iterator[Server]:
-    """Serve with MLServer's Hugging Face runtime, from an environment of its own."""
+    """Serve with MLServer's Hugging Face runtime, from an environment of its own.
+
+    :raises FileNotFoundError: when that is not installed.
+    """
+    if not RIVALS_PYTHON.exists():
+        raise FileNotFoundError("MLServer is not installed: run `make bench-serving`, or leave it out with --sides.")
     port, grpc_port, metrics_port = free_ports(3)
     parameters = {"task": "text-classification", "pretrained_model": "model", "pretrained_tokenizer": "model"}
     documents = {
