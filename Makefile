@@ -18,7 +18,7 @@ BASE ?= python:3.11-slim-bookworm
 PIPELINE ?= release_in_kubeflow
 
 .DEFAULT_GOAL := help
-.PHONY: help docs image upload release roll-back reproduce explain retention test test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches clean distclean setup env up down logs backup restore test-compose
+.PHONY: help docs image upload release roll-back reproduce explain retention test test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-preprocessing clean distclean setup env up down logs backup restore test-compose
 
 help: ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -159,6 +159,11 @@ bench-serving-search: .venv/airflow/.dev .venv/pipelines/.dev ## Find the best w
 bench-switches: .venv/airflow/.dev .venv/pipelines/.dev ## Measure what users notice of twenty new versions
 	PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.switches
 	$(PIPELINES_PYTHON) -m benchmarks.picture switches
+	$(AIRFLOW_PYTHON) -m benchmarks.page
+
+bench-preprocessing: .venv/airflow/.dev .venv/pipelines/.dev ## Measure preprocessing against pandas, up to ten million rows
+	$(PIPELINES_PYTHON) -m benchmarks.preprocessing
+	$(PIPELINES_PYTHON) -m benchmarks.picture preprocessing
 	$(AIRFLOW_PYTHON) -m benchmarks.page
 
 screenshots: .venv/airflow/.dev ## Take the screenshots of docs/ from a running Airflow (needs chromium)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 DOCUMENT = "dataset.json"
 #: A row group of the Parquet files has so many rows, or fewer where their texts would be longer than so many bytes.
-GROUP_ROWS, GROUP_BYTES = 65_536, 64 << 20
+GROUP_ROWS, GROUP_BYTES = 65_536, 16 << 20
 _DIGEST_ROWS = 8192
 
 
