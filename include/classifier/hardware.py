@@ -5,11 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from include.classifier.serving.cpus import available_cpus
-
-#: A model below this size computes on one thread: more gain nothing, and wherever another process wants a CPU they
-#: wait for each other (measured with 400,000 parameters on two busy CPUs: four times slower with two threads).
-_SMALL_MODEL_PARAMETERS = 5_000_000
+from include.classifier.serving.cpus import SMALL_MODEL_PARAMETERS, available_cpus
 
 #: Of x86 CPUs, as PyTorch names them: AVX-512's since 2020 (Intel) and 2022 (AMD), and Intel's matrix unit.
 _BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
@@ -23,7 +19,7 @@ def limit_threads(parameters: int) -> None:
     import torch
 
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1 if parameters < _SMALL_MODEL_PARAMETERS else available_cpus())
+        torch.set_num_threads(1 if parameters < SMALL_MODEL_PARAMETERS else available_cpus())
 
 
 def mixed_precision(parameters: int) -> dict[str, Any]:
@@ -39,6 +35,6 @@ def mixed_precision(parameters: int) -> dict[str, Any]:
         return {"bf16": True} if torch.cuda.is_bf16_supported(including_emulation=False) else {"fp16": True}
     # Without such instructions bf16 is emulated, and slower than float32.
     capabilities = torch.cpu.get_capabilities()
-    if parameters >= _SMALL_MODEL_PARAMETERS and any(capabilities.get(name) for name in _BF16_INSTRUCTIONS):
+    if parameters >= SMALL_MODEL_PARAMETERS and any(capabilities.get(name) for name in _BF16_INSTRUCTIONS):
         return {"bf16": True, "use_cpu": True}
     return {}

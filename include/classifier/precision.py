@@ -17,7 +17,7 @@ from include.classifier.progress import report
 from include.models.model_config import ServingConfig
 
 from .onnx_export import ExportError, export, write
-from .serving.cpus import threads_of_a_worker
+from .serving.cpus import SMALL_MODEL_PARAMETERS, threads_of_a_worker
 from .serving.predictor import Prediction, Predictor
 
 if TYPE_CHECKING:
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 TORCH_FLOAT32 = "torch-float32"
 ONNX_FLOAT32 = "onnx-float32"
 ONNX_INT8 = "onnx-int8"
-
-#: A model that answers so many texts a second as it is stays so: the server around it takes longer than the model.
-FAST_ENOUGH = 200.0
 
 #: A variant must be so many times as fast as the model as it was trained; a smaller gain is noise.
 _LEAST_GAIN = 1.1
@@ -68,24 +65,22 @@ def choose(
     :raises PrecisionError: when ``precision`` is ``int8`` and that cannot be had within the bounds.
     """
     settings = ServingConfig.model_validate(dict(serving or {}))
-    threads = threads_of_a_worker(settings.workers)
     if settings.precision == "float32":
         return model_dir, _facts(TORCH_FLOAT32, "asked for", rows=0)
-    trained = Predictor.load(model_dir, threads=threads)
-    speed = _speed(trained, texts)
-    if settings.precision == "auto" and speed >= FAST_ENOUGH:
-        return model_dir, _facts(TORCH_FLOAT32, f"answers {speed:.0f} texts/s as it is", rows=len(texts))
-    report(f"package: as it was trained the model answers {speed:.1f} texts/s; trying ONNX Runtime")
+    if settings.precision == "auto" and _parameters(model_dir) < SMALL_MODEL_PARAMETERS:
+        # The server around it takes longer than the model, and each release would wait for the export.
+        return model_dir, _facts(TORCH_FLOAT32, f"fewer than {SMALL_MODEL_PARAMETERS:,} parameters", rows=0)
+    report("package: exporting the model to ONNX")
     try:
         exported = export(model_dir)
     except ExportError as error:
         if settings.precision == "int8":
             raise PrecisionError(f"serving.precision is int8, but the model cannot be exported: {error}.") from error
         report(f"package: the model stays in PyTorch, it cannot be exported: {error}")
-        return model_dir, _facts(TORCH_FLOAT32, "cannot be exported to ONNX", rows=len(texts))
+        return model_dir, _facts(TORCH_FLOAT32, "cannot be exported to ONNX", rows=0)
     folders = {TORCH_FLOAT32: model_dir} | _write(exported, model_dir, workspace, settings)
     del exported
-    found = _measure(trained, folders, texts, settings, threads)
+    found = _measure(folders, texts, settings, threads_of_a_worker(settings.workers))
     chosen = _fastest(found, settings)
     return folders[chosen], _facts(chosen, "fastest within the bounds", rows=len(texts), measured=found)
 
@@ -110,13 +105,10 @@ def _write(exported: onnx.ModelProto, model_dir: Path, workspace: Path, settings
 
 
 def _measure(
-    trained: Predictor, folders: Mapping[str, Path], texts: Sequence[str], settings: ServingConfig, threads: int
+    folders: Mapping[str, Path], texts: Sequence[str], settings: ServingConfig, threads: int
 ) -> list[Measured]:
     """Ask all variants for the same few texts in turn, so that other work on the machine falls on all of them."""
-    predictors = {
-        name: trained if name == TORCH_FLOAT32 else Predictor.load(folder, threads=threads)
-        for name, folder in folders.items()
-    }
+    predictors = {name: Predictor.load(folder, threads=threads) for name, folder in folders.items()}
     answers: dict[str, list[Prediction]] = {name: [] for name in predictors}
     seconds = dict.fromkeys(predictors, 0.0)
     for predictor in predictors.values():
@@ -173,13 +165,9 @@ def _fastest(found: Sequence[Measured], settings: ServingConfig) -> str:
     return best.variant if is_worth_it else TORCH_FLOAT32
 
 
-def _speed(predictor: Predictor, texts: Sequence[str]) -> float:
-    """Return texts a second, from a few texts."""
-    few = texts[:_ROWS_AT_ONCE]
-    predictor.predict(few)
-    began = time.perf_counter()
-    predictor.predict(few)
-    return len(few) / (time.perf_counter() - began)
+def _parameters(model_dir: Path) -> int:
+    """Return how many weights a model has; they are stored in 32 bits each."""
+    return sum(path.stat().st_size for path in model_dir.glob("*.safetensors")) // 4
 
 
 def _facts(chosen: str, reason: str, *, rows: int, measured: Sequence[Measured] = ()) -> dict[str, Any]:

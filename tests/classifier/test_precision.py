@@ -16,17 +16,17 @@ TEXTS = [f"{'good ' * (row % 5)}food {'never again ' * (row % 3)}" for row in ra
 
 
 @pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No model is fast enough as it is."""
-    monkeypatch.setattr(precision, "FAST_ENOUGH", float("inf"))
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No model is too small to be measured."""
+    monkeypatch.setattr(precision, "SMALL_MODEL_PARAMETERS", 0)
 
 
-def test_a_model_that_is_fast_as_it_is_stays_so(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_small_model_stays_as_it_is(tiny_model: Path, tmp_path: Path) -> None:
     folder, facts = choose(tiny_model, tmp_path, texts=TEXTS)
 
     assert folder == tiny_model
     assert facts["chosen"] == TORCH_FLOAT32
-    assert "texts/s as it is" in facts["reason"]
+    assert facts["reason"] == "fewer than 5,000,000 parameters"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -36,7 +36,7 @@ def test_float32_is_not_measured(tiny_model: Path, tmp_path: Path) -> None:
     assert (folder, facts["chosen"], facts["measured"]) == (tiny_model, TORCH_FLOAT32, [])
 
 
-@pytest.mark.usefixtures("slow")
+@pytest.mark.usefixtures("large")
 def test_every_variant_is_measured_against_the_model_as_it_was_trained(tiny_model: Path, tmp_path: Path) -> None:
     folder, facts = choose(tiny_model, tmp_path, texts=TEXTS, serving={"max_probability_difference": 0.2})
 
@@ -55,7 +55,7 @@ def test_every_variant_is_measured_against_the_model_as_it_was_trained(tiny_mode
     assert folder == {TORCH_FLOAT32: tiny_model}.get(facts["chosen"], tmp_path / facts["chosen"])
 
 
-@pytest.mark.usefixtures("slow")
+@pytest.mark.usefixtures("large")
 def test_int8_that_answers_otherwise_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(PrecisionError, match=r"precision is int8, but its probabilities differ by 0\.\d+ \(allowed"):
         choose(tiny_model, tmp_path, texts=TEXTS, serving={"precision": "int8", "max_probability_difference": 0})
@@ -70,7 +70,7 @@ def test_int8_is_packed_when_it_was_asked_for(tiny_model: Path, tmp_path: Path) 
     assert not (tmp_path / ONNX_FLOAT32).exists()
 
 
-@pytest.mark.usefixtures("slow")
+@pytest.mark.usefixtures("large")
 def test_a_model_without_an_export_stays_in_pytorch(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .cpus import SMALL_MODEL_PARAMETERS
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -31,15 +33,13 @@ class TorchEngine:
 
         :param tokenizer: pads rows to the same length.
         :param device: as torch names it; default: the first GPU. Without any GPU it is the CPU whatever was asked for.
-        :param threads: of the whole process on a CPU; default: as they are.
+        :param threads: of the whole process on a CPU, one for a small model; default: as they are.
         :raises ValueError: when it is no classifier of Transformers.
         """
         import torch
         import transformers
 
         transformers.utils.logging.disable_progress_bar()
-        if threads is not None:
-            torch.set_num_threads(threads)
         # Not AutoModel: an archive names its class, and never gets to run code of its own.
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         architecture = (config.get("architectures") or ["none"])[0]
@@ -51,6 +51,8 @@ class TorchEngine:
         # float32 even where the weights are stored smaller: bfloat16 is slow on CPUs, and golden examples must be
         # answered alike on every machine.
         model = getattr(transformers, architecture).from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        if threads is not None:
+            torch.set_num_threads(1 if model.num_parameters() < SMALL_MODEL_PARAMETERS else threads)
         return cls(model, tokenizer, device=(device or "cuda:0") if torch.cuda.is_available() else "cpu")
 
     def probabilities(self, rows: Sequence[list[int]]) -> list[list[float]]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ts.context import Context, RequestProcessor
 
-from include.classifier.serving import cpus, handler
+from include.classifier.serving import cpus, handler, torch_engine
 
 VERSION = "20261121030000"
 
@@ -90,9 +90,23 @@ def test_workers_share_the_cpus(tiny_model: Path, context: Context, monkeypatch:
 
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(cpus, "available_cpus", lambda: 6)
+    monkeypatch.setattr(torch_engine, "SMALL_MODEL_PARAMETERS", 0)
     handler.Handler(context_of(tiny_model, maxWorkers=2))
 
     assert torch.get_num_threads() == 3
+
+
+def test_a_small_model_computes_on_one_thread(
+    tiny_model: Path, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(cpus, "available_cpus", lambda: 6)
+    torch.set_num_threads(2)
+    handler.Handler(context_of(tiny_model, maxWorkers=2))
+
+    assert torch.get_num_threads() == 1
 
 
 def test_threads_that_were_asked_for_stay(tiny_model: Path, context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
