@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -27,17 +26,17 @@ class TextIndex:
     Texts are compared by 128 bits of XXH3: among a billion, two different ones share a hash with a probability of
     about 1e-21.
 
-    :param folder: for what does not stay in memory: 24 bytes for each text.
+    What does not stay in memory, 24 bytes for each text, is in files without a name in the folder for temporary files.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         import numpy as np
 
         self._hash = np.dtype([("high", "<u8"), ("low", "<u8")])
         self._entry = np.dtype([*self._hash.descr, ("position", "<i8")])
         self._open = ExitStack()
         self._parts = [
-            self._open.enter_context(SpooledTemporaryFile(_SPOOL_BYTES, dir=str(folder)))  # noqa: SIM115 - closed with all
+            self._open.enter_context(SpooledTemporaryFile(_SPOOL_BYTES))  # noqa: SIM115 - closed with all
             for _ in range(1 << _PART_BITS)
         ]
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from itertools import pairwise
-from pathlib import Path
+from tempfile import TemporaryFile
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
 class RowStore:
     """Takes rows in their order and gives them back in it; a context manager that ends with :meth:`close`.
 
-    The text of each row goes to a compressed Arrow file, its number in the source to another. In memory remain, for
-    each row, one byte for the reason to drop it and one for its class (two with more than 128 classes).
+    The text of each row goes to a compressed Arrow file, its number in the source to another. Both are files without a
+    name in the folder for temporary files: whatever ends the process, no text stays behind. In memory remain, for each
+    row, one byte for the reason to drop it and one for its class (two with more than 128 classes).
 
-    :param folder: an empty one, with room for all texts; whoever made it deletes it.
     :param class_count: how many classes there are.
     """
 
-    def __init__(self, folder: Path, *, class_count: int) -> None:
+    def __init__(self, *, class_count: int) -> None:
         import numpy as np
         import pyarrow as pa
 
         self._class_type = np.min_scalar_type(-max(class_count, 1))
-        self._text_file = folder / "texts.arrow"
         self._begins = [0]
         # They grow in place: ten thousands of small arrays would leave the memory full of holes.
         self._classes, self._reasons = bytearray(), bytearray()
         self._open = ExitStack()
-        self._numbers = self._open.enter_context((folder / "numbers").open("w+b"))
+        files = (TemporaryFile() for _ in range(2))  # noqa: SIM115 - closed with the store
+        self._texts, self._numbers = map(self._open.enter_context, files)
         schema = pa.schema([("text", pa.string())])
         options = pa.ipc.IpcWriteOptions(compression="lz4")
-        self._writer = self._open.enter_context(pa.ipc.new_file(str(self._text_file), schema, options=options))
+        self._writer = self._open.enter_context(pa.ipc.new_file(self._texts, schema, options=options))
         self.classes: np.ndarray  #: Class of each row, -1: unknown; there after :meth:`seal`, as are the reasons.
         self.reasons: np.ndarray  #: As in :class:`Checked`; whoever drops a row writes here.
 
@@ -89,7 +89,7 @@ class RowStore:
         import numpy as np
         import pyarrow as pa
 
-        with pa.ipc.open_file(str(self._text_file)) as reader:
+        with pa.ipc.open_file(self._texts) as reader:
             for index, (begin, end) in enumerate(pairwise(self._begins)):
                 wanted = marks[begin:end] == mark
                 if wanted.any():

@@ -6,8 +6,6 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from include.classifier.batches import Batch
@@ -72,22 +70,20 @@ def read_rows(sources: Sequence[Source], data: DataConfig, problems: Problems) -
     :param problems: gathers what is wrong with the files and their rows.
     :raises SourceUnavailableError: when a store or server does not hand out a file.
     """
-    with TemporaryDirectory(prefix="rows-") as name:
-        folder = Path(name)
-        with RowStore(folder, class_count=len(data.labels)) as store, TextIndex(folder) as texts:
-            rows = Rows(sources, store, texts)
-            in_rows = Problems()
-            checks = RowChecks(data, in_rows)
-            for source in sources:
-                try:
-                    for batch in _with_progress(read_batches(source, data, problems), source):
-                        _take(batch, source, checks, rows)
-                except DataError as error:
-                    problems.take(error)
-                rows.ends.append(len(store))
-            problems.extend(in_rows)
-            store.seal()
-            yield rows
+    with RowStore(class_count=len(data.labels)) as store, TextIndex() as texts:
+        rows = Rows(sources, store, texts)
+        in_rows = Problems()
+        checks = RowChecks(data, in_rows)
+        for source in sources:
+            try:
+                for batch in _with_progress(read_batches(source, data, problems), source):
+                    _take(batch, source, checks, rows)
+            except DataError as error:
+                problems.take(error)
+            rows.ends.append(len(store))
+        problems.extend(in_rows)
+        store.seal()
+        yield rows
 
 
 def _take(batch: Batch, source: Source, checks: RowChecks, rows: Rows) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 
@@ -11,8 +9,8 @@ from include.classifier.checks import Checked
 from include.classifier.row_store import RowStore
 
 
-def test_chosen_rows_come_back_in_their_order_with_their_classes_and_numbers(tmp_path: Path) -> None:
-    with RowStore(tmp_path, class_count=3) as store:
+def test_chosen_rows_come_back_in_their_order_with_their_classes_and_numbers() -> None:
+    with RowStore(class_count=3) as store:
         for texts, classes in ((["a", "b"], [0, 2]), (["c"], [-1]), ([], []), (["d", "e", "é"], [1, 1, 0])):
             rows = Checked(
                 pa.array(texts, pa.string()), np.array(classes, dtype=np.int64), np.zeros(len(texts), np.int8)
@@ -28,10 +26,9 @@ def test_chosen_rows_come_back_in_their_order_with_their_classes_and_numbers(tmp
         assert (len(store), store.classes.tolist()) == (6, [0, 2, -1, 1, 1, 0])
 
 
-def test_what_stays_in_memory_is_two_bytes_for_each_row(tmp_path: Path) -> None:
+def test_what_stays_in_memory_is_two_bytes_for_each_row() -> None:
     for class_count, size in ((5, 1), (128, 1), (129, 2), (100_000, 4)):
-        (folder := tmp_path / str(class_count)).mkdir()
-        with RowStore(folder, class_count=class_count) as store:
+        with RowStore(class_count=class_count) as store:
             rows = Checked(pa.array(["a"]), np.array([class_count - 1]), np.zeros(1, np.int8))
             store.append(rows, np.array([1]))
             store.seal()
@@ -40,8 +37,8 @@ def test_what_stays_in_memory_is_two_bytes_for_each_row(tmp_path: Path) -> None:
             assert store.reasons.itemsize == 1
 
 
-def test_store_without_rows_gives_none(tmp_path: Path) -> None:
-    with RowStore(tmp_path, class_count=2) as store:
+def test_store_without_rows_gives_none() -> None:
+    with RowStore(class_count=2) as store:
         store.seal()
 
         assert list(store.batches(np.zeros(0), 1)) == []
