@@ -53,11 +53,13 @@ class Installation:
         # Listened to, not asked for afterwards: Docker remembers few events, and every health check is some.
         command = ("docker", "events", *filters, "--format", "{{json .}}")
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listener:
-            time.sleep(1)
-            self.compose(*start)
-            self.compose("up", "--detach", "--no-build", "--wait")
-            time.sleep(1)
-            listener.terminate()
+            try:
+                time.sleep(1)
+                self.compose(*start)
+                self.compose("up", "--detach", "--no-build", "--wait")
+                time.sleep(1)
+            finally:
+                listener.terminate()
             return between(map(json.loads, listener.communicate()[0].splitlines()))
 
 
