@@ -24,12 +24,16 @@ RUN python3 -m venv /opt/venv \
 FROM ${BASE} AS airflow-environment
 ARG PIP_INDEX_URL
 ARG PIP_EXTRA_INDEX_URL
-# Packages that a team needs besides, for example its object store's file system.
-ARG AIRFLOW_EXTRA_PACKAGES=""
 COPY requirements.txt deploy/compose/postgres.txt /tmp/
 RUN python3 -m venv /opt/airflow \
-    && /opt/airflow/bin/pip install --no-cache-dir --disable-pip-version-check \
-       -r /tmp/requirements.txt -r /tmp/postgres.txt ${AIRFLOW_EXTRA_PACKAGES}
+    && /opt/airflow/bin/pip install --no-cache-dir --disable-pip-version-check -r /tmp/requirements.txt -r /tmp/postgres.txt
+# Packages that a team needs besides, for example its object store's file system. They may move a pin that they do not go
+# with, as boto3 does: what comes out must fit together.
+ARG AIRFLOW_EXTRA_PACKAGES=""
+RUN if [ -n "${AIRFLOW_EXTRA_PACKAGES}" ]; then \
+      /opt/airflow/bin/pip install --no-cache-dir --disable-pip-version-check ${AIRFLOW_EXTRA_PACKAGES} \
+      && /opt/airflow/bin/pip check; \
+    fi
 
 # The project. The code that runs is plugins/; the installed copy is there for its entry point, from which Airflow knows
 # the connection types.
