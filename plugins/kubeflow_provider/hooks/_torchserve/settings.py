@@ -131,7 +131,11 @@ enable_envvars_config=false
 install_py_dep_per_model=false
 allowed_urls=file://{model_store}/.*
 default_workers_per_model=1
+number_of_netty_threads=64
 """
+# While a model is registered, the thread that carries the request waits until the worker has loaded, and with it
+# every user's connection that the same thread carries. By default there are two threads for each CPU: on two CPUs a
+# release would keep a quarter of the users waiting for seconds.
 
 # TorchServe's own configuration copies every access and every prediction to the console, without an end.
 LOG_CONFIG = """\
