@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
 import urllib.error
@@ -178,13 +180,16 @@ def installation(world: str = "embedded", **settings: str) -> Iterator[Stack]:
     """Have an installation that is up, and that is gone afterwards; the test is skipped where there is no engine."""
     if reason := why_no_engine():
         pytest.skip(reason)
-    stack = Stack(world)
-    try:
-        stack.set(**settings)
-        stack.make("up")
-        yield stack
-    finally:
-        stack.remove()
+    # One at a time, whatever else runs beside: two stacks on one machine starve each other.
+    with (Path(tempfile.gettempdir()) / "stack-test.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        stack = Stack(world)
+        try:
+            stack.set(**settings)
+            stack.make("up")
+            yield stack
+        finally:
+            stack.remove()
 
 
 class Users:
