@@ -15,6 +15,8 @@ LABELS = ["bad", "good"]
 
 if BEHAVIOUR == "does not load":
     raise RuntimeError("the weights do not fit the model")
+while BEHAVIOUR.startswith("waits for ") and not Path(BEHAVIOUR.removeprefix("waits for ")).exists():
+    time.sleep(0.05)
 
 _worn = False
 

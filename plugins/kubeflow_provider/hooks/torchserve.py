@@ -365,7 +365,7 @@ class TorchServeHook(BaseHook):
     def _reserve(self, model: str) -> None:
         """Keep the public address from answering with whatever is registered first."""
         if self._management.describe(model, PLACEHOLDER_VERSION) is None:
-            self._management.register(model, self._archives.placeholder(), workers=0)
+            self._management.register(model, self._archives.placeholder())
 
     def _unreserve(self, model: str) -> None:
         """Take the placeholder away where nothing needs it any more."""
@@ -379,7 +379,8 @@ class TorchServeHook(BaseHook):
         self._archives.verify(stored.archive, stored.sha256)
         log = WorkerLog(self._process.log_dir, model, version)
         try:
-            self._management.register(model, stored.archive, workers=workers, **parameters)
+            self._management.register(model, stored.archive, **parameters)
+            self._management.start_workers(model, version, workers)
         except RegistrationError as error:
             raise RegistrationError(f"{error}. {log.diagnosis()}", http_status=error.http_status) from error
 

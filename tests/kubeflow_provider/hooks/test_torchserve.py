@@ -8,8 +8,12 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import replace
+from http.client import HTTPConnection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -56,6 +60,16 @@ def kill(server: SimpleNamespace, name: str = "java") -> None:
     for victim in victims:
         victim.kill()
     psutil.wait_procs(victims, timeout=10)
+
+
+def wait_for_a_worker(server: SimpleNamespace, version: str) -> None:
+    """Wait until a version has a worker's process, whether it is ready or not."""
+    deadline = time.monotonic() + 300
+    while not any(
+        worker["pid"] > 0 for worker in (process(server).management.describe(MODEL, version) or {}).get("workers", [])
+    ):
+        assert time.monotonic() < deadline, f"{version} gets no worker"
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "example.org", "::1"])
@@ -196,6 +210,35 @@ def test_it_comes_back_with_the_live_and_the_previous_version(server: SimpleName
 
 
 @pytest.mark.torchserve
+def test_nobody_waits_for_a_version_that_is_being_loaded(server: SimpleNamespace, tmp_path: Path) -> None:
+    release(server, FIRST)
+    path, loaded = httpx.URL(server.hook.endpoint_url(MODEL)), tmp_path / "loaded"
+    # More connections than TorchServe has threads for them, so that each thread carries one.
+    with ExitStack() as connections:
+        users = [
+            connections.enter_context(closing(HTTPConnection(path.host, path.port, timeout=60))) for _ in range(80)
+        ]
+
+        def ask(user: HTTPConnection) -> int:
+            user.request("POST", path.path, GOOD, {"Content-Type": "application/json"})
+            response = user.getresponse()
+            response.read()
+            return response.status
+
+        assert {ask(user) for user in users} == {200}
+        candidate = build_version(server.store, SECOND, behaviour=f"waits for {loaded}")
+        with ThreadPoolExecutor(1) as background:
+            deployment = background.submit(server.hook.deploy_candidate, candidate)
+            try:
+                wait_for_a_worker(server, SECOND)
+                answers = {ask(user) for user in users}
+                assert not deployment.done(), "it must be loading all the while"
+            finally:
+                loaded.touch()
+    assert answers == {200}
+    assert deployment.result().state is DeploymentState.READY
+
+
 def test_a_live_version_that_cannot_be_loaded_again_is_told_of(server: SimpleNamespace) -> None:
     release(server, FIRST)
     release(server, SECOND)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import httpx
 
 from kubeflow_provider.exceptions import ServiceUnavailableError
 
-#: TorchServe gives a worker 120 s to load its model; then it answers by itself.
-_REGISTER_SECONDS = 150.0
+#: TorchServe gives a worker 120 s to load its model, and then starts another one.
+_LOADING_SECONDS = 150.0
+_POLL_SECONDS = 0.2
 _TIMEOUT_SECONDS = 30.0
 
 
@@ -50,20 +52,44 @@ class ManagementApi:
         found = self._describe(f"/models/{model}")
         return found[0]["modelVersion"] if found else None
 
-    def register(self, model: str, archive: str, *, workers: int, **parameters: int) -> None:
-        """Load an archive of the model store and wait until its workers are ready.
-
-        Always synchronous: asked to go on by itself, TorchServe tries a broken archive again for ever, and
-        predictions for it hang.
+    def register(self, model: str, archive: str, **parameters: int) -> None:
+        """Make a version of an archive in the model store known, without workers; predictions for it are refused.
 
         :param parameters: TorchServe's own, for example ``batch_size``.
-        :raises RegistrationError: when a worker does not come up.
+        :raises RegistrationError: when the archive is none.
         """
-        query: dict[str, str | int] = {"model_name": model, "url": archive, "initial_workers": workers, **parameters}
+        query: dict[str, str | int] = {"model_name": model, "url": archive, "initial_workers": 0, **parameters}
         # No JSON content type here: TorchServe would then read the parameters from the empty body and fail.
-        answer = self._send("POST", "/models", params={**query, "synchronous": "true"}, timeout=_REGISTER_SECONDS)
+        answer = self._send("POST", "/models", params=query)
         if not answer.is_success:
             raise RegistrationError(_message(answer), http_status=answer.status_code)
+
+    def start_workers(self, model: str, version: str, workers: int) -> None:
+        """Give a version its workers and wait until they have loaded the model; without them the version goes again.
+
+        TorchServe could wait by itself (``synchronous=true``), but on a thread that carries users' connections as well:
+        they would all wait with it. Asked to go on by itself it starts a worker that fails again and again. So a worker
+        that has become another process has failed.
+
+        :raises RegistrationError: when a worker does not come up.
+        """
+        query = {"min_worker": workers, "max_worker": workers, "synchronous": "false"}
+        self._expect_success(self._send("PUT", f"/models/{model}/{version}", params=query))
+        processes: dict[str, int] = {}
+        deadline = time.monotonic() + _LOADING_SECONDS
+        failure = f"its workers were not ready after {_LOADING_SECONDS:g} s"
+        while time.monotonic() < deadline:
+            found = (self.describe(model, version) or {}).get("workers", [])
+            if sum(worker["status"] == "READY" for worker in found) >= workers:
+                return
+            started = {worker["id"]: worker["pid"] for worker in found if worker["pid"] > 0}
+            if any(processes.get(name, process) != process for name, process in started.items()):
+                failure = "a worker died while it loaded the model"
+                break
+            processes |= started
+            time.sleep(_POLL_SECONDS)
+        self.unregister(model, version)
+        raise RegistrationError(f"{model} {version} could not be loaded: {failure}")
 
     def set_default(self, model: str, version: str) -> None:
         """Let a version answer where no version is named.

@@ -133,9 +133,8 @@ allowed_urls=file://{model_store}/.*
 default_workers_per_model=1
 number_of_netty_threads=64
 """
-# While a model is registered, the thread that carries the request waits until the worker has loaded, and with it
-# every user's connection that the same thread carries. By default there are two threads for each CPU: on two CPUs a
-# release would keep a quarter of the users waiting for seconds.
+# While an archive is unpacked, the thread that carries the request waits, and with it every user's connection that the
+# same thread carries. By default there are two threads for each CPU: on two CPUs a quarter of the users would wait.
 
 # TorchServe's own configuration copies every access and every prediction to the console, without an end.
 LOG_CONFIG = """\
