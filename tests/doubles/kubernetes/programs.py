@@ -145,7 +145,8 @@ class ProcessGroup:
         return code if code >= 0 else 128 - code
 
     def stop(self, grace_seconds: float) -> None:
-        self._signal(signal.SIGTERM if grace_seconds > 0 else signal.SIGKILL)
+        if grace_seconds > 0:
+            self._process.terminate()  # The first process alone is told to stop; the others are its own business.
         try:
             self._process.wait(grace_seconds)
         except subprocess.TimeoutExpired:
