@@ -121,50 +121,47 @@ format: .venv/airflow/.dev ## Format the source
 lock: .venv/airflow/.dev ## Compile the pinned requirement files from the *.in files
 	@scripts/lock.sh
 
+# The picture and the tables of what was measured.
+define SHOW
+$(PIPELINES_PYTHON) -m benchmarks.picture $(@:bench-%=%)
+	$(AIRFLOW_PYTHON) -m benchmarks.page
+endef
+
 bench-waiting: .venv/airflow/.dev .venv/pipelines/.dev ## Measure what a thousand waiting runs cost (docs/performance.md)
 	PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.waiting
-	$(PIPELINES_PYTHON) -m benchmarks.picture waiting
-	$(AIRFLOW_PYTHON) -m benchmarks.page
+	$(SHOW)
 
 bench-packaging: .venv/airflow/.dev .venv/pipelines/.dev ## Measure packing a model against torch-model-archiver
 	$(PIPELINES_PYTHON) -m benchmarks.packaging
-	$(PIPELINES_PYTHON) -m benchmarks.picture packaging
-	$(AIRFLOW_PYTHON) -m benchmarks.page
+	$(SHOW)
 
 bench-parse: .venv/airflow/.dev .venv/pipelines/.dev ## Measure what the DAG file costs Airflow against an empty DAG
 	$(AIRFLOW_PYTHON) -m benchmarks.parse
-	$(PIPELINES_PYTHON) -m benchmarks.picture parse
-	$(AIRFLOW_PYTHON) -m benchmarks.page
+	$(SHOW)
 
 bench-training: .venv/airflow/.dev .venv/pipelines/.dev ## Measure training against a tutorial's loop, at an equal result [TEXTS=reviews.csv]
 	$(PIPELINES_PYTHON) -m benchmarks.training $(if $(TEXTS),--texts $(TEXTS))
-	$(PIPELINES_PYTHON) -m benchmarks.picture training
-	$(AIRFLOW_PYTHON) -m benchmarks.page
+	$(SHOW)
 
 bench-overhead: .venv/airflow/.dev .venv/pipelines/.dev ## Measure make release against the same functions in one script
 	PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.overhead
-	$(PIPELINES_PYTHON) -m benchmarks.picture overhead
-	$(AIRFLOW_PYTHON) -m benchmarks.page
+	$(SHOW)
 
 bench-serving: .venv/airflow/.dev .venv/pipelines/.dev .venv/rivals/.installed ## Measure the endpoint against other ways to serve [TEXTS=reviews.csv]
 	$(PIPELINES_PYTHON) -m benchmarks.serving $(if $(TEXTS),--texts $(TEXTS))
-	$(PIPELINES_PYTHON) -m benchmarks.picture serving
-	$(AIRFLOW_PYTHON) -m benchmarks.page
+	$(SHOW)
 
 bench-serving-search: .venv/airflow/.dev .venv/pipelines/.dev ## Find the best workers, threads and batches of this machine [TEXTS=]
 	$(PIPELINES_PYTHON) -m benchmarks.serving_search $(if $(TEXTS),--texts $(TEXTS))
-	$(PIPELINES_PYTHON) -m benchmarks.picture serving-search
-	$(AIRFLOW_PYTHON) -m benchmarks.page
+	$(SHOW)
 
 bench-switches: .venv/airflow/.dev .venv/pipelines/.dev ## Measure what users notice of twenty new versions
 	PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.switches
-	$(PIPELINES_PYTHON) -m benchmarks.picture switches
-	$(AIRFLOW_PYTHON) -m benchmarks.page
+	$(SHOW)
 
 bench-preprocessing: .venv/airflow/.dev .venv/pipelines/.dev ## Measure preprocessing against pandas, up to ten million rows
 	$(PIPELINES_PYTHON) -m benchmarks.preprocessing
-	$(PIPELINES_PYTHON) -m benchmarks.picture preprocessing
-	$(AIRFLOW_PYTHON) -m benchmarks.page
+	$(SHOW)
 
 screenshots: .venv/airflow/.dev ## Take the screenshots of docs/ from a running Airflow (needs chromium)
 	@$(AIRFLOW_PYTHON) scripts/screenshots.py

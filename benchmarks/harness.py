@@ -7,9 +7,12 @@ comes from.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
+import signal
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import log
@@ -124,6 +127,24 @@ class Benchmark:
         shown = ", ".join(f"{name} {figures[name]:.4g} {unit}" for name, unit in self.units.items())
         print(f"{size:>6} {self.size_unit}, {side}: {shown}", flush=True)
 
+    def figures(self, what: str, size: int, side: str) -> list[float]:
+        """Return one measure of every run of a side at one size, in the order of the pairs."""
+        return [run[what] for run in self._figures[size, side]]
+
+    def ours_by(self, what: str, size: int, side: str | None = None) -> float:
+        """Return how many times another side's figure ours is, nought where ours is.
+
+        :param side: default: the first other one.
+        """
+        ratio = self.by_ours(what, size, side)
+        return 1 / ratio if ratio else 0.0
+
+    def by_ours(self, what: str, size: int, side: str | None = None) -> float:
+        """Return how many times our figure another side's is, nought where ours is; see :meth:`ours_by`."""
+        point = self.at(what, size)
+        ratio = point.ratios.get(side) if side else point.ratio
+        return ratio.median if ratio else 0.0
+
     def measure(self, what: str) -> Measure:
         """Return one measure over all sizes."""
         points = [self._point(what, size) for size in self.sizes]
@@ -169,7 +190,7 @@ class Benchmark:
         return file
 
     def _point(self, what: str, size: int) -> Point:
-        values = {side: [run[what] for run in self._figures[size, side]] for side in self.sides}
+        values = {side: self.figures(what, size, side) for side in self.sides}
         ours = values[OURS]
         ratios = {
             side: Spread.of([their / our for our, their in zip(ours, theirs, strict=True)])
@@ -177,6 +198,24 @@ class Benchmark:
             if side != OURS and all(ours)
         }
         return Point(size=size, sides={side: Spread.of(found) for side, found in values.items()}, ratios=ratios)
+
+
+def arguments(description: str, *, sizes: Sequence[int], pairs: int, counted: str = "") -> argparse.ArgumentParser:
+    """Return what reads the arguments that every benchmark takes.
+
+    :param sizes: the default.
+    :param pairs: the default.
+    :param counted: what the sizes count, where their name does not say it.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(sizes), help=counted or None)
+    parser.add_argument("--pairs", type=int, default=pairs)
+    return parser
+
+
+def clean_up_when_told_to_stop() -> None:
+    """Let SIGTERM end this process as an error would: what it has started is not left behind."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
 
 
 def growth(points: Mapping[int, float]) -> float | None:

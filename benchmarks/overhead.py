@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import os
 import random
 import shutil
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -20,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-from benchmarks.harness import OURS, Benchmark
+from benchmarks.harness import OURS, Benchmark, arguments, clean_up_when_told_to_stop
 from include.sample_data.generate import make_review
 from tests.end_to_end.embedded_world import MODEL, PROJECT, EmbeddedWorld
 
@@ -63,11 +61,8 @@ Span = tuple[float, float]
 
 def main() -> None:
     """Measure, and write ``results/overhead.json``."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[600, 1200, 2400])
-    parser.add_argument("--pairs", type=int, default=2)
-    given = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # servers are not left behind
+    given = arguments(__doc__ or "", sizes=[600, 1200, 2400], pairs=2).parse_args()
+    clean_up_when_told_to_stop()
     benchmark = Benchmark(
         name="overhead",
         title="What a release costs",
@@ -88,27 +83,23 @@ def main() -> None:
             "of the process too.",
         ),
     )
-    walls: dict[tuple[int, str], list[float]] = {}
     with tempfile.TemporaryDirectory(prefix="overhead-") as folder:
         home = Path(folder)
         preparing = prepare(home)
         files = {size: write_rows(home / f"rows-{size}.csv", size) for size in given.sizes}
         for size, side in benchmark.runs():
-            measured = (measure_ours if side == OURS else measure_bare)(home, files[size])
-            walls.setdefault((size, side), []).append(measured[WALL])
-            benchmark.add(size, side, measured)
-    judge(benchmark, walls, preparing)
+            benchmark.add(size, side, (measure_ours if side == OURS else measure_bare)(home, files[size]))
+    judge(benchmark, preparing)
     print(benchmark.write())
 
 
-def judge(benchmark: Benchmark, walls: Mapping[tuple[int, str], Sequence[float]], preparing: float) -> None:
+def judge(benchmark: Benchmark, preparing: float) -> None:
     """Compare the wall times with what was to be reached.
 
-    :param walls: seconds of each run, by size and side, in the order of the pairs.
     :param preparing: seconds that the database took.
     """
     for size in benchmark.sizes:
-        pairs = zip(walls[size, OURS], walls[size, OTHER], strict=True)
+        pairs = zip(*(benchmark.figures(WALL, size, side) for side in (OURS, OTHER)), strict=True)
         beyond = median(ours - FACTOR * bare for ours, bare in pairs)
         benchmark.require(f"seconds beyond {FACTOR:g} times a bare script, {size} rows", beyond, at_most=SECONDS)
     benchmark.require("seconds for Airflow's database, once in an installation", preparing)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
@@ -13,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.deferred import airflow_settings
-from benchmarks.harness import OURS, Benchmark
+from benchmarks.harness import OURS, Benchmark, arguments
 
 ROOT = Path(__file__).parent.parent
 OTHER = "an empty DAG"
@@ -35,10 +34,7 @@ print("seconds", seconds)
 
 def main() -> None:
     """Measure, and write ``results/parse.json``."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 3, 9])
-    parser.add_argument("--pairs", type=int, default=5)
-    given = parser.parse_args()
+    given = arguments(__doc__ or "", sizes=[1, 3, 9], pairs=5).parse_args()
     benchmark = Benchmark(
         name="parse",
         title="Reading the DAG file",
@@ -65,8 +61,7 @@ def main() -> None:
             file, dags = (projects[size] / "dags" / "release_models.py", size) if side == OURS else (empty, 1)
             benchmark.add(size, side, measure(home, projects[size], file, dags))
     smallest = min(given.sizes)
-    ratio = benchmark.at(WHOLE, smallest).ratio
-    factor = 1 / ratio.median if ratio else 0.0
+    factor = benchmark.ours_by(WHOLE, smallest)
     benchmark.require(f"times the time of an empty DAG, {smallest} model, whole process", factor, at_most=1.2)
     benchmark.require("seconds for each further model", _slope(benchmark, given.sizes))
     print(benchmark.write())

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.harness import OURS, Benchmark, instruction_sets
+from benchmarks.harness import OURS, Benchmark, arguments, clean_up_when_told_to_stop, instruction_sets
 from benchmarks.load import Answer, ask, figures
 from benchmarks.models import MAX_LENGTH, write_distilbert
 from benchmarks.reviews import cut, pick, read_reviews
@@ -40,15 +38,13 @@ _SIDES: dict[str, tuple[str, Callable[[Path], contextlib.AbstractContextManager[
 
 def main() -> None:
     """Measure, and write ``results/serving.json``."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 8, 32], help="numbers of clients")
-    parser.add_argument("--pairs", type=int, default=3)
+    parser = arguments(__doc__ or "", sizes=[1, 8, 32], pairs=3, counted="numbers of clients")
     parser.add_argument("--requests", type=int, default=128, help="of each run")
     parser.add_argument("--texts", type=Path, help="CSV with a column `text` (default: sample reviews)")
     parser.add_argument("--layers", type=int, default=6, help="of the model; fewer for a trial")
     parser.add_argument("--sides", nargs="+", choices=list(_SIDES), default=list(_SIDES), help="besides ours")
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # no server is left behind
+    clean_up_when_told_to_stop()
     with tempfile.TemporaryDirectory(prefix="serving-") as name, contextlib.ExitStack() as servers:
         reviews = read_reviews(given.texts)
         trained = write_distilbert(Path(name) / "trained", reviews, layers=given.layers)
@@ -137,24 +133,15 @@ def judge(benchmark: Benchmark, difference: float) -> None:
     """
     fewest, most = min(benchmark.sizes), max(benchmark.sizes)
 
-    def times(side: str, what: str, clients: int) -> float:
-        """Ours divided by theirs."""
-        return 1 / benchmark.at(what, clients).ratios[side].median
-
     for side in benchmark.sides:
+        requests, latency = benchmark.ours_by(REQUESTS, most, side), benchmark.ours_by(P50, fewest, side)
         if side == HANDLER:
-            benchmark.require(
-                f"times the requests of the {side}, {most} clients", times(side, REQUESTS, most), at_least=4
-            )
-            benchmark.require(
-                f"times the median latency of the {side}, {fewest} client", times(side, P50, fewest), at_most=1
-            )
+            benchmark.require(f"times the requests of the {side}, {most} clients", requests, at_least=4)
+            benchmark.require(f"times the median latency of the {side}, {fewest} client", latency, at_most=1)
         elif side == LIMIT:
-            benchmark.require(
-                f"of the requests without a server, {most} clients", times(side, REQUESTS, most), at_least=0.85
-            )
+            benchmark.require(f"of the requests without a server, {most} clients", requests, at_least=0.85)
         elif side != OURS:
-            benchmark.require(f"times the requests of {side}, {most} clients", times(side, REQUESTS, most), at_least=1)
+            benchmark.require(f"times the requests of {side}, {most} clients", requests, at_least=1)
     benchmark.require("largest difference of a probability to float32", difference, at_most=_largest_difference())
 
 

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import signal
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.harness import OURS, Benchmark, instruction_sets
+from benchmarks.harness import OURS, Benchmark, arguments, clean_up_when_told_to_stop, instruction_sets
 from benchmarks.models import MAX_LENGTH, write_distilbert
 from benchmarks.reviews import read_reviews
 from benchmarks.servers import ours
@@ -64,9 +62,7 @@ class Setting:
 def main() -> None:
     """Measure, and write ``results/serving-search.json``."""
     cpus = available_cpus()
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 8, 32], help="numbers of clients")
-    parser.add_argument("--pairs", type=int, default=1)
+    parser = arguments(__doc__ or "", sizes=[1, 8, 32], pairs=1, counted="numbers of clients")
     parser.add_argument("--requests", type=int, default=96, help="of each run")
     parser.add_argument("--texts", type=Path, help="CSV with a column `text` (default: sample reviews)")
     parser.add_argument("--layers", type=int, default=6, help="of the model; fewer for a trial")
@@ -76,7 +72,7 @@ def main() -> None:
     # Not 0: TorchServe then joins two requests at most, however many wait.
     parser.add_argument("--delays-ms", type=int, nargs="+", default=[1, 5, 20])
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # no server is left behind
+    clean_up_when_told_to_stop()
     combinations = list(settings(given.workers, given.threads, given.batch_sizes, given.delays_ms, cpus=cpus))
     with tempfile.TemporaryDirectory(prefix="serving-search-") as name:
         reviews = read_reviews(given.texts)

@@ -9,9 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.deferred import airflow_settings
-from benchmarks.harness import OURS, Benchmark
+from benchmarks.harness import OURS, Benchmark, arguments, clean_up_when_told_to_stop
 from benchmarks.load import ROOT, Target, asking, figures
 from benchmarks.reviews import pick, read_reviews
 from include.models.model_config import ServingConfig
@@ -43,13 +41,11 @@ _TEXTS = 64
 
 def main() -> None:
     """Measure, and write ``results/switches.json``."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[1, 4, 8], help="numbers of clients")
-    parser.add_argument("--pairs", type=int, default=1)
+    parser = arguments(__doc__ or "", sizes=[1, 4, 8], pairs=1, counted="numbers of clients")
     parser.add_argument("--switches", type=int, default=20)
     parser.add_argument("--calm-seconds", type=float, default=30)
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # the server is not left behind
+    clean_up_when_told_to_stop()
     benchmark = _benchmark(given)
     with tempfile.TemporaryDirectory(prefix="switches-") as name:
         os.environ |= airflow_settings(Path(name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import subprocess
@@ -16,7 +15,7 @@ from random import Random
 from statistics import fmean
 from typing import NamedTuple
 
-from benchmarks.harness import OURS, Benchmark, instruction_sets
+from benchmarks.harness import OURS, Benchmark, arguments, instruction_sets
 from benchmarks.models import write_distilbert
 from benchmarks.reviews import SAMPLE_DATA, with_real_lengths
 from include.classifier.serving.text import clean
@@ -76,10 +75,8 @@ class Work:
 
 def main() -> None:
     """Measure, and write ``results/training.json``."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__ or "", sizes=[80, 160, 320], pairs=2)
     parser.add_argument("--texts", type=Path, help="CSV with columns text and label; default: the sample data")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[80, 160, 320])
-    parser.add_argument("--pairs", type=int, default=2)
     parser.add_argument("--epochs", type=float, default=3)
     # Of random weights, which need several times what pretrained ones do.
     parser.add_argument("--learning-rate", type=float, default=3e-4)
@@ -108,32 +105,26 @@ def main() -> None:
             f"The CPU has {instruction_sets()}.",
         ),
     )
-    scores: dict[str, list[float]] = {side: [] for side in benchmark.sides}
     with tempfile.TemporaryDirectory(prefix="training-") as folder:
         work = prepare(Path(folder), read_rows(given.texts), given.sizes)
         for run, (size, side) in enumerate(benchmark.runs()):
             seed = run // (len(benchmark.sides) * len(given.sizes))
             settings = {"epochs": given.epochs, "learning_rate": given.learning_rate, "seed": seed}
-            figures = measure(side, work, size, settings)
-            if size == max(given.sizes):
-                scores[side].append(figures[MACRO_F1])
-            benchmark.add(size, side, figures)
-    judge(benchmark, scores)
+            benchmark.add(size, side, measure(side, work, size, settings))
+    judge(benchmark)
     print(benchmark.write())
 
 
-def judge(benchmark: Benchmark, scores: Mapping[str, Sequence[float]]) -> None:
-    """Compare what was measured with what was to be reached.
+def judge(benchmark: Benchmark) -> None:
+    """Compare what was measured with what was to be reached, at the largest size.
 
-    :param scores: side -> macro F1 of each of its runs at the largest size: fewer rows teach neither side enough to be
-        compared.
+    Fewer rows teach neither side enough for a comparison of their macro F1.
     """
     largest = max(benchmark.sizes)
-    ratio = benchmark.at(SPEED, largest).ratio
-    benchmark.require(f"times as many samples a second, {largest} rows", 1 / ratio.median if ratio else 0, at_least=2)
-    difference = fmean(scores[OURS]) - fmean(scores[OTHER])
-    benchmark.require(f"macro F1, ours less the other's, {largest} rows", difference, at_least=-BOUND)
-    benchmark.require(f"macro F1 of ours, {largest} rows", fmean(scores[OURS]))
+    benchmark.require(f"times as many samples a second, {largest} rows", benchmark.ours_by(SPEED, largest), at_least=2)
+    ours, theirs = (fmean(benchmark.figures(MACRO_F1, largest, side)) for side in (OURS, OTHER))
+    benchmark.require(f"macro F1, ours less the other's, {largest} rows", ours - theirs, at_least=-BOUND)
+    benchmark.require(f"macro F1 of ours, {largest} rows", ours)
 
 
 def read_rows(file: Path | None = None) -> Rows:

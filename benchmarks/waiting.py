@@ -5,12 +5,9 @@ Ours asks for all runs of a connection together; the other side asks for each by
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
-import signal
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -21,7 +18,7 @@ from urllib.parse import unquote
 from uuid import uuid4
 
 from benchmarks.deferred import BLOCKING_SECONDS, DeferredTasks, airflow_settings, triggerer
-from benchmarks.harness import OURS, Benchmark
+from benchmarks.harness import OURS, Benchmark, arguments, clean_up_when_told_to_stop
 from tests.doubles.kfp_server import KfpServer, kfp_server
 from tests.doubles.kfp_server.argo import Workflow
 from tests.doubles.kfp_server.state import RunRow
@@ -42,11 +39,8 @@ DELAY, MEMORY = "longest delay", "memory"
 
 def main() -> None:
     """Measure, and write ``results/waiting.json``."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[100, 300, 1000])
-    parser.add_argument("--pairs", type=int, default=3)
-    given = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # the triggerer is not left behind
+    given = arguments(__doc__ or "", sizes=[100, 300, 1000], pairs=3).parse_args()
+    clean_up_when_told_to_stop()
     benchmark = Benchmark(
         name="waiting",
         title="Waiting runs",
@@ -93,8 +87,7 @@ def judge(benchmark: Benchmark) -> None:
     def ours(what: str) -> float:
         return benchmark.at(what, size).sides[OURS].median
 
-    ratio = benchmark.at(REQUESTS, size).ratio
-    benchmark.require(f"times fewer requests, {size} runs", ratio.median if ratio else 0.0, at_least=50)
+    benchmark.require(f"times fewer requests, {size} runs", benchmark.by_ours(REQUESTS, size), at_least=50)
     benchmark.require(f"share of one core, {size} runs", ours(CPU), at_most=0.1)
     benchmark.require(f"blocks of the event loop of its own, {size} runs", ours(BLOCKS), at_most=0)
     # A round of lists and the request for the run itself come on top, and the triggerer's second to hand it over.

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.harness import OURS, RESULTS, Benchmark, Spread, growth, machine
+from tests.benchmarks.measured import measured
 
 
 def make(pairs: int = 2, **changes: Any) -> Benchmark:
@@ -106,3 +107,15 @@ def test_results_that_are_kept_are_complete(file: Path) -> None:
     assert len(document["sizes"]) >= 3
     assert {target.keys() == {"what", "value", "target", "reached"} for target in document["targets"]} == {True}
     assert file.with_suffix(".svg").exists()
+
+
+def test_ours_is_compared_with_any_side_in_both_directions() -> None:
+    benchmark = measured(
+        {(10, OURS): {"time": 2}, (10, "slow"): {"time": 8}, (10, "slower"): {"time": 10}, (20, OURS): {"time": 0}}
+        | {(20, side): {"time": 1} for side in ("slow", "slower")}
+    )
+
+    assert (benchmark.by_ours("time", 10), benchmark.by_ours("time", 10, "slower")) == (4, 5)
+    assert (benchmark.ours_by("time", 10), benchmark.ours_by("time", 10, "slower")) == (0.25, 0.2)
+    assert (benchmark.by_ours("time", 20), benchmark.ours_by("time", 20, "slower")) == (0, 0)
+    assert benchmark.figures("time", 10, "slow") == [8]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness import OURS, Benchmark
+from benchmarks.harness import OURS
 from benchmarks.overhead import (
     BETWEEN,
     CHECKS,
@@ -25,6 +25,7 @@ from benchmarks.overhead import (
     task_times,
     write_rows,
 )
+from tests.benchmarks.measured import measured
 
 
 def test_the_parts_make_up_the_whole() -> None:
@@ -82,15 +83,7 @@ def test_rows_are_as_many_as_asked_for_and_no_text_stands_twice(tmp_path: Path) 
 
 @pytest.mark.parametrize(("ours", "reached"), [(40.0, True), (41.0, False)])
 def test_a_release_may_take_half_as_long_again_and_ten_seconds(ours: float, reached: bool) -> None:
-    benchmark = Benchmark(
-        name="overhead",
-        title="What a release costs",
-        sides={OURS: "", OTHER: ""},
-        sizes=[600],
-        size_unit="rows",
-        pairs=1,
-        units={WALL: "s"},
-    )
-    judge(benchmark, {(600, OURS): [ours], (600, OTHER): [20.0]}, preparing=7.0)
+    benchmark = measured({(600, OURS): {WALL: ours}, (600, OTHER): {WALL: 20.0}})
+    judge(benchmark, preparing=7.0)
 
     assert [(target.value, target.reached) for target in benchmark.targets] == [(ours - 30, reached), (7, True)]

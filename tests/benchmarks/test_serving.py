@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks.harness import OURS, Benchmark
+from benchmarks.harness import OURS
 from benchmarks.serving import FASTAPI, HANDLER, LIMIT, P50, P95, P99, REQUESTS, check, judge, without_server
 from include.classifier.serving.predictor import Prediction
+from tests.benchmarks.measured import measured
 
 RIGHT = [
     Prediction("good", 0.7, {"bad": 0.3, "good": 0.7}, False),
@@ -63,18 +64,13 @@ def test_without_a_server_as_many_texts_are_classified_at_once_as_there_were_cli
 def test_targets_are_judged_against_each_side() -> None:
     # Requests a second with 1 and with 32 clients, and the median latency.
     speeds = {OURS: (10, 40, 90), HANDLER: (9, 8, 100), FASTAPI: (9, 50, 100), LIMIT: (12, 44, 80)}
-    benchmark = Benchmark(
-        name="serving",
-        title="Serving",
-        sides=dict.fromkeys(speeds, ""),
-        sizes=[1, 32],
-        size_unit="clients",
-        pairs=1,
-        units=dict.fromkeys((REQUESTS, P50, P95, P99), ""),
+    benchmark = measured(
+        {
+            (clients, side): {REQUESTS: requests, P50: latency}
+            for side, (with_one, with_many, latency) in speeds.items()
+            for clients, requests in ((1, with_one), (32, with_many))
+        }
     )
-    for side, (with_one, with_many, latency) in speeds.items():
-        for size, requests in ((1, with_one), (32, with_many)):
-            benchmark.add(size, side, {REQUESTS: requests, P50: latency, P95: latency, P99: latency})
     judge(benchmark, difference=0.004)
 
     assert [(target.value, target.target, target.reached) for target in benchmark.targets] == [

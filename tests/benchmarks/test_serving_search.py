@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks.harness import OURS, Benchmark
-from benchmarks.serving import P50, P95, P99, REQUESTS
+from benchmarks.harness import OURS
+from benchmarks.serving import P50, REQUESTS
 from benchmarks.serving_search import Setting, recommend, settings, turns
 from include.models.model_config import ServingConfig
+from tests.benchmarks.measured import measured
 
 
 def test_every_combination_is_tried_once_that_keeps_the_cpus_busy() -> None:
@@ -38,18 +39,13 @@ def test_the_defaults_run_in_the_middle_and_the_order_turns() -> None:
 def test_what_answers_most_without_delaying_a_single_client_is_best() -> None:
     # Requests a second with 32 clients, and the median latency with one.
     figures = {OURS: (40, 20), "quick": (50, 19), "slow with one": (90, 25), "weak": (10, 19)}
-    benchmark = Benchmark(
-        name="serving-search",
-        title="Serving settings",
-        sides=dict.fromkeys(figures, ""),
-        sizes=[1, 32],
-        size_unit="clients",
-        pairs=1,
-        units=dict.fromkeys((REQUESTS, P50, P95, P99), ""),
+    benchmark = measured(
+        {
+            (clients, side): {REQUESTS: requests, P50: latency}
+            for side, (requests, latency) in figures.items()
+            for clients in (1, 32)
+        }
     )
-    for side, (requests, latency) in figures.items():
-        for clients in benchmark.sizes:
-            benchmark.add(clients, side, {REQUESTS: requests, P50: latency, P95: latency, P99: latency})
     recommend(benchmark)
 
     assert [(target.what, target.value, target.reached) for target in benchmark.targets] == [

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness import OURS, Benchmark
+from benchmarks.harness import OURS
 from benchmarks.training import MACRO_F1, OTHER, SPEED, WHOLE, judge, prepare, read_rows
+from tests.benchmarks.measured import measured
 
 
 def make_csv(file: Path, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> Path:
@@ -47,18 +48,15 @@ def test_too_few_rows_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("ours", "reached"), [(0.88, True), (0.85, False)])
 def test_speed_counts_at_an_equal_result_only(ours: float, reached: bool) -> None:
-    benchmark = Benchmark(
-        name="training",
-        title="Training",
-        sides={OURS: "", OTHER: ""},
-        sizes=[10, 20],
-        size_unit="rows",
-        pairs=1,
-        units={SPEED: "/s", WHOLE: "s", MACRO_F1: ""},
+    figures = {
+        OURS: {SPEED: 30, WHOLE: 1, MACRO_F1: ours},
+        OTHER: {SPEED: 10, WHOLE: 1, MACRO_F1: 0.9},
+    }
+    few_rows = {side: {**figures[side], MACRO_F1: 0.5} for side in figures}
+    benchmark = measured(
+        {(10, side): found for side, found in few_rows.items()} | {(20, side): found for side, found in figures.items()}
     )
-    for size, side in benchmark.runs():
-        benchmark.add(size, side, {SPEED: 30 if side == OURS else 10, WHOLE: 1, MACRO_F1: 0.5})
-    judge(benchmark, {OURS: [ours, ours], OTHER: [0.9, 0.9]})
+    judge(benchmark)
 
     assert [(target.value, target.reached) for target in benchmark.targets] == [
         (3, True),
