@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from typing import Any
 from benchmarks.load import ROOT, Target
 from include.classifier.archive import build_archive
 from include.classifier.packaging import server_config
-from include.classifier.torchserve import is_ready, kill, start
+from include.classifier.torchserve import free_ports, is_ready, kill, start
 
 MODEL = "reviews"
 VERSION = "20260101000000"
@@ -159,15 +158,6 @@ def mlserver(model: Path) -> Iterator[Server]:
                 ),
                 read=lambda body: _by_label([json.loads(json.loads(body)["outputs"][0]["data"][0])]),
             )
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports of loopback that nothing uses now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind((_HOST, 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def _by_label(scores: Sequence[Any]) -> dict[str, float]:

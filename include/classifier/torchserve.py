@@ -125,7 +125,7 @@ def torchserve(package: Path) -> Iterator[TorchServe]:
     """
     with tempfile.TemporaryDirectory(prefix="ts-", dir=_short_folder(), ignore_cleanup_errors=True) as name:
         folder = Path(name)  # Mode 0700.
-        port, metrics_port = _free_ports(2)
+        port, metrics_port = free_ports(2)
         with (folder / "output.txt").open("wb") as output:
             process = start(
                 package,
@@ -157,7 +157,7 @@ def start(
     :param log_config: for Log4j; default: TorchServe's own.
     :param output: gets what the server prints; default: where this process prints.
     """
-    grpc_port, grpc_management_port = _free_ports(2)
+    grpc_port, grpc_management_port = free_ports(2)
     environment = _environment(folder) | {
         "TS_INFERENCE_ADDRESS": inference_address,
         "TS_MANAGEMENT_ADDRESS": f"unix:{folder / _SOCKET}",
@@ -199,7 +199,8 @@ def _short_folder() -> str | None:
     return "/tmp" if len(os.fsencode(longest)) >= _LONGEST_SOCKET_PATH else None  # noqa: S108 - mkdtemp makes it private
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports of loopback that nothing uses now."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

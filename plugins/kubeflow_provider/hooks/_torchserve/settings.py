@@ -116,6 +116,8 @@ def _loopback(connection: Connection) -> str:
 
 # Tokens are all or nothing in TorchServe: with them on, predictions would need one as well. The management API is
 # closed by the folder around its socket instead. `allowed_urls` leaves plain file names of the model store only.
+# While an archive is unpacked, the thread that carries the request waits, and with it every user's connection that the
+# same thread carries. By default there are two threads for each CPU: on two CPUs a quarter of the users would wait.
 CONFIG = """\
 inference_address={address}
 management_address=unix:{socket}
@@ -133,8 +135,6 @@ allowed_urls=file://{model_store}/.*
 default_workers_per_model=1
 number_of_netty_threads=64
 """
-# While an archive is unpacked, the thread that carries the request waits, and with it every user's connection that the
-# same thread carries. By default there are two threads for each CPU: on two CPUs a quarter of the users would wait.
 
 # TorchServe's own configuration copies every access and every prediction to the console, without an end.
 LOG_CONFIG = """\
