@@ -60,7 +60,8 @@ class ManagementApi:
         """
         query: dict[str, str | int] = {"model_name": model, "url": archive, "initial_workers": 0, **parameters}
         # No JSON content type here: TorchServe would then read the parameters from the empty body and fail.
-        answer = self._send("POST", "/models", params=query)
+        # TorchServe unpacks the archive before it answers, and large ones take their time.
+        answer = self._send("POST", "/models", params=query, timeout=_LOADING_SECONDS)
         if not answer.is_success:
             raise RegistrationError(_message(answer), http_status=answer.status_code)
 
