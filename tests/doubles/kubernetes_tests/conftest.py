@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.doubles.kubernetes import Cluster, cluster
+from tests.doubles.kubernetes_tests.kserve_support import Serving, serving
 
 IMAGE = "release:1.0"
 PYTHON = Path(sys.executable).parent
@@ -55,3 +56,21 @@ def python_pod() -> Callable[..., dict[str, Any]]:
         return {"metadata": {"name": name, "labels": {"app": name}}, "spec": {"containers": [base], **spec}}
 
     return make
+
+
+@pytest.fixture(params=["Knative", "Standard"])
+def either(request: pytest.FixtureRequest) -> Iterator[Serving]:
+    with serving(request.param) as made:
+        yield made
+
+
+@pytest.fixture
+def knative() -> Iterator[Serving]:
+    with serving("Knative") as made:
+        yield made
+
+
+@pytest.fixture
+def standard() -> Iterator[Serving]:
+    with serving("Standard") as made:
+        yield made
