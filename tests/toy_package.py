@@ -29,11 +29,17 @@ def publish(folder: Path, *, model: str, version: str, behaviour: str = "sound")
     """
     archive = folder / "model-store" / f"{model}.mar"
     archive.parent.mkdir(parents=True)
-    described = {"modelName": model, "modelVersion": version, "handler": "toy_handler.py:handle"}
+    described = {
+        "modelName": model,
+        "modelVersion": version,
+        "handler": "toy_handler.py:handle",
+        "configFile": "model-config.yaml",
+    }
     manifest = {"createdOn": "", "runtime": "python", "model": described, "archiverVersion": "0.12.0"}
     about = {"behaviour": behaviour, "built_as": version, "users_word": USERS_WORD}
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
+        file.writestr("model-config.yaml", "minWorkers: 1\nmaxWorkers: 1\n")  # as real packages name theirs
         file.writestr("toy.json", json.dumps(about))
         file.write(_HANDLER, _HANDLER.name)
     return write_candidate(

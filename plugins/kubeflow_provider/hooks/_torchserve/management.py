@@ -53,12 +53,18 @@ class ManagementApi:
         return found[0]["modelVersion"] if found else None
 
     def register(self, model: str, archive: str, **parameters: int) -> None:
-        """Make a version of an archive in the model store known, without workers; predictions for it are refused.
+        """Make a version of an archive in the model store known.
+
+        It gets no workers, or, where the archive names how many, these start by themselves; until one is ready
+        predictions are refused. :meth:`start_workers` waits for them.
 
         :param parameters: TorchServe's own, for example ``batch_size``.
         :raises RegistrationError: when the archive is none.
         """
+        # An archive that names its workers has them started whatever `initial_workers` says, and unless `synchronous`
+        # is off TorchServe waits for them here, on a thread that carries users' connections as well.
         query: dict[str, str | int] = {"model_name": model, "url": archive, "initial_workers": 0, **parameters}
+        query["synchronous"] = "false"
         # No JSON content type here: TorchServe would then read the parameters from the empty body and fail.
         # TorchServe unpacks the archive before it answers, and large ones take their time.
         answer = self._send("POST", "/models", params=query, timeout=_LOADING_SECONDS)
