@@ -243,7 +243,9 @@ class ServingConfig(Section):
 
     workers: Annotated[int, Field(ge=1)] = Field(1, description="Processes that predict, each with the model.")
     batch_size: Annotated[int, Field(ge=1)] = Field(8, description="Requests that the server may join.")
-    max_batch_delay_ms: Annotated[int, Field(ge=0)] = Field(5, description="How long it waits to fill a batch.")
+    max_batch_delay_ms: Annotated[int, Field(ge=1)] = Field(
+        1, description="How long it waits to fill a batch; at 0 TorchServe would join two requests at most."
+    )
     response_timeout_seconds: Annotated[int, Field(ge=1)] = Field(
         60, description="A worker that takes longer is restarted."
     )
