@@ -139,7 +139,7 @@ bench-parse: .venv/airflow/.dev .venv/pipelines/.dev ## Measure what the DAG fil
 	$(AIRFLOW_PYTHON) -m benchmarks.parse
 	$(SHOW)
 
-bench-training: .venv/airflow/.dev .venv/pipelines/.dev ## Measure training against a tutorial's loop, at an equal result [TEXTS=reviews.csv]
+bench-training: .venv/airflow/.dev .venv/pipelines/.dev .venv/encoder/.installed ## Measure training against a tutorial's loop, at an equal result [TEXTS=reviews.csv]
 	$(PIPELINES_PYTHON) -m benchmarks.training $(if $(TEXTS),--texts $(TEXTS))
 	$(SHOW)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,31 +13,41 @@ from benchmarks.harness import RESULTS
 
 TARGET = Path(__file__).parent.parent / "docs" / "performance.md"
 _BLOCK = re.compile(r"(<!-- results: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_ALL_TARGETS = re.compile(r"(<!-- targets -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def filled(page: str, folder: Path = RESULTS) -> str:
-    """Return the page with the results between its marks.
+    """Return the page with the results between its marks, and all targets of the benchmarks that it shows.
 
     :raises ValueError: when there are no results of a benchmark that the page names.
     """
+    documents = {name: _read(folder / f"{name}.json") for _, name, _ in _BLOCK.findall(page)}
 
     def fill(found: re.Match[str]) -> str:
         begin, name, end = found.groups()
-        file = folder / f"{name}.json"
-        if not file.exists():
-            raise ValueError(f"The page shows {name}, and {file.name} is not there: run `make bench-{name}`.")
-        return f"{begin}\n{block(json.loads(file.read_text(encoding='utf-8')))}\n\n{end}"
+        return f"{begin}\n{block(documents[name])}\n\n{end}"
 
-    return _BLOCK.sub(fill, page)
+    def fill_targets(found: re.Match[str]) -> str:
+        return f"{found[1]}\n{all_targets(list(documents.values()))}\n\n{found[2]}"
+
+    return _ALL_TARGETS.sub(fill_targets, _BLOCK.sub(fill, page))
+
+
+def all_targets(documents: Sequence[dict[str, Any]]) -> str:
+    """Return one table with every figure that was wanted, each with a link to the section that has its title."""
+    rows = [
+        (f"[{document['title']}](#{document['title'].lower().replace(' ', '-')})", *_target(target))
+        for document in documents
+        for target in document["targets"]
+        if target["target"] != "none"
+    ]
+    return _table(("", "target", "measured", "wanted", "reached"), rows)
 
 
 def block(document: dict[str, Any]) -> str:
     """Return picture, targets, figures and circumstances of one benchmark as Markdown."""
     sides = list(document["sides"])
-    targets = [
-        (target["what"], _number(target["value"]), target["target"], "yes" if target["reached"] else "**no**")
-        for target in document["targets"]
-    ]
+    targets = [_target(target) for target in document["targets"]]
     return "\n\n".join(
         (
             f"![{document['title']}](../benchmarks/results/{document['name']}.svg)",
@@ -78,6 +89,18 @@ def _by_side(document: dict[str, Any], sides: list[str]) -> str:
         ]
         tables.append(_table(head, rows))
     return "\n\n".join(tables)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.exists():
+        raise ValueError(f"The page shows {file.stem}, and {file.name} is not there: run `make bench-{file.stem}`.")
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def _target(target: dict[str, Any]) -> tuple[str, str, str, str]:
+    if target["target"] == "none":  # stated, and nobody asked for more or less
+        return target["what"], _number(target["value"]), "", ""
+    return target["what"], _number(target["value"]), target["target"], "yes" if target["reached"] else "**no**"
 
 
 def _name(measure: dict[str, Any]) -> str:

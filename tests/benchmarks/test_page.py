@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.harness import RESULTS
 from benchmarks.page import TARGET, block, filled
 
 DOCUMENT: dict[str, Any] = {
@@ -79,6 +80,23 @@ def test_results_are_filled_in_between_their_marks(tmp_path: Path) -> None:
     assert filled(text, tmp_path) == text
 
 
+def test_one_table_has_the_targets_of_all_benchmarks_that_the_page_shows(tmp_path: Path) -> None:
+    stated = {"what": "memory", "value": 3, "target": "none", "reached": True}
+    other = DOCUMENT | {"title": "Another", "targets": [DOCUMENT["targets"][0] | {"reached": True}, stated]}
+    for name, document in {"example": DOCUMENT, "other": other, "hidden": DOCUMENT}.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(document), encoding="utf-8")
+    shown = "".join(f"<!-- results: {name} -->\n<!-- end -->\n" for name in ("other", "example"))
+    text = filled(f"<!-- targets -->\n<!-- end -->\n{shown}", tmp_path)
+    table = text.partition("<!-- end -->")[0]
+
+    assert table.splitlines()[-3:-1] == [
+        "| [Another](#another) | times faster | 4,938 | ≥ 5000 | yes |",
+        "| [An example](#an-example) | times faster | 4,938 | ≥ 5000 | **no** |",
+    ]
+    assert "| memory | 3 |  |  |" in text, "what is only stated stands with its benchmark"
+    assert filled(text, tmp_path) == text
+
+
 def test_a_page_cannot_show_what_was_never_measured(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="make bench-example"):
         filled("<!-- results: example -->\n<!-- end -->", tmp_path)
@@ -88,6 +106,9 @@ def test_the_page_is_up_to_date() -> None:
     page = TARGET.read_text(encoding="utf-8")
 
     assert filled(page) == page
+    titles = [json.loads(file.read_text(encoding="utf-8"))["title"] for file in RESULTS.glob("*.json")]
+    headings = {line.lstrip("#").strip() for line in page.splitlines() if line.startswith("#")}
+    assert set(titles) <= headings, "the table of all targets links to them"
 
 
 @pytest.mark.pipelines

@@ -43,7 +43,16 @@ def test_a_file_without_labels_is_refused(tmp_path: Path) -> None:
 
 def test_too_few_rows_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"700 rows are needed .* there are 600"):
-        prepare(tmp_path, read_rows(), [100, 500])
+        prepare(tmp_path, read_rows(), [100, 500], base_model=tmp_path)
+
+
+def test_what_neither_side_learns_from_is_held_out(tmp_path: Path) -> None:
+    rows = read_rows()
+    work = prepare(tmp_path, rows, [100, 350], base_model=tmp_path)
+
+    assert {size: len(read_rows(file).texts) for size, file in work.rows.items()} == {100: 100, 350: 350}
+    assert (work.held_out.texts, work.held_out.classes) == (rows.texts[350:], rows.classes[350:])
+    assert work.held_out.labels == rows.labels
 
 
 @pytest.mark.parametrize(("ours", "reached"), [(0.88, True), (0.85, False)])
