@@ -242,7 +242,7 @@ class ServingConfig(Section):
     """How the model is served."""
 
     workers: Annotated[int, Field(ge=1)] = Field(1, description="Processes that predict, each with the model.")
-    batch_size: Annotated[int, Field(ge=1)] = Field(8, description="Requests that the server may join.")
+    batch_size: Annotated[int, Field(ge=1)] = Field(16, description="Requests that the server may join.")
     max_batch_delay_ms: Annotated[int, Field(ge=1)] = Field(
         1, description="How long it waits to fill a batch; at 0 TorchServe would join two requests at most."
     )
