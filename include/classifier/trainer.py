@@ -24,6 +24,7 @@ from transformers import (  # noqa: TID253
     TrainingArguments,
 )
 
+from include.classifier.dropout import draw_quickly
 from include.classifier.first_token import read_first_token_only
 from include.classifier.hardware import mixed_precision
 from include.classifier.metrics import accuracy, confusion_matrix, log_loss, macro_f1
@@ -134,6 +135,8 @@ def fit(
     steps_per_epoch = -(-len(train) // settings.batch_size)
     precision = mixed_precision(base.model.num_parameters())
     read_first_token_only(base.model)
+    if not torch.cuda.is_available():
+        draw_quickly(base.model)
     callbacks: list[TrainerCallback] = [ReportProgress(len(train), tracker)]
     if validation:
         callbacks.append(EarlyStoppingCallback(settings.early_stopping_patience))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ every_kind = pytest.mark.parametrize("kind", CONFIGS)
 
 def model(kind: str = "distilbert", **changes: Any) -> PreTrainedModel:
     set_seed(1)
-    made = AutoModelForSequenceClassification.from_config(CONFIGS[kind])
+    made = AutoModelForSequenceClassification.from_config(deepcopy(CONFIGS[kind]))
     for name, value in changes.items():
         setattr(made.config, name, value)
     return made.eval()
