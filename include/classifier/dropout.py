@@ -10,6 +10,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from .first_token import is_known_encoder
+
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
@@ -25,7 +27,7 @@ _RANGE = 1 << 16
 def draw_quickly(model: PreTrainedModel) -> None:
     """Let a model's dropout draw its numbers four at a time; weights, their names and evaluation stay as they are.
 
-    :param model: changed in place. Its attention is changed where it is PyTorch's own (``sdpa``).
+    :param model: changed in place; its attention is changed as well where it is a known encoder.
     """
     import torch
     from transformers import AttentionInterface, AttentionMaskInterface
@@ -34,7 +36,7 @@ def draw_quickly(model: PreTrainedModel) -> None:
     for module in model.modules():
         if type(module) is torch.nn.Dropout:
             module.forward = partial(_dropout, module)
-    if model.config._attn_implementation == "sdpa":
+    if is_known_encoder(model):
         AttentionInterface.register(ATTENTION, _attention)
         AttentionMaskInterface.register(ATTENTION, sdpa_mask)
         model.set_attn_implementation(ATTENTION)
@@ -70,7 +72,7 @@ def _attention(
     scaling: float | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Do what Transformers' ``sdpa`` does, in the steps that PyTorch takes where there is dropout.
+    """Do what Transformers' ``sdpa`` does for an encoder, in the steps that PyTorch takes where there is dropout.
 
     :param query: shape ``(batch, heads, tokens, dim)``, as ``key`` and ``value``.
     :param attention_mask: true where a token may look; broadcasts to ``(batch, heads, tokens, tokens)``.

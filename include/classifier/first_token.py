@@ -15,12 +15,10 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def read_first_token_only(model: nn.Module) -> bool:
-    """Let the last layer compute the first token alone; weights and their names stay as they are.
+def is_known_encoder(model: nn.Module) -> bool:
+    """Tell whether a model is a DistilBERT, BERT, RoBERTa or XLM-RoBERTa with PyTorch's own attention (``sdpa``).
 
-    :param model: changed in place where it is a DistilBERT, BERT, RoBERTa or XLM-RoBERTa with PyTorch's own attention;
-        any other stays as it is.
-    :return: whether it was changed.
+    Every token of these may look at every other, and the head reads the first one.
     """
     import transformers
 
@@ -28,9 +26,18 @@ def read_first_token_only(model: nn.Module) -> bool:
     # Exactly these classes: a subclass may read more than the first token.
     if kind not in _LAST_LAYERS or type(model) is not getattr(transformers, kind):
         return False
-    if model.config._attn_implementation != "sdpa" or getattr(model.config, "is_decoder", False):
+    return model.config._attn_implementation == "sdpa" and not getattr(model.config, "is_decoder", False)
+
+
+def read_first_token_only(model: nn.Module) -> bool:
+    """Let the last layer compute the first token alone; weights and their names stay as they are.
+
+    :param model: changed in place where it is a known encoder; any other stays as it is.
+    :return: whether it was changed.
+    """
+    if not is_known_encoder(model):
         return False
-    layers, forward = _LAST_LAYERS[kind]
+    layers, forward = _LAST_LAYERS[type(model).__name__]
     last = attrgetter(layers)(model.base_model)[-1]
     last.forward = partial(forward, last)
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch  # noqa: TID253  this file is about PyTorch
@@ -99,9 +100,13 @@ def test_what_is_stored_does_not_show_it(tmp_path: Path) -> None:
         assert (tmp_path / "own" / file).read_bytes() == (tmp_path / "quick" / file).read_bytes()
 
 
-def test_another_attention_stays_as_it_is() -> None:
-    eager = model(_attn_implementation="eager")
-    draw_quickly(eager)
+@pytest.mark.parametrize(
+    ("kind", "changes"), [("bert", {"is_decoder": True}), ("bert", {"_attn_implementation": "eager"})]
+)
+def test_an_attention_that_is_not_known_stays_as_it_is(kind: str, changes: dict[str, Any]) -> None:
+    other = model(kind, **changes)
+    before = other.config._attn_implementation
+    draw_quickly(other)
 
-    assert eager.config._attn_implementation == "eager"
-    assert not torch.equal(*(eager.train()(input_ids=IDS, attention_mask=MASK).logits for _ in range(2)))
+    assert other.config._attn_implementation == before
+    assert not torch.equal(*(other.train()(input_ids=IDS, attention_mask=MASK).logits for _ in range(2)))
