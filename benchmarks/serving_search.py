@@ -62,15 +62,15 @@ class Setting:
 def main() -> None:
     """Measure, and write ``results/serving-search.json``."""
     cpus = available_cpus()
-    parser = arguments(__doc__ or "", sizes=[1, 8, 32], pairs=1, counted="numbers of clients")
+    parser = arguments(__doc__ or "", sizes=[1, 8, 32], pairs=2, counted="numbers of clients")
     parser.add_argument("--requests", type=int, default=96, help="of each run")
     parser.add_argument("--texts", type=Path, help="CSV with a column `text` (default: sample reviews)")
     parser.add_argument("--layers", type=int, default=6, help="of the model; fewer for a trial")
     parser.add_argument("--workers", type=int, nargs="+", default=sorted({1, cpus}))
     parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, cpus}), help="of each worker")
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8, 16, 32])
     # Not 0: TorchServe then joins two requests at most, however many wait.
-    parser.add_argument("--delays-ms", type=int, nargs="+", default=[1, 5, 20])
+    parser.add_argument("--delays-ms", type=int, nargs="+", default=[1, 10])
     given = parser.parse_args()
     clean_up_when_told_to_stop()
     combinations = list(settings(given.workers, given.threads, given.batch_sizes, given.delays_ms, cpus=cpus))
