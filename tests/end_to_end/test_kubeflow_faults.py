@@ -143,6 +143,13 @@ class Training:
     def wait_for_task(self, *states: str) -> None:
         self.airflow.wait_for_task(self.dag_id, self.run_id, TASK, states)
 
+    def wait_for_the_trigger(self) -> None:
+        """Wait until the task is deferred and its trigger asks for the run: until then it may cancel nothing."""
+        self.wait_for_task("deferred")
+        path = f"/runs/{self.workflows[0].run_id}"
+        before = self.server.calls("GET", path)
+        wait_for(lambda: self.server.calls("GET", path) > before, "the trigger asks for the run")
+
     def task(self) -> dict[str, Any]:
         return dict(self.airflow.task(self.dag_id, self.run_id, TASK))
 
@@ -206,7 +213,7 @@ def test_a_triggerer_that_is_restarted_stops_nothing(train: Any, airflow: Any) -
 
 def test_marking_a_deferred_task_as_failed_stops_the_training(train: Any) -> None:
     training = train("deferring", 300)
-    training.wait_for_task("deferred")
+    training.wait_for_the_trigger()
     wait_for(lambda: training.begun == 1, "the training begins")
     training.mark_failed()
 
@@ -224,8 +231,8 @@ def test_marking_a_running_task_as_failed_stops_the_training(train: Any) -> None
 
 
 def test_clearing_a_deferred_task_stops_its_training_and_begins_another(train: Any) -> None:
-    training = train("deferring", 10)
-    training.wait_for_task("deferred")
+    training = train("deferring", 30)
+    training.wait_for_the_trigger()
     wait_for(lambda: training.begun == 1, "the training begins")
     training.clear()
 
