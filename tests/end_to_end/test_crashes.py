@@ -188,6 +188,12 @@ def trained(file: Path) -> int:
     return len(file.read_text().splitlines()) if file.exists() else 0
 
 
+def wait_for_the_trigger(airflow: Any, run: str) -> None:
+    """Wait until the trigger of the deferred task tells of a step: until then it may cancel nothing."""
+    airflow.wait_for_task("deferring", run, TASK, ("deferred",))
+    wait_for(lambda: "Step " in airflow.log("deferring", run, TASK), "the trigger tells of a step")
+
+
 def wait_for(is_true: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + 600
     while not is_true():
@@ -234,7 +240,7 @@ def test_a_retry_picks_up_a_run_when_the_task_died_before_it_was_ever_asked_for(
 def test_marking_a_deferred_task_as_failed_ends_its_processes(airflow: Any, tmp_path: Path) -> None:
     file = tmp_path / "trained"
     run = airflow.trigger("deferring", {"file": str(file), "seconds": 300})
-    airflow.wait_for_task("deferring", run, TASK, ("deferred",))
+    wait_for_the_trigger(airflow, run)
     wait_for(lambda: trained(file) == 1, "the training begins")
     pipeline_run = airflow.xcom("deferring", run, TASK, "run_id")
     assert child_processes._find(pipeline_run)

@@ -231,8 +231,8 @@ def test_marking_a_running_task_as_failed_stops_the_training(train: Any) -> None
 
 
 def test_clearing_a_deferred_task_stops_its_training_and_begins_another(train: Any) -> None:
-    training = train("deferring", 30)
-    training.wait_for_the_trigger()
+    training = train("deferring", 10)
+    training.wait_for_task("deferred")
     wait_for(lambda: training.begun == 1, "the training begins")
     training.clear()
 
