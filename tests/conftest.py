@@ -6,15 +6,29 @@ Airflow reads its settings when it is first imported, so they are set here, befo
 from __future__ import annotations
 
 import atexit
+import fcntl
 import json
 import os
 import shutil
+import sqlite3
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.airflow_server import make_airflow_tables
+from tests.postgresql import PostgresqlServer, postgresql_server
+from tests.suite import (  # noqa: F401
+    pytest_addoption,
+    pytest_collection_modifyitems,
+    pytest_configure,
+    pytest_runtest_protocol,
+    pytest_xdist_make_scheduler,
+    rounds,
+)
 
 ROOT = Path(__file__).parent.parent
 
@@ -29,11 +43,6 @@ os.environ |= {
     "AIRFLOW__CORE__PLUGINS_FOLDER": f"{_home}/plugins",
     "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
 }
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest test first: at the end, one of two workers would have nothing to do but wait for it."""
-    items.sort(key=lambda item: item.path.name != "test_yelp.py")
 
 
 @pytest.fixture(scope="session")
@@ -51,12 +60,37 @@ def record_and_wait() -> str:
 
 
 @pytest.fixture(scope="session")
-def airflow_database() -> None:
+def postgresql() -> Iterator[PostgresqlServer]:
+    """Yield a running PostgreSQL server; a test makes its own database in it."""
+    with postgresql_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an SQLite file with Airflow's tables and nothing else, which takes seconds to make; not to be changed.
+
+    The workers of a run share one.
+    """
+    own = tmp_path_factory.getbasetemp()
+    folder = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    database = folder / "airflow.db"
+    with (folder / "airflow.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not database.exists():
+            unfinished = folder / "unfinished.db"
+            make_airflow_tables(f"sqlite:///{unfinished}", folder / "airflow-home")
+            unfinished.rename(database)
+    return database
+
+
+@pytest.fixture(scope="session")
+def airflow_database(migrated_database: Path) -> None:
     """Make the database of this session's throw-away ``AIRFLOW_HOME``."""
     from airflow.dag_processing.bundles.manager import DagBundlesManager
-    from airflow.utils.db import initdb
 
-    initdb()
+    with closing(sqlite3.connect(migrated_database)) as made, closing(sqlite3.connect(f"{_home}/airflow.db")) as own:
+        made.backup(own)
     DagBundlesManager().sync_bundles_to_db()
 
 

@@ -97,6 +97,24 @@ async def test_never_sleeps_past_its_deadline(monkeypatch: pytest.MonkeyPatch) -
     assert (await payload(make(seconds=0.05)))["outcome"] == WaitOutcome.TIMEOUT
 
 
+@pytest.mark.parametrize(("trigger_id", "seconds"), [(7, 5.0), (None, 0.5)], ids=["in a triggerer", "in dags test"])
+async def test_the_first_question_waits_for_the_scheduler_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, trigger_id: int | None, seconds: float
+) -> None:
+    asked_for: list[float] = []
+
+    def pauses(first: float, longest: float, waited: float) -> Iterator[float]:
+        asked_for.append(first)
+        return repeat(0.0)
+
+    monkeypatch.setattr(base, "_pauses", pauses)
+    trigger = make({})
+    trigger.trigger_id = trigger_id
+    await payload(trigger)
+
+    assert asked_for == [seconds]
+
+
 async def test_bears_errors_that_are_not_consecutive() -> None:
     down = ServiceUnavailableError("down", http_status=503)
 

@@ -6,19 +6,13 @@ A server that behaves like Kubeflow Pipelines stands for it, and really trains. 
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
-import sys
-import textwrap
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
+from tests.airflow_server import AirflowServer, Serve, wait_for
 from tests.doubles.kfp_server import KfpServer, kfp_server
 from tests.doubles.login import PASSWORD, USER, Oauth2ProxyGateway
 
@@ -65,7 +59,7 @@ DAGS = """
         with DAG(dag_id, schedule=None, params=params, dagrun_timeout=dagrun_timeout):
             operator(
                 task_id="train",
-                pipeline_file=os.environ["TEST_PIPELINE"],
+                pipeline_file=PIPELINE,
                 parameters={"file": "{{ params.file }}", "seconds": "{{ params.seconds }}"},
                 display_name="{{ run_id }}",
                 pipelines_conn_id=conn_id,
@@ -99,28 +93,19 @@ def gateway(server: KfpServer) -> Iterator[Oauth2ProxyGateway]:
 
 
 @pytest.fixture(scope="module")
-def airflow(
-    airflow_server: Callable[..., Any],
-    server: KfpServer,
-    gateway: Oauth2ProxyGateway,
-    tmp_path_factory: pytest.TempPathFactory,
-    record_and_wait: str,
-) -> Any:
-    folder = tmp_path_factory.mktemp("dags")
-    (folder / "faults.py").write_text(textwrap.dedent(DAGS))
+def airflow(serve: Serve, server: KfpServer, gateway: Oauth2ProxyGateway, record_and_wait: str) -> AirflowServer:
     login = {"login": USER, "password": PASSWORD, "extra": {"authentication": "dex"}}
-    env = {
-        "AIRFLOW_CONN_KUBEFLOW": json.dumps({"conn_type": "kubeflow_pipelines", "host": server.url}),
-        "AIRFLOW_CONN_GATEWAY": json.dumps({"conn_type": "kubeflow_pipelines", "host": gateway.url, **login}),
-        "TEST_PIPELINE": record_and_wait,
+    connections = {
+        "kubeflow": {"conn_type": "kubeflow_pipelines", "host": server.url},
+        "gateway": {"conn_type": "kubeflow_pipelines", "host": gateway.url, **login},
     }
-    return airflow_server(folder, env, dag_ids=DAG_IDS)
+    return serve({"faults.py": DAGS.replace("PIPELINE", repr(record_and_wait))}, connections, DAG_IDS)
 
 
 class Training:
     """One DAG run, the Kubeflow runs that were started for it, and what they have trained."""
 
-    def __init__(self, airflow: Any, server: KfpServer, file: Path, dag_id: str, seconds: float) -> None:
+    def __init__(self, airflow: AirflowServer, server: KfpServer, file: Path, dag_id: str, seconds: float) -> None:
         self.airflow, self.server, self.file, self.dag_id = airflow, server, file, dag_id
         self.run_id = airflow.trigger(dag_id, {"file": str(file), "seconds": seconds})
 
@@ -164,16 +149,9 @@ class Training:
 
 
 @pytest.fixture
-def train(airflow: Any, server: KfpServer, tmp_path: Path) -> Callable[[str, float], Training]:
+def train(airflow: AirflowServer, server: KfpServer, tmp_path: Path) -> Callable[[str, float], Training]:
     """Return ``train(dag_id, seconds)``."""
     return lambda dag_id, seconds: Training(airflow, server, tmp_path / "trained", dag_id, seconds)
-
-
-def wait_for(is_true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 90
-    while not is_true():
-        assert time.monotonic() < deadline, f"never: {what}"
-        time.sleep(0.2)
 
 
 @pytest.mark.parametrize("dag_id", ["dies_before", "dies_after"])
@@ -200,11 +178,11 @@ def test_a_session_that_ends_while_the_task_is_deferred_is_renewed(train: Any, g
     assert len(training.workflows) == 1
 
 
-def test_a_triggerer_that_is_restarted_stops_nothing(train: Any, airflow: Any) -> None:
+def test_a_triggerer_that_is_restarted_stops_nothing(train: Any, airflow: AirflowServer) -> None:
     training = train("deferring", 12)
     training.wait_for_task("deferred")
     wait_for(lambda: training.begun == 1, "the training begins")
-    restart_triggerer(airflow)
+    airflow.restart("triggerer")
 
     assert training.wait() == "success"
     assert len(training.workflows) == training.begun == 1
@@ -243,7 +221,7 @@ def test_clearing_a_deferred_task_stops_its_training_and_begins_another(train: A
 
 
 def test_a_training_that_outlives_its_deadline_or_its_dag_run_is_stopped(
-    train: Any, airflow: Any, server: KfpServer, tmp_path: Path
+    train: Any, airflow: AirflowServer, server: KfpServer, tmp_path: Path
 ) -> None:
     short = train("short", 300)
     limited = Training(airflow, server, tmp_path / "limited", "limited", 300)
@@ -255,24 +233,3 @@ def test_a_training_that_outlives_its_deadline_or_its_dag_run_is_stopped(
     for training in (short, limited):
         wait_for(training.has_stopped, "the training stops")
         assert len(training.workflows) == 1
-
-
-def restart_triggerer(airflow: Any) -> None:
-    """End the triggerer as a redeployment does, and start another."""
-    family = psutil.Process(airflow.process.pid).children(recursive=True)
-    (triggerer,) = (
-        process for process in family if process.ppid() == airflow.process.pid and "triggerer" in process.cmdline()
-    )
-    triggerer.send_signal(signal.SIGTERM)
-    # Its parent may leave it a zombie, which counts as running for psutil's own wait.
-    wait_for(lambda: not triggerer.is_running() or triggerer.status() == psutil.STATUS_ZOMBIE, "the triggerer ends")
-    with (airflow.home / "output.txt").open("ab") as output:
-        subprocess.Popen(
-            [sys.executable, "-m", "airflow", "triggerer"],
-            env=airflow.env,
-            cwd=airflow.home,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )

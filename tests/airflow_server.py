@@ -2,83 +2,140 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import signal
 import socket
 import subprocess
 import sys
+import textwrap
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
+from cryptography.fernet import Fernet
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
+COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+
+
+#: ``serve(files, connections, dag_ids)``, see :meth:`AirflowServer.serve`.
+Serve = Callable[[Mapping[str, str], Mapping[str, Mapping[str, Any]], Collection[str]], "AirflowServer"]
 
 
 class AirflowServer:
-    """``airflow standalone`` with REST helpers.
+    """The components of an Airflow, each a process of its own, with REST helpers.
 
     :param home: empty folder for ``AIRFLOW_HOME``.
-    :param dags_folder: the DAGs to run.
-    :param env: further environment, for example ``AIRFLOW_CONN_<ID>``.
+    :param database: SQLAlchemy's address of a database with Airflow's tables and nothing else.
     """
 
-    def __init__(self, home: Path, dags_folder: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, home: Path, database: str) -> None:
         self.home = home
+        self.dags_folder = home / "dags"
+        self.dags_folder.mkdir()
+        # Without one, each component would write its own.
+        (home / "airflow.cfg").touch()
         self.port, log_port, trigger_log_port = _free_ports(3)
         self.url = f"http://127.0.0.1:{self.port}"
-        self._output = (home / "output.txt").open("wb")
+        self._output = (home / "output.txt").open("ab")
         self._token = ""
         settings = {
             "AIRFLOW_HOME": str(home),
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(self.port),
+            "AIRFLOW__API__SECRET_KEY": secrets.token_hex(16),
             "AIRFLOW__API__WORKERS": "1",
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(64),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags_folder),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__CORE__FERNET_KEY": Fernet.generate_key().decode(),
             "AIRFLOW__CORE__PARALLELISM": "3",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database,
+            # New files are soon seen, and those that are known are not read again and again.
+            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "2",
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(log_port),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_log_port),
-            # `standalone` starts its components by name.
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
             "PYTHONPATH": str(ROOT),
         }
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
-        self.env = inherited | settings | dict(env)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "airflow", "standalone"],
+        self.env = inherited | settings
+        self._known: set[psutil.Process] = set()
+        self._components: dict[str, subprocess.Popen[bytes]] = {}
+        for name in COMPONENTS:
+            self._start(name)
+
+    def _start(self, name: str) -> None:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "airflow", name],
             env=self.env,
-            cwd=home,
+            cwd=self.home,
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        self._known = {psutil.Process(self.process.pid)}
+        self._components[name] = process
+        self._known.add(psutil.Process(process.pid))
+
+    def restart(self, name: str) -> None:
+        """End a component as a redeployment does, and start another."""
+        self._components[name].terminate()
+        self._components[name].wait(timeout=120)
+        self._start(name)
+
+    def serve(
+        self,
+        files: Mapping[str, str],
+        connections: Mapping[str, Mapping[str, Any]],
+        dag_ids: Collection[str],
+    ) -> None:
+        """Add DAG files and connections, and wait until the DAGs can be triggered.
+
+        :param files: name -> source, which may be indented.
+        :param connections: id -> fields as ``AIRFLOW_CONN_<ID>`` has them; they take the place of what was there.
+        """
+        self.wait_until_ready()
+        for conn_id, fields in connections.items():
+            body = {"connection_id": conn_id, **fields, "extra": json.dumps(fields.get("extra", {}))}
+            create = {"action": "create", "entities": [body], "action_on_existence": "overwrite"}
+            self.call("PATCH", "/connections", {"actions": [create]})
+        for name, source in files.items():
+            (self.dags_folder / name).write_text(textwrap.dedent(source), encoding="utf-8")
+        self.wait_until_ready(dag_ids)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every component still runs and says that it is well."""
+        return all(process.poll() is None for process in self._components.values()) and self._is_ready(())
+
+    def _is_ready(self, dag_ids: Collection[str]) -> bool:
+        try:
+            health = self.call("GET", "/monitor/health")
+            known = {dag["dag_id"] for dag in self.call("GET", "/dags?limit=100")["dags"]}
+        except (OSError, RuntimeError):
+            return False
+        parts = [health[part]["status"] for part in ("scheduler", "triggerer", "dag_processor")]
+        return set(dag_ids) <= known and parts == ["healthy"] * 3
 
     def wait_until_ready(self, dag_ids: Collection[str] = (), *, timeout: float = 600) -> None:
         """Wait until every component is healthy and the DAGs are known and can be triggered."""
 
         def is_ready() -> bool:
-            if self.process.poll() is not None:
-                raise AssertionError(f"Airflow has ended:\n{self.output()[-5000:]}")
-            try:
-                health = self.call("GET", "/monitor/health")
-                known = {dag["dag_id"] for dag in self.call("GET", "/dags?limit=100")["dags"]}
-            except (OSError, RuntimeError):
-                return False
-            parts = [health[part]["status"] for part in ("scheduler", "triggerer", "dag_processor")]
-            return set(dag_ids) <= known and parts == ["healthy"] * 3
+            for name, process in self._components.items():
+                if process.poll() is not None:
+                    raise AssertionError(f"Airflow's {name} has ended:\n{self.output()[-5000:]}")
+            return self._is_ready(dag_ids)
 
         self._wait(is_ready, timeout, lambda: self.output()[-5000:])
 
@@ -162,9 +219,10 @@ class AirflowServer:
             for process in processes:
                 with suppress(psutil.NoSuchProcess):
                     process.send_signal(signal.SIGKILL if seconds > 5 else signal.SIGTERM)
-            assert seconds < 20, f"still running: {processes}"
+            assert seconds < 120, f"still running: {processes}"
             time.sleep(0.3)
-        self.process.wait()
+        for component in self._components.values():
+            component.wait()
         self._output.close()
 
     def _processes(self) -> list[psutil.Process]:
@@ -202,6 +260,24 @@ class AirflowServer:
             time.sleep(0.3)
 
 
+def make_airflow_tables(database: str, home: Path) -> None:
+    """Make the tables of an empty database, in a process of its own: Airflow has one database in each.
+
+    :param database: SQLAlchemy's address of it.
+    :param home: an ``AIRFLOW_HOME``, which may not exist yet.
+    """
+    env = os.environ | {"AIRFLOW_HOME": str(home), "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database}
+    subprocess.run([sys.executable, "-c", "from airflow.utils.db import initdb; initdb()"], env=env, check=True)
+
+
+def wait_for(is_true: Callable[[], bool], what: str, *, seconds: float = 600) -> None:
+    """Wait until something is true; the limit is for what never comes, not for what is slow."""
+    deadline = time.monotonic() + seconds
+    while not is_true():
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.2)
+
+
 def _is_alive(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
@@ -215,19 +291,3 @@ def _free_ports(number: int) -> list[int]:
         for probe in sockets:
             probe.bind(("127.0.0.1", 0))
         return [probe.getsockname()[1] for probe in sockets]
-
-
-@pytest.fixture(scope="session")
-def airflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., AirflowServer]]:
-    """Return ``start(dags_folder, env, dag_ids=...)``, which starts an Airflow that lives until the session ends."""
-    servers: list[AirflowServer] = []
-
-    def start(dags_folder: Path, env: Mapping[str, str], *, dag_ids: Collection[str] = ()) -> AirflowServer:
-        server = AirflowServer(tmp_path_factory.mktemp("airflow"), dags_folder, env)
-        servers.append(server)
-        server.wait_until_ready(dag_ids)
-        return server
-
-    yield start
-    for server in servers:
-        server.stop()

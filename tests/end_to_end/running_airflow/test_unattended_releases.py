@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import textwrap
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from airflow.sdk import Connection
 from kubeflow_provider.hooks.mlflow import MlflowHook
 from kubeflow_provider.services import Release
 from kubeflow_provider.states import ReleaseState
+from tests.airflow_server import AirflowServer, Serve
 
 pytestmark = pytest.mark.airflow
 
@@ -52,27 +51,25 @@ DAGS = """
 
 
 @pytest.fixture(scope="module")
-def airflow(airflow_server: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> Any:
+def airflow(serve: Serve, tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> AirflowServer:
     """A running Airflow with a release DAG of a model that has been live for an hour."""
     folder = tmp_path_factory.mktemp("unattended")
-    (folder / "dags").mkdir()
-    (folder / "dags" / "release.py").write_text(textwrap.dedent(DAGS))
     extra = {"tracking_uri": f"sqlite:///{shutil.copy(empty_mlflow, folder)}"}
     connection = {"conn_type": "mlflow", "extra": extra}
     registry = MlflowHook("any", connection=Connection(conn_id="any", conn_type="mlflow", extra=json.dumps(extra)))
     version = f"{datetime.now(UTC) - timedelta(hours=1):%Y%m%d%H%M%S}"
     live = Release(model="reviews", version=version, state=ReleaseState.LIVE, archive_uri="file:///nowhere/package")
     registry.register(live, metrics={})
-    return airflow_server(folder / "dags", {"AIRFLOW_CONN_REGISTRY_DEFAULT": json.dumps(connection)}, dag_ids=(DAG,))
+    return serve({"unattended.py": DAGS}, {"registry_default": connection}, (DAG,))
 
 
-def announce(airflow: Any, rows: int) -> None:
+def announce(airflow: AirflowServer, rows: int) -> None:
     """Say that there are new data, as an uploader does."""
     (asset,) = [found for found in airflow.call("GET", "/assets")["assets"] if found["uri"] == URI]
     airflow.call("POST", "/assets/events", {"asset_id": asset["id"], "extra": {"rows": rows}})
 
 
-def started_by_events(airflow: Any, number: int) -> dict[str, Any]:
+def started_by_events(airflow: AirflowServer, number: int) -> dict[str, Any]:
     """Wait for the n-th run that an event started, and return it."""
     deadline = time.monotonic() + 600
     while True:
@@ -84,7 +81,9 @@ def started_by_events(airflow: Any, number: int) -> dict[str, Any]:
         time.sleep(0.3)
 
 
-def test_too_few_new_rows_wait_for_more_and_one_release_answers_every_event(airflow: Any, tmp_path: Path) -> None:
+def test_too_few_new_rows_wait_for_more_and_one_release_answers_every_event(
+    airflow: AirflowServer, tmp_path: Path
+) -> None:
     announce(airflow, 40)
     first = started_by_events(airflow, 1)["dag_run_id"]
     assert airflow.wait(DAG, first) == "success"

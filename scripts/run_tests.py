@@ -1,0 +1,156 @@
+"""Runs the tests of both halves side by side, each in its own environment: ``run_tests.py fast|test|all [ARGUMENTS]``.
+
+Arguments go to pytest: ``run_tests.py test -k smoke``. Environment:
+
+``TEST_WORKERS``
+    how many tests run at a time in the Airflow half and in the pipeline half, ``3+2`` for example. Most of them wait
+    for a server, a scheduler or a training, so that more than there are cores is right.
+``RECORD_SECONDS=1``
+    writes what each file took into ``tests/seconds.json``, which puts the longest first next time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).parents[1]
+SECONDS = ROOT / "tests" / "seconds.json"
+WORKERS = {"fast": "2+2", "test": "3+1", "all": "3+1"}
+PIPELINE_FOLDERS = ("tests/classifier", "tests/pipelines", "tests/sample_data")
+SLOWEST = 12
+
+_NO_TESTS = 5  # of pytest's exit codes
+_NOT_INHERITED = ("PYTHONPATH", "AIRFLOW_HOME")
+
+
+@dataclass
+class Report:
+    """What a half says in its JUnit file.
+
+    :param seconds: of each file, set-up and clean-up included.
+    :param skips: reason -> how many tests.
+    """
+
+    seconds: Counter[str] = field(default_factory=Counter)
+    skips: Counter[str] = field(default_factory=Counter)
+
+    def add(self, file: Path) -> None:
+        """Read a JUnit file; one that a broken-off run did not write says nothing."""
+        if not file.exists():
+            return
+        for case in ElementTree.parse(file).iter("testcase"):  # noqa: S314 - pytest wrote it a moment ago
+            self.seconds[_file_of(case.get("classname", ""))] += float(case.get("time", 0))
+            skipped = case.find("skipped")
+            if skipped is not None:
+                self.skips[skipped.get("message", "").removeprefix("Skipped: ")] += 1
+
+    def lines(self) -> Iterable[str]:
+        """Yield the slowest files, and why tests were skipped."""
+        yield f"-- the slowest of {len(self.seconds)} files --"
+        yield from (f"{seconds:7.1f} s  {file}" for file, seconds in self.seconds.most_common(SLOWEST))
+        if self.skips:
+            yield f"-- skipped: {self.skips.total()} --"
+            yield from (f"{number:5}  {reason}" for reason, number in self.skips.most_common())
+
+
+class Half:
+    """One half's pytest, whose lines are shown as they come, but for the last one, which is the verdict."""
+
+    def __init__(self, name: str, python: Path, arguments: Sequence[str], env: Mapping[str, str]) -> None:
+        self.name = name
+        self.verdict = ""
+        self._process = subprocess.Popen(
+            [str(python), "-m", "pytest", *arguments],
+            cwd=ROOT,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        assert self._process.stdout is not None
+        self._thread = threading.Thread(target=self._show, args=(self._process.stdout,))
+        self._thread.start()
+
+    def _show(self, lines: IO[str]) -> None:
+        for line in lines:
+            if self.verdict:
+                print(f"{self.name:>9} | {self.verdict}", flush=True)
+            self.verdict = line.rstrip("\n")
+
+    def wait(self) -> int:
+        """Wait for the end and return pytest's exit code."""
+        self._thread.join()
+        return self._process.wait()
+
+
+def _file_of(classname: str) -> str:
+    """Return the file of a JUnit class name, which is that of a module, or of a class in one."""
+    parts = classname.split(".")
+    while parts and not (ROOT / Path(*parts)).with_suffix(".py").exists():
+        parts.pop()
+    return f"{'/'.join(parts)}.py" if parts else classname
+
+
+def _airflow_folders() -> list[str]:
+    folders = {
+        f"tests/{path.parent.relative_to(ROOT / 'tests').parts[0]}" for path in ROOT.glob("tests/*/**/test_*.py")
+    }
+    return sorted(folders - {*PIPELINE_FOLDERS})
+
+
+def _environment() -> dict[str, str]:
+    env = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+    # Two trainings with two threads each on two cores take several times as long as with one each.
+    env.setdefault("OMP_NUM_THREADS", "1")
+    return env
+
+
+def _record(seconds: Mapping[str, float]) -> None:
+    """Write what the files took, beside what is known of files that were not run now."""
+    known = json.loads(SECONDS.read_text(encoding="utf-8")) if SECONDS.exists() else {}
+    known |= {file: round(took, 1) for file, took in seconds.items()}
+    known = {file: took for file, took in sorted(known.items()) if (ROOT / file).exists()}
+    SECONDS.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+
+
+def main(tier: str, *arguments: str) -> int:
+    """Run both halves and return the exit code: that of a half that failed."""
+    airflow_workers, pipeline_workers = (os.environ.get("TEST_WORKERS") or WORKERS[tier]).split("+")
+    env = _environment()
+    report = Report()
+    with tempfile.TemporaryDirectory() as folder:
+        halves = {}
+        for name, workers, folders in (
+            ("pipelines", pipeline_workers, PIPELINE_FOLDERS),
+            ("airflow", airflow_workers, _airflow_folders()),
+        ):
+            options = ["-q", "-rfE", f"--tier={tier}", "-n", workers, f"--junitxml={folder}/{name}.xml"]
+            python = ROOT / ".venv" / name / "bin" / "python"
+            halves[name] = Half(name, python, [*options, *folders, *arguments], env)
+        codes = [half.wait() for half in halves.values()]
+        for name in halves:
+            report.add(Path(folder, f"{name}.xml"))
+    if os.environ.get("RECORD_SECONDS"):
+        _record(report.seconds)
+    for line in report.lines():
+        print(line)
+    for half in halves.values():
+        print(f"-- the {half.name} half --\n{half.verdict}")
+    return max((code for code in codes if code != _NO_TESTS), default=0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,143 @@
+"""How the tests are chosen, ordered, spread over workers and limited in time; ``tests/conftest.py`` gives it to pytest.
+
+What a test may start stands in its markers, how long its file took stands in ``tests/seconds.json``
+(``RECORD_SECONDS=1 make test-all`` writes it).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SECONDS = ROOT / "tests" / "seconds.json"
+
+#: Markers of tests that start something, each with what it is in ``pyproject.toml``.
+STARTS = ("processes", "torchserve", "pipelines", "airflow", "postgresql")
+#: Only ``test-all`` has them: the long way round, and what an engine, a server or data of somebody else is needed for.
+LONG = ("long", "docker", "yelp")
+#: Only ``test-all`` has them: tests of what the tests themselves stand on, and of the benchmarks.
+LONG_FOLDERS = ("doubles", "benchmarks")
+#: The files of such a folder are run by one worker, one after the other, because they share something dear.
+SHARING_FOLDERS = ("tests/end_to_end/running_airflow",)
+
+#: For a file of which nothing is recorded.
+_UNKNOWN_SECONDS = 30.0
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of this module."""
+    group = parser.getgroup("suite", "which tests are run, and in which order")
+    group.addoption("--tier", choices=("fast", "test", "all"), help="leave out what the tier does not have")
+    group.addoption("--shuffle", metavar="SEED", help="run files, and the tests of each, in a random order")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hold the fast tier to what it says of itself."""
+    starts_workers = bool(getattr(config.option, "numprocesses", None))
+    if config.getoption("--tier") == "fast" and not starts_workers:
+        sys.addaudithook(_refuse_processes)
+
+
+def _refuse_processes(event: str, arguments: tuple[Any, ...]) -> None:
+    if event in ("subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty"):
+        raise AssertionError(f"the fast tests start nothing: mark this one as `processes` ({event} {arguments!r:.200})")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what the tier does not have, and put the longest first: at the end nobody waits for one of them."""
+    tier = config.getoption("--tier")
+    left_out = [item for item in items if not _belongs(item, tier)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if _belongs(item, tier)]
+    seed = config.getoption("--shuffle")
+    if seed is not None:
+        chance = random.Random(seed)
+        places = {file: chance.random() for file in sorted({_file(item.nodeid) for item in items})}
+        chance.shuffle(items)
+        items.sort(key=lambda item: places[_file(item.nodeid)])
+    else:
+        took = Counter[str]()
+        for file in {_file(item.nodeid) for item in items}:
+            took[_scope(file)] += _recorded(file)
+        items.sort(key=lambda item: (-took[_scope(item.nodeid)], _scope(item.nodeid), -_recorded(_file(item.nodeid))))
+
+
+def _belongs(item: pytest.Item, tier: Literal["fast", "test", "all"] | None) -> bool:
+    if tier in (None, "all"):
+        return True
+    markers = {marker.name for marker in item.iter_markers()}
+    if markers & {*LONG} or item.path.relative_to(ROOT / "tests").parts[0] in LONG_FOLDERS:
+        return False
+    return tier == "test" or not markers & {*STARTS}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give a worker one file after the other, in the order above; pytest-xdist would take the most tests first."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _scope(nodeid)
+
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
+
+
+def _file(nodeid: str) -> str:
+    return nodeid.split("::", 1)[0]
+
+
+def _scope(nodeid: str) -> str:
+    """Return what one worker runs in one go: a file, or a folder whose files share something."""
+    file = _file(nodeid)
+    folder = file.rpartition("/")[0]
+    return folder if folder in SHARING_FOLDERS else file
+
+
+@cache
+def _seconds() -> dict[str, float]:
+    return dict(json.loads(SECONDS.read_text(encoding="utf-8"))) if SECONDS.exists() else {}
+
+
+def _recorded(file: str) -> float:
+    return _seconds().get(file, _UNKNOWN_SECONDS)
+
+
+def file_limit_seconds(file: str) -> float:
+    """Return how long all tests of a file may take together: many times what they took, and never less than minutes.
+
+    A machine that is busy with something else is slow; one that hangs is given up before CI gives up the whole run.
+    """
+    return 240 + 8 * _recorded(file)
+
+
+_begun: dict[str, float] = {}
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Give a test no more time than is left of its file's."""
+    file = _file(item.nodeid)
+    limit = file_limit_seconds(file)
+    left = _begun.setdefault(file, time.monotonic()) + limit - time.monotonic()
+    own = item.get_closest_marker("timeout")
+    if own is None or own.args[0] > left:
+        item.add_marker(pytest.mark.timeout(max(left, 1.0)), append=False)
+    return (yield)
+
+
+@pytest.fixture(scope="session")
+def rounds(pytestconfig: pytest.Config) -> int:
+    """How often a test repeats what is independent each time: twenty times where there is time for it."""
+    return 20 if pytestconfig.getoption("--tier") == "all" else 5
