@@ -18,7 +18,7 @@ BASE ?= python:3.11-slim-bookworm
 PIPELINE ?= release_in_kubeflow
 
 .DEFAULT_GOAL := help
-.PHONY: help docs image upload release roll-back reproduce explain retention test test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-preprocessing clean distclean setup env up down logs backup restore test-compose
+.PHONY: help docs image upload release roll-back reproduce explain retention test test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-preprocessing clean distclean setup env up down logs backup restore test-compose
 
 help: ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,11 +43,17 @@ explain: setup ## Show tokens, probabilities and versions of an answer [TEXT= MO
 test-alert: setup ## Send one alert of each severity to ALERT_URL [MODEL= ALERT_URL=]
 	@$(TOOL) test-alert
 
-test: setup .venv/airflow/.dev .venv/pipelines/.dev .venv/encoder/.installed ## Run every test
-	@scripts/test.sh
+TEST_SETUP := .venv/airflow/.installed .venv/pipelines/.installed .venv/airflow/.dev .venv/pipelines/.dev .venv/encoder/.installed
+RUN_TESTS := $(AIRFLOW_PYTHON) scripts/run_tests.py
 
-test-fast: .venv/airflow/.dev .venv/pipelines/.dev ## Run the tests that start no process
-	@scripts/test.sh -m "not torchserve and not pipelines and not airflow"
+test-fast: $(TEST_SETUP) ## Run the tests that start nothing, in a minute; leaves out whatever needs a process or a server
+	@$(RUN_TESTS) fast
+
+test: $(TEST_SETUP) ## Run every test that a change must pass; leaves out the long way round, the tests of doubles and benchmarks
+	@$(RUN_TESTS) test
+
+test-all: $(TEST_SETUP) ## Run all tests; leaves out what finds no Docker engine, cluster (KFP_ENDPOINT, KSERVE_KUBECONFIG) or reviews
+	@$(RUN_TESTS) all
 
 airflow: setup ## Start Airflow's UI, scheduler and triggerer on loopback
 	@$(TOOL) airflow

@@ -79,13 +79,13 @@ def test_two_releases_under_load_lose_no_request(server: SimpleNamespace) -> Non
             assert prediction["version"] == prediction["built_as"], "the code that answered"
 
 
-def test_twenty_releases_and_twenty_roll_backs_in_a_row_lose_no_request(server: SimpleNamespace) -> None:
+def test_many_releases_and_roll_backs_in_a_row_lose_no_request(server: SimpleNamespace, rounds: int) -> None:
     hook, model = server.hook, "often-released"
     live = build_version(server.store, "20260101000000", model=model)
     hook.deploy_candidate(live)
     hook.promote(model, live.version)
     with Users(hook.endpoint_url(model), number=2, pause_seconds=0.01) as users:
-        for number in range(20):
+        for number in range(rounds):
             built = build_version(server.store, f"2026010200{number:02}00", model=model)
             hook.deploy_candidate(built)
             hook.promote(model, built.version)

@@ -16,7 +16,6 @@ pytestmark = [
     pytest.mark.torchserve,
     pytest.mark.pipelines,
     pytest.mark.yelp,
-    pytest.mark.timeout(3300),
 ]
 
 DATA = Path(os.environ.get("YELP_DATA_DIR") or "no-yelp-data")

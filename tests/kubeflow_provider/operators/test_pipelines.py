@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from airflow.sdk import DAG
@@ -155,6 +156,19 @@ def test_a_retry_picks_up_the_run_with_its_deadline(make: Make, task: Task, tmp_
 
     assert make({"seconds": 1}, timeout=timedelta(hours=1)).execute(task.context()) == first
     assert task.store[PIPELINE_RUN_KEY]["deadline"] == deadline
+    assert recorded(tmp_path) == 1
+
+
+def test_a_task_that_died_before_it_submitted_its_run_submits_that_one(
+    make: Make, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalPipelinesHook, "create_run", Mock(side_effect=SystemExit("the worker is gone")))
+        with pytest.raises(SystemExit):
+            make().execute(task.context())
+    asked_for = task.store[PIPELINE_RUN_KEY]["run_id"]
+
+    assert make().execute(task.context()) == asked_for
     assert recorded(tmp_path) == 1
 
 
