@@ -19,6 +19,12 @@ MARK = "PIPELINE_RUN_ID"
 
 _KILL_SECONDS = 2.0
 
+#: The longest that a program is waited for which is being loaded.
+_LOADING_SECONDS = 5.0
+
+#: The kernel's own threads, its children, never have arguments.
+_KERNEL = 2
+
 # What makes a Python another Python than the one that was asked for.
 _FOREIGN = {"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"}
 
@@ -73,8 +79,24 @@ def _find(mark: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         try:
-            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
+            if _environment(process).get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except (psutil.Error, OSError):
             continue  # another user's, or gone by now
     return [process for process in found if process.pid != os.getpid()]
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
+    """Return a process's environment, once it has one.
+
+    Whoever starts a process hears that its program is being loaded a moment before the kernel shows arguments and
+    environment: on a busy machine, long enough to be asked to stop a run in between.
+    """
+    deadline = time.monotonic() + _LOADING_SECONDS
+    while not (environment := process.environ()) and _is_loading(process) and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return environment
+
+
+def _is_loading(process: psutil.Process) -> bool:
+    return not process.cmdline() and process.ppid() != _KERNEL and process.status() != psutil.STATUS_ZOMBIE

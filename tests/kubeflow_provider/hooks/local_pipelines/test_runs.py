@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 from uuid import uuid4
 
 import psutil
@@ -23,6 +24,7 @@ from kubeflow_provider.hooks.local_pipelines import LocalPipelinesHook
 from kubeflow_provider.pipeline_spec import bind
 from kubeflow_provider.services import PipelineService, Run, RunRequest
 from kubeflow_provider.states import RunState
+from tests.waiting import LIMIT_SECONDS, wait_for
 
 ROOT = Path(__file__).parents[4]
 pytestmark = pytest.mark.pipelines
@@ -53,15 +55,17 @@ def request_for(record_and_wait: str, tmp_path: Path) -> Iterator[Callable[..., 
 
 
 def wait(hook: LocalPipelinesHook, run_id: str, until: Callable[[Run], bool]) -> Run:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+    seen: list[Run] = []
+
+    def is_there() -> bool:
         run = hook.get_run(run_id)
         assert run is not None
-        if until(run):
-            return run
-        assert not run.state.is_terminal, run
-        time.sleep(0.05)
-    raise AssertionError(f"the run stayed {run}")
+        seen[:] = [run]
+        assert until(run) or not run.state.is_terminal, run
+        return until(run)
+
+    wait_for(is_there, lambda: f"more than {seen}")
+    return seen[0]
 
 
 def is_over(run: Run) -> bool:
@@ -305,7 +309,27 @@ def test_stops_also_what_ignores_the_request(tmp_path: Path) -> None:
 
     stop_marked(mark, grace_seconds=0.2)
 
-    assert process.wait(timeout=10) == -signal.SIGKILL
+    assert process.wait(timeout=LIMIT_SECONDS) == -signal.SIGKILL
+
+
+def test_stops_also_a_process_whose_program_is_still_being_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    environments = iter([{}, {}, {MARK: "a mark"}])
+    loading = Mock(
+        pid=12345678,
+        **{
+            "environ.side_effect": lambda: next(environments, {MARK: "a mark"}),
+            "cmdline.return_value": [],
+            "ppid.return_value": 1,
+            "status.return_value": psutil.STATUS_RUNNING,
+        },
+    )
+    kernel_thread = Mock(
+        pid=12345679, **{"environ.return_value": {}, "cmdline.return_value": [], "ppid.return_value": 2}
+    )
+    monkeypatch.setattr(psutil, "process_iter", lambda: [kernel_thread, loading])
+
+    assert child_processes._find("a mark") == [loading]
+    assert kernel_thread.environ.call_count == 1, "nobody waits for what never has an environment"
 
 
 def test_children_inherit_no_secret_of_airflow(monkeypatch: pytest.MonkeyPatch) -> None:
