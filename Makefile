@@ -47,13 +47,13 @@ TEST_SETUP := .venv/airflow/.installed .venv/pipelines/.installed .venv/airflow/
 RUN_TESTS := $(AIRFLOW_PYTHON) scripts/run_tests.py
 
 test-fast: $(TEST_SETUP) ## Run the tests that start nothing, in a minute; leaves out whatever needs a process or a server
-	@$(RUN_TESTS) fast
+	@$(RUN_TESTS) fast $(ARGUMENTS)
 
 test: $(TEST_SETUP) ## Run every test that a change must pass; leaves out the long way round, the tests of doubles and benchmarks
-	@$(RUN_TESTS) test
+	@$(RUN_TESTS) test $(ARGUMENTS)
 
 test-all: $(TEST_SETUP) ## Run all tests; leaves out what finds no Docker engine, cluster (KFP_ENDPOINT, KSERVE_KUBECONFIG) or reviews
-	@$(RUN_TESTS) all
+	@$(RUN_TESTS) all $(ARGUMENTS)
 
 airflow: setup ## Start Airflow's UI, scheduler and triggerer on loopback
 	@$(TOOL) airflow

@@ -149,7 +149,8 @@ def main(tier: str, *arguments: str) -> int:
         print(line)
     for half in halves.values():
         print(f"-- the {half.name} half --\n{half.verdict}")
-    return max((code for code in codes if code != _NO_TESTS), default=0)
+    # One that was killed has a negative code.
+    return max((abs(code) and max(code, 1) for code in codes if code != _NO_TESTS), default=0)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from typing import Any
 import psutil
 from cryptography.fernet import Fernet
 
+from tests.waiting import wait_for
+
 ROOT = Path(__file__).parents[1]
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 
@@ -128,7 +130,7 @@ class AirflowServer:
         parts = [health[part]["status"] for part in ("scheduler", "triggerer", "dag_processor")]
         return set(dag_ids) <= known and parts == ["healthy"] * 3
 
-    def wait_until_ready(self, dag_ids: Collection[str] = (), *, timeout: float = 600) -> None:
+    def wait_until_ready(self, dag_ids: Collection[str] = ()) -> None:
         """Wait until every component is healthy and the DAGs are known and can be triggered."""
 
         def is_ready() -> bool:
@@ -137,7 +139,7 @@ class AirflowServer:
                     raise AssertionError(f"Airflow's {name} has ended:\n{self.output()[-5000:]}")
             return self._is_ready(dag_ids)
 
-        self._wait(is_ready, timeout, lambda: self.output()[-5000:])
+        wait_for(is_ready, lambda: f"Airflow is ready\n{self.output()[-5000:]}", pause=0.3)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Ask the REST API (``/api/v2`` + path) and return the JSON of its answer."""
@@ -161,23 +163,19 @@ class AirflowServer:
         body = {"logical_date": None, "conf": dict(conf or {})}
         return str(self.call("POST", f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
 
-    def wait(
-        self, dag_id: str, run_id: str, states: Collection[str] = ("success", "failed"), *, timeout: float = 600
-    ) -> str:
+    def wait(self, dag_id: str, run_id: str, states: Collection[str] = ("success", "failed")) -> str:
         """Wait until a DAG run is in one of the states, and return the state."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}"
-        return self._wait_for_state(path, states, timeout)
+        return self._wait_for_state(path, states)
 
     def task(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
         """Return a task instance: ``state``, ``try_number``, ``pid`` and so on."""
         instance: dict[str, Any] = self.call("GET", self._task_path(dag_id, run_id, task_id))
         return instance
 
-    def wait_for_task(
-        self, dag_id: str, run_id: str, task_id: str, states: Collection[str], *, timeout: float = 600
-    ) -> str:
+    def wait_for_task(self, dag_id: str, run_id: str, task_id: str, states: Collection[str]) -> str:
         """Wait until a task instance is in one of the states, and return the state."""
-        return self._wait_for_state(self._task_path(dag_id, run_id, task_id), states, timeout)
+        return self._wait_for_state(self._task_path(dag_id, run_id, task_id), states)
 
     def mark(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
         """Mark a task as ``failed`` or ``success``, as a user does in the UI."""
@@ -247,17 +245,13 @@ class AirflowServer:
     def _task_path(self, dag_id: str, run_id: str, task_id: str) -> str:
         return f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
 
-    def _wait_for_state(self, path: str, states: Collection[str], timeout: float) -> str:
-        self._wait(lambda: self.call("GET", path)["state"] in states, timeout, lambda: str(self.call("GET", path)))
+    def _wait_for_state(self, path: str, states: Collection[str]) -> str:
+        wait_for(
+            lambda: self.call("GET", path)["state"] in states,
+            lambda: f"{path} is {' or '.join(states)}: {self.call('GET', path)}",
+            pause=0.3,
+        )
         return str(self.call("GET", path)["state"])
-
-    @staticmethod
-    def _wait(is_true: Callable[[], bool], timeout: float, explain: Callable[[], str]) -> None:
-        deadline = time.monotonic() + timeout
-        while not is_true():
-            if time.monotonic() > deadline:
-                raise AssertionError(f"Not within {timeout} s: {explain()}")
-            time.sleep(0.3)
 
 
 def make_airflow_tables(database: str, home: Path) -> None:
@@ -268,14 +262,6 @@ def make_airflow_tables(database: str, home: Path) -> None:
     """
     env = os.environ | {"AIRFLOW_HOME": str(home), "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database}
     subprocess.run([sys.executable, "-c", "from airflow.utils.db import initdb; initdb()"], env=env, check=True)
-
-
-def wait_for(is_true: Callable[[], bool], what: str, *, seconds: float = 600) -> None:
-    """Wait until something is true; the limit is for what never comes, not for what is slow."""
-    deadline = time.monotonic() + seconds
-    while not is_true():
-        assert time.monotonic() < deadline, f"never: {what}"
-        time.sleep(0.2)
 
 
 def _is_alive(process: psutil.Process) -> bool:

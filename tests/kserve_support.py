@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from tests.doubles.kubernetes import Cluster, cluster
 from tests.doubles.kubernetes.kserve import Behaviour, FakeModels, KServeSettings
 from tests.doubles.kubernetes.resources import CONFIG_MAPS
 from tests.serving_support import GOOD, build_version
+from tests.waiting import wait_for
 
 IMAGE = "kubeflow-model-release:test"
 RUNTIME = "kubeflow-model-release"
@@ -150,26 +150,29 @@ def write_server_config(package: Path, *, model: str, version: str) -> None:
     )
 
 
-def wait_for(hook: KServeHook, model: str, version: str, seconds: float = 20) -> Deployment:
-    """Wait until a version is READY or FAILED, as the trigger does."""
-    deadline = time.monotonic() + seconds
-    while True:
-        found = hook.get_deployment(model, version)
-        if found is None or found.state is not DeploymentState.PENDING or time.monotonic() > deadline:
-            assert found is not None, f"{model} {version} is not deployed"
-            return found
-        time.sleep(0.05)
+def settled(hook: KServeHook, model: str, version: str) -> Deployment:
+    """Wait until a version is READY or FAILED, as the trigger does, and return it."""
+    found: list[Deployment] = []
+
+    def is_settled() -> bool:
+        deployment = hook.get_deployment(model, version)
+        assert deployment is not None, f"{model} {version} is not deployed"
+        found[:] = [deployment]
+        return deployment.state is not DeploymentState.PENDING
+
+    wait_for(is_settled, lambda: f"the end of {found}")
+    return found[0]
 
 
 def release(hook: KServeHook, model: str, version: str, **settings: Any) -> None:
     """Do what the tasks of a release do."""
     hook.deploy_candidate(version_of(model, version, **settings))
-    assert wait_for(hook, model, version).state is DeploymentState.READY
+    assert settled(hook, model, version).state is DeploymentState.READY
     if hook.can_split_traffic(model):
         hook.shift_traffic(model, version, 50)
-        assert wait_for(hook, model, version).state is DeploymentState.READY
+        assert settled(hook, model, version).state is DeploymentState.READY
     hook.promote(model, version)
-    assert wait_for(hook, model, version).state is DeploymentState.READY
+    assert settled(hook, model, version).state is DeploymentState.READY
 
 
 class Users:

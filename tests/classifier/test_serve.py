@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ import pytest
 from include.classifier.archive import build_archive
 from include.classifier.packaging import server_config
 from include.classifier.serve import PackageError, check_archive, model_names
+from tests.waiting import LIMIT_SECONDS, wait_for
 
 ROOT = Path(__file__).parents[2]
 VERSION = "20261121030000"
@@ -112,10 +112,12 @@ def test_is_ready_when_it_answers_and_stops_when_told(package: Path, folder: Pat
     (folder / "m").write_text("left by the container before")
     assert check(folder) == 1
     with serving(package, folder, port, metrics_port) as server:
-        deadline = time.monotonic() + 120
-        while check(folder) != 0:
+
+        def is_ready() -> bool:
             assert server.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
+            return check(folder) == 0
+
+        wait_for(is_ready, log.read_text)
         assert ask(port) == VERSION
 
         family = psutil.Process(server.pid).children(recursive=True)
@@ -130,7 +132,7 @@ def test_is_ready_when_it_answers_and_stops_when_told(package: Path, folder: Pat
 
         server.send_signal(signal.SIGTERM)
         assert ask(port) == VERSION  # requests that were on their way
-        assert server.wait(timeout=60) == 0
+        assert server.wait(timeout=LIMIT_SECONDS) == 0
         assert not [member for member in family if member.is_running() and member.status() != psutil.STATUS_ZOMBIE]
     assert "good food" not in log.read_text()
     assert check(folder) == 1
@@ -148,7 +150,7 @@ def test_a_model_that_cannot_be_loaded_ends_it_with_the_reason(
     build_archive(broken, model="tiny", version=VERSION, target=package / "model-store" / "tiny.mar")
 
     with serving(package, folder) as server:
-        assert server.wait(timeout=120) == 1
+        assert server.wait(timeout=LIMIT_SECONDS) == 1
 
     log = (folder.parent / "log.txt").read_text()
     assert "The worker of tiny died while it loaded the model" in log

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,13 +19,12 @@ from kubeflow_provider.pipeline_spec import bind
 from kubeflow_provider.services import PipelineService, Run, RunRequest
 from kubeflow_provider.states import RunState
 from tests.doubles.kfp_server import kfp_server
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 ENDPOINT = os.environ.get("KFP_ENDPOINT")
 #: Image of the steps on a real server: any that has the `kfp` package of the compiled pipelines.
 CLUSTER = {"image": os.environ["KFP_IMAGE"]} if os.environ.get("KFP_IMAGE") else {}
-#: A pod takes its time to be scheduled, and its image to be pulled.
-PATIENCE_SECONDS = 600 if ENDPOINT else 60
 pytestmark = pytest.mark.pipelines
 
 
@@ -111,15 +109,17 @@ def ask(service: PipelineService, record_and_wait: str, recorded: Path) -> Itera
 
 
 def wait(service: PipelineService, run_id: str, until: Callable[[Run], bool]) -> Run:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while time.monotonic() < deadline:
+    seen: list[Run] = []
+
+    def is_there() -> bool:
         run = service.get_run(run_id)
         assert run is not None
-        if until(run):
-            return run
-        assert not run.state.is_terminal, run
-        time.sleep(0.1)
-    raise AssertionError(f"the run stayed {run}")
+        seen[:] = [run]
+        assert until(run) or not run.state.is_terminal, run
+        return until(run)
+
+    wait_for(is_there, lambda: f"more than {seen}")
+    return seen[0]
 
 
 def test_speaks_the_protocol(service: PipelineService) -> None:

@@ -13,7 +13,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -28,8 +27,9 @@ from kubeflow_provider.hooks.mlflow import MlflowHook
 from kubeflow_provider.services import Release
 from kubeflow_provider.states import ReleaseState
 from tests.doubles.kubernetes.kserve import KServeSettings
-from tests.kserve_support import kserve, release, version_of, wait_for
+from tests.kserve_support import kserve, release, settled, version_of
 from tests.serving_support import free_port
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -78,9 +78,9 @@ def releases_world(folder: Path) -> Iterator[ReleasesWorld]:
     with kserve(folder, settings=KServeSettings(default_mode="Knative")) as serving:
         release(serving.hook, MODEL, LIVE)
         serving.hook.deploy_candidate(version_of(MODEL, ROLLING))
-        wait_for(serving.hook, MODEL, ROLLING)
+        settled(serving.hook, MODEL, ROLLING)
         serving.hook.shift_traffic(MODEL, ROLLING, 20)
-        wait_for(serving.hook, MODEL, ROLLING)
+        settled(serving.hook, MODEL, ROLLING)
         database = folder / "mlflow.db"
         _fill_registry(database)
         _write_models(folder / "models")
@@ -148,12 +148,13 @@ def _api_server(folder: Path, env: Mapping[str, str]) -> Iterator[str]:
 
 
 def _wait_until_up(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 180
-    while time.monotonic() < deadline and process.poll() is None:
-        with suppress(OSError), urllib.request.urlopen(f"{url}/api/v2/version", timeout=5):
-            return
-        time.sleep(0.3)
-    raise AssertionError(f"Airflow's API server did not start:\n{log.read_text(errors='replace')[-5000:]}")
+    def is_up() -> bool:
+        assert process.poll() is None, log.read_text(errors="replace")[-5000:]
+        with suppress(OSError), urllib.request.urlopen(f"{url}/api/v2/version", timeout=60):
+            return True
+        return False
+
+    wait_for(is_up, lambda: f"Airflow's API server starts\n{log.read_text(errors='replace')[-5000:]}", pause=0.3)
 
 
 def _write_models(folder: Path) -> None:

@@ -12,7 +12,7 @@ from kubeflow_provider.services import ModelVersion
 from kubeflow_provider.states import DeploymentState
 from tests.doubles.kubernetes.kserve import KServeSettings
 from tests.doubles.kubernetes.kserve.definitions import RUNTIMES
-from tests.kserve_support import GOOD, RUNTIME, KServeWorld, Users, kserve, wait_for, write_server_config
+from tests.kserve_support import GOOD, RUNTIME, KServeWorld, Users, kserve, settled, write_server_config
 from tests.serving_image import install_runtime
 from tests.serving_support import build_version
 
@@ -45,10 +45,10 @@ def build(store: Path, version: str) -> ModelVersion:
 
 def release(world: KServeWorld, version: ModelVersion) -> None:
     world.hook.deploy_candidate(version)
-    found = wait_for(world.hook, MODEL, version.version, seconds=90)
+    found = settled(world.hook, MODEL, version.version)
     assert found.state is DeploymentState.READY, found.reason
     world.hook.promote(MODEL, version.version)
-    found = wait_for(world.hook, MODEL, version.version, seconds=90)
+    found = settled(world.hook, MODEL, version.version)
     assert found.state is DeploymentState.READY, found.reason
 
 
@@ -70,6 +70,6 @@ def test_a_release_a_roll_back_and_an_archive_that_was_changed(world: KServeWorl
     archive = store / MODEL / changed.version / "model-store" / f"{MODEL}.mar"
     archive.write_bytes(archive.read_bytes() + b"x")
     world.hook.deploy_candidate(changed)
-    found = wait_for(world.hook, MODEL, changed.version, seconds=60)
+    found = settled(world.hook, MODEL, changed.version)
     assert found.state is DeploymentState.FAILED
     assert f"does not hold the archive that was released (SHA-256 {changed.archive_sha256})" in (found.reason or "")

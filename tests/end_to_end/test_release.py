@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import time
 from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
 
 import pytest
 
 from tests.end_to_end.embedded_world import MODEL, EmbeddedWorld, request_json
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.airflow, pytest.mark.torchserve, pytest.mark.pipelines]
 
@@ -130,19 +132,19 @@ def test_a_trigger_through_the_rest_api_of_a_running_airflow_completes_a_release
     assert started.returncode == 0, started.stdout + started.stderr
     token = world.token(started.stdout)
     runs = f"{world.airflow}/api/v2/dags/release_sample_reviews/dagRuns"
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            run = request_json(runs, {"logical_date": None, "conf": {"seed": 7}}, token)
-            break
-        except OSError:  # the DAG is not parsed yet
-            assert time.monotonic() < deadline
-            time.sleep(2)
-    deadline = time.monotonic() + 600
-    while run["state"] in ("queued", "running"):
-        assert time.monotonic() < deadline, run
-        time.sleep(2)
-        run = request_json(f"{runs}/{run['dag_run_id']}", token=token)
+    run: dict[str, Any] = {}
+
+    def is_triggered() -> bool:
+        with suppress(OSError):  # the DAG is not parsed yet
+            run.update(request_json(runs, {"logical_date": None, "conf": {"seed": 7}}, token))
+        return bool(run)
+
+    def is_over() -> bool:
+        run.update(request_json(f"{runs}/{run['dag_run_id']}", token=token))
+        return run["state"] not in ("queued", "running")
+
+    wait_for(is_triggered, "the DAG is parsed", pause=1)
+    wait_for(is_over, lambda: f"the end of {run}", pause=1)
     assert run["state"] == "success"
     (after,) = world.predict("fine")
     assert after["version"] > before["version"]

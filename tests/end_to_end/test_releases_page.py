@@ -242,6 +242,8 @@ def test_it_works_without_scripts(visit: Visit, world: ReleasesWorld) -> None:
     page.goto(f"{world.url}/releases/models/{MODEL}")
     page.get_by_label("State").select_option("rejected")
     page.get_by_role("button", name="Show").click()
+    page.wait_for_url(re.compile("state=rejected"))
+    settle(page)
     assert list(rows(page)) == [REJECTED]
 
 

@@ -24,6 +24,7 @@ from kubeflow_provider.exceptions import (
 from kubeflow_provider.module_pod import ModulePod
 from tests.doubles.kubernetes import Cluster, Image, cluster
 from tests.doubles.kubernetes.resources import CONFIG_MAPS, PODS
+from tests.waiting import LIMIT_SECONDS
 
 IMAGE = "example/release:1"
 CHORE = """
@@ -75,7 +76,7 @@ def module(**settings: Any) -> ModulePod:
 
 
 def wait_for_pods(k8s: Cluster, phase: str = "Running") -> list[dict[str, Any]]:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + LIMIT_SECONDS
     while not (pods := [pod for pod in k8s.pods() if pod.get("status", {}).get("phase") == phase]):
         assert time.monotonic() < deadline, f"pods: {k8s.pods()}"
         SLEEP(0.02)

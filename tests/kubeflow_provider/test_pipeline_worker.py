@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -21,19 +21,28 @@ from kubeflow_provider.pipeline_worker import PipelineWorker
 from kubeflow_provider.run_folder import RunFolder, worker_lives, worker_lock
 from kubeflow_provider.services import RunRequest
 from kubeflow_provider.states import RunState
+from tests.waiting import LIMIT_SECONDS, wait_for
 
 #: Stands for ``include/pipelines/local_runner.py``: it keeps the account that a run keeps, and waits to be told to end.
 RUNNER = """
-import json, sys, time
+import json, os, sys, time
 from pathlib import Path
 
 run = Path(sys.argv[1])
-(run / "state.json").write_text(json.dumps({"state": "RUNNING", "steps": []}))
+
+
+def say(state):
+    # Replaced whole, as the real one does it: nobody ever reads half of it.
+    (run / "state.part").write_text(json.dumps({"state": state, "steps": []}))
+    os.replace(run / "state.part", run / "state.json")
+
+
+say("RUNNING")
 with (run / "begun").open("a") as begun:
     begun.write("x")
 while not (run / "end").exists():
     time.sleep(0.02)
-(run / "state.json").write_text(json.dumps({"state": "SUCCEEDED", "steps": []}))
+say("SUCCEEDED")
 """
 
 
@@ -73,13 +82,6 @@ def ask(hook: LocalPipelinesHook, tmp_path: Path) -> RunFolder:
 def begun(folder: RunFolder) -> int:
     file = folder.path / "begun"
     return len(file.read_text()) if file.exists() else 0
-
-
-def wait_for(is_true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 90
-    while not is_true():
-        assert time.monotonic() < deadline, f"never: {what}"
-        time.sleep(0.02)
 
 
 def kill(folder: RunFolder) -> None:
@@ -220,9 +222,9 @@ def test_the_process_works_until_it_is_told_to_stop_and_is_the_only_one(
         wait_for(lambda: worker_lives(hook.settings.runs_dir), "the worker is there")
         folder = ask(hook, tmp_path)
         wait_for(lambda: begun(folder) == 1, "the run begins")
-        other = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+        other = subprocess.run(command, env=env, capture_output=True, text=True, timeout=LIMIT_SECONDS)
         assert other.returncode == 1
         assert "has a worker already" in other.stderr
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=120) == 0
+        assert process.wait(timeout=LIMIT_SECONDS) == 0

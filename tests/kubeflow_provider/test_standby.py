@@ -20,6 +20,7 @@ from kubeflow_provider.pipeline_spec import bind
 from kubeflow_provider.run_folder import RunFolder
 from kubeflow_provider.services import Run, RunRequest
 from kubeflow_provider.states import RunState
+from tests.waiting import LIMIT_SECONDS
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.pipelines
@@ -96,7 +97,7 @@ def test_a_run_in_a_waiting_process_can_be_stopped_before_its_imports_are_made(
     hook.terminate_run(request.run_id)
 
     assert wait(hook, request.run_id).state is RunState.CANCELED
-    assert waiting.wait(timeout=10) is not None
+    assert waiting.wait(timeout=LIMIT_SECONDS) is not None
     assert not (tmp_path / "file").exists()
 
 
@@ -105,7 +106,7 @@ def test_a_waiting_process_that_was_killed_is_passed_over(
 ) -> None:
     waiting = psutil.Process(start(runs_dir, pipelines_python))
     waiting.kill()
-    waiting.wait(timeout=10)
+    waiting.wait(timeout=LIMIT_SECONDS)
     request = ask(tmp_path / "file", record_and_wait)
 
     hook.create_run(request)
@@ -133,7 +134,7 @@ def test_dismissing_stops_what_waits(runs_dir: Path, pipelines_python: str) -> N
     standby.dismiss(runs_dir)
     standby.dismiss(runs_dir)
 
-    assert waiting.wait(timeout=10) is not None
+    assert waiting.wait(timeout=LIMIT_SECONDS) is not None
 
 
 def test_nothing_waits_where_nothing_was_started(runs_dir: Path, tmp_path: Path) -> None:

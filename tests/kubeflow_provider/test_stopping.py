@@ -5,6 +5,7 @@ from threading import Event, Lock
 import pytest
 
 from kubeflow_provider.stopping import stop_from_signal_handler
+from tests.waiting import LIMIT_SECONDS
 
 
 def test_every_action_runs_also_when_one_fails(caplog: pytest.LogCaptureFixture) -> None:
@@ -30,4 +31,4 @@ def test_a_lock_of_the_interrupted_code_does_not_hold_it_for_ever() -> None:
         stop_from_signal_handler(stop, seconds=0.05)
         assert not stopped.is_set()
 
-    assert stopped.wait(10), "it goes on as soon as the interrupted code does"
+    assert stopped.wait(LIMIT_SECONDS), "it goes on as soon as the interrupted code does"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from kubeflow_provider.hooks._torchserve.settings import Role, TorchServeSetting
 from kubeflow_provider.hooks.torchserve import TorchServeHook
 from kubeflow_provider.torchserve_server import keep_running
 from tests.serving_support import GOOD, MODEL, build_version, free_port
+from tests.waiting import LIMIT_SECONDS, wait_for
 
 VERSION = "20260101000000"
 
@@ -51,13 +51,6 @@ def server(connection: Callable[..., Connection]) -> Iterator[tuple[threading.Th
     yield thread, stop
     stop.set()
     thread.join()
-
-
-def wait_for(is_true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 180
-    while not is_true():
-        assert time.monotonic() < deadline, f"never: {what}"
-        time.sleep(0.2)
 
 
 def runs(client: TorchServeHook) -> bool:
@@ -108,7 +101,7 @@ def test_what_a_client_has_promoted_is_served_again_after_the_server_was_killed(
     processes = TorchServeProcess(TorchServeSettings.of(connection(Role.SERVER))).processes()
     for process in processes:
         process.kill()
-    psutil.wait_procs(processes, timeout=30)
+    psutil.wait_procs(processes, timeout=LIMIT_SECONDS)
     wait_for(lambda: runs(client), "the server is up again")
 
     answer = client.predict(MODEL, GOOD)

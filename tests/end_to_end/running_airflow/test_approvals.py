@@ -13,8 +13,9 @@ import pytest
 from airflow.sdk import Connection
 
 from kubeflow_provider.hooks.mlflow import MlflowHook
-from tests.airflow_server import AirflowServer, Serve, wait_for
+from tests.airflow_server import AirflowServer, Serve
 from tests.alert_listener import Listener, alert_listener
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.airflow
 

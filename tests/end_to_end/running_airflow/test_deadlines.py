@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.airflow_server import AirflowServer, Serve, wait_for
+from tests.airflow_server import AirflowServer, Serve
 from tests.alert_listener import Listener, alert_listener
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.airflow
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.airflow_server import AirflowServer, Serve, wait_for
+from tests.airflow_server import AirflowServer, Serve
 from tests.doubles.kfp_server import KfpServer, kfp_server
 from tests.doubles.login import PASSWORD, USER, Oauth2ProxyGateway
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.airflow, pytest.mark.pipelines]
 

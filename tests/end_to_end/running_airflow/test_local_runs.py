@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 
-from tests.airflow_server import AirflowServer, Serve, wait_for
+from tests.airflow_server import AirflowServer, Serve
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
+
 pytestmark = [pytest.mark.airflow, pytest.mark.pipelines]
 
 DAG, TASK = "trains_here", "train"

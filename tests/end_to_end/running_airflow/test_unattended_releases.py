@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from kubeflow_provider.hooks.mlflow import MlflowHook
 from kubeflow_provider.services import Release
 from kubeflow_provider.states import ReleaseState
 from tests.airflow_server import AirflowServer, Serve
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.airflow
 
@@ -71,14 +71,14 @@ def announce(airflow: AirflowServer, rows: int) -> None:
 
 def started_by_events(airflow: AirflowServer, number: int) -> dict[str, Any]:
     """Wait for the n-th run that an event started, and return it."""
-    deadline = time.monotonic() + 600
-    while True:
-        path = f"/dags/{DAG}/dagRuns?run_type=asset_triggered&order_by=run_after"
-        runs: list[dict[str, Any]] = airflow.call("GET", path)["dag_runs"]
-        if len(runs) >= number:
-            return runs[number - 1]
-        assert time.monotonic() < deadline, runs
-        time.sleep(0.3)
+    runs: list[dict[str, Any]] = []
+
+    def are_started() -> bool:
+        runs[:] = airflow.call("GET", f"/dags/{DAG}/dagRuns?run_type=asset_triggered&order_by=run_after")["dag_runs"]
+        return len(runs) >= number
+
+    wait_for(are_started, lambda: f"{number} runs: {runs}", pause=0.3)
+    return runs[number - 1]
 
 
 def test_too_few_new_rows_wait_for_more_and_one_release_answers_every_event(

@@ -8,7 +8,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -30,6 +29,7 @@ from kubeflow_provider.hooks._torchserve.settings import TorchServeSettings
 from kubeflow_provider.hooks.torchserve import TorchServeHook
 from kubeflow_provider.states import DeploymentState
 from tests.serving_support import GOOD, MODEL, build_version, connection, connection_json, torchserve
+from tests.waiting import LIMIT_SECONDS, wait_for
 
 FIRST, SECOND, THIRD = "20260101000000", "20260102000000", "20260103000000"
 
@@ -59,17 +59,17 @@ def kill(server: SimpleNamespace, name: str = "java") -> None:
     assert victims
     for victim in victims:
         victim.kill()
-    psutil.wait_procs(victims, timeout=10)
+    psutil.wait_procs(victims, timeout=LIMIT_SECONDS)
 
 
 def wait_for_a_worker(server: SimpleNamespace, version: str) -> None:
     """Wait until a version has a worker's process, whether it is ready or not."""
-    deadline = time.monotonic() + 300
-    while not any(
-        worker["pid"] > 0 for worker in (process(server).management.describe(MODEL, version) or {}).get("workers", [])
-    ):
-        assert time.monotonic() < deadline, f"{version} gets no worker"
-        time.sleep(0.1)
+
+    def has_one() -> bool:
+        described = process(server).management.describe(MODEL, version) or {}
+        return any(worker["pid"] > 0 for worker in described.get("workers", []))
+
+    wait_for(has_one, f"a worker of {version}")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "example.org", "::1"])

@@ -16,7 +16,7 @@ from kubeflow_provider.hooks._kserve.doors import Doors
 from kubeflow_provider.hooks._kserve.settings import DoorKind, KServeSettings
 from kubeflow_provider.states import DeploymentState
 from tests.doubles.kubernetes.kserve import KServeSettings as Installation
-from tests.kserve_support import KServeWorld, QuickHook, kserve, kserve_connection, version_of, wait_for
+from tests.kserve_support import KServeWorld, QuickHook, kserve, kserve_connection, settled, version_of
 
 FIRST, SECOND = "20260101000000", "20260202000000"
 BODY = b'{"instances": ["a good place"]}'
@@ -28,11 +28,11 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     with kserve(tmp_path_factory.mktemp("cluster"), settings=Installation(default_mode=request.param)) as running:
         hook = running.hook
         hook.deploy_candidate(version_of("reviews", FIRST))
-        wait_for(hook, "reviews", FIRST)
+        settled(hook, "reviews", FIRST)
         hook.promote("reviews", FIRST)
-        wait_for(hook, "reviews", FIRST)
+        settled(hook, "reviews", FIRST)
         hook.deploy_candidate(version_of("reviews", SECOND))
-        wait_for(hook, "reviews", SECOND)
+        settled(hook, "reviews", SECOND)
         yield running
 
 
@@ -59,7 +59,7 @@ def test_while_traffic_is_split_each_revision_answers_for_itself(world: KServeWo
     if not world.hook.can_split_traffic("reviews"):
         pytest.skip("Standard mode splits nothing")
     world.hook.shift_traffic("reviews", SECOND, 50)
-    wait_for(world.hook, "reviews", SECOND)
+    settled(world.hook, "reviews", SECOND)
     world.hook._delete("reviews-candidate")
     try:
         for version in (FIRST, SECOND):
@@ -68,7 +68,7 @@ def test_while_traffic_is_split_each_revision_answers_for_itself(world: KServeWo
     finally:
         world.hook.roll_back("reviews", candidate=SECOND, previous=FIRST)
         world.hook.deploy_candidate(version_of("reviews", SECOND))
-        wait_for(world.hook, "reviews", SECOND)
+        settled(world.hook, "reviews", SECOND)
 
 
 def test_the_address_for_people_is_that_of_the_door(world: KServeWorld, tmp_path: Path) -> None:
@@ -100,11 +100,11 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KServeWorld]:
     installation = Installation(tokens=frozenset({"good"}), cookies=frozenset({"baked"}))
     with kserve(tmp_path_factory.mktemp("cluster"), settings=installation, door="service_proxy") as running:
         running.hook.deploy_candidate(version_of("reviews", FIRST))
-        wait_for(running.hook, "reviews", FIRST)
+        settled(running.hook, "reviews", FIRST)
         running.hook.promote("reviews", FIRST)
         # By its own door, which learns of the service a little later.
         folder = tmp_path_factory.mktemp("connection")
-        wait_for(guarded_hook(running, folder, "good", door="gateway"), "reviews", FIRST)
+        settled(guarded_hook(running, folder, "good", door="gateway"), "reviews", FIRST)
         yield running
 
 

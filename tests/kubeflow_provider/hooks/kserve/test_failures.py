@@ -20,7 +20,7 @@ from kubeflow_provider.services import Deployment
 from kubeflow_provider.states import DeploymentState
 from tests.doubles.kubernetes.kserve import Behaviour, KServeSettings
 from tests.doubles.kubernetes.resources import DEPLOYMENTS
-from tests.kserve_support import IMAGE, KServeWorld, forget_model, kserve, release, version_of, wait_for
+from tests.kserve_support import IMAGE, KServeWorld, forget_model, kserve, release, settled, version_of
 
 LIVE, BAD = "20260101000000", "20260202000000"
 MODES = {"Knative": "Serverless", "Standard": "Standard"}
@@ -87,7 +87,7 @@ def answering(world: KServeWorld, model: str) -> Any:
 
 def deploy(world: KServeWorld, model: str, **settings: Any) -> Deployment:
     world.hook.deploy_candidate(version_of(model, BAD, **settings))
-    return wait_for(world.hook, model, BAD)
+    return settled(world.hook, model, BAD)
 
 
 Prepare = Callable[[KServeWorld, str], dict[str, Any]]
@@ -191,7 +191,7 @@ def test_what_may_heal_is_waited_for(world: KServeWorld, model: str) -> None:
     assert found.state is DeploymentState.PENDING
 
     world.k8s.faults.heal()
-    assert wait_for(world.hook, model, BAD).state is DeploymentState.READY
+    assert settled(world.hook, model, BAD).state is DeploymentState.READY
 
 
 def test_a_failed_candidate_is_made_anew_when_it_is_deployed_again(world: KServeWorld, model: str) -> None:
@@ -248,7 +248,7 @@ def test_a_conflict_is_tried_again_on_the_fresh_object(world: KServeWorld, relea
     world.k8s.faults.http("PATCH", f"inferenceservices/{released}", status=409, times=3)
     world.hook.promote(released, BAD)
 
-    assert wait_for(world.hook, released, BAD).is_live
+    assert settled(world.hook, released, BAD).is_live
     assert answering(world, released) == BAD
 
 
@@ -256,7 +256,7 @@ def test_a_version_that_breaks_when_it_is_promoted_never_gets_the_users(world: K
     assert deploy(world, released).state is DeploymentState.READY
     world.models.behave(BAD, Behaviour.CRASH)
     world.hook.promote(released, BAD)
-    found = wait_for(world.hook, released, BAD)
+    found = settled(world.hook, released, BAD)
     assert found.state is DeploymentState.FAILED
     assert "the weights do not fit the model" in (found.reason or "")
     assert {answering(world, released) for _ in range(10)} == {LIVE}
@@ -305,7 +305,7 @@ def test_users_are_sent_back_even_when_the_earlier_predictor_is_not_kept(world: 
         pytest.skip("Standard mode has no earlier revision to send users back to")
     assert deploy(world, released).state is DeploymentState.READY
     world.hook.promote(released, BAD)
-    assert wait_for(world.hook, released, BAD).is_live
+    assert settled(world.hook, released, BAD).is_live
     world.hook._snapshots.delete(released, LIVE)
 
     with pytest.raises(DeploymentFailedError, match=f"{released} {LIVE} cannot be served: how is not kept any more"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
 from tests.doubles.kfp_server import KfpServer
 from tests.doubles.kubernetes import Cluster, Image, cluster
 from tests.kubeflow_provider.hooks.kubeflow_pipelines.conftest import MakeHook, MakeRequest
+from tests.waiting import wait_for
 
 IMAGE = "example/release:1"
 CHORE = """
@@ -61,10 +61,9 @@ def run_pod(k8s: Cluster, name: str, run_id: str, *arguments: str) -> None:
             },
         },
     )
-    deadline = time.monotonic() + 30
-    while core.read_namespaced_pod(name, "team").status.phase not in ("Succeeded", "Failed"):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(
+        lambda: core.read_namespaced_pod(name, "team").status.phase in ("Succeeded", "Failed"), f"the end of {name}"
+    )
 
 
 def test_the_cluster_has_the_log_where_nobody_else_has_it(
