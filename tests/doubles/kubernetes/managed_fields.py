@@ -5,11 +5,11 @@ Lists are atomic, as they are in custom resources whose schema does not say othe
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from tests.doubles.kubernetes.clock import timestamp
 from tests.doubles.kubernetes.errors import ApiError
+from tests.doubles.kubernetes.objects import copied
 
 Path = tuple[str, ...]
 
@@ -28,7 +28,7 @@ def apply(old: dict[str, Any] | None, patch: dict[str, Any], *, manager: str, fo
 
     :raises ApiError: 409 naming every field that another manager holds with another value, unless forced.
     """
-    patch = copy.deepcopy(patch)
+    patch = copied(patch)
     patch.get("metadata", {}).pop("managedFields", None)
     wanted = leaves(patch)
     owners = _owners(old)
@@ -45,7 +45,7 @@ def apply(old: dict[str, Any] | None, patch: dict[str, Any], *, manager: str, fo
     for _, path in taken:
         for paths in owners.values():
             paths.discard(path)
-    result = copy.deepcopy(old) if old else {}
+    result = copied(old) if old else {}
     for path in mine - wanted.keys():
         if not any(path in paths for paths in owners.values()):
             _remove(result, path)
@@ -66,7 +66,7 @@ def updated(old: dict[str, Any] | None, new: dict[str, Any], *, manager: str) ->
     for holder, paths in owners.items():
         owners[holder] = (paths & after.keys()) - (changed if holder[0] != manager else set())
     owners.setdefault((manager, "Update"), set()).update(changed - owners.get((manager, "Apply"), set()))
-    return _with_owners(copy.deepcopy(new), owners)
+    return _with_owners(copied(new), owners)
 
 
 def leaves(entry: Any, path: Path = ()) -> dict[Path, Any]:
@@ -150,7 +150,7 @@ def _set(entry: dict[str, Any], path: Path, value: Any) -> None:
         entry = entry[part]
     if value == {} and isinstance(entry.get(path[-1]), dict):
         return
-    entry[path[-1]] = copy.deepcopy(value)
+    entry[path[-1]] = copied(value)
 
 
 def _remove(entry: dict[str, Any], path: Path) -> None:

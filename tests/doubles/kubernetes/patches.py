@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from tests.doubles.kubernetes.errors import ApiError, bad_request
+from tests.doubles.kubernetes.objects import copied
 
 #: Lists of the built-in kinds that a strategic merge patch merges, and the key that tells their items apart.
 MERGE_KEYS = {
@@ -25,7 +25,7 @@ MERGE_KEYS = {
 def merge_patch(target: Any, patch: Any) -> Any:
     """RFC 7386: null removes, objects are merged, everything else (lists too) is replaced."""
     if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
+        return copied(patch)
     result = dict(target) if isinstance(target, dict) else {}
     for key, value in patch.items():
         if value is None:
@@ -38,7 +38,7 @@ def merge_patch(target: Any, patch: Any) -> Any:
 def strategic_merge_patch(target: Any, patch: Any) -> Any:
     """Like a merge patch, but lists of named things are merged item by item."""
     if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
+        return copied(patch)
     result = dict(target) if isinstance(target, dict) else {}
     for key, value in patch.items():
         if value is None:
@@ -67,7 +67,7 @@ def json_patch(target: Any, operations: Any) -> Any:
     """
     if not isinstance(operations, list):
         raise bad_request("json: cannot unmarshal object into Go value of type jsonpatch.Patch")
-    result = copy.deepcopy(target)
+    result = copied(target)
     for operation in operations:
         path = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]]
         try:

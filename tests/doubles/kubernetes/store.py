@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import secrets
 import threading
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from uuid import uuid4
 
 from tests.doubles.kubernetes.clock import timestamp
 from tests.doubles.kubernetes.errors import already_exists, conflict, invalid, not_found, too_old
+from tests.doubles.kubernetes.objects import copied
 from tests.doubles.kubernetes.resources import BUILT_IN, NAMESPACES, PODS, Resource
 
 Object = dict[str, Any]
@@ -57,7 +57,7 @@ class Store:
     def find(self, resource: Resource, namespace: str, name: str) -> Object | None:
         with self.changed:
             found = self._objects.get(resource, {}).get((_scope(resource, namespace), name))
-            return copy.deepcopy(found)
+            return copied(found)
 
     def entries(self, resource: Resource, namespace: str = "", *, by_age: bool = False) -> list[Object]:
         """Return the objects of a namespace, or of all when it is empty.
@@ -67,7 +67,7 @@ class Store:
         with self.changed:
             found = list(self._objects.get(resource, {}).items())
             found = found if by_age else sorted(found, key=lambda item: item[0])
-            return [copy.deepcopy(entry) for (scope, _), entry in found if not namespace or scope == namespace]
+            return [copied(entry) for (scope, _), entry in found if not namespace or scope == namespace]
 
     def changes(self, resource: Resource, since: int) -> list[Change]:
         """:raises ApiError: 410 when the history does not reach back that far."""
@@ -90,7 +90,7 @@ class Store:
 
         :raises ApiError: 404 for an unknown namespace, 409 for a taken name, 422 for none; what admission refuses.
         """
-        entry = copy.deepcopy(entry)
+        entry = copied(entry)
         metadata = entry.setdefault("metadata", {})
         with self.changed:
             if resource.namespaced:
@@ -110,14 +110,14 @@ class Store:
             for admit in self.admissions:
                 admit(resource, entry, None)
             self._put(resource, entry, "ADDED", None)
-            return copy.deepcopy(entry)
+            return copied(entry)
 
     def update(self, resource: Resource, entry: Object, *, subresource: str = "") -> Object:
         """Replace an object, or only its status.
 
         :raises ApiError: 409 when the object says a resource version that is not the present one.
         """
-        entry = copy.deepcopy(entry)
+        entry = copied(entry)
         metadata = entry["metadata"]
         with self.changed:
             old = self.get(resource, metadata.get("namespace", ""), metadata["name"])
@@ -137,7 +137,7 @@ class Store:
                 self._remove(resource, new)
             else:
                 self._put(resource, new, "MODIFIED", old)
-            return copy.deepcopy(new)
+            return copied(new)
 
     def change(
         self, resource: Resource, namespace: str, name: str, edit: Callable[[Object], None], *, subresource: str = ""
@@ -165,10 +165,10 @@ class Store:
                 return old
             if old["metadata"].get("deletionTimestamp"):
                 return old
-            going = copy.deepcopy(old)
+            going = copied(old)
             going["metadata"] |= {"deletionTimestamp": timestamp(), "deletionGracePeriodSeconds": grace}
             self._put(resource, going, "MODIFIED", old)
-            return copy.deepcopy(going)
+            return copied(going)
 
     # Internals
 
@@ -178,21 +178,21 @@ class Store:
         entry["metadata"]["resourceVersion"] = str(self._version)
         metadata = entry["metadata"]
         objects = self._objects.setdefault(resource, {})
-        objects[(_scope(resource, metadata.get("namespace", "")), metadata["name"])] = copy.deepcopy(entry)
+        objects[(_scope(resource, metadata.get("namespace", "")), metadata["name"])] = copied(entry)
         self._record(resource, kind, entry, before)
 
     def _remove(self, resource: Resource, entry: Object) -> None:
         self._version += 1
         metadata = entry["metadata"]
         self._objects[resource].pop((_scope(resource, metadata.get("namespace", "")), metadata["name"]), None)
-        gone = copy.deepcopy(entry)
+        gone = copied(entry)
         gone["metadata"]["resourceVersion"] = str(self._version)
         self._record(resource, "DELETED", gone, entry)
         for kind, dependent in self._owned_by(metadata["uid"]):
             self.delete(kind, dependent["metadata"].get("namespace", ""), dependent["metadata"]["name"])
 
     def _record(self, resource: Resource, kind: str, entry: Object, before: Object | None) -> None:
-        change = Change(self._version, kind, copy.deepcopy(entry), copy.deepcopy(before))
+        change = Change(self._version, kind, copied(entry), copied(before))
         self._history.setdefault(resource, []).append(change)
         self.changed.notify_all()
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from tests.doubles.kubernetes.kserve.definitions import CLUSTER_RUNTIMES, RUNTIMES
 from tests.doubles.kubernetes.kserve.models import SOURCE
+from tests.doubles.kubernetes.objects import copied
 from tests.doubles.kubernetes.store import Object, Store
 
 CONTAINER = "kserve-container"
@@ -46,7 +46,7 @@ def render(store: Store, service: Object, predictor: dict[str, Any]) -> Object:
     :raises ReconcileError: when the storage URI has no known form: admission lets that pass.
     """
     model = predictor.get("model")
-    pod = {key: copy.deepcopy(value) for key, value in predictor.items() if key not in _PREDICTOR_KEYS}
+    pod = {key: copied(value) for key, value in predictor.items() if key not in _PREDICTOR_KEYS}
     annotations = _inherited(service, predictor, "annotations")
     if model:
         runtime = _runtime(store, service["metadata"]["namespace"], model)
@@ -106,17 +106,17 @@ def _merge_runtime(pod: dict[str, Any], runtime: dict[str, Any], model: dict[str
     """Put the model's container over the runtime's: arguments are appended, variables merged by name."""
     base = next(entry for entry in runtime["containers"] if entry["name"] == CONTAINER)
     own = {key: value for key, value in model.items() if key not in _SERVICE_KEYS and key != "name"}
-    merged = {**copy.deepcopy(base), **copy.deepcopy(own)}
+    merged = {**copied(base), **copied(own)}
     merged["args"] = [*(base.get("args") or []), *(own.get("args") or [])]
     variables = {entry["name"]: entry for entry in [*(base.get("env") or []), *(own.get("env") or [])]}
     merged["env"] = list(variables.values())
     if version := model.get("runtimeVersion"):
         merged["image"] = f"{merged['image'].rsplit(':', 1)[0]}:{version}"
-    others = [copy.deepcopy(entry) for entry in runtime["containers"] if entry["name"] != CONTAINER]
+    others = [copied(entry) for entry in runtime["containers"] if entry["name"] != CONTAINER]
     whole: dict[str, Any] = {}
     for key in ("volumes", "imagePullSecrets", "securityContext"):
         if key in runtime:
-            whole[key] = copy.deepcopy(runtime[key])
+            whole[key] = copied(runtime[key])
     return {**whole, **pod, "containers": [merged, *others]}
 
 
