@@ -115,6 +115,7 @@ def test_data_that_cannot_be_meant_is_refused_and_the_live_model_stays(world, fi
     assert after["version"] == before["version"]
 
 
+@pytest.mark.long
 def test_a_candidate_below_its_threshold_is_rejected_and_the_run_is_no_failure(world, first_release):
     (before,) = world.predict("fine")
     answer = world.make("release", EPOCHS="0.05", MIN_MACRO_F1="0.99")

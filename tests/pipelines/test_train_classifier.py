@@ -69,6 +69,7 @@ def test_kubeflow_can_resolve_every_resource_parameter(ir):
         assert parameters[name]["parameterType"] == "STRING"
 
 
+@pytest.mark.long
 @pytest.mark.pipelines
 @pytest.mark.torchserve
 def test_the_sample_model_is_good_and_is_compared_with_the_live_one(release, tmp_path):
