@@ -20,11 +20,12 @@ ACCOUNT = "postgres"
 
 
 def find_binaries() -> Path | None:
-    """Return the folder of ``initdb`` and ``pg_ctl``: that of the newest server, where Debian has them off the PATH."""
-    if found := shutil.which("initdb"):
-        return Path(found).parent
+    """Return the folder with a server's programs: the newest of Debian's, which are off the PATH, else the PATH's."""
     installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
-    return installed[-1].parent if installed else None
+    if installed:
+        return installed[-1].parent
+    found = shutil.which("initdb")
+    return Path(found).resolve().parent if found else None
 
 
 class PostgresqlServer:

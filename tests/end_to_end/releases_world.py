@@ -73,8 +73,11 @@ class ReleasesWorld:
 
 
 @contextmanager
-def releases_world(folder: Path) -> Iterator[ReleasesWorld]:
-    """Yield an Airflow with releases."""
+def releases_world(folder: Path, airflow_database: str = "") -> Iterator[ReleasesWorld]:
+    """Yield an Airflow with releases.
+
+    :param airflow_database: SQLAlchemy's address of an empty database; by default, Airflow makes one in the folder.
+    """
     with kserve(folder, settings=KServeSettings(default_mode="Knative")) as serving:
         release(serving.hook, MODEL, LIVE)
         serving.hook.deploy_candidate(version_of(MODEL, ROLLING))
@@ -86,6 +89,8 @@ def releases_world(folder: Path) -> Iterator[ReleasesWorld]:
         _write_models(folder / "models")
         _write_report(folder / "store")
         env = _environment(folder, serving.connection, database, port=free_port())
+        if airflow_database:
+            env["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] = airflow_database
         subprocess.run([sys.executable, "-m", "tests.end_to_end.releases_runs"], env=env, cwd=ROOT, check=True)
         with _api_server(folder, env) as url:
             yield ReleasesWorld(url=url, home=folder)

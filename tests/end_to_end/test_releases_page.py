@@ -39,9 +39,12 @@ _PATIENCE_MS = 120_000
 Visit = Callable[..., Page]
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReleasesWorld]:
-    with releases_world(tmp_path_factory.mktemp("releases")) as running:
+@pytest.fixture(
+    scope="module", params=["SQLite", pytest.param("PostgreSQL", marks=[pytest.mark.postgresql, pytest.mark.long])]
+)
+def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReleasesWorld]:
+    database = request.getfixturevalue("postgresql").new_database() if request.param == "PostgreSQL" else ""
+    with releases_world(tmp_path_factory.mktemp("releases"), database) as running:
         yield running
 
 
