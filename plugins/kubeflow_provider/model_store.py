@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.retention import release_time
@@ -47,6 +50,27 @@ class ModelStore:
             raise ServiceUnavailableError(f"{folder} cannot be read: {error.strerror or error}.") from error
         return sum(int(entry.get("size") or 0) for entry in found.values())
 
+    def read(self, version: str, *path: str, max_bytes: int) -> bytes | None:
+        """Return a file of a version, ``None`` when there is none.
+
+        On a disk no link below the model's folder is followed, and nothing but a plain file is read: a training wrote
+        what lies there, and must not decide which files somebody else's rights open.
+
+        :param path: names of the folders in the version's, and of the file.
+        :raises InvalidRequestError: for a link, for what is no plain file, and for more bytes than ``max_bytes``.
+        :raises OSError: when the store does not give it.
+        """
+        file = self._version(version).joinpath(*path)
+        try:
+            opened = _open_plain(self._folder.path, (version, *path)) if file.protocol == "file" else file.open("rb")
+        except FileNotFoundError:
+            return None
+        with opened:
+            content = opened.read(max_bytes + 1)
+        if len(content) > max_bytes:
+            raise InvalidRequestError(f"{file} has more than {max_bytes} bytes.")
+        return bytes(content)
+
     def obstacle(self, version: str) -> str | None:
         """Return why a version must not be deleted, ``None`` when nothing is in the way."""
         folder = self._version(version)
@@ -84,3 +108,22 @@ def _is_version(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _open_plain(root: str, path: Sequence[str]) -> IO[bytes]:
+    """Open a plain file below a folder for reading, link by link refused; the folder itself may be a link."""
+    inner = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for position, name in enumerate(path, start=1):
+            kind = os.O_DIRECTORY if position < len(path) else os.O_NONBLOCK  # a FIFO would keep whoever opens it
+            outer, inner = inner, os.open(name, os.O_RDONLY | os.O_NOFOLLOW | kind, dir_fd=inner)
+            os.close(outer)
+        if not stat.S_ISREG(os.fstat(inner).st_mode):
+            raise OSError(errno.ENXIO, "no plain file")
+        return os.fdopen(inner, "rb")
+    except OSError as error:
+        os.close(inner)
+        if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO):
+            where = "/".join((root, *path))
+            raise InvalidRequestError(f"{where} is a link or no plain file, and is not read.") from error
+        raise

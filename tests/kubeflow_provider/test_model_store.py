@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,6 +32,80 @@ def test_versions_and_their_sizes(folder: Path) -> None:
     assert store.versions() == [OLD, NEW]
     assert store.size_bytes(OLD) == 7
     assert ModelStore((folder / "nowhere").as_uri()).versions() == []
+
+
+def test_a_file_of_a_version_is_read_and_none_is_none(folder: Path) -> None:
+    store = ModelStore(folder.as_uri())
+    assert store.read(OLD, "package", "m.mar", max_bytes=5) == b"12345"
+    assert store.read(OLD, "package", "other.mar", max_bytes=5) is None
+    assert store.read("20260103000000", "candidate.json", max_bytes=5) is None
+    assert ModelStore((folder / "nowhere").as_uri()).read(OLD, "candidate.json", max_bytes=5) is None
+    with pytest.raises(InvalidRequestError, match="more than 4 bytes"):
+        store.read(OLD, "package", "m.mar", max_bytes=4)
+
+
+def test_the_models_folder_itself_may_be_a_link(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").symlink_to(folder)
+    assert ModelStore((tmp_path / "elsewhere").as_uri()).read(OLD, "candidate.json", max_bytes=5) == b"{}"
+
+
+def file_is_a_link(version: Path, secret: Path) -> None:
+    (version / "report").mkdir(parents=True)
+    (version / "report" / "report.html").symlink_to(secret / "report" / "report.html")
+
+
+def folder_is_a_link(version: Path, secret: Path) -> None:
+    version.mkdir()
+    (version / "report").symlink_to(secret / "report")
+
+
+def version_is_a_link(version: Path, secret: Path) -> None:
+    version.symlink_to(secret)
+
+
+def link_within_the_version(version: Path, secret: Path) -> None:
+    (version / "report").mkdir(parents=True)
+    (version / "other.html").write_text("hello")
+    (version / "report" / "report.html").symlink_to("../other.html")
+
+
+def fifo(version: Path, secret: Path) -> None:
+    (version / "report").mkdir(parents=True)
+    os.mkfifo(version / "report" / "report.html")
+
+
+def socket_file(version: Path, secret: Path) -> None:
+    (version / "report").mkdir(parents=True)
+    with socket.socket(socket.AF_UNIX) as listener, contextlib.chdir(version / "report"):  # its address is short
+        listener.bind("report.html")
+
+
+def a_folder(version: Path, secret: Path) -> None:
+    (version / "report" / "report.html").mkdir(parents=True)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        file_is_a_link,
+        folder_is_a_link,
+        version_is_a_link,
+        link_within_the_version,
+        fifo,
+        socket_file,
+        a_folder,
+    ],
+)
+def test_nothing_but_a_plain_file_is_read_and_no_link_is_followed(
+    folder: Path, tmp_path: Path, make: Callable[[Path, Path], None]
+) -> None:
+    secret = tmp_path / "secret"
+    (secret / "report").mkdir(parents=True)
+    (secret / "report" / "report.html").write_text("a password")
+    make(folder / "20260103000000", secret)
+
+    with pytest.raises(InvalidRequestError, match="is a link or no plain file"):
+        ModelStore(folder.as_uri()).read("20260103000000", "report", "report.html", max_bytes=100)
 
 
 def test_a_version_is_deleted_with_all_that_is_in_it_and_twice_is_harmless(folder: Path) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from airflow.sdk import ObjectStoragePath
-
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
+from kubeflow_provider.model_store import ModelStore
 from kubeflow_provider.releases_page.reading import Reader
-from kubeflow_provider.releases_page.settings import PageModel
+from kubeflow_provider.releases_page.settings import REPORT_PATH, PageModel
 
 #: It carries its own styles and pictures. The sandbox takes it Airflow's origin, and with that the user's session.
 HEADERS: Mapping[str, str] = {
@@ -26,7 +25,7 @@ def read(model: PageModel, version: str) -> str:
     :raises ServiceUnavailableError: when the store does not give it, or not in time.
     """
     uri = model.report_uri(version)
-    reading = Reader(wait_seconds=_WAIT_SECONDS).read(uri, lambda: _fetch(uri, model.store_conn_id))
+    reading = Reader(wait_seconds=_WAIT_SECONDS).read(uri, lambda: _fetch(model, version))
     if not reading.is_known:
         raise ServiceUnavailableError(f"The model store does not give the report {uri}: {reading.problem}.")
     if reading.value is None:
@@ -34,12 +33,7 @@ def read(model: PageModel, version: str) -> str:
     return str(reading.value)
 
 
-def _fetch(uri: str, conn_id: str | None) -> str | None:
-    try:
-        with ObjectStoragePath(uri, conn_id=conn_id).open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
-    except FileNotFoundError:
-        return None
-    if len(content) > _MAX_BYTES:
-        raise InvalidRequestError(f"it is larger than a report can be ({_MAX_BYTES // 2**20} MiB)")
-    return str(content, "utf-8")
+def _fetch(model: PageModel, version: str) -> str | None:
+    store = ModelStore(model.store_uri, conn_id=model.store_conn_id)
+    content = store.read(version, *REPORT_PATH, max_bytes=_MAX_BYTES)
+    return None if content is None else str(content, "utf-8")

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 #: Where the plugin mounts the application; Airflow's own pages are beside it.
 URL_PREFIX = "/releases"
 
+#: Where a pipeline puts the report, in the version's folder.
+REPORT_PATH = ("report", "report.html")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageModel:
@@ -31,4 +34,4 @@ class PageModel:
 
     def report_uri(self, version: str) -> str:
         """Return where a version's report lies in the store."""
-        return f"{self.store_uri}/{version}/report/report.html"
+        return "/".join((self.store_uri, version, *REPORT_PATH))
