@@ -16,6 +16,10 @@ from include.models.model_config import PROJECT_DIR
 SplitName = Literal["train", "evaluation"]
 
 HUB_PREFIX = "hub:"
+#: Stores and servers that hold the file itself. fsspec knows more: protocols that read whatever file a document names
+#: (reference), wrap another address (simplecache) or a file in it (zip). Whoever fills in a form must not reach these.
+PROTOCOLS = ("file", "http", "https", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
+_CHAIN = "::"
 _COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}
 _FORMATS = {
     ".csv": "csv",
@@ -42,10 +46,7 @@ class Source:
     @property
     def name(self) -> str:
         """How messages and documents call it: without user, password and query, which may be secrets."""
-        if "://" not in self.uri:
-            return self.uri
-        parts = urlsplit(self.uri)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+        return _CHAIN.join(_without_secrets(address) for address in self.uri.split(_CHAIN))
 
     @property
     def _path(self) -> PurePosixPath:
@@ -79,11 +80,12 @@ class Source:
     def open(self) -> Iterator[IO[bytes]]:
         """Open the file for reading; what lies elsewhere is fetched as a whole first.
 
-        :raises DataError: when it is not there or may not be read.
+        :raises DataError: when it is not there, may not be read, or is no address of :data:`PROTOCOLS`.
         :raises SourceUnavailableError: when its store or server does not hand it out.
         """
         import fsspec
 
+        self._check_address()
         with TemporaryDirectory(prefix="source-") as folder:
             try:
                 path = self._fetched(folder)
@@ -92,6 +94,14 @@ class Source:
                 raise _explained(self.name, error) from None  # a traceback would show the address
             with handle:
                 yield handle
+
+    def _check_address(self) -> None:
+        protocol = as_uri(self.uri).partition("://")[0]
+        if _CHAIN in self.uri or protocol not in PROTOCOLS:
+            raise DataError(
+                f"{self.name}: is not read from there. Use a path, or one address that begins with "
+                f"{', '.join(f'{name}://' for name in PROTOCOLS)}; a copy at such a place will do."
+            )
 
     def _fetched(self, folder: str) -> str:
         from fsspec.core import url_to_fs
@@ -104,6 +114,13 @@ class Source:
         target = f"{folder}/fetched"
         filesystem.get_file(path, target)
         return target
+
+
+def _without_secrets(address: str) -> str:
+    if "://" not in address:
+        return address
+    parts = urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def _explained(name: str, error: Exception) -> DataError | SourceUnavailableError:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -89,9 +91,38 @@ def test_server_that_does_not_answer_is_worth_another_try() -> None:
         read("http://127.0.0.1:1/a.csv")
 
 
-def test_unknown_protocol_is_refused() -> None:
-    with pytest.raises(DataError, match=r"foo://bucket/a\.csv: cannot be opened"):
-        read("foo://bucket/a.csv")
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "foo://bucket/a.csv",
+        "reference://a.csv",
+        "reference://a.csv::http://127.0.0.1:1/ref.csv",
+        "reference://a.csv::{folder}/ref.csv",
+        "simplecache::http://127.0.0.1:1/a.csv",
+        "simplecache::{folder}/secret.csv",
+        "filecache://{folder}/secret.csv",
+        "zip://secret.csv::{folder}/a.zip",
+        "tar://secret.csv::{folder}/a.tar",
+        "dir://::{folder}/secret.csv",
+        "local://{folder}/secret.csv",
+        "memory://a.csv",
+        "data:text/csv,a://b.csv",
+        "github://owner:name@main/a.csv",
+        "ftp://127.0.0.1:1/a.csv",
+        "sftp://127.0.0.1:1/a.csv",
+        "FILE://{folder}/secret.csv",
+    ],
+)
+def test_nothing_but_one_address_of_a_known_kind_is_opened(tmp_path: Path, uri: str) -> None:
+    (tmp_path / "secret.csv").write_text("text,label\na private text,good\n")
+    (tmp_path / "ref.csv").write_text(
+        json.dumps({"version": 1, "refs": {"a.csv": [(tmp_path / "secret.csv").as_uri(), 0, 20]}})
+    )
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(tmp_path / "secret.csv", "secret.csv")
+
+    with pytest.raises(DataError, match=r"is not read from there\. Use a path, or one address"):
+        read(uri.format(folder=tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -121,6 +152,13 @@ def test_secrets_in_an_address_are_not_repeated() -> None:
     with pytest.raises(SourceUnavailableError) as caught:
         read("http://me:secret@127.0.0.1:1/a.csv?token=secret")
     assert "secret" not in str(caught.value)
+    for chained in (
+        "simplecache::http://me:secret@host/a.csv?sig=secret",
+        "zip://a.csv::https://u:secret@h/a.zip?s=secret",
+    ):
+        with pytest.raises(DataError) as refused:
+            read(chained)
+        assert "secret" not in str(refused.value)
 
 
 def test_uris_are_made_without_a_slash_at_the_end(tmp_path: Path) -> None:
