@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 from cryptography.fernet import Fernet
 
-from tests.waiting import wait_for
+from tests.waiting import LIMIT_SECONDS, wait_for
 
 ROOT = Path(__file__).parents[1]
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
@@ -77,9 +77,9 @@ class AirflowServer:
         for name in COMPONENTS:
             self._start(name)
 
-    def _start(self, name: str) -> None:
+    def _start(self, command: str, *options: str, name: str = "") -> None:
         process = subprocess.Popen(
-            [sys.executable, "-m", "airflow", name],
+            [sys.executable, "-m", "airflow", command, *options],
             env=self.env,
             cwd=self.home,
             stdin=subprocess.DEVNULL,
@@ -87,14 +87,38 @@ class AirflowServer:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        self._components[name] = process
+        self._components[name or command] = process
         self._known.add(psutil.Process(process.pid))
 
     def restart(self, name: str) -> None:
         """End a component as a redeployment does, and start another."""
         self._components[name].terminate()
-        self._components[name].wait(timeout=120)
+        self._components[name].wait(timeout=LIMIT_SECONDS)
         self._start(name)
+
+    def add_triggerer(self, name: str) -> None:
+        """Start a triggerer beside the first one."""
+        # The first one serves the logs of both.
+        self._start("triggerer", "--skip-serve-logs", name=name)
+
+    def pause(self, name: str) -> None:
+        """Stop a component's processes where they are, as a machine does that hangs; :meth:`go_on` lets them go on."""
+        self._signal(name, signal.SIGSTOP)
+
+    def go_on(self, name: str) -> None:
+        """Let a component that was paused go on."""
+        self._signal(name, signal.SIGCONT)
+
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        component = psutil.Process(self._components[name].pid)
+        for process in (component, *component.children(recursive=True)):
+            process.send_signal(number)
+
+    def remove(self, name: str) -> None:
+        """End a component that a test has added."""
+        component = self._components.pop(name)
+        component.terminate()
+        component.wait(timeout=LIMIT_SECONDS)
 
     def serve(
         self,

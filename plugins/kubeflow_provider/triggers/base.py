@@ -10,7 +10,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, ClassVar
 
+from airflow.sdk import TaskInstanceState
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
 
 from kubeflow_provider.exceptions import (
     InvalidRequestError,
@@ -149,6 +152,29 @@ class PollingTrigger(BaseTrigger):
             if self._seconds_left() <= 0:
                 return self._payload(WaitOutcome.TIMEOUT, {})
         raise AssertionError("the pauses never end")
+
+    async def is_still_waited_for(self) -> bool:
+        """Return whether the task is deferred, so that whoever ended this trigger was no user.
+
+        A triggerer that stalls for half a minute loses its triggers to another one. When it goes on, Airflow ends them
+        there in the same way as those of a task that a user has marked or cleared
+        (https://github.com/apache/airflow/pull/73454).
+
+        :return: ``False`` also for a trigger without a task. ``True`` when Airflow does not say: what was cancelled in
+            vain is lost, what goes on in vain can still be cancelled.
+        """
+        task = self.task_instance
+        if task is None:
+            return False
+        try:
+            states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
+                dag_id=task.dag_id, task_ids=[task.task_id], run_ids=[task.run_id], map_index=task.map_index
+            )
+        except Exception:
+            self.log.warning("Airflow does not say in which state the task is; nothing is cancelled.", exc_info=True)
+            return True
+        key = task.task_id if task.map_index < 0 else f"{task.task_id}_{task.map_index}"
+        return states.get(task.run_id, {}).get(key) == TaskInstanceState.DEFERRED
 
     def _seconds_left(self) -> float:
         return (self.deadline - datetime.now(tz=UTC)).total_seconds()

@@ -89,7 +89,10 @@ class PipelineRunTrigger(PollingTrigger):
         }
 
     async def on_kill(self) -> None:
-        """Stop the run, for a user has said that its task is over."""
+        """Stop the run if a user has said that its task is over."""
+        if await self.is_still_waited_for():
+            self.log.info("Pipeline run %s is left to another triggerer: its task still waits for it.", self.run_id)
+            return
         service: PipelineService = await aget_service(self.conn_id, self.hooks)
         self.log.info("Cancelling pipeline run %s.", self.run_id)
         await service.aterminate_run(self.run_id)

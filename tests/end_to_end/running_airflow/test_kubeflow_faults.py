@@ -190,6 +190,32 @@ def test_a_triggerer_that_is_restarted_stops_nothing(train: Any, airflow: Airflo
     assert training.task()["try_number"] == 1
 
 
+@pytest.mark.long
+def test_a_triggerer_that_stalls_while_another_takes_over_stops_nothing(
+    train: Any, airflow: AirflowServer, server: KfpServer
+) -> None:
+    training = train("deferring", 150)
+    training.wait_for_the_trigger()
+    first = training.task()["triggerer_job"]["id"]
+    airflow.add_triggerer("the other triggerer")
+    try:
+        wait_for(lambda: len(airflow.call("GET", "/jobs?job_type=TriggererJob&is_alive=true")["jobs"]) > 1, "it starts")
+        airflow.pause("triggerer")
+        try:
+            # Half a minute without a sign of life.
+            wait_for(lambda: (training.task()["triggerer_job"] or {}).get("id") not in (None, first), "it takes over")
+        finally:
+            airflow.go_on("triggerer")
+        wait_for(lambda: "is left to another triggerer" in training.log(), "the first one goes on")
+
+        assert training.wait() == "success"
+    finally:
+        airflow.remove("the other triggerer")
+    assert server.calls("POST", f"{training.workflows[0].run_id}:terminate") == 0
+    assert len(training.workflows) == training.begun == 1
+    assert training.task()["try_number"] == 1
+
+
 def test_marking_a_deferred_task_as_failed_stops_the_training(train: Any) -> None:
     training = train("deferring", 300)
     training.wait_for_the_trigger()

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from kubeflow_provider.services import Run, RunStep
 from kubeflow_provider.states import RunState
@@ -151,3 +154,36 @@ async def test_a_user_who_ends_the_task_ends_the_run(
 
     await trigger.on_kill()
     assert service.terminated == [RUN_ID]
+
+
+@pytest.mark.parametrize("map_index", [-1, 3])
+@pytest.mark.parametrize(
+    ("state", "terminated"),
+    [("deferred", []), ("failed", [RUN_ID]), ("success", [RUN_ID]), (None, [RUN_ID]), ("gone", [RUN_ID]), ("?", [])],
+)
+async def test_a_triggerer_that_lost_the_trigger_to_another_one_ends_no_run(
+    trigger: PipelineRunTrigger,
+    monkeypatch: pytest.MonkeyPatch,
+    map_index: int,
+    state: str | None,
+    terminated: list[str],
+) -> None:
+    service = Service()
+
+    async def aget_service(conn_id: str, hooks: dict[str, str]) -> Service:
+        return service
+
+    def get_task_states(*, dag_id: str, task_ids: list[str], run_ids: list[str], map_index: int) -> dict[str, Any]:
+        assert (dag_id, task_ids, run_ids) == ("releases", ["train"], ["manual"])
+        if state == "?":
+            raise RuntimeError("the API server is away")
+        key = "train" if map_index < 0 else f"train_{map_index}"
+        return {} if state == "gone" else {"manual": {key: state}}
+
+    monkeypatch.setattr(pipelines, "aget_service", aget_service)
+    monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", get_task_states)
+    trigger.task_instance = SimpleNamespace(dag_id="releases", task_id="train", run_id="manual", map_index=map_index)
+
+    await trigger.on_kill()
+
+    assert service.terminated == terminated
