@@ -160,7 +160,7 @@ def settled(hook: KServeHook, model: str, version: str) -> Deployment:
         found[:] = [deployment]
         return deployment.state is not DeploymentState.PENDING
 
-    wait_for(is_settled, lambda: f"the end of {found}")
+    wait_for(is_settled, lambda: f"the end of {found}", pause=0.1)
     return found[0]
 
 

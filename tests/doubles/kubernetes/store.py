@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from tests.doubles.kubernetes.clock import timestamp
 from tests.doubles.kubernetes.errors import already_exists, conflict, invalid, not_found, too_old
-from tests.doubles.kubernetes.objects import copied
+from tests.doubles.kubernetes.objects import copied, frozen, thawed
 from tests.doubles.kubernetes.resources import BUILT_IN, NAMESPACES, PODS, Resource
 
 Object = dict[str, Any]
@@ -37,7 +37,8 @@ class Store:
         self.changed = threading.Condition(threading.RLock())
         self.resources: list[Resource] = list(BUILT_IN)
         self.admissions: list[Admission] = []
-        self._objects: dict[Resource, dict[tuple[str, str], Object]] = {}
+        #: Frozen: whoever reads one gets a copy of his own.
+        self._objects: dict[Resource, dict[tuple[str, str], bytes]] = {}
         self._history: dict[Resource, list[Change]] = {}
         self._version = 100
         self._compacted = 0
@@ -57,7 +58,7 @@ class Store:
     def find(self, resource: Resource, namespace: str, name: str) -> Object | None:
         with self.changed:
             found = self._objects.get(resource, {}).get((_scope(resource, namespace), name))
-            return copied(found)
+            return None if found is None else thawed(found)
 
     def entries(self, resource: Resource, namespace: str = "", *, by_age: bool = False) -> list[Object]:
         """Return the objects of a namespace, or of all when it is empty.
@@ -67,7 +68,7 @@ class Store:
         with self.changed:
             found = list(self._objects.get(resource, {}).items())
             found = found if by_age else sorted(found, key=lambda item: item[0])
-            return [copied(entry) for (scope, _), entry in found if not namespace or scope == namespace]
+            return [thawed(entry) for (scope, _), entry in found if not namespace or scope == namespace]
 
     def changes(self, resource: Resource, since: int) -> list[Change]:
         """:raises ApiError: 410 when the history does not reach back that far."""
@@ -178,7 +179,7 @@ class Store:
         entry["metadata"]["resourceVersion"] = str(self._version)
         metadata = entry["metadata"]
         objects = self._objects.setdefault(resource, {})
-        objects[(_scope(resource, metadata.get("namespace", "")), metadata["name"])] = copied(entry)
+        objects[(_scope(resource, metadata.get("namespace", "")), metadata["name"])] = frozen(entry)
         self._record(resource, kind, entry, before)
 
     def _remove(self, resource: Resource, entry: Object) -> None:

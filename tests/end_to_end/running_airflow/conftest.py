@@ -30,7 +30,7 @@ def new_database(request: pytest.FixtureRequest, migrated_database: Path) -> Cal
     return make
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def serve(new_database: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     """Return ``serve(files, connections, dag_ids)``: it brings them to the running Airflow, and returns that.
 
