@@ -21,8 +21,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SECONDS = ROOT / "tests" / "seconds.json"
 
-#: Markers of tests that start something, each with what it is in ``pyproject.toml``.
-STARTS = ("processes", "torchserve", "pipelines", "airflow", "postgresql")
+#: Markers of tests that start something or wait for it, each with what it is in ``pyproject.toml``.
+STARTS = ("processes", "waits", "torchserve", "pipelines", "airflow", "postgresql")
 #: Only ``test-all`` has them: the long way round, and what an engine, a server or data of somebody else is needed for.
 LONG = ("long", "docker", "yelp")
 #: Only ``test-all`` has them: tests of what the tests themselves stand on, and of the benchmarks.
@@ -32,6 +32,9 @@ SHARING_FOLDERS = ("tests/end_to_end/running_airflow",)
 
 #: For a file of which nothing is recorded.
 _UNKNOWN_SECONDS = 30.0
+
+#: Programs that libraries ask when they are imported.
+_ASK_ABOUT_THE_MACHINE = ("uname", "lscpu", "/sbin/ldconfig")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -43,13 +46,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Hold the fast tier to what it says of itself."""
-    starts_workers = bool(getattr(config.option, "numprocesses", None))
-    if config.getoption("--tier") == "fast" and not starts_workers:
+    if config.getoption("--tier") == "fast":
         sys.addaudithook(_refuse_processes)
 
 
+#: Whether a test is running, and not pytest itself, its plugins or their workers.
+_is_testing = False
+
+
 def _refuse_processes(event: str, arguments: tuple[Any, ...]) -> None:
-    if event in ("subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty"):
+    if _is_testing and event in ("subprocess.Popen", "os.posix_spawn", "os.fork", "os.forkpty"):
+        if arguments and arguments[0] in _ASK_ABOUT_THE_MACHINE:
+            return
         raise AssertionError(f"the fast tests start nothing: mark this one as `processes` ({event} {arguments!r:.200})")
 
 
@@ -134,7 +142,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     own = item.get_closest_marker("timeout")
     if own is None or own.args[0] > left:
         item.add_marker(pytest.mark.timeout(max(left, 1.0)), append=False)
-    return (yield)
+    global _is_testing
+    _is_testing = True
+    try:
+        return (yield)
+    finally:
+        _is_testing = False
 
 
 @pytest.fixture(scope="session")

@@ -85,6 +85,7 @@ def test_an_archive_holds_what_serving_needs_and_nothing_else(model_dir: Path, t
         }
 
 
+@pytest.mark.processes
 def test_the_serving_code_needs_nothing_from_outside_its_folder(tiny_model: Path, tmp_path: Path) -> None:
     import subprocess
     import sys

@@ -178,6 +178,7 @@ def test_problems_of_all_files_are_found_in_one_go(tmp_path: Path) -> None:
     assert not (tmp_path / "dataset").exists()
 
 
+@pytest.mark.processes
 class TestCommand:
     def call(self, data: DataConfig | str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
         data = data if isinstance(data, str) else data.model_dump_json()

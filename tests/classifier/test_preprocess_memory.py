@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from include.models.model_config import PROJECT_DIR, DataConfig
 
 _ROW_CHARACTERS = 1000
@@ -38,6 +40,7 @@ def peak(folder: Path, rows: int) -> int:
     return int(done.stdout.split("peak ")[1])
 
 
+@pytest.mark.processes
 def test_four_times_the_rows_take_no_more_memory(tmp_path: Path) -> None:
     few, many = peak(tmp_path, 10_000), peak(tmp_path, 40_000)
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from include.classifier.scratch import make_tokenizer
 
 TEXTS = ["The noodles were superb", "The waiters were rude", "Superb noodles, rude waiters", "Ünlikely wörds"] * 2
@@ -18,6 +20,7 @@ print(hashlib.sha256(make_tokenizer(sys.argv[1:], max_length=16).backend_tokeniz
 """
 
 
+@pytest.mark.processes
 def test_two_processes_make_the_same_tokenizer():
     root = Path(__file__).parents[2]
     digests = [

@@ -120,8 +120,8 @@ def _kserve_world(hook: KServeHook, build: Callable[[str, str, str], ModelVersio
     scope="module",
     params=[
         pytest.param("torchserve", marks=pytest.mark.torchserve),
-        "kserve in Knative mode",
-        "kserve in Standard mode",
+        pytest.param("kserve in Knative mode", marks=pytest.mark.waits),
+        pytest.param("kserve in Standard mode", marks=pytest.mark.waits),
         pytest.param(
             "kserve in a real cluster",
             marks=pytest.mark.skipif(not os.environ.get("KSERVE_KUBECONFIG"), reason="KSERVE_KUBECONFIG is not set"),

@@ -26,6 +26,8 @@ from tests.doubles.kubernetes import Cluster, Image, cluster
 from tests.doubles.kubernetes.resources import CONFIG_MAPS, PODS
 from tests.waiting import LIMIT_SECONDS
 
+pytestmark = pytest.mark.processes
+
 IMAGE = "example/release:1"
 CHORE = """
 import json, os, sys, time

@@ -23,6 +23,8 @@ from kubeflow_provider.services import RunRequest
 from kubeflow_provider.states import RunState
 from tests.waiting import LIMIT_SECONDS, wait_for
 
+pytestmark = pytest.mark.processes
+
 #: Stands for ``include/pipelines/local_runner.py``: it keeps the account that a run keeps, and waits to be told to end.
 RUNNER = """
 import json, os, sys, time

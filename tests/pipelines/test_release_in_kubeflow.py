@@ -81,6 +81,7 @@ def test_every_step_has_the_volume_and_the_credentials(documents: Any) -> None:
         assert secret["optional"] is True
 
 
+@pytest.mark.processes
 def test_compiled_for_an_object_store_it_mounts_no_volume(tmp_path: Path) -> None:
     script = "from include.pipelines.compile import compiled; print(compiled('release_in_kubeflow'))"
     answer = subprocess.run(

@@ -84,6 +84,7 @@ def test_in_onnx_runtime_no_answer_depends_on_its_neighbours_at_all(folders: dic
     assert predictor.predict(TEXTS) == [predictor.predict([text])[0] for text in TEXTS]
 
 
+@pytest.mark.processes
 def test_a_model_in_onnx_runtime_needs_no_pytorch(folders: dict[str, Path]) -> None:
     code = (
         "import sys; from pathlib import Path; from include.classifier.serving.predictor import Predictor; "

@@ -239,6 +239,7 @@ def test_nobody_waits_for_a_version_that_is_being_loaded(server: SimpleNamespace
     assert deployment.result().state is DeploymentState.READY
 
 
+@pytest.mark.torchserve
 def test_a_live_version_that_cannot_be_loaded_again_is_told_of(server: SimpleNamespace) -> None:
     release(server, FIRST)
     release(server, SECOND)

@@ -16,6 +16,8 @@ from tests.doubles.kubernetes.kserve import KServeSettings
 from tests.doubles.kubernetes.kserve.definitions import SERVICES
 from tests.kserve_support import GOOD, KServeWorld, QuickHook, Users, kserve, release
 
+pytestmark = pytest.mark.waits
+
 MODEL = "reviews"
 _WRITES = ("create_service", "_patch_service", "delete_service", "put_snapshot", "delete_snapshot")
 

@@ -18,6 +18,8 @@ from kubeflow_provider.states import DeploymentState
 from tests.doubles.kubernetes.kserve import KServeSettings as Installation
 from tests.kserve_support import KServeWorld, QuickHook, kserve, kserve_connection, settled, version_of
 
+pytestmark = pytest.mark.waits
+
 FIRST, SECOND = "20260101000000", "20260202000000"
 BODY = b'{"instances": ["a good place"]}'
 

@@ -22,6 +22,8 @@ from tests.doubles.kubernetes.kserve import Behaviour, KServeSettings
 from tests.doubles.kubernetes.resources import DEPLOYMENTS
 from tests.kserve_support import IMAGE, KServeWorld, forget_model, kserve, release, settled, version_of
 
+pytestmark = pytest.mark.waits
+
 LIVE, BAD = "20260101000000", "20260202000000"
 MODES = {"Knative": "Serverless", "Standard": "Standard"}
 

@@ -19,6 +19,8 @@ from tests.doubles.kubernetes.kserve.definitions import SERVICES
 from tests.doubles.kubernetes.resources import CONTROLLER_REVISIONS
 from tests.kserve_support import GOOD, KServeWorld, Users, kserve, release, version_of
 
+pytestmark = pytest.mark.waits
+
 MODEL = "reviews"
 FIRST = "20260101000000"
 

@@ -15,6 +15,8 @@ from tests.doubles.kubernetes import Cluster, Image, cluster
 from tests.kubeflow_provider.hooks.kubeflow_pipelines.conftest import MakeHook, MakeRequest
 from tests.waiting import wait_for
 
+pytestmark = pytest.mark.processes
+
 IMAGE = "example/release:1"
 CHORE = """
 import sys

@@ -15,6 +15,8 @@ from tests.doubles.kfp_server import KfpServer
 from tests.doubles.login import PASSWORD, USER, Oauth2ProxyGateway
 from tests.kubeflow_provider.hooks.kubeflow_pipelines.conftest import MakeHook, MakeRequest
 
+pytestmark = pytest.mark.waits
+
 RUNS = "/apis/v2beta1/runs"
 
 
