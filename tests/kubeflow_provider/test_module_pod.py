@@ -402,7 +402,7 @@ def test_a_cluster_that_does_not_answer_is_unavailable_and_the_pod_goes_on(
     with pytest.raises(ServiceUnavailableError):
         module().run("chore", {"do": "sleep"}, timeout_seconds=600)
     assert stop.is_set()
-    assert len(wait_for_pods(k8s)) == 1
+    assert len(k8s.pods()) == 1, "whether it is still running or not: nobody has deleted it"
 
 
 @pytest.mark.airflow

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +21,7 @@ from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks import local_pipelines
 from kubeflow_provider.hooks.local_pipelines import LocalPipelinesHook
 from kubeflow_provider.pipeline_spec import bind
+from kubeflow_provider.run_folder import RunFolder
 from kubeflow_provider.services import PipelineService, Run, RunRequest
 from kubeflow_provider.states import RunState
 from tests.waiting import LIMIT_SECONDS, wait_for
@@ -418,8 +418,9 @@ def test_old_runs_make_room(
     for request in old:
         hook.create_run(request)
         wait(hook, request.run_id, is_over)
-        while processes(request.run_id):
-            time.sleep(0.05)
+        # A process that can no longer be found may still have a thread that ends, and holds the lock.
+        folder = RunFolder(hook.settings.runs_dir / request.run_id)
+        wait_for(lambda folder=folder: not folder.is_alive, "its processes end")  # type: ignore[misc]
 
     asleep = request_for(seconds=60)
     hook.create_run(asleep)
