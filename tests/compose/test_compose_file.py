@@ -112,6 +112,7 @@ def read_env(file: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines)
 
 
+@pytest.mark.processes
 def test_an_env_file_has_keys_that_work_and_is_nobody_elses(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     assert make_env(file).returncode == 0
@@ -131,6 +132,7 @@ def test_an_env_file_has_keys_that_work_and_is_nobody_elses(tmp_path: Path) -> N
     assert not secrets & set(read_env(another).values())
 
 
+@pytest.mark.processes
 def test_an_env_file_is_never_written_over(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("mine")
@@ -140,6 +142,7 @@ def test_an_env_file_is_never_written_over(tmp_path: Path) -> None:
     assert file.read_text() == "mine"
 
 
+@pytest.mark.processes
 def test_an_unknown_world_is_named(tmp_path: Path) -> None:
     answer = make_env(tmp_path / ".env", "mars")
     assert answer.returncode == 2
@@ -180,6 +183,7 @@ def url() -> Iterator[str]:
         ("/down", [], "500"),
     ],
 )
+@pytest.mark.processes
 def test_a_health_check_says_what_is_wrong(url: str, path: str, part: list[str], complaint: str) -> None:
     command = [sys.executable, str(COMPOSE / "healthy.py"), url + path, *part]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -175,6 +175,7 @@ def test_a_wrong_yaml_is_an_import_error_that_names_file_and_setting(tmp_path, m
         assert "training.epochs" in message
 
 
+@pytest.mark.processes
 def test_loading_the_dags_imports_nothing_heavy():
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"

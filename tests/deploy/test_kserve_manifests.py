@@ -159,6 +159,7 @@ def test_the_roles_that_reach_beyond_the_namespace_only_read_what_is_no_secret()
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+@pytest.mark.processes
 def test_kubectl_accepts_it(k8s: Cluster, tmp_path: Path, file: Path) -> None:
     config = k8s.kubeconfig(tmp_path / "kubeconfig")
     command = ["kubectl", "--kubeconfig", str(config), "--cache-dir", str(tmp_path)]

@@ -102,6 +102,7 @@ def test_the_serving_container_is_as_locked_down_as_the_image_is_tested() -> Non
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+@pytest.mark.processes
 def test_kubectl_accepts_it(file: Path) -> None:
     answer = subprocess.run(
         ["kubectl", "apply", "--dry-run=client", "--validate=false", "-f", str(file)], capture_output=True, text=True

@@ -109,6 +109,7 @@ def endpoint() -> Iterator[str]:
         server.shutdown()
 
 
+@pytest.mark.processes
 def test_the_curl_line_works_as_it_stands(endpoint: str) -> None:
     answer = subprocess.run(curl_line(endpoint), shell=True, capture_output=True, check=True, timeout=30).stdout
     assert json.loads(answer) == ["/v1/models/reviews:predict", "application/json", {"instances": [SAMPLE_TEXT]}]

@@ -76,6 +76,7 @@ def test_its_entry_leads_to_the_page_wherever_airflow_is_served(
     assert plugin._href() == href
 
 
+@pytest.mark.processes
 def test_a_task_that_loads_it_does_not_load_the_page() -> None:
     program = (
         f"import sys; sys.path.insert(0, {str(PLUGIN.parent)!r}); import releases_plugin; "

@@ -99,6 +99,7 @@ def test_a_connection_id_leads_to_the_hook(monkeypatch: pytest.MonkeyPatch, tmp_
     assert str(conn.port) in by_attribute.endpoint_url(MODEL)
 
 
+@pytest.mark.processes
 def test_an_environment_without_torchserve_is_named(tmp_path: Path) -> None:
     hook = TorchServeHook("here", connection=connection(sys.executable, tmp_path / "state"))
     is_ok, message = hook.test_connection()
