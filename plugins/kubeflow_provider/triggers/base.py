@@ -11,7 +11,6 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from airflow.sdk import TaskInstanceState
-from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
@@ -166,6 +165,9 @@ class PollingTrigger(BaseTrigger):
         task = self.task_instance
         if task is None:
             return False
+        # What runs tasks is nothing for the parsing of DAG files, which import this module.
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
         try:
             states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
                 dag_id=task.dag_id, task_ids=[task.task_id], run_ids=[task.run_id], map_index=task.map_index
