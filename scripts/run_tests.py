@@ -40,28 +40,37 @@ class Report:
 
     :param seconds: of each file, set-up and clean-up included.
     :param skips: reason -> how many tests.
+    :param failures: each test that failed, with the first words of why.
     """
 
     seconds: Counter[str] = field(default_factory=Counter)
     skips: Counter[str] = field(default_factory=Counter)
+    failures: list[str] = field(default_factory=list)
 
     def add(self, file: Path) -> None:
         """Read a JUnit file; one that a broken-off run did not write says nothing."""
         if not file.exists():
             return
         for case in ElementTree.parse(file).iter("testcase"):  # noqa: S314 - pytest wrote it a moment ago
-            self.seconds[_file_of(case.get("classname", ""))] += float(case.get("time", 0))
-            skipped = case.find("skipped")
-            if skipped is not None:
-                self.skips[skipped.get("message", "").removeprefix("Skipped: ")] += 1
+            file = _file_of(case.get("classname", ""))
+            self.seconds[file] += float(case.get("time", 0))
+            for found in case:
+                message = found.get("message", "")
+                if found.tag == "skipped":
+                    self.skips[message.removeprefix("Skipped: ")] += 1
+                elif found.tag in ("failure", "error"):
+                    self.failures.append(f"{file}::{case.get('name')}: {message.partition(chr(10))[0]:.120}")
 
     def lines(self) -> Iterable[str]:
-        """Yield the slowest files, and why tests were skipped."""
+        """Yield the slowest files, why tests were skipped, and last what failed: the end is what a CI server shows."""
         yield f"-- the slowest of {len(self.seconds)} files --"
         yield from (f"{seconds:7.1f} s  {file}" for file, seconds in self.seconds.most_common(SLOWEST))
         if self.skips:
             yield f"-- skipped: {self.skips.total()} --"
             yield from (f"{number:5}  {reason}" for reason, number in self.skips.most_common())
+        if self.failures:
+            yield f"-- failed: {len(self.failures)} --"
+            yield from self.failures
 
 
 class Half:

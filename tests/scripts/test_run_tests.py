@@ -19,6 +19,10 @@ JUNIT = """<testsuites><testsuite name="pytest">
   <skipped type="pytest.skip" message="Skipped: no engine">here</skipped></testcase>
 <testcase classname="tests.dags.test_retention" name="test_three" time="4">
   <skipped type="pytest.skip" message="no engine">here</skipped></testcase>
+<testcase classname="tests.dags.test_retention" name="test_four[x]" time="0.5">
+  <failure message="AssertionError: not the same&#10;assert 1 == 2">lines of source</failure></testcase>
+<testcase classname="tests.dags.test_retention" name="test_five" time="0.5">
+  <error message="failed on teardown">lines of source</error></testcase>
 </testsuite></testsuites>"""
 
 
@@ -32,19 +36,22 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def test_it_adds_up_the_seconds_of_a_file_and_the_reasons_of_skips(runner: Any, tmp_path: Path) -> None:
+def test_it_adds_up_seconds_and_says_what_was_skipped_and_what_failed(runner: Any, tmp_path: Path) -> None:
     (tmp_path / "report.xml").write_text(JUNIT)
     report = runner.Report()
     report.add(tmp_path / "report.xml")
     report.add(tmp_path / "never-written.xml")
 
-    assert report.seconds == {"tests/scripts/test_run_tests.py": 3.75, "tests/dags/test_retention.py": 4.0}
+    assert report.seconds == {"tests/scripts/test_run_tests.py": 3.75, "tests/dags/test_retention.py": 5.0}
     assert list(report.lines()) == [
         "-- the slowest of 2 files --",
-        "    4.0 s  tests/dags/test_retention.py",
+        "    5.0 s  tests/dags/test_retention.py",
         "    3.8 s  tests/scripts/test_run_tests.py",
         "-- skipped: 2 --",
         "    2  no engine",
+        "-- failed: 2 --",
+        "tests/dags/test_retention.py::test_four[x]: AssertionError: not the same",
+        "tests/dags/test_retention.py::test_five: failed on teardown",
     ]
 
 

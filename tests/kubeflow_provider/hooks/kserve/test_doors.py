@@ -57,9 +57,8 @@ def test_a_version_that_is_nowhere_gets_no_answer(world: KServeWorld) -> None:
         world.hook.predict("nobody", BODY)
 
 
+@pytest.mark.parametrize("world", ["Serverless"], indirect=True)  # Standard mode splits nothing
 def test_while_traffic_is_split_each_revision_answers_for_itself(world: KServeWorld) -> None:
-    if not world.hook.can_split_traffic("reviews"):
-        pytest.skip("Standard mode splits nothing")
     world.hook.shift_traffic("reviews", SECOND, 50)
     settled(world.hook, "reviews", SECOND)
     world.hook._delete("reviews-candidate")
