@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from datetime import timedelta
 from enum import Enum
@@ -27,27 +27,26 @@ _STRUCTURE = ("_dag", "_logger_name", "task_group", "task_id")
 
 def described(value: Any) -> Any:
     """Return a value in YAML's words: the same for the same, wherever checkout and module lie."""
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, str):
-        return value.replace(str(PROJECT), "PROJECT")
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, timedelta):
-        return f"{value.total_seconds():g} s"
-    if isinstance(value, Asset):
-        return value.uri
-    if is_dataclass(value) and not isinstance(value, type):
-        return described({field.name: getattr(value, field.name) for field in fields(value) if field.init})
-    if isinstance(value, Mapping):
-        return {str(key): described(entry) for key, entry in sorted(value.items())}
-    if isinstance(value, set | frozenset):
-        return sorted(described(entry) for entry in value)
-    if isinstance(value, Sequence):
-        return [described(entry) for entry in value]
-    if callable(value) and hasattr(value, "__qualname__"):
+    for kind, words in _WORDS:
+        if isinstance(value, kind):
+            return words(value)
+    if hasattr(value, "__qualname__"):
         return value.__qualname__
+    if is_dataclass(value):
+        return described({field.name: getattr(value, field.name) for field in fields(value) if field.init})
     return {type(value).__qualname__: described(getattr(value, "__dict__", {}))}
+
+
+_WORDS: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
+    (Enum, lambda value: value.value),
+    (str, lambda value: value.replace(str(PROJECT), "PROJECT")),
+    (bool | int | float | None, lambda value: value),
+    (timedelta, lambda value: f"{value.total_seconds():g} s"),
+    (Asset, lambda value: value.uri),
+    (Mapping, lambda value: {str(key): described(entry) for key, entry in sorted(value.items())}),
+    (set | frozenset, lambda value: sorted(map(described, value))),
+    (Sequence, lambda value: list(map(described, value))),
+)
 
 
 def attributes(task: Any) -> dict[str, Any]:
