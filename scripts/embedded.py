@@ -179,7 +179,7 @@ def serve(env: Mapping[str, str]) -> None:
 def status(env: Mapping[str, str]) -> None:
     """Say what is running, what is live and how the last releases ended."""
     from include.models.model_config import read_model_configs
-    from kubeflow_provider.hooks import REGISTRY_HOOKS, get_service
+    from kubeflow_provider.hooks import get_registry_service
 
     running = airflow_processes(env)
     missing = [part for part in PARTS if part not in running]
@@ -189,7 +189,7 @@ def status(env: Mapping[str, str]) -> None:
     deployments = serving.status()
     print(f"TorchServe: {f'{len(deployments)} version(s) loaded' if deployments else 'not running (make serve)'}")
     live = {deployment.model: deployment.version for deployment in deployments if deployment.is_live}
-    registry = get_service("registry_default", REGISTRY_HOOKS)
+    registry = get_registry_service("registry_default")
     for config in read_model_configs():
         version = live.get(config.name)
         where = f"{version} answers at {serving.endpoint_url(config.name)}" if version else "nothing answers"
@@ -206,15 +206,15 @@ def stop(env: Mapping[str, str]) -> None:
 
 
 def _serving() -> Any:
-    from kubeflow_provider.hooks import SERVING_HOOKS, get_service
+    from kubeflow_provider.hooks import get_serving_service
 
-    return get_service("serving_default", SERVING_HOOKS)
+    return get_serving_service("serving_default")
 
 
 def _pipelines() -> Any:
-    from kubeflow_provider.hooks import PIPELINE_HOOKS, get_service
+    from kubeflow_provider.hooks import get_pipeline_service
 
-    return get_service("pipelines_default", PIPELINE_HOOKS)
+    return get_pipeline_service("pipelines_default")
 
 
 COMMANDS = {

@@ -79,9 +79,9 @@ def _known_versions(model: str) -> list[str]:
 
 
 def _registry() -> Any:
-    from kubeflow_provider.hooks import REGISTRY_HOOKS, get_service
+    from kubeflow_provider.hooks import get_registry_service
 
-    return get_service("registry_default", REGISTRY_HOOKS)
+    return get_registry_service("registry_default")
 
 
 def _module(module: str, arguments: list[str], question: str | None = None) -> int:

@@ -1,7 +1,7 @@
 """What operators need of a service, and the value objects that pass between them.
 
-An operator asks its connection for a hook (``hooks.get_service``) and speaks to it through one of these
-protocols only, so that a laptop and a cluster can take each other's place.
+An operator asks for the hook of its connection (``hooks.get_pipeline_service``, for example) and speaks to it through
+one of these protocols only, so that a laptop and a cluster can take each other's place.
 """
 
 from __future__ import annotations

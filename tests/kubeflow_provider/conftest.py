@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from kubeflow_provider import authentication, hooks
+from kubeflow_provider import authentication
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks.mlflow import MlflowHook
 from kubeflow_provider.http_client import HttpClient
 from kubeflow_provider.services import Deployment
 from kubeflow_provider.states import DeploymentState
+from tests.connected import connect
 
 MODEL, VERSION = "reviews", "20260102000000"
 
@@ -87,11 +86,7 @@ class MemoryServing:
 def serving(monkeypatch: pytest.MonkeyPatch) -> MemoryServing:
     """Return a serving system in memory; ``serving_default`` leads to it."""
     instance = MemoryServing()
-    module = ModuleType("memory_serving")
-    vars(module)["connect"] = lambda conn_id, *, connection: instance
-    monkeypatch.setitem(sys.modules, "memory_serving", module)
-    monkeypatch.setitem(hooks.SERVING_HOOKS, "memory", "memory_serving.connect")
-    monkeypatch.setenv("AIRFLOW_CONN_SERVING_DEFAULT", json.dumps({"conn_type": "memory"}))
+    connect(monkeypatch, serving_default=instance)
     return instance
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowException
 
 from kubeflow_provider.exceptions import InvalidRequestError
+
+if TYPE_CHECKING:
+    from kubeflow_provider.services import PipelineService, RegistryService, ServingService
 
 log = logging.getLogger(__name__)
 
@@ -28,18 +32,37 @@ SERVING_HOOKS = {
 REGISTRY_HOOKS = {"mlflow": "kubeflow_provider.hooks.mlflow.MlflowHook"}
 
 
-def get_service(conn_id: str, hooks: dict[str, str]) -> Any:
-    """Return the hook that the connection's type stands for.
+def get_pipeline_service(conn_id: str) -> PipelineService:
+    """Return the hook of a connection to what runs pipelines.
 
     :param conn_id: Airflow connection.
-    :param hooks: one of the tables above.
-    :raises InvalidRequestError: when the type is not in the table.
+    :raises InvalidRequestError: when the connection is of another kind.
     """
-    return _load(conn_id, BaseHook.get_connection(conn_id), hooks)
+    return _hook(conn_id, BaseHook.get_connection(conn_id), PIPELINE_HOOKS)
 
 
-async def aget_service(conn_id: str, hooks: dict[str, str]) -> Any:
-    """Like :func:`get_service`, without blocking the event loop, and one hook for all who ask in it.
+async def aget_pipeline_service(conn_id: str) -> PipelineService:
+    """Like :func:`get_pipeline_service`, without blocking the event loop, and one hook for all who ask in it."""
+    return await _shared_hook(conn_id, PIPELINE_HOOKS)
+
+
+def get_serving_service(conn_id: str) -> ServingService:
+    """Return the hook of a connection to what serves models; see :func:`get_pipeline_service`."""
+    return _hook(conn_id, BaseHook.get_connection(conn_id), SERVING_HOOKS)
+
+
+async def aget_serving_service(conn_id: str) -> ServingService:
+    """Like :func:`get_serving_service`, without blocking the event loop, and one hook for all who ask in it."""
+    return await _shared_hook(conn_id, SERVING_HOOKS)
+
+
+def get_registry_service(conn_id: str) -> RegistryService:
+    """Return the hook of a connection to a model registry; see :func:`get_pipeline_service`."""
+    return _hook(conn_id, BaseHook.get_connection(conn_id), REGISTRY_HOOKS)
+
+
+async def _shared_hook(conn_id: str, hooks: Mapping[str, str]) -> Any:
+    """Return the hook that all who ask in this event loop share.
 
     A thousand triggers that start at once read their connection once, and through the hook that they share they can
     ask together. It is read anew every few minutes, so that a new password or address reaches those who wait for
@@ -66,14 +89,14 @@ class _SharedServices:
         self._locks: dict[tuple[str, ...], asyncio.Lock] = {}
         self._services: dict[tuple[str, ...], tuple[float, Any]] = {}
 
-    async def get(self, conn_id: str, hooks: dict[str, str]) -> Any:
+    async def get(self, conn_id: str, hooks: Mapping[str, str]) -> Any:
         """Return the connection's hook; who asks while somebody else reads it waits for that."""
         key = (conn_id, *hooks)
         async with self._locks.setdefault(key, asyncio.Lock()):
             read_at, service = self._services.get(key, (0.0, None))
             if service is None or time.monotonic() - read_at >= self.fresh_seconds:
                 try:
-                    service = _load(conn_id, await BaseHook.aget_connection(conn_id), hooks)
+                    service = _hook(conn_id, await BaseHook.aget_connection(conn_id), hooks)
                 except AirflowException as error:
                     if service is None:
                         raise
@@ -85,11 +108,12 @@ class _SharedServices:
 _shared = _SharedServices(None)
 
 
-def _load(conn_id: str, connection: Connection, hooks: dict[str, str]) -> Any:
-    if connection.conn_type not in hooks:
+def _hook(conn_id: str, connection: Connection, hooks: Mapping[str, str]) -> Any:
+    path = hooks.get(str(connection.conn_type))
+    if path is None:
         raise InvalidRequestError(
             f"Connection {conn_id!r} is of type {connection.conn_type!r}; "
             f"this step needs one of {', '.join(sorted(hooks))}."
         )
-    module, _, name = hooks[connection.conn_type].rpartition(".")
+    module, _, name = path.rpartition(".")
     return getattr(import_module(module), name)(conn_id, connection=connection)

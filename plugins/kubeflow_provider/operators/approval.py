@@ -13,7 +13,7 @@ from kubeflow_provider.alerts import NOBODY, Alert, Severity, send_alert
 from kubeflow_provider.alerts.text import body
 from kubeflow_provider.approval_card import approval_card
 from kubeflow_provider.candidate import Candidate
-from kubeflow_provider.hooks import REGISTRY_HOOKS, get_service
+from kubeflow_provider.hooks import get_registry_service
 from kubeflow_provider.links import XCOM_REPORT_URL, ReportLink, airflow_url, report_page_url
 from kubeflow_provider.operators.gate import DECISION_XCOM_KEY
 from kubeflow_provider.outcome import dag_run_url, first_xcom
@@ -28,8 +28,6 @@ from kubeflow_provider.states import ReleaseState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-    from kubeflow_provider.services import RegistryService
 
 
 class ReleaseApprovalOperator(ApprovalOperator):
@@ -125,7 +123,7 @@ class ReleaseApprovalOperator(ApprovalOperator):
         user = answer["approved_by"]
         reason = f"not approved by {user}" if user else "not approved: nobody answered in time"
         self.log.info("Release %s %s: %s.", self.model, self.version, reason)
-        registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+        registry = get_registry_service(self.registry_conn_id)
         known = registry.get_release(self.model, self.version)
         if known is not None and known.state.has_been_live:
             # Somebody has cleared the question of an old release. What that became is not for this answer to say.

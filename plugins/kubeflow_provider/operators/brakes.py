@@ -12,13 +12,13 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from kubeflow_provider.brakes import Brakes, Situation, Trigger, announced_rows, reason_to_wait
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
-from kubeflow_provider.hooks import PIPELINE_HOOKS, REGISTRY_HOOKS, get_service
+from kubeflow_provider.hooks import get_pipeline_service, get_registry_service
 from kubeflow_provider.versions import version_time
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from kubeflow_provider.services import PipelineService, RegistryService, Release
+    from kubeflow_provider.services import Release
 
 #: XCom key of the line that says why a release is not due. Renaming it turns runs that are under way into stopped ones.
 NOT_DUE_XCOM_KEY = "not_due"
@@ -84,7 +84,7 @@ class ReleaseBrakes:
         raise AirflowSkipException(f"Not due: {reason}.")
 
     def _situation(self, context: Context, trigger: Trigger) -> Situation:
-        registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+        registry = get_registry_service(self.registry_conn_id)
         newest = registry.list_releases(self.model, limit=1)
         live = registry.get_live(self.model)
         live_time = version_time(live.version) if live else None
@@ -111,7 +111,7 @@ class ReleaseBrakes:
             log.warning("What the live %s was trained on is not known any more: its rows are no brake.", self.model)
             return None
         uri = f"{self.store_uri}/source-rows.json"
-        pipelines: PipelineService = get_service(self.pipelines_conn_id, PIPELINE_HOOKS)
+        pipelines = get_pipeline_service(self.pipelines_conn_id)
         pipelines.run_module(
             ROWS_MODULE,
             {"data": context["task"].render_template(self.data, context), "output-uri": uri},

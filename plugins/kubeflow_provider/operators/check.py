@@ -12,7 +12,7 @@ from kubeflow_provider import pipeline_spec
 from kubeflow_provider.active_runs import roll_back_under_way
 from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError, ServiceUnavailableError
-from kubeflow_provider.hooks import PIPELINE_HOOKS, REGISTRY_HOOKS, SERVING_HOOKS, get_service
+from kubeflow_provider.hooks import get_pipeline_service, get_registry_service, get_serving_service
 from kubeflow_provider.services import ModelVersion, RunRequest
 
 if TYPE_CHECKING:
@@ -92,9 +92,9 @@ class CheckReleaseOperator(BaseOperator):
             display_name=f"{self.model} {self.version}",
             cluster=self.cluster,
         )
-        pipelines = get_service(self.pipelines_conn_id, PIPELINE_HOOKS)
-        serving = get_service(self.serving_conn_id, SERVING_HOOKS)
-        registry = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+        pipelines = get_pipeline_service(self.pipelines_conn_id)
+        serving = get_serving_service(self.serving_conn_id)
+        registry = get_registry_service(self.registry_conn_id)
 
         problems = _unreachable(self.pipelines_conn_id, pipelines.test_connection)
         refused = [] if problems else _refused(self.pipelines_conn_id, pipelines, request)

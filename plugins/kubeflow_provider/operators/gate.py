@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator, TriggerRule
 
 from kubeflow_provider.gate import Decision, decide
 from kubeflow_provider.gate_policy import GatePolicy
-from kubeflow_provider.hooks import REGISTRY_HOOKS, SERVING_HOOKS, get_service
+from kubeflow_provider.hooks import get_registry_service, get_serving_service
 from kubeflow_provider.links import XCOM_REPORT_URL, ReportLink, report_page_url
 from kubeflow_provider.release_record import GATE_XCOM_KEY, main_metrics, make_record, read_candidate, run_facts
 from kubeflow_provider.states import ReleaseState
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from kubeflow_provider.candidate import Candidate
-    from kubeflow_provider.services import RegistryService, ServingService
 
 #: XCom key of the gate's word in one line, whichever way it went.
 DECISION_XCOM_KEY = "decision"
@@ -89,7 +88,7 @@ class GateOperator(BaseOperator, SkipMixin):
         candidate = read_candidate(
             self.candidate_uri, model=self.model, version=self.version, conn_id=self.store_conn_id
         )
-        serving: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
+        serving = get_serving_service(self.serving_conn_id)
         live = serving.get_live(self.model)
         decision = decide(
             candidate,
@@ -107,7 +106,7 @@ class GateOperator(BaseOperator, SkipMixin):
             self.skip(context["ti"], list(self._followers()))
 
     def _record_rejection(self, context: Context, candidate: Candidate, decision: Decision) -> None:
-        registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+        registry = get_registry_service(self.registry_conn_id)
         known = registry.get_release(self.model, self.version)
         if known is not None and known.state.has_been_live:
             # Somebody has cleared the gate of an old release. What that became is no longer the gate's to say.

@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 
 from kubeflow_provider.exceptions import InvalidRequestError
-from kubeflow_provider.hooks import PIPELINE_HOOKS, get_service
+from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.services import PipelineService
 from kubeflow_provider.stopping import stop_from_signal_handler
 
@@ -51,7 +51,7 @@ class RunModuleOperator(BaseOperator):
         """Run the module."""
         if wrong := sorted(name for name, value in self.arguments.items() if not isinstance(value, str)):
             raise InvalidRequestError(f"Arguments of {self.module} must be text; these are not: {', '.join(wrong)}.")
-        self._service = get_service(self.pipelines_conn_id, PIPELINE_HOOKS)
+        self._service = get_pipeline_service(self.pipelines_conn_id)
         self._service.run_module(
             self.module, self.arguments, timeout_seconds=self.timeout.total_seconds(), cluster=self.cluster
         )

@@ -11,7 +11,7 @@ from uuid import uuid4
 from airflow.sdk import BaseOperator, Context, conf
 from airflow.sdk.exceptions import TaskDeferralTimeout
 
-from kubeflow_provider.hooks import PIPELINE_HOOKS, get_service
+from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.links import (
     XCOM_EXPERIMENT_URL,
     XCOM_RUN_ID,
@@ -121,7 +121,7 @@ class RunPipelineOperator(BaseOperator):
     def execute(self, context: Context) -> str:
         """Start the run or pick it up, then wait or defer."""
         parameters = bind(self.pipeline_file, self.parameters)
-        service: PipelineService = get_service(self.pipelines_conn_id, PIPELINE_HOOKS)
+        service = get_pipeline_service(self.pipelines_conn_id)
         self._service, self._store = service, context["task_state_store"]
         record, is_repeat = self._record(context, service)
         run = self._submit(service, record, parameters, is_repeat=is_repeat)
@@ -148,7 +148,7 @@ class RunPipelineOperator(BaseOperator):
             return run_id
         store = context["task_state_store"]
         cancelled = self._killed or store.get(PIPELINE_CANCELLED_KEY) == run_id
-        service: PipelineService = get_service(self.pipelines_conn_id, PIPELINE_HOOKS)
+        service = get_pipeline_service(self.pipelines_conn_id)
         error = interrupted(run_id) if cancelled else failure(event, service, timeout=self.timeout)
         # This run is settled: if the task has a retry left and its policy allows one, that is to be a new run.
         store.delete(PIPELINE_RUN_KEY)

@@ -12,7 +12,7 @@ from airflow.sdk import BaseOperator
 
 from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.exceptions import DeploymentFailedError
-from kubeflow_provider.hooks import REGISTRY_HOOKS, SERVING_HOOKS, get_service
+from kubeflow_provider.hooks import get_registry_service, get_serving_service
 from kubeflow_provider.links import XCOM_ENDPOINT, EndpointLink
 from kubeflow_provider.pins import refuse_outdated, refuse_pinned
 from kubeflow_provider.rollout import RolloutPolicy, Watch
@@ -89,7 +89,7 @@ class PromoteOperator(BaseOperator):
         self.version = str(self.version)  # a DAG that renders native objects makes a number of it
         settings = json.loads(self.rollout) if isinstance(self.rollout, str) else self.rollout
         policy = RolloutPolicy.from_settings(settings) if settings else None
-        service: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
+        service = get_serving_service(self.serving_conn_id)
         self._refuse_comeback(service)
         live = service.get_live(self.model)
         if policy and policy.steps and live and live.version != self.version and service.can_split_traffic(self.model):
@@ -104,7 +104,7 @@ class PromoteOperator(BaseOperator):
         if self.compared_with is None:
             return
         if self.registry_conn_id:
-            refuse_pinned(self.model, self.version, get_service(self.registry_conn_id, REGISTRY_HOOKS))
+            refuse_pinned(self.model, self.version, get_registry_service(self.registry_conn_id))
         candidate = Candidate.read(self.candidate_uri, conn_id=self.store_conn_id)
         refuse_outdated(candidate, service, compared_with=str(self.compared_with))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset, BaseOperator
 
 from kubeflow_provider.exceptions import CheckFailedError, KubeflowProviderError
-from kubeflow_provider.hooks import REGISTRY_HOOKS, SERVING_HOOKS, get_service
+from kubeflow_provider.hooks import get_registry_service, get_serving_service
 from kubeflow_provider.pins import TWIN_OF, describe_pin, refuse_pinned, rolled_back_twin
 from kubeflow_provider.release_record import main_metrics, make_record, read_candidate, run_facts
 from kubeflow_provider.states import ReleaseState
@@ -62,7 +62,7 @@ class RegisterOperator(BaseOperator):
         candidate = read_candidate(
             self.candidate_uri, model=self.model, version=self.version, conn_id=self.store_conn_id
         )
-        registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+        registry = get_registry_service(self.registry_conn_id)
         refuse_pinned(self.model, self.version, registry)
         facts, reason = run_facts(context), "registered"
         if self.pipeline_run_id:
@@ -123,8 +123,8 @@ class ReleaseOperator(BaseOperator):
         candidate = read_candidate(
             self.candidate_uri, model=self.model, version=self.version, conn_id=self.store_conn_id
         )
-        serving: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
-        registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+        serving = get_serving_service(self.serving_conn_id)
+        registry = get_registry_service(self.registry_conn_id)
         live = serving.get_live(self.model)
         if live is None or live.version != self.version:
             raise CheckFailedError("live version", expected=self.version, got=live.version if live else "none")

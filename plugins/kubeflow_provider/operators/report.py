@@ -11,7 +11,7 @@ from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.exceptions import KubeflowProviderError, ReleaseFailedError
 from kubeflow_provider.failures import Failure, first_failure, task_states
 from kubeflow_provider.gate import GatePolicy
-from kubeflow_provider.hooks import REGISTRY_HOOKS, SERVING_HOOKS, get_service
+from kubeflow_provider.hooks import get_registry_service, get_serving_service
 from kubeflow_provider.links import XCOM_REPORT_URL, XCOM_RUN_URL, ReportLink, report_page_url
 from kubeflow_provider.operators.brakes import NOT_DUE_XCOM_KEY
 from kubeflow_provider.operators.gate import DECISION_XCOM_KEY, POLICY_XCOM_KEY
@@ -115,10 +115,10 @@ class ReportOperator(BaseOperator):
 
     def _outcome(self, context: Context, steps: Sequence[str], candidate: Candidate | None) -> Outcome:
         serving: ServingService | None = self._try(
-            "the serving system", lambda: get_service(self.serving_conn_id, SERVING_HOOKS)
+            "the serving system", lambda: get_serving_service(self.serving_conn_id)
         )
         registry: RegistryService | None = self._try(
-            "the registry", lambda: get_service(self.registry_conn_id, REGISTRY_HOOKS)
+            "the registry", lambda: get_registry_service(self.registry_conn_id)
         )
         live, serving_now = self._live(serving)
         release: Release | None = None

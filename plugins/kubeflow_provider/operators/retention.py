@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator
 
 from kubeflow_provider.active_runs import active_runs, live_at_start, roll_back_under_way
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
-from kubeflow_provider.hooks import REGISTRY_HOOKS, SERVING_HOOKS, get_service
+from kubeflow_provider.hooks import get_registry_service, get_serving_service
 from kubeflow_provider.model_store import ModelStore
 from kubeflow_provider.retention import ARCHIVE_DELETED_AT, RetentionPolicy, Verdict, decide
 from kubeflow_provider.versions import release_version
@@ -78,8 +78,8 @@ class RetentionOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Decide, say it, and delete."""
         store = ModelStore(self.store_uri, conn_id=self.store_conn_id, other_uris=self.other_store_uris)
-        serving: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
-        registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+        serving = get_serving_service(self.serving_conn_id)
+        registry = get_registry_service(self.registry_conn_id)
         delete = str(self.delete).lower() == "true"
         self._wait_for_roll_backs(context)
         verdicts: list[Verdict] = []

@@ -11,7 +11,7 @@ from airflow.sdk import BaseOperator
 
 from kubeflow_provider.active_runs import deployment_under_way
 from kubeflow_provider.exceptions import CheckFailedError, InvalidRequestError, ServiceUnavailableError
-from kubeflow_provider.hooks import REGISTRY_HOOKS, SERVING_HOOKS, get_service
+from kubeflow_provider.hooks import get_registry_service, get_serving_service
 from kubeflow_provider.pins import PUT_BACK_BY, PUT_BACK_REASON, ROLLED_BACK_BY, ROLLED_BACK_REASON, ROLLED_BACK_TO
 from kubeflow_provider.release_record import read_candidate
 from kubeflow_provider.retention import ARCHIVE_DELETED_AT
@@ -86,8 +86,8 @@ class ChooseReleaseOperator(BaseOperator):
                 "its end, or mark the task that hangs as failed: the release then puts back what was live. A run whose "
                 "process is gone has to be marked as failed itself."
             )
-        serving: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
-        registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+        serving = get_serving_service(self.serving_conn_id)
+        registry = get_registry_service(self.registry_conn_id)
         live = serving.get_live(self.model)
         live_version = live.version if live else ""
         release = self._choose(serving, registry, live_version)
@@ -194,8 +194,8 @@ class RecordRollBackOperator(BaseOperator):
 
     def execute(self, context: Context) -> None:
         """Record it."""
-        serving: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
-        registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+        serving = get_serving_service(self.serving_conn_id)
+        registry = get_registry_service(self.registry_conn_id)
         live = serving.get_live(self.model)
         if live is None or live.version != self.version:
             raise CheckFailedError("live version", expected=self.version, got=live.version if live else "none")

@@ -17,7 +17,7 @@ from kubeflow_provider.exceptions import (
     InvalidRequestError,
     ReleaseRefusedError,
 )
-from kubeflow_provider.hooks import REGISTRY_HOOKS, SERVING_HOOKS, get_service
+from kubeflow_provider.hooks import get_registry_service, get_serving_service
 from kubeflow_provider.links import XCOM_ENDPOINT, EndpointLink
 from kubeflow_provider.pins import refuse_outdated, refuse_pinned
 from kubeflow_provider.services import ModelVersion
@@ -110,10 +110,10 @@ class DeployCandidateOperator(BaseOperator):
         """Deploy, and wait here or in the triggerer."""
         self.version = str(self.version)  # a DAG that renders native objects makes a number of it
         candidate = self._read_candidate()
-        service: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
+        service = get_serving_service(self.serving_conn_id)
         registry: RegistryService | None = None
         if self.registry_conn_id:
-            registry = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+            registry = get_registry_service(self.registry_conn_id)
         self._refuse_comeback(context, candidate, service, registry)
         ti = context["ti"]
         ti.xcom_push(key=PREVIOUS_VERSION_XCOM_KEY, value=_version_before(service, self.model, self.version))

@@ -9,13 +9,13 @@ from airflow.sdk import BaseOperator
 
 from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.exceptions import InvalidRequestError
-from kubeflow_provider.hooks import SERVING_HOOKS, get_service
+from kubeflow_provider.hooks import get_serving_service
 from kubeflow_provider.smoke_test import SmokeTest
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from kubeflow_provider.services import Answer, ServingService
+    from kubeflow_provider.services import Answer
 
 
 class SmokeTestOperator(BaseOperator):
@@ -79,7 +79,7 @@ class SmokeTestOperator(BaseOperator):
         candidate = Candidate.read(self.candidate_uri, conn_id=self.store_conn_id)
         if not candidate.golden_examples:
             raise InvalidRequestError(f"{self.candidate_uri} has no golden examples; package the model again.")
-        service: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
+        service = get_serving_service(self.serving_conn_id)
         version = self.version if self.through == "candidate" else None
         test = SmokeTest(
             version=self.version,

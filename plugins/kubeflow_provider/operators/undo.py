@@ -17,14 +17,14 @@ from kubeflow_provider.exceptions import (
     ServiceUnavailableError,
 )
 from kubeflow_provider.failures import first_failure, task_states
-from kubeflow_provider.hooks import REGISTRY_HOOKS, SERVING_HOOKS, get_service
+from kubeflow_provider.hooks import get_registry_service, get_serving_service
 from kubeflow_provider.pins import is_pinned
 from kubeflow_provider.states import ReleaseState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from kubeflow_provider.services import Deployment, RegistryService, ServingService
+    from kubeflow_provider.services import Deployment, ServingService
 
 #: Key in the task state store: the candidate had been live when it was rolled back, whatever a later try finds.
 _WAS_LIVE_STATE_KEY = "candidate_was_live"
@@ -83,7 +83,7 @@ class RollBackOperator(BaseOperator):
         # A template renders "nothing" as a word, and a DAG that renders native objects makes numbers of versions.
         previous = None if self.previous_version in (None, "", "None") else str(self.previous_version)
         self.version = str(self.version)
-        service: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
+        service = get_serving_service(self.serving_conn_id)
         try:
             was_live = self._note_was_live(context, service)
             live = service.roll_back(self.model, candidate=self.version, previous=previous)
@@ -145,7 +145,7 @@ class RollBackOperator(BaseOperator):
         if not self.registry_conn_id:
             return
         failure = first_failure(context, self.failed_task_ids)
-        registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+        registry = get_registry_service(self.registry_conn_id)
         release = registry.get_release(self.model, self.version)
         if release is not None and is_pinned(release):
             return  # who took it back, when and why stays what the record says
@@ -162,7 +162,7 @@ class RollBackOperator(BaseOperator):
         failure = first_failure(context, sorted(self.upstream_task_ids))
         if failure is None or not self.registry_conn_id:
             return
-        registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+        registry = get_registry_service(self.registry_conn_id)
         release = registry.get_release(self.model, str(self.version))
         if release is not None and release.state in _NEVER_LIVE and not is_pinned(release):
             registry.set_state(self.model, release.version, ReleaseState.FAILED, reason=str(failure))

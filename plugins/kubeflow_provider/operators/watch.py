@@ -22,12 +22,10 @@ from kubeflow_provider.alerts.watch import (
     unreachable,
 )
 from kubeflow_provider.exceptions import AlertLostError
-from kubeflow_provider.hooks import REGISTRY_HOOKS, SERVING_HOOKS, get_service
+from kubeflow_provider.hooks import get_registry_service, get_serving_service
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
-
-    from kubeflow_provider.services import RegistryService, ServingService
 
 
 class WatchReleaseOperator(BaseOperator):
@@ -98,11 +96,11 @@ class WatchReleaseOperator(BaseOperator):
 
     def _ask(self) -> tuple[str, str]:
         """Return the live version in the registry and the one that answers, each empty without one."""
-        registry: RegistryService = get_service(self.registry_conn_id, REGISTRY_HOOKS)
+        registry = get_registry_service(self.registry_conn_id)
         if not registry.list_releases(self.model, limit=1):
             # Before the first release there is nothing to compare, and no serving system to wake up for it.
             return "", ""
-        serving: ServingService = get_service(self.serving_conn_id, SERVING_HOOKS)
+        serving = get_serving_service(self.serving_conn_id)
         recorded, live = registry.get_live(self.model), serving.get_live(self.model)
         return recorded.version if recorded else "", live.version if live else ""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from kubeflow_provider.hooks import REGISTRY_HOOKS, SERVING_HOOKS, get_service
+from kubeflow_provider.hooks import get_registry_service, get_serving_service
 from kubeflow_provider.releases_page.airflow_runs import AirflowRun, AirflowRuns
 from kubeflow_provider.releases_page.history import (
     MAIN_METRIC,
@@ -117,8 +117,8 @@ class ReleaseDesk:
         self.roll_back_dag_id = roll_back_dag_id
         self._reader = reader
         self._runs = runs
-        self._get_registry = get_registry or partial(get_service, hooks=REGISTRY_HOOKS)
-        self._get_serving = get_serving or partial(get_service, hooks=SERVING_HOOKS)
+        self._get_registry = get_registry or get_registry_service
+        self._get_serving = get_serving or get_serving_service
 
     def overviews(self, models: Sequence[PageModel], *, shows_roll_backs: bool = True) -> list[Overview]:
         """Return how the models are, all asked side by side.

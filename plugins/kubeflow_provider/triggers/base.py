@@ -20,7 +20,6 @@ from kubeflow_provider.exceptions import (
     PermissionDeniedError,
     ServiceUnavailableError,
 )
-from kubeflow_provider.hooks import aget_service
 
 
 class WaitOutcome(StrEnum):
@@ -50,7 +49,7 @@ def raise_for_error(event: dict[str, Any]) -> None:
 class PollingTrigger(BaseTrigger):
     """Asks a service again and again until something is over; never blocks the event loop, never raises for an outage.
 
-    A subclass names its table of hooks, its own arguments, and what one question to the service is. Its event's
+    A subclass says whom it asks, its own arguments, and what one question to the service is. Its event's
     payload holds ``outcome`` (:class:`WaitOutcome`), everything in :meth:`arguments`, and either what
     :meth:`poll` returned or, for ``error``, ``error`` and ``message``. ``dag.test`` loses what an operator passes to
     ``defer(kwargs=...)``, so an operator can rely on the event alone.
@@ -61,9 +60,6 @@ class PollingTrigger(BaseTrigger):
     :param max_poll_errors: so many failed questions in a row end the waiting with an error. The pauses between them
         grow to the longest one: with the defaults, a service may be away for about three minutes.
     """
-
-    #: Which services can be asked: one of the tables in :mod:`kubeflow_provider.hooks`.
-    hooks: ClassVar[dict[str, str]]
 
     #: A trigger that fires before the scheduler has seen the worker's exit gets the resumed task marked as failed
     #: (https://github.com/apache/airflow/issues/71580), so the first question waits.
@@ -84,6 +80,10 @@ class PollingTrigger(BaseTrigger):
     @abstractmethod
     def arguments(self) -> dict[str, Any]:
         """Return the subclass's own keyword arguments, as JSON types."""
+
+    @abstractmethod
+    async def connect(self) -> Any:
+        """Return the service of :attr:`conn_id`, of the functions in :mod:`kubeflow_provider.hooks`."""
 
     @abstractmethod
     async def poll(self, service: Any, *, slack_seconds: float = 0.0) -> dict[str, Any] | None:
@@ -134,7 +134,7 @@ class PollingTrigger(BaseTrigger):
             slack_share = self.slack_share
             await asyncio.sleep(pause - slack)
             try:
-                service = await aget_service(self.conn_id, self.hooks)
+                service = await self.connect()
                 facts = await self.poll(service, slack_seconds=slack)
             except ServiceUnavailableError as error:
                 errors += 1

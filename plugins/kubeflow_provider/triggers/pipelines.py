@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
-from kubeflow_provider.hooks import PIPELINE_HOOKS, aget_service
+from kubeflow_provider.hooks import aget_pipeline_service
 from kubeflow_provider.services import PipelineService, Run, RunStep
 from kubeflow_provider.states import RunState
 from kubeflow_provider.triggers.base import PollingTrigger
@@ -31,7 +31,6 @@ class PipelineRunTrigger(PollingTrigger):
     :param max_poll_errors: so many failed questions in a row end the waiting with an error.
     """
 
-    hooks = PIPELINE_HOOKS
     slack_share = 0.5
 
     #: After so long without news the log says that the run still goes on, and where to look at it.
@@ -72,6 +71,10 @@ class PipelineRunTrigger(PollingTrigger):
         """Return how long ago the run was asked for."""
         return max(0.0, (datetime.now(tz=UTC) - self.started_at).total_seconds())
 
+    async def connect(self) -> PipelineService:
+        """Return what runs the pipeline."""
+        return await aget_pipeline_service(self.conn_id)
+
     async def poll(self, service: PipelineService, *, slack_seconds: float = 0.0) -> dict[str, Any] | None:
         """Ask for the run, log what is new, and return how it ended when it has."""
         run = await service.aget_run(self.run_id, slack_seconds=slack_seconds)
@@ -93,7 +96,7 @@ class PipelineRunTrigger(PollingTrigger):
         if await self.is_still_waited_for():
             self.log.info("Pipeline run %s is left to another triggerer: its task still waits for it.", self.run_id)
             return
-        service: PipelineService = await aget_service(self.conn_id, self.hooks)
+        service = await self.connect()
         self.log.info("Cancelling pipeline run %s.", self.run_id)
         await service.aterminate_run(self.run_id)
 

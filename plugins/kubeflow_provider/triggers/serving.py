@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 
-from kubeflow_provider.hooks import SERVING_HOOKS
+from kubeflow_provider.hooks import aget_serving_service
 from kubeflow_provider.services import ServingService
 from kubeflow_provider.states import DeploymentState
 from kubeflow_provider.triggers.base import PollingTrigger
@@ -21,8 +21,6 @@ class DeploymentTrigger(PollingTrigger):
     :param conn_id: connection to the serving system.
     :param deadline: see :class:`PollingTrigger`, as the rest.
     """
-
-    hooks: ClassVar[dict[str, str]] = SERVING_HOOKS
 
     def __init__(
         self,
@@ -46,6 +44,10 @@ class DeploymentTrigger(PollingTrigger):
     def arguments(self) -> dict[str, Any]:
         """Return what names the deployment."""
         return {"model": self.model, "version": self.version}
+
+    async def connect(self) -> ServingService:
+        """Return what serves the version."""
+        return await aget_serving_service(self.conn_id)
 
     async def poll(self, service: ServingService, *, slack_seconds: float = 0.0) -> dict[str, Any] | None:
         """Return the deployment's facts once its state is final."""

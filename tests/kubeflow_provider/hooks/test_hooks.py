@@ -19,9 +19,6 @@ class Hook:
         self.host = connection.host
 
 
-HOOKS = {"thing": f"{__name__}.Hook"}
-
-
 class Connections:
     """Airflow's connections, as far as a triggerer may ask for them."""
 
@@ -40,6 +37,7 @@ class Connections:
 @pytest.fixture
 def connections(monkeypatch: pytest.MonkeyPatch) -> Connections:
     connections = Connections()
+    monkeypatch.setitem(hooks.PIPELINE_HOOKS, "thing", f"{__name__}.Hook")
     monkeypatch.setattr(BaseHook, "aget_connection", connections.aget_connection)
     return connections
 
@@ -58,52 +56,52 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 async def test_a_thousand_triggers_read_their_connection_once(connections: Connections) -> None:
-    found = await asyncio.gather(*(hooks.aget_service("c", HOOKS) for _ in range(1000)))
+    found = await asyncio.gather(*(hooks.aget_pipeline_service("c") for _ in range(1000)))
 
     assert connections.reads == 1
     assert len(set(map(id, found))) == 1
-    assert await hooks.aget_service("other", HOOKS) is not found[0]
+    assert await hooks.aget_pipeline_service("other") is not found[0]
 
 
 async def test_a_changed_connection_reaches_those_who_wait(connections: Connections, clock: Any) -> None:
-    before = await hooks.aget_service("c", HOOKS)
+    before = await hooks.aget_pipeline_service("c")
     connections.host = "http://two"
-    assert await hooks.aget_service("c", HOOKS) is before
+    assert await hooks.aget_pipeline_service("c") is before
 
     clock.now += hooks._shared.fresh_seconds
-    assert (await hooks.aget_service("c", HOOKS)).host == "http://two"
+    assert (await hooks.aget_pipeline_service("c")).host == "http://two"
 
 
 async def test_a_connection_that_cannot_be_read_again_stays_as_it_was(
     connections: Connections, clock: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = await hooks.aget_service("c", HOOKS)
+    before = await hooks.aget_pipeline_service("c")
     connections.host = None
     clock.now += hooks._shared.fresh_seconds
 
     with caplog.at_level(logging.WARNING, logger=hooks.__name__):
-        assert await hooks.aget_service("c", HOOKS) is before
+        assert await hooks.aget_pipeline_service("c") is before
     assert "stays as it was" in caplog.text
-    assert await hooks.aget_service("c", HOOKS) is before
+    assert await hooks.aget_pipeline_service("c") is before
     assert connections.reads == 2
 
 
 async def test_the_first_look_up_may_fail_and_the_next_one_succeed(connections: Connections) -> None:
     connections.host = None
     with pytest.raises(AirflowNotFoundException):
-        await hooks.aget_service("c", HOOKS)
+        await hooks.aget_pipeline_service("c")
 
     connections.host = "http://one"
-    assert (await hooks.aget_service("c", HOOKS)).host == "http://one"
+    assert (await hooks.aget_pipeline_service("c")).host == "http://one"
 
 
 async def test_a_connection_of_another_kind_is_refused(connections: Connections) -> None:
     with pytest.raises(InvalidRequestError, match="is of type 'thing'"):
-        await hooks.aget_service("c", hooks.PIPELINE_HOOKS)
+        await hooks.aget_serving_service("c")
 
 
 def test_event_loops_share_nothing(connections: Connections) -> None:
-    first = asyncio.run(hooks.aget_service("c", HOOKS))
+    first = asyncio.run(hooks.aget_pipeline_service("c"))
 
-    assert asyncio.run(hooks.aget_service("c", HOOKS)) is not first
+    assert asyncio.run(hooks.aget_pipeline_service("c")) is not first
     assert connections.reads == 2

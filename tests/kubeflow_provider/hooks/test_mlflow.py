@@ -17,7 +17,7 @@ import pytest
 from airflow.sdk import Connection
 
 from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
-from kubeflow_provider.hooks import REGISTRY_HOOKS, _load
+from kubeflow_provider.hooks import get_registry_service
 from kubeflow_provider.hooks.mlflow import MlflowHook
 from kubeflow_provider.services import Release
 from kubeflow_provider.states import ReleaseState
@@ -43,9 +43,9 @@ def release(version: str = VERSION, **facts: str) -> Release:
     )
 
 
-def test_it_is_what_its_connection_type_stands_for() -> None:
-    connection = Connection(conn_id="registry", conn_type="mlflow")
-    assert isinstance(_load("registry", connection, REGISTRY_HOOKS), MlflowHook)
+def test_it_is_what_its_connection_type_stands_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_REGISTRY", '{"conn_type": "mlflow"}')
+    assert isinstance(get_registry_service("registry"), MlflowHook)
 
 
 def test_people_find_the_release_in_mlflow_by_alias_tag_and_run(registry: MlflowHook) -> None:

@@ -23,7 +23,7 @@ import pytest
 from airflow.sdk import Connection
 
 from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
-from kubeflow_provider.hooks import SERVING_HOOKS, get_service
+from kubeflow_provider.hooks import get_serving_service
 from kubeflow_provider.hooks._torchserve.process import TorchServeProcess
 from kubeflow_provider.hooks._torchserve.settings import TorchServeSettings
 from kubeflow_provider.hooks.torchserve import TorchServeHook
@@ -93,7 +93,7 @@ def test_the_defaults_are_the_documented_address(tmp_path: Path) -> None:
 def test_a_connection_id_leads_to_the_hook(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     conn = connection(sys.executable, tmp_path)
     monkeypatch.setenv("AIRFLOW_CONN_SERVING_TEST", connection_json(conn))
-    assert isinstance(get_service("serving_test", SERVING_HOOKS), TorchServeHook)
+    assert isinstance(get_serving_service("serving_test"), TorchServeHook)
     # The Test button makes the hook with the name of its connection attribute.
     by_attribute = TorchServeHook(**{TorchServeHook.conn_name_attr: "serving_test"})
     assert str(conn.port) in by_attribute.endpoint_url(MODEL)

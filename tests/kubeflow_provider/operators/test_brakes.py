@@ -20,6 +20,7 @@ from kubeflow_provider.operators.brakes import NOT_DUE_XCOM_KEY, ReleaseBrakes
 from kubeflow_provider.operators.report import ReportOperator
 from kubeflow_provider.services import Release
 from kubeflow_provider.states import ReleaseState
+from tests.connected import connect
 
 MODEL, LIVE = "reviews", "20261101030000"
 LIVE_TIME = datetime(2026, 11, 1, 3, tzinfo=UTC)
@@ -75,8 +76,7 @@ def run(registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         pipelines: Pipelines | None = None,
         max_tries: int = 2,
     ) -> str | None:
-        services = {"registry_default": registry, "pipelines_default": pipelines}
-        monkeypatch.setattr(module, "get_service", lambda conn_id, hooks: services[conn_id])
+        connect(monkeypatch, registry_default=registry, pipelines_default=pipelines)
         monkeypatch.setattr(RuntimeTaskInstance, "get_dr_count", lambda dag_id, states: waiting)
         monkeypatch.setattr(module, "datetime", SimpleNamespace(now=lambda zone: now))
         left: dict[str, Any] = {}

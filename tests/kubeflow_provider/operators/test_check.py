@@ -12,6 +12,7 @@ from kubeflow_provider.operators import check
 from kubeflow_provider.operators.check import CheckReleaseOperator
 from kubeflow_provider.services import Deployment, ModelVersion, Release, RunRequest
 from kubeflow_provider.states import DeploymentState, ReleaseState
+from tests.connected import connect
 
 MODEL, LIVE, NEW = "reviews", "20260101000000", "20260102000000"
 
@@ -45,7 +46,7 @@ class Service:
 @pytest.fixture
 def services(monkeypatch: pytest.MonkeyPatch, registry: Any) -> dict[str, Any]:
     found = {"pipelines_default": Service(), "serving_default": Service(), "registry_default": registry}
-    monkeypatch.setattr(check, "get_service", lambda conn_id, hooks: found[conn_id])
+    connect(monkeypatch, **found)
     return found
 
 

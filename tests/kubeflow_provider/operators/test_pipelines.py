@@ -21,7 +21,7 @@ from kubeflow_provider.exceptions import (
     RunTimeoutError,
     ServiceUnavailableError,
 )
-from kubeflow_provider.hooks import PIPELINE_HOOKS, get_service
+from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.hooks.local_pipelines import LocalPipelinesHook
 from kubeflow_provider.operators import pipelines
 from kubeflow_provider.operators.pipelines import PIPELINE_RUN_KEY, RunPipelineOperator
@@ -65,7 +65,7 @@ def service(tmp_path: Path, pipelines_python: str, monkeypatch: pytest.MonkeyPat
     extra = {"python": pipelines_python, "project_dir": str(ROOT), "runs_dir": str(tmp_path / "runs")}
     value = json.dumps({"conn_type": "local_pipelines", "extra": extra})
     monkeypatch.setenv("AIRFLOW_CONN_PIPELINES_DEFAULT", value)
-    return get_service("pipelines_default", PIPELINE_HOOKS)
+    return get_pipeline_service("pipelines_default")
 
 
 @pytest.fixture

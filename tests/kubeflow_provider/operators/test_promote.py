@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import cycle
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from kubeflow_provider import hooks
 from kubeflow_provider.exceptions import CheckFailedError, DeploymentFailedError, ReleaseRefusedError
 from kubeflow_provider.operators import promote
 from kubeflow_provider.operators.promote import PromoteOperator
 from kubeflow_provider.rollout import Watch
 from kubeflow_provider.services import Answer, Deployment, Release
 from kubeflow_provider.states import DeploymentState, ReleaseState
+from tests.connected import connect
 from tests.serving_support import FakeContext
 
 MODEL, LIVE, NEW = "reviews", "20260101000000", "20260102000000"
@@ -87,11 +85,7 @@ class Clock:
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[SplittingService]:
     instance = SplittingService()
-    module = ModuleType("splitting_service")
-    vars(module)["connect"] = lambda conn_id, *, connection: instance
-    monkeypatch.setitem(sys.modules, "splitting_service", module)
-    monkeypatch.setitem(hooks.SERVING_HOOKS, "splitting", "splitting_service.connect")
-    monkeypatch.setenv("AIRFLOW_CONN_SERVING_DEFAULT", json.dumps({"conn_type": "splitting"}))
+    connect(monkeypatch, serving_default=instance)
     monkeypatch.setattr(promote, "_POLL_SECONDS", 0.0)
     clock = Clock()
     monkeypatch.setattr(promote, "Watch", partial(Watch, clock=clock, sleep=clock.sleep))

@@ -22,6 +22,7 @@ from kubeflow_provider.operators.serving import DeployCandidateOperator
 from kubeflow_provider.operators.undo import RollBackOperator
 from kubeflow_provider.services import Answer, Deployment, ModelVersion, Release
 from kubeflow_provider.states import DeploymentState, ReleaseState
+from tests.connected import connect
 from tests.serving_support import MODEL, FakeContext, build_version, candidate_uri
 
 LIVE, CANDIDATE = "20260101000000", "20260102000000"
@@ -103,10 +104,7 @@ def context() -> FakeContext:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, service: Serving, registry: Registry) -> Serving:
-    for module in (serving, undo):
-        monkeypatch.setattr(
-            module, "get_service", lambda conn_id, hooks: registry if conn_id == "registry" else service
-        )
+    connect(monkeypatch, serving_default=service, registry=registry)
     failure = Failure(task_id="smoke_test", error="CheckFailedError", message="latency: expected 1 ms, got 2 ms")
     monkeypatch.setattr(undo, "first_failure", lambda context, task_ids: failure)
     monkeypatch.setattr(undo, "_PROOF_SECONDS", 0)

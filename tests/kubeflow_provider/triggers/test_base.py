@@ -26,8 +26,6 @@ class Service:
 
 
 class ThingTrigger(PollingTrigger):
-    hooks = {"http": f"{__name__}.Service"}
-
     def __init__(self, *, thing: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.thing = thing
@@ -36,6 +34,9 @@ class ThingTrigger(PollingTrigger):
 
     def arguments(self) -> dict[str, Any]:
         return {"thing": self.thing}
+
+    async def connect(self) -> Service:
+        return Service(self.conn_id, connection=Connection(conn_id=self.conn_id))
 
     async def poll(self, service: Any, *, slack_seconds: float = 0.0) -> dict[str, Any] | None:
         self.slacks.append(slack_seconds)
@@ -47,10 +48,6 @@ class ThingTrigger(PollingTrigger):
 
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def aget_service(conn_id: str, hooks: dict[str, str]) -> Service:
-        return Service(conn_id, connection=Connection(conn_id=conn_id))
-
-    monkeypatch.setattr(base, "aget_service", aget_service)
     monkeypatch.setattr(base, "_pauses", lambda first, longest, waited: repeat(0.0))
 
 

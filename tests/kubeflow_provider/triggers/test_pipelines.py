@@ -145,10 +145,10 @@ async def test_a_user_who_ends_the_task_ends_the_run(
 ) -> None:
     service = Service()
 
-    async def aget_service(conn_id: str, hooks: dict[str, str]) -> Service:
+    async def connect(conn_id: str) -> Service:
         return service
 
-    monkeypatch.setattr(pipelines, "aget_service", aget_service)
+    monkeypatch.setattr(pipelines, "aget_pipeline_service", connect)
     await trigger.cleanup()
     assert service.terminated == []
 
@@ -170,7 +170,7 @@ async def test_a_triggerer_that_lost_the_trigger_to_another_one_ends_no_run(
 ) -> None:
     service = Service()
 
-    async def aget_service(conn_id: str, hooks: dict[str, str]) -> Service:
+    async def connect(conn_id: str) -> Service:
         return service
 
     def get_task_states(*, dag_id: str, task_ids: list[str], run_ids: list[str], map_index: int) -> dict[str, Any]:
@@ -180,7 +180,7 @@ async def test_a_triggerer_that_lost_the_trigger_to_another_one_ends_no_run(
         key = "train" if map_index < 0 else f"train_{map_index}"
         return {} if state == "gone" else {"manual": {key: state}}
 
-    monkeypatch.setattr(pipelines, "aget_service", aget_service)
+    monkeypatch.setattr(pipelines, "aget_pipeline_service", connect)
     monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", get_task_states)
     trigger.task_instance = SimpleNamespace(dag_id="releases", task_id="train", run_id="manual", map_index=map_index)
 

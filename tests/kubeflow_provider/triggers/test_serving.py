@@ -11,7 +11,7 @@ from airflow.sdk.module_loading import import_string
 from kubeflow_provider.exceptions import ServiceUnavailableError
 from kubeflow_provider.services import Deployment
 from kubeflow_provider.states import DeploymentState
-from kubeflow_provider.triggers import base
+from kubeflow_provider.triggers import serving
 from kubeflow_provider.triggers.serving import DeploymentTrigger
 
 PENDING = Deployment(model="m", version="1", state=DeploymentState.PENDING, reason="pulling the image")
@@ -46,12 +46,11 @@ def trigger(**changes: object) -> DeploymentTrigger:
 
 
 def wait(monkeypatch: pytest.MonkeyPatch, service: Service, **changes: object) -> dict[str, object]:
-    async def aget_service(conn_id: str, hooks: dict[str, str]) -> Service:
+    async def connect(conn_id: str) -> Service:
         assert conn_id == "serving_default"
-        assert "torchserve" in hooks
         return service
 
-    monkeypatch.setattr(base, "aget_service", aget_service)
+    monkeypatch.setattr(serving, "aget_serving_service", connect)
     return asyncio.run(trigger(**changes).wait())
 
 

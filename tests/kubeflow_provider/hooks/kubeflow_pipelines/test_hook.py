@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
-from airflow.sdk import Connection
 
 from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError
-from kubeflow_provider.hooks import PIPELINE_HOOKS, _load
+from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.hooks._kubeflow_pipelines import api
 from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
 from kubeflow_provider.services import PipelineService, RunStep
@@ -24,10 +23,10 @@ from tests.kubeflow_provider.hooks.kubeflow_pipelines.conftest import MakeHook, 
 # Connection
 
 
-def test_the_connection_type_leads_to_the_hook() -> None:
-    connection = Connection(conn_id="any", conn_type="kubeflow_pipelines", host="http://127.0.0.1:1")
+def test_the_connection_type_leads_to_the_hook(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_ANY", '{"conn_type": "kubeflow_pipelines", "host": "http://127.0.0.1:1"}')
 
-    hook = _load("any", connection, PIPELINE_HOOKS)
+    hook = get_pipeline_service("any")
 
     assert isinstance(hook, KubeflowPipelinesHook)
     assert isinstance(hook, PipelineService)
