@@ -14,12 +14,10 @@ from typing import Any
 from airflow.sdk import TaskInstanceState
 from airflow.sdk.exceptions import AirflowException
 
+from kubeflow_provider import xcoms
 from kubeflow_provider.exceptions import CheckFailedError
 
 log = logging.getLogger(__name__)
-
-#: XCom key of a failure. Renaming it loses the reasons of the runs that are under way.
-FAILURE_XCOM_KEY = "release_failure"
 
 #: A pipeline's last log lines belong to a message; a whole traceback would burst an alert.
 MAX_MESSAGE_CHARACTERS = 2000
@@ -67,7 +65,7 @@ def remember_failure(context: Mapping[str, Any]) -> None:
         log.warning("The task ended without an exception (%s); its log is all there is.", context.get("reason"))
         return
     ti = context["ti"]
-    ti.xcom_push(key=FAILURE_XCOM_KEY, value=asdict(describe(ti.task_id, exception)))
+    ti.xcom_push(key=xcoms.FAILURE, value=asdict(describe(ti.task_id, exception)))
 
 
 def first_failure(context: Mapping[str, Any], task_ids: Sequence[str] | None = None) -> Failure | None:
@@ -96,7 +94,7 @@ def task_states(context: Mapping[str, Any]) -> dict[str, str | None]:
 def _recall(dag_id: str, run_id: str, task_id: str) -> Failure:
     from airflow.sdk.execution_time.xcom import XCom
 
-    remembered = XCom.get_one(key=FAILURE_XCOM_KEY, dag_id=dag_id, run_id=run_id, task_id=task_id)
+    remembered = XCom.get_one(key=xcoms.FAILURE, dag_id=dag_id, run_id=run_id, task_id=task_id)
     if remembered is None:
         message = "it ended without a message: killed, out of memory, or marked as failed by hand. See its log."
         return Failure(task_id=task_id, error="", message=message)

@@ -8,6 +8,8 @@ from urllib.parse import quote
 from airflow.sdk import BaseOperatorLink
 from airflow.sdk.execution_time.xcom import XCom
 
+from kubeflow_provider import xcoms
+
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
@@ -18,12 +20,6 @@ if TYPE_CHECKING:
 XCOM_RUN_ID = "run_id"
 XCOM_RUN_URL = "run_url"
 XCOM_EXPERIMENT_URL = "experiment_url"
-
-#: XCom key of the address that users call for predictions. The links of finished runs read it: never rename.
-XCOM_ENDPOINT = "endpoint"
-
-#: XCom key of the address of the release's report. The links of finished runs read it: never rename.
-XCOM_REPORT_URL = "report_url"
 
 
 class _XComLink(BaseOperatorLink):
@@ -57,14 +53,14 @@ class EndpointLink(_XComLink):
     """Leads to the address that users call for predictions."""
 
     name = "Endpoint"
-    key = XCOM_ENDPOINT
+    key = xcoms.ENDPOINT
 
 
 class ReportLink(_XComLink):
     """Leads to the evaluation's report on the Releases page."""
 
     name = "Report"
-    key = XCOM_REPORT_URL
+    key = xcoms.REPORT_URL
 
 
 def airflow_url(*path: str) -> str:

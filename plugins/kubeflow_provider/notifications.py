@@ -8,18 +8,12 @@ from typing import Any
 
 from airflow.sdk import BaseNotifier, Context
 
+from kubeflow_provider import xcoms
 from kubeflow_provider.alerts.alert import Severity
 from kubeflow_provider.alerts.delivery import send_alert
 from kubeflow_provider.alerts.text import release_alert
 from kubeflow_provider.failures import Failure, describe, first_failure, remember_failure, task_states
-from kubeflow_provider.outcome import (
-    OUTCOME_XCOM_KEY,
-    Outcome,
-    OutcomeKind,
-    dag_run_url,
-    first_xcom,
-    roll_back_result,
-)
+from kubeflow_provider.outcome import Outcome, OutcomeKind, dag_run_url, first_xcom, roll_back_result
 
 _REPORTED_STATES = frozenset({"running", "success", "failed"})
 
@@ -79,7 +73,7 @@ class ReleaseNotifier(BaseNotifier):
     def _outcome(self, context: Mapping[str, Any]) -> Outcome:
         states = task_states(context)
         if states.get(self.report_task_id) in _REPORTED_STATES and (
-            document := first_xcom(context, [self.report_task_id], OUTCOME_XCOM_KEY)
+            document := first_xcom(context, [self.report_task_id], xcoms.OUTCOME)
         ):
             return Outcome.from_json(document)
         failure = first_failure(context) or _failure_of(context)

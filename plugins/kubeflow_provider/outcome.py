@@ -10,10 +10,6 @@ from urllib.parse import quote
 
 from kubeflow_provider.failures import Failure
 
-#: XCom key of the outcome as :meth:`Outcome.to_json` writes it. Renaming it, or a field, leaves the alerts of runs
-#: that are under way without what the report found out.
-OUTCOME_XCOM_KEY = "outcome"
-
 
 class OutcomeKind(Enum):
     """How it ended."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kubeflow_provider import xcoms
 from kubeflow_provider.brakes import Trigger
 from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.exceptions import InvalidRequestError
@@ -13,13 +14,6 @@ from kubeflow_provider.links import XCOM_RUN_ID, XCOM_RUN_URL
 from kubeflow_provider.outcome import first_xcom
 from kubeflow_provider.services import Release
 from kubeflow_provider.states import ReleaseState
-
-#: XCom key of the facts about the answer to :class:`~kubeflow_provider.operators.approval.ReleaseApprovalOperator`'s
-#: question. Renaming it leaves the records of releases that are under way without them.
-APPROVAL_XCOM_KEY = "approval"
-
-#: XCom key of the gate's word with every reason.
-GATE_XCOM_KEY = "gate"
 
 MAIN_METRICS = ("accuracy", "macro_f1", "log_loss", "expected_calibration_error")
 
@@ -73,8 +67,8 @@ def run_facts(context: Mapping[str, Any]) -> dict[str, str]:
         "trigger": trigger,
         "pipeline_run_id": first_xcom(context, before, XCOM_RUN_ID) or "",
         "pipeline_run_url": first_xcom(context, before, XCOM_RUN_URL) or "",
-        "gate": first_xcom(context, before, GATE_XCOM_KEY) or "",
-        **(first_xcom(context, before, APPROVAL_XCOM_KEY) or {}),
+        "gate": first_xcom(context, before, xcoms.GATE) or "",
+        **(first_xcom(context, before, xcoms.APPROVAL) or {}),
     }
 
 

@@ -24,7 +24,7 @@ from airflow.utils.types import DagRunTriggeredByType
 from sqlalchemy import update
 
 from include.models.model_config import PROJECT_DIR
-from kubeflow_provider.failures import FAILURE_XCOM_KEY
+from kubeflow_provider import xcoms
 from tests.end_to_end.releases_world import BROKEN, FAILURE, LIVE, NEW_MODEL, ROLLING
 
 DAG_ID = "release_sample_reviews"
@@ -45,7 +45,7 @@ def main() -> None:
     add_run(DAG_ID, ROLLING, DagRunState.RUNNING, tasks={"promote": TaskInstanceState.RUNNING})
     add_run(DAG_ID, BROKEN, DagRunState.FAILED, tasks={"preprocess": TaskInstanceState.FAILED})
     failure = {"task_id": "preprocess", "error": "InvalidRequestError", "message": FAILURE}
-    XComModel.set(key=FAILURE_XCOM_KEY, value=failure, dag_id=DAG_ID, task_id="preprocess", run_id=f"manual__{BROKEN}")
+    XComModel.set(key=xcoms.FAILURE, value=failure, dag_id=DAG_ID, task_id="preprocess", run_id=f"manual__{BROKEN}")
     waiting = {"approve": TaskInstanceState.AWAITING_INPUT}
     add_run(f"release_{NEW_MODEL.replace('-', '_')}", "20260930030000", DagRunState.RUNNING, tasks=waiting)
 

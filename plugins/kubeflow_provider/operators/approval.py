@@ -9,21 +9,15 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import BaseNotifier
 
+from kubeflow_provider import xcoms
 from kubeflow_provider.alerts import NOBODY, Alert, Severity, send_alert
 from kubeflow_provider.alerts.text import body
 from kubeflow_provider.approval_card import approval_card
 from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.hooks import get_registry_service
-from kubeflow_provider.links import XCOM_REPORT_URL, ReportLink, airflow_url, report_page_url
-from kubeflow_provider.operators.gate import DECISION_XCOM_KEY
+from kubeflow_provider.links import ReportLink, airflow_url, report_page_url
 from kubeflow_provider.outcome import dag_run_url, first_xcom
-from kubeflow_provider.release_record import (
-    APPROVAL_XCOM_KEY,
-    main_metrics,
-    make_record,
-    read_candidate,
-    run_facts,
-)
+from kubeflow_provider.release_record import main_metrics, make_record, read_candidate, run_facts
 from kubeflow_provider.states import ReleaseState
 
 if TYPE_CHECKING:
@@ -91,12 +85,12 @@ class ReleaseApprovalOperator(ApprovalOperator):
         """Ask, unless nobody is to be asked."""
         candidate = self._candidate()
         report_url = report_page_url(candidate)
-        context["ti"].xcom_push(key=XCOM_REPORT_URL, value=report_url)
+        context["ti"].xcom_push(key=xcoms.REPORT_URL, value=report_url)
         if str(self.required).lower() != "true":
             self.log.info("This release does not ask for an approval.")
-            context["ti"].xcom_push(key=APPROVAL_XCOM_KEY, value={"approval": "not asked"})
+            context["ti"].xcom_push(key=xcoms.APPROVAL, value={"approval": "not asked"})
             return None
-        decision = first_xcom(context, sorted(self.get_flat_relative_ids(upstream=True)), DECISION_XCOM_KEY)
+        decision = first_xcom(context, sorted(self.get_flat_relative_ids(upstream=True)), xcoms.DECISION)
         # Set here and not rendered: a text of a user may look like a template.
         self.body = approval_card(candidate, decision=decision, report_url=report_url, show_texts=self.show_texts)
         alert = self._question(context, decision=decision, report_url=report_url)
@@ -113,7 +107,7 @@ class ReleaseApprovalOperator(ApprovalOperator):
             "approved_by": (event["responded_by_user"] or {}).get("name", ""),
             "approved_at": event["responded_at"].astimezone(UTC).isoformat(timespec="seconds"),
         }
-        context["ti"].xcom_push(key=APPROVAL_XCOM_KEY, value=answer)
+        context["ti"].xcom_push(key=xcoms.APPROVAL, value=answer)
         if not approved:
             # First of all: skipping what follows ends this method with an exception.
             self._record_no(context, answer)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
+from kubeflow_provider import xcoms
 from kubeflow_provider.brakes import Brakes, Situation, Trigger, announced_rows, reason_to_wait
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.hooks import get_pipeline_service, get_registry_service
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from kubeflow_provider.services import Release
-
-#: XCom key of the line that says why a release is not due. Renaming it turns runs that are under way into stopped ones.
-NOT_DUE_XCOM_KEY = "not_due"
 
 #: Counts training rows: ``--data`` and ``--output-uri``, to which it writes ``[{"uri": …, "rows": …}]``.
 ROWS_MODULE = "include.classifier.source_rows"
@@ -80,7 +78,7 @@ class ReleaseBrakes:
             log.info("Started by %s: the release of %s is due.", _STARTED_BY[trigger], self.model)
             return
         log.info("Started by %s, and not due: %s.", _STARTED_BY[trigger], reason)
-        context["ti"].xcom_push(key=NOT_DUE_XCOM_KEY, value=reason)
+        context["ti"].xcom_push(key=xcoms.NOT_DUE, value=reason)
         raise AirflowSkipException(f"Not due: {reason}.")
 
     def _situation(self, context: Context, trigger: Trigger) -> Situation:

@@ -9,23 +9,18 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.utils.skipmixin import SkipMixin
 from airflow.sdk import BaseOperator, TriggerRule
 
+from kubeflow_provider import xcoms
 from kubeflow_provider.gate import Decision, decide
 from kubeflow_provider.gate_policy import GatePolicy
 from kubeflow_provider.hooks import get_registry_service, get_serving_service
-from kubeflow_provider.links import XCOM_REPORT_URL, ReportLink, report_page_url
-from kubeflow_provider.release_record import GATE_XCOM_KEY, main_metrics, make_record, read_candidate, run_facts
+from kubeflow_provider.links import ReportLink, report_page_url
+from kubeflow_provider.release_record import main_metrics, make_record, read_candidate, run_facts
 from kubeflow_provider.states import ReleaseState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from kubeflow_provider.candidate import Candidate
-
-#: XCom key of the gate's word in one line, whichever way it went.
-DECISION_XCOM_KEY = "decision"
-
-#: XCom key of the policy that it decided by.
-POLICY_XCOM_KEY = "policy"
 
 #: Tasks with these rules want to run whatever became of the tasks before them: a report, a clean-up.
 _RUN_ANYWAY = frozenset({TriggerRule.ALL_DONE, TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, TriggerRule.ALWAYS})
@@ -97,10 +92,10 @@ class GateOperator(BaseOperator, SkipMixin):
             live_at_start=self.live_at_start or None,
         )
         self.log.info("%s %s %s.", self.model, self.version, decision.text)
-        context["ti"].xcom_push(key=DECISION_XCOM_KEY, value=decision.line)
-        context["ti"].xcom_push(key=GATE_XCOM_KEY, value=decision.text)
-        context["ti"].xcom_push(key=POLICY_XCOM_KEY, value=asdict(policy))
-        context["ti"].xcom_push(key=XCOM_REPORT_URL, value=report_page_url(candidate))
+        context["ti"].xcom_push(key=xcoms.DECISION, value=decision.line)
+        context["ti"].xcom_push(key=xcoms.GATE, value=decision.text)
+        context["ti"].xcom_push(key=xcoms.POLICY, value=asdict(policy))
+        context["ti"].xcom_push(key=xcoms.REPORT_URL, value=report_page_url(candidate))
         if not decision.accepted:
             self._record_rejection(context, candidate, decision)
             self.skip(context["ti"], list(self._followers()))

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from kubeflow_provider import xcoms
 from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.exceptions import DeploymentFailedError
 from kubeflow_provider.hooks import get_registry_service, get_serving_service
-from kubeflow_provider.links import XCOM_ENDPOINT, EndpointLink
+from kubeflow_provider.links import EndpointLink
 from kubeflow_provider.pins import refuse_outdated, refuse_pinned
 from kubeflow_provider.rollout import RolloutPolicy, Watch
 from kubeflow_provider.states import DeploymentState
@@ -96,7 +97,7 @@ class PromoteOperator(BaseOperator):
             self._in_steps(service, policy, live.version)
         self._wait(service, service.promote(self.model, self.version))
         endpoint = service.endpoint_url(self.model)
-        context["ti"].xcom_push(key=XCOM_ENDPOINT, value=endpoint)
+        context["ti"].xcom_push(key=xcoms.ENDPOINT, value=endpoint)
         self.log.info("%s %s is live at %s.", self.model, self.version, endpoint)
         return endpoint
 

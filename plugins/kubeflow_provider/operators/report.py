@@ -7,22 +7,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseOperator, TriggerRule
 
+from kubeflow_provider import xcoms
 from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.exceptions import KubeflowProviderError, ReleaseFailedError
 from kubeflow_provider.failures import Failure, first_failure, task_states
 from kubeflow_provider.gate import GatePolicy
 from kubeflow_provider.hooks import get_registry_service, get_serving_service
-from kubeflow_provider.links import XCOM_REPORT_URL, XCOM_RUN_URL, ReportLink, report_page_url
-from kubeflow_provider.operators.brakes import NOT_DUE_XCOM_KEY
-from kubeflow_provider.operators.gate import DECISION_XCOM_KEY, POLICY_XCOM_KEY
-from kubeflow_provider.outcome import (
-    OUTCOME_XCOM_KEY,
-    Outcome,
-    OutcomeKind,
-    dag_run_url,
-    first_xcom,
-    roll_back_result,
-)
+from kubeflow_provider.links import XCOM_RUN_URL, ReportLink, report_page_url
+from kubeflow_provider.outcome import Outcome, OutcomeKind, dag_run_url, first_xcom, roll_back_result
 from kubeflow_provider.release_card import render_card
 from kubeflow_provider.states import ReleaseState
 
@@ -30,9 +22,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from kubeflow_provider.services import Deployment, RegistryService, Release, ServingService
-
-#: XCom key of the release card, a text.
-CARD_XCOM_KEY = "card"
 
 T = TypeVar("T")
 
@@ -96,7 +85,7 @@ class ReportOperator(BaseOperator):
         steps = self._steps(context)
         candidate = self._try("candidate.json", lambda: Candidate.read(self.candidate_uri, conn_id=self.store_conn_id))
         outcome = self._outcome(context, steps, candidate)
-        policy = first_xcom(context, steps, POLICY_XCOM_KEY)
+        policy = first_xcom(context, steps, xcoms.POLICY)
         card = render_card(
             outcome,
             metrics=candidate.metrics if candidate else None,
@@ -104,9 +93,9 @@ class ReportOperator(BaseOperator):
             seconds=self._seconds(context, steps),
         )
         ti = context["ti"]
-        ti.xcom_push(key=OUTCOME_XCOM_KEY, value=outcome.to_json())
-        ti.xcom_push(key=CARD_XCOM_KEY, value=card)
-        ti.xcom_push(key=XCOM_REPORT_URL, value=report_page_url(candidate) if candidate else None)
+        ti.xcom_push(key=xcoms.OUTCOME, value=outcome.to_json())
+        ti.xcom_push(key=xcoms.CARD, value=card)
+        ti.xcom_push(key=xcoms.REPORT_URL, value=report_page_url(candidate) if candidate else None)
         self.log.info("\n%s", card)
         if outcome.kind is OutcomeKind.FAILED:
             raise ReleaseFailedError(
@@ -130,8 +119,8 @@ class ReportOperator(BaseOperator):
             failure or roll_back_failure,
             release,
             is_live=live is not None and live.version == self.version,
-            decision=first_xcom(context, steps, DECISION_XCOM_KEY),
-            not_due=first_xcom(context, steps, NOT_DUE_XCOM_KEY),
+            decision=first_xcom(context, steps, xcoms.DECISION),
+            not_due=first_xcom(context, steps, xcoms.NOT_DUE),
         )
         return Outcome(
             model=self.model,

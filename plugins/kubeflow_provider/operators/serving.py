@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, conf
 
+from kubeflow_provider import xcoms
 from kubeflow_provider.active_runs import roll_back_under_way
 from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.exceptions import (
@@ -18,7 +19,7 @@ from kubeflow_provider.exceptions import (
     ReleaseRefusedError,
 )
 from kubeflow_provider.hooks import get_registry_service, get_serving_service
-from kubeflow_provider.links import XCOM_ENDPOINT, EndpointLink
+from kubeflow_provider.links import EndpointLink
 from kubeflow_provider.pins import refuse_outdated, refuse_pinned
 from kubeflow_provider.services import ModelVersion
 from kubeflow_provider.states import DeploymentState, ReleaseState
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from kubeflow_provider.services import RegistryService, ServingService
-
-#: XCom key under which :class:`DeployCandidateOperator` leaves the version that was live before the release (empty
-#: when there was none). Whatever undoes the release depends on it: renaming it loses the way back of running releases.
-PREVIOUS_VERSION_XCOM_KEY = "previous_version"
 
 #: The trigger ends by itself at the deadline; the scheduler's own limit is only the net below it.
 _DEFER_BUFFER = timedelta(minutes=5)
@@ -116,8 +113,8 @@ class DeployCandidateOperator(BaseOperator):
             registry = get_registry_service(self.registry_conn_id)
         self._refuse_comeback(context, candidate, service, registry)
         ti = context["ti"]
-        ti.xcom_push(key=PREVIOUS_VERSION_XCOM_KEY, value=_version_before(service, self.model, self.version))
-        ti.xcom_push(key=XCOM_ENDPOINT, value=service.endpoint_url(self.model))
+        ti.xcom_push(key=xcoms.PREVIOUS_VERSION, value=_version_before(service, self.model, self.version))
+        ti.xcom_push(key=xcoms.ENDPOINT, value=service.endpoint_url(self.model))
         origin = {"dag-id": self.dag_id, "dag-run-id": context.get("run_id") or ""}
         if registry is not None:
             known = registry.get_release(self.model, self.version)

@@ -45,7 +45,7 @@ class RollBackOperator(BaseOperator):
     :param model: name of the model (templated).
     :param version: version of the release that failed (templated).
     :param previous_version: version to put back, as the task that deployed the candidate left it
-        (``operators.serving.PREVIOUS_VERSION_XCOM_KEY``); empty when none was live (templated).
+        (``xcoms.PREVIOUS_VERSION``); empty when none was live (templated).
     :param failed_task_ids: the tasks to look at for the reason, in their order; ``None``: all of the DAG.
     :param serving_conn_id: connection to the serving system (templated).
     :param registry_conn_id: connection to the registry (templated); ``None``: nothing is recorded.

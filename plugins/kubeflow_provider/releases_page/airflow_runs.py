@@ -21,7 +21,8 @@ from airflow.utils.state import DagRunState, TaskInstanceState
 from airflow.utils.types import DagRunTriggeredByType
 from sqlalchemy import select
 
-from kubeflow_provider.failures import FAILURE_XCOM_KEY, Failure
+from kubeflow_provider import xcoms
+from kubeflow_provider.failures import Failure
 from kubeflow_provider.versions import release_version, version_time
 
 _BUSY = (
@@ -146,7 +147,7 @@ class AirflowRuns:
         """Return run id -> what its first task that failed left as its reason."""
         rows = session.scalars(
             select(XComModel)
-            .where(XComModel.dag_id == dag_id, XComModel.run_id.in_(run_ids), XComModel.key == FAILURE_XCOM_KEY)
+            .where(XComModel.dag_id == dag_id, XComModel.run_id.in_(run_ids), XComModel.key == xcoms.FAILURE)
             .order_by(XComModel.timestamp.desc())
         )
         # Newest first, so that the first failure is what stays.

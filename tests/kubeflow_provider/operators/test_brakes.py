@@ -14,9 +14,10 @@ from airflow.sdk import DAG, Asset
 from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
+from kubeflow_provider import xcoms
 from kubeflow_provider.brakes import Brakes, Trigger
 from kubeflow_provider.operators import brakes as module
-from kubeflow_provider.operators.brakes import NOT_DUE_XCOM_KEY, ReleaseBrakes
+from kubeflow_provider.operators.brakes import ReleaseBrakes
 from kubeflow_provider.operators.report import ReportOperator
 from kubeflow_provider.services import Release
 from kubeflow_provider.states import ReleaseState
@@ -90,7 +91,7 @@ def run(registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         try:
             ReleaseBrakes(brakes=brakes, model=MODEL, data="{}", store_uri=tmp_path.as_uri())(context)
         except AirflowSkipException:
-            return left[NOT_DUE_XCOM_KEY]
+            return left[xcoms.NOT_DUE]
         assert not left
         return None
 
@@ -201,7 +202,7 @@ def test_queued_runs_are_counted_by_airflow_itself(registry: Any, run_dag: Any, 
         return run_dag(dag)
 
     monkeypatch.setattr(Trigger, "of", lambda dag_run: Trigger.ASSET)
-    assert xcom(alone := start(), "check", NOT_DUE_XCOM_KEY) is None
+    assert xcom(alone := start(), "check", xcoms.NOT_DUE) is None
     assert alone.state == "success"
     with create_session() as session:
         session.add(
@@ -214,4 +215,4 @@ def test_queued_runs_are_counted_by_airflow_itself(registry: Any, run_dag: Any, 
                 triggered_by=DagRunTriggeredByType.TEST,
             )
         )
-    assert "a newer request" in xcom(start(), "check", NOT_DUE_XCOM_KEY)
+    assert "a newer request" in xcom(start(), "check", xcoms.NOT_DUE)

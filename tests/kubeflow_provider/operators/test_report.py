@@ -9,8 +9,9 @@ import pytest
 from airflow.sdk import DAG, BaseOperator, Context, TriggerRule
 from airflow.sdk.exceptions import AirflowSkipException
 
+from kubeflow_provider import xcoms
 from kubeflow_provider.exceptions import CheckFailedError, RollBackFailedError
-from kubeflow_provider.failures import FAILURE_XCOM_KEY, remember_failure
+from kubeflow_provider.failures import remember_failure
 from kubeflow_provider.operators.gate import GateOperator
 from kubeflow_provider.operators.registry import RegisterOperator, ReleaseOperator
 from kubeflow_provider.operators.report import ReportOperator
@@ -118,7 +119,7 @@ def test_a_failed_check_fails_the_run_and_says_what_serves(
     error = CheckFailedError("golden examples", expected="row 3: 5 stars", got="row 3: 1 star")
     run = run_dag(release_dag(write_candidate(), live_before, fail={"smoke_test": error}))
     assert run.state == "failed"
-    failure = xcom(run, "report", FAILURE_XCOM_KEY)
+    failure = xcom(run, "report", xcoms.FAILURE)
     assert failure["error"] == "ReleaseFailedError"
     assert failure["message"] == (
         "Task smoke_test failed: golden examples: expected row 3: 5 stars, got row 3: 1 star. "
@@ -141,7 +142,7 @@ def test_a_failed_roll_back_is_reported_with_what_made_it_necessary(
     }
     run = run_dag(release_dag(write_candidate(), live_before, fail=fail))
     assert run.state == "failed"
-    assert "Roll back FAILED: somebody has to look now." in xcom(run, "report", FAILURE_XCOM_KEY)["message"]
+    assert "Roll back FAILED: somebody has to look now." in xcom(run, "report", xcoms.FAILURE)["message"]
     outcome = xcom(run, "report", "outcome")
     assert (outcome["failure"]["task_id"], outcome["roll_back"]) == ("promote", "FAILED")
     assert outcome["roll_back_failure"]["message"] == "nothing answers"

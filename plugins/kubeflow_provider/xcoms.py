@@ -1,0 +1,30 @@
+"""The keys under which the steps of a release leave what later steps, buttons, cards and alerts read.
+
+Releases that are under way and the pages of those that are over read them too: never rename one.
+"""
+
+#: Of the task that brings a candidate up: the version that was live before the release, empty when there was none.
+#: Whatever undoes the release depends on it.
+PREVIOUS_VERSION = "previous_version"
+#: Address that users call for predictions.
+ENDPOINT = "endpoint"
+
+#: Why a release is not due, in one line.
+NOT_DUE = "not_due"
+#: The gate's word in one line, whichever way it went.
+DECISION = "decision"
+#: The gate's word with every reason.
+GATE = "gate"
+#: The settings that the gate decided by.
+POLICY = "policy"
+#: What is known of the answer to the question whether a candidate may be released.
+APPROVAL = "approval"
+#: What went wrong in a task.
+FAILURE = "release_failure"
+
+#: Address of the page that shows a release's report.
+REPORT_URL = "report_url"
+#: The release card, a text.
+CARD = "card"
+#: How the release ended, as :meth:`kubeflow_provider.outcome.Outcome.to_json` writes it.
+OUTCOME = "outcome"
