@@ -61,8 +61,13 @@ def _refuse_processes(event: str, arguments: tuple[Any, ...]) -> None:
         raise AssertionError(f"the fast tests start nothing: mark this one as `processes` ({event} {arguments!r:.200})")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what the tier does not have, and put the longest first: at the end nobody waits for one of them."""
+    """Leave out what the tier does not have, and put the longest first: at the end nobody waits for one of them.
+
+    First of all, so that pytest can still bring together what shares a fixture with parameters, as an Airflow on one
+    database does.
+    """
     tier = config.getoption("--tier")
     left_out = [item for item in items if not _belongs(item, tier)]
     config.hook.pytest_deselected(items=left_out)

@@ -18,6 +18,10 @@ TEXTS = ("a good place", "a bad place", "good food", "bad service")
 #: What users say and no smoke test does: a model that ``breaks in use`` answers wrongly from then on.
 USERS_WORD = "please"
 
+#: TorchServe's worker imports PyTorch, for two seconds, to know a tensor in an answer when it sees one. A toy has none,
+#: and a worker looks into its archive first.
+_NO_TORCH = "class Tensor:\n    pass\n"
+
 _HANDLER = Path(__file__).with_name("toy_handler.py")
 
 
@@ -42,6 +46,7 @@ def publish(folder: Path, *, model: str, version: str, behaviour: str = "sound")
         file.writestr("model-config.yaml", "minWorkers: 1\nmaxWorkers: 1\n")  # as real packages name theirs
         file.writestr("toy.json", json.dumps(about))
         file.write(_HANDLER, _HANDLER.name)
+        file.writestr("torch.py", _NO_TORCH)
     return write_candidate(
         folder, model=model, version=version, labels=LABELS, golden_examples=[_golden(text) for text in TEXTS]
     )

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.airflow_server import AirflowServer, Serve, make_airflow_tables
+from tests.alert_listener import Listener, alert_listener
 from tests.postgresql import PostgresqlServer
 
 
@@ -52,3 +53,10 @@ def serve(new_database: Callable[[Path], str], tmp_path_factory: pytest.TempPath
     yield serve
     for server in servers:
         server.stop()
+
+
+@pytest.fixture(scope="module")
+def alerts(serve: Serve) -> Iterator[tuple[type[Listener], str]]:
+    """Return a receiver of alerts with its address: a new one for each file, and for each database of Airflow."""
+    with alert_listener() as listener:
+        yield listener

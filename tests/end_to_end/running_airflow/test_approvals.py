@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from airflow.sdk import Connection
 
 from kubeflow_provider.hooks.mlflow import MlflowHook
 from tests.airflow_server import AirflowServer, Serve
-from tests.alert_listener import Listener, alert_listener
+from tests.alert_listener import Listener
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.airflow
@@ -50,15 +49,8 @@ DAGS = """
 
 
 @pytest.fixture(scope="module")
-def alerts() -> Iterator[tuple[type[Listener], str]]:
-    """Return a receiver of alerts with its address."""
-    with alert_listener() as listener:
-        yield listener
-
-
-@pytest.fixture(scope="module")
-def registry(empty_mlflow: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Return the connection to an MLflow database."""
+def registry(serve: Serve, empty_mlflow: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Return the connection to an MLflow database, one for each database of Airflow."""
     database = shutil.copy(empty_mlflow, tmp_path_factory.mktemp("registry"))
     return {"conn_type": "mlflow", "extra": {"tracking_uri": f"sqlite:///{database}"}}
 

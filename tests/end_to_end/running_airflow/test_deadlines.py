@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
 
 from tests.airflow_server import AirflowServer, Serve
-from tests.alert_listener import Listener, alert_listener
+from tests.alert_listener import Listener
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.airflow
@@ -50,13 +49,6 @@ DAGS = """
 
         wait()
 """
-
-
-@pytest.fixture(scope="module")
-def alerts() -> Iterator[tuple[type[Listener], str]]:
-    """Return a receiver of alerts with its address."""
-    with alert_listener() as listener:
-        yield listener
 
 
 @pytest.fixture(scope="module")
