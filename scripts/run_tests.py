@@ -31,7 +31,8 @@ PIPELINE_FOLDERS = ("tests/classifier", "tests/pipelines", "tests/sample_data")
 SLOWEST = 12
 
 _NO_TESTS = 5  # of pytest's exit codes
-_NOT_INHERITED = ("PYTHONPATH", "AIRFLOW_HOME")
+#: Without compiled sources each of the hundreds of processes that the tests start would compile them again.
+_NOT_INHERITED = ("PYTHONPATH", "AIRFLOW_HOME", "PYTHONDONTWRITEBYTECODE")
 
 
 @dataclass
