@@ -20,6 +20,7 @@ from airflow.sdk import (
 from include.code_revision import code_revision
 from include.contracts import documents
 from include.models.model_config import ModelConfig, read_model_configs
+from kubeflow_provider import ids, xcoms
 from kubeflow_provider.alerts.deadlines import release_deadline
 from kubeflow_provider.brakes import Brakes
 from kubeflow_provider.exceptions import RETRY_POLICY
@@ -152,16 +153,16 @@ def release_dag(config: ModelConfig) -> DAG:
     version = "{{ release_version(dag_run) }}"
     folder = f"{config.store_uri}/{version}"
     dataset_uri, candidate_uri = f"{folder}/dataset/dataset.json", f"{folder}/candidate.json"
-    pipelines, serving, registry = (config.connection(name) for name in ("pipelines", "serving", "registry"))
+    connections: dict[str, Any] = {
+        f"{service}_conn_id": config.connection(service) for service in ("pipelines", "serving", "registry")
+    }
     notifier = ReleaseNotifier(model=config.name, version=version, conn_id=config.alert_connections)
-    this = {"model": config.name, "version": version}
-    stored: dict[str, Any] = {"candidate_uri": candidate_uri, "store_conn_id": config.store_conn_id}
-    compared_with = "{{ (ti.xcom_pull('check') or {}).get('live_version', '') }}"
+    checked = f"ti.xcom_pull('{ids.CHECK}')"
+    compared_with = f"{{{{ ({checked} or {{}}).get('live_version', '') }}}}"
     cluster, data = config.cluster.model_dump(), "{{ data_config(params).model_dump_json() }}"
-    steps = ["deploy_candidate", "smoke_test", "promote", "verify", "release"]
 
     with DAG(
-        dag_id=f"release_{config.name.replace('-', '_')}",
+        dag_id=ids.release_dag(config.name),
         dag_display_name=f"Release {config.name}",
         description=config.description,
         doc_md=__doc__,
@@ -183,6 +184,12 @@ def release_dag(config: ModelConfig) -> DAG:
             "retry_delay": timedelta(seconds=30),
             "retry_policy": RETRY_POLICY,
             "on_failure_callback": remember_failure,
+            # Each task takes of these what it has a use for.
+            "model": config.name,
+            "version": version,
+            "candidate_uri": candidate_uri,
+            "store_conn_id": config.store_conn_id,
+            **connections,
         },
     ) as dag:
         # Whatever can be known before compute is spent.
@@ -208,29 +215,24 @@ def release_dag(config: ModelConfig) -> DAG:
             "accelerator_count": str(config.resources.accelerator_count),
         }
         check = CheckReleaseOperator(
-            task_id="check",
+            task_id=ids.CHECK,
             pre_execute=ReleaseBrakes(
                 brakes=Brakes(**config.schedule.model_dump(exclude={"assets"})),
                 model=config.name,
                 data=data,
                 store_uri=config.store_uri,
                 cluster=cluster,
-                pipelines_conn_id=pipelines,
-                registry_conn_id=registry,
+                pipelines_conn_id=connections["pipelines_conn_id"],
+                registry_conn_id=connections["registry_conn_id"],
                 store_conn_id=config.store_conn_id,
             ),
             inlets=[Asset(uri) for uri in config.schedule.assets],
-            **this,
             store_uri=config.store_uri,
             pipeline_file=config.pipeline_file,
             parameters=pipeline_parameters,
             cluster=cluster,
             settings=config.serving.model_dump(),
-            roll_back_dag_id="roll_back",
-            store_conn_id=config.store_conn_id,
-            pipelines_conn_id=pipelines,
-            serving_conn_id=serving,
-            registry_conn_id=registry,
+            roll_back_dag_id=ids.ROLL_BACK_DAG,
         )
         preprocess = RunModuleOperator(
             task_id="preprocess",
@@ -242,7 +244,6 @@ def release_dag(config: ModelConfig) -> DAG:
                 "output-uri": f"{folder}/dataset",
             },
             cluster=cluster,
-            pipelines_conn_id=pipelines,
         )
         train = RunPipelineOperator(
             task_id="train",
@@ -250,102 +251,72 @@ def release_dag(config: ModelConfig) -> DAG:
             pipeline_file=config.pipeline_file,
             parameters=pipeline_parameters
             | {
-                "champion_uri": "{{ ti.xcom_pull('check')['champion_uri'] }}",
-                "tracking_uri": "{{ ti.xcom_pull('check')['tracking_uri'] }}",
+                "champion_uri": f"{{{{ {checked}['champion_uri'] }}}}",
+                "tracking_uri": f"{{{{ {checked}['tracking_uri'] }}}}",
                 "code_revision": "{{ code_revision() }}",
             },
             display_name=f"{config.name} {version}",
             experiment=config.name,
             cluster=cluster,
             timeout=timedelta(hours=config.training_timeout_hours),
-            pipelines_conn_id=pipelines,
         )
         gate = GateOperator(
             task_id="gate",
             pre_execute=document_check("candidate", candidate_uri, config.store_conn_id),
-            **this,
-            **stored,
             policy=config.gate.model_dump() | {name: f"{{{{ params.{name} }}}}" for name in GATE_FIELDS},
-            live_at_start="{{ ti.xcom_pull('check')['live_version'] }}",
-            serving_conn_id=serving,
-            registry_conn_id=registry,
+            live_at_start=f"{{{{ {checked}['live_version'] }}}}",
         )
         approve = ReleaseApprovalOperator(
             task_id="approve",
-            **this,
-            **stored,
             required="{{ params.require_approval }}",
             response_timeout=timedelta(hours=config.approval.timeout_hours),
             approvers=config.approval.approvers,
             show_texts=config.approval.show_texts,
             alert_conn_id=config.alert_connections["quiet"],
-            registry_conn_id=registry,
         )
-        register = RegisterOperator(task_id="register", **this, **stored, registry_conn_id=registry)
+        register = RegisterOperator(task_id="register")
 
         # From here on something is deployed: whatever fails is rolled back.
         deploy_candidate = DeployCandidateOperator(
-            task_id="deploy_candidate",
-            **this,
-            **stored,
+            task_id=ids.DEPLOY_CANDIDATE,
             settings=config.serving.model_dump(),
             compared_with=compared_with,
-            serving_conn_id=serving,
-            registry_conn_id=registry,
         )
         smoke_test, verify = (
             SmokeTestOperator(
                 task_id=task_id,
-                **this,
-                **stored,
                 through=through,
                 max_latency_ms=config.smoke_test.max_latency_ms,
                 probability_tolerance=config.smoke_test.probability_tolerance,
-                serving_conn_id=serving,
             )
-            for task_id, through in (("smoke_test", "candidate"), ("verify", "endpoint"))
+            for task_id, through in ((ids.SMOKE_TEST, "candidate"), (ids.VERIFY, "endpoint"))
         )
         promote = PromoteOperator(
-            task_id="promote",
-            **this,
-            **stored,
+            task_id=ids.PROMOTE,
             rollout=config.rollout.model_dump(),
             compared_with=compared_with,
-            serving_conn_id=serving,
-            registry_conn_id=registry,
         )
         release = ReleaseOperator(
-            task_id="release",
-            **this,
-            **stored,
+            task_id=ids.RELEASE,
             keep_versions=config.keep_versions,
-            serving_conn_id=serving,
-            registry_conn_id=registry,
             outlets=[Asset(name=f"{config.name} live", uri=f"x-model://{config.name}/live")],
         )
         roll_back = RollBackOperator(
-            task_id="roll_back",
+            task_id=ids.ROLL_BACK,
             trigger_rule="one_failed",
-            **this,
-            previous_version="{{ ti.xcom_pull('deploy_candidate', key='previous_version') or '' }}",
-            serving_conn_id=serving,
-            registry_conn_id=registry,
+            previous_version=f"{{{{ ti.xcom_pull('{ids.DEPLOY_CANDIDATE}', key='{xcoms.PREVIOUS_VERSION}') or '' }}}}",
         )
         report = ReportOperator(
-            task_id="report",
+            task_id=ids.REPORT,
             trigger_rule="all_done",
             retries=0,
-            **this,
-            **stored,
-            serving_conn_id=serving,
-            registry_conn_id=registry,
             on_failure_callback=notifier,
             on_success_callback=notifier,  # of a candidate that was rejected, for example
         )
 
         check >> preprocess >> train >> gate >> approve >> register >> deploy_candidate
         deploy_candidate >> smoke_test >> promote >> verify >> release
-        [dag.get_task(step) for step in steps] >> roll_back
+        [dag.get_task(step) for step in ids.DEPLOYMENT] >> roll_back
         [release, roll_back] >> report
     return dag
 

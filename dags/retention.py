@@ -12,6 +12,7 @@ from airflow.sdk import DAG, Context, CronTriggerTimetable, Param
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.models.model_config import read_model_configs
+from kubeflow_provider import ids
 from kubeflow_provider.exceptions import RETRY_POLICY
 from kubeflow_provider.failures import remember_failure
 from kubeflow_provider.operators.retention import RetentionOperator
@@ -60,7 +61,7 @@ with DAG(
             policy=config.retention.model_dump(),
             # A weekly run has the form's defaults as well.
             delete="{{ dag_run.run_type == 'scheduled' or not params.dry_run }}",
-            release_dag_id=f"release_{config.name.replace('-', '_')}",
+            release_dag_id=ids.release_dag(config.name),
             other_store_uris=[other.store_uri for other in configs if other is not config],
             serving_conn_id=config.connection("serving"),
             registry_conn_id=config.connection("registry"),

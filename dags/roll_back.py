@@ -7,11 +7,11 @@ anything fails, what was live stays live or is put back.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 from airflow.sdk import DAG, Param
 
 from include.models.model_config import read_model_configs
+from kubeflow_provider import ids, xcoms
 from kubeflow_provider.alerts import Severity
 from kubeflow_provider.exceptions import RETRY_POLICY
 from kubeflow_provider.failures import remember_failure
@@ -26,17 +26,11 @@ from kubeflow_provider.operators.undo import RollBackOperator
 # One model's broken YAML must not keep another model's bad release live.
 configs = {config.name: config for config in read_model_configs(leave_out_wrong=True)}
 # Empty when `check` refused: what cleans up and reports is rendered all the same.
-chosen = "{{ (ti.xcom_pull('check') or {}).get('%s', '') }}"
-connections: dict[str, Any] = {
-    f"{service}_conn_id": f"{{{{ config(params).connection('{service}') }}}}" for service in ("serving", "registry")
-}
-serving = {"serving_conn_id": connections["serving_conn_id"]}
-store = {"store_conn_id": "{{ config(params).store_conn_id or '' }}"}
-this = {"model": "{{ params.model }}", "version": chosen % "version"}
-candidate_uri = chosen % "candidate_uri"
+checked = f"(ti.xcom_pull('{ids.CHECK}') or {{}})"
+version = f"{{{{ {checked}.get('version', '') }}}}"
 
 with DAG(
-    dag_id="roll_back",
+    dag_id=ids.ROLL_BACK_DAG,
     dag_display_name="Roll back",
     description="Put an earlier release of a model back.",
     doc_md=__doc__,
@@ -56,7 +50,7 @@ with DAG(
     tags=["release"],
     user_defined_macros={
         "config": lambda params: configs[params["model"]],
-        "release_dag_id": lambda params: f"release_{params['model'].replace('-', '_')}",
+        "release_dag_id": lambda params: ids.release_dag(params["model"]),
     },
     default_args={
         "owner": "ml-platform",
@@ -64,70 +58,60 @@ with DAG(
         "retry_delay": timedelta(seconds=30),
         "retry_policy": RETRY_POLICY,
         "on_failure_callback": remember_failure,
+        # Each task takes of these what it has a use for.
+        "model": "{{ params.model }}",
+        "version": version,
+        "candidate_uri": f"{{{{ {checked}.get('candidate_uri', '') }}}}",
+        "serving_conn_id": "{{ config(params).connection('serving') }}",
+        "registry_conn_id": "{{ config(params).connection('registry') }}",
+        "store_conn_id": "{{ config(params).store_conn_id or '' }}",
     },
 ) as dag:  # fmt: skip
     notifier = ReleaseNotifier(
-        **this,
+        model="{{ params.model }}",
+        version=version,
         conn_id={level.value: f"{{{{ config(params).alert_connections['{level.value}'] }}}}" for level in Severity},
-        roll_back_task_id="undo",
+        roll_back_task_id=ids.UNDO,
     )
     check = ChooseReleaseOperator(
-        task_id="check",
-        model="{{ params.model }}",
+        task_id=ids.CHECK,
         version="{{ params.version }}",
         store_uri="{{ config(params).store_uri }}",
         release_dag_id="{{ release_dag_id(params) }}",
-        **connections,
-        **store,
     )
     deploy = DeployCandidateOperator(
-        task_id="deploy_candidate",
-        **this,
-        candidate_uri=candidate_uri,
+        task_id=ids.DEPLOY_CANDIDATE,
         settings="{{ config(params).serving.model_dump_json() }}",
-        **serving,
-        **store,
+        registry_conn_id=None,  # the record stays what it is until users have the version
     )
     smoke_test, verify = (
         SmokeTestOperator(
             task_id=task_id,
-            **this,
-            candidate_uri=candidate_uri,
             through=through,
             max_latency_ms="{{ config(params).smoke_test.max_latency_ms }}",
             probability_tolerance="{{ config(params).smoke_test.probability_tolerance }}",
-            **serving,
-            **store,
         )
-        for task_id, through in (("smoke_test", "candidate"), ("verify", "endpoint"))
+        for task_id, through in ((ids.SMOKE_TEST, "candidate"), (ids.VERIFY, "endpoint"))
     )
     # All at once: whoever rolls back does not want to wait for a watch.
-    promote = PromoteOperator(task_id="promote", **this, **serving)
+    promote = PromoteOperator(task_id=ids.PROMOTE)
     record = RecordRollBackOperator(
         task_id="record",
-        **this,
-        rolled_back_version=chosen % "live_version",
+        rolled_back_version=f"{{{{ {checked}.get('live_version', '') }}}}",
         reason="{{ params.reason }}",
-        **connections,
     )
     undo = RollBackOperator(
-        task_id="undo",
+        task_id=ids.UNDO,
         trigger_rule="one_failed",
-        **this,
-        previous_version="{{ ti.xcom_pull('deploy_candidate', key='previous_version') or '' }}",
-        **connections,
+        previous_version=f"{{{{ ti.xcom_pull('{ids.DEPLOY_CANDIDATE}', key='{xcoms.PREVIOUS_VERSION}') or '' }}}}",
     )
     report = ReportOperator(
-        task_id="report",
+        task_id=ids.REPORT,
         trigger_rule="all_done",
         retries=0,
-        model="{{ params.model }}",
-        version="{{ (ti.xcom_pull('check') or {}).get('version', params.version) }}",
-        candidate_uri=candidate_uri,
+        version=f"{{{{ {checked}.get('version', params.version) }}}}",
         action="Roll back to",
-        roll_back_task_id="undo",
-        **connections,
-        **store,
+        roll_back_task_id=ids.UNDO,
         on_failure_callback=notifier,
     )
 

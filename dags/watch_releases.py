@@ -11,6 +11,7 @@ from datetime import timedelta
 from airflow.sdk import DAG, CronTriggerTimetable
 
 from include.models.model_config import ModelConfig, read_model_configs
+from kubeflow_provider import ids
 from kubeflow_provider.alerts.deadlines import age_deadline
 from kubeflow_provider.exceptions import RETRY_POLICY
 from kubeflow_provider.operators.watch import DeliverAlertsOperator, WatchReleaseOperator
@@ -23,7 +24,7 @@ def watch(config: ModelConfig) -> WatchReleaseOperator:
     """Return the task that watches one model."""
     alerts = config.alerts
     return WatchReleaseOperator(
-        task_id=f"watch_{config.name.replace('-', '_')}",
+        task_id=ids.watch_task(config.name),
         model=config.name,
         alert_conn_ids=config.alert_connections,
         disagreement_grace=timedelta(minutes=alerts.disagreement_grace_minutes),

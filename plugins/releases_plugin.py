@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 
+from kubeflow_provider import ids
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -55,7 +57,7 @@ class ReleasesApp:
             PageModel(
                 name=config.name,
                 description=config.description,
-                release_dag_id=f"release_{config.name.replace('-', '_')}",
+                release_dag_id=ids.release_dag(config.name),
                 store_uri=config.store_uri,
                 serving_conn_id=config.connection("serving"),
                 registry_conn_id=config.connection("registry"),

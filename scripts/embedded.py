@@ -19,7 +19,7 @@ from airflow_process import PARTS, airflow_processes, start_airflow, stop_airflo
 from environment import AIRFLOW, PROJECT, environment, migrate, state_dir
 from release_log import readable
 
-from kubeflow_provider import standby
+from kubeflow_provider import ids, standby
 
 #: Environment variable -> field of the release form and how its text is read.
 FORM_FIELDS: Mapping[str, tuple[str, Any]] = {
@@ -64,7 +64,7 @@ def release(env: Mapping[str, str]) -> None:
     conf = form_values(os.environ)
     runs_dir = warm_up(env)
     try:
-        _run_dag(env, f"release_{model.replace('-', '_')}", conf, f"release of {model}")
+        _run_dag(env, ids.release_dag(model), conf, f"release of {model}")
     finally:
         if runs_dir:
             standby.dismiss(runs_dir)
@@ -75,7 +75,7 @@ def roll_back(env: Mapping[str, str]) -> None:
     model = _chosen_model()
     given = {name: os.environ.get(name.upper(), "") for name in ("version", "reason")}
     conf = {"model": model, **{name: text for name, text in given.items() if text}}
-    _run_dag(env, "roll_back", conf, f"roll back of {model}")
+    _run_dag(env, ids.ROLL_BACK_DAG, conf, f"roll back of {model}")
 
 
 def test_alert(env: Mapping[str, str]) -> None:

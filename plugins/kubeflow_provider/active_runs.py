@@ -9,16 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kubeflow_provider import ids
+
 _ACTIVE_STATES = ["queued", "running"]
 
 #: The release's tasks that change what is served, in their order, and the one that undoes it.
-DEPLOYMENT_TASK_IDS = ("deploy_candidate", "smoke_test", "promote", "verify", "release", "roll_back")
+_DEPLOYMENT = (*ids.DEPLOYMENT, ids.ROLL_BACK)
 
 _NOT_BEGUN = frozenset({None, "skipped", "upstream_failed", "removed"})
 _OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 
-def active_runs(context: Mapping[str, Any], dag_id: str, *, task_id: str = "check") -> list[Any]:
+def active_runs(context: Mapping[str, Any], dag_id: str, *, task_id: str = ids.CHECK) -> list[Any]:
     """Return the queued and running runs of a DAG, with ``run_id``, ``conf`` and ``run_after``.
 
     :param task_id: any task of the DAG.
@@ -61,16 +63,16 @@ def deployment_under_way(context: Mapping[str, Any], dag_id: str) -> str | None:
     for run in active_runs(context, dag_id):
         states = (
             context["ti"]
-            .get_task_states(dag_id=dag_id, task_ids=list(DEPLOYMENT_TASK_IDS), run_ids=[run.run_id])
+            .get_task_states(dag_id=dag_id, task_ids=list(_DEPLOYMENT), run_ids=[run.run_id])
             .get(run.run_id, {})
         )
-        first, *others = (states.get(task_id) for task_id in DEPLOYMENT_TASK_IDS)
+        first, *others = (states.get(task_id) for task_id in _DEPLOYMENT)
         if first not in _NOT_BEGUN and not (first in _OVER and _OVER.issuperset(others)):
             return str(run.run_id)
     return None
 
 
-def live_at_start(dag_id: str, run_id: str, *, task_id: str = "check") -> str:
+def live_at_start(dag_id: str, run_id: str, *, task_id: str = ids.CHECK) -> str:
     """Return the version that a release found to be live when it began, empty when none was, or none is known yet."""
     from airflow.sdk.execution_time.xcom import XCom
 

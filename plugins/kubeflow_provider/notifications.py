@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.sdk import BaseNotifier, Context
 
-from kubeflow_provider import xcoms
+from kubeflow_provider import ids, xcoms
 from kubeflow_provider.alerts.alert import Severity
 from kubeflow_provider.alerts.delivery import send_alert
 from kubeflow_provider.alerts.text import release_alert
@@ -41,8 +41,8 @@ class ReleaseNotifier(BaseNotifier):
         model: str,
         version: str,
         conn_id: str | Mapping[str, str] = "alerts_default",
-        report_task_id: str = "report",
-        roll_back_task_id: str = "roll_back",
+        report_task_id: str = ids.REPORT,
+        roll_back_task_id: str = ids.ROLL_BACK,
     ) -> None:
         super().__init__()
         self.model = model

@@ -71,9 +71,7 @@ class Trial:
     def deploy(self) -> None:
         DeployCandidateOperator(
             task_id="deploy_candidate",
-            candidate_uri=candidate_uri(self.built),
             settings=self.built.settings,
-            registry_conn_id="registry_test",
             deferrable=False,
             **self._common,
         ).execute(self.context)
@@ -81,7 +79,6 @@ class Trial:
     def smoke_test(self, through: Any = "candidate") -> None:
         SmokeTestOperator(
             task_id="smoke_test",
-            candidate_uri=candidate_uri(self.built),
             through=through,
             max_latency_ms=900,
             patience_seconds=1,
@@ -97,7 +94,6 @@ class Trial:
         operator = RollBackOperator(
             task_id="roll_back",
             previous_version=self.context.xcoms.get("previous_version"),
-            registry_conn_id="registry_test",
             **self._common,
         )
         return operator.execute(self.context)
@@ -134,7 +130,13 @@ class Trial:
 
     @property
     def _common(self) -> dict[str, Any]:
-        return {"model": self.model, "version": SECOND, "serving_conn_id": "serving_test"}
+        return {
+            "model": self.model,
+            "version": SECOND,
+            "candidate_uri": candidate_uri(self.built),
+            "serving_conn_id": "serving_test",
+            "registry_conn_id": "registry_test",
+        }
 
     def _build(self, version: str, behaviour: str) -> ModelVersion:
         return build_version(self._store, version, behaviour=behaviour, model=self.model)

@@ -47,16 +47,18 @@ def real_candidates(server: SimpleNamespace, pipelines_python: str) -> list[Cand
 
 
 def release(built: ModelVersion) -> None:
-    common: dict[str, Any] = {"model": built.model, "version": built.version, "serving_conn_id": "serving_test"}
-    uri = candidate_uri(built)
-    smoke_test = common | {"candidate_uri": uri, "max_latency_ms": 10_000}
+    common: dict[str, Any] = {
+        "model": built.model,
+        "version": built.version,
+        "candidate_uri": candidate_uri(built),
+        "serving_conn_id": "serving_test",
+        "registry_conn_id": None,
+    }
     context = FakeContext()
-    DeployCandidateOperator(
-        task_id="deploy", candidate_uri=uri, settings=built.settings, deferrable=False, **common
-    ).execute(context)
-    SmokeTestOperator(task_id="smoke_test", **smoke_test).execute(context)
+    DeployCandidateOperator(task_id="deploy", settings=built.settings, deferrable=False, **common).execute(context)
+    SmokeTestOperator(task_id="smoke_test", max_latency_ms=10_000, **common).execute(context)
     PromoteOperator(task_id="promote", **common).execute(context)
-    SmokeTestOperator(task_id="verify", through="endpoint", **smoke_test).execute(context)
+    SmokeTestOperator(task_id="verify", through="endpoint", max_latency_ms=10_000, **common).execute(context)
 
 
 def assert_versions_came_in_order(users: Users) -> None:

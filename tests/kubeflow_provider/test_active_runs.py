@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, BaseOperator, Context
 
-from kubeflow_provider import active_runs
-from kubeflow_provider.active_runs import DEPLOYMENT_TASK_IDS, deployment_under_way, live_at_start, roll_back_under_way
+from kubeflow_provider import active_runs, ids
+from kubeflow_provider.active_runs import deployment_under_way, live_at_start, roll_back_under_way
 
-DONE = dict.fromkeys(DEPLOYMENT_TASK_IDS, "success") | {"roll_back": "skipped"}
+DONE = dict.fromkeys((*ids.DEPLOYMENT, ids.ROLL_BACK), "success") | {"roll_back": "skipped"}
 
 
 class Task(BaseOperator):
@@ -47,7 +47,7 @@ def test_a_task_sees_the_queued_and_running_runs_of_another_dag(
     from airflow.utils.session import create_session
 
     with DAG("things", schedule=None, params={"model": ""}) as things:
-        for task_id in ("check", *DEPLOYMENT_TASK_IDS):
+        for task_id in ("check", *(*ids.DEPLOYMENT, ids.ROLL_BACK)):
             Task(task_id=task_id)
     over, under_way = run_dag(things, model="reviews"), run_dag(things, model="reviews")
     with DAG("look", schedule=None) as look:
@@ -75,14 +75,17 @@ def test_a_task_sees_the_queued_and_running_runs_of_another_dag(
     ("states", "is_under_way"),
     [
         ({}, False),
-        (dict.fromkeys(DEPLOYMENT_TASK_IDS), False),
-        (dict.fromkeys(DEPLOYMENT_TASK_IDS, "skipped"), False),
-        (dict.fromkeys(DEPLOYMENT_TASK_IDS, "upstream_failed"), False),
+        (dict.fromkeys((*ids.DEPLOYMENT, ids.ROLL_BACK)), False),
+        (dict.fromkeys((*ids.DEPLOYMENT, ids.ROLL_BACK), "skipped"), False),
+        (dict.fromkeys((*ids.DEPLOYMENT, ids.ROLL_BACK), "upstream_failed"), False),
         ({"deploy_candidate": "queued"}, True),
         ({"deploy_candidate": "up_for_retry"}, True),
         (DONE | {"smoke_test": "deferred"}, True),
         (DONE | {"smoke_test": None}, True),
-        ({"deploy_candidate": "failed", **dict.fromkeys(DEPLOYMENT_TASK_IDS[1:-1], "upstream_failed")}, True),
+        (
+            {"deploy_candidate": "failed", **dict.fromkeys((*ids.DEPLOYMENT, ids.ROLL_BACK)[1:-1], "upstream_failed")},
+            True,
+        ),
         (DONE | {"smoke_test": "failed", "roll_back": "running"}, True),
         (DONE, False),
         (DONE | {"verify": "failed", "release": "upstream_failed", "roll_back": "success"}, False),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,77 +13,56 @@ from kubeflow_provider import xcoms
 from kubeflow_provider.alerts import NOBODY, Alert, Severity, send_alert
 from kubeflow_provider.alerts.text import body
 from kubeflow_provider.approval_card import approval_card
-from kubeflow_provider.candidate import Candidate
-from kubeflow_provider.hooks import get_registry_service
 from kubeflow_provider.links import ReportLink, airflow_url, report_page_url
+from kubeflow_provider.operators.base import ReleaseStep
 from kubeflow_provider.outcome import dag_run_url, first_xcom
-from kubeflow_provider.release_record import main_metrics, make_record, read_candidate, run_facts
+from kubeflow_provider.release_record import main_metrics, make_record, run_facts
 from kubeflow_provider.states import ReleaseState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class ReleaseApprovalOperator(ApprovalOperator):
+class ReleaseApprovalOperator(ReleaseStep, ApprovalOperator):
     """Wait for a yes or no in Airflow's UI; no answer in time is a no. A no skips the rest and is recorded.
 
     XCom: ``approval``, the facts for the registry: ``approval`` (``yes``, ``no`` or ``not asked``), ``approved_by`` and
     ``approved_at``, both of the answer whatever it was; ``report_url``.
 
-    :param model: name of the model (templated).
-    :param version: version of the candidate (templated).
-    :param candidate_uri: URI of ``candidate.json`` (templated).
     :param required: whether to ask at all: a bool, or a template that renders to ``True`` or ``False``.
     :param approvers: ids of the only users who may answer, as Airflow's auth manager knows them; empty: everybody who
         may act on the DAG's tasks.
     :param show_texts: whether the question shows rows on which candidate and live model disagree. They are users'
         texts, which Airflow then keeps in its database.
     :param alert_conn_id: connection of type ``apprise`` to whoever is told, quietly, that an answer is waited for.
-    :param registry_conn_id: connection to the registry that records a no.
-    :param store_conn_id: Airflow connection for the model store, where it needs one.
     """
 
-    template_fields: Collection[str] = (
-        *ApprovalOperator.template_fields,
-        "model",
-        "version",
-        "candidate_uri",
-        "required",
-    )
+    template_fields = (*ReleaseStep.template_fields, *ApprovalOperator.template_fields, "required")
     operator_extra_links = (ReportLink(),)
 
     def __init__(
         self,
         *,
-        model: str,
-        version: str,
-        candidate_uri: str,
         required: bool | str = True,
         approvers: Sequence[str] = (),
         show_texts: bool = True,
         alert_conn_id: str = NOBODY,
-        registry_conn_id: str = "registry_default",
-        store_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            subject=kwargs.pop("subject", f"Release {model} {version}?"),
+            subject=kwargs.pop("subject", ""),
             defaults=kwargs.pop("defaults", self.REJECT),
             assigned_users=[{"id": user, "name": user} for user in approvers] or None,
             **kwargs,
         )
-        self.model = model
-        self.version = version
-        self.candidate_uri = candidate_uri
+        self.subject = self.subject or f"Release {self.model} {self.version}?"
         self.required = required
         self.show_texts = show_texts
         self.alert_conn_id = alert_conn_id
-        self.registry_conn_id = registry_conn_id
-        self.store_conn_id = store_conn_id
 
     def execute(self, context: Context) -> Any:
         """Ask, unless nobody is to be asked."""
-        candidate = self._candidate()
+        candidate = self.read_candidate()
         report_url = report_page_url(candidate)
         context["ti"].xcom_push(key=xcoms.REPORT_URL, value=report_url)
         if str(self.required).lower() != "true":
@@ -117,13 +96,13 @@ class ReleaseApprovalOperator(ApprovalOperator):
         user = answer["approved_by"]
         reason = f"not approved by {user}" if user else "not approved: nobody answered in time"
         self.log.info("Release %s %s: %s.", self.model, self.version, reason)
-        registry = get_registry_service(self.registry_conn_id)
+        registry = self.registry_service()
         known = registry.get_release(self.model, self.version)
         if known is not None and known.state.has_been_live:
             # Somebody has cleared the question of an old release. What that became is not for this answer to say.
             registry.add_facts(self.model, self.version, answer)
             return
-        candidate = self._candidate()
+        candidate = self.read_candidate()
         record = make_record(candidate, state=ReleaseState.REJECTED, reason=reason, **run_facts(context) | answer)
         registry.register(record, metrics=main_metrics(candidate))
 
@@ -149,9 +128,6 @@ class ReleaseApprovalOperator(ApprovalOperator):
                 }
             ),
         )
-
-    def _candidate(self) -> Candidate:
-        return read_candidate(self.candidate_uri, model=self.model, version=self.version, conn_id=self.store_conn_id)
 
 
 class _AlertNotifier(BaseNotifier):

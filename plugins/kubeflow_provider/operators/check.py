@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
-
-from airflow.sdk import BaseOperator
 
 from kubeflow_provider import pipeline_spec
 from kubeflow_provider.active_runs import roll_back_under_way
 from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError, ServiceUnavailableError
-from kubeflow_provider.hooks import get_pipeline_service, get_registry_service, get_serving_service
+from kubeflow_provider.hooks import get_pipeline_service
+from kubeflow_provider.operators.base import ReleaseStep
 from kubeflow_provider.services import ModelVersion, RunRequest
 
 if TYPE_CHECKING:
@@ -21,14 +20,12 @@ if TYPE_CHECKING:
     from kubeflow_provider.services import PipelineService, RegistryService, ServingService
 
 
-class CheckReleaseOperator(BaseOperator):
+class CheckReleaseOperator(ReleaseStep):
     """Check parameters, connections and model store, and compare the registry with what is serving.
 
     Everything that is wrong is named at once. Returns (as XCom) ``champion_uri``, the archive of the live model that
     the candidate will be compared with (empty before the first release), ``live_version`` and ``tracking_uri``.
 
-    :param model: name of the model (templated).
-    :param version: version of the candidate (templated).
     :param store_uri: folder of the model in the model store; must be writable (templated).
     :param pipeline_file: compiled IR (templated).
     :param parameters: values for the IR's parameters as far as they are known by now (templated).
@@ -36,28 +33,15 @@ class CheckReleaseOperator(BaseOperator):
     :param settings: ``serving`` section of the model's YAML (templated).
     :param roll_back_dag_id: DAG by which people roll back: no release begins while it does; ``None``: not asked.
     :param pipelines_conn_id: connection to the pipeline service.
-    :param serving_conn_id: connection to the serving system.
-    :param registry_conn_id: connection to the registry.
-    :param store_conn_id: Airflow connection for the model store, where it needs one.
     :raises InvalidRequestError: when the request can never work as it stands.
     :raises ServiceUnavailableError: when a service or the store does not answer, or the model is being rolled back.
     """
 
-    template_fields: Sequence[str] = (
-        "model",
-        "version",
-        "store_uri",
-        "pipeline_file",
-        "parameters",
-        "cluster",
-        "settings",
-    )
+    template_fields = (*ReleaseStep.template_fields, "store_uri", "pipeline_file", "parameters", "cluster", "settings")
 
     def __init__(
         self,
         *,
-        model: str,
-        version: str,
         store_uri: str,
         pipeline_file: str,
         parameters: Mapping[str, Any],
@@ -65,14 +49,9 @@ class CheckReleaseOperator(BaseOperator):
         settings: Mapping[str, Any] | None = None,
         roll_back_dag_id: str | None = None,
         pipelines_conn_id: str = "pipelines_default",
-        serving_conn_id: str = "serving_default",
-        registry_conn_id: str = "registry_default",
-        store_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.model = model
-        self.version = version
         self.store_uri = store_uri
         self.pipeline_file = pipeline_file
         self.parameters = parameters
@@ -80,9 +59,6 @@ class CheckReleaseOperator(BaseOperator):
         self.settings = settings or {}
         self.roll_back_dag_id = roll_back_dag_id
         self.pipelines_conn_id = pipelines_conn_id
-        self.serving_conn_id = serving_conn_id
-        self.registry_conn_id = registry_conn_id
-        self.store_conn_id = store_conn_id
 
     def execute(self, context: Context) -> dict[str, str]:
         request = RunRequest(
@@ -93,8 +69,8 @@ class CheckReleaseOperator(BaseOperator):
             cluster=self.cluster,
         )
         pipelines = get_pipeline_service(self.pipelines_conn_id)
-        serving = get_serving_service(self.serving_conn_id)
-        registry = get_registry_service(self.registry_conn_id)
+        serving = self.serving_service()
+        registry = self.registry_service()
 
         problems = _unreachable(self.pipelines_conn_id, pipelines.test_connection)
         refused = [] if problems else _refused(self.pipelines_conn_id, pipelines, request)
@@ -180,7 +156,7 @@ class CheckReleaseOperator(BaseOperator):
             return ""
 
 
-def _unreachable(conn_id: str, test_connection: Callable[[], tuple[bool, str]]) -> list[str]:
+def _unreachable(conn_id: str | None, test_connection: Callable[[], tuple[bool, str]]) -> list[str]:
     """Return the problem with a connection, if there is one."""
     works, message = test_connection()
     return [] if works else [f"Connection {conn_id!r}: {message}"]

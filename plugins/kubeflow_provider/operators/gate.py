@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.utils.skipmixin import SkipMixin
-from airflow.sdk import BaseOperator, TriggerRule
+from airflow.sdk import TriggerRule
 
 from kubeflow_provider import xcoms
 from kubeflow_provider.gate import Decision, decide
 from kubeflow_provider.gate_policy import GatePolicy
-from kubeflow_provider.hooks import get_registry_service, get_serving_service
 from kubeflow_provider.links import ReportLink, report_page_url
-from kubeflow_provider.release_record import main_metrics, make_record, read_candidate, run_facts
+from kubeflow_provider.operators.base import ReleaseStep
+from kubeflow_provider.release_record import main_metrics, make_record, run_facts
 from kubeflow_provider.states import ReleaseState
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _RUN_ANYWAY = frozenset({TriggerRule.ALL_DONE, TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, TriggerRule.ALWAYS})
 
 
-class GateOperator(BaseOperator, SkipMixin):
+class GateOperator(ReleaseStep, SkipMixin):
     """Stop a candidate that is not good enough, or that was compared with another version than the live one.
 
     That is an outcome and not an error: what follows is skipped.
@@ -34,22 +34,16 @@ class GateOperator(BaseOperator, SkipMixin):
     The tasks right behind the gate are skipped and Airflow carries that on to theirs; tasks whose trigger rule is
     ``all_done`` run all the same.
 
-    :param model: name of the model (templated).
-    :param version: version of the candidate (templated).
-    :param candidate_uri: URI of ``candidate.json`` (templated).
     :param policy: settings of :class:`~kubeflow_provider.gate_policy.GatePolicy` (templated; text is cast).
     :param live_at_start: version that was live when the release began, empty for none (templated): a candidate that
         could not be compared with it may go on while it still is.
-    :param serving_conn_id: connection to the serving system, which says what is live now.
-    :param registry_conn_id: connection to the registry that records a rejection.
-    :param store_conn_id: Airflow connection for the model store, where it needs one.
     :raises InvalidRequestError: when the policy has no meaning, or the document belongs to another release.
     """
 
     # Airflow's scheduler asks this of a task whose skipped followers were cleared.
     inherits_from_skipmixin = True
 
-    template_fields: Sequence[str] = ("model", "version", "candidate_uri", "policy", "live_at_start")
+    template_fields = (*ReleaseStep.template_fields, "policy", "live_at_start")
     template_fields_renderers = {"policy": "json"}
     operator_extra_links = (ReportLink(),)
     ui_color = "#f6e8c3"
@@ -57,33 +51,19 @@ class GateOperator(BaseOperator, SkipMixin):
     def __init__(
         self,
         *,
-        model: str,
-        version: str,
-        candidate_uri: str,
         policy: Mapping[str, Any],
         live_at_start: str = "",
-        serving_conn_id: str = "serving_default",
-        registry_conn_id: str = "registry_default",
-        store_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.model = model
-        self.version = version
-        self.candidate_uri = candidate_uri
         self.policy = policy
         self.live_at_start = live_at_start
-        self.serving_conn_id = serving_conn_id
-        self.registry_conn_id = registry_conn_id
-        self.store_conn_id = store_conn_id
 
     def execute(self, context: Context) -> None:
         """Decide, and skip what follows when the word is no."""
         policy = GatePolicy.from_settings(self.policy)
-        candidate = read_candidate(
-            self.candidate_uri, model=self.model, version=self.version, conn_id=self.store_conn_id
-        )
-        serving = get_serving_service(self.serving_conn_id)
+        candidate = self.read_candidate()
+        serving = self.serving_service()
         live = serving.get_live(self.model)
         decision = decide(
             candidate,
@@ -101,7 +81,7 @@ class GateOperator(BaseOperator, SkipMixin):
             self.skip(context["ti"], list(self._followers()))
 
     def _record_rejection(self, context: Context, candidate: Candidate, decision: Decision) -> None:
-        registry = get_registry_service(self.registry_conn_id)
+        registry = self.registry_service()
         known = registry.get_release(self.model, self.version)
         if known is not None and known.state.has_been_live:
             # Somebody has cleared the gate of an old release. What that became is no longer the gate's to say.

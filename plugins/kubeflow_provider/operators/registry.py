@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Asset, BaseOperator
+from airflow.sdk import Asset
 
 from kubeflow_provider.exceptions import CheckFailedError, KubeflowProviderError
-from kubeflow_provider.hooks import get_registry_service, get_serving_service
+from kubeflow_provider.operators.base import ReleaseStep
 from kubeflow_provider.pins import TWIN_OF, describe_pin, refuse_pinned, rolled_back_twin
-from kubeflow_provider.release_record import main_metrics, make_record, read_candidate, run_facts
+from kubeflow_provider.release_record import main_metrics, make_record, run_facts
 from kubeflow_provider.states import ReleaseState
 
 if TYPE_CHECKING:
@@ -23,46 +22,29 @@ if TYPE_CHECKING:
 _PRUNE_HORIZON = 50
 
 
-class RegisterOperator(BaseOperator):
+class RegisterOperator(ReleaseStep):
     """Register the candidate with its facts: digests, base model, code revision, runs and metrics. Safe to repeat.
 
-    :param model: name of the model (templated).
-    :param version: version of the candidate (templated).
-    :param candidate_uri: URI of ``candidate.json`` (templated).
     :param pipeline_run_id: run that made it (templated); default: the id that a task before this one left.
-    :param registry_conn_id: connection to the registry.
-    :param store_conn_id: Airflow connection for the model store, where it needs one.
     :raises ReleaseRefusedError: when a person has taken this version back: clearing its tasks is no way around that.
     """
 
-    template_fields: Sequence[str] = ("model", "version", "candidate_uri", "pipeline_run_id")
+    template_fields = (*ReleaseStep.template_fields, "pipeline_run_id")
     ui_color = "#d9ead3"
 
     def __init__(
         self,
         *,
-        model: str,
-        version: str,
-        candidate_uri: str,
         pipeline_run_id: str = "",
-        registry_conn_id: str = "registry_default",
-        store_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.model = model
-        self.version = version
-        self.candidate_uri = candidate_uri
         self.pipeline_run_id = pipeline_run_id
-        self.registry_conn_id = registry_conn_id
-        self.store_conn_id = store_conn_id
 
     def execute(self, context: Context) -> dict[str, str]:
         """Register it and return its facts."""
-        candidate = read_candidate(
-            self.candidate_uri, model=self.model, version=self.version, conn_id=self.store_conn_id
-        )
-        registry = get_registry_service(self.registry_conn_id)
+        candidate = self.read_candidate()
+        registry = self.registry_service()
         refuse_pinned(self.model, self.version, registry)
         facts, reason = run_facts(context), "registered"
         if self.pipeline_run_id:
@@ -78,53 +60,32 @@ class RegisterOperator(BaseOperator):
         return dict(release.facts)
 
 
-class ReleaseOperator(BaseOperator):
+class ReleaseOperator(ReleaseStep):
     """Mark the version as live, tell whoever waits for its asset, and take old versions out of service.
 
     Every asset in ``outlets`` gets an event with the release's facts, so that what is scheduled on it never sees a
     model that was not tested.
 
-    :param model: name of the model (templated).
-    :param version: version that is live (templated).
-    :param candidate_uri: URI of ``candidate.json`` (templated).
     :param keep_versions: versions that stay in service: the live one, the one to go back to, then the newest.
-    :param serving_conn_id: connection to the serving system.
-    :param registry_conn_id: connection to the registry.
-    :param store_conn_id: Airflow connection for the model store, where it needs one.
     :raises CheckFailedError: when another version is live than the one that was tested.
     """
 
-    template_fields: Sequence[str] = ("model", "version", "candidate_uri")
     ui_color = "#d9ead3"
 
     def __init__(
         self,
         *,
-        model: str,
-        version: str,
-        candidate_uri: str,
         keep_versions: int = 3,
-        serving_conn_id: str = "serving_default",
-        registry_conn_id: str = "registry_default",
-        store_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.model = model
-        self.version = version
-        self.candidate_uri = candidate_uri
         self.keep_versions = keep_versions
-        self.serving_conn_id = serving_conn_id
-        self.registry_conn_id = registry_conn_id
-        self.store_conn_id = store_conn_id
 
     def execute(self, context: Context) -> dict[str, str]:
         """Record it, announce it, and return what was announced."""
-        candidate = read_candidate(
-            self.candidate_uri, model=self.model, version=self.version, conn_id=self.store_conn_id
-        )
-        serving = get_serving_service(self.serving_conn_id)
-        registry = get_registry_service(self.registry_conn_id)
+        candidate = self.read_candidate()
+        serving = self.serving_service()
+        registry = self.registry_service()
         live = serving.get_live(self.model)
         if live is None or live.version != self.version:
             raise CheckFailedError("live version", expected=self.version, got=live.version if live else "none")

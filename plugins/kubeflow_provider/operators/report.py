@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow.sdk import BaseOperator, TriggerRule
+from airflow.sdk import TriggerRule
 
-from kubeflow_provider import xcoms
+from kubeflow_provider import ids, xcoms
 from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.exceptions import KubeflowProviderError, ReleaseFailedError
 from kubeflow_provider.failures import Failure, first_failure, task_states
 from kubeflow_provider.gate import GatePolicy
-from kubeflow_provider.hooks import get_registry_service, get_serving_service
 from kubeflow_provider.links import XCOM_RUN_URL, ReportLink, report_page_url
+from kubeflow_provider.operators.base import ReleaseStep
 from kubeflow_provider.outcome import Outcome, OutcomeKind, dag_run_url, first_xcom, roll_back_result
 from kubeflow_provider.release_card import render_card
 from kubeflow_provider.states import ReleaseState
@@ -26,64 +26,38 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class ReportOperator(BaseOperator):
+class ReportOperator(ReleaseStep):
     """Write the release card, and fail when a step of the release did.
 
     Runs whatever became of the tasks before it (trigger rule ``all_done``). A rejected candidate is a success. XCom:
     ``card``, the card as text, and ``outcome``, the same for programs; both are there when the release failed, too.
 
-    :param model: name of the model (templated).
-    :param version: version of the candidate (templated).
-    :param candidate_uri: URI of ``candidate.json`` (templated).
     :param action: what the DAG does, as the card and the alert call it.
     :param step_task_ids: the tasks to report, in their order; default: all that stand before this one.
     :param roll_back_task_id: the task that rolls back.
-    :param serving_conn_id: connection to the serving system (templated).
-    :param registry_conn_id: connection to the registry (templated).
-    :param store_conn_id: Airflow connection for the model store, where it needs one (templated).
     :raises ReleaseFailedError: naming the failed task, what is serving now and what became of the roll back.
     """
 
-    template_fields: Sequence[str] = (
-        "model",
-        "version",
-        "candidate_uri",
-        "serving_conn_id",
-        "registry_conn_id",
-        "store_conn_id",
-    )
     operator_extra_links = (ReportLink(),)
     ui_color = "#cfe2f3"
 
     def __init__(
         self,
         *,
-        model: str,
-        version: str,
-        candidate_uri: str,
         action: str = "Release of",
         step_task_ids: Sequence[str] | None = None,
-        roll_back_task_id: str = "roll_back",
-        serving_conn_id: str = "serving_default",
-        registry_conn_id: str = "registry_default",
-        store_conn_id: str | None = None,
+        roll_back_task_id: str = ids.ROLL_BACK,
         **kwargs: Any,
     ) -> None:
         super().__init__(**{"trigger_rule": TriggerRule.ALL_DONE, **kwargs})
-        self.model = model
-        self.version = version
-        self.candidate_uri = candidate_uri
         self.action = action
         self.step_task_ids = step_task_ids
         self.roll_back_task_id = roll_back_task_id
-        self.serving_conn_id = serving_conn_id
-        self.registry_conn_id = registry_conn_id
-        self.store_conn_id = store_conn_id
 
     def execute(self, context: Context) -> None:
         """Report."""
         steps = self._steps(context)
-        candidate = self._try("candidate.json", lambda: Candidate.read(self.candidate_uri, conn_id=self.store_conn_id))
+        candidate = self._try("candidate.json", self.read_candidate)
         outcome = self._outcome(context, steps, candidate)
         policy = first_xcom(context, steps, xcoms.POLICY)
         card = render_card(
@@ -103,12 +77,8 @@ class ReportOperator(BaseOperator):
             )
 
     def _outcome(self, context: Context, steps: Sequence[str], candidate: Candidate | None) -> Outcome:
-        serving: ServingService | None = self._try(
-            "the serving system", lambda: get_serving_service(self.serving_conn_id)
-        )
-        registry: RegistryService | None = self._try(
-            "the registry", lambda: get_registry_service(self.registry_conn_id)
-        )
+        serving: ServingService | None = self._try("the serving system", self.serving_service)
+        registry: RegistryService | None = self._try("the registry", self.registry_service)
         live, serving_now = self._live(serving)
         release: Release | None = None
         if registry is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from kubeflow_provider import ids
 from kubeflow_provider.active_runs import active_runs, live_at_start, roll_back_under_way
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.hooks import get_registry_service, get_serving_service
@@ -56,7 +57,7 @@ class RetentionOperator(BaseOperator):
         policy: Mapping[str, Any],
         delete: bool | str = False,
         release_dag_id: str,
-        roll_back_dag_id: str = "roll_back",
+        roll_back_dag_id: str = ids.ROLL_BACK_DAG,
         other_store_uris: Sequence[str] = (),
         serving_conn_id: str = "serving_default",
         registry_conn_id: str = "registry_default",

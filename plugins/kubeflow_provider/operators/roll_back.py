@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-
-from airflow.sdk import BaseOperator
 
 from kubeflow_provider.active_runs import deployment_under_way
 from kubeflow_provider.exceptions import CheckFailedError, InvalidRequestError, ServiceUnavailableError
-from kubeflow_provider.hooks import get_registry_service, get_serving_service
+from kubeflow_provider.operators.base import ReleaseStep
 from kubeflow_provider.pins import PUT_BACK_BY, PUT_BACK_REASON, ROLLED_BACK_BY, ROLLED_BACK_REASON, ROLLED_BACK_TO
 from kubeflow_provider.release_record import read_candidate
 from kubeflow_provider.retention import ARCHIVE_DELETED_AT
@@ -29,54 +26,31 @@ PREVIOUS = "previous"
 _NOBODY = frozenset({"", "dag_test"})
 
 
-class ChooseReleaseOperator(BaseOperator):
+class ChooseReleaseOperator(ReleaseStep):
     """Choose the release to put back, and refuse what cannot work before anything is touched.
 
     Returns (as XCom) ``version``, ``live_version`` (what is live now) and ``candidate_uri`` (the chosen release's
     ``candidate.json``).
 
-    :param model: name of the model (templated).
-    :param version: version to put back, or ``previous`` for the one that was live before (templated).
     :param store_uri: folder of the model in the model store (templated).
     :param release_dag_id: the model's release DAG, which must not be changing what is served now (templated).
-    :param serving_conn_id: connection to the serving system (templated).
-    :param registry_conn_id: connection to the registry (templated).
-    :param store_conn_id: Airflow connection for the model store, where it needs one (templated).
     :raises InvalidRequestError: when the version is live already, never was, or its archive is gone.
     :raises ServiceUnavailableError: while a release is changing what is served. One that still trains or waits for an
         approval does not count: its candidate is refused later, because another version is live by then.
     """
 
-    template_fields: Sequence[str] = (
-        "model",
-        "version",
-        "store_uri",
-        "release_dag_id",
-        "serving_conn_id",
-        "registry_conn_id",
-        "store_conn_id",
-    )
+    template_fields = (*ReleaseStep.template_fields, "store_uri", "release_dag_id")
 
     def __init__(
         self,
         *,
-        model: str,
-        version: str,
         store_uri: str,
         release_dag_id: str,
-        serving_conn_id: str = "serving_default",
-        registry_conn_id: str = "registry_default",
-        store_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.model = model
-        self.version = version
         self.store_uri = store_uri
         self.release_dag_id = release_dag_id
-        self.serving_conn_id = serving_conn_id
-        self.registry_conn_id = registry_conn_id
-        self.store_conn_id = store_conn_id
 
     def execute(self, context: Context) -> dict[str, str]:
         """Choose."""
@@ -86,8 +60,8 @@ class ChooseReleaseOperator(BaseOperator):
                 "its end, or mark the task that hangs as failed: the release then puts back what was live. A run whose "
                 "process is gone has to be marked as failed itself."
             )
-        serving = get_serving_service(self.serving_conn_id)
-        registry = get_registry_service(self.registry_conn_id)
+        serving = self.serving_service()
+        registry = self.registry_service()
         live = serving.get_live(self.model)
         live_version = live.version if live else ""
         release = self._choose(serving, registry, live_version)
@@ -152,50 +126,31 @@ class ChooseReleaseOperator(BaseOperator):
         return release
 
 
-class RecordRollBackOperator(BaseOperator):
+class RecordRollBackOperator(ReleaseStep):
     """Record that a release was put back by hand: by whom, and why.
 
-    :param model: name of the model (templated).
-    :param version: version that is live again (templated).
     :param rolled_back_version: version that was live before; empty when none was (templated).
     :param reason: why, in the words of whoever did it (templated).
-    :param serving_conn_id: connection to the serving system (templated).
-    :param registry_conn_id: connection to the registry (templated).
     :raises CheckFailedError: when another version is live than the one that was put back.
     """
 
-    template_fields: Sequence[str] = (
-        "model",
-        "version",
-        "rolled_back_version",
-        "reason",
-        "serving_conn_id",
-        "registry_conn_id",
-    )
+    template_fields = (*ReleaseStep.template_fields, "rolled_back_version", "reason")
 
     def __init__(
         self,
         *,
-        model: str,
-        version: str,
         rolled_back_version: str,
         reason: str,
-        serving_conn_id: str = "serving_default",
-        registry_conn_id: str = "registry_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.model = model
-        self.version = version
         self.rolled_back_version = rolled_back_version
         self.reason = reason
-        self.serving_conn_id = serving_conn_id
-        self.registry_conn_id = registry_conn_id
 
     def execute(self, context: Context) -> None:
         """Record it."""
-        serving = get_serving_service(self.serving_conn_id)
-        registry = get_registry_service(self.registry_conn_id)
+        serving = self.serving_service()
+        registry = self.registry_service()
         live = serving.get_live(self.model)
         if live is None or live.version != self.version:
             raise CheckFailedError("live version", expected=self.version, got=live.version if live else "none")

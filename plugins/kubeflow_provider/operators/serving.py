@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, conf
+from airflow.sdk import conf
 
-from kubeflow_provider import xcoms
+from kubeflow_provider import ids, xcoms
 from kubeflow_provider.active_runs import roll_back_under_way
 from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.exceptions import (
     DeploymentFailedError,
-    InvalidRequestError,
     ReleaseRefusedError,
 )
-from kubeflow_provider.hooks import get_registry_service, get_serving_service
 from kubeflow_provider.links import EndpointLink
+from kubeflow_provider.operators.base import ReleaseStep
 from kubeflow_provider.pins import refuse_outdated, refuse_pinned
 from kubeflow_provider.services import ModelVersion
 from kubeflow_provider.states import DeploymentState, ReleaseState
@@ -35,24 +34,18 @@ if TYPE_CHECKING:
 _DEFER_BUFFER = timedelta(minutes=5)
 
 
-class DeployCandidateOperator(BaseOperator):
+class DeployCandidateOperator(ReleaseStep):
     """Bring a version up beside the live one, without traffic, and wait until it is ready.
 
     Pushes ``previous_version`` (live before, empty when none was) and ``endpoint`` as XComs before it changes
     anything, so that :class:`~kubeflow_provider.operators.undo.RollBackOperator` knows the way back from here on.
     Returns the candidate's own address.
 
-    :param model: name of the model (templated).
-    :param version: version to deploy (templated).
-    :param candidate_uri: URI of its ``candidate.json`` (templated).
     :param settings: ``serving`` section of the model's YAML, as a mapping or as JSON (templated).
     :param compared_with: version that was live when the release began, empty when none was: the candidate is refused
         when another one is live by now, and when a person has taken it back once; ``None``: it is not asked, as in a
         roll back (templated).
     :param roll_back_dag_id: DAG by which people roll back; with ``compared_with``, nothing is deployed meanwhile.
-    :param serving_conn_id: connection to the serving system (templated).
-    :param registry_conn_id: connection to the registry that records the candidate; ``None``: nothing is recorded.
-    :param store_conn_id: Airflow connection for the model store, where it needs one (templated).
     :param timeout: longest wait for the version to be ready.
     :param poll_interval_seconds: longest pause between two questions.
     :param deferrable: wait in the triggerer.
@@ -60,57 +53,33 @@ class DeployCandidateOperator(BaseOperator):
     :raises ReleaseRefusedError: before anything is changed, see ``compared_with``.
     """
 
-    template_fields: Sequence[str] = (
-        "model",
-        "version",
-        "candidate_uri",
-        "settings",
-        "compared_with",
-        "serving_conn_id",
-        "registry_conn_id",
-        "store_conn_id",
-    )
+    template_fields = (*ReleaseStep.template_fields, "settings", "compared_with")
     operator_extra_links = (EndpointLink(),)
 
     def __init__(
         self,
         *,
-        model: str,
-        version: str,
-        candidate_uri: str,
         settings: Mapping[str, Any] | str | None = None,
         compared_with: str | None = None,
-        roll_back_dag_id: str = "roll_back",
-        serving_conn_id: str = "serving_default",
-        registry_conn_id: str | None = None,
-        store_conn_id: str | None = None,
+        roll_back_dag_id: str = ids.ROLL_BACK_DAG,
         timeout: timedelta = timedelta(minutes=30),
         poll_interval_seconds: float = 10,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.model = model
-        self.version = version
-        self.candidate_uri = candidate_uri
         self.settings = settings or {}
         self.compared_with = compared_with
         self.roll_back_dag_id = roll_back_dag_id
-        self.serving_conn_id = serving_conn_id
-        self.registry_conn_id = registry_conn_id
-        self.store_conn_id = store_conn_id
         self.timeout = timeout
         self.poll_interval_seconds = poll_interval_seconds
         self.deferrable = deferrable
 
     def execute(self, context: Context) -> str | None:
         """Deploy, and wait here or in the triggerer."""
-        self.version = str(self.version)  # a DAG that renders native objects makes a number of it
-        candidate = self._read_candidate()
-        service = get_serving_service(self.serving_conn_id)
-        registry: RegistryService | None = None
-        if self.registry_conn_id:
-            registry = get_registry_service(self.registry_conn_id)
+        candidate = self.read_candidate()
+        service = self.serving_service()
+        registry = self.registry_service() if self.registry_conn_id else None
         self._refuse_comeback(context, candidate, service, registry)
         ti = context["ti"]
         ti.xcom_push(key=xcoms.PREVIOUS_VERSION, value=_version_before(service, self.model, self.version))
@@ -167,15 +136,6 @@ class DeployCandidateOperator(BaseOperator):
                 "not deployed. Start a new release when that is over: it is compared with what is live then."
             )
         refuse_outdated(candidate, service, compared_with=str(self.compared_with))
-
-    def _read_candidate(self) -> Candidate:
-        candidate = Candidate.read(self.candidate_uri, conn_id=self.store_conn_id)
-        if (candidate.model, candidate.version) != (self.model, self.version):
-            raise InvalidRequestError(
-                f"{self.candidate_uri} describes {candidate.model} {candidate.version}; this task is to deploy "
-                f"{self.model} {self.version}."
-            )
-        return candidate
 
     def _result(self, state: DeploymentState, reason: str | None, url: str | None) -> str | None:
         if state is not DeploymentState.READY:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.sdk import BaseOperator
-
-from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.exceptions import InvalidRequestError
-from kubeflow_provider.hooks import get_serving_service
+from kubeflow_provider.operators.base import ReleaseStep
 from kubeflow_provider.smoke_test import SmokeTest
 
 if TYPE_CHECKING:
@@ -18,68 +14,44 @@ if TYPE_CHECKING:
     from kubeflow_provider.services import Answer
 
 
-class SmokeTestOperator(BaseOperator):
+class SmokeTestOperator(ReleaseStep):
     """Ask a version for predictions and compare them with what the packed model answered when it was made.
 
     Golden examples must give the recorded labels and probabilities, at once and one by one; every answer must come
     from this version; bad input must be refused with a 4xx; the median latency must be within its budget.
 
-    :param model: name of the model (templated).
-    :param version: version that must answer (templated).
-    :param candidate_uri: URI of its ``candidate.json`` (templated).
     :param through: ``candidate`` asks the version itself, ``endpoint`` goes through the address that users call.
     :param max_latency_ms: largest median of the single predictions (templated).
     :param probability_tolerance: largest difference to a recorded probability (templated).
     :param patience_seconds: how long a version that has just been deployed may answer 404, 503 or not at all.
-    :param serving_conn_id: connection to the serving system (templated).
-    :param store_conn_id: Airflow connection for the model store, where it needs one (templated).
     :raises CheckFailedError: naming the first check that failed, what was expected and what came back.
     """
 
-    template_fields: Sequence[str] = (
-        "model",
-        "version",
-        "candidate_uri",
-        "max_latency_ms",
-        "probability_tolerance",
-        "serving_conn_id",
-        "store_conn_id",
-    )
+    template_fields = (*ReleaseStep.template_fields, "max_latency_ms", "probability_tolerance")
 
     def __init__(
         self,
         *,
-        model: str,
-        version: str,
-        candidate_uri: str,
         through: Literal["candidate", "endpoint"] = "candidate",
         max_latency_ms: float | str = 2000,
         probability_tolerance: float | str = 0.01,
         patience_seconds: float = 15,
-        serving_conn_id: str = "serving_default",
-        store_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if through not in ("candidate", "endpoint"):
             raise ValueError(f"through={through!r}: expected 'candidate' or 'endpoint'.")
-        self.model = model
-        self.version = version
-        self.candidate_uri = candidate_uri
         self.through = through
         self.max_latency_ms = max_latency_ms
         self.probability_tolerance = probability_tolerance
         self.patience_seconds = patience_seconds
-        self.serving_conn_id = serving_conn_id
-        self.store_conn_id = store_conn_id
 
     def execute(self, context: Context) -> None:
         """Run the checks; one log line for each that passed."""
-        self.version = str(self.version)  # a DAG that renders native objects makes a number of it
-        candidate = Candidate.read(self.candidate_uri, conn_id=self.store_conn_id)
+        candidate = self.read_candidate()
         if not candidate.golden_examples:
             raise InvalidRequestError(f"{self.candidate_uri} has no golden examples; package the model again.")
-        service = get_serving_service(self.serving_conn_id)
+        service = self.serving_service()
         version = self.version if self.through == "candidate" else None
         test = SmokeTest(
             version=self.version,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, TaskInstanceState
+from airflow.sdk import TaskInstanceState
 from airflow.sdk.exceptions import AirflowSkipException
 
 from kubeflow_provider.exceptions import (
@@ -17,7 +17,7 @@ from kubeflow_provider.exceptions import (
     ServiceUnavailableError,
 )
 from kubeflow_provider.failures import first_failure, task_states
-from kubeflow_provider.hooks import get_registry_service, get_serving_service
+from kubeflow_provider.operators.base import ReleaseStep
 from kubeflow_provider.pins import is_pinned
 from kubeflow_provider.states import ReleaseState
 
@@ -35,43 +35,31 @@ _PROOF_BODY = json.dumps({"instances": ["Is the previous version back?"]}).encod
 _PROOF_SECONDS = 15.0
 
 
-class RollBackOperator(BaseOperator):
+class RollBackOperator(ReleaseStep):
     """Undo a release from whatever point it reached: the previous version back, proven, and the candidate gone.
 
     Records ROLLED_BACK for a version that had been live and FAILED for one that had not, with the first failure of
     the DAG run as the reason. Returns the version that is live now, ``None`` when none was before. Skips itself when
     none of the tasks before it has failed itself, or the candidate was refused before anything was touched.
 
-    :param model: name of the model (templated).
-    :param version: version of the release that failed (templated).
     :param previous_version: version to put back, as the task that deployed the candidate left it
         (``xcoms.PREVIOUS_VERSION``); empty when none was live (templated).
     :param failed_task_ids: the tasks to look at for the reason, in their order; ``None``: all of the DAG.
-    :param serving_conn_id: connection to the serving system (templated).
-    :param registry_conn_id: connection to the registry (templated); ``None``: nothing is recorded.
     :raises RollBackFailedError: when the previous version is not proven to answer: somebody has to look now.
     """
 
-    template_fields: Sequence[str] = ("model", "version", "previous_version", "serving_conn_id", "registry_conn_id")
+    template_fields = (*ReleaseStep.template_fields, "previous_version")
 
     def __init__(
         self,
         *,
-        model: str,
-        version: str,
         previous_version: str | None,
         failed_task_ids: Sequence[str] | None = None,
-        serving_conn_id: str = "serving_default",
-        registry_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.model = model
-        self.version = version
         self.previous_version = previous_version
         self.failed_task_ids = failed_task_ids
-        self.serving_conn_id = serving_conn_id
-        self.registry_conn_id = registry_conn_id
 
     def execute(self, context: Context) -> str | None:
         """Roll back, prove it, and only then record it."""
@@ -82,8 +70,7 @@ class RollBackOperator(BaseOperator):
             )
         # A template renders "nothing" as a word, and a DAG that renders native objects makes numbers of versions.
         previous = None if self.previous_version in (None, "", "None") else str(self.previous_version)
-        self.version = str(self.version)
-        service = get_serving_service(self.serving_conn_id)
+        service = self.serving_service()
         try:
             was_live = self._note_was_live(context, service)
             live = service.roll_back(self.model, candidate=self.version, previous=previous)
@@ -145,7 +132,7 @@ class RollBackOperator(BaseOperator):
         if not self.registry_conn_id:
             return
         failure = first_failure(context, self.failed_task_ids)
-        registry = get_registry_service(self.registry_conn_id)
+        registry = self.registry_service()
         release = registry.get_release(self.model, self.version)
         if release is not None and is_pinned(release):
             return  # who took it back, when and why stays what the record says
@@ -162,7 +149,7 @@ class RollBackOperator(BaseOperator):
         failure = first_failure(context, sorted(self.upstream_task_ids))
         if failure is None or not self.registry_conn_id:
             return
-        registry = get_registry_service(self.registry_conn_id)
+        registry = self.registry_service()
         release = registry.get_release(self.model, str(self.version))
         if release is not None and release.state in _NEVER_LIVE and not is_pinned(release):
             registry.set_state(self.model, release.version, ReleaseState.FAILED, reason=str(failure))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from fastapi import FastAPI
 
+from kubeflow_provider import ids
 from kubeflow_provider.releases_page.airflow_runs import AirflowRuns
 from kubeflow_provider.releases_page.desk import ReleaseDesk
 from kubeflow_provider.releases_page.reading import Reader
@@ -15,7 +16,10 @@ from kubeflow_provider.releases_page.web import add_error_pages, add_headers
 
 
 def make_app(
-    models: Callable[[], Sequence[PageModel]], *, roll_back_dag_id: str = "roll_back", desk: ReleaseDesk | None = None
+    models: Callable[[], Sequence[PageModel]],
+    *,
+    roll_back_dag_id: str = ids.ROLL_BACK_DAG,
+    desk: ReleaseDesk | None = None,
 ) -> FastAPI:
     """Return the application.
 

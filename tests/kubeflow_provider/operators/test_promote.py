@@ -93,6 +93,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[SplittingService]:
 
 
 def run(uri: str, rollout: Any = ROLLOUT, **settings: Any) -> str:
+    settings = {"registry_conn_id": None} | settings
     operator = PromoteOperator(
         task_id="promote", model=MODEL, version=NEW, candidate_uri=uri, rollout=rollout, **settings
     )

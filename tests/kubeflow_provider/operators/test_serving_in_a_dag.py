@@ -34,21 +34,24 @@ def server(pipelines_python: str, tmp_path: Path) -> Iterator[SimpleNamespace]:
 
 
 def release_dag(uri: str, version: str, settings: dict[str, Any], native: bool) -> DAG:
-    common: dict[str, Any] = {"model": MODEL, "version": version, "serving_conn_id": "serving_test"}
-    smoke_test = common | {"candidate_uri": uri, "max_latency_ms": 10_000}
-    defaults = {"on_failure_callback": remember_failure}
+    defaults: dict[str, Any] = {
+        "on_failure_callback": remember_failure,
+        "model": MODEL,
+        "version": version,
+        "candidate_uri": uri,
+        "serving_conn_id": "serving_test",
+        "registry_conn_id": None,
+        "max_latency_ms": 10_000,
+    }
     with DAG(f"release_{version}", default_args=defaults, render_template_as_native_obj=native) as dag:
-        deploy = DeployCandidateOperator(
-            task_id="deploy_candidate", candidate_uri=uri, settings=settings, deferrable=True, **common
-        )
-        test = SmokeTestOperator(task_id="smoke_test", **smoke_test)
-        promote = PromoteOperator(task_id="promote", **common)
-        verify = SmokeTestOperator(task_id="verify", through="endpoint", **smoke_test)
+        deploy = DeployCandidateOperator(task_id="deploy_candidate", settings=settings, deferrable=True)
+        test = SmokeTestOperator(task_id="smoke_test")
+        promote = PromoteOperator(task_id="promote")
+        verify = SmokeTestOperator(task_id="verify", through="endpoint")
         roll_back = RollBackOperator(
             task_id="roll_back",
             previous_version="{{ ti.xcom_pull(task_ids='deploy_candidate', key='previous_version') }}",
             trigger_rule="one_failed",
-            **common,
         )
         deploy >> test >> promote >> verify
         [deploy, test, promote, verify] >> roll_back

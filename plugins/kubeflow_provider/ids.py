@@ -1,0 +1,39 @@
+"""The DAGs of a model, and the tasks of a release that are asked about elsewhere, by their ids in Airflow.
+
+Airflow's history and people's bookmarks hold them: never rename one.
+"""
+
+from __future__ import annotations
+
+#: DAG that puts an earlier release of any model back, by hand.
+ROLL_BACK_DAG = "roll_back"
+
+#: First task of a release, and of a roll back by hand: it says with which live version the candidate is compared.
+CHECK = "check"
+
+# What changes the version that is served, in the order of a release.
+DEPLOY_CANDIDATE = "deploy_candidate"
+SMOKE_TEST = "smoke_test"
+PROMOTE = "promote"
+VERIFY = "verify"
+RELEASE = "release"
+
+#: Takes back a release that failed; in :data:`ROLL_BACK_DAG` it is :data:`UNDO`.
+ROLL_BACK = "roll_back"
+UNDO = "undo"
+
+#: Last task: says how it ended.
+REPORT = "report"
+
+#: The release's tasks that change what is served, in their order.
+DEPLOYMENT = (DEPLOY_CANDIDATE, SMOKE_TEST, PROMOTE, VERIFY, RELEASE)
+
+
+def release_dag(model: str) -> str:
+    """Return the DAG that releases a model."""
+    return f"release_{model.replace('-', '_')}"
+
+
+def watch_task(model: str) -> str:
+    """Return the task that looks after a model between its releases."""
+    return f"watch_{model.replace('-', '_')}"
