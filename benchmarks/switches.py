@@ -24,8 +24,8 @@ from benchmarks.reviews import pick, read_reviews
 from include.models.model_config import ServingConfig
 
 if TYPE_CHECKING:
-    from kubeflow_provider.hooks.torchserve import TorchServeHook
     from kubeflow_provider.services import ModelVersion
+    from local_services.torchserve.hook import TorchServeHook
 
 CALM = "no switches"
 MODEL = "reviews"

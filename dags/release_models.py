@@ -20,25 +20,26 @@ from airflow.sdk import (
 from include.code_revision import code_revision
 from include.contracts import documents
 from include.models.model_config import ModelConfig, read_model_configs
-from kubeflow_provider import ids, xcoms
-from kubeflow_provider.alerts.deadlines import release_deadline
-from kubeflow_provider.brakes import Brakes
-from kubeflow_provider.exceptions import RETRY_POLICY
-from kubeflow_provider.failures import remember_failure
-from kubeflow_provider.notifications import ReleaseNotifier
-from kubeflow_provider.operators.approval import ReleaseApprovalOperator
-from kubeflow_provider.operators.brakes import ReleaseBrakes
-from kubeflow_provider.operators.check import CheckReleaseOperator
-from kubeflow_provider.operators.gate import GateOperator
 from kubeflow_provider.operators.modules import RunModuleOperator
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
-from kubeflow_provider.operators.promote import PromoteOperator
-from kubeflow_provider.operators.registry import RegisterOperator, ReleaseOperator
-from kubeflow_provider.operators.report import ReportOperator
-from kubeflow_provider.operators.serving import DeployCandidateOperator
-from kubeflow_provider.operators.smoke_test import SmokeTestOperator
-from kubeflow_provider.operators.undo import RollBackOperator
-from kubeflow_provider.versions import release_version
+from model_releases import ids
+from model_releases.alerts.deadlines import release_deadline
+from model_releases.alerts.notifier import ReleaseNotifier
+from model_releases.exceptions import RETRY_POLICY
+from model_releases.memory import xcoms
+from model_releases.memory.failures import remember_failure
+from model_releases.operators.approval import ReleaseApprovalOperator
+from model_releases.operators.check import CheckReleaseOperator
+from model_releases.operators.deploy import DeployCandidateOperator
+from model_releases.operators.gate import GateOperator
+from model_releases.operators.promote import PromoteOperator
+from model_releases.operators.registry import RegisterOperator, ReleaseOperator
+from model_releases.operators.report import ReportOperator
+from model_releases.operators.schedule_limits import ReleaseBrakes
+from model_releases.operators.smoke_test import SmokeTestOperator
+from model_releases.operators.undo import RollBackOperator
+from model_releases.rules.schedule_limits import Brakes
+from model_releases.versions import release_version
 
 #: Settings of the gate that the form asks for.
 GATE_FIELDS = (

@@ -12,10 +12,10 @@ from airflow.sdk import DAG, Context, CronTriggerTimetable, Param
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.models.model_config import read_model_configs
-from kubeflow_provider import ids
-from kubeflow_provider.exceptions import RETRY_POLICY
-from kubeflow_provider.failures import remember_failure
-from kubeflow_provider.operators.retention import RetentionOperator
+from model_releases import ids
+from model_releases.exceptions import RETRY_POLICY
+from model_releases.memory.failures import remember_failure
+from model_releases.operators.retention import RetentionOperator
 
 # Not without those that cannot be read: a version in whose folder their store lies must not go.
 configs = read_model_configs()

@@ -11,17 +11,18 @@ from datetime import timedelta
 from airflow.sdk import DAG, Param
 
 from include.models.model_config import read_model_configs
-from kubeflow_provider import ids, xcoms
-from kubeflow_provider.alerts import Severity
-from kubeflow_provider.exceptions import RETRY_POLICY
-from kubeflow_provider.failures import remember_failure
-from kubeflow_provider.notifications import ReleaseNotifier
-from kubeflow_provider.operators.promote import PromoteOperator
-from kubeflow_provider.operators.report import ReportOperator
-from kubeflow_provider.operators.roll_back import PREVIOUS, ChooseReleaseOperator, RecordRollBackOperator
-from kubeflow_provider.operators.serving import DeployCandidateOperator
-from kubeflow_provider.operators.smoke_test import SmokeTestOperator
-from kubeflow_provider.operators.undo import RollBackOperator
+from model_releases import ids
+from model_releases.alerts import Severity
+from model_releases.alerts.notifier import ReleaseNotifier
+from model_releases.exceptions import RETRY_POLICY
+from model_releases.memory import xcoms
+from model_releases.memory.failures import remember_failure
+from model_releases.operators.deploy import DeployCandidateOperator
+from model_releases.operators.promote import PromoteOperator
+from model_releases.operators.put_back import PREVIOUS, ChooseReleaseOperator, RecordRollBackOperator
+from model_releases.operators.report import ReportOperator
+from model_releases.operators.smoke_test import SmokeTestOperator
+from model_releases.operators.undo import RollBackOperator
 
 # One model's broken YAML must not keep another model's bad release live.
 configs = {config.name: config for config in read_model_configs(leave_out_wrong=True)}

@@ -11,10 +11,10 @@ from datetime import timedelta
 from airflow.sdk import DAG, CronTriggerTimetable
 
 from include.models.model_config import ModelConfig, read_model_configs
-from kubeflow_provider import ids
-from kubeflow_provider.alerts.deadlines import age_deadline
-from kubeflow_provider.exceptions import RETRY_POLICY
-from kubeflow_provider.operators.watch import DeliverAlertsOperator, WatchReleaseOperator
+from model_releases import ids
+from model_releases.alerts.deadlines import age_deadline
+from model_releases.exceptions import RETRY_POLICY
+from model_releases.operators.watch import DeliverAlertsOperator, WatchReleaseOperator
 
 # One model's broken YAML must not leave the others unwatched.
 configs = read_model_configs(leave_out_wrong=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from airflow.plugins_manager import AirflowPlugin
 
-from kubeflow_provider.alerts.deadlines import LiveModelTrained
+from model_releases.alerts.deadlines import LiveModelTrained
 
 
 class AlertsPlugin(AirflowPlugin):
-    """Registers the reference of :func:`~kubeflow_provider.alerts.deadlines.age_deadline`."""
+    """Registers the reference of :func:`~model_releases.alerts.deadlines.age_deadline`."""
 
     name = "release_alerts"
     deadline_references = [LiveModelTrained]

@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 
-from kubeflow_provider import ids
+from model_releases import ids
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kubeflow_provider.releases_page.settings import PageModel
+    from model_releases.releases_page.settings import PageModel
 
 #: How long a change of a model's YAML may take to be seen.
 _MODELS_SECONDS = 10.0
@@ -37,7 +37,7 @@ class ReleasesApp:
 
     @cached_property
     def _app(self) -> Any:
-        from kubeflow_provider.releases_page.app import make_app
+        from model_releases.releases_page.app import make_app
 
         return make_app(self.models)
 
@@ -51,7 +51,7 @@ class ReleasesApp:
     @staticmethod
     def _read_models() -> list[PageModel]:
         from include.models.model_config import read_model_configs
-        from kubeflow_provider.releases_page.settings import PageModel
+        from model_releases.releases_page.settings import PageModel
 
         return [
             PageModel(

@@ -19,7 +19,8 @@ from airflow_process import PARTS, airflow_processes, start_airflow, stop_airflo
 from environment import AIRFLOW, PROJECT, environment, migrate, state_dir
 from release_log import readable
 
-from kubeflow_provider import ids, standby
+from local_services.pipelines import standby
+from model_releases import ids
 
 #: Environment variable -> field of the release form and how its text is read.
 FORM_FIELDS: Mapping[str, tuple[str, Any]] = {
@@ -179,7 +180,7 @@ def serve(env: Mapping[str, str]) -> None:
 def status(env: Mapping[str, str]) -> None:
     """Say what is running, what is live and how the last releases ended."""
     from include.models.model_config import read_model_configs
-    from kubeflow_provider.hooks import get_registry_service
+    from model_releases.registry import get_registry_service
 
     running = airflow_processes(env)
     missing = [part for part in PARTS if part not in running]

@@ -79,7 +79,7 @@ def _known_versions(model: str) -> list[str]:
 
 
 def _registry() -> Any:
-    from kubeflow_provider.hooks import get_registry_service
+    from model_releases.registry import get_registry_service
 
     return get_registry_service("registry_default")
 

@@ -133,7 +133,7 @@ def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return an MLflow database as it is after its first use, which takes seconds to make."""
     from airflow.sdk import Connection
 
-    from kubeflow_provider.hooks.mlflow import MlflowHook
+    from model_releases.registry.mlflow import MlflowHook
 
     database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
     extra = json.dumps({"tracking_uri": f"sqlite:///{database}"})

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from airflow.sdk import Connection
 
-from kubeflow_provider.hooks import PIPELINE_HOOKS, REGISTRY_HOOKS, SERVING_HOOKS
+from kubeflow_provider.hooks import PIPELINE_HOOKS, SERVING_HOOKS
+from model_releases.registry import REGISTRY_HOOKS
 
 _TYPE = "of_a_test"
 _services: dict[str, Any] = {}

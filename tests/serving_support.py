@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 from airflow.sdk import Connection
 
-from kubeflow_provider.hooks.torchserve import TorchServeHook
 from kubeflow_provider.services import ModelVersion
+from local_services.torchserve.hook import TorchServeHook
 from tests.toy_package import publish
 
 MODEL = "toy-reviews"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-# The same as in plugins/kubeflow_provider/hooks/mlflow.py: with other names here, Airflow and the pipelines would not
+# The same as in plugins/model_releases/registry/mlflow.py: with other names here, Airflow and the pipelines would not
 # see each other's releases.
 VERSION_TAG = "release.version"
 ARCHIVE_TAG = "release.archive_uri"

@@ -81,7 +81,7 @@ def register_step(
 
 
 def _not_compared_with_live(candidate: Mapping[str, Any], live: str) -> Iterator[str]:
-    """Yield what has gone live since the data was loaded. The rules are those of kubeflow_provider.gate."""
+    """Yield what has gone live since the data was loaded. The rules are those of model_releases.rules.gate."""
     champion = candidate["metrics"]["champion"]
     if champion and live not in (champion["version"], candidate["version"]):
         yield f"compared with {champion['version']}, but {live or 'nothing'} is live now; start a new release"

@@ -1,6 +1,6 @@
 """The ``cluster`` section of a model's YAML: what its steps and modules need of Kubernetes.
 
-Airflow's half checks the same settings with ``kubeflow_provider.cluster_settings``, which can be used without this
+Airflow's half checks the same settings with ``kubeflow_provider.kubernetes.settings``, which can be used without this
 project; a test keeps the two alike.
 """
 

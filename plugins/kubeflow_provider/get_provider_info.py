@@ -87,7 +87,7 @@ def get_provider_info() -> dict[str, Any]:
         "connection-types": [
             {
                 "connection-type": "local_pipelines",
-                "hook-class-name": "kubeflow_provider.hooks.local_pipelines.LocalPipelinesHook",
+                "hook-class-name": "local_services.pipelines.hook.LocalPipelinesHook",
                 "hook-name": "Local Pipelines",
                 "ui-field-behaviour": {"hidden-fields": _HIDDEN_FIELDS, "relabeling": {}, "placeholders": {}},
                 "conn-fields": {
@@ -96,7 +96,7 @@ def get_provider_info() -> dict[str, Any]:
                     "runs_dir": _field("Runs folder", "Keeps state and log of every run; must outlive a reboot."),
                     "worker": _field(
                         "Runs are a worker's",
-                        "A process of its own starts and stops them: `python -m kubeflow_provider.pipeline_worker`.",
+                        "A process of its own starts and stops them: `python -m local_services.pipelines.worker`.",
                         kind="boolean",
                         default=False,
                     ),
@@ -121,7 +121,7 @@ def get_provider_info() -> dict[str, Any]:
             },
             {
                 "connection-type": "torchserve",
-                "hook-class-name": "kubeflow_provider.hooks.torchserve.TorchServeHook",
+                "hook-class-name": "local_services.torchserve.hook.TorchServeHook",
                 "hook-name": "TorchServe",
                 "ui-field-behaviour": {
                     "hidden-fields": ["schema", "login", "password", "extra"],
@@ -158,7 +158,7 @@ def get_provider_info() -> dict[str, Any]:
             },
             {
                 "connection-type": "mlflow",
-                "hook-class-name": "kubeflow_provider.hooks.mlflow.MlflowHook",
+                "hook-class-name": "model_releases.registry.mlflow.MlflowHook",
                 "hook-name": "MLflow",
                 "ui-field-behaviour": {
                     "hidden-fields": ["host", "schema", "port", "extra"],

@@ -8,13 +8,10 @@ from urllib.parse import quote
 from airflow.sdk import BaseOperatorLink
 from airflow.sdk.execution_time.xcom import XCom
 
-from kubeflow_provider import xcoms
-
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from airflow.sdk.types import TaskInstanceKey
 
-    from kubeflow_provider.candidate import Candidate
 
 #: XCom keys of :class:`~kubeflow_provider.operators.pipelines.RunPipelineOperator`. DAGs read them: never rename.
 XCOM_RUN_ID = "run_id"
@@ -22,7 +19,7 @@ XCOM_RUN_URL = "run_url"
 XCOM_EXPERIMENT_URL = "experiment_url"
 
 
-class _XComLink(BaseOperatorLink):
+class XComLink(BaseOperatorLink):
     """Leads to the address that the task left in its XCom.
 
     The operator is not asked: on resuming it is a fresh one that never saw what its task had made.
@@ -35,32 +32,18 @@ class _XComLink(BaseOperatorLink):
         return XCom.get_value(ti_key=ti_key, key=self.key) or ""
 
 
-class PipelineRunLink(_XComLink):
+class PipelineRunLink(XComLink):
     """Leads to the pipeline run's page, where the service has one."""
 
     name = "Pipeline run"
     key = XCOM_RUN_URL
 
 
-class ExperimentLink(_XComLink):
+class ExperimentLink(XComLink):
     """Leads to the page of the run's experiment, where the service has one."""
 
     name = "Experiment"
     key = XCOM_EXPERIMENT_URL
-
-
-class EndpointLink(_XComLink):
-    """Leads to the address that users call for predictions."""
-
-    name = "Endpoint"
-    key = xcoms.ENDPOINT
-
-
-class ReportLink(_XComLink):
-    """Leads to the evaluation's report on the Releases page."""
-
-    name = "Report"
-    key = xcoms.REPORT_URL
 
 
 def airflow_url(*path: str) -> str:
@@ -72,10 +55,3 @@ def airflow_url(*path: str) -> str:
 
     base = conf.get("api", "base_url", fallback="") or f"http://localhost:{conf.get('api', 'port', fallback='8080')}"
     return "/".join([base.rstrip("/"), *(quote(part, safe=":+") for part in path)])
-
-
-def report_page_url(candidate: Candidate) -> str | None:
-    """Return the page of ``plugins/releases_plugin.py`` that shows a candidate's report, ``None`` without one."""
-    if not candidate.report_uri:
-        return None
-    return airflow_url("releases", "models", candidate.model, "versions", candidate.version, "report")

@@ -43,23 +43,3 @@ class DeploymentState(StrEnum):
     def is_terminal(self) -> bool:
         """True when waiting longer changes nothing."""
         return self is not DeploymentState.PENDING
-
-
-class ReleaseState(StrEnum):
-    """State of one version of a model in the registry. The values are tag values there: never rename them."""
-
-    REGISTERED = "registered"
-    CANDIDATE = "candidate"
-    LIVE = "live"
-    RETIRED = "retired"
-    REJECTED = "rejected"
-    FAILED = "failed"
-    ROLLED_BACK = "rolled back"
-
-    @property
-    def has_been_live(self) -> bool:
-        """True for what users reach or have reached: it was tested on the endpoint once, and can be put back."""
-        return self in _STATES_OF_WHAT_WAS_LIVE
-
-
-_STATES_OF_WHAT_WAS_LIVE = frozenset({ReleaseState.LIVE, ReleaseState.RETIRED, ReleaseState.ROLLED_BACK})

@@ -17,8 +17,8 @@ import yaml
 from airflow.sdk import Connection
 from cryptography.fernet import Fernet
 
-from kubeflow_provider.hooks._torchserve.settings import Role, TorchServeSettings
-from kubeflow_provider.hooks.local_pipelines import LocalPipelinesSettings
+from local_services.pipelines.hook import LocalPipelinesSettings
+from local_services.torchserve.settings import Role, TorchServeSettings
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "deploy" / "compose"

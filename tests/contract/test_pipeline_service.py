@@ -15,7 +15,7 @@ import pytest
 from airflow.sdk import Connection
 
 from kubeflow_provider.exceptions import InvalidRequestError
-from kubeflow_provider.pipeline_spec import bind
+from kubeflow_provider.pipelines.spec import bind
 from kubeflow_provider.services import PipelineService, Run, RunRequest
 from kubeflow_provider.states import RunState
 from tests.doubles.kfp_server import kfp_server
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.pipelines
 
 @contextmanager
 def local(tmp_path: Path, python: str) -> Iterator[PipelineService]:
-    from kubeflow_provider.hooks.local_pipelines import LocalPipelinesHook
+    from local_services.pipelines.hook import LocalPipelinesHook
 
     extra = {"python": python, "project_dir": str(ROOT), "runs_dir": str(tmp_path / "runs")}
     connection = Connection(conn_id="pipelines", conn_type="local_pipelines", extra=json.dumps(extra))

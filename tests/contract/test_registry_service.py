@@ -14,9 +14,9 @@ import pytest
 from airflow.sdk import Connection
 
 from kubeflow_provider.exceptions import InvalidRequestError
-from kubeflow_provider.hooks.mlflow import MlflowHook
-from kubeflow_provider.services import RegistryService, Release
-from kubeflow_provider.states import ReleaseState
+from model_releases.registry.mlflow import MlflowHook
+from model_releases.registry.service import RegistryService, Release
+from model_releases.states import ReleaseState
 
 MODEL = "reviews"
 FIRST, SECOND, THIRD = "20260101000000", "20260102000000", "20260103000000"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kubeflow_provider.brakes import Brakes
+from model_releases.rules.schedule_limits import Brakes
 
 PROJECT = Path(__file__).parents[2]
 DAGS = PROJECT / "dags"
@@ -105,7 +105,7 @@ def test_the_form_has_the_models_settings_as_defaults(bag):
 
 def test_the_gate_decides_by_the_models_settings_and_by_what_the_form_says_of_them(bag):
     from include.models.model_config import GateConfig
-    from kubeflow_provider.gate_policy import GatePolicy
+    from model_releases.rules.gate_policy import GatePolicy
 
     assert asdict(GatePolicy()) == GateConfig().model_dump(), "a setting means the same in both halves"
     dag = bag.dags["release_sample_reviews"]

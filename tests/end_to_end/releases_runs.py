@@ -24,7 +24,7 @@ from airflow.utils.types import DagRunTriggeredByType
 from sqlalchemy import update
 
 from include.models.model_config import PROJECT_DIR
-from kubeflow_provider import xcoms
+from model_releases.memory import xcoms
 from tests.end_to_end.releases_world import BROKEN, FAILURE, LIVE, NEW_MODEL, ROLLING
 
 DAG_ID = "release_sample_reviews"

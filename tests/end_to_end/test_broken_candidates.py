@@ -13,17 +13,19 @@ from typing import Any
 import pytest
 from airflow.sdk import Connection
 
-from kubeflow_provider.exceptions import CheckFailedError, DeploymentFailedError, KubeflowProviderError
-from kubeflow_provider.failures import describe
-from kubeflow_provider.hooks.mlflow import MlflowHook
-from kubeflow_provider.hooks.torchserve import TorchServeHook
-from kubeflow_provider.operators import undo
-from kubeflow_provider.operators.promote import PromoteOperator
-from kubeflow_provider.operators.serving import DeployCandidateOperator
-from kubeflow_provider.operators.smoke_test import SmokeTestOperator
-from kubeflow_provider.operators.undo import RollBackOperator
-from kubeflow_provider.services import ModelVersion, Release
-from kubeflow_provider.states import ReleaseState
+from kubeflow_provider.exceptions import DeploymentFailedError, KubeflowProviderError
+from kubeflow_provider.services import ModelVersion
+from local_services.torchserve.hook import TorchServeHook
+from model_releases.exceptions import CheckFailedError
+from model_releases.memory.failures import describe
+from model_releases.operators import undo
+from model_releases.operators.deploy import DeployCandidateOperator
+from model_releases.operators.promote import PromoteOperator
+from model_releases.operators.smoke_test import SmokeTestOperator
+from model_releases.operators.undo import RollBackOperator
+from model_releases.registry.mlflow import MlflowHook
+from model_releases.registry.service import Release
+from model_releases.states import ReleaseState
 from tests.serving_support import GOOD, FakeContext, build_version, candidate_uri, connection_json, torchserve
 
 pytestmark = pytest.mark.torchserve

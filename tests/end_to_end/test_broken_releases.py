@@ -15,9 +15,9 @@ import pytest
 import yaml
 from airflow.sdk import DAG, Connection
 
-from kubeflow_provider.hooks.mlflow import MlflowHook
-from kubeflow_provider.operators.retention import RetentionOperator
-from kubeflow_provider.states import ReleaseState
+from model_releases.operators.retention import RetentionOperator
+from model_releases.registry.mlflow import MlflowHook
+from model_releases.states import ReleaseState
 from tests.alert_listener import alert_listener
 from tests.serving_support import MODEL, Users, connection_json, torchserve
 from tests.toy_package import LABELS, TEXTS, USERS_WORD
@@ -124,7 +124,7 @@ def release(world: World, dag: Any, run_dag: Callable[..., Any]) -> Callable[[st
     """
 
     def run_release(defect: str) -> SimpleNamespace:
-        from kubeflow_provider.versions import release_version
+        from model_releases.versions import release_version
 
         world.alerts.clear()
         with world.users() as users:
@@ -244,7 +244,7 @@ def dying(dag: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str
 def test_a_release_whose_every_task_dies_twice_ends_as_if_none_had(
     world: World, dag: Any, run_dag: Callable[..., Any], dying: Callable[[str], list[str]]
 ) -> None:
-    from kubeflow_provider.versions import release_version
+    from model_releases.versions import release_version
 
     world.alerts.clear()
     tasks = ["gate", "register", *DEPLOYMENT]
@@ -301,7 +301,7 @@ def clear(dag: Any, run: Any, *task_ids: str) -> dict[str, str]:
 def test_an_earlier_release_is_put_back_by_hand_and_stays(
     world: World, dag: Any, run_dag: Callable[..., Any], roll_back: Callable[..., Any]
 ) -> None:
-    from kubeflow_provider.versions import release_version
+    from model_releases.versions import release_version
 
     world.alerts.clear()
     second_run = run_dag(dag, base_model="sound")
@@ -347,7 +347,7 @@ def test_what_cannot_be_put_back_is_refused_without_a_fuss(world: World, roll_ba
 def test_a_release_that_can_no_longer_be_put_back_changes_nothing(
     world: World, dag: Any, run_dag: Callable[..., Any], roll_back: Callable[..., Any], tmp_path: Path
 ) -> None:
-    from kubeflow_provider.versions import release_version
+    from model_releases.versions import release_version
 
     second = release_version(run_dag(dag, base_model="sound"))
     assert roll_back().state == "success"
@@ -374,7 +374,7 @@ def test_a_release_that_can_no_longer_be_put_back_changes_nothing(
 def test_old_versions_go_and_users_and_the_way_back_do_not_notice(
     world: World, dag: Any, run_dag: Callable[..., Any], roll_back: Callable[..., Any]
 ) -> None:
-    from kubeflow_provider.versions import release_version
+    from model_releases.versions import release_version
 
     broken = release_version(run_dag(dag, base_model="pipeline fails"))
     second = release_version(run_dag(dag, base_model="sound"))

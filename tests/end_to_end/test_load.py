@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from kubeflow_provider.candidate import Candidate
-from kubeflow_provider.operators.promote import PromoteOperator
-from kubeflow_provider.operators.serving import DeployCandidateOperator
-from kubeflow_provider.operators.smoke_test import SmokeTestOperator
 from kubeflow_provider.services import ModelVersion
+from model_releases.memory.candidate import Candidate
+from model_releases.operators.deploy import DeployCandidateOperator
+from model_releases.operators.promote import PromoteOperator
+from model_releases.operators.smoke_test import SmokeTestOperator
 from tests.serving_support import MODEL, FakeContext, Users, build_version, candidate_uri, connection_json, torchserve
 
 pytestmark = pytest.mark.torchserve

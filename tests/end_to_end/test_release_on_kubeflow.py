@@ -19,9 +19,9 @@ import yaml
 from airflow.sdk import Connection
 
 from kubeflow_provider.hooks.kserve import KServeHook
-from kubeflow_provider.hooks.mlflow import MlflowHook
-from kubeflow_provider.states import ReleaseState
-from kubeflow_provider.versions import release_version
+from model_releases.registry.mlflow import MlflowHook
+from model_releases.states import ReleaseState
+from model_releases.versions import release_version
 from tests.alert_listener import alert_listener
 from tests.doubles.kfp_server import kfp_server
 from tests.doubles.kubernetes import Image, cluster

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from kubeflow_provider import authentication
 from kubeflow_provider.exceptions import InvalidRequestError
-from kubeflow_provider.hooks.mlflow import MlflowHook
-from kubeflow_provider.http_client import HttpClient
+from kubeflow_provider.http import authentication
+from kubeflow_provider.http.client import HttpClient
 from kubeflow_provider.services import Deployment
 from kubeflow_provider.states import DeploymentState
+from model_releases.registry.mlflow import MlflowHook
 from tests.connected import connect
 
 MODEL, VERSION = "reviews", "20260102000000"

@@ -4,7 +4,7 @@ import pytest
 from airflow.sdk import Connection
 
 from kubeflow_provider.exceptions import InvalidRequestError
-from kubeflow_provider.http_client import HttpClient, HttpSettings
+from kubeflow_provider.http.client import HttpClient, HttpSettings
 
 
 def connection(host: str = "https://kubeflow.example.com/pipeline", **fields: object) -> Connection:

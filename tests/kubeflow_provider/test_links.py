@@ -5,15 +5,9 @@ from airflow.models.taskinstancekey import TaskInstanceKey
 from airflow.sdk import BaseOperatorLink
 
 from kubeflow_provider import links
-from kubeflow_provider.candidate import Candidate
-from kubeflow_provider.links import (
-    EndpointLink,
-    ExperimentLink,
-    PipelineRunLink,
-    ReportLink,
-    airflow_url,
-    report_page_url,
-)
+from kubeflow_provider.links import ExperimentLink, PipelineRunLink, airflow_url
+from model_releases.links import EndpointLink, ReportLink, report_page_url
+from model_releases.memory.candidate import Candidate
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kubeflow_provider.versions import release_version, version_time
+from model_releases.versions import release_version, version_time
 
 
 def test_a_version_says_when_its_release_was_asked_for() -> None:

@@ -80,7 +80,7 @@ def test_its_entry_leads_to_the_page_wherever_airflow_is_served(
 def test_a_task_that_loads_it_does_not_load_the_page() -> None:
     program = (
         f"import sys; sys.path.insert(0, {str(PLUGIN.parent)!r}); import releases_plugin; "
-        "print([name for name in ('kubeflow_provider.releases_page', 'include', 'fastapi') if name in sys.modules])"
+        "print([name for name in ('model_releases.releases_page', 'include', 'fastapi') if name in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.strip().splitlines()[-1] == "[]"

@@ -15,21 +15,21 @@ from airflow.sdk.exceptions import AirflowException
 from kubeflow_provider.exceptions import InvalidRequestError
 
 if TYPE_CHECKING:
-    from kubeflow_provider.services import PipelineService, RegistryService, ServingService
+    from kubeflow_provider.services import PipelineService, ServingService
+    from model_releases.registry.service import RegistryService
 
 log = logging.getLogger(__name__)
 
 #: Connection type -> hook class, made with the connection's id and the connection itself: a hook that looked it
 #: up on first use would block the triggerer's event loop. Adding a world means adding its hooks here.
 PIPELINE_HOOKS = {
-    "local_pipelines": "kubeflow_provider.hooks.local_pipelines.LocalPipelinesHook",
+    "local_pipelines": "local_services.pipelines.hook.LocalPipelinesHook",
     "kubeflow_pipelines": "kubeflow_provider.hooks.kubeflow_pipelines.KubeflowPipelinesHook",
 }
 SERVING_HOOKS = {
-    "torchserve": "kubeflow_provider.hooks.torchserve.TorchServeHook",
+    "torchserve": "local_services.torchserve.hook.TorchServeHook",
     "kserve": "kubeflow_provider.hooks.kserve.KServeHook",
 }
-REGISTRY_HOOKS = {"mlflow": "kubeflow_provider.hooks.mlflow.MlflowHook"}
 
 
 def get_pipeline_service(conn_id: str) -> PipelineService:
@@ -54,11 +54,6 @@ def get_serving_service(conn_id: str) -> ServingService:
 async def aget_serving_service(conn_id: str) -> ServingService:
     """Like :func:`get_serving_service`, without blocking the event loop, and one hook for all who ask in it."""
     return await _shared_hook(conn_id, SERVING_HOOKS)
-
-
-def get_registry_service(conn_id: str) -> RegistryService:
-    """Return the hook of a connection to a model registry; see :func:`get_pipeline_service`."""
-    return _hook(conn_id, BaseHook.get_connection(conn_id), REGISTRY_HOOKS)
 
 
 async def _shared_hook(conn_id: str, hooks: Mapping[str, str]) -> Any:

@@ -12,10 +12,6 @@ from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook, Connection
 
-from kubeflow_provider import cluster_spec
-from kubeflow_provider._http.settings import HttpSettings
-from kubeflow_provider.authentication import authentication_for
-from kubeflow_provider.cluster_settings import ClusterSettings
 from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.exceptions import (
     InvalidRequestError,
@@ -31,9 +27,13 @@ from kubeflow_provider.hooks._kubeflow_pipelines.settings import PipelinesSettin
 from kubeflow_provider.hooks._kubeflow_pipelines.shared_polling import SharedPolling
 from kubeflow_provider.hooks._kubeflow_pipelines.submission import Submission
 from kubeflow_provider.hooks._kubeflow_pipelines.versions import get_or_upload_version
-from kubeflow_provider.http_client import HttpClient, Patience
-from kubeflow_provider.module_pod import ModulePod
-from kubeflow_provider.pipeline_spec import PipelineSpec, read_pipeline_spec
+from kubeflow_provider.http.authentication import authentication_for
+from kubeflow_provider.http.client import HttpClient, Patience
+from kubeflow_provider.http.settings import HttpSettings
+from kubeflow_provider.kubernetes.module_pod import ModulePod
+from kubeflow_provider.kubernetes.settings import ClusterSettings
+from kubeflow_provider.pipelines import patch as cluster_spec
+from kubeflow_provider.pipelines.spec import PipelineSpec, read_pipeline_spec
 from kubeflow_provider.services import JsonValue, Run, RunRequest
 from kubeflow_provider.states import RunState
 

@@ -4,7 +4,7 @@ Every call opens its own connections and closes them: an async client belongs to
 moment at which they are closed, so nothing is kept that could be left open; who asks several times in a row keeps
 them for that long (:meth:`HttpClient.kept_open`). What is worth keeping is kept elsewhere for the whole process: the
 TLS context (:meth:`HttpSettings.ssl_context`) and the login
-(:func:`kubeflow_provider.authentication.authentication_for`).
+(:func:`kubeflow_provider.http.authentication.authentication_for`).
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ import httpx
 from airflow.sdk import Connection
 from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
-from kubeflow_provider._http.answers import Expect, address, no_answer, read_answer
-from kubeflow_provider._http.quiet import quiet_libraries
-from kubeflow_provider._http.settings import HttpSettings
-from kubeflow_provider.authentication import authentication_for
 from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.exceptions import ServiceUnavailableError
+from kubeflow_provider.http.answers import Expect, address, no_answer, read_answer
+from kubeflow_provider.http.authentication import authentication_for
+from kubeflow_provider.http.quiet import quiet_libraries
+from kubeflow_provider.http.settings import HttpSettings
 
 __all__ = ["HttpClient", "HttpSettings", "Patience"]
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context, get_current_context
 
-from kubeflow_provider.cluster_settings import ClusterSettings
 from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError, ServiceUnavailableError
-from kubeflow_provider.kubernetes_errors import typed_errors
-from kubeflow_provider.pod_settings import pod_arguments
+from kubeflow_provider.kubernetes.errors import typed_errors
+from kubeflow_provider.kubernetes.pod_arguments import pod_arguments
+from kubeflow_provider.kubernetes.settings import ClusterSettings
 
 if TYPE_CHECKING:
     from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator

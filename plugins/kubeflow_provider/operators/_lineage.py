@@ -15,7 +15,7 @@ from airflow.providers.openlineage.extractors import OperatorLineage
 from airflow.providers.openlineage.extractors.manager import ExtractorManager
 from attrs import define
 
-from kubeflow_provider.pipeline_spec import read_pipeline_spec
+from kubeflow_provider.pipelines.spec import read_pipeline_spec
 
 #: Parameters of the reference project's pipelines that name what a run reads and where it writes.
 _INPUT, _OUTPUT = "dataset_uri", "output_uri"

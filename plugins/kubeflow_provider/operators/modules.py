@@ -10,8 +10,8 @@ from airflow.sdk import BaseOperator, Context
 
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks import get_pipeline_service
+from kubeflow_provider.operators._stopping import stop_from_signal_handler
 from kubeflow_provider.services import PipelineService
-from kubeflow_provider.stopping import stop_from_signal_handler
 
 
 class RunModuleOperator(BaseOperator):

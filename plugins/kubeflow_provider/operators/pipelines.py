@@ -12,18 +12,12 @@ from airflow.sdk import BaseOperator, Context, conf
 from airflow.sdk.exceptions import TaskDeferralTimeout
 
 from kubeflow_provider.hooks import get_pipeline_service
-from kubeflow_provider.links import (
-    XCOM_EXPERIMENT_URL,
-    XCOM_RUN_ID,
-    XCOM_RUN_URL,
-    ExperimentLink,
-    PipelineRunLink,
-)
-from kubeflow_provider.pipeline_spec import bind
-from kubeflow_provider.run_failure import cancel, failure, interrupted, out_of_sight
+from kubeflow_provider.links import XCOM_EXPERIMENT_URL, XCOM_RUN_ID, XCOM_RUN_URL, ExperimentLink, PipelineRunLink
+from kubeflow_provider.operators._run_failure import cancel, failure, interrupted, out_of_sight
+from kubeflow_provider.operators._stopping import stop_from_signal_handler
+from kubeflow_provider.pipelines.spec import bind
 from kubeflow_provider.services import PipelineService, Run, RunRequest
 from kubeflow_provider.states import RunState
-from kubeflow_provider.stopping import stop_from_signal_handler
 from kubeflow_provider.triggers.base import WaitOutcome, raise_for_error
 from kubeflow_provider.triggers.pipelines import PipelineRunTrigger
 
@@ -184,7 +178,7 @@ class RunPipelineOperator(BaseOperator):
         return self._lineage()
 
     def _lineage(self) -> OperatorLineage:
-        from kubeflow_provider.lineage import lineage
+        from kubeflow_provider.operators._lineage import lineage
 
         declared = bool(self.inlets or self.outlets)
         return lineage(self.pipeline_file, self.parameters, has_declared_datasets=declared, **self._facts)

@@ -11,15 +11,15 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any, NamedTuple
 
-from kubeflow_provider.cluster_settings import (
+from kubeflow_provider.exceptions import InvalidRequestError
+from kubeflow_provider.kubernetes.settings import (
     NEVER_CACHED,
     ClusterSettings,
     EnvironmentSource,
     StepSettings,
     Toleration,
 )
-from kubeflow_provider.exceptions import InvalidRequestError
-from kubeflow_provider.pipeline_spec import PipelineSpec
+from kubeflow_provider.pipelines.spec import PipelineSpec
 
 log = logging.getLogger(__name__)
 

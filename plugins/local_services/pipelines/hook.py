@@ -18,11 +18,11 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from airflow.sdk import BaseHook, Connection
 
-from kubeflow_provider import standby
-from kubeflow_provider.child_processes import child_environment, stop_marked
 from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError
-from kubeflow_provider.run_folder import RunFolder, worker_lives
 from kubeflow_provider.services import JsonValue, Run, RunRequest
+from local_services.pipelines import standby
+from local_services.pipelines.marked_processes import child_environment, stop_marked
+from local_services.pipelines.run_folder import RunFolder, worker_lives
 
 _RUNNER = "include.pipelines.local_runner"
 #: Finds what a run needs without importing it, which would take a second or more.
@@ -47,7 +47,7 @@ class LocalPipelinesSettings:
     :param python: interpreter of the pipeline half's environment, absolute path.
     :param project_dir: folder that holds ``include``.
     :param runs_dir: keeps state and log of every run.
-    :param worker: a worker (:mod:`kubeflow_provider.pipeline_worker`) starts the runs, not whoever asks for them.
+    :param worker: a worker (:mod:`local_services.pipelines.worker`) starts the runs, not whoever asks for them.
     """
 
     python: str
@@ -85,10 +85,10 @@ class LocalPipelinesHook(BaseHook):
     """The pipeline service (:class:`kubeflow_provider.services.PipelineService`) of a machine without a cluster.
 
     A run is a process that belongs to nobody: it outlives the Airflow process that started it, and every process of
-    the same user on this machine can look after it through its folder (:mod:`kubeflow_provider.run_folder`).
+    the same user on this machine can look after it through its folder (:mod:`local_services.pipelines.run_folder`).
 
     Where Airflow's processes live in containers, a run would go down with the one that started it, and no other could
-    stop it. With ``worker`` in the connection a process of its own (:mod:`kubeflow_provider.pipeline_worker`) starts,
+    stop it. With ``worker`` in the connection a process of its own (:mod:`local_services.pipelines.worker`) starts,
     stops and buries the runs, and what is done here is to write into their folders.
 
     :param local_pipelines_conn_id: Airflow connection.

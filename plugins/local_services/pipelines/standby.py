@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-from kubeflow_provider.child_processes import child_environment, stop_marked
+from local_services.pipelines.marked_processes import child_environment, stop_marked
 
 _MODULE = "include.pipelines.standby"
 # Beside the runs, and hidden from whoever lists them.

@@ -1,6 +1,6 @@
 """Starts, stops and buries local pipeline runs where Airflow's processes live in containers (docker-compose.yaml).
 
-``python -m kubeflow_provider.pipeline_worker`` serves the folder of a ``local_pipelines`` connection with ``worker``
+``python -m local_services.pipelines.worker`` serves the folder of a ``local_pipelines`` connection with ``worker``
 switched on. A training goes on when the scheduler that asked for it is killed, needs none of its memory, and a machine
 does not begin more of them at a time than it can bear. The folder is the queue: whoever asks for a run writes it there.
 
@@ -20,9 +20,9 @@ from functools import partial
 from pathlib import Path
 from threading import Event
 
-from kubeflow_provider.child_processes import stop_marked
-from kubeflow_provider.hooks.local_pipelines import LocalPipelinesHook
-from kubeflow_provider.run_folder import RunFolder, worker_lock
+from local_services.pipelines.hook import LocalPipelinesHook
+from local_services.pipelines.marked_processes import stop_marked
+from local_services.pipelines.run_folder import RunFolder, worker_lock
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class PipelineWorker:
 
 def main() -> None:
     """Work until SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m kubeflow_provider.pipeline_worker", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m local_services.pipelines.worker", description=__doc__)
     parser.add_argument("--conn-id", default="pipelines_default")
     parser.add_argument("--at-most", type=int, default=1, help="runs at a time (1)")
     arguments = parser.parse_args()

@@ -19,14 +19,14 @@ from kubeflow_provider.exceptions import (
     KubeflowProviderError,
     ServiceUnavailableError,
 )
-from kubeflow_provider.hooks._torchserve.archives import PLACEHOLDER_VERSION, ArchiveStore
-from kubeflow_provider.hooks._torchserve.management import ManagementApi, RegistrationError
-from kubeflow_provider.hooks._torchserve.process import TorchServeProcess
-from kubeflow_provider.hooks._torchserve.record import Record, ServedModel, StoredVersion
-from kubeflow_provider.hooks._torchserve.settings import TorchServeSettings
-from kubeflow_provider.hooks._torchserve.worker_log import WorkerLog
 from kubeflow_provider.services import Answer, Deployment, ModelVersion
 from kubeflow_provider.states import DeploymentState
+from local_services.torchserve.archives import PLACEHOLDER_VERSION, ArchiveStore
+from local_services.torchserve.management import ManagementApi, RegistrationError
+from local_services.torchserve.process import TorchServeProcess
+from local_services.torchserve.record import Record, ServedModel, StoredVersion
+from local_services.torchserve.settings import TorchServeSettings
+from local_services.torchserve.worker_log import WorkerLog
 
 #: Names end up in URLs and file names.
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,46}[a-z0-9])?")

@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 
 from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
-from kubeflow_provider.hooks._torchserve.management import ManagementApi
-from kubeflow_provider.hooks._torchserve.settings import CONFIG, LOG_CONFIG, NOWHERE, Role, TorchServeSettings
+from local_services.torchserve.management import ManagementApi
+from local_services.torchserve.settings import CONFIG, LOG_CONFIG, NOWHERE, Role, TorchServeSettings
 
 #: What the server may see of its parent's environment. Handlers get all that the server has, so the tokens and
 #: connections of an Airflow worker must not be in it; and PYTHONPATH would come before an archive's own code.

@@ -1,6 +1,6 @@
 """Keeps TorchServe running in a container of its own, with everything that was live (docker-compose.yaml).
 
-``python -m kubeflow_provider.torchserve_server`` starts the server of a ``torchserve`` connection whose ``role`` is
+``python -m local_services.torchserve.server`` starts the server of a ``torchserve`` connection whose ``role`` is
 ``server``, brings it back when it dies, and stops it at SIGTERM. Airflow's processes have a connection to the same
 folders with the role ``client``.
 """
@@ -13,7 +13,7 @@ import signal
 from threading import Event
 
 from kubeflow_provider.exceptions import KubeflowProviderError
-from kubeflow_provider.hooks.torchserve import TorchServeHook
+from local_services.torchserve.hook import TorchServeHook
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def keep_running(hook: TorchServeHook, stop: Event) -> None:
 
 def main() -> None:
     """Keep the server running until SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m kubeflow_provider.torchserve_server", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m local_services.torchserve.server", description=__doc__)
     parser.add_argument("--conn-id", default="serving_default")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", force=True)

@@ -23,7 +23,7 @@ class Role(StrEnum):
 
     #: Whoever needs it first; for one machine, on loopback.
     ON_DEMAND = "on_demand"
-    #: This process, which is there for nothing else (:mod:`kubeflow_provider.torchserve_server`); on any address.
+    #: This process, which is there for nothing else (:mod:`local_services.torchserve.server`); on any address.
     SERVER = "server"
     #: Another process with the role of the server, that shares the state folder and the management socket.
     CLIENT = "client"

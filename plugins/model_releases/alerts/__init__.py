@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubeflow_provider.alerts.alert import NOBODY, Alert, Severity
-from kubeflow_provider.alerts.delivery import deliver_waiting, send_alert
+from model_releases.alerts.alert import NOBODY, Alert, Severity
+from model_releases.alerts.delivery import deliver_waiting, send_alert
 
 __all__ = ["NOBODY", "Alert", "Severity", "deliver_waiting", "send_alert"]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from kubeflow_provider.alerts.alert import Alert, Severity
-from kubeflow_provider.alerts.text import body
+from model_releases.alerts.alert import Alert, Severity
+from model_releases.alerts.text import body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import BaseDeadlineReference, DeadlineAlert, DeadlineReference
 
-from kubeflow_provider.alerts.alert import Alert, Severity
-from kubeflow_provider.alerts.conditions import lasting, said
-from kubeflow_provider.alerts.delivery import send_alert
-from kubeflow_provider.alerts.text import body
-from kubeflow_provider.alerts.watch import WATCH_VARIABLE, Watched, recall, too_old
-from kubeflow_provider.outcome import run_url
+from model_releases.alerts.alert import Alert, Severity
+from model_releases.alerts.conditions import lasting, said
+from model_releases.alerts.delivery import send_alert
+from model_releases.alerts.findings import WATCH_VARIABLE, Watched, recall, too_old
+from model_releases.alerts.text import body
+from model_releases.memory.outcome import run_url
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -55,7 +55,7 @@ class LiveModelTrained(BaseDeadlineReference):
         from airflow.models.variable import Variable
         from sqlalchemy import select
 
-        from kubeflow_provider.versions import version_time
+        from model_releases.versions import version_time
 
         row = session.scalar(select(Variable).where(Variable.key == f"{WATCH_VARIABLE}{self.model}"))
         return version_time(Watched.from_json(row.get_val()).live) if row is not None else None

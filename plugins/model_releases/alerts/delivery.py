@@ -8,10 +8,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from kubeflow_provider.alerts import outbox
-from kubeflow_provider.alerts.alert import NOBODY, Alert
-from kubeflow_provider.alerts.outbox import Entry
-from kubeflow_provider.alerts.receivers import PATIENT, NoConnectionError, Receiver, read_receivers
+from model_releases.alerts import outbox
+from model_releases.alerts.alert import NOBODY, Alert
+from model_releases.alerts.outbox import Entry
+from model_releases.alerts.receivers import PATIENT, NoConnectionError, Receiver, read_receivers
 
 #: A process that sends an alert is believed dead after this; then another one takes over.
 LEASE = timedelta(minutes=10)

@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 
 from airflow.sdk import Variable
 
-from kubeflow_provider.alerts.alert import Alert, Severity
-from kubeflow_provider.alerts.conditions import Condition, Ongoing, lasting, said
-from kubeflow_provider.alerts.text import body
-from kubeflow_provider.versions import version_time
+from model_releases.alerts.alert import Alert, Severity
+from model_releases.alerts.conditions import Condition, Ongoing, lasting, said
+from model_releases.alerts.text import body
+from model_releases.versions import version_time
 
 #: Beginning of the Variables' names; the model's name follows. Renaming it tells once more what goes on.
 WATCH_VARIABLE = "release_watch."

@@ -8,12 +8,13 @@ from typing import Any
 
 from airflow.sdk import BaseNotifier, Context
 
-from kubeflow_provider import ids, xcoms
-from kubeflow_provider.alerts.alert import Severity
-from kubeflow_provider.alerts.delivery import send_alert
-from kubeflow_provider.alerts.text import release_alert
-from kubeflow_provider.failures import Failure, describe, first_failure, remember_failure, task_states
-from kubeflow_provider.outcome import Outcome, OutcomeKind, dag_run_url, first_xcom, roll_back_result
+from model_releases import ids
+from model_releases.alerts.alert import Severity
+from model_releases.alerts.delivery import send_alert
+from model_releases.alerts.text import release_alert
+from model_releases.memory import xcoms
+from model_releases.memory.failures import Failure, describe, first_failure, remember_failure, task_states
+from model_releases.memory.outcome import Outcome, OutcomeKind, dag_run_url, first_xcom, roll_back_result
 
 _REPORTED_STATES = frozenset({"running", "success", "failed"})
 
@@ -30,8 +31,8 @@ class ReleaseNotifier(BaseNotifier):
     :param model: name of the model (templated).
     :param version: version of the release (templated).
     :param conn_id: Airflow connection of type ``apprise`` (templated), or one for each
-        :class:`~kubeflow_provider.alerts.Severity`; ``none`` tells nobody, and so does one that is not there.
-    :param report_task_id: the :class:`~kubeflow_provider.operators.report.ReportOperator` of the DAG.
+        :class:`~model_releases.alerts.Severity`; ``none`` tells nobody, and so does one that is not there.
+    :param report_task_id: the :class:`~model_releases.operators.report.ReportOperator` of the DAG.
     :param roll_back_task_id: the task that rolls back.
     """
 

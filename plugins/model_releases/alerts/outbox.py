@@ -16,7 +16,7 @@ from typing import Any
 
 from airflow.sdk import Variable
 
-from kubeflow_provider.alerts.alert import Alert
+from model_releases.alerts.alert import Alert
 
 #: Beginning of the Variables' names. Renaming it loses the alerts that wait and sends those of today's runs again.
 PREFIX = "release_alert."

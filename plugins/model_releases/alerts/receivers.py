@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
-from kubeflow_provider.alerts.alert import Alert, Severity
+from model_releases.alerts.alert import Alert, Severity
 
 if TYPE_CHECKING:
     from apprise import Apprise

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from kubeflow_provider.alerts.alert import Alert, Severity
-from kubeflow_provider.failures import Failure
-from kubeflow_provider.outcome import Outcome, OutcomeKind, RollBackResult
+from model_releases.alerts.alert import Alert, Severity
+from model_releases.memory.failures import Failure
+from model_releases.memory.outcome import Outcome, OutcomeKind, RollBackResult
 
 _WORTH_TELLING = frozenset({OutcomeKind.FAILED, OutcomeKind.REJECTED, OutcomeKind.STOPPED})
 

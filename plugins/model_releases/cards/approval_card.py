@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from kubeflow_provider.candidate import Candidate
-from kubeflow_provider.release_record import MAIN_METRICS
+from model_releases.memory.candidate import Candidate
+from model_releases.memory.release_record import MAIN_METRICS
 
 #: Longer texts are cut: twenty of them have to fit on a page.
 MAX_TEXT_CHARACTERS = 240

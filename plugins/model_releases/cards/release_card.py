@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from kubeflow_provider.gate import GatePolicy
 from kubeflow_provider.open_inference import as_v2_request
-from kubeflow_provider.outcome import Outcome, OutcomeKind
+from model_releases.memory.outcome import Outcome, OutcomeKind
+from model_releases.rules.gate import GatePolicy
 
 #: A text that anybody may see, for the line to try the endpoint with.
 SAMPLE_TEXT = "The food was great and the staff were friendly."

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kubeflow_provider import ids
+from model_releases import ids
 
 _ACTIVE_STATES = ["queued", "running"]
 

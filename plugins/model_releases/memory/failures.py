@@ -14,8 +14,8 @@ from typing import Any
 from airflow.sdk import TaskInstanceState
 from airflow.sdk.exceptions import AirflowException
 
-from kubeflow_provider import xcoms
-from kubeflow_provider.exceptions import CheckFailedError
+from model_releases.exceptions import CheckFailedError
+from model_releases.memory import xcoms
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 from urllib.parse import quote
 
-from kubeflow_provider.failures import Failure
+from model_releases.memory.failures import Failure
 
 
 class OutcomeKind(Enum):

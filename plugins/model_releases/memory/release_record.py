@@ -6,14 +6,14 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kubeflow_provider import xcoms
-from kubeflow_provider.brakes import Trigger
-from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.links import XCOM_RUN_ID, XCOM_RUN_URL
-from kubeflow_provider.outcome import first_xcom
-from kubeflow_provider.services import Release
-from kubeflow_provider.states import ReleaseState
+from model_releases.memory import xcoms
+from model_releases.memory.candidate import Candidate
+from model_releases.memory.outcome import first_xcom
+from model_releases.registry.service import Release
+from model_releases.rules.schedule_limits import Trigger
+from model_releases.states import ReleaseState
 
 MAIN_METRICS = ("accuracy", "macro_f1", "log_loss", "expected_calibration_error")
 

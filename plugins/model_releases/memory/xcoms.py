@@ -26,5 +26,5 @@ FAILURE = "release_failure"
 REPORT_URL = "report_url"
 #: The release card, a text.
 CARD = "card"
-#: How the release ended, as :meth:`kubeflow_provider.outcome.Outcome.to_json` writes it.
+#: How the release ended, as :meth:`model_releases.memory.outcome.Outcome.to_json` writes it.
 OUTCOME = "outcome"

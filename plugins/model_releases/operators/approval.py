@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import BaseNotifier
 
-from kubeflow_provider import xcoms
-from kubeflow_provider.alerts import NOBODY, Alert, Severity, send_alert
-from kubeflow_provider.alerts.text import body
-from kubeflow_provider.approval_card import approval_card
-from kubeflow_provider.links import ReportLink, airflow_url, report_page_url
-from kubeflow_provider.operators.base import ReleaseStep
-from kubeflow_provider.outcome import dag_run_url, first_xcom
-from kubeflow_provider.release_record import main_metrics, make_record, run_facts
-from kubeflow_provider.states import ReleaseState
+from kubeflow_provider.links import airflow_url
+from model_releases.alerts import NOBODY, Alert, Severity, send_alert
+from model_releases.alerts.text import body
+from model_releases.cards.approval_card import approval_card
+from model_releases.links import ReportLink, report_page_url
+from model_releases.memory import xcoms
+from model_releases.memory.outcome import dag_run_url, first_xcom
+from model_releases.memory.release_record import main_metrics, make_record, run_facts
+from model_releases.operators.base import ReleaseStep
+from model_releases.states import ReleaseState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

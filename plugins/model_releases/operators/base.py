@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from kubeflow_provider.exceptions import InvalidRequestError
-from kubeflow_provider.hooks import get_registry_service, get_serving_service
-from kubeflow_provider.release_record import read_candidate
+from kubeflow_provider.hooks import get_serving_service
+from model_releases.memory.release_record import read_candidate
+from model_releases.registry import get_registry_service
 
 if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
-    from kubeflow_provider.candidate import Candidate
-    from kubeflow_provider.services import RegistryService, ServingService
+    from kubeflow_provider.services import ServingService
+    from model_releases.memory.candidate import Candidate
+    from model_releases.registry.service import RegistryService
 
 
 class ReleaseStep(BaseOperator):

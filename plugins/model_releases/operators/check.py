@@ -6,18 +6,19 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from kubeflow_provider import pipeline_spec
-from kubeflow_provider.active_runs import roll_back_under_way
-from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError, ServiceUnavailableError
 from kubeflow_provider.hooks import get_pipeline_service
-from kubeflow_provider.operators.base import ReleaseStep
+from kubeflow_provider.pipelines import spec as pipeline_spec
 from kubeflow_provider.services import ModelVersion, RunRequest
+from model_releases.memory.active_runs import roll_back_under_way
+from model_releases.memory.candidate import Candidate
+from model_releases.operators.base import ReleaseStep
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from kubeflow_provider.services import PipelineService, RegistryService, ServingService
+    from kubeflow_provider.services import PipelineService, ServingService
+    from model_releases.registry.service import RegistryService
 
 
 class CheckReleaseOperator(ReleaseStep):

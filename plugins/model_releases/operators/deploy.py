@@ -10,25 +10,26 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import conf
 
-from kubeflow_provider import ids, xcoms
-from kubeflow_provider.active_runs import roll_back_under_way
-from kubeflow_provider.candidate import Candidate
-from kubeflow_provider.exceptions import (
-    DeploymentFailedError,
-    ReleaseRefusedError,
-)
-from kubeflow_provider.links import EndpointLink
-from kubeflow_provider.operators.base import ReleaseStep
-from kubeflow_provider.pins import refuse_outdated, refuse_pinned
+from kubeflow_provider.exceptions import DeploymentFailedError
 from kubeflow_provider.services import ModelVersion
-from kubeflow_provider.states import DeploymentState, ReleaseState
+from kubeflow_provider.states import DeploymentState
 from kubeflow_provider.triggers.base import WaitOutcome, raise_for_error
-from kubeflow_provider.triggers.serving import DeploymentTrigger
+from kubeflow_provider.triggers.deployments import DeploymentTrigger
+from model_releases import ids
+from model_releases.exceptions import ReleaseRefusedError
+from model_releases.links import EndpointLink
+from model_releases.memory import xcoms
+from model_releases.memory.active_runs import roll_back_under_way
+from model_releases.memory.candidate import Candidate
+from model_releases.operators.base import ReleaseStep
+from model_releases.rules.replaceable import refuse_outdated, refuse_pinned
+from model_releases.states import ReleaseState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from kubeflow_provider.services import RegistryService, ServingService
+    from kubeflow_provider.services import ServingService
+    from model_releases.registry.service import RegistryService
 
 #: The trigger ends by itself at the deadline; the scheduler's own limit is only the net below it.
 _DEFER_BUFFER = timedelta(minutes=5)
@@ -38,7 +39,7 @@ class DeployCandidateOperator(ReleaseStep):
     """Bring a version up beside the live one, without traffic, and wait until it is ready.
 
     Pushes ``previous_version`` (live before, empty when none was) and ``endpoint`` as XComs before it changes
-    anything, so that :class:`~kubeflow_provider.operators.undo.RollBackOperator` knows the way back from here on.
+    anything, so that :class:`~model_releases.operators.undo.RollBackOperator` knows the way back from here on.
     Returns the candidate's own address.
 
     :param settings: ``serving`` section of the model's YAML, as a mapping or as JSON (templated).

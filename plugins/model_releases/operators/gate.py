@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.utils.skipmixin import SkipMixin
 from airflow.sdk import TriggerRule
 
-from kubeflow_provider import xcoms
-from kubeflow_provider.gate import Decision, decide
-from kubeflow_provider.gate_policy import GatePolicy
-from kubeflow_provider.links import ReportLink, report_page_url
-from kubeflow_provider.operators.base import ReleaseStep
-from kubeflow_provider.release_record import main_metrics, make_record, run_facts
-from kubeflow_provider.states import ReleaseState
+from model_releases.links import ReportLink, report_page_url
+from model_releases.memory import xcoms
+from model_releases.memory.release_record import main_metrics, make_record, run_facts
+from model_releases.operators.base import ReleaseStep
+from model_releases.rules.gate import Decision, decide
+from model_releases.rules.gate_policy import GatePolicy
+from model_releases.states import ReleaseState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from kubeflow_provider.candidate import Candidate
+    from model_releases.memory.candidate import Candidate
 
 #: Tasks with these rules want to run whatever became of the tasks before them: a report, a clean-up.
 _RUN_ANYWAY = frozenset({TriggerRule.ALL_DONE, TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, TriggerRule.ALWAYS})
@@ -34,7 +34,7 @@ class GateOperator(ReleaseStep, SkipMixin):
     The tasks right behind the gate are skipped and Airflow carries that on to theirs; tasks whose trigger rule is
     ``all_done`` run all the same.
 
-    :param policy: settings of :class:`~kubeflow_provider.gate_policy.GatePolicy` (templated; text is cast).
+    :param policy: settings of :class:`~model_releases.rules.gate_policy.GatePolicy` (templated; text is cast).
     :param live_at_start: version that was live when the release began, empty for none (templated): a candidate that
         could not be compared with it may go on while it still is.
     :raises InvalidRequestError: when the policy has no meaning, or the document belongs to another release.

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from kubeflow_provider import xcoms
 from kubeflow_provider.exceptions import DeploymentFailedError
-from kubeflow_provider.links import EndpointLink
-from kubeflow_provider.operators.base import ReleaseStep
-from kubeflow_provider.pins import refuse_outdated, refuse_pinned
-from kubeflow_provider.rollout import RolloutPolicy, Watch
 from kubeflow_provider.states import DeploymentState
+from model_releases.links import EndpointLink
+from model_releases.memory import xcoms
+from model_releases.operators.base import ReleaseStep
+from model_releases.rules.replaceable import refuse_outdated, refuse_pinned
+from model_releases.rules.rollout import RolloutPolicy, Watch
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

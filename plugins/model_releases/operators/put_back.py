@@ -6,18 +6,26 @@ import getpass
 import os
 from typing import TYPE_CHECKING, Any
 
-from kubeflow_provider.active_runs import deployment_under_way
-from kubeflow_provider.exceptions import CheckFailedError, InvalidRequestError, ServiceUnavailableError
-from kubeflow_provider.operators.base import ReleaseStep
-from kubeflow_provider.pins import PUT_BACK_BY, PUT_BACK_REASON, ROLLED_BACK_BY, ROLLED_BACK_REASON, ROLLED_BACK_TO
-from kubeflow_provider.release_record import read_candidate
-from kubeflow_provider.retention import ARCHIVE_DELETED_AT
-from kubeflow_provider.states import ReleaseState
+from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
+from model_releases.exceptions import CheckFailedError
+from model_releases.memory.active_runs import deployment_under_way
+from model_releases.memory.release_record import read_candidate
+from model_releases.operators.base import ReleaseStep
+from model_releases.rules.replaceable import (
+    PUT_BACK_BY,
+    PUT_BACK_REASON,
+    ROLLED_BACK_BY,
+    ROLLED_BACK_REASON,
+    ROLLED_BACK_TO,
+)
+from model_releases.rules.retention import ARCHIVE_DELETED_AT
+from model_releases.states import ReleaseState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from kubeflow_provider.services import RegistryService, Release, ServingService
+    from kubeflow_provider.services import ServingService
+    from model_releases.registry.service import RegistryService, Release
 
 #: What a person writes for the release before the live one.
 PREVIOUS = "previous"

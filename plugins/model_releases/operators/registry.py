@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset
 
-from kubeflow_provider.exceptions import CheckFailedError, KubeflowProviderError
-from kubeflow_provider.operators.base import ReleaseStep
-from kubeflow_provider.pins import TWIN_OF, describe_pin, refuse_pinned, rolled_back_twin
-from kubeflow_provider.release_record import main_metrics, make_record, run_facts
-from kubeflow_provider.states import ReleaseState
+from kubeflow_provider.exceptions import KubeflowProviderError
+from model_releases.exceptions import CheckFailedError
+from model_releases.memory.release_record import main_metrics, make_record, run_facts
+from model_releases.operators.base import ReleaseStep
+from model_releases.rules.replaceable import TWIN_OF, describe_pin, refuse_pinned, rolled_back_twin
+from model_releases.states import ReleaseState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from kubeflow_provider.candidate import Candidate
-    from kubeflow_provider.services import RegistryService, ServingService
+    from kubeflow_provider.services import ServingService
+    from model_releases.memory.candidate import Candidate
+    from model_releases.registry.service import RegistryService
 
 #: So many earlier releases are looked through for versions that may still be served.
 _PRUNE_HORIZON = 50

@@ -7,21 +7,25 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import TriggerRule
 
-from kubeflow_provider import ids, xcoms
-from kubeflow_provider.candidate import Candidate
-from kubeflow_provider.exceptions import KubeflowProviderError, ReleaseFailedError
-from kubeflow_provider.failures import Failure, first_failure, task_states
-from kubeflow_provider.gate import GatePolicy
-from kubeflow_provider.links import XCOM_RUN_URL, ReportLink, report_page_url
-from kubeflow_provider.operators.base import ReleaseStep
-from kubeflow_provider.outcome import Outcome, OutcomeKind, dag_run_url, first_xcom, roll_back_result
-from kubeflow_provider.release_card import render_card
-from kubeflow_provider.states import ReleaseState
+from kubeflow_provider.exceptions import KubeflowProviderError
+from kubeflow_provider.links import XCOM_RUN_URL
+from model_releases import ids
+from model_releases.cards.release_card import render_card
+from model_releases.exceptions import ReleaseFailedError
+from model_releases.links import ReportLink, report_page_url
+from model_releases.memory import xcoms
+from model_releases.memory.candidate import Candidate
+from model_releases.memory.failures import Failure, first_failure, task_states
+from model_releases.memory.outcome import Outcome, OutcomeKind, dag_run_url, first_xcom, roll_back_result
+from model_releases.operators.base import ReleaseStep
+from model_releases.rules.gate import GatePolicy
+from model_releases.states import ReleaseState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from kubeflow_provider.services import Deployment, RegistryService, Release, ServingService
+    from kubeflow_provider.services import Deployment, ServingService
+    from model_releases.registry.service import RegistryService, Release
 
 T = TypeVar("T")
 

@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from kubeflow_provider import ids
-from kubeflow_provider.active_runs import active_runs, live_at_start, roll_back_under_way
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
-from kubeflow_provider.hooks import get_registry_service, get_serving_service
-from kubeflow_provider.model_store import ModelStore
-from kubeflow_provider.retention import ARCHIVE_DELETED_AT, RetentionPolicy, Verdict, decide
-from kubeflow_provider.versions import release_version
+from kubeflow_provider.hooks import get_serving_service
+from model_releases import ids
+from model_releases.memory.active_runs import active_runs, live_at_start, roll_back_under_way
+from model_releases.memory.model_store import ModelStore
+from model_releases.registry import get_registry_service
+from model_releases.rules.retention import ARCHIVE_DELETED_AT, RetentionPolicy, Verdict, decide
+from model_releases.versions import release_version
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from kubeflow_provider.services import RegistryService, ServingService
+    from kubeflow_provider.services import ServingService
+    from model_releases.registry.service import RegistryService
 
 _EVERY_RELEASE = 1_000_000
 
@@ -35,7 +37,7 @@ class RetentionOperator(BaseOperator):
 
     :param model: name of the model (templated).
     :param store_uri: folder of the model in the model store (templated).
-    :param policy: settings of :class:`~kubeflow_provider.retention.RetentionPolicy` (templated).
+    :param policy: settings of :class:`~model_releases.rules.retention.RetentionPolicy` (templated).
     :param delete: delete, and do not only say what would go: a bool, or a template that renders to one (templated).
     :param release_dag_id: the model's release DAG, whose running releases keep what they use (templated).
     :param roll_back_dag_id: DAG by which people roll back: nothing is deleted while it does.

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from kubeflow_provider import xcoms
-from kubeflow_provider.brakes import Brakes, Situation, Trigger, announced_rows, reason_to_wait
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
-from kubeflow_provider.hooks import get_pipeline_service, get_registry_service
-from kubeflow_provider.versions import version_time
+from kubeflow_provider.hooks import get_pipeline_service
+from model_releases.memory import xcoms
+from model_releases.registry import get_registry_service
+from model_releases.rules.schedule_limits import Brakes, Situation, Trigger, announced_rows, reason_to_wait
+from model_releases.versions import version_time
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from kubeflow_provider.services import Release
+    from model_releases.registry.service import Release
 
 #: Counts training rows: ``--data`` and ``--output-uri``, to which it writes ``[{"uri": …, "rows": …}]``.
 ROWS_MODULE = "include.classifier.source_rows"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from kubeflow_provider.exceptions import InvalidRequestError
-from kubeflow_provider.operators.base import ReleaseStep
-from kubeflow_provider.smoke_test import SmokeTest
+from model_releases.operators.base import ReleaseStep
+from model_releases.rules.smoke_test import SmokeTest
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -10,16 +10,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import TaskInstanceState
 from airflow.sdk.exceptions import AirflowSkipException
 
-from kubeflow_provider.exceptions import (
-    KubeflowProviderError,
-    ReleaseRefusedError,
-    RollBackFailedError,
-    ServiceUnavailableError,
-)
-from kubeflow_provider.failures import first_failure, task_states
-from kubeflow_provider.operators.base import ReleaseStep
-from kubeflow_provider.pins import is_pinned
-from kubeflow_provider.states import ReleaseState
+from kubeflow_provider.exceptions import KubeflowProviderError, ServiceUnavailableError
+from model_releases.exceptions import ReleaseRefusedError, RollBackFailedError
+from model_releases.memory.failures import first_failure, task_states
+from model_releases.operators.base import ReleaseStep
+from model_releases.rules.replaceable import is_pinned
+from model_releases.states import ReleaseState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

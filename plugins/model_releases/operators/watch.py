@@ -9,20 +9,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException
 
-from kubeflow_provider.alerts.alert import NOBODY, Alert, Severity
-from kubeflow_provider.alerts.conditions import Condition, Pace, follow
-from kubeflow_provider.alerts.delivery import GIVE_UP_AFTER, deliver_waiting, send_alert
-from kubeflow_provider.alerts.watch import (
-    DISAGREEMENT,
-    Watched,
-    disagreement,
-    recall,
-    remember,
-    renewed,
-    unreachable,
-)
-from kubeflow_provider.exceptions import AlertLostError
-from kubeflow_provider.hooks import get_registry_service, get_serving_service
+from kubeflow_provider.hooks import get_serving_service
+from model_releases.alerts.alert import NOBODY, Alert, Severity
+from model_releases.alerts.conditions import Condition, Pace, follow
+from model_releases.alerts.delivery import GIVE_UP_AFTER, deliver_waiting, send_alert
+from model_releases.alerts.findings import DISAGREEMENT, Watched, disagreement, recall, remember, renewed, unreachable
+from model_releases.exceptions import AlertLostError
+from model_releases.registry import get_registry_service
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

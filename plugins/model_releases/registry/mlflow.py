@@ -18,8 +18,8 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from airflow.sdk import BaseHook, Connection
 
 from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
-from kubeflow_provider.services import Release
-from kubeflow_provider.states import ReleaseState
+from model_releases.registry.service import Release
+from model_releases.states import ReleaseState
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -49,7 +49,7 @@ _NOT_YET_LIVE = frozenset({ReleaseState.REGISTERED, ReleaseState.CANDIDATE})
 
 
 class MlflowHook(BaseHook):
-    """Implements :class:`~kubeflow_provider.services.RegistryService` with MLflow's registered models.
+    """Implements :class:`~model_releases.registry.service.RegistryService` with MLflow's registered models.
 
     A model is a registered model, a release one of its model versions. MLflow numbers versions 1, 2, 3 by itself; the
     release's own version is a tag, as are its state, reason and facts. The alias ``champion`` is the live release,

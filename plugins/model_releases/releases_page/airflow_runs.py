@@ -21,9 +21,9 @@ from airflow.utils.state import DagRunState, TaskInstanceState
 from airflow.utils.types import DagRunTriggeredByType
 from sqlalchemy import select
 
-from kubeflow_provider import xcoms
-from kubeflow_provider.failures import Failure
-from kubeflow_provider.versions import release_version, version_time
+from model_releases.memory import xcoms
+from model_releases.memory.failures import Failure
+from model_releases.versions import release_version, version_time
 
 _BUSY = (
     TaskInstanceState.RUNNING,

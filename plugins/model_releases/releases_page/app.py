@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 
 from fastapi import FastAPI
 
-from kubeflow_provider import ids
-from kubeflow_provider.releases_page.airflow_runs import AirflowRuns
-from kubeflow_provider.releases_page.desk import ReleaseDesk
-from kubeflow_provider.releases_page.reading import Reader
-from kubeflow_provider.releases_page.routes import router
-from kubeflow_provider.releases_page.settings import PageModel
-from kubeflow_provider.releases_page.web import add_error_pages, add_headers
+from model_releases import ids
+from model_releases.releases_page.airflow_runs import AirflowRuns
+from model_releases.releases_page.desk import ReleaseDesk
+from model_releases.releases_page.reading import Reader
+from model_releases.releases_page.routes import router
+from model_releases.releases_page.settings import PageModel
+from model_releases.releases_page.web import add_error_pages, add_headers
 
 
 def make_app(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kubeflow_provider.releases_page.history import number
-from kubeflow_provider.services import Release
+from model_releases.registry.service import Release
+from model_releases.releases_page.history import number
 
 #: Fact of the registry -> name in words, whether more is better.
 _METRICS = {

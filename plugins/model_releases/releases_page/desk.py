@@ -7,9 +7,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from kubeflow_provider.hooks import get_registry_service, get_serving_service
-from kubeflow_provider.releases_page.airflow_runs import AirflowRun, AirflowRuns
-from kubeflow_provider.releases_page.history import (
+from kubeflow_provider.hooks import get_serving_service
+from kubeflow_provider.services import ServingService
+from model_releases.registry import get_registry_service
+from model_releases.registry.service import RegistryService, Release
+from model_releases.releases_page.airflow_runs import AirflowRun, AirflowRuns
+from model_releases.releases_page.history import (
     MAIN_METRIC,
     HistoryPage,
     HistoryRow,
@@ -20,11 +23,10 @@ from kubeflow_provider.releases_page.history import (
     shown_state,
     unregistered_row,
 )
-from kubeflow_provider.releases_page.reading import Reader, Reading
-from kubeflow_provider.releases_page.settings import PageModel
-from kubeflow_provider.releases_page.sparkline import Sparkline, draw
-from kubeflow_provider.services import RegistryService, Release, ServingService
-from kubeflow_provider.states import ReleaseState
+from model_releases.releases_page.reading import Reader, Reading
+from model_releases.releases_page.settings import PageModel
+from model_releases.releases_page.sparkline import Sparkline, draw
+from model_releases.states import ReleaseState
 
 #: Releases on one page of the history.
 PAGE_SIZE = 25

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from kubeflow_provider.states import ReleaseState
-from kubeflow_provider.versions import version_time
+from model_releases.states import ReleaseState
+from model_releases.versions import version_time
 
 if TYPE_CHECKING:
-    from kubeflow_provider.releases_page.airflow_runs import AirflowRun
-    from kubeflow_provider.services import Release
+    from model_releases.registry.service import Release
+    from model_releases.releases_page.airflow_runs import AirflowRun
 
 #: Main metric, as the registry has it among a release's facts.
 MAIN_METRIC = "metric.candidate.macro_f1"

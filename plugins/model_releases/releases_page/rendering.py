@@ -10,10 +10,10 @@ from urllib.parse import quote, urlencode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from kubeflow_provider.release_card import curl_line
-from kubeflow_provider.releases_page.comparison import metric_table
-from kubeflow_provider.releases_page.history import number, shown_state, time_of
-from kubeflow_provider.states import ReleaseState
+from model_releases.cards.release_card import curl_line
+from model_releases.releases_page.comparison import metric_table
+from model_releases.releases_page.history import number, shown_state, time_of
+from model_releases.states import ReleaseState
 
 #: Stands where a number is missing.
 NONE = "\N{EN DASH}"
@@ -24,7 +24,7 @@ _UNITS = (("day", timedelta(days=1)), ("hour", timedelta(hours=1)), ("minute", t
 def environment() -> Environment:
     """Return the environment of the page's templates."""
     found = Environment(
-        loader=PackageLoader("kubeflow_provider.releases_page"),
+        loader=PackageLoader("model_releases.releases_page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
-from kubeflow_provider.model_store import ModelStore
-from kubeflow_provider.releases_page.reading import Reader
-from kubeflow_provider.releases_page.settings import REPORT_PATH, PageModel
+from model_releases.memory.model_store import ModelStore
+from model_releases.releases_page.reading import Reader
+from model_releases.releases_page.settings import REPORT_PATH, PageModel
 
 #: It carries its own styles and pictures. The sandbox takes it Airflow's origin, and with that the user's session.
 HEADERS: Mapping[str, str] = {

@@ -10,11 +10,11 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from starlette.exceptions import HTTPException
 
 from kubeflow_provider.exceptions import KubeflowProviderError
-from kubeflow_provider.releases_page import report
-from kubeflow_provider.releases_page.comparison import compare, plain_facts
-from kubeflow_provider.releases_page.visit import VisitDep, check_version
-from kubeflow_provider.releases_page.web import refuse_foreign_forms
-from kubeflow_provider.states import ReleaseState
+from model_releases.releases_page import report
+from model_releases.releases_page.comparison import compare, plain_facts
+from model_releases.releases_page.visit import VisitDep, check_version
+from model_releases.releases_page.web import refuse_foreign_forms
+from model_releases.states import ReleaseState
 
 _VERSION_PATTERN = r"^[0-9]{14}$"
 _MAX_REASON_CHARACTERS = 500
@@ -30,7 +30,7 @@ def static(name: str, visit: VisitDep) -> Response:
     """Return the page's style or script."""
     if name not in _STATIC:
         raise HTTPException(404, "There is no such file.")
-    content = files("kubeflow_provider.releases_page").joinpath("static", name).read_bytes()
+    content = files("model_releases.releases_page").joinpath("static", name).read_bytes()
     return Response(content, media_type=_STATIC[name], headers={"Cache-Control": "private, max-age=300"})
 
 

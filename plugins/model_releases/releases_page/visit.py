@@ -11,12 +11,12 @@ from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
-from kubeflow_provider.releases_page.desk import Overview, ReleaseDesk
-from kubeflow_provider.releases_page.permissions import Permissions
-from kubeflow_provider.releases_page.rendering import render
-from kubeflow_provider.releases_page.settings import PageModel
-from kubeflow_provider.releases_page.web import PageLinks
-from kubeflow_provider.services import Release
+from model_releases.registry.service import Release
+from model_releases.releases_page.desk import Overview, ReleaseDesk
+from model_releases.releases_page.permissions import Permissions
+from model_releases.releases_page.rendering import render
+from model_releases.releases_page.settings import PageModel
+from model_releases.releases_page.web import PageLinks
 
 
 class Visit:

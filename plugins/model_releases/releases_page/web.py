@@ -14,8 +14,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
-from kubeflow_provider.releases_page.rendering import render
-from kubeflow_provider.releases_page.settings import URL_PREFIX
+from model_releases.releases_page.rendering import render
+from model_releases.releases_page.settings import URL_PREFIX
 
 #: Nothing from elsewhere, and no script or style but the page's own two files. It may be framed by Airflow only.
 HEADERS: Mapping[str, str] = {

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.exceptions import InvalidRequestError
-from kubeflow_provider.gate_policy import RELEASE, GatePolicy
+from model_releases.memory.candidate import Candidate
+from model_releases.rules.gate_policy import RELEASE, GatePolicy
 
 #: Two figures that differ by less than this are the same: sums of floats are not exact.
 _ROUNDING = 1e-9

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from kubeflow_provider.exceptions import ReleaseRefusedError
-from kubeflow_provider.release_record import make_record
-from kubeflow_provider.states import ReleaseState
+from model_releases.exceptions import ReleaseRefusedError
+from model_releases.memory.release_record import make_record
+from model_releases.states import ReleaseState
 
 if TYPE_CHECKING:
-    from kubeflow_provider.candidate import Candidate
-    from kubeflow_provider.services import RegistryService, Release, ServingService
+    from kubeflow_provider.services import ServingService
+    from model_releases.memory.candidate import Candidate
+    from model_releases.registry.service import RegistryService, Release
 
 # Facts of the registry. The pin is made of the first: renaming it sets every pinned release free.
 ROLLED_BACK_BY = "rolled_back_by"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from kubeflow_provider.services import Release
+from model_releases.registry.service import Release
 
 #: Fact of a release whose files were deleted: when, in ISO 8601. Nobody can put such a release back; the Releases
 #: page and the roll back go by it, so a renamed one would offer releases that are gone.

@@ -15,8 +15,9 @@ from dataclasses import dataclass, fields
 from itertools import cycle
 from typing import Any
 
-from kubeflow_provider.exceptions import CheckFailedError, InvalidRequestError, ServiceUnavailableError
+from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.services import Answer
+from model_releases.exceptions import CheckFailedError
 
 #: Sends one raw request body to a version, or through the address that users call for ``None``.
 Ask = Callable[[bytes, str | None], Answer]

@@ -21,7 +21,7 @@ from uuid import uuid4
 
 import yaml
 
-from kubeflow_provider.child_processes import child_environment, stop_marked
+from local_services.pipelines.marked_processes import child_environment, stop_marked
 
 ROOT = Path(__file__).parents[3]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from airflow.sdk import Connection
 
-from kubeflow_provider.hooks.mlflow import MlflowHook
+from model_releases.registry.mlflow import MlflowHook
 from tests.airflow_server import AirflowServer, Serve
 from tests.alert_listener import Listener
 from tests.waiting import wait_for
@@ -23,8 +23,8 @@ DAGS = """
 
     from airflow.sdk import DAG
 
-    from kubeflow_provider.operators.approval import ReleaseApprovalOperator
-    from kubeflow_provider.operators.registry import RegisterOperator
+    from model_releases.operators.approval import (ReleaseApprovalOperator)
+    from model_releases.operators.registry import (RegisterOperator)
 
     for dag_id, timeout in (("asks", timedelta(hours=1)), ("asks_in_passing", timedelta(milliseconds=1))):
         with DAG(dag_id, schedule=None, params={"version": "", "candidate_uri": ""}):

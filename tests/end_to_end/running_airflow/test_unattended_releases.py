@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from airflow.sdk import Connection
 
-from kubeflow_provider.hooks.mlflow import MlflowHook
-from kubeflow_provider.services import Release
-from kubeflow_provider.states import ReleaseState
+from model_releases.registry.mlflow import MlflowHook
+from model_releases.registry.service import Release
+from model_releases.states import ReleaseState
 from tests.airflow_server import AirflowServer, Serve
 from tests.waiting import wait_for
 
@@ -27,9 +27,9 @@ DAGS = """
 
     from airflow.sdk import DAG, Asset, BaseOperator
 
-    from kubeflow_provider.brakes import Brakes
-    from kubeflow_provider.operators.brakes import ReleaseBrakes
-    from kubeflow_provider.operators.report import ReportOperator
+    from model_releases.rules.schedule_limits import (Brakes)
+    from model_releases.operators.schedule_limits import (ReleaseBrakes)
+    from model_releases.operators.report import (ReportOperator)
 
 
     class Work(BaseOperator):

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
-from kubeflow_provider.http_client import HttpClient, HttpSettings, Patience
+from kubeflow_provider.http.client import HttpClient, HttpSettings, Patience
 from tests.doubles.web import Asked, HangUp, Reply, WebServer
 
 HASTY = Patience(first_pause_seconds=0.001, longest_pause_seconds=0.01)

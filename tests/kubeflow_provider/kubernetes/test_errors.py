@@ -18,7 +18,7 @@ from kubeflow_provider.exceptions import (
     RunFailedError,
     ServiceUnavailableError,
 )
-from kubeflow_provider.kubernetes_errors import typed_errors
+from kubeflow_provider.kubernetes.errors import typed_errors
 
 
 def answer(status: int, message: str | None = "no") -> ApiException:

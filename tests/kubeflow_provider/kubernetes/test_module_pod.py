@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from kubeflow_provider import module_pod
-from kubeflow_provider.cluster_settings import ClusterSettings
 from kubeflow_provider.exceptions import (
     InvalidRequestError,
     KubeflowProviderError,
     PermissionDeniedError,
     ServiceUnavailableError,
 )
-from kubeflow_provider.module_pod import ModulePod
+from kubeflow_provider.kubernetes import module_pod
+from kubeflow_provider.kubernetes.module_pod import ModulePod
+from kubeflow_provider.kubernetes.settings import ClusterSettings
 from tests.doubles.kubernetes import Cluster, Image, cluster
 from tests.doubles.kubernetes.resources import CONFIG_MAPS, PODS
 from tests.waiting import LIMIT_SECONDS

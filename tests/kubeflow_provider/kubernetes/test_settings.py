@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from include.models.cluster_config import ClusterConfig
-from kubeflow_provider.cluster_settings import ClusterSettings
 from kubeflow_provider.exceptions import InvalidRequestError
-from tests.kubeflow_provider.test_cluster_spec import SETTINGS
+from kubeflow_provider.kubernetes.settings import ClusterSettings
+from tests.kubeflow_provider.pipelines.test_patch import SETTINGS
 
 #: What documents a field and does not constrain it; ``$ref`` says what a class is called.
 _WORDS = {"title", "description", "$ref"}

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from kubeflow_provider.exceptions import InvalidRequestError
-from kubeflow_provider.hooks.local_pipelines import LocalPipelinesHook
 from kubeflow_provider.operators.modules import RunModuleOperator
+from local_services.pipelines.hook import LocalPipelinesHook
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,6 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskDeferralTimeout, TaskDeferred
 
-from kubeflow_provider import child_processes
 from kubeflow_provider.exceptions import (
     InvalidRequestError,
     KubeflowProviderError,
@@ -22,10 +21,11 @@ from kubeflow_provider.exceptions import (
     ServiceUnavailableError,
 )
 from kubeflow_provider.hooks import get_pipeline_service
-from kubeflow_provider.hooks.local_pipelines import LocalPipelinesHook
 from kubeflow_provider.operators import pipelines
 from kubeflow_provider.operators.pipelines import PIPELINE_RUN_KEY, RunPipelineOperator
 from kubeflow_provider.triggers.pipelines import PipelineRunTrigger
+from local_services.pipelines import marked_processes as child_processes
+from local_services.pipelines.hook import LocalPipelinesHook
 
 ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.pipelines

@@ -21,7 +21,7 @@ from kubeflow_provider.exceptions import (
 )
 from kubeflow_provider.hooks import kubeflow_pipelines
 from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
-from kubeflow_provider.http_client import Patience
+from kubeflow_provider.http.client import Patience
 from kubeflow_provider.operators.pipelines import PIPELINE_RUN_KEY, RunPipelineOperator
 from tests.doubles.kfp_server import KfpServer, kfp_server
 from tests.doubles.login import PASSWORD, USER, Oauth2ProxyGateway

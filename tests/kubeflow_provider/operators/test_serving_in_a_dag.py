@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 
-from kubeflow_provider.failures import remember_failure
-from kubeflow_provider.operators.promote import PromoteOperator
-from kubeflow_provider.operators.serving import DeployCandidateOperator
-from kubeflow_provider.operators.smoke_test import SmokeTestOperator
-from kubeflow_provider.operators.undo import RollBackOperator
+from model_releases.memory.failures import remember_failure
+from model_releases.operators.deploy import DeployCandidateOperator
+from model_releases.operators.promote import PromoteOperator
+from model_releases.operators.smoke_test import SmokeTestOperator
+from model_releases.operators.undo import RollBackOperator
 from tests.serving_support import MODEL, build_version, candidate_uri, connection_json, torchserve
 
 pytestmark = [pytest.mark.torchserve, pytest.mark.airflow]

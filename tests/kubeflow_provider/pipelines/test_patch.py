@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from kubeflow_provider.cluster_settings import ClusterSettings
-from kubeflow_provider.cluster_spec import apply
 from kubeflow_provider.exceptions import InvalidRequestError
-from kubeflow_provider.pipeline_spec import PipelineSpec, read_pipeline_spec
+from kubeflow_provider.kubernetes.settings import ClusterSettings
+from kubeflow_provider.pipelines.patch import apply
+from kubeflow_provider.pipelines.spec import PipelineSpec, read_pipeline_spec
 
 ROOT = Path(__file__).parents[2]
 TEST_PIPELINES = ROOT / "tests" / "test_pipelines"

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from kubeflow_provider.exceptions import InvalidRequestError
-from kubeflow_provider.pipeline_spec import bind, read_pipeline_spec
+from kubeflow_provider.pipelines.spec import bind, read_pipeline_spec
 
 
 def test_reads_name_and_parameters(record_and_wait: str) -> None:

@@ -11,8 +11,8 @@ from airflow.sdk.module_loading import import_string
 from kubeflow_provider.exceptions import ServiceUnavailableError
 from kubeflow_provider.services import Deployment
 from kubeflow_provider.states import DeploymentState
-from kubeflow_provider.triggers import serving
-from kubeflow_provider.triggers.serving import DeploymentTrigger
+from kubeflow_provider.triggers import deployments as serving
+from kubeflow_provider.triggers.deployments import DeploymentTrigger
 
 PENDING = Deployment(model="m", version="1", state=DeploymentState.PENDING, reason="pulling the image")
 READY = Deployment(model="m", version="1", state=DeploymentState.READY, url="http://here")

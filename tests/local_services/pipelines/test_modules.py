@@ -13,8 +13,8 @@ import pytest
 from airflow.sdk import Connection
 
 from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError
-from kubeflow_provider.hooks import local_pipelines
-from kubeflow_provider.hooks.local_pipelines import LocalPipelinesHook
+from local_services.pipelines import hook as local_pipelines
+from local_services.pipelines.hook import LocalPipelinesHook
 
 pytestmark = pytest.mark.pipelines
 

@@ -15,15 +15,15 @@ import psutil
 import pytest
 from airflow.sdk import Connection
 
-from kubeflow_provider import child_processes
-from kubeflow_provider.child_processes import MARK, child_environment, stop_marked
 from kubeflow_provider.exceptions import InvalidRequestError
-from kubeflow_provider.hooks import local_pipelines
-from kubeflow_provider.hooks.local_pipelines import LocalPipelinesHook
-from kubeflow_provider.pipeline_spec import bind
-from kubeflow_provider.run_folder import RunFolder
+from kubeflow_provider.pipelines.spec import bind
 from kubeflow_provider.services import PipelineService, Run, RunRequest
 from kubeflow_provider.states import RunState
+from local_services.pipelines import hook as local_pipelines
+from local_services.pipelines import marked_processes as child_processes
+from local_services.pipelines.hook import LocalPipelinesHook
+from local_services.pipelines.marked_processes import MARK, child_environment, stop_marked
+from local_services.pipelines.run_folder import RunFolder
 from tests.waiting import LIMIT_SECONDS, wait_for
 
 ROOT = Path(__file__).parents[4]
@@ -240,7 +240,7 @@ def test_a_run_outlives_the_process_group_that_started_it(
     program = (
         "import sys, json, time\n"
         "from airflow.sdk import Connection\n"
-        "from kubeflow_provider.hooks.local_pipelines import LocalPipelinesHook\n"
+        "from local_services.pipelines.hook import LocalPipelinesHook\n"
         "from kubeflow_provider.services import RunRequest\n"
         "request, extra = json.loads(sys.argv[1]), sys.argv[2]\n"
         "connection = Connection(conn_id='p', conn_type='local_pipelines', extra=extra)\n"

@@ -13,13 +13,13 @@ import psutil
 import pytest
 from airflow.sdk import Connection
 
-from kubeflow_provider import standby
-from kubeflow_provider.child_processes import MARK
-from kubeflow_provider.hooks.local_pipelines import LocalPipelinesHook
-from kubeflow_provider.pipeline_spec import bind
-from kubeflow_provider.run_folder import RunFolder
+from kubeflow_provider.pipelines.spec import bind
 from kubeflow_provider.services import Run, RunRequest
 from kubeflow_provider.states import RunState
+from local_services.pipelines import standby
+from local_services.pipelines.hook import LocalPipelinesHook
+from local_services.pipelines.marked_processes import MARK
+from local_services.pipelines.run_folder import RunFolder
 from tests.waiting import LIMIT_SECONDS
 
 ROOT = Path(__file__).parents[2]

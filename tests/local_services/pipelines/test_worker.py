@@ -15,12 +15,12 @@ from uuid import uuid4
 import pytest
 from airflow.sdk import Connection
 
-from kubeflow_provider.child_processes import stop_marked
-from kubeflow_provider.hooks.local_pipelines import LocalPipelinesHook
-from kubeflow_provider.pipeline_worker import PipelineWorker
-from kubeflow_provider.run_folder import RunFolder, worker_lives, worker_lock
 from kubeflow_provider.services import RunRequest
 from kubeflow_provider.states import RunState
+from local_services.pipelines.hook import LocalPipelinesHook
+from local_services.pipelines.marked_processes import stop_marked
+from local_services.pipelines.run_folder import RunFolder, worker_lives, worker_lock
+from local_services.pipelines.worker import PipelineWorker
 from tests.waiting import LIMIT_SECONDS, wait_for
 
 pytestmark = pytest.mark.processes
@@ -218,7 +218,7 @@ def test_the_process_works_until_it_is_told_to_stop_and_is_the_only_one(
         "AIRFLOW_CONN_RUNS": json.dumps({"conn_type": connection.conn_type, "extra": connection.extra}),
         "PYTHONPATH": str(Path(__file__).parents[2] / "plugins"),
     }
-    command = [sys.executable, "-m", "kubeflow_provider.pipeline_worker", "--conn-id", "runs"]
+    command = [sys.executable, "-m", "local_services.pipelines.worker", "--conn-id", "runs"]
     process = subprocess.Popen(command, env=env)
     try:
         wait_for(lambda: worker_lives(hook.settings.runs_dir), "the worker is there")

@@ -24,10 +24,10 @@ from airflow.sdk import Connection
 
 from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
 from kubeflow_provider.hooks import get_serving_service
-from kubeflow_provider.hooks._torchserve.process import TorchServeProcess
-from kubeflow_provider.hooks._torchserve.settings import TorchServeSettings
-from kubeflow_provider.hooks.torchserve import TorchServeHook
 from kubeflow_provider.states import DeploymentState
+from local_services.torchserve.hook import TorchServeHook
+from local_services.torchserve.process import TorchServeProcess
+from local_services.torchserve.settings import TorchServeSettings
 from tests.serving_support import GOOD, MODEL, build_version, connection, connection_json, torchserve
 from tests.waiting import LIMIT_SECONDS, wait_for
 
@@ -280,7 +280,7 @@ def test_a_start_that_was_broken_off_is_begun_again(server: SimpleNamespace) -> 
 def test_it_outlives_the_process_that_started_it(server: SimpleNamespace) -> None:
     program = (
         "import os, sys; from airflow.sdk import Connection; "
-        "from kubeflow_provider.hooks.torchserve import TorchServeHook; "
+        "from local_services.torchserve.hook import TorchServeHook; "
         "conn = Connection(conn_id='here', conn_type='torchserve', host='127.0.0.1', port=int(sys.argv[1]), "
         "extra=sys.argv[2]); TorchServeHook('here', connection=conn).start(); os.killpg(0, 9)"
     )

@@ -12,10 +12,10 @@ import pytest
 from airflow.sdk import Connection
 
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
-from kubeflow_provider.hooks._torchserve.process import TorchServeProcess
-from kubeflow_provider.hooks._torchserve.settings import Role, TorchServeSettings
-from kubeflow_provider.hooks.torchserve import TorchServeHook
-from kubeflow_provider.torchserve_server import keep_running
+from local_services.torchserve.hook import TorchServeHook
+from local_services.torchserve.process import TorchServeProcess
+from local_services.torchserve.server import keep_running
+from local_services.torchserve.settings import Role, TorchServeSettings
 from tests.serving_support import GOOD, MODEL, build_version, free_port
 from tests.waiting import LIMIT_SECONDS, wait_for
 

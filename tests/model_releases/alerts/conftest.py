@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kubeflow_provider.alerts import delivery, outbox
+from model_releases.alerts import delivery, outbox
 from tests.alert_listener import Listener, alert_listener
 from tests.supervisor import supervised
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kubeflow_provider.alerts import Alert, Severity
-from kubeflow_provider.alerts.conditions import Condition, Ongoing, Pace, follow, lasting
+from model_releases.alerts import Alert, Severity
+from model_releases.alerts.conditions import Condition, Ongoing, Pace, follow, lasting
 
 START = datetime(2026, 1, 2, 3, 0, tzinfo=UTC)
 QUARTER = timedelta(minutes=15)

@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from kubeflow_provider.alerts import deadlines
-from kubeflow_provider.alerts.conditions import Ongoing
-from kubeflow_provider.alerts.deadlines import (
+from model_releases.alerts import deadlines
+from model_releases.alerts.conditions import Ongoing
+from model_releases.alerts.deadlines import (
     LiveModelTrained,
     age_deadline,
     release_deadline,
     tell_of_age,
     tell_of_slow_release,
 )
-from kubeflow_provider.alerts.watch import WATCH_VARIABLE, Watched, remember
-from kubeflow_provider.versions import version_time
+from model_releases.alerts.findings import WATCH_VARIABLE, Watched, remember
+from model_releases.versions import version_time
 
 pytestmark = pytest.mark.airflow
 
@@ -35,7 +35,7 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> None:
     """Register the reference as plugins/alerts_plugin.py does."""
     from airflow import plugins_manager
 
-    registered = {"kubeflow_provider.alerts.deadlines.LiveModelTrained": LiveModelTrained}
+    registered = {"model_releases.alerts.deadlines.LiveModelTrained": LiveModelTrained}
     monkeypatch.setattr(plugins_manager, "get_deadline_references_plugins", lambda: registered)
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from kubeflow_provider.alerts import NOBODY, Alert, Severity, deliver_waiting, delivery, outbox, send_alert
-from kubeflow_provider.alerts.delivery import GIVE_UP_AFTER, LEASE, REMEMBER_FOR
-from kubeflow_provider.alerts.outbox import Entry
+from model_releases.alerts import NOBODY, Alert, Severity, deliver_waiting, delivery, outbox, send_alert
+from model_releases.alerts.delivery import GIVE_UP_AFTER, LEASE, REMEMBER_FOR
+from model_releases.alerts.outbox import Entry
 from tests.alert_listener import SECRET_PATH
 from tests.mail_server import mail_server
 

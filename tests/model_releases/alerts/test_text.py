@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from kubeflow_provider.alerts import Severity
-from kubeflow_provider.alerts.text import release_alert
-from kubeflow_provider.failures import Failure
-from kubeflow_provider.outcome import Outcome, OutcomeKind, RollBackResult
+from model_releases.alerts import Severity
+from model_releases.alerts.text import release_alert
+from model_releases.memory.failures import Failure
+from model_releases.memory.outcome import Outcome, OutcomeKind, RollBackResult
 
 REJECTED = Outcome(
     model="reviews",

@@ -13,8 +13,8 @@ from urllib.request import url2pathname
 import pytest
 from markdown_it import MarkdownIt
 
-from kubeflow_provider.approval_card import MAX_TEXT_CHARACTERS, approval_card, quoted
-from kubeflow_provider.candidate import Candidate
+from model_releases.cards.approval_card import MAX_TEXT_CHARACTERS, approval_card, quoted
+from model_releases.memory.candidate import Candidate
 
 CHANGE = {"difference": -0.0123, "low": -0.03, "high": 0.005}
 

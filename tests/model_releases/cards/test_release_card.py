@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from kubeflow_provider.failures import Failure
-from kubeflow_provider.gate import GatePolicy
-from kubeflow_provider.outcome import Outcome, OutcomeKind, RollBackResult
-from kubeflow_provider.release_card import SAMPLE_TEXT, curl_line, render_card
+from model_releases.cards.release_card import SAMPLE_TEXT, curl_line, render_card
+from model_releases.memory.failures import Failure
+from model_releases.memory.outcome import Outcome, OutcomeKind, RollBackResult
+from model_releases.rules.gate import GatePolicy
 
 ENDPOINT = "http://127.0.0.1:8085/v1/models/reviews:predict"
 

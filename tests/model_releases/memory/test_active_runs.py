@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, BaseOperator, Context
 
-from kubeflow_provider import active_runs, ids
-from kubeflow_provider.active_runs import deployment_under_way, live_at_start, roll_back_under_way
+from model_releases import ids
+from model_releases.memory import active_runs
+from model_releases.memory.active_runs import deployment_under_way, live_at_start, roll_back_under_way
 
 DONE = dict.fromkeys((*ids.DEPLOYMENT, ids.ROLL_BACK), "success") | {"roll_back": "skipped"}
 

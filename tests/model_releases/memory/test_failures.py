@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, BaseOperator, Context, TriggerRule
 
-from kubeflow_provider.exceptions import CheckFailedError, InvalidRequestError, ServiceUnavailableError
-from kubeflow_provider.failures import MAX_MESSAGE_CHARACTERS, Failure, describe, first_failure, remember_failure
+from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
+from model_releases.exceptions import CheckFailedError
+from model_releases.memory.failures import MAX_MESSAGE_CHARACTERS, Failure, describe, first_failure, remember_failure
 
 
 class Fail(BaseOperator):

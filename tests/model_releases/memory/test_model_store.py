@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kubeflow_provider.exceptions import InvalidRequestError
-from kubeflow_provider.model_store import ModelStore
+from model_releases.memory.model_store import ModelStore
 
 OLD, NEW = "20260101000000", "20260102000000"
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kubeflow_provider import links, xcoms
+from kubeflow_provider import links
+from model_releases.memory import xcoms
 
 #: As version 0.1.0 stored them.
 STORED = {

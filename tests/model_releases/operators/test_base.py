@@ -9,8 +9,8 @@ import pytest
 from airflow.sdk import DAG
 
 from kubeflow_provider.exceptions import InvalidRequestError
-from kubeflow_provider.operators.base import ReleaseStep
-from kubeflow_provider.operators.smoke_test import SmokeTestOperator
+from model_releases.operators.base import ReleaseStep
+from model_releases.operators.smoke_test import SmokeTestOperator
 from tests.connected import connect
 
 SHARED: dict[str, Any] = {

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
-from kubeflow_provider.operators import check
-from kubeflow_provider.operators.check import CheckReleaseOperator
-from kubeflow_provider.services import Deployment, ModelVersion, Release, RunRequest
-from kubeflow_provider.states import DeploymentState, ReleaseState
+from kubeflow_provider.services import Deployment, ModelVersion, RunRequest
+from kubeflow_provider.states import DeploymentState
+from model_releases.operators import check
+from model_releases.operators.check import CheckReleaseOperator
+from model_releases.registry.service import Release
+from model_releases.states import ReleaseState
 from tests.connected import connect
 
 MODEL, LIVE, NEW = "reviews", "20260101000000", "20260102000000"

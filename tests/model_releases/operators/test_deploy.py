@@ -9,19 +9,17 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
-from kubeflow_provider.exceptions import (
-    DeploymentFailedError,
-    InvalidRequestError,
-    ReleaseRefusedError,
-    RollBackFailedError,
-    ServiceUnavailableError,
-)
-from kubeflow_provider.failures import Failure
-from kubeflow_provider.operators import serving, undo
-from kubeflow_provider.operators.serving import DeployCandidateOperator
-from kubeflow_provider.operators.undo import RollBackOperator
-from kubeflow_provider.services import Answer, Deployment, ModelVersion, Release
-from kubeflow_provider.states import DeploymentState, ReleaseState
+from kubeflow_provider.exceptions import DeploymentFailedError, InvalidRequestError, ServiceUnavailableError
+from kubeflow_provider.services import Answer, Deployment, ModelVersion
+from kubeflow_provider.states import DeploymentState
+from model_releases.exceptions import ReleaseRefusedError, RollBackFailedError
+from model_releases.memory.failures import Failure
+from model_releases.operators import deploy as serving
+from model_releases.operators import undo
+from model_releases.operators.deploy import DeployCandidateOperator
+from model_releases.operators.undo import RollBackOperator
+from model_releases.registry.service import Release
+from model_releases.states import ReleaseState
 from tests.connected import connect
 from tests.serving_support import MODEL, FakeContext, build_version, candidate_uri
 

@@ -10,9 +10,9 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
 from kubeflow_provider.exceptions import InvalidRequestError
-from kubeflow_provider.operators.gate import GateOperator
-from kubeflow_provider.services import Release
-from kubeflow_provider.states import ReleaseState
+from model_releases.operators.gate import GateOperator
+from model_releases.registry.service import Release
+from model_releases.states import ReleaseState
 
 MODEL, VERSION, BEFORE = "reviews", "20260102000000", "20260101000000"
 

@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
-from kubeflow_provider.exceptions import CheckFailedError, DeploymentFailedError, ReleaseRefusedError
-from kubeflow_provider.operators import promote
-from kubeflow_provider.operators.promote import PromoteOperator
-from kubeflow_provider.rollout import Watch
-from kubeflow_provider.services import Answer, Deployment, Release
-from kubeflow_provider.states import DeploymentState, ReleaseState
+from kubeflow_provider.exceptions import DeploymentFailedError
+from kubeflow_provider.services import Answer, Deployment
+from kubeflow_provider.states import DeploymentState
+from model_releases.exceptions import CheckFailedError, ReleaseRefusedError
+from model_releases.operators import promote
+from model_releases.operators.promote import PromoteOperator
+from model_releases.registry.service import Release
+from model_releases.rules.rollout import Watch
+from model_releases.states import ReleaseState
 from tests.connected import connect
 from tests.serving_support import FakeContext
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from kubeflow_provider.exceptions import CheckFailedError, InvalidRequestError, ServiceUnavailableError
-from kubeflow_provider.operators import roll_back
-from kubeflow_provider.operators.roll_back import ChooseReleaseOperator, RecordRollBackOperator, triggering_user
-from kubeflow_provider.pins import is_pinned
-from kubeflow_provider.services import Release
-from kubeflow_provider.states import ReleaseState
+from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
+from model_releases.exceptions import CheckFailedError
+from model_releases.operators import put_back as roll_back
+from model_releases.operators.put_back import ChooseReleaseOperator, RecordRollBackOperator, triggering_user
+from model_releases.registry.service import Release
+from model_releases.rules.replaceable import is_pinned
+from model_releases.states import ReleaseState
 
 MODEL = "reviews"
 OLD, LIVE, REJECTED = "20260101000000", "20260102000000", "20260103000000"

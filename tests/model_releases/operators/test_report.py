@@ -9,12 +9,12 @@ import pytest
 from airflow.sdk import DAG, BaseOperator, Context, TriggerRule
 from airflow.sdk.exceptions import AirflowSkipException
 
-from kubeflow_provider import xcoms
-from kubeflow_provider.exceptions import CheckFailedError, RollBackFailedError
-from kubeflow_provider.failures import remember_failure
-from kubeflow_provider.operators.gate import GateOperator
-from kubeflow_provider.operators.registry import RegisterOperator, ReleaseOperator
-from kubeflow_provider.operators.report import ReportOperator
+from model_releases.exceptions import CheckFailedError, RollBackFailedError
+from model_releases.memory import xcoms
+from model_releases.memory.failures import remember_failure
+from model_releases.operators.gate import GateOperator
+from model_releases.operators.registry import RegisterOperator, ReleaseOperator
+from model_releases.operators.report import ReportOperator
 
 pytestmark = pytest.mark.airflow
 

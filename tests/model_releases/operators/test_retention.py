@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
-from kubeflow_provider.operators import retention
-from kubeflow_provider.operators.retention import RetentionOperator
-from kubeflow_provider.services import Release
-from kubeflow_provider.states import ReleaseState
+from model_releases.operators import retention
+from model_releases.operators.retention import RetentionOperator
+from model_releases.registry.service import Release
+from model_releases.states import ReleaseState
 
 MODEL = "reviews"
 VERSIONS = [f"202401{day:02}000000" for day in range(1, 7)]
@@ -147,7 +147,7 @@ def test_nothing_goes_while_somebody_rolls_back_also_when_it_begins_in_between(
 def test_a_deletion_that_was_killed_halfway_is_finished_by_the_next(
     store: Path, run: Callable[..., Any], registry: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kubeflow_provider.model_store import ModelStore
+    from model_releases.memory.model_store import ModelStore
 
     def dies(self: ModelStore, version: str) -> None:
         raise KeyboardInterrupt

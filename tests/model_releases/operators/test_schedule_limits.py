@@ -14,13 +14,13 @@ from airflow.sdk import DAG, Asset
 from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-from kubeflow_provider import xcoms
-from kubeflow_provider.brakes import Brakes, Trigger
-from kubeflow_provider.operators import brakes as module
-from kubeflow_provider.operators.brakes import ReleaseBrakes
-from kubeflow_provider.operators.report import ReportOperator
-from kubeflow_provider.services import Release
-from kubeflow_provider.states import ReleaseState
+from model_releases.memory import xcoms
+from model_releases.operators import schedule_limits as module
+from model_releases.operators.report import ReportOperator
+from model_releases.operators.schedule_limits import ReleaseBrakes
+from model_releases.registry.service import Release
+from model_releases.rules.schedule_limits import Brakes, Trigger
+from model_releases.states import ReleaseState
 from tests.connected import connect
 
 MODEL, LIVE = "reviews", "20261101030000"

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from kubeflow_provider.exceptions import CheckFailedError, InvalidRequestError
-from kubeflow_provider.operators.smoke_test import SmokeTestOperator
+from kubeflow_provider.exceptions import InvalidRequestError
+from model_releases.exceptions import CheckFailedError
+from model_releases.operators.smoke_test import SmokeTestOperator
 from tests.serving_support import MODEL, FakeContext, build_version, candidate_uri, connection_json, torchserve
 from tests.toy_package import TEXTS
 

@@ -17,10 +17,10 @@ import pytest
 from airflow.sdk import Connection
 
 from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
-from kubeflow_provider.hooks import get_registry_service
-from kubeflow_provider.hooks.mlflow import MlflowHook
-from kubeflow_provider.services import Release
-from kubeflow_provider.states import ReleaseState
+from model_releases.registry import get_registry_service
+from model_releases.registry.mlflow import MlflowHook
+from model_releases.registry.service import Release
+from model_releases.states import ReleaseState
 
 MODEL, VERSION = "reviews", "20260101000000"
 
@@ -85,7 +85,7 @@ def test_versions_that_others_made_do_not_count(registry: MlflowHook) -> None:
 
 
 def test_more_releases_than_one_page_are_listed(registry: MlflowHook, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kubeflow_provider.hooks.mlflow._PAGE_SIZE", 2)
+    monkeypatch.setattr("model_releases.registry.mlflow._PAGE_SIZE", 2)
     for number in range(5):
         registry.register(release(f"{number}"), metrics={})
     assert [entry.version for entry in registry.list_releases(MODEL)] == ["4", "3", "2", "1", "0"]

@@ -14,14 +14,14 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from kubeflow_provider.exceptions import ServiceUnavailableError
-from kubeflow_provider.releases_page import permissions
-from kubeflow_provider.releases_page.airflow_runs import AirflowRun
-from kubeflow_provider.releases_page.app import make_app
-from kubeflow_provider.releases_page.desk import ReleaseDesk
-from kubeflow_provider.releases_page.reading import Reader
-from kubeflow_provider.releases_page.settings import PageModel
-from kubeflow_provider.services import Release
-from kubeflow_provider.states import ReleaseState
+from model_releases.registry.service import Release
+from model_releases.releases_page import permissions
+from model_releases.releases_page.airflow_runs import AirflowRun
+from model_releases.releases_page.app import make_app
+from model_releases.releases_page.desk import ReleaseDesk
+from model_releases.releases_page.reading import Reader
+from model_releases.releases_page.settings import PageModel
+from model_releases.states import ReleaseState
 
 OLD, LIVE = "20260101030000", "20260108030000"
 PAGE = {"Accept": "text/html"}

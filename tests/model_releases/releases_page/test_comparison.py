@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kubeflow_provider.releases_page.comparison import compare
-from kubeflow_provider.services import Release
-from kubeflow_provider.states import ReleaseState
+from model_releases.registry.service import Release
+from model_releases.releases_page.comparison import compare
+from model_releases.states import ReleaseState
 
 
 def record(version: str, **facts: str) -> Release:

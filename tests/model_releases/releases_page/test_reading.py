@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kubeflow_provider.exceptions import ServiceUnavailableError
-from kubeflow_provider.releases_page.reading import Reader
+from model_releases.releases_page.reading import Reader
 
 
 def counting(answer: Any = "here") -> tuple[list[int], Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubeflow_provider.releases_page.sparkline import HEIGHT, WIDTH, draw
+from model_releases.releases_page.sparkline import HEIGHT, WIDTH, draw
 
 
 def test_one_release_is_no_picture() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from kubeflow_provider.candidate import Candidate
 from kubeflow_provider.exceptions import InvalidRequestError
-from kubeflow_provider.gate import Decision, decide, stale_comparison
-from kubeflow_provider.gate_policy import GatePolicy
+from model_releases.memory.candidate import Candidate
+from model_releases.rules.gate import Decision, decide, stale_comparison
+from model_releases.rules.gate_policy import GatePolicy
 
 LIVE = "20251231000000"
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from kubeflow_provider.exceptions import CheckFailedError, InvalidRequestError, ServiceUnavailableError
-from kubeflow_provider.rollout import RolloutPolicy, Watch, label_shift
+from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.services import Answer
+from model_releases.exceptions import CheckFailedError
+from model_releases.rules.rollout import RolloutPolicy, Watch, label_shift
 
 NEW, LIVE = "20260102000000", "20260101000000"
 TEXTS = [f"a private text about {'good' if number % 2 else 'bad'} things, {number}" for number in range(40)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kubeflow_provider.brakes import Brakes, Situation, Trigger, announced_rows, reason_to_wait
+from model_releases.rules.schedule_limits import Brakes, Situation, Trigger, announced_rows, reason_to_wait
 
 NOW = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)  # a Monday
 MONDAYS = "0 3 * * 1"

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from kubeflow_provider._http.quiet import quiet_libraries
 from kubeflow_provider.exceptions import (
     InvalidRequestError,
     KubeflowProviderError,
@@ -16,6 +15,7 @@ from kubeflow_provider.exceptions import (
     ServiceUnavailableError,
 )
 from kubeflow_provider.hooks._kserve.patches import merge_patch
+from kubeflow_provider.http.quiet import quiet_libraries
 
 if TYPE_CHECKING:
     from kubeflow_provider.hooks._kserve.kubernetes_client import ConnectedKubernetesHook

@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from kubeflow_provider._http.answers import no_answer, wants_login
-from kubeflow_provider._http.quiet import quiet_libraries
 from kubeflow_provider.exceptions import PermissionDeniedError, ServiceUnavailableError
 from kubeflow_provider.hooks._kserve.api import ClusterApi
 from kubeflow_provider.hooks._kserve.modes import Mode, mode_of
 from kubeflow_provider.hooks._kserve.settings import DoorKind, KServeSettings
+from kubeflow_provider.http.answers import no_answer, wants_login
+from kubeflow_provider.http.quiet import quiet_libraries
 from kubeflow_provider.open_inference import as_v1_answer, as_v2_request
 from kubeflow_provider.services import Answer
 

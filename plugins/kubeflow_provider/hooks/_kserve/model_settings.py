@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from kubeflow_provider.cluster_settings import ObjectName, Quantity, Text, Toleration, VariableName
 from kubeflow_provider.exceptions import InvalidRequestError
+from kubeflow_provider.kubernetes.settings import ObjectName, Quantity, Text, Toleration, VariableName
 
 _KNATIVE_METRICS = frozenset({"concurrency", "rps"})
 

@@ -9,9 +9,9 @@ from enum import StrEnum
 import httpx
 from airflow.sdk import Connection
 
-from kubeflow_provider._http.settings import HttpSettings
-from kubeflow_provider.authentication import authentication_for
 from kubeflow_provider.connection_fields import ConnectionFields
+from kubeflow_provider.http.authentication import authentication_for
+from kubeflow_provider.http.settings import HttpSettings
 
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 DEFAULT_PATH_TEMPLATE = "/serving/{namespace}/{name}"

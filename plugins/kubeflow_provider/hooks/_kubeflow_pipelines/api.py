@@ -14,7 +14,7 @@ from urllib.parse import quote
 from tenacity import AsyncRetrying, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from kubeflow_provider.exceptions import ServiceUnavailableError
-from kubeflow_provider.http_client import HttpClient
+from kubeflow_provider.http.client import HttpClient
 
 _V2 = "/apis/v2beta1"
 
@@ -38,7 +38,7 @@ _AGAIN: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One request. Parameters are as in :meth:`kubeflow_provider.http_client.HttpClient.request`.
+    """One request. Parameters are as in :meth:`kubeflow_provider.http.client.HttpClient.request`.
 
     :param is_repeatable: whether it may go out again after a failure that passes although it changes something,
         because the second one changes nothing more; the client repeats nothing but GETs by itself.

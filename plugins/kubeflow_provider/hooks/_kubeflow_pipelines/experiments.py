@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks._kubeflow_pipelines import api
-from kubeflow_provider.http_client import HttpClient
+from kubeflow_provider.http.client import HttpClient
 
 
 def find_experiment(client: HttpClient, name: str, *, namespace: str | None) -> str | None:

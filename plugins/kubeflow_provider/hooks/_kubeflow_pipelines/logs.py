@@ -12,7 +12,7 @@ from kubeflow_provider.exceptions import KubeflowProviderError
 from kubeflow_provider.hooks._kubeflow_pipelines import api
 from kubeflow_provider.hooks._kubeflow_pipelines.runs import step_nodes
 from kubeflow_provider.hooks._kubeflow_pipelines.settings import PipelinesSettings
-from kubeflow_provider.http_client import HttpClient
+from kubeflow_provider.http.client import HttpClient
 
 log = logging.getLogger(__name__)
 

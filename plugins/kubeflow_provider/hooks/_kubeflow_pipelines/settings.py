@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
-from kubeflow_provider._http.settings import HttpSettings
 from kubeflow_provider.connection_fields import ConnectionFields
+from kubeflow_provider.http.settings import HttpSettings
 
 #: Path under which a Kubeflow platform's gateway shows Kubeflow Pipelines, API and UI alike.
 _PLATFORM_PATH = "/pipeline"

@@ -17,7 +17,7 @@ from typing import Any
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.hooks._kubeflow_pipelines import api
 from kubeflow_provider.hooks._kubeflow_pipelines.runs import has_id
-from kubeflow_provider.http_client import HttpClient
+from kubeflow_provider.http.client import HttpClient
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ import yaml
 
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks._kubeflow_pipelines import api
-from kubeflow_provider.http_client import HttpClient
-from kubeflow_provider.pipeline_spec import PipelineSpec
+from kubeflow_provider.http.client import HttpClient
+from kubeflow_provider.pipelines.spec import PipelineSpec
 
 log = logging.getLogger(__name__)
 

@@ -13,20 +13,20 @@ from importlib import import_module
 
 import httpx
 
-from kubeflow_provider._http.settings import HttpSettings
-from kubeflow_provider.authentication.flow import mask
 from kubeflow_provider.connection_fields import ConnectionFields
+from kubeflow_provider.http.authentication.flow import mask
+from kubeflow_provider.http.settings import HttpSettings
 
 #: Value of the field `authentication` -> function that reads the mode's fields and returns how to log in.
 MODES = {
     "none": None,
-    "bearer": "kubeflow_provider.authentication.fixed.bearer",
-    "token_file": "kubeflow_provider.authentication.token_file.token_file",
-    "kubernetes": "kubeflow_provider.authentication.service_account.service_account",
-    "dex": "kubeflow_provider.authentication.dex.dex",
-    "oauth2": "kubeflow_provider.authentication.oauth2.oauth2",
-    "cookie": "kubeflow_provider.authentication.fixed.cookie",
-    "basic": "kubeflow_provider.authentication.fixed.basic",
+    "bearer": "kubeflow_provider.http.authentication.fixed.bearer",
+    "token_file": "kubeflow_provider.http.authentication.token_file.token_file",
+    "kubernetes": "kubeflow_provider.http.authentication.service_account.service_account",
+    "dex": "kubeflow_provider.http.authentication.dex.dex",
+    "oauth2": "kubeflow_provider.http.authentication.oauth2.oauth2",
+    "cookie": "kubeflow_provider.http.authentication.fixed.cookie",
+    "basic": "kubeflow_provider.http.authentication.fixed.basic",
 }
 
 #: A process uses a handful of connections; changed ones leave their old logins behind, and the oldest make room.

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import httpx
 
-from kubeflow_provider._http.answers import address
-from kubeflow_provider.authentication.flow import Steps, follow_up
 from kubeflow_provider.exceptions import PermissionDeniedError
+from kubeflow_provider.http.answers import address
+from kubeflow_provider.http.authentication.flow import Steps, follow_up
 
 _MOST_REDIRECTS = 20
 

@@ -17,12 +17,12 @@ import re
 
 import httpx
 
-from kubeflow_provider._http.answers import address, server_message
-from kubeflow_provider._http.settings import HttpSettings
-from kubeflow_provider.authentication.browser import Browser
-from kubeflow_provider.authentication.flow import Credential, RenewableAuth, Steps, mask_renewed
 from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.exceptions import PermissionDeniedError, ServiceUnavailableError
+from kubeflow_provider.http.answers import address, server_message
+from kubeflow_provider.http.authentication.browser import Browser
+from kubeflow_provider.http.authentication.flow import Credential, RenewableAuth, Steps, mask_renewed
+from kubeflow_provider.http.settings import HttpSettings
 
 CONNECTORS = ("local", "ldap")
 

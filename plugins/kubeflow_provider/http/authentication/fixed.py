@@ -7,9 +7,9 @@ from collections.abc import Generator
 
 import httpx
 
-from kubeflow_provider._http.settings import HttpSettings
-from kubeflow_provider.authentication.flow import header_problem, mask
 from kubeflow_provider.connection_fields import ConnectionFields
+from kubeflow_provider.http.authentication.flow import header_problem, mask
+from kubeflow_provider.http.settings import HttpSettings
 
 
 class FixedHeader(httpx.Auth):

@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 import httpx
 from airflow.sdk.log import mask_secret
 
-from kubeflow_provider._http.answers import wants_login
 from kubeflow_provider.exceptions import PermissionDeniedError, ServiceUnavailableError
+from kubeflow_provider.http.answers import wants_login
 
 T = TypeVar("T")
 

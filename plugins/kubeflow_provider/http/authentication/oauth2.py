@@ -8,9 +8,10 @@ from urllib.parse import quote_plus
 
 import httpx
 
-from kubeflow_provider._http.answers import address, server_message
-from kubeflow_provider._http.settings import HttpSettings
-from kubeflow_provider.authentication.flow import (
+from kubeflow_provider.connection_fields import ConnectionFields
+from kubeflow_provider.exceptions import KubeflowProviderError, PermissionDeniedError, ServiceUnavailableError
+from kubeflow_provider.http.answers import address, server_message
+from kubeflow_provider.http.authentication.flow import (
     Credential,
     RenewableAuth,
     Steps,
@@ -19,8 +20,7 @@ from kubeflow_provider.authentication.flow import (
     mask,
     mask_renewed,
 )
-from kubeflow_provider.connection_fields import ConnectionFields
-from kubeflow_provider.exceptions import KubeflowProviderError, PermissionDeniedError, ServiceUnavailableError
+from kubeflow_provider.http.settings import HttpSettings
 
 #: Where the server does not say how long its token lives.
 _LIFE_SECONDS = 300.0

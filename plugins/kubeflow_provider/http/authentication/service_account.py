@@ -7,11 +7,11 @@ from typing import Any
 
 import httpx
 
-from kubeflow_provider._http.quiet import quiet_libraries
-from kubeflow_provider._http.settings import HttpSettings
-from kubeflow_provider.authentication.flow import Blocking, Credential, RenewableAuth, Steps, mask_renewed
 from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
+from kubeflow_provider.http.authentication.flow import Blocking, Credential, RenewableAuth, Steps, mask_renewed
+from kubeflow_provider.http.quiet import quiet_libraries
+from kubeflow_provider.http.settings import HttpSettings
 
 #: Audience that Kubeflow Pipelines asks for in its TokenReview, unless the platform says otherwise.
 DEFAULT_AUDIENCE = "pipelines.kubeflow.org"

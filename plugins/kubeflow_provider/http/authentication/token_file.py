@@ -8,10 +8,10 @@ from pathlib import Path
 
 import httpx
 
-from kubeflow_provider._http.settings import HttpSettings
-from kubeflow_provider.authentication.flow import Credential, RenewableAuth, Steps, header_problem, mask_renewed
 from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.exceptions import InvalidRequestError
+from kubeflow_provider.http.authentication.flow import Credential, RenewableAuth, Steps, header_problem, mask_renewed
+from kubeflow_provider.http.settings import HttpSettings
 
 #: Where Kubeflow's PodDefault puts the token, and the variable that says so.
 _DEFAULT_PATH = "/var/run/secrets/kubeflow/pipelines/token"

@@ -13,7 +13,7 @@ from airflow.sdk import BaseHook
 
 from kubeflow_provider.hooks._kserve.record import VERSION_LABEL
 from kubeflow_provider.states import DeploymentState
-from kubeflow_provider.triggers.serving import DeploymentTrigger
+from kubeflow_provider.triggers.deployments import DeploymentTrigger
 from tests.doubles.kubernetes.kserve import Behaviour, KServeSettings
 from tests.doubles.kubernetes.kserve.definitions import SERVICES
 from tests.doubles.kubernetes.resources import CONTROLLER_REVISIONS

@@ -12,7 +12,7 @@ from airflow.sdk import Connection
 
 from kubeflow_provider.hooks._kubeflow_pipelines import submission
 from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
-from kubeflow_provider.http_client import HttpClient, Patience
+from kubeflow_provider.http.client import HttpClient, Patience
 from kubeflow_provider.services import RunRequest
 from tests.doubles.kfp_server import KfpServer, kfp_server
 

@@ -18,7 +18,7 @@ from kubeflow_provider.exceptions import KubeflowProviderError, PermissionDenied
 from kubeflow_provider.hooks._kubeflow_pipelines import api
 from kubeflow_provider.hooks._kubeflow_pipelines.shared_polling import Documents, SharedPolling
 from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
-from kubeflow_provider.http_client import Patience
+from kubeflow_provider.http.client import Patience
 from kubeflow_provider.services import Run
 from kubeflow_provider.states import RunState
 from kubeflow_provider.triggers.pipelines import PipelineRunTrigger

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from airflow.sdk import Connection
 
-from kubeflow_provider.authentication import flow
-from kubeflow_provider.http_client import HttpClient, Patience
+from kubeflow_provider.http.authentication import flow
+from kubeflow_provider.http.client import HttpClient, Patience
 from tests.doubles.web import WebServer
 
 HASTY = Patience(first_pause_seconds=0.001, longest_pause_seconds=0.01)

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from kubeflow_provider.authentication import dex
 from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
-from kubeflow_provider.http_client import HttpClient
+from kubeflow_provider.http.authentication import dex
+from kubeflow_provider.http.client import HttpClient
 from tests.doubles.login import PASSWORD, USER, AuthserviceGateway, Dex, Gateway, Oauth2ProxyGateway
 from tests.doubles.web import Asked, Reply, WebServer
 

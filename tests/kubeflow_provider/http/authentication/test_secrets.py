@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from airflow.sdk.log import redact
 
-from kubeflow_provider.authentication import flow
-from kubeflow_provider.authentication.dex import DexSession
 from kubeflow_provider.exceptions import KubeflowProviderError
-from kubeflow_provider.http_client import HttpClient
+from kubeflow_provider.http.authentication import flow
+from kubeflow_provider.http.authentication.dex import DexSession
+from kubeflow_provider.http.client import HttpClient
 from tests.doubles.login import USER, AuthserviceGateway, Dex, Oauth2ProxyGateway
 from tests.doubles.tokens import TokenEndpoint, TokenRequestApi
 from tests.doubles.web import Asked, HangUp, Reply, WebServer

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import pytest
 
-from kubeflow_provider.authentication import flow
 from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
-from kubeflow_provider.http_client import HttpClient
+from kubeflow_provider.http.authentication import flow
+from kubeflow_provider.http.client import HttpClient
 from tests.doubles.login import Oauth2ProxyGateway
 from tests.doubles.tokens import TokenRequestApi
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubeflow_provider import authentication
+from kubeflow_provider.http import authentication
 from tests.doubles.login import PASSWORD, USER, Oauth2ProxyGateway
 
 RUNS = "/apis/v2beta1/runs"

@@ -1,0 +1,1 @@
+"""Pods: what is asked of them, and what goes wrong with them."""

@@ -1,0 +1,1 @@
+"""What a compiled pipeline says, and what a cluster wants changed in it."""

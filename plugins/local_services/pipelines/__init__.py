@@ -1,0 +1,1 @@
+"""Kubeflow pipelines on this machine: kfp.local in processes of their own."""

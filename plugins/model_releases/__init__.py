@@ -1,0 +1,1 @@
+"""Releases of models, safely: from candidate to live and back."""

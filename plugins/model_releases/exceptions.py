@@ -1,0 +1,65 @@
+"""What can go wrong with a release, and which errors are worth a retry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
+
+from kubeflow_provider.exceptions import (
+    DeploymentFailedError,
+    InvalidRequestError,
+    KubeflowProviderError,
+    PermissionDeniedError,
+    RunFailedError,
+)
+
+
+class ReleaseRefusedError(InvalidRequestError):
+    """A person has chosen what is live since the release began: its candidate must not take that place."""
+
+
+class CheckFailedError(KubeflowProviderError):
+    """A smoke test found that the model must not be released.
+
+    :param check: which check failed, for example ``golden examples``.
+    :param expected: what a good model would have answered, without any user text.
+    :param got: what came back, without any user text.
+    """
+
+    def __init__(self, check: str, *, expected: str, got: str) -> None:
+        super().__init__(f"{check}: expected {expected}, got {got}")
+        self.check = check
+        self.expected = expected
+        self.got = got
+
+    def facts(self) -> dict[str, Any]:
+        """Return the three parts for a notifier or a registry."""
+        return {"check": self.check, "expected": self.expected, "got": self.got}
+
+
+class RollBackFailedError(KubeflowProviderError):
+    """The previous version could not be put back or does not answer: somebody has to look now."""
+
+
+class AlertLostError(KubeflowProviderError):
+    """An alert did not reach everybody it was meant for."""
+
+
+class ReleaseFailedError(KubeflowProviderError):
+    """A step of a release failed; raised by its report, so that the DAG run ends as failed."""
+
+
+#: Says which errors are worth a retry. Give it to any task that uses this provider: ``retry_policy=RETRY_POLICY``.
+#: Whatever is not named here follows the task's own ``retries``.
+RETRY_POLICY = ExceptionRetryPolicy(
+    rules=[
+        RetryRule(exception=InvalidRequestError, action=RetryAction.FAIL, reason="the request itself is wrong"),
+        RetryRule(exception=PermissionDeniedError, action=RetryAction.FAIL, reason="permission denied"),
+        RetryRule(exception=RunFailedError, action=RetryAction.FAIL, reason="the pipeline run is over"),
+        RetryRule(exception=DeploymentFailedError, action=RetryAction.FAIL, reason="the deployment is hopeless"),
+        RetryRule(exception=CheckFailedError, action=RetryAction.FAIL, reason="the model failed its smoke test"),
+        RetryRule(exception=AlertLostError, action=RetryAction.FAIL, reason="telling of it twice changes nothing"),
+        RetryRule(exception=ReleaseFailedError, action=RetryAction.FAIL, reason="a report changes nothing"),
+    ]
+)

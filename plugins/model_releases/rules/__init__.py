@@ -1,0 +1,1 @@
+"""What decides: without Airflow, without a service, without a file."""
