@@ -35,14 +35,14 @@ RUN if [ -n "${AIRFLOW_EXTRA_PACKAGES}" ]; then \
       && /opt/airflow/bin/pip check; \
     fi
 
-# The project. The code that runs is plugins/; the installed copy is there for its entry point, from which Airflow knows
-# the connection types.
+# The project. The code that runs is plugins/; the installed copies are there for their entry points, from which Airflow
+# knows the connection types, and operators their hooks.
 FROM airflow-environment AS project
 WORKDIR /opt/project
-COPY pyproject.toml README.md ./
 COPY plugins plugins
-RUN /opt/airflow/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --no-compile --target packages . \
-    && rm -rf build plugins/*.egg-info
+RUN /opt/airflow/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --no-compile --target packages \
+      ./plugins/kubeflow_provider ./plugins/local_services ./plugins/model_releases \
+    && rm -rf plugins/*/build plugins/*/*.egg-info
 COPY dags dags
 COPY include include
 COPY deploy/compose/healthy.py deploy/compose/

@@ -181,12 +181,15 @@ distclean: clean ## The same, and delete the environments
 	rm -rf .venv
 
 # An environment is made anew when its pins change; pip itself only installs what differs.
-.venv/airflow/.installed: requirements.txt pyproject.toml
+PACKAGES := plugins/kubeflow_provider plugins/local_services plugins/model_releases
+
+.venv/airflow/.installed: requirements.txt $(PACKAGES:%=%/pyproject.toml)
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed: make PYTHON=python3.11 ...")'
 	@echo "Installing the Airflow half into .venv/airflow (once, about a minute)"
 	@test -x $(AIRFLOW_PYTHON) || $(PYTHON) -m venv .venv/airflow
 	@$(AIRFLOW_PYTHON) $(PIP_INSTALL) -r requirements.txt
-	@$(AIRFLOW_PYTHON) $(PIP_INSTALL) --no-deps -e .
+	@rm -rf plugins/*.egg-info # of version 0.1.0, which would hide the entry points of these
+	@$(AIRFLOW_PYTHON) $(PIP_INSTALL) --no-deps $(PACKAGES:%=-e %)
 	@touch $@
 
 .venv/pipelines/.installed: include/requirements.txt

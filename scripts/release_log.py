@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 _TASK = re.compile(r"\[DAG TEST\] starting task_id=(\S+)")
-#: Operators, hooks and triggers of our provider, whatever base Airflow hangs their loggers on.
-_OURS = "kubeflow_provider"
+#: Packages of our operators, hooks and triggers, whatever base Airflow hangs their loggers on.
+_OURS = ("kubeflow_provider", "local_services", "model_releases")
 
 
 def readable(lines: Iterable[str]) -> Iterator[str]:
@@ -30,7 +30,7 @@ def _entry(entry: dict[str, Any]) -> Iterator[str]:
     event, logger = str(entry.get("event", "")), str(entry.get("logger", ""))
     if task := _TASK.match(event):
         yield f"== {task[1]}"
-    elif _OURS in logger:
+    elif any(package in logger for package in _OURS):
         mark = "" if entry.get("level") in ("info", "debug") else f"{entry['level'].upper()}: "
         yield from (f"   {mark}{text}" for text in event.splitlines())
         yield from _exceptions(entry)

@@ -100,11 +100,15 @@ def form_fields() -> list[tuple[str, str, str, str]]:
 
 def connection_fields() -> list[tuple[str, str, str]]:
     """Return one row for each field of our connection types."""
-    from kubeflow_provider.get_provider_info import get_provider_info
+    import kubeflow_provider.get_provider_info
+    import local_services.get_provider_info
+    import model_releases.get_provider_info
 
+    packages = (local_services, kubeflow_provider, model_releases)
     return [
         (f"`{kind['connection-type']}`", f"`{name}`", field["description"])
-        for kind in get_provider_info()["connection-types"]
+        for package in packages
+        for kind in package.get_provider_info.get_provider_info()["connection-types"]
         for name, field in kind["conn-fields"].items()
     ]
 

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import pytest
 from airflow.sdk import Connection
 
-from kubeflow_provider.hooks import PIPELINE_HOOKS, SERVING_HOOKS
-from model_releases.registry import REGISTRY_HOOKS
+from kubeflow_provider import hooks
 
 _TYPE = "of_a_test"
 _services: dict[str, Any] = {}
+
+
+def install(monkeypatch: pytest.MonkeyPatch, connection_type: str, hook: str) -> None:
+    """Let a connection type stand for a hook, as an installed package would, until the test is over.
+
+    :param hook: ``module:class`` of it.
+    """
+    installed = hooks._hooks
+
+    def found(group: str) -> dict[str, EntryPoint]:
+        return {**installed(group), connection_type: EntryPoint(connection_type, hook, group)}
+
+    monkeypatch.setattr(hooks, "_hooks", found)
 
 
 def connect(monkeypatch: pytest.MonkeyPatch, **services: Any) -> None:
@@ -20,8 +33,7 @@ def connect(monkeypatch: pytest.MonkeyPatch, **services: Any) -> None:
 
     :param services: connection id -> what stands in for a pipeline service, a serving system or a registry.
     """
-    for hooks in (PIPELINE_HOOKS, SERVING_HOOKS, REGISTRY_HOOKS):
-        monkeypatch.setitem(hooks, _TYPE, f"{__name__}.service_of")
+    install(monkeypatch, _TYPE, f"{__name__}:service_of")
     for conn_id, service in services.items():
         monkeypatch.setitem(_services, conn_id, service)
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps({"conn_type": _TYPE}))

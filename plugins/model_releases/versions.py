@@ -16,9 +16,19 @@ def release_version(dag_run: Any) -> str:
     return dag_run.run_after.astimezone(UTC).strftime(_FORMAT)
 
 
+def release_time(version: str) -> datetime:
+    """Return when a version was asked for, in UTC.
+
+    :raises ValueError: when it is no version that :func:`release_version` makes: exactly 14 digits of a time.
+    """
+    if len(version) != 14 or not version.isascii() or not version.isdigit():
+        raise ValueError(f"{version!r} is no version of a release")
+    return datetime.strptime(version, _FORMAT).replace(tzinfo=UTC)
+
+
 def version_time(version: str) -> datetime | None:
     """Return when a version was asked for, in UTC; ``None`` for a version that :func:`release_version` has not made."""
     try:
-        return datetime.strptime(version, _FORMAT).replace(tzinfo=UTC)
+        return release_time(version)
     except ValueError:
         return None

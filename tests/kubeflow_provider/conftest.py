@@ -1,36 +1,15 @@
-"""Services and documents that operators work on."""
+"""How a client asks, and as whom."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.http import authentication
 from kubeflow_provider.http.client import HttpClient
-from kubeflow_provider.services import Deployment
-from kubeflow_provider.states import DeploymentState
-from model_releases.registry.mlflow import MlflowHook
-from tests.connected import connect
-
-MODEL, VERSION = "reviews", "20260102000000"
-
-
-@pytest.fixture
-def registry(empty_mlflow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowHook:
-    """Return a real registry; ``registry_default`` leads to it."""
-    from airflow.sdk import Connection
-
-    extra = {"tracking_uri": f"sqlite:///{shutil.copy(empty_mlflow, tmp_path)}"}
-    monkeypatch.setenv("AIRFLOW_CONN_REGISTRY_DEFAULT", json.dumps({"conn_type": "mlflow", "extra": extra}))
-    connection = Connection(conn_id="registry_default", conn_type="mlflow", extra=json.dumps(extra))
-    return MlflowHook("registry_default", connection=connection)
 
 
 @pytest.fixture(autouse=True)
@@ -49,95 +28,3 @@ def ask(request: pytest.FixtureRequest) -> Callable[..., Any]:
         return asyncio.run(client.arequest(method, path, **options))
 
     return ask
-
-
-class MemoryServing:
-    """As much of a serving system as the record of a release needs."""
-
-    def __init__(self) -> None:
-        self.live: str | None = None
-        self.previous: str | None = None
-        self.deployed: set[str] = set()
-        self.stuck: set[str] = set()
-
-    def get_live(self, model: str) -> Deployment | None:
-        if self.live is None:
-            return None
-        return Deployment(model=model, version=self.live, state=DeploymentState.READY, is_live=True)
-
-    def get_previous(self, model: str) -> str | None:
-        return self.previous
-
-    def promote(self, model: str, version: str) -> None:
-        self.deployed.add(version)
-        if self.live != version:
-            self.live, self.previous = version, self.live
-
-    def remove(self, model: str, version: str) -> None:
-        if version == self.live or version in self.stuck:
-            raise InvalidRequestError(f"{version} cannot be removed.")
-        self.deployed.discard(version)
-
-    def endpoint_url(self, model: str) -> str:
-        return f"http://127.0.0.1:8999/v1/models/{model}:predict"
-
-
-@pytest.fixture
-def serving(monkeypatch: pytest.MonkeyPatch) -> MemoryServing:
-    """Return a serving system in memory; ``serving_default`` leads to it."""
-    instance = MemoryServing()
-    connect(monkeypatch, serving_default=instance)
-    return instance
-
-
-@pytest.fixture
-def write_candidate(tmp_path: Path) -> Callable[..., str]:
-    """Return ``write(macro_f1, live=None, version=...)``, which writes a ``candidate.json`` and returns its URI."""
-
-    def scores(macro_f1: float, version: str | None = None) -> dict[str, Any]:
-        figures = {"accuracy": 0.9, "macro_f1": macro_f1, "log_loss": 0.3, "expected_calibration_error": 0.04}
-        return {"version": version, **figures, "per_class": {}, "slices": []}
-
-    def write(macro_f1: float = 0.9, live: float | None = None, version: str = VERSION, model: str = MODEL) -> str:
-        document = {
-            "schema_version": 1,
-            "model": model,
-            "version": version,
-            "created_at": "2026-01-02T00:10:00+00:00",
-            "archive": {"uri": f"s3://models/{version}", "file": "m.mar", "sha256": "a" * 64, "size_bytes": 9},
-            "labels": ["bad", "good"],
-            "dataset": {"uri": "s3://data/1", "sha256": "b" * 64, "train_rows": 600, "evaluation_rows": 150},
-            "metrics": {
-                "candidate": scores(macro_f1, version),
-                "champion": None if live is None else scores(live, "20260101000000"),
-                "baseline": scores(0.5),
-            },
-            "golden_examples": [
-                {"text": "a private text", "label": "good", "probabilities": {"bad": 0.1, "good": 0.9}}
-            ],
-            "serving": {
-                "load_seconds": 3,
-                "p50_ms": 5,
-                "p95_ms": 8,
-                "parity_rows": 9,
-                "largest_difference": 0,
-                "precision": {"chosen": "onnx-int8", "reason": "fastest", "rows": 9, "measured": []},
-            },
-            "training": {
-                "base_model": "scratch",
-                "base_model_revision": None,
-                "parameters": {"seed": 42},
-                "seconds": 9,
-                "samples_per_second": 99,
-                "epochs_run": 3,
-            },
-            "report_uri": f"s3://models/{version}/report/report.html",
-            "code_revision": "c0ffee",
-            "packages": {},
-            "tracking_run_id": None,
-        }
-        path = tmp_path / f"candidate-{version}.json"
-        path.write_text(json.dumps(document), encoding="utf-8")
-        return path.as_uri()
-
-    return write

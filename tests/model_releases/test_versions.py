@@ -17,6 +17,9 @@ def test_a_version_says_when_its_release_was_asked_for() -> None:
     assert version_time(version) == datetime(2026, 11, 21, 3, tzinfo=UTC)
 
 
-@pytest.mark.parametrize("version", ["", "1.0", "20261399000000"])
+@pytest.mark.parametrize(
+    "version",
+    ["", "1.0", "20261399000000", "202611213", "2026112103000", "202611210300000", "\uff12\uff10261121030000"],
+)
 def test_a_version_that_somebody_made_up_says_nothing(version: str) -> None:
     assert version_time(version) is None

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from importlib import import_module
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook, Connection
@@ -16,20 +17,14 @@ from kubeflow_provider.exceptions import InvalidRequestError
 
 if TYPE_CHECKING:
     from kubeflow_provider.services import PipelineService, ServingService
-    from model_releases.registry.service import RegistryService
 
 log = logging.getLogger(__name__)
 
-#: Connection type -> hook class, made with the connection's id and the connection itself: a hook that looked it
-#: up on first use would block the triggerer's event loop. Adding a world means adding its hooks here.
-PIPELINE_HOOKS = {
-    "local_pipelines": "local_services.pipelines.hook.LocalPipelinesHook",
-    "kubeflow_pipelines": "kubeflow_provider.hooks.kubeflow_pipelines.KubeflowPipelinesHook",
-}
-SERVING_HOOKS = {
-    "torchserve": "local_services.torchserve.hook.TorchServeHook",
-    "kserve": "kubeflow_provider.hooks.kserve.KServeHook",
-}
+#: Entry-point groups in which a connection type names its hook class, which is made with the connection's id and the
+#: connection itself: a hook that looked it up on first use would block the triggerer's event loop. A world of its own
+#: comes with a package that has such entry points; nothing changes here.
+PIPELINE_SERVICES = "kubeflow_provider.pipeline_services"
+SERVING_SERVICES = "kubeflow_provider.serving_services"
 
 
 def get_pipeline_service(conn_id: str) -> PipelineService:
@@ -38,25 +33,35 @@ def get_pipeline_service(conn_id: str) -> PipelineService:
     :param conn_id: Airflow connection.
     :raises InvalidRequestError: when the connection is of another kind.
     """
-    return _hook(conn_id, BaseHook.get_connection(conn_id), PIPELINE_HOOKS)
+    return get_hook(conn_id, PIPELINE_SERVICES)
 
 
 async def aget_pipeline_service(conn_id: str) -> PipelineService:
     """Like :func:`get_pipeline_service`, without blocking the event loop, and one hook for all who ask in it."""
-    return await _shared_hook(conn_id, PIPELINE_HOOKS)
+    return await _shared_hook(conn_id, PIPELINE_SERVICES)
 
 
 def get_serving_service(conn_id: str) -> ServingService:
     """Return the hook of a connection to what serves models; see :func:`get_pipeline_service`."""
-    return _hook(conn_id, BaseHook.get_connection(conn_id), SERVING_HOOKS)
+    return get_hook(conn_id, SERVING_SERVICES)
 
 
 async def aget_serving_service(conn_id: str) -> ServingService:
     """Like :func:`get_serving_service`, without blocking the event loop, and one hook for all who ask in it."""
-    return await _shared_hook(conn_id, SERVING_HOOKS)
+    return await _shared_hook(conn_id, SERVING_SERVICES)
 
 
-async def _shared_hook(conn_id: str, hooks: Mapping[str, str]) -> Any:
+def get_hook(conn_id: str, group: str) -> Any:
+    """Return the hook of a connection; for packages that know services of another kind.
+
+    :param conn_id: Airflow connection.
+    :param group: entry-point group that says which connection types there are.
+    :raises InvalidRequestError: when the connection is of another kind.
+    """
+    return _hook(conn_id, BaseHook.get_connection(conn_id), group)
+
+
+async def _shared_hook(conn_id: str, group: str) -> Any:
     """Return the hook that all who ask in this event loop share.
 
     A thousand triggers that start at once read their connection once, and through the hook that they share they can
@@ -67,7 +72,7 @@ async def _shared_hook(conn_id: str, hooks: Mapping[str, str]) -> Any:
     loop = asyncio.get_running_loop()
     if _shared.loop is not loop:
         _shared = _SharedServices(loop)
-    return await _shared.get(conn_id, hooks)
+    return await _shared.get(conn_id, group)
 
 
 class _SharedServices:
@@ -84,14 +89,14 @@ class _SharedServices:
         self._locks: dict[tuple[str, ...], asyncio.Lock] = {}
         self._services: dict[tuple[str, ...], tuple[float, Any]] = {}
 
-    async def get(self, conn_id: str, hooks: Mapping[str, str]) -> Any:
+    async def get(self, conn_id: str, group: str) -> Any:
         """Return the connection's hook; who asks while somebody else reads it waits for that."""
-        key = (conn_id, *hooks)
+        key = (conn_id, group)
         async with self._locks.setdefault(key, asyncio.Lock()):
             read_at, service = self._services.get(key, (0.0, None))
             if service is None or time.monotonic() - read_at >= self.fresh_seconds:
                 try:
-                    service = _hook(conn_id, await BaseHook.aget_connection(conn_id), hooks)
+                    service = _hook(conn_id, await BaseHook.aget_connection(conn_id), group)
                 except AirflowException as error:
                     if service is None:
                         raise
@@ -103,12 +108,18 @@ class _SharedServices:
 _shared = _SharedServices(None)
 
 
-def _hook(conn_id: str, connection: Connection, hooks: Mapping[str, str]) -> Any:
-    path = hooks.get(str(connection.conn_type))
-    if path is None:
+def _hook(conn_id: str, connection: Connection, group: str) -> Any:
+    hooks = _hooks(group)
+    entry_point = hooks.get(str(connection.conn_type))
+    if entry_point is None:
         raise InvalidRequestError(
             f"Connection {conn_id!r} is of type {connection.conn_type!r}; "
-            f"this step needs one of {', '.join(sorted(hooks))}."
+            f"this step needs one of {', '.join(sorted(hooks)) or 'none that is installed'}."
         )
-    module, _, name = path.rpartition(".")
-    return getattr(import_module(module), name)(conn_id, connection=connection)
+    return entry_point.load()(conn_id, connection=connection)
+
+
+@cache
+def _hooks(group: str) -> Mapping[str, EntryPoint]:
+    """Return connection type -> hook class."""
+    return {entry_point.name: entry_point for entry_point in entry_points(group=group)}

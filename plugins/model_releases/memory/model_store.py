@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING
 
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
-from model_releases.rules.retention import release_time
+from model_releases.versions import release_time
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath

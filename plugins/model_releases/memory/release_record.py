@@ -11,8 +11,8 @@ from kubeflow_provider.links import XCOM_RUN_ID, XCOM_RUN_URL
 from model_releases.memory import xcoms
 from model_releases.memory.candidate import Candidate
 from model_releases.memory.outcome import first_xcom
+from model_releases.memory.run_trigger import Trigger
 from model_releases.registry.service import Release
-from model_releases.rules.schedule_limits import Trigger
 from model_releases.states import ReleaseState
 
 MAIN_METRICS = ("accuracy", "macro_f1", "log_loss", "expected_calibration_error")

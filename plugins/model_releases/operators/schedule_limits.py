@@ -13,8 +13,9 @@ from airflow.sdk.exceptions import AirflowSkipException
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.hooks import get_pipeline_service
 from model_releases.memory import xcoms
+from model_releases.memory.run_trigger import Trigger
 from model_releases.registry import get_registry_service
-from model_releases.rules.schedule_limits import Brakes, Situation, Trigger, announced_rows, reason_to_wait
+from model_releases.rules.schedule_limits import Brakes, Situation, announced_rows, reason_to_wait
 from model_releases.versions import version_time
 
 if TYPE_CHECKING:

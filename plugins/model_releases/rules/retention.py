@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from model_releases.registry.service import Release
+from model_releases.versions import release_time
 
 #: Fact of a release whose files were deleted: when, in ISO 8601. Nobody can put such a release back; the Releases
 #: page and the roll back go by it, so a renamed one would offer releases that are gone.
@@ -92,13 +93,3 @@ def _judge(
     else:
         limit, kind = policy.keep_unreleased, "candidates that never were live"
     return newer >= limit, f"{'older than' if newer >= limit else 'among'} the {limit} newest {kind}"
-
-
-def release_time(version: str) -> datetime:
-    """Return when a version's release began.
-
-    :raises ValueError: when it is no version of a release.
-    """
-    if len(version) != 14 or not version.isascii() or not version.isdigit():
-        raise ValueError(f"{version!r} is no version of a release")
-    return datetime.strptime(version, "%Y%m%d%H%M%S").replace(tzinfo=UTC)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import pytest
@@ -17,6 +18,10 @@ from kubeflow_provider.exceptions import InvalidRequestError
 class Hook:
     def __init__(self, conn_id: str, *, connection: Connection) -> None:
         self.host = connection.host
+
+
+def installed(group: str) -> dict[str, EntryPoint]:
+    return {"thing": EntryPoint("thing", f"{__name__}:Hook", group)} if group == hooks.PIPELINE_SERVICES else {}
 
 
 class Connections:
@@ -37,7 +42,7 @@ class Connections:
 @pytest.fixture
 def connections(monkeypatch: pytest.MonkeyPatch) -> Connections:
     connections = Connections()
-    monkeypatch.setitem(hooks.PIPELINE_HOOKS, "thing", f"{__name__}.Hook")
+    monkeypatch.setattr(hooks, "_hooks", installed)
     monkeypatch.setattr(BaseHook, "aget_connection", connections.aget_connection)
     return connections
 

@@ -13,7 +13,7 @@ from kubeflow_provider.kubernetes.settings import ClusterSettings
 from kubeflow_provider.pipelines.patch import apply
 from kubeflow_provider.pipelines.spec import PipelineSpec, read_pipeline_spec
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TEST_PIPELINES = ROOT / "tests" / "test_pipelines"
 
 SETTINGS: dict[str, Any] = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from airflow.sdk import Connection
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from local_services.pipelines.marked_processes import MARK, child_environment, s
 from local_services.pipelines.run_folder import RunFolder
 from tests.waiting import LIMIT_SECONDS, wait_for
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.pipelines
 
 

@@ -22,7 +22,7 @@ from local_services.pipelines.marked_processes import MARK
 from local_services.pipelines.run_folder import RunFolder
 from tests.waiting import LIMIT_SECONDS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.pipelines
 
 

@@ -216,7 +216,7 @@ def test_the_process_works_until_it_is_told_to_stop_and_is_the_only_one(
     assert connection is not None
     env = os.environ | {
         "AIRFLOW_CONN_RUNS": json.dumps({"conn_type": connection.conn_type, "extra": connection.extra}),
-        "PYTHONPATH": str(Path(__file__).parents[2] / "plugins"),
+        "PYTHONPATH": str(Path(__file__).parents[3] / "plugins"),
     }
     command = [sys.executable, "-m", "local_services.pipelines.worker", "--conn-id", "runs"]
     process = subprocess.Popen(command, env=env)

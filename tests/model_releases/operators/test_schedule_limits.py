@@ -15,11 +15,12 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from model_releases.memory import xcoms
+from model_releases.memory.run_trigger import Trigger
 from model_releases.operators import schedule_limits as module
 from model_releases.operators.report import ReportOperator
 from model_releases.operators.schedule_limits import ReleaseBrakes
 from model_releases.registry.service import Release
-from model_releases.rules.schedule_limits import Brakes, Trigger
+from model_releases.rules.schedule_limits import Brakes
 from model_releases.states import ReleaseState
 from tests.connected import connect
 

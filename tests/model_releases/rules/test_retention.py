@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from model_releases.registry.service import Release
-from model_releases.rules.retention import RetentionPolicy, decide, release_time
+from model_releases.rules.retention import RetentionPolicy, decide
 from model_releases.states import ReleaseState
+from model_releases.versions import release_time
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 VERSIONS = [f"202601{day:02}000000" for day in range(1, 9)]

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from model_releases.rules.schedule_limits import Brakes, Situation, Trigger, announced_rows, reason_to_wait
+from model_releases.memory.run_trigger import Trigger
+from model_releases.rules.schedule_limits import Brakes, Situation, announced_rows, reason_to_wait
 
 NOW = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)  # a Monday
 MONDAYS = "0 3 * * 1"

@@ -1,0 +1,1 @@
+"""Alerts are :mod:`model_releases.alerts`."""

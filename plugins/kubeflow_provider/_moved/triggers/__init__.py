@@ -1,0 +1,1 @@
+"""Triggers whose modules have another name now."""

@@ -1,0 +1,33 @@
+"""What Airflow's provider manager reads of this package: its connection types with their forms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kubeflow_provider.get_provider_info import form_field
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the package's metadata in the form of Airflow's ``provider.yaml``."""
+    return {
+        "package-name": "airflow-model-releases",
+        "name": "Model releases",
+        "description": "Release models safely: from candidate to live and back.",
+        "versions": ["0.1.0"],
+        "connection-types": [
+            {
+                "connection-type": "mlflow",
+                "hook-class-name": "model_releases.registry.mlflow.MlflowHook",
+                "hook-name": "MLflow",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["host", "schema", "port", "extra"],
+                    "relabeling": {"login": "User (server only)", "password": "Password (server only)"},
+                    "placeholders": {},
+                },
+                "conn-fields": {
+                    "tracking_uri": form_field("Tracking URI", "`sqlite:////absolute/path.db` or the server's URL."),
+                    "token": form_field("Token", "Bearer token for a server.", format="password"),
+                },
+            },
+        ],
+    }
