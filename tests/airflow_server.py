@@ -109,6 +109,10 @@ class AirflowServer:
         """Let a component that was paused go on."""
         self._signal(name, signal.SIGCONT)
 
+    def pid(self, name: str) -> int:
+        """Return the process id of a component."""
+        return self._components[name].pid
+
     def _signal(self, name: str, number: signal.Signals) -> None:
         component = psutil.Process(self._components[name].pid)
         for process in (component, *component.children(recursive=True)):
@@ -144,6 +148,11 @@ class AirflowServer:
     def is_whole(self) -> bool:
         """Whether every component still runs and says that it is well."""
         return all(process.poll() is None for process in self._components.values()) and self._is_ready(())
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether no process of it is left."""
+        return not self._processes()
 
     def _is_ready(self, dag_ids: Collection[str]) -> bool:
         try:

@@ -13,6 +13,8 @@ from include.classifier.archive import build_archive, open_archive
 from include.classifier.onnx_export import ExportError, export, write
 from include.classifier.serving.predictor import Predictor
 
+pytestmark = pytest.mark.trains
+
 TEXTS = ["good food", "the place was very slow", "bad", "never again " * 9]
 
 

@@ -20,6 +20,8 @@ from include.classifier.serving.predictor import Predictor
 from include.classifier.steps import train_step
 from tests.toy_package import write_candidate
 
+pytestmark = pytest.mark.trains
+
 LABELS = ["bad", "good"]
 VERSION = "20261121030000"
 TRAIN = Split([f"{word} food number {index}" for word in LABELS for index in range(12)], [0] * 12 + [1] * 12)

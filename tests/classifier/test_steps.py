@@ -13,6 +13,8 @@ from include.classifier.data import Split, write_dataset
 from include.classifier.steps import evaluate_step, train_step, write_candidate
 from include.contracts import documents
 
+pytestmark = pytest.mark.trains
+
 LABELS = ["bad", "good"]
 TRAIN = Split([f"{word} food number {index}" for word in LABELS for index in range(12)], [0] * 12 + [1] * 12)
 EVALUATION = Split([f"{word} food again {index}" for word in LABELS for index in range(5)], [0] * 5 + [1] * 5)

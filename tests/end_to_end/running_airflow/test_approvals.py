@@ -23,8 +23,8 @@ DAGS = """
 
     from airflow.sdk import DAG
 
-    from model_releases.operators.approval import (ReleaseApprovalOperator)
-    from model_releases.operators.registry import (RegisterOperator)
+    from model_releases.operators.approval import ReleaseApprovalOperator
+    from model_releases.operators.registry import RegisterOperator
 
     for dag_id, timeout in (("asks", timedelta(hours=1)), ("asks_in_passing", timedelta(milliseconds=1))):
         with DAG(dag_id, schedule=None, params={"version": "", "candidate_uri": ""}):

@@ -18,7 +18,7 @@ DAGS = """
 
     from airflow.sdk import DAG, task
 
-    from model_releases.alerts.deadlines import (age_deadline, release_deadline)
+    from model_releases.alerts.deadlines import age_deadline, release_deadline
 
     # A busy machine may fail to start a task.
     retries = {"retries": 5, "retry_delay": timedelta(seconds=1)}

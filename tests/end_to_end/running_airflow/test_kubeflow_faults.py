@@ -28,9 +28,9 @@ DAGS = """
 
     from airflow.sdk import DAG
 
-    from model_releases.exceptions import (RETRY_POLICY)
-    from kubeflow_provider.hooks.kubeflow_pipelines import (KubeflowPipelinesHook)
-    from kubeflow_provider.operators.pipelines import (RunPipelineOperator)
+    from model_releases.exceptions import RETRY_POLICY
+    from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
+    from kubeflow_provider.operators.pipelines import RunPipelineOperator
 
     # How long a run that may have been asked for is looked for; on a real server it has to be minutes.
     KubeflowPipelinesHook.settle_seconds = 2.0

@@ -26,8 +26,8 @@ DAGS = """
 
     from airflow.sdk import DAG
 
-    from model_releases.exceptions import (RETRY_POLICY)
-    from kubeflow_provider.operators.pipelines import (RunPipelineOperator)
+    from model_releases.exceptions import RETRY_POLICY
+    from kubeflow_provider.operators.pipelines import RunPipelineOperator
 
     with DAG("trains_here", schedule=None, params={"file": "", "seconds": 1.0, "fail": False}):
         RunPipelineOperator(

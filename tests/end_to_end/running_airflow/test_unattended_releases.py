@@ -27,9 +27,9 @@ DAGS = """
 
     from airflow.sdk import DAG, Asset, BaseOperator
 
-    from model_releases.rules.schedule_limits import (Brakes)
-    from model_releases.operators.schedule_limits import (ReleaseBrakes)
-    from model_releases.operators.report import (ReportOperator)
+    from model_releases.rules.schedule_limits import Brakes
+    from model_releases.operators.schedule_limits import ReleaseBrakes
+    from model_releases.operators.report import ReportOperator
 
 
     class Work(BaseOperator):
