@@ -111,8 +111,8 @@ def _troubles(seen: Observation, patience: Patience) -> Iterator[Trouble]:
     yield from of_pods
     is_late = seen.seconds_since(seen.record.since) >= patience.grace_seconds
     yield from _refused_pods(seen, is_late=is_late)
-    yield from _model_status(seen, is_late=is_late)
-    # They repeat what the pods say; how long to wait is known from there.
+    # They repeat what the pods say; why, and how long to wait, is known from there.
+    yield from _model_status(seen, is_late=is_late and not of_pods)
     yield from _conditions(seen, is_late=is_late and not of_pods)
     yield from _service_events(seen, is_late=is_late)
 

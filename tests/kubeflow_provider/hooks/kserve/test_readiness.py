@@ -184,6 +184,19 @@ def test_a_failure_that_kserve_still_remembers_is_no_failure() -> None:
     assert look(made).state is DeploymentState.FAILED
 
 
+def test_kserve_s_word_of_a_failed_load_does_not_come_before_the_pod_s_own() -> None:
+    failure = {"reason": "ModelLoadFailed", "message": "Loading model version 2"}
+    status = {"transitionStatus": "BlockedByFailedLoad", "lastFailureInfo": failure}
+    made = service(since=91, components=component(ready=OLD, old=100), modelStatus=status)
+    killed = {"lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}
+
+    # The pod came later than the version, and its patience ends later.
+    assert look(made, pod(ready=False, age=89, **CRASHING, **killed)).state is DeploymentState.PENDING
+    verdict = look(made, pod(ready=False, age=91, **CRASHING, **killed))
+    assert verdict.state is DeploymentState.FAILED
+    assert "ran out of memory" in (verdict.reason or "")
+
+
 def test_what_was_said_about_the_version_before_is_not_held_against_this_one() -> None:
     made = service(since=10, components=component(ready=OLD, old=100))
     made["status"]["conditions"].append(
