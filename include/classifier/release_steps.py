@@ -81,10 +81,10 @@ def register_step(
 
 
 def _not_compared_with_live(candidate: Mapping[str, Any], live: str) -> Iterator[str]:
-    """Yield what has gone live since the data was loaded. The rules are those of model_releases.rules.gate."""
+    """Yield what has gone live since the data was loaded. The rules are those of model_releases.rules.replaceable."""
     champion = candidate["metrics"]["champion"]
-    if champion and live not in (champion["version"], candidate["version"]):
-        yield f"compared with {champion['version']}, but {live or 'nothing'} is live now; start a new release"
+    if champion and live and live not in (champion["version"], candidate["version"]):
+        yield f"compared with {champion['version']}, but {live} is live now; start a new release"
 
 
 def _too_low(candidate: Mapping[str, Any], min_macro_f1: float) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from kubeflow_provider.exceptions import InvalidRequestError
 from model_releases.memory.candidate import Candidate
 from model_releases.rules.gate_policy import RELEASE, GatePolicy
+from model_releases.rules.replaceable import compared_version, outdated_by
 
 #: Two figures that differ by less than this are the same: sums of floats are not exact.
 _ROUNDING = 1e-9
@@ -51,17 +52,16 @@ def decide(
     """Compare a candidate with its thresholds, the live model and the simple baseline.
 
     :param live_version: what is live now, ``None`` before the first release.
-    :param live_at_start: what was live when the release began, see :func:`stale_comparison`.
+    :param live_at_start: what was live when the release began; counts where the candidate could not be compared.
     """
     scores = candidate.metrics["candidate"]
     if scores is None:
         raise InvalidRequestError(f"{candidate!r} has no metrics of its own.")
     live, baseline = candidate.metrics["champion"], candidate.metrics["baseline"]
     comparison: Mapping[str, Any] = candidate.document.get("comparison") or {}
-    stale = stale_comparison(candidate, live_version=live_version, live_at_start=live_at_start)
     main = _against_live(scores, live, comparison, policy) if live else None
     checks = (
-        _Check(not stale, stale),
+        _up_to_date(candidate, live_version=live_version, live_at_start=live_at_start),
         *([main] if main else []),
         *_floors(scores, policy),
         *_class_floors(scores, policy),
@@ -81,20 +81,10 @@ def decide(
     return Decision(accepted=True, reasons=(), line=line, text=line)
 
 
-def stale_comparison(candidate: Candidate, *, live_version: str | None, live_at_start: str | None = None) -> str:
-    """Return why the candidate's comparison says nothing about what is live now; empty when it does.
-
-    Somebody may have rolled back since, or released something else, or cleared the tasks of an old run.
-
-    :param live_version: what is live now, ``None`` before the first release.
-    :param live_at_start: what was live when the release began. A candidate without a comparison is stale unless that
-        still is: a live model that knows other labels, say, cannot be compared with.
-    """
-    champion = candidate.metrics["champion"]
-    compared = champion["version"] if champion else None
-    if live_version in (compared, candidate.version) or (compared is None and live_version == live_at_start):
-        return ""
-    return f"compared with {compared or 'nothing'}, but {live_version or 'nothing'} is live now; start a new release"
+def _up_to_date(candidate: Candidate, *, live_version: str | None, live_at_start: str | None) -> _Check:
+    outdated = outdated_by(candidate, live_version=live_version, live_at_start=live_at_start)
+    compared = compared_version(candidate) or "nothing"
+    return _Check(outdated is None, f"compared with {compared}, but {outdated} is live now; start a new release")
 
 
 def _against_live(scores: Scores, live: Scores, comparison: Mapping[str, Any], policy: GatePolicy) -> _Check:

@@ -77,21 +77,40 @@ def refuse_pinned(model: str, version: str, registry: RegistryService) -> None:
         )
 
 
-def refuse_outdated(candidate: Candidate, serving: ServingService, *, compared_with: str) -> None:
-    """Make sure that what users reach now is what the candidate was compared with, or the candidate itself.
+def compared_version(candidate: Candidate) -> str | None:
+    """Return the live version that the candidate was compared with, ``None`` when with none."""
+    champion = candidate.metrics["champion"]
+    return champion["version"] if champion else None
 
-    :param compared_with: version that was live when the release began, empty when none was; counts where the
-        candidate's own document names no live model.
+
+def outdated_by(candidate: Candidate, *, live_version: str | None, live_at_start: str | None) -> str | None:
+    """Return the live version whose place the candidate may not take, ``None`` when it may.
+
+    Somebody may have put another version back since, or released something else, or cleared the tasks of an old run.
+    Where nothing is live any more there is nothing to be worse than.
+
+    :param live_version: what is live now.
+    :param live_at_start: what was live when the release began; counts where the candidate could not be compared, with
+        a live model that knows other labels, say.
+    """
+    expected = compared_version(candidate) or live_at_start
+    return None if live_version in (None, candidate.version, expected) else live_version
+
+
+def refuse_outdated(candidate: Candidate, serving: ServingService, *, compared_with: str) -> None:
+    """Make sure that what users reach now is what the candidate was compared with, the candidate itself, or nothing.
+
+    :param compared_with: version that was live when the release began, empty when none was.
     :raises ReleaseRefusedError: naming both versions.
     """
     live = serving.get_live(candidate.model)
-    champion = candidate.metrics["champion"]
-    expected = str((champion or {}).get("version") or compared_with)
-    if live is None or live.version in (candidate.version, expected):
+    version = outdated_by(candidate, live_version=live.version if live else None, live_at_start=compared_with)
+    if version is None:
         return
+    expected = compared_version(candidate) or compared_with or "nothing, as a first release"
     raise ReleaseRefusedError(
-        f"{candidate.model} {candidate.version} was compared with {expected or 'nothing, as a first release'}, but "
-        f"{live.version} is live now: somebody has changed it since. Start a new release, which is compared with that."
+        f"{candidate.model} {candidate.version} was compared with {expected}, but {version} is live now: somebody has "
+        "changed it since. Start a new release, which is compared with that."
     )
 
 
