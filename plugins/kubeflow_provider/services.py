@@ -24,7 +24,7 @@ class RunRequest:
 
     :param run_id: UUID chosen by the client; asking twice with the same id starts one run.
     :param pipeline_file: absolute path of the compiled IR (YAML).
-    :param parameters: values for the IR's parameters, already checked and cast (``pipeline_spec.bind``).
+    :param parameters: values for the IR's parameters, already checked and cast (``pipelines.spec.bind``).
     :param display_name: what people see in lists.
     :param experiment: groups runs in the service's UI.
     :param cluster: ``cluster`` section of the model's YAML (image, storage, scheduling), passed on as it is; a service

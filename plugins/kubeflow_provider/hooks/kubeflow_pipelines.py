@@ -32,7 +32,7 @@ from kubeflow_provider.http.client import HttpClient, Patience
 from kubeflow_provider.http.settings import HttpSettings
 from kubeflow_provider.kubernetes.module_pod import ModulePod
 from kubeflow_provider.kubernetes.settings import ClusterSettings
-from kubeflow_provider.pipelines import patch as cluster_spec
+from kubeflow_provider.pipelines import patch
 from kubeflow_provider.pipelines.spec import PipelineSpec, read_pipeline_spec
 from kubeflow_provider.services import JsonValue, Run, RunRequest
 from kubeflow_provider.states import RunState
@@ -281,7 +281,7 @@ class KubeflowPipelinesHook(BaseHook):
         """Return the pipeline as it is to run, with the cluster settings in it."""
         settings = ClusterSettings.from_mapping(request.cluster)
         spec = read_pipeline_spec(request.pipeline_file)
-        return cluster_spec.apply(spec, settings, server_version=self.server.version), settings
+        return patch.apply(spec, settings, server_version=self.server.version), settings
 
     @property
     def _namespace(self) -> str | None:

@@ -5,7 +5,7 @@
 ``pipeline.yaml``       copy of the compiled pipeline, as it was then
 ``claim``               locked for the moment in which a caller decides whether the run must be started
 ``lock``                locked for as long as the run's process lives
-``mark``                what the run's processes carry (``child_processes.MARK``), where it is not the run's id
+``mark``                what the run's processes carry (``marked_processes.MARK``), where it is not the run's id
 ``pid``                 written once the run's process exists
 ``state.json``          the run's own account (``include/pipelines/local_runner.py``)
 ``canceled``            somebody asked the run to stop; written before its processes are stopped

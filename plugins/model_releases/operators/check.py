@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError, ServiceUnavailableError
 from kubeflow_provider.hooks import get_pipeline_service
-from kubeflow_provider.pipelines import spec as pipeline_spec
+from kubeflow_provider.pipelines.spec import bind
 from kubeflow_provider.services import ModelVersion, RunRequest
 from model_releases.memory.active_runs import roll_back_under_way
 from model_releases.memory.candidate import Candidate
@@ -65,7 +65,7 @@ class CheckReleaseOperator(ReleaseStep):
         request = RunRequest(
             run_id=str(uuid4()),
             pipeline_file=self.pipeline_file,
-            parameters=pipeline_spec.bind(self.pipeline_file, self.parameters),
+            parameters=bind(self.pipeline_file, self.parameters),
             display_name=f"{self.model} {self.version}",
             cluster=self.cluster,
         )

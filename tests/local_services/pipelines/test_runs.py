@@ -20,7 +20,7 @@ from kubeflow_provider.pipelines.spec import bind
 from kubeflow_provider.services import PipelineService, Run, RunRequest
 from kubeflow_provider.states import RunState
 from local_services.pipelines import hook as local_pipelines
-from local_services.pipelines import marked_processes as child_processes
+from local_services.pipelines import marked_processes
 from local_services.pipelines.hook import LocalPipelinesHook
 from local_services.pipelines.marked_processes import MARK, child_environment, stop_marked
 from local_services.pipelines.run_folder import RunFolder
@@ -82,7 +82,7 @@ def recorded(tmp_path: Path) -> list[str]:
 
 
 def processes(run_id: str) -> list[psutil.Process]:
-    return child_processes._find(run_id)
+    return marked_processes._find(run_id)
 
 
 def runner(run_id: str) -> psutil.Process:
@@ -328,7 +328,7 @@ def test_stops_also_a_process_whose_program_is_still_being_loaded(monkeypatch: p
     )
     monkeypatch.setattr(psutil, "process_iter", lambda: [kernel_thread, loading])
 
-    assert child_processes._find("a mark") == [loading]
+    assert marked_processes._find("a mark") == [loading]
     assert kernel_thread.environ.call_count == 1, "nobody waits for what never has an environment"
 
 
