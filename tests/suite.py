@@ -10,7 +10,7 @@ import json
 import random
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -135,24 +135,26 @@ def file_limit_seconds(file: str) -> float:
     return 240 + 8 * _recorded(file)
 
 
-_begun: dict[str, float] = {}
+#: Seconds that the tests of each file have taken so far. Those of another file may lie between them.
+_taken: defaultdict[str, float] = defaultdict(float)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Give a test no more time than is left of its file's."""
     file = _file(item.nodeid)
-    limit = file_limit_seconds(file)
-    left = _begun.setdefault(file, time.monotonic()) + limit - time.monotonic()
+    left = file_limit_seconds(file) - _taken[file]
     own = item.get_closest_marker("timeout")
     if own is None or own.args[0] > left:
         item.add_marker(pytest.mark.timeout(max(left, 1.0)), append=False)
     global _is_testing
     _is_testing = True
+    begun = time.monotonic()
     try:
         return (yield)
     finally:
         _is_testing = False
+        _taken[file] += time.monotonic() - begun
 
 
 @pytest.fixture(scope="session")

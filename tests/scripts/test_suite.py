@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import defaultdict
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -78,6 +79,34 @@ def test_a_shuffled_order_is_another_one_for_each_seed_and_keeps_files_together(
 def test_a_file_may_take_many_times_what_it_took() -> None:
     assert suite.file_limit_seconds(LONGEST) == 640
     assert suite.file_limit_seconds(SHORT) == 248
+
+
+def test_the_time_of_other_files_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(suite, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(suite, "_taken", defaultdict(float))
+    monkeypatch.setattr(suite, "_is_testing", True)
+
+    def run(file: str, seconds: float) -> float:
+        """Let a test take so long, and return the limit that it was given."""
+        limits: list[float] = []
+        item: Any = SimpleNamespace(
+            nodeid=f"{file}::test",
+            get_closest_marker=lambda name: None,
+            add_marker=lambda marker, append: limits.append(marker.args[0]),
+        )
+        protocol: Any = suite.pytest_runtest_protocol(item)
+        next(protocol)
+        clock.now += seconds
+        with pytest.raises(StopIteration):
+            protocol.send(None)
+        return limits[0]
+
+    assert run(SHORT, 100) == 248
+    assert run(LONGEST, 1000) == 640
+    assert run(SHORT, 100) == 148
+    assert run(SHORT, 100) == 48
+    assert run(SHORT, 1) == 1
 
 
 def test_what_is_recorded_is_there() -> None:
