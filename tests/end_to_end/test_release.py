@@ -81,6 +81,7 @@ def test_an_answer_of_the_endpoint_is_explained_by_the_archive_it_came_from(worl
     assert not [path for path in logs if "waiter was friendly" in path.read_text(errors="replace")]
 
 
+@pytest.mark.long  # it trains once more; what it compares is told by tests/classifier/test_reproduce.py
 def test_a_release_is_reproduced_from_its_record_and_nothing_else_changes(world, first_release):
     (before,) = world.predict("fine")
     answer = world.make("reproduce", RELEASE=before["version"])
