@@ -46,7 +46,7 @@ test-alert: setup ## Send one alert of each severity to ALERT_URL [MODEL= ALERT_
 TEST_SETUP := .venv/airflow/.installed .venv/pipelines/.installed .venv/airflow/.dev .venv/pipelines/.dev .venv/encoder/.installed
 RUN_TESTS := $(AIRFLOW_PYTHON) scripts/run_tests.py
 
-test-fast: $(TEST_SETUP) ## Run the tests that start nothing; leaves out whatever needs a process, a server or a training
+test-fast: $(TEST_SETUP) ## Run the tests that start nothing; leaves out whatever needs a process, a server or seconds of computing
 	@$(RUN_TESTS) fast $(ARGUMENTS)
 
 test: $(TEST_SETUP) ## Run every test that a change must pass; leaves out the long way round, the tests of doubles and benchmarks

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 SECONDS = ROOT / "tests" / "seconds.json"
 
 #: Markers of tests that start something, wait for it or compute for seconds; ``pyproject.toml`` says which is what.
-STARTS = ("processes", "waits", "trains", "torchserve", "pipelines", "airflow", "postgresql")
+STARTS = ("processes", "waits", "computes", "torchserve", "pipelines", "airflow", "postgresql")
 #: Only ``test-all`` has them: the long way round, and what an engine, a server or data of somebody else is needed for.
 LONG = ("long", "docker", "yelp")
 #: Only ``test-all`` has them: tests of what the tests themselves stand on, and of the benchmarks.

@@ -13,7 +13,7 @@ from include.classifier.archive import build_archive, open_archive
 from include.classifier.onnx_export import ExportError, export, write
 from include.classifier.serving.predictor import Predictor
 
-pytestmark = pytest.mark.trains
+pytestmark = pytest.mark.computes
 
 TEXTS = ["good food", "the place was very slow", "bad", "never again " * 9]
 

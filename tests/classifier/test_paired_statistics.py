@@ -10,6 +10,8 @@ import pytest
 from include.classifier import metrics
 from include.classifier.paired_statistics import differences, mcnemar
 
+pytestmark = pytest.mark.computes
+
 Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 

@@ -12,7 +12,7 @@ from include.classifier.precision import ONNX_FLOAT32, ONNX_INT8, TORCH_FLOAT32,
 from include.classifier.serving.predictor import Prediction, Predictor
 from include.models.model_config import ServingConfig
 
-pytestmark = pytest.mark.trains
+pytestmark = pytest.mark.computes
 
 TEXTS = [f"{'good ' * (row % 5)}food {'never again ' * (row % 3)}" for row in range(20)]
 

@@ -20,7 +20,7 @@ from include.classifier.serving.predictor import Predictor
 from include.classifier.steps import train_step
 from tests.toy_package import write_candidate
 
-pytestmark = pytest.mark.trains
+pytestmark = pytest.mark.computes
 
 LABELS = ["bad", "good"]
 VERSION = "20261121030000"

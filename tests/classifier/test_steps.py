@@ -13,7 +13,7 @@ from include.classifier.data import Split, write_dataset
 from include.classifier.steps import evaluate_step, train_step, write_candidate
 from include.contracts import documents
 
-pytestmark = pytest.mark.trains
+pytestmark = pytest.mark.computes
 
 LABELS = ["bad", "good"]
 TRAIN = Split([f"{word} food number {index}" for word in LABELS for index in range(12)], [0] * 12 + [1] * 12)

@@ -6,6 +6,8 @@ import pytest
 
 from include.classifier.tracking import TrackingError, resume, tracked_run
 
+pytestmark = pytest.mark.computes
+
 
 @pytest.fixture
 def store(tmp_path):

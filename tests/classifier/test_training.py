@@ -15,7 +15,7 @@ from include.classifier.serving.predictor import Predictor
 from include.classifier.tracking import Tracker, tracked_run
 from include.classifier.training import TrainingSettings, class_weights, held_out, train
 
-pytestmark = pytest.mark.trains
+pytestmark = pytest.mark.computes
 
 LABELS = ["bad", "good"]
 WORDS = [("awful", "rude", "slow", "dirty"), ("superb", "kind", "quick", "clean")]

@@ -14,6 +14,7 @@ from include.pipelines import compile as compiling
 TEST_PIPELINES = Path(__file__).parents[1] / "test_pipelines"
 
 
+@pytest.mark.computes
 def test_the_committed_ir_is_current(capsys):
     assert compiling.main(["--check"]) == 0, capsys.readouterr().err
 

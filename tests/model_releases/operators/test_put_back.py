@@ -19,6 +19,8 @@ from model_releases.registry.service import Release
 from model_releases.rules.replaceable import is_pinned
 from model_releases.states import ReleaseState
 
+pytestmark = pytest.mark.computes
+
 MODEL = "reviews"
 OLD, LIVE, REJECTED = "20260101000000", "20260102000000", "20260103000000"
 

@@ -15,6 +15,8 @@ from model_releases.operators.retention import RetentionOperator
 from model_releases.registry.service import Release
 from model_releases.states import ReleaseState
 
+pytestmark = pytest.mark.computes
+
 MODEL = "reviews"
 VERSIONS = [f"202401{day:02}000000" for day in range(1, 7)]
 LIVE, PREVIOUS, ORPHAN = VERSIONS[5], VERSIONS[4], "20231201000000"
