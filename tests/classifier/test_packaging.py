@@ -104,12 +104,13 @@ def test_a_package_is_tried_published_and_described(
             TorchServeError,
             "RuntimeError: broken on purpose",
         ),
-        (
+        pytest.param(
             "handler.py",
             "        workers = int(",
             "        import os\n        os.kill(os.getpid(), 9)\n        workers = int(",
             TorchServeError,
             "died while it loaded the model",
+            marks=pytest.mark.long,
         ),
         (
             "predictor.py",
@@ -118,12 +119,13 @@ def test_a_package_is_tried_published_and_described(
             PackagingError,
             "does not serve what was trained",
         ),
-        (
+        pytest.param(
             "protocol.py",
             "def write_answer(",
             "def write_answer(*_: object, **__: object) -> str:\n    raise OSError('broken on purpose')\n\ndef unused(",
             PackagingError,
             "answered evaluation rows with 503",
+            marks=pytest.mark.long,
         ),
     ],
     ids=["does not load", "is killed", "labels permuted", "raises"],
