@@ -26,7 +26,7 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).parents[1]
 SECONDS = ROOT / "tests" / "seconds.json"
-WORKERS = {"fast": "2+1", "test": "4+1", "all": "4+1"}
+WORKERS = {"fast": "2+1", "test": "3+1", "all": "3+1"}
 PIPELINE_FOLDERS = ("tests/classifier", "tests/pipelines", "tests/sample_data")
 SLOWEST = 12
 

@@ -270,6 +270,10 @@ class RunFolder:
             state = RunState(step["state"])
             if state is RunState.RUNNING and ended_as is not None:
                 state = ended_as
+            elif state is RunState.FAILED and self.is_canceled:
+                # It died of the signal, and its run came to say so: one in which a step had failed before would have
+                # been over, and could not have been cancelled.
+                state = RunState.CANCELED
             progress = self._progress() if state is RunState.RUNNING else None
             steps.append(RunStep(name=step["name"], state=state, progress=progress))
         return tuple(steps)

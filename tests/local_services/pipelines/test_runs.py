@@ -282,6 +282,24 @@ def test_cancels_a_run_from_another_place(
     assert hook.create_run(request).state is RunState.CANCELED
 
 
+def test_a_step_that_dies_of_the_cancel_has_not_failed(tmp_path: Path) -> None:
+    # The run's process may write its account between the step's death and its own.
+    folder = RunFolder(tmp_path / "one")
+    folder.ask(RunRequest(run_id="one", pipeline_file=__file__, parameters={}, display_name="x"))
+    account = {"state": "FAILED", "reason": "a step failed", "steps": [{"name": "train", "state": "FAILED"}]}
+    (folder.path / "state.json").write_text(json.dumps(account))
+    assert [step.state for step in folder.read(bury=None).steps] == [RunState.FAILED]
+
+    folder.cancel()
+
+    run = folder.read(bury=None)
+    assert (run.state, run.reason, [step.state for step in run.steps]) == (
+        RunState.CANCELED,
+        None,
+        [RunState.CANCELED],
+    )
+
+
 def test_cancelling_is_harmless_when_there_is_nothing_to_cancel(
     hook: LocalPipelinesHook, request_for: Callable[..., RunRequest]
 ) -> None:
