@@ -149,7 +149,7 @@ class RunFolder:
             run_id=self.run_id,
             state=state,
             display_name=json.loads(self._request_file.read_text(encoding="utf-8"))["display_name"],
-            steps=self._steps(document, ended_as=state if state.is_terminal else None),
+            steps=self._steps(document, run=state),
             reason=document.get("reason") if state is RunState.FAILED else None,
         )
 
@@ -264,16 +264,16 @@ class RunFolder:
         _write_json(self._state_file, closed)
         return closed
 
-    def _steps(self, document: Mapping[str, Any], *, ended_as: RunState | None) -> tuple[RunStep, ...]:
+    def _steps(self, document: Mapping[str, Any], *, run: RunState) -> tuple[RunStep, ...]:
         steps = []
         for step in document.get("steps", []):
             state = RunState(step["state"])
-            if state is RunState.RUNNING and ended_as is not None:
-                state = ended_as
-            elif state is RunState.FAILED and self.is_canceled:
+            if state is RunState.FAILED and run in (RunState.CANCELING, RunState.CANCELED):
                 # It died of the signal, and its run came to say so: one in which a step had failed before would have
                 # been over, and could not have been cancelled.
                 state = RunState.CANCELED
+            elif state is RunState.RUNNING and run.is_terminal:
+                state = run
             progress = self._progress() if state is RunState.RUNNING else None
             steps.append(RunStep(name=step["name"], state=state, progress=progress))
         return tuple(steps)
