@@ -26,7 +26,6 @@ from model_releases import ids
 from model_releases.alerts.deadlines import release_deadline
 from model_releases.alerts.notifier import ReleaseNotifier
 from model_releases.exceptions import RETRY_POLICY
-from model_releases.memory import xcoms
 from model_releases.memory.failures import remember_failure
 from model_releases.operators.approval import ReleaseApprovalOperator
 from model_releases.operators.check import CheckReleaseOperator
@@ -305,7 +304,6 @@ def release_dag(config: ModelConfig) -> DAG:
         roll_back = RollBackOperator(
             task_id=ids.ROLL_BACK,
             trigger_rule="one_failed",
-            previous_version=f"{{{{ ti.xcom_pull('{ids.DEPLOY_CANDIDATE}', key='{xcoms.PREVIOUS_VERSION}') or '' }}}}",
         )
         report = ReportOperator(
             task_id=ids.REPORT,

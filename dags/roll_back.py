@@ -15,7 +15,6 @@ from model_releases import ids
 from model_releases.alerts import Severity
 from model_releases.alerts.notifier import ReleaseNotifier
 from model_releases.exceptions import RETRY_POLICY
-from model_releases.memory import xcoms
 from model_releases.memory.failures import remember_failure
 from model_releases.operators.deploy import DeployCandidateOperator
 from model_releases.operators.promote import PromoteOperator
@@ -104,7 +103,6 @@ with DAG(
     undo = RollBackOperator(
         task_id=ids.UNDO,
         trigger_rule="one_failed",
-        previous_version=f"{{{{ ti.xcom_pull('{ids.DEPLOY_CANDIDATE}', key='{xcoms.PREVIOUS_VERSION}') or '' }}}}",
     )
     report = ReportOperator(
         task_id=ids.REPORT,

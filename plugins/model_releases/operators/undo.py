@@ -11,7 +11,9 @@ from airflow.sdk import TaskInstanceState
 from airflow.sdk.exceptions import AirflowSkipException
 
 from kubeflow_provider.exceptions import KubeflowProviderError, ServiceUnavailableError
+from model_releases import ids
 from model_releases.exceptions import ReleaseRefusedError, RollBackFailedError
+from model_releases.memory import xcoms
 from model_releases.memory.failures import first_failure, task_states
 from model_releases.operators.base import ReleaseStep
 from model_releases.rules.replaceable import is_pinned
@@ -31,6 +33,9 @@ _PROOF_BODY = json.dumps({"instances": ["Is the previous version back?"]}).encod
 _PROOF_SECONDS = 15.0
 
 
+_AS_IT_WAS = f"{{{{ ti.xcom_pull('{ids.DEPLOY_CANDIDATE}', key='{xcoms.PREVIOUS_VERSION}') or '' }}}}"
+
+
 class RollBackOperator(ReleaseStep):
     """Undo a release from whatever point it reached: the previous version back, proven, and the candidate gone.
 
@@ -38,8 +43,8 @@ class RollBackOperator(ReleaseStep):
     the DAG run as the reason. Returns the version that is live now, ``None`` when none was before. Skips itself when
     none of the tasks before it has failed itself, or the candidate was refused before anything was touched.
 
-    :param previous_version: version to put back, as the task that deployed the candidate left it
-        (``xcoms.PREVIOUS_VERSION``); empty when none was live (templated).
+    :param previous_version: version to put back, empty when none was live (templated); default: what the task
+        :data:`model_releases.ids.DEPLOY_CANDIDATE` found live before it changed anything.
     :param failed_task_ids: the tasks to look at for the reason, in their order; ``None``: all of the DAG.
     :raises RollBackFailedError: when the previous version is not proven to answer: somebody has to look now.
     """
@@ -49,7 +54,7 @@ class RollBackOperator(ReleaseStep):
     def __init__(
         self,
         *,
-        previous_version: str | None,
+        previous_version: str | None = _AS_IT_WAS,
         failed_task_ids: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
