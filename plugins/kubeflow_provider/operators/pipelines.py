@@ -129,11 +129,16 @@ class RunPipelineOperator(BaseOperator):
         self.log.info("Pipeline run %s (%s) is %s%s", run.run_id, self.display_name, run.state.value, where)
         if not self.wait_for_completion:
             return run.run_id
-        return self._wait(context, run, record)
+        return self._wait(context, record, is_over=run.state.is_terminal)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
         """Go on with what the trigger has found out; the event is all that this fresh operator knows."""
         run_id: str = event["run_id"]
+        record: Any = context["task_state_store"].get(PIPELINE_RUN_KEY)
+        if record and record["run_id"] != run_id:
+            # SQLite gives the id of a trigger away again: the one of a cleared try may outlive it, and speak for this.
+            self.log.info("That was pipeline run %s, of an earlier try; waiting for %s.", run_id, record["run_id"])
+            return self._wait(context, record)
         self._facts = {"run_id": run_id, "state": event.get("state"), "url": event.get("url")}
         if event["outcome"] == WaitOutcome.ERROR:
             raise_for_error(event | {"message": out_of_sight(run_id, event["message"])})
@@ -249,17 +254,17 @@ class RunPipelineOperator(BaseOperator):
             raise interrupted(run.run_id)
         return run
 
-    def _wait(self, context: Context, run: Run, record: Mapping[str, str]) -> str:
+    def _wait(self, context: Context, record: Mapping[str, str], *, is_over: bool = False) -> str:
         deadline = datetime.fromisoformat(record["deadline"])
         trigger = PipelineRunTrigger(
-            run_id=run.run_id,
+            run_id=record["run_id"],
             conn_id=self.pipelines_conn_id,
             deadline=deadline,
             started_at=datetime.fromisoformat(record["started_at"]) if "started_at" in record else None,
             poll_interval_seconds=self.poll_interval_seconds,
             max_poll_errors=self.max_poll_errors,
         )
-        if self.deferrable and not run.state.is_terminal:
+        if self.deferrable and not is_over:
             self.defer(
                 trigger=trigger,
                 method_name="execute_complete",

@@ -126,6 +126,10 @@ class Training:
     def wait(self, *states: str) -> str:
         return str(self.airflow.wait(self.dag_id, self.run_id, states or ("success", "failed")))
 
+    def wait_for_success(self) -> None:
+        if self.wait() != "success":
+            raise AssertionError(" | ".join(self.log(self.task()["try_number"]).splitlines()[:-4:-1]))
+
     def wait_for_task(self, *states: str) -> None:
         self.airflow.wait_for_task(self.dag_id, self.run_id, TASK, states)
 
@@ -159,7 +163,7 @@ def train(airflow: AirflowServer, server: KfpServer, tmp_path: Path) -> Callable
 def test_a_task_that_is_killed_around_its_submission_trains_once(train: Any, dag_id: str) -> None:
     training = train(dag_id, 3)
 
-    assert training.wait() == "success"
+    training.wait_for_success()
     assert training.task()["try_number"] == 2
     assert len(training.workflows) == training.begun == 1
     log = training.log(2)
@@ -174,7 +178,7 @@ def test_a_session_that_ends_while_the_task_is_deferred_is_renewed(train: Any, g
     wait_for(lambda: len(gateway.passed_on) >= asked + 2, "the triggerer asks for the run")
     gateway.end_sessions()
 
-    assert training.wait() == "success"
+    training.wait_for_success()
     assert gateway.logins > logins
     assert len(training.workflows) == 1
 
@@ -185,7 +189,7 @@ def test_a_triggerer_that_is_restarted_stops_nothing(train: Any, airflow: Airflo
     wait_for(lambda: training.begun == 1, "the training begins")
     airflow.restart("triggerer")
 
-    assert training.wait() == "success"
+    training.wait_for_success()
     assert len(training.workflows) == training.begun == 1
     assert training.task()["try_number"] == 1
 
@@ -208,7 +212,7 @@ def test_a_triggerer_that_stalls_while_another_takes_over_stops_nothing(
             airflow.go_on("triggerer")
         wait_for(lambda: "is left to another triggerer" in training.log(), "the first one goes on")
 
-        assert training.wait() == "success"
+        training.wait_for_success()
     finally:
         airflow.remove("the other triggerer")
     assert server.calls("POST", f"{training.workflows[0].run_id}:terminate") == 0
@@ -243,7 +247,7 @@ def test_clearing_a_deferred_task_stops_its_training_and_begins_another(train: A
 
     wait_for(lambda: training.begun == 2, "the training begins again")
     assert training.has_stopped(0)
-    assert training.wait() == "success"
+    training.wait_for_success()
     assert len(training.workflows) == training.begun == 2
 
 

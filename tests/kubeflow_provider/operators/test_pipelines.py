@@ -253,6 +253,31 @@ def test_an_outage_leaves_the_run_to_a_retry(make: Make, task: Task) -> None:
     assert make().execute(task.context()) == first
 
 
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"outcome": "over", "state": "SUCCEEDED"},
+        {"outcome": "over", "state": "CANCELED", "reason": None, "failed_step": None},
+        {"outcome": "timeout"},
+        {"outcome": "error", "error": "ServiceUnavailableError", "message": "503"},
+    ],
+    ids=lambda facts: facts.get("state", facts["outcome"]),
+)
+def test_what_is_said_of_an_earlier_run_ends_nothing(make: Make, task: Task, facts: dict[str, Any]) -> None:
+    first = make({"seconds": 30}, wait_for_completion=False).execute(task.context())
+    of_the_first = event(task, **facts)
+    task.max_tries = 1  # as a "clear" does
+    second = make({"seconds": 30}, wait_for_completion=False).execute(task.context())
+    before = dict(task.store[PIPELINE_RUN_KEY])
+
+    with pytest.raises(TaskDeferred) as deferred:
+        make(deferrable=True).execute_complete(task.context(), of_the_first)
+
+    assert first != second == deferred.value.trigger.run_id
+    assert task.store[PIPELINE_RUN_KEY] == before
+    assert deferred.value.trigger.deadline.isoformat() == before["deadline"]
+
+
 def test_on_kill_stops_the_run(make: Make, task: Task, service: LocalPipelinesHook) -> None:
     operator = make({"seconds": 30}, wait_for_completion=False)
     operator.on_kill()  # before there is a run
