@@ -46,6 +46,12 @@ def real_candidates(server: SimpleNamespace, pipelines_python: str) -> list[Cand
     ]
 
 
+@pytest.fixture
+def pause_seconds(pytestconfig: pytest.Config) -> float:
+    """None where there is time for it: users without a pause take the processor from what they wait for."""
+    return 0.0 if pytestconfig.getoption("--tier") == "all" else 0.1
+
+
 def release(built: ModelVersion) -> None:
     common: dict[str, Any] = {
         "model": built.model,
@@ -68,9 +74,9 @@ def assert_versions_came_in_order(users: Users) -> None:
         assert versions == sorted(versions), "nobody goes back to an older version"
 
 
-def test_two_releases_under_load_lose_no_request(server: SimpleNamespace) -> None:
+def test_two_releases_under_load_lose_no_request(server: SimpleNamespace, pause_seconds: float) -> None:
     release(build_version(server.store, VERSIONS[0]))
-    with Users(server.hook.endpoint_url(MODEL), number=CLIENTS) as users:
+    with Users(server.hook.endpoint_url(MODEL), number=CLIENTS, pause_seconds=pause_seconds) as users:
         release(build_version(server.store, VERSIONS[1]))
         release(build_version(server.store, VERSIONS[2]))
 
@@ -100,7 +106,7 @@ def test_many_releases_and_roll_backs_in_a_row_lose_no_request(server: SimpleNam
 
 
 def test_nor_do_two_releases_of_a_real_package_while_somebody_sends_bad_input(
-    server: SimpleNamespace, real_candidates: list[Candidate]
+    server: SimpleNamespace, real_candidates: list[Candidate], pause_seconds: float
 ) -> None:
     settings = {"workers": 1, "batch_size": CLIENTS, "max_batch_delay_ms": 20, "response_timeout_seconds": 60}
     first, *others = (
@@ -119,7 +125,10 @@ def test_nor_do_two_releases_of_a_real_package_while_somebody_sends_bad_input(
     url = server.hook.endpoint_url(REAL_MODEL)
     release(first)
     # The server joins their requests into batches, the bad ones too.
-    with Users(url, number=CLIENTS, body=good) as users, Users(url, number=1, body=bad) as careless:
+    with (
+        Users(url, number=CLIENTS, body=good, pause_seconds=pause_seconds) as users,
+        Users(url, number=1, body=bad, pause_seconds=pause_seconds) as careless,
+    ):
         for built in others:
             release(built)
 
