@@ -26,13 +26,13 @@ def release(request: dict[str, Any]) -> Times:
 
     :param request: ``model`` (name of a file in ``include/models``), ``train`` (CSV) and ``folder`` (gets everything).
     """
-    from include.classifier import registry
     from include.classifier.preprocess import preprocess
     from include.classifier.registry import Registry
     from include.classifier.release_steps import read_candidate
     from include.classifier.steps import evaluate_step, package_step, train_step
     from include.classifier.torchserve import torchserve
     from include.classifier.training import TrainingSettings
+    from include.contracts.registry_tags import ReleaseState
     from include.models.model_config import read_model_configs
 
     times: Times = {}
@@ -85,7 +85,7 @@ def release(request: dict[str, Any]) -> Times:
     candidate = read_candidate(output_uri)
     with step("register"):
         releases = Registry(tracking_uri)
-        releases.register(candidate, state=registry.CANDIDATE)
+        releases.register(candidate, state=ReleaseState.CANDIDATE)
     deployed = torchserve(folder / "package")
     with step("deploy"):
         server = deployed.__enter__()
@@ -96,7 +96,7 @@ def release(request: dict[str, Any]) -> Times:
             for asked in (examples, *([example] for example in examples)):
                 _ask(server, model, asked)
         with step("promote"):
-            releases.set_state(model, VERSION, registry.LIVE)
+            releases.set_state(model, VERSION, ReleaseState.LIVE)
     finally:
         deployed.__exit__(None, None, None)
     return times

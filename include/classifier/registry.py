@@ -5,32 +5,29 @@ Only for pipelines that release without Airflow; under Airflow its own tasks kee
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from include.classifier.tracking import mlflow_client
+from include.contracts.registry_tags import (
+    ARCHIVE_TAG,
+    FACT_TAG_PREFIX,
+    LIVE_ALIAS,
+    METRIC_FACT_PREFIX,
+    PREVIOUS_ALIAS,
+    REASON_TAG,
+    STATE_TAG,
+    VERSION_TAG,
+    ReleaseState,
+    facts,
+    main_metrics,
+    state_time_tag,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
-
-# The same as in plugins/model_releases/registry/mlflow.py: with other names here, Airflow and the pipelines would not
-# see each other's releases.
-VERSION_TAG = "release.version"
-ARCHIVE_TAG = "release.archive_uri"
-STATE_TAG = "release.state"
-REASON_TAG = "release.reason"
-STATE_TIME_TAG_PREFIX = "release.time."
-FACT_TAG_PREFIX = "fact."
-LIVE_ALIAS = "champion"
-PREVIOUS_ALIAS = "previous"
-
-CANDIDATE, LIVE, RETIRED = "candidate", "live", "retired"
-REJECTED, FAILED, ROLLED_BACK = "rejected", "failed", "rolled back"
-
-_METRICS = ("accuracy", "macro_f1", "log_loss", "expected_calibration_error")
 
 
 class Registry:
@@ -51,7 +48,7 @@ class Registry:
         """Return the version of the live release; empty when there is none."""
         return self._live_tag(model, VERSION_TAG)
 
-    def register(self, candidate: Mapping[str, Any], *, state: str, reason: str = "") -> None:
+    def register(self, candidate: Mapping[str, Any], *, state: ReleaseState, reason: str = "") -> None:
         """Create the release's entry with its facts, or bring the one that is there up to date.
 
         :param candidate: the parsed ``candidate.json``.
@@ -68,11 +65,11 @@ class Registry:
                 self._client.set_model_version_tag(model, entry.version, name, value)
         _tag_state(self._client, entry, state, reason)
 
-    def set_state(self, model: str, version: str, state: str, *, reason: str = "") -> None:
+    def set_state(self, model: str, version: str, state: ReleaseState, *, reason: str = "") -> None:
         """Record a new state. Going live retires the release that was live before."""
         if self._client is None or (entry := self._find(self._client, model, version)) is None:
             return
-        if state == LIVE:
+        if state is ReleaseState.LIVE:
             self._go_live(self._client, entry)
         _tag_state(self._client, entry, state, reason)
 
@@ -102,9 +99,9 @@ class Registry:
         if champion not in (None, str(entry.version)):
             client.set_registered_model_alias(entry.name, PREVIOUS_ALIAS, champion)
         client.set_registered_model_alias(entry.name, LIVE_ALIAS, str(entry.version))
-        for other in client.search_model_versions(f"name = '{entry.name}' and tags.`{STATE_TAG}` = '{LIVE}'"):
+        for other in client.search_model_versions(f"name = '{entry.name}' and tags.`{STATE_TAG}` = '{ReleaseState.LIVE}'"):
             if str(other.version) != str(entry.version):
-                _tag_state(client, other, RETIRED, f"replaced by {entry.tags[VERSION_TAG]}")
+                _tag_state(client, other, ReleaseState.RETIRED, f"replaced by {entry.tags[VERSION_TAG]}")
 
     @staticmethod
     def _find(client: MlflowClient, model: str, version: str) -> ModelVersion | None:
@@ -118,30 +115,12 @@ class Registry:
         return {alias: str(number) for alias, number in found[0].aliases.items()} if found else {}
 
 
-def _tag_state(client: MlflowClient, entry: ModelVersion, state: str, reason: str) -> None:
+def _tag_state(client: MlflowClient, entry: ModelVersion, state: ReleaseState, reason: str) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    time_tag = f"{STATE_TIME_TAG_PREFIX}{state.replace(' ', '_')}"
-    for name, value in {REASON_TAG: reason, time_tag: now, STATE_TAG: state}.items():
+    for name, value in {REASON_TAG: reason, state_time_tag(state): now, STATE_TAG: state.value}.items():
         client.set_model_version_tag(entry.name, entry.version, name, value)
 
 
 def _facts(candidate: Mapping[str, Any]) -> dict[str, str]:
-    return {
-        f"{FACT_TAG_PREFIX}{name}": str(value) for name, value in _named_facts(candidate) if value not in (None, "")
-    }
-
-
-def _named_facts(candidate: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    yield "archive_sha256", candidate["archive"]["sha256"]
-    for name in ("uri", "sha256"):
-        yield f"dataset_{name}", candidate["dataset"][name]
-    for name in ("train_rows", "evaluation_rows"):
-        yield name, candidate["dataset"][name]
-    for name in ("base_model", "base_model_revision"):
-        yield name, candidate["training"].get(name)
-    yield "training_parameters", json.dumps(candidate["training"].get("parameters") or {}, sort_keys=True)
-    yield "serving_p95_ms", candidate["serving"].get("p95_ms")
-    for name in ("code_revision", "tracking_run_id", "created_at"):
-        yield name, candidate[name]
-    for who, scores in candidate["metrics"].items():
-        yield from ((f"metric.{who}.{name}", repr(float(scores[name]))) for name in _METRICS if scores)
+    metrics = {f"{METRIC_FACT_PREFIX}{name}": repr(value) for name, value in main_metrics(candidate).items()}
+    return {f"{FACT_TAG_PREFIX}{name}": value for name, value in (facts(candidate) | metrics).items()}

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from include.classifier import registry
 from include.classifier.inference_service import DeploymentError, InferenceService, storage_uri
 from include.classifier.progress import report
 from include.classifier.registry import Registry
 from include.classifier.sources import as_uri
 from include.classifier.steps import CANDIDATE
 from include.contracts import documents
+from include.contracts.registry_tags import ReleaseState
 
 #: Largest difference between a served and a recorded probability: other machines round otherwise.
 PROBABILITY_TOLERANCE = 0.01
@@ -73,7 +73,7 @@ def register_step(
         *_too_low(candidate, min_macro_f1),
         *_worse_than_live(candidate, max_regression, when_inconclusive),
     ]
-    state, reason = (registry.REJECTED, "; ".join(reasons)) if reasons else (registry.CANDIDATE, "registered")
+    state, reason = (ReleaseState.REJECTED, "; ".join(reasons)) if reasons else (ReleaseState.CANDIDATE, "registered")
     releases.register(candidate, state=state, reason=reason)
     if reasons:
         raise NotGoodEnoughError(f"{candidate['model']} {candidate['version']} is rejected: {reason}.")
@@ -145,7 +145,7 @@ def deploy_step(
     try:
         (service or InferenceService(model, namespace=namespace)).deploy(version, predictor)
     except DeploymentError as error:
-        Registry(tracking_uri).set_state(model, version, registry.FAILED, reason=str(error)[:500])
+        Registry(tracking_uri).set_state(model, version, ReleaseState.FAILED, reason=str(error)[:500])
         raise
     report(f"deploy: {model} {version} answers")
 
@@ -165,9 +165,9 @@ def predict_step(
         labels = _check_golden_examples(service, candidate)
     except DeploymentError as error:
         message = f"{model} {version} answers wrongly: {error}. {service.put_back(version)}"
-        Registry(tracking_uri).set_state(model, version, registry.ROLLED_BACK, reason=message[:500])
+        Registry(tracking_uri).set_state(model, version, ReleaseState.ROLLED_BACK, reason=message[:500])
         raise DeploymentError(message) from None
-    Registry(tracking_uri).set_state(model, version, registry.LIVE, reason="released by its pipeline")
+    Registry(tracking_uri).set_state(model, version, ReleaseState.LIVE, reason="released by its pipeline")
     counts = dict(sorted(Counter(labels).items()))
     report(f"predict: {len(labels)} golden examples as recorded ({counts}); {model} {version} is live")
     return counts

@@ -10,16 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from include.classifier.metrics import CALIBRATION_BINS, Classes, Probabilities
+from include.contracts.metrics import MAIN_METRICS
 
 #: The most frequent mistakes that are listed.
 MOST_MISTAKES = 10
-
-_METRICS = (
-    ("macro_f1", "macro F1", True),
-    ("accuracy", "accuracy", True),
-    ("log_loss", "log loss", False),
-    ("expected_calibration_error", "calibration error", False),
-)
 
 
 @dataclass(frozen=True)
@@ -129,7 +123,7 @@ def metric_rows(metrics: Mapping[str, Any], comparison: Mapping[str, Any] | None
     :param comparison: the same; ``None`` without a live model.
     """
     rows = []
-    for key, name, higher_is_better in _METRICS:
+    for key, name, higher_is_better in MAIN_METRICS:
         candidate, champion = metrics["candidate"][key], (metrics["champion"] or {}).get(key)
         change: Difference | float | None = None if champion is None else candidate - champion
         if comparison and key in comparison:

@@ -27,10 +27,10 @@ from include.classifier.recorded import NotTheSameError, packages_that_differ, r
 from include.classifier.sources import as_uri
 from include.code_revision import code_revision
 from include.contracts import documents
+from include.contracts.metrics import MAIN_METRICS
 from include.models.model_config import read_model_configs
 
 REPRODUCTION = "reproduction.json"
-METRICS = ("accuracy", "macro_f1", "log_loss", "expected_calibration_error")
 
 #: Rounding differs from machine to machine, and training multiplies it. On one machine the difference is 0.
 DEFAULT_TOLERANCE = 0.01
@@ -154,7 +154,7 @@ def _compare(
     return {
         "metrics": {
             name: {"recorded": before[name], "now": now[name], "difference": now[name] - before[name]}
-            for name in METRICS
+            for name, *_ in MAIN_METRICS
         },
         "golden_examples": {
             "rows": len(golden),

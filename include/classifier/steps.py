@@ -14,6 +14,7 @@ from include.classifier.data import read_dataset, read_split
 from include.classifier.progress import report
 from include.classifier.sources import as_uri
 from include.contracts import documents
+from include.contracts.metrics import MAIN_METRICS
 
 CANDIDATE = "candidate.json"
 
@@ -230,8 +231,9 @@ def _write_json(path: str, document: Mapping[str, Any]) -> None:
 
 
 def _headline(metrics: Mapping[str, Any]) -> dict[str, float]:
-    names: Sequence[str] = ("macro_f1", "accuracy", "log_loss", "expected_calibration_error")
-    return {f"{who}_{name}": found[name] for who, found in metrics.items() if found for name in names}
+    return {
+        f"{who}_{metric.name}": found[metric.name] for who, found in metrics.items() if found for metric in MAIN_METRICS
+    }
 
 
 def _revision(given: str) -> str:

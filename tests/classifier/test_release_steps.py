@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from include.classifier.release_steps import NotGoodEnoughError, register_step
+from include.contracts.registry_tags import ReleaseState
 from tests.toy_package import publish
 
 LIVE, VERSION = "20260101000000", "20260102000000"
@@ -47,15 +48,14 @@ def candidate(tmp_path: Path):
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Address of a registry in which a version of ``reviews`` is live, and a newer one of ``rolled-back``."""
-    from include.classifier.registry import LIVE as LIVE_STATE
     from include.classifier.registry import Registry
 
     folder = tmp_path_factory.mktemp("registry")
     uri = f"sqlite:///{folder}/mlflow.db"
     for model, version in (("reviews", LIVE), ("rolled-back", "20260101120000")):
         document = publish(folder / model, model=model, version=version)
-        Registry(uri).register(document, state="candidate")
-        Registry(uri).set_state(model, version, LIVE_STATE)
+        Registry(uri).register(document, state=ReleaseState.CANDIDATE)
+        Registry(uri).set_state(model, version, ReleaseState.LIVE)
     return uri
 
 

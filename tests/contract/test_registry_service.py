@@ -16,7 +16,7 @@ from airflow.sdk import Connection
 from kubeflow_provider.exceptions import InvalidRequestError
 from model_releases.registry.mlflow import MlflowHook
 from model_releases.registry.service import RegistryService, Release
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 
 MODEL = "reviews"
 FIRST, SECOND, THIRD = "20260101000000", "20260102000000", "20260103000000"

@@ -25,7 +25,7 @@ from model_releases.operators.smoke_test import SmokeTestOperator
 from model_releases.operators.undo import RollBackOperator
 from model_releases.registry.mlflow import MlflowHook
 from model_releases.registry.service import Release
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 from tests.serving_support import GOOD, FakeContext, build_version, candidate_uri, connection_json, torchserve
 
 pytestmark = pytest.mark.torchserve

@@ -20,7 +20,7 @@ from airflow.sdk import Connection
 
 from kubeflow_provider.hooks.kserve import KServeHook
 from model_releases.registry.mlflow import MlflowHook
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 from model_releases.versions import release_version
 from tests.alert_listener import alert_listener
 from tests.doubles.kfp_server import kfp_server

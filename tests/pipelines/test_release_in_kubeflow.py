@@ -15,8 +15,15 @@ from typing import Any
 import pytest
 import yaml
 
-from include.classifier.registry import ARCHIVE_TAG, LIVE_ALIAS, PREVIOUS_ALIAS, REASON_TAG, STATE_TAG, VERSION_TAG
 from include.classifier.torchserve import TorchServe, torchserve
+from include.contracts.registry_tags import (
+    ARCHIVE_TAG,
+    LIVE_ALIAS,
+    PREVIOUS_ALIAS,
+    REASON_TAG,
+    STATE_TAG,
+    VERSION_TAG,
+)
 from tests.inference_services import Cluster, inference_services
 
 ROOT = Path(__file__).parents[2]

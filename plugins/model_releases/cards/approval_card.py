@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from include.contracts.metrics import MAIN_METRICS, Metric
 from model_releases.memory.candidate import Candidate
-from model_releases.memory.release_record import MAIN_METRICS
 
 #: Longer texts are cut: twenty of them have to fit on a page.
 MAX_TEXT_CHARACTERS = 240
@@ -59,18 +59,19 @@ def _metrics(candidate: Candidate, comparison: Mapping[str, Any] | None) -> str:
     heads = ["on the same evaluation rows", "candidate", "live", "baseline", "difference"]
     if comparison:
         heads.append(f"{comparison['confidence']:.0%} interval")
-    return _table(heads, (_metric(name, candidate, live, baseline, comparison) for name in MAIN_METRICS))
+    return _table(heads, (_metric(metric, candidate, live, baseline, comparison) for metric in MAIN_METRICS))
 
 
 def _metric(
-    name: str,
+    metric: Metric,
     candidate: Candidate,
     live: Mapping[str, Any] | None,
     baseline: Mapping[str, Any] | None,
     comparison: Mapping[str, Any] | None,
 ) -> Iterator[str]:
+    name = metric.name
     found = (candidate.metrics["candidate"] or {})[name]
-    yield f"{name.replace('_', ' ')} {_ARROWS[name in ('accuracy', 'macro_f1')]}"
+    yield f"{metric.title} {_ARROWS[metric.higher_is_better]}"
     yield f"{found:.4f}"
     yield f"{live[name]:.4f}" if live else "none"
     yield f"{baseline[name]:.4f}" if baseline else "none"

@@ -7,19 +7,13 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from include.contracts.metrics import MAIN_METRICS
 from kubeflow_provider.open_inference import as_v2_request
 from model_releases.memory.outcome import Outcome, OutcomeKind
 from model_releases.rules.gate import GatePolicy
 
 #: A text that anybody may see, for the line to try the endpoint with.
 SAMPLE_TEXT = "The food was great and the staff were friendly."
-
-_METRIC_NAMES = {
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "expected_calibration_error": "calibration error",
-    "log_loss": "log loss",
-}
 
 
 def render_card(
@@ -57,11 +51,11 @@ def _metric_rows(metrics: Mapping[str, Mapping[str, Any] | None], policy: GatePo
     live = metrics["champion"]
     needed = _needed(live, metrics["baseline"], policy) if policy else {}
     yield "on the same rows", "candidate", "live", "baseline", "needed"
-    for metric, name in _METRIC_NAMES.items():
+    for name, title, _ in MAIN_METRICS:
         cells = [
-            f"{scores[metric]:.4f}" if scores else "-" for scores in (metrics["candidate"], live, metrics["baseline"])
+            f"{scores[name]:.4f}" if scores else "-" for scores in (metrics["candidate"], live, metrics["baseline"])
         ]
-        yield name, *cells, needed.get(metric, "")
+        yield title, *cells, needed.get(name, "")
 
 
 def _needed(live: Mapping[str, Any] | None, baseline: Mapping[str, Any] | None, policy: GatePolicy) -> dict[str, str]:

@@ -16,9 +16,9 @@ from model_releases.cards.approval_card import approval_card
 from model_releases.links import ReportLink, report_page_url
 from model_releases.memory import xcoms
 from model_releases.memory.outcome import dag_run_url, first_xcom
-from model_releases.memory.release_record import main_metrics, make_record, run_facts
+from model_releases.memory.release_record import make_record, run_facts
 from model_releases.operators.base import ReleaseStep
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState, main_metrics
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -105,7 +105,7 @@ class ReleaseApprovalOperator(ReleaseStep, ApprovalOperator):
             return
         candidate = self.read_candidate()
         record = make_record(candidate, state=ReleaseState.REJECTED, reason=reason, **run_facts(context) | answer)
-        registry.register(record, metrics=main_metrics(candidate))
+        registry.register(record, metrics=main_metrics(candidate.document))
 
     def _question(self, context: Context, *, decision: str | None, report_url: str | None) -> Alert:
         ti, run_id, dag_id = context["ti"], context["run_id"], context["dag"].dag_id

@@ -23,7 +23,7 @@ from model_releases.memory.active_runs import roll_back_under_way
 from model_releases.memory.candidate import Candidate
 from model_releases.operators.base import ReleaseStep
 from model_releases.rules.replaceable import refuse_outdated, refuse_pinned
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -11,11 +11,11 @@ from airflow.sdk import TriggerRule
 
 from model_releases.links import ReportLink, report_page_url
 from model_releases.memory import xcoms
-from model_releases.memory.release_record import main_metrics, make_record, run_facts
+from model_releases.memory.release_record import make_record, run_facts
 from model_releases.operators.base import ReleaseStep
 from model_releases.rules.gate import Decision, decide
 from model_releases.rules.gate_policy import GatePolicy
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState, main_metrics
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -90,7 +90,7 @@ class GateOperator(ReleaseStep, SkipMixin):
         record = make_record(
             candidate, state=ReleaseState.REJECTED, reason=decision.line, **run_facts(context) | {"gate": decision.text}
         )
-        registry.register(record, metrics=main_metrics(candidate))
+        registry.register(record, metrics=main_metrics(candidate.document))
 
     def _followers(self) -> Iterator[Any]:
         for task in self.get_direct_relatives(upstream=False):

@@ -19,7 +19,7 @@ from model_releases.rules.replaceable import (
     ROLLED_BACK_TO,
 )
 from model_releases.rules.retention import ARCHIVE_DELETED_AT
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -8,10 +8,10 @@ from airflow.sdk import Asset
 
 from kubeflow_provider.exceptions import KubeflowProviderError
 from model_releases.exceptions import CheckFailedError
-from model_releases.memory.release_record import main_metrics, make_record, run_facts
+from model_releases.memory.release_record import make_record, run_facts
 from model_releases.operators.base import ReleaseStep
 from model_releases.rules.replaceable import TWIN_OF, describe_pin, refuse_pinned, rolled_back_twin
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState, main_metrics
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -56,7 +56,7 @@ class RegisterOperator(ReleaseStep):
             reason = f"registered; made exactly as {twin.version}, which was {describe_pin(twin)}"
             self.log.warning("%s %s is %s.", self.model, self.version, reason)
         record = make_record(candidate, state=ReleaseState.CANDIDATE, reason=reason, **facts)
-        release = registry.register(record, metrics=main_metrics(candidate))
+        release = registry.register(record, metrics=main_metrics(candidate.document))
         url = registry.release_url(self.model, self.version)
         self.log.info("%s %s is registered as %s. %s", self.model, self.version, release.state.value, url or "")
         return dict(release.facts)
@@ -102,7 +102,7 @@ class ReleaseOperator(ReleaseStep):
 
     def _announce(self, context: Context, candidate: Candidate, endpoint: str) -> dict[str, str]:
         record = make_record(candidate, state=ReleaseState.LIVE, **run_facts(context))
-        metrics = {name: repr(value) for name, value in main_metrics(candidate).items()}
+        metrics = {name: repr(value) for name, value in main_metrics(candidate.document).items()}
         facts = {
             "model": self.model,
             "version": self.version,

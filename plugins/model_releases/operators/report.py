@@ -19,7 +19,7 @@ from model_releases.memory.failures import Failure, first_failure, task_states
 from model_releases.memory.outcome import Outcome, OutcomeKind, dag_run_url, first_xcom, roll_back_result
 from model_releases.operators.base import ReleaseStep
 from model_releases.rules.gate import GatePolicy
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

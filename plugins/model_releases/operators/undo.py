@@ -17,7 +17,7 @@ from model_releases.memory import xcoms
 from model_releases.memory.failures import first_failure, task_states
 from model_releases.operators.base import ReleaseStep
 from model_releases.rules.replaceable import is_pinned
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

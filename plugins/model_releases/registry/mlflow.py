@@ -19,27 +19,24 @@ from airflow.sdk import BaseHook, Connection
 
 from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
 from model_releases.registry.service import Release
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import (
+    ARCHIVE_TAG,
+    FACT_TAG_PREFIX,
+    LIVE_ALIAS,
+    METRIC_FACT_PREFIX,
+    PREVIOUS_ALIAS,
+    REASON_TAG,
+    STATE_TAG,
+    TRACKING_RUN_FACT,
+    VERSION_TAG,
+    ReleaseState,
+    state_time_tag,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.exceptions import MlflowException
-
-# Tags and aliases are the record itself. Renaming one loses every release that was recorded under the old name:
-# the live model would count as never released, and nothing could be compared with it or rolled back to it.
-VERSION_TAG = "release.version"
-ARCHIVE_TAG = "release.archive_uri"
-STATE_TAG = "release.state"
-REASON_TAG = "release.reason"
-STATE_TIME_TAG_PREFIX = "release.time."
-FACT_TAG_PREFIX = "fact."
-METRIC_FACT_PREFIX = "metric."
-LIVE_ALIAS = "champion"
-PREVIOUS_ALIAS = "previous"
-
-#: Fact that links a model version to the MLflow run that trained it.
-TRACKING_RUN_FACT = "tracking_run_id"
 
 #: MLflow takes a connection's credentials from the environment, which all threads of a process share.
 _ENVIRONMENT_LOCK = threading.RLock()
@@ -305,11 +302,7 @@ class MlflowHook(BaseHook):
                 for name, value in tags.items()
                 if name.startswith(FACT_TAG_PREFIX)
             },
-            times={
-                state: tags[name]
-                for state in ReleaseState
-                if (name := f"{STATE_TIME_TAG_PREFIX}{state.name.lower()}") in tags
-            },
+            times={state: tags[name] for state in ReleaseState if (name := state_time_tag(state)) in tags},
             url=page,
         )
 
@@ -403,7 +396,7 @@ def _tag_state(client: MlflowClient, entry: ModelVersion, state: ReleaseState, r
     now = datetime.now(UTC).isoformat(timespec="seconds")
     tags: dict[str, Any] = {
         REASON_TAG: reason,
-        f"{STATE_TIME_TAG_PREFIX}{state.name.lower()}": now,
+        state_time_tag(state): now,
         STATE_TAG: state.value,
     }
     for name, value in tags.items():

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

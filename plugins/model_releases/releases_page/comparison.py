@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from include.contracts.metrics import MAIN_METRICS, Metric
+from include.contracts.registry_tags import METRIC_FACT_PREFIX
 from model_releases.registry.service import Release
 from model_releases.releases_page.history import number
-
-#: Fact of the registry -> name in words, whether more is better.
-_METRICS = {
-    "macro_f1": ("Macro F1", True),
-    "accuracy": ("Accuracy", True),
-    "log_loss": ("Log loss", False),
-    "expected_calibration_error": ("Expected calibration error", False),
-}
-_METRIC_PREFIX = "metric."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +64,7 @@ def compare(one: Release, other: Release) -> Comparison:
     return Comparison(
         one=one,
         other=other,
-        metrics=[_metric_row(metric, one, other) for metric in _METRICS],
+        metrics=[_metric_row(metric, one, other) for metric in MAIN_METRICS],
         different=[row for row in rows if row.one != row.other],
         same=[row for row in rows if row.one == row.other],
         same_rows=data[0] == data[1] if all(data) else None,
@@ -81,8 +74,8 @@ def compare(one: Release, other: Release) -> Comparison:
 def metric_table(release: Release) -> list[tuple[str, dict[str, float | None]]]:
     """Return name -> candidate's, live model's and baseline's value of each metric, as it was at the release."""
     return [
-        (name, {who: number(release.facts.get(f"{_METRIC_PREFIX}{who}.{metric}")) for who in _WHO})
-        for metric, (name, _) in _METRICS.items()
+        (metric.title, {who: number(release.facts.get(f"{METRIC_FACT_PREFIX}{who}.{metric.name}")) for who in _WHO})
+        for metric in MAIN_METRICS
     ]
 
 
@@ -91,14 +84,13 @@ _WHO = ("candidate", "champion", "baseline")
 
 def plain_facts(release: Release) -> Mapping[str, str]:
     """Return the facts that are no metrics."""
-    return {name: value for name, value in release.facts.items() if not name.startswith(_METRIC_PREFIX)}
+    return {name: value for name, value in release.facts.items() if not name.startswith(METRIC_FACT_PREFIX)}
 
 
-def _metric_row(metric: str, one: Release, other: Release) -> MetricRow:
-    name, more_is_better = _METRICS[metric]
-    values = [number(release.facts.get(f"{_METRIC_PREFIX}candidate.{metric}")) for release in (one, other)]
-    row = MetricRow(name=name, one=values[0], other=values[1])
+def _metric_row(metric: Metric, one: Release, other: Release) -> MetricRow:
+    values = [number(release.facts.get(f"{METRIC_FACT_PREFIX}candidate.{metric.name}")) for release in (one, other)]
+    row = MetricRow(name=metric.title, one=values[0], other=values[1])
     if row.difference is None:
         return row
-    verdict = "same" if not row.difference else "better" if (row.difference > 0) == more_is_better else "worse"
-    return MetricRow(name=name, one=values[0], other=values[1], verdict=verdict)
+    verdict = "same" if not row.difference else "better" if (row.difference > 0) == metric.higher_is_better else "worse"
+    return MetricRow(name=metric.title, one=values[0], other=values[1], verdict=verdict)

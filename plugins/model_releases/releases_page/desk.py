@@ -26,7 +26,7 @@ from model_releases.releases_page.history import (
 from model_releases.releases_page.reading import Reader, Reading
 from model_releases.releases_page.settings import PageModel
 from model_releases.releases_page.sparkline import Sparkline, draw
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 
 #: Releases on one page of the history.
 PAGE_SIZE = 25

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 from model_releases.versions import version_time
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from model_releases.cards.release_card import curl_line
 from model_releases.releases_page.comparison import metric_table
 from model_releases.releases_page.history import number, shown_state, time_of
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 
 #: Stands where a number is missing.
 NONE = "\N{EN DASH}"

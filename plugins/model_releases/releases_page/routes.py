@@ -14,7 +14,7 @@ from model_releases.releases_page import report
 from model_releases.releases_page.comparison import compare, plain_facts
 from model_releases.releases_page.visit import VisitDep, check_version
 from model_releases.releases_page.web import refuse_foreign_forms
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 
 _VERSION_PATTERN = r"^[0-9]{14}$"
 _MAX_REASON_CHARACTERS = 500

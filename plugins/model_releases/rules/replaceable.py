@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from model_releases.exceptions import ReleaseRefusedError
 from model_releases.memory.release_record import make_record
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 
 if TYPE_CHECKING:
     from kubeflow_provider.services import ServingService

@@ -110,7 +110,7 @@ def test_a_person_s_answer_decides_and_none_in_time_is_a_no(
         wait_for(lambda: seen in airflow.output(), "the question is asked")
         question = f"/dags/{dag_id}/dagRuns/{run}/taskInstances/approve/-1/hitlDetails"
         card = airflow.call("GET", question)["body"]
-        assert "| macro f1 ↑ | 0.9000 | none | 0.8000 |" in card
+        assert "| macro F1 ↑ | 0.9000 | none | 0.8000 |" in card
         assert f"/releases/models/reviews/versions/{version}/report)" in card
         airflow.call("PATCH", question, {"chosen_options": [answer]})
     assert airflow.wait(dag_id, run) == "success"

@@ -13,7 +13,7 @@ from airflow.sdk import Connection
 
 from model_releases.registry.mlflow import MlflowHook
 from model_releases.registry.service import Release
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 from tests.airflow_server import AirflowServer, Serve
 from tests.waiting import wait_for
 

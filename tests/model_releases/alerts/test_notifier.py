@@ -18,7 +18,7 @@ from model_releases.exceptions import CheckFailedError, RollBackFailedError
 from model_releases.memory.failures import remember_failure
 from model_releases.operators.report import ReportOperator
 from model_releases.registry.service import Release
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 from tests.alert_listener import SECRET_PATH, Listener, alert_listener
 from tests.supervisor import supervised
 

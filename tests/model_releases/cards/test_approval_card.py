@@ -79,7 +79,7 @@ def test_the_card_holds_what_is_needed_to_decide(candidate: Callable[..., Candid
         "**Gate:** `accepted: macro F1 0.8977`",
         "[Report with pictures](https://airflow/report)",
         "| on the same evaluation rows | candidate | live | baseline | difference | 95% interval |",
-        "| macro f1 ↑ | 0.8977 | 0.9100 | 0.8000 | -0.0123 | -0.0300 to +0.0050 |",
+        "| macro F1 ↑ | 0.8977 | 0.9100 | 0.8000 | -0.0123 | -0.0300 to +0.0050 |",
         "| log loss ↓ | 0.3000 | 0.3000 | 0.3000 | +0.0000 |  |",
         "| one text in one process, median | 4.2 ms | 4.0 ms |",
         "| archive | 4.4 MB | 4.1 MB |",
@@ -93,7 +93,7 @@ def test_the_card_holds_what_is_needed_to_decide(candidate: Callable[..., Candid
 
 def test_a_first_release_is_shown_without_a_live_model(write_candidate: Callable[..., str]) -> None:
     card = approval_card(Candidate.read(write_candidate(0.93)))
-    assert "| macro f1 ↑ | 0.9300 | none | 0.5000 |  |" in card
+    assert "| macro F1 ↑ | 0.9300 | none | 0.5000 |  |" in card
     assert "There is no live model to compare with." in card
     assert "Gate" not in card
     assert "disagree" not in card

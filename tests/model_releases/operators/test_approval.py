@@ -20,7 +20,7 @@ from model_releases.operators import approval
 from model_releases.operators.approval import ReleaseApprovalOperator
 from model_releases.operators.gate import GateOperator
 from model_releases.operators.registry import RegisterOperator
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 
 MODEL, VERSION, BEFORE = "reviews", "20260102000000", "20260101000000"
 
@@ -137,7 +137,7 @@ def test_the_answer_decides_and_is_recorded_with_its_author_and_time(
         dag_with(uri, f"approval_{option.lower() or 'timeout'}", alert_conn_id="people"), require_approval=True
     )
     assert "**Gate:** `accepted: macro F1 0.93" in asked[0]
-    assert "| macro f1 ↑ | 0.9300 | 0.9000 | 0.5000 | +0.0300 |" in asked[0]
+    assert "| macro F1 ↑ | 0.9300 | 0.9000 | 0.5000 | +0.0300 |" in asked[0]
     assert run.state == "success"
     assert states(run) == {"gate": "success", "approve": "success", "register": after, "deploy": after}
     release = registry.get_release(MODEL, VERSION)

@@ -13,7 +13,7 @@ from kubeflow_provider.states import DeploymentState
 from model_releases.operators import check
 from model_releases.operators.check import CheckReleaseOperator
 from model_releases.registry.service import Release
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 from tests.connected import connect
 
 MODEL, LIVE, NEW = "reviews", "20260101000000", "20260102000000"

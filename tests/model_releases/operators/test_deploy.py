@@ -19,7 +19,7 @@ from model_releases.operators import undo
 from model_releases.operators.deploy import DeployCandidateOperator
 from model_releases.operators.undo import RollBackOperator
 from model_releases.registry.service import Release
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 from tests.connected import connect
 from tests.serving_support import MODEL, FakeContext, build_version, candidate_uri
 

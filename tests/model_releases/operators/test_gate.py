@@ -12,7 +12,7 @@ from airflow.sdk import DAG
 from kubeflow_provider.exceptions import InvalidRequestError
 from model_releases.operators.gate import GateOperator
 from model_releases.registry.service import Release
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 
 MODEL, VERSION, BEFORE = "reviews", "20260102000000", "20260101000000"
 

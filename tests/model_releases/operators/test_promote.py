@@ -18,7 +18,7 @@ from model_releases.operators import promote
 from model_releases.operators.promote import PromoteOperator
 from model_releases.registry.service import Release
 from model_releases.rules.rollout import Watch
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 from tests.connected import connect
 from tests.serving_support import FakeContext
 

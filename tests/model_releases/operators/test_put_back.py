@@ -17,7 +17,7 @@ from model_releases.operators import put_back as roll_back
 from model_releases.operators.put_back import ChooseReleaseOperator, RecordRollBackOperator, triggering_user
 from model_releases.registry.service import Release
 from model_releases.rules.replaceable import is_pinned
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 
 pytestmark = pytest.mark.computes
 

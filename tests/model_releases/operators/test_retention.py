@@ -13,7 +13,7 @@ from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailable
 from model_releases.operators import retention
 from model_releases.operators.retention import RetentionOperator
 from model_releases.registry.service import Release
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 
 pytestmark = pytest.mark.computes
 

@@ -21,7 +21,7 @@ from model_releases.operators.report import ReportOperator
 from model_releases.operators.schedule_limits import ReleaseBrakes
 from model_releases.registry.service import Release
 from model_releases.rules.schedule_limits import Brakes
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 from tests.connected import connect
 
 MODEL, LIVE = "reviews", "20261101030000"

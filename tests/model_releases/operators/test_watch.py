@@ -17,7 +17,7 @@ from model_releases.alerts.delivery import GIVE_UP_AFTER
 from model_releases.exceptions import AlertLostError
 from model_releases.operators.watch import DeliverAlertsOperator, TestAlertsOperator, WatchReleaseOperator
 from model_releases.registry.service import Release
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 from tests.alert_listener import Listener, alert_listener
 from tests.supervisor import supervised
 

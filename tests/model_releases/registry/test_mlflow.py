@@ -20,7 +20,7 @@ from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedEr
 from model_releases.registry import get_registry_service
 from model_releases.registry.mlflow import MlflowHook
 from model_releases.registry.service import Release
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 
 MODEL, VERSION = "reviews", "20260101000000"
 

@@ -21,7 +21,7 @@ from model_releases.releases_page.app import make_app
 from model_releases.releases_page.desk import ReleaseDesk
 from model_releases.releases_page.reading import Reader
 from model_releases.releases_page.settings import PageModel
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 
 OLD, LIVE = "20260101030000", "20260108030000"
 PAGE = {"Accept": "text/html"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from model_releases.registry.service import Release
 from model_releases.releases_page.comparison import compare
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 
 
 def record(version: str, **facts: str) -> Release:
@@ -15,7 +15,7 @@ def test_more_is_better_for_some_metrics_and_worse_for_others() -> None:
     one = record("1", **{"metric.candidate.macro_f1": "0.9", "metric.candidate.log_loss": "0.3"})
     other = record("2", **{"metric.candidate.macro_f1": "0.8", "metric.candidate.log_loss": "0.2"})
     verdicts = {row.name: row.verdict for row in compare(one, other).metrics}
-    assert verdicts == {"Macro F1": "worse", "Log loss": "better", "Accuracy": "", "Expected calibration error": ""}
+    assert verdicts == {"macro F1": "worse", "log loss": "better", "accuracy": "", "calibration error": ""}
     assert {row.verdict for row in compare(one, one).metrics if row.difference is not None} == {"same"}
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from model_releases.registry.service import Release
 from model_releases.rules.retention import RetentionPolicy, decide
-from model_releases.states import ReleaseState
+from include.contracts.registry_tags import ReleaseState
 from model_releases.versions import release_time
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -1,0 +1,93 @@
+"""How a release is recorded in MLflow: its tags, aliases, states and facts.
+
+They are the record itself. Renaming one loses every release that was recorded under the old name: the live model would
+count as never released, and nothing could be compared with it or put back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Any
+
+from include.contracts.metrics import MAIN_METRICS
+
+VERSION_TAG = "release.version"
+ARCHIVE_TAG = "release.archive_uri"
+STATE_TAG = "release.state"
+REASON_TAG = "release.reason"
+#: With the state behind it: when the release entered that state.
+STATE_TIME_TAG_PREFIX = "release.time."
+FACT_TAG_PREFIX = "fact."
+METRIC_FACT_PREFIX = "metric."
+
+LIVE_ALIAS = "champion"
+PREVIOUS_ALIAS = "previous"
+
+#: Fact that links a release to the MLflow run that trained it.
+TRACKING_RUN_FACT = "tracking_run_id"
+
+
+class ReleaseState(StrEnum):
+    """State of one version of a model in the registry. The values are tag values there: never rename them."""
+
+    REGISTERED = "registered"
+    CANDIDATE = "candidate"
+    LIVE = "live"
+    RETIRED = "retired"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    ROLLED_BACK = "rolled back"
+
+    @property
+    def has_been_live(self) -> bool:
+        """True for what users reach or have reached: it was tested on the endpoint once, and can be put back."""
+        return self in _STATES_OF_WHAT_WAS_LIVE
+
+
+_STATES_OF_WHAT_WAS_LIVE = frozenset({ReleaseState.LIVE, ReleaseState.RETIRED, ReleaseState.ROLLED_BACK})
+
+
+def state_time_tag(state: str) -> str:
+    """Return the tag that holds when a release entered a state; MLflow's tags have no spaces."""
+    return f"{STATE_TIME_TAG_PREFIX}{state.replace(' ', '_')}"
+
+
+def facts(candidate: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the registry keeps of a candidate besides its metrics; what has no value is left out.
+
+    :param candidate: the parsed ``candidate.json``.
+    """
+    return {name: str(value) for name, value in _facts(candidate) if value not in (None, "")}
+
+
+def main_metrics(candidate: Mapping[str, Any]) -> dict[str, float]:
+    """Return for example ``candidate.macro_f1``, with the live model's and the baseline's beside it.
+
+    :param candidate: the parsed ``candidate.json``.
+    """
+    return {
+        f"{who}.{metric.name}": float(scores[metric.name])
+        for who, scores in candidate["metrics"].items()
+        if scores
+        for metric in MAIN_METRICS
+    }
+
+
+def _facts(candidate: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    dataset, training, serving = (candidate.get(name) or {} for name in ("dataset", "training", "serving"))
+    yield "archive_sha256", candidate["archive"]["sha256"]
+    yield "dataset_uri", dataset.get("uri")
+    yield "dataset_sha256", dataset.get("sha256")
+    yield "train_rows", dataset.get("train_rows")
+    yield "evaluation_rows", dataset.get("evaluation_rows")
+    yield "base_model", training.get("base_model")
+    yield "base_model_revision", training.get("base_model_revision")
+    yield "training_parameters", json.dumps(training.get("parameters") or {}, sort_keys=True)
+    yield "serving_p95_ms", serving.get("p95_ms")
+    yield "serving_precision", (serving.get("precision") or {}).get("chosen")
+    yield "code_revision", candidate.get("code_revision")
+    yield TRACKING_RUN_FACT, candidate.get("tracking_run_id")
+    yield "report_uri", candidate.get("report_uri")
+    yield "created_at", candidate.get("created_at")
