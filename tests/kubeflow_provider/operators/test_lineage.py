@@ -40,7 +40,7 @@ def extracted(operator: RunPipelineOperator, state: str = "success") -> Any:
 
 def finished(operator: RunPipelineOperator) -> RunPipelineOperator:
     event = {"outcome": "over", "run_id": RUN_ID, "state": "SUCCEEDED", "url": f"https://kfp/#/runs/details/{RUN_ID}"}
-    operator.execute_complete({}, event)  # type: ignore[typeddict-item]
+    operator.execute_complete({"task_state_store": {}}, event)  # type: ignore[typeddict-item]
     return operator
 
 

@@ -100,9 +100,9 @@ def before_waiting(operator: RunPipelineOperator, act: Callable[[], Any]) -> Non
     """Have something happen once the run exists and before it is asked about."""
     wait = operator._wait
 
-    def act_and_wait(*arguments: Any) -> str:
+    def act_and_wait(*arguments: Any, **options: Any) -> str:
         act()
-        return wait(*arguments)
+        return wait(*arguments, **options)
 
     operator._wait = act_and_wait  # type: ignore[method-assign]
 
