@@ -33,7 +33,7 @@ def release(request: dict[str, Any]) -> Times:
     from include.classifier.torchserve import torchserve
     from include.classifier.training import TrainingSettings
     from include.contracts.registry_tags import ReleaseState
-    from include.models.model_config import read_model_configs
+    from include.models import read_trained_model
 
     times: Times = {}
 
@@ -44,7 +44,7 @@ def release(request: dict[str, Any]) -> Times:
         times[name] = (began, time.time())
 
     model, folder = request["model"], Path(request["folder"])
-    (config,) = [each for each in read_model_configs() if each.name == model]
+    config = read_trained_model(model)
     chosen = config.training.model_dump()
     settings = {field.name: chosen[field.name] for field in fields(TrainingSettings)}
     settings["base_model_revision"] = settings["base_model_revision"] or ""
@@ -70,7 +70,7 @@ def release(request: dict[str, Any]) -> Times:
             model_dir=str(folder / "model"),
             package_file=package_file,
             output_uri=output_uri,
-            serving=config.serving.model_dump(exclude={"kserve"}),
+            serving=config.serving.model_dump(),
         )
     with step("evaluate"):
         evaluate_step(

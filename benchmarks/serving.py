@@ -19,7 +19,7 @@ from benchmarks.load import Answer, ask, figures
 from benchmarks.models import MAX_LENGTH, write_distilbert
 from benchmarks.reviews import cut, pick, read_reviews
 from benchmarks.servers import Server, mlserver, ours, plain_fastapi, seed_handler
-from include.models.model_config import ServingConfig
+from include.contracts.settings import ServingConfig
 
 if TYPE_CHECKING:
     from include.classifier.serving.predictor import Prediction, Predictor

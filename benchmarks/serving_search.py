@@ -19,7 +19,7 @@ from benchmarks.reviews import read_reviews
 from benchmarks.servers import ours
 from benchmarks.serving import P50, P95, P99, REQUESTS, prepare_model, questions, with_server
 from include.classifier.serving.cpus import available_cpus
-from include.models.model_config import ServingConfig
+from include.contracts.settings import ServingConfig
 
 #: How much better another setting may be before the defaults are wrong for this machine.
 _MARGIN = 1.1

@@ -21,7 +21,7 @@ from benchmarks.deferred import airflow_settings
 from benchmarks.harness import OURS, Benchmark, arguments, clean_up_when_told_to_stop
 from benchmarks.load import ROOT, Target, asking, figures
 from benchmarks.reviews import pick, read_reviews
-from include.models.model_config import ServingConfig
+from include.contracts.settings import ServingConfig
 
 if TYPE_CHECKING:
     from kubeflow_provider.services import ModelVersion

@@ -19,12 +19,12 @@ from airflow.sdk import (
 
 from include.code_revision import code_revision
 from include.contracts import documents
-from include.models.model_config import ModelConfig, read_model_configs
 from kubeflow_provider.operators.modules import RunModuleOperator
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
 from model_releases import ids
 from model_releases.alerts.deadlines import release_deadline
 from model_releases.alerts.notifier import ReleaseNotifier
+from model_releases.config import ModelConfig, read_model_configs
 from model_releases.exceptions import RETRY_POLICY
 from model_releases.memory.failures import remember_failure
 from model_releases.operators.approval import ReleaseApprovalOperator
@@ -37,7 +37,6 @@ from model_releases.operators.report import ReportOperator
 from model_releases.operators.schedule_limits import ReleaseBrakes
 from model_releases.operators.smoke_test import SmokeTestOperator
 from model_releases.operators.undo import RollBackOperator
-from model_releases.rules.schedule_limits import Brakes
 from model_releases.versions import release_version
 
 #: Settings of the gate that the form asks for.
@@ -159,7 +158,7 @@ def release_dag(config: ModelConfig) -> DAG:
     notifier = ReleaseNotifier(model=config.name, version=version, conn_id=config.alert_connections)
     checked = f"ti.xcom_pull('{ids.CHECK}')"
     compared_with = f"{{{{ ({checked} or {{}}).get('live_version', '') }}}}"
-    cluster, data = config.cluster.model_dump(), "{{ data_config(params).model_dump_json() }}"
+    cluster, data = config.cluster.model_dump(mode="json"), "{{ data_config(params).model_dump_json() }}"
 
     with DAG(
         dag_id=ids.release_dag(config.name),
@@ -207,7 +206,7 @@ def release_dag(config: ModelConfig) -> DAG:
             "seed": "{{ params.seed }}",
             "early_stopping_patience": config.training.early_stopping_patience,
             "confidence": config.gate.confidence,
-            "serving": config.serving.model_dump(exclude={"kserve"}),  # a pod's memory is no reason to train again
+            "serving": config.serving.packaging,
             "experiment_name": config.name,
             "cpu": config.resources.cpu,
             "memory": config.resources.memory,
@@ -217,7 +216,7 @@ def release_dag(config: ModelConfig) -> DAG:
         check = CheckReleaseOperator(
             task_id=ids.CHECK,
             pre_execute=ReleaseBrakes(
-                brakes=Brakes(**config.schedule.model_dump(exclude={"assets"})),
+                schedule=config.schedule,
                 model=config.name,
                 data=data,
                 store_uri=config.store_uri,
@@ -231,7 +230,7 @@ def release_dag(config: ModelConfig) -> DAG:
             pipeline_file=config.pipeline_file,
             parameters=pipeline_parameters,
             cluster=cluster,
-            settings=config.serving.model_dump(),
+            settings=config.serving.model_dump(mode="json"),
             roll_back_dag_id=ids.ROLL_BACK_DAG,
         )
         preprocess = RunModuleOperator(
@@ -279,7 +278,7 @@ def release_dag(config: ModelConfig) -> DAG:
         # From here on something is deployed: whatever fails is rolled back.
         deploy_candidate = DeployCandidateOperator(
             task_id=ids.DEPLOY_CANDIDATE,
-            settings=config.serving.model_dump(),
+            settings=config.serving.model_dump(mode="json"),
             compared_with=compared_with,
         )
         smoke_test, verify = (

@@ -11,8 +11,8 @@ from datetime import timedelta
 from airflow.sdk import DAG, Context, CronTriggerTimetable, Param
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.models.model_config import read_model_configs
 from model_releases import ids
+from model_releases.config import read_model_configs
 from model_releases.exceptions import RETRY_POLICY
 from model_releases.memory.failures import remember_failure
 from model_releases.operators.retention import RetentionOperator

@@ -10,10 +10,10 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, Param
 
-from include.models.model_config import read_model_configs
 from model_releases import ids
 from model_releases.alerts import Severity
 from model_releases.alerts.notifier import ReleaseNotifier
+from model_releases.config import read_model_configs
 from model_releases.exceptions import RETRY_POLICY
 from model_releases.memory.failures import remember_failure
 from model_releases.operators.deploy import DeployCandidateOperator

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from airflow.sdk import DAG, Param
 
-from include.models.model_config import read_model_configs
 from model_releases.alerts import Severity
+from model_releases.config import read_model_configs
 from model_releases.operators.watch import TestAlertsOperator
 
 configs = {config.name: config for config in read_model_configs(leave_out_wrong=True)}

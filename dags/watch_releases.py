@@ -10,9 +10,9 @@ from datetime import timedelta
 
 from airflow.sdk import DAG, CronTriggerTimetable
 
-from include.models.model_config import ModelConfig, read_model_configs
 from model_releases import ids
 from model_releases.alerts.deadlines import age_deadline
+from model_releases.config import ModelConfig, read_model_configs
 from model_releases.exceptions import RETRY_POLICY
 from model_releases.operators.watch import DeliverAlertsOperator, WatchReleaseOperator
 

@@ -1,4 +1,4 @@
-"""Puts the Releases page into Airflow's UI. The only place that knows both the page and the models of this project."""
+"""Puts the Releases page into Airflow's UI."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from urllib.parse import urlsplit
 from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
 
-from model_releases import ids
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from model_releases.releases_page.settings import PageModel
+    from model_releases.config import ModelConfig
 
 #: How long a change of a model's YAML may take to be seen.
 _MODELS_SECONDS = 10.0
@@ -28,7 +26,7 @@ class ReleasesApp:
     """
 
     def __init__(self) -> None:
-        self._models: Sequence[PageModel] = ()
+        self._models: Sequence[ModelConfig] = ()
         self._models_read_at = float("-inf")
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -41,30 +39,14 @@ class ReleasesApp:
 
         return make_app(self.models)
 
-    def models(self) -> Sequence[PageModel]:
+    def models(self) -> Sequence[ModelConfig]:
         """Return the models of ``include/models``; one whose YAML is wrong is left out."""
         if time.monotonic() - self._models_read_at > _MODELS_SECONDS:
-            self._models = self._read_models()
+            from model_releases.config import read_model_configs
+
+            self._models = read_model_configs(leave_out_wrong=True)
             self._models_read_at = time.monotonic()
         return self._models
-
-    @staticmethod
-    def _read_models() -> list[PageModel]:
-        from include.models.model_config import read_model_configs
-        from model_releases.releases_page.settings import PageModel
-
-        return [
-            PageModel(
-                name=config.name,
-                description=config.description,
-                release_dag_id=ids.release_dag(config.name),
-                store_uri=config.store_uri,
-                serving_conn_id=config.connection("serving"),
-                registry_conn_id=config.connection("registry"),
-                store_conn_id=config.store_conn_id,
-            )
-            for config in read_model_configs(leave_out_wrong=True)
-        ]
 
 
 def _href() -> str:

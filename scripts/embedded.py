@@ -107,7 +107,7 @@ def explain(env: Mapping[str, str]) -> None:
 
 
 def _chosen_model() -> str:
-    from include.models.model_config import read_model_configs
+    from model_releases.config import read_model_configs
 
     model = os.environ.get("MODEL") or "sample-reviews"
     names = [config.name for config in read_model_configs()]
@@ -179,7 +179,7 @@ def serve(env: Mapping[str, str]) -> None:
 
 def status(env: Mapping[str, str]) -> None:
     """Say what is running, what is live and how the last releases ended."""
-    from include.models.model_config import read_model_configs
+    from model_releases.config import read_model_configs
     from model_releases.registry import get_registry_service
 
     running = airflow_processes(env)

@@ -19,7 +19,8 @@ def reproduce(model: str) -> None:
     version = os.environ.get("RELEASE", "")
     if not version:
         sys.exit(f"RELEASE is missing: make reproduce RELEASE={_known_versions(model)[0]} MODEL={model}")
-    arguments = _recorded(model, version)
+    serving = json.dumps(_config(model).serving.packaging)
+    arguments = [*_recorded(model, version), "--serving", serving]
     if tolerance := os.environ.get("TOLERANCE"):
         arguments += ["--tolerance", tolerance]
     if os.environ.get("ANY_CODE", "") not in ("", "0"):
@@ -55,16 +56,20 @@ def _served_answer(serving: Any, model: str, version: str, text: str, *, is_live
 
 def _recorded(model: str, version: str) -> list[str]:
     """Return the arguments that name a recorded release."""
-    from include.models.model_config import read_model_configs
-
     release = _registry().get_release(model, version)
     if release is None:
         sys.exit(f"{model} {version} is in no record; there are {', '.join(_known_versions(model))}.")
-    (config,) = [config for config in read_model_configs() if config.name == model]
-    arguments = ["--candidate-uri", f"{config.store_uri}/{version}/candidate.json"]
+    arguments = ["--candidate-uri", f"{_config(model).store_uri}/{version}/candidate.json"]
     if digest := release.facts.get("archive_sha256"):
         arguments += ["--archive-sha256", digest]
     return arguments
+
+
+def _config(model: str) -> Any:
+    from model_releases.config import read_model_configs
+
+    (config,) = [config for config in read_model_configs() if config.name == model]
+    return config
 
 
 def _live_in_registry(model: str) -> str:

@@ -80,7 +80,7 @@ def _section(annotation: Any) -> tuple[type[BaseModel] | None, str]:
         return annotation, ""
     for inner in get_args(annotation):
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            return inner, {dict: ".<name>", list: "[]"}.get(get_origin(annotation), "")
+            return inner, {dict: ".<name>", list: "[]", tuple: "[]"}.get(get_origin(annotation), "")
     return None, ""
 
 
@@ -88,7 +88,7 @@ def form_fields() -> list[tuple[str, str, str, str]]:
     """Return one row for each field of the trigger form."""
     from release_models import form
 
-    from include.models.model_config import read_model_configs
+    from model_releases.config import read_model_configs
 
     config = next(config for config in read_model_configs() if config.name == "sample-reviews")
     variables = {field: variable for variable, (field, _) in FORM_FIELDS.items()}
@@ -130,7 +130,7 @@ def pipeline_parameters() -> list[tuple[str, str, str, str]]:
 
 def document() -> str:
     """Return the whole page."""
-    from include.models.model_config import ModelConfig
+    from model_releases.config import ModelConfig
 
     parts = [
         "# Settings",

@@ -20,7 +20,7 @@ from typing import IO, Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from include.models.model_config import ModelName, ServingConfig
+from include.contracts.settings import ModelName, ServingConfig
 
 from . import serving as serving_package
 from .serving.onnx_engine import MODEL_FILE

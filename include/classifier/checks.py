@@ -11,7 +11,7 @@ from include.classifier.batches import Batch
 from include.classifier.columns import Texts, as_texts, clean_all, distinct
 from include.classifier.problems import Problems
 from include.classifier.sources import Source, SplitName
-from include.models.model_config import DataConfig
+from include.contracts.settings import DataConfig
 
 if TYPE_CHECKING:
     import numpy as np

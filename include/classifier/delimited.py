@@ -11,7 +11,7 @@ from include.classifier.headers import has_columns
 from include.classifier.lines import Lines
 from include.classifier.problems import Problems
 from include.classifier.sources import Source
-from include.models.model_config import DataConfig
+from include.contracts.settings import DataConfig
 
 if TYPE_CHECKING:
     import numpy as np

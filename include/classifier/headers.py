@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from include.classifier.problems import Problems
 from include.classifier.sources import Source
-from include.models.model_config import DataConfig
+from include.contracts.settings import DataConfig
 
 _LONGEST_COLUMN_NAME = 40
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from include.models.model_config import ServingConfig
+from include.contracts.settings import ServingConfig
 
 from .archive import Archive, build_archive, open_archive
 from .golden import choose

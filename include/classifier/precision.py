@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from include.classifier.progress import report
-from include.models.model_config import ServingConfig
+from include.contracts.settings import ServingConfig
 
 from .onnx_export import ExportError, export, write
 from .serving.cpus import SMALL_MODEL_PARAMETERS, threads_of_a_worker

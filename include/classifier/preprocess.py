@@ -22,7 +22,7 @@ from include.classifier.repeated import mark_repeated
 from include.classifier.rows import Rows, read_rows
 from include.classifier.sources import Source, SplitName
 from include.classifier.splitting import split_off
-from include.models.model_config import DataConfig
+from include.contracts.settings import DataConfig
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,7 +15,7 @@ from include.classifier.headers import has_columns
 from include.classifier.lines import CHUNK_BYTES, Lines
 from include.classifier.problems import DataError, Problems, SourceUnavailableError
 from include.classifier.sources import HUB_PREFIX, Source
-from include.models.model_config import DataConfig
+from include.contracts.settings import DataConfig
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -99,7 +99,9 @@ class Registry:
         if champion not in (None, str(entry.version)):
             client.set_registered_model_alias(entry.name, PREVIOUS_ALIAS, champion)
         client.set_registered_model_alias(entry.name, LIVE_ALIAS, str(entry.version))
-        for other in client.search_model_versions(f"name = '{entry.name}' and tags.`{STATE_TAG}` = '{ReleaseState.LIVE}'"):
+        for other in client.search_model_versions(
+            f"name = '{entry.name}' and tags.`{STATE_TAG}` = '{ReleaseState.LIVE}'"
+        ):
             if str(other.version) != str(entry.version):
                 _tag_state(client, other, ReleaseState.RETIRED, f"replaced by {entry.tags[VERSION_TAG]}")
 

@@ -45,7 +45,7 @@ def load_data_step(
     :param store_uri: the model store; the release gets a folder in it.
     """
     from include.classifier.preprocess import preprocess
-    from include.models.model_config import DataConfig
+    from include.contracts.settings import DataConfig
 
     version = model_version or f"{datetime.now(UTC):%Y%m%d%H%M%S}"
     folder = f"{as_uri(store_uri)}/{model_name}/{version}"

@@ -28,7 +28,6 @@ from include.classifier.sources import as_uri
 from include.code_revision import code_revision
 from include.contracts import documents
 from include.contracts.metrics import MAIN_METRICS
-from include.models.model_config import read_model_configs
 
 REPRODUCTION = "reproduction.json"
 
@@ -39,12 +38,18 @@ _WEIGHTS = (".safetensors", ".onnx")
 
 
 def reproduce(
-    candidate_uri: str, *, archive_sha256: str = "", tolerance: float = DEFAULT_TOLERANCE, any_code: bool = False
+    candidate_uri: str,
+    *,
+    archive_sha256: str = "",
+    serving: Mapping[str, Any] | None = None,
+    tolerance: float = DEFAULT_TOLERANCE,
+    any_code: bool = False,
 ) -> dict[str, Any]:
     """Train again, compare, and write ``reproduction.json``.
 
     :param candidate_uri: of the ``candidate.json`` of a release.
     :param archive_sha256: what the registry says of its package; empty: not compared.
+    :param serving: section ``serving`` of the model's YAML, which the package holds; default: its defaults.
     :param tolerance: largest difference of a metric and of a golden probability.
     :param any_code: train although the code is another; what differs is noted.
     :return: the content of ``reproduction.json``; ``reproduced`` is the word.
@@ -61,7 +66,7 @@ def reproduce(
         )
     notes += packages_that_differ(candidate["packages"])
     with tempfile.TemporaryDirectory(prefix="reproduce-") as name:
-        archive = _train_and_pack(candidate, dataset, Path(name))
+        archive = _train_and_pack(candidate, dataset, serving, Path(name))
         found = _compare(candidate, dataset, archive, Path(name))
     golden, metrics = found["golden_examples"], found["metrics"]
     differences = [golden["largest_difference"], *(abs(values["difference"]) for values in metrics.values())]
@@ -97,7 +102,9 @@ def check_code(candidate: Mapping[str, Any], *, any_code: bool) -> Iterator[str]
         yield f"code revision {recorded}: whether the code is the same cannot be known"
 
 
-def _train_and_pack(candidate: Mapping[str, Any], dataset: Mapping[str, Any], folder: Path) -> Path:
+def _train_and_pack(
+    candidate: Mapping[str, Any], dataset: Mapping[str, Any], serving: Mapping[str, Any] | None, folder: Path
+) -> Path:
     """Train from the recorded facts and pack the result as the release was packed."""
     from include.classifier.archive import build_archive
     from include.classifier.precision import TORCH_FLOAT32, variant
@@ -119,7 +126,6 @@ def _train_and_pack(candidate: Mapping[str, Any], dataset: Mapping[str, Any], fo
         tracker=Tracker(),
     )
     model, version = candidate["model"], candidate["version"]
-    serving = [config.serving for config in read_model_configs(leave_out_wrong=True) if config.name == model]
     target = folder / f"{model}.mar"
     recorded_precision = candidate["serving"].get("precision", {"chosen": TORCH_FLOAT32})
     build_archive(
@@ -127,7 +133,7 @@ def _train_and_pack(candidate: Mapping[str, Any], dataset: Mapping[str, Any], fo
         model=model,
         version=version,
         target=target,
-        serving=serving[0].model_dump(exclude={"kserve"}) if serving else None,
+        serving=serving,
     )
     return target
 
@@ -236,6 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m include.classifier.reproduce", description=__doc__.split("\n")[0])
     parser.add_argument("--candidate-uri", required=True, help="URI of the release's candidate.json")
     parser.add_argument("--archive-sha256", default="", help="digest of the package, as the registry has it")
+    parser.add_argument("--serving", type=json.loads, help="section `serving` of the model's YAML, as JSON")
     parser.add_argument("--tolerance", type=float, default=DEFAULT_TOLERANCE, help="largest difference (%(default)s)")
     parser.add_argument("--any-code", action="store_true", help="train although the code is another")
     options = parser.parse_args(arguments)
@@ -243,6 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         document = reproduce(
             options.candidate_uri,
             archive_sha256=options.archive_sha256,
+            serving=options.serving,
             tolerance=options.tolerance,
             any_code=options.any_code,
         )

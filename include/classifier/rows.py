@@ -15,7 +15,7 @@ from include.classifier.readers import read_batches
 from include.classifier.repeated import TextIndex
 from include.classifier.row_store import RowStore
 from include.classifier.sources import Source, SplitName
-from include.models.model_config import DataConfig
+from include.contracts.settings import DataConfig
 
 if TYPE_CHECKING:
     import numpy as np

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from include.classifier.problems import DataError, Problems, SourceUnavailableError
 from include.classifier.readers import read_batches
 from include.classifier.sources import Source, as_uri
-from include.models.model_config import DataConfig
+from include.contracts.settings import DataConfig
 
 
 def count_rows(data: DataConfig) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import IO, Literal
 from urllib.parse import urlsplit
 
 from include.classifier.problems import DataError, SourceUnavailableError
-from include.models.model_config import PROJECT_DIR
+from include.models import PROJECT_DIR
 
 SplitName = Literal["train", "evaluation"]
 

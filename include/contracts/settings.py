@@ -1,31 +1,19 @@
-"""Reads ``include/models/*.yaml``: one file for each model that is released.
+"""The sections of a model's YAML that are no cluster's: what they are called, what they may be, and what they mean.
 
-No heavy import: DAG files read it at every parse, the pipeline half reads it as well.
+Rules, operators and training read them from here; ``model_releases.config`` makes a whole model of them.
 """
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from include.models.cluster_config import ClusterConfig
-from include.models.kserve_config import KServeConfig
-from include.models.section import Section
-
-MODELS_DIR = Path(__file__).parent
-PROJECT_DIR = MODELS_DIR.parent.parent
+from include.contracts.section import Section
 
 #: A name that is valid at once as TorchServe model, InferenceService, DAG id part and registry entry.
 ModelName = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,46}[a-z0-9])?$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class ModelConfigError(ValueError):
-    """A model's YAML is wrong; the message names the file, the setting and what is allowed."""
 
 
 #: When a model is looked at whose schedule asks for more than its own cron expression: daily, UTC.
@@ -188,6 +176,12 @@ class RolloutConfig(Section):
         0.2, description="Total variation distance of both models' label mixes on these rows, at most."
     )
 
+    @model_validator(mode="after")
+    def _steps_rise(self) -> RolloutConfig:
+        if self.steps != sorted(set(self.steps)):
+            raise ValueError(f"steps: they must rise, got {self.steps}")
+        return self
+
 
 class ApprovalConfig(Section):
     """Whether a person has to say yes before the candidate is deployed."""
@@ -258,17 +252,6 @@ class ServingConfig(Section):
         0.05, description="Largest difference to the model as it was trained, on a sample of the evaluation rows."
     )
     max_label_changes: Fraction = Field(0.01, description="Share of these rows that may get another label.")
-    kserve: KServeConfig = KServeConfig()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _a_gpu_runs_pytorch(cls, values: Any) -> Any:
-        """A pod with a GPU is given what can use it, whatever is the fastest where the model is packed."""
-        if isinstance(values, dict) and isinstance(values.get("kserve"), dict) and values["kserve"].get("gpu"):
-            if values.get("precision", "auto") == "int8":
-                raise ValueError("precision: int8 runs on CPUs only, and kserve.gpu asks for a GPU")
-            return values | {"precision": "float32"}
-        return values
 
 
 class ResourcesConfig(Section):
@@ -280,115 +263,21 @@ class ResourcesConfig(Section):
     accelerator_count: Annotated[int, Field(ge=0)] = Field(0, description="GPUs for training.")
 
 
-class ModelConfig(Section):
-    """One model that is released."""
+class TrainedModel(Section):
+    """The sections of a model's YAML that the pipelines go by; ``model_releases.config`` adds those of a release."""
+
+    model_config = ConfigDict(extra="ignore")
 
     name: ModelName = Field(description="Name in the URL, the registry and the DAG id.")
-    description: str = Field("", description="Shown in Airflow's UI.")
-    owner: str = Field("ml-platform", description="Owner of the DAG.")
-    tags: list[str] = Field([], description="Tags of the DAG, besides `release`.")
-    pipeline: str = Field(
-        "include/pipelines/train_classifier.yaml", description="Compiled IR that trains, packages and evaluates."
-    )
-    store: str = Field("", description="Model store URI; default: $MODEL_STORE, else `file://` below `.state`.")
-    training_timeout_hours: Annotated[float, Field(gt=0)] = Field(12, description="The run is cancelled after this.")
-    keep_versions: Annotated[int, Field(ge=2)] = Field(
-        3, description="Versions kept in serving, the live one included."
-    )
-    connections: dict[Literal["pipelines", "serving", "registry", "alerts", "store"], str] = Field(
-        {},
-        description="Airflow connection for each service, where it is not `<service>_default`; `store`: for a model "
-        "store that needs one, none by default.",
-    )
-    retention: RetentionConfig = RetentionConfig()
-    schedule: ScheduleConfig = ScheduleConfig()
     data: DataConfig
     training: TrainingConfig = TrainingConfig()
     gate: GateConfig = GateConfig()
-    rollout: RolloutConfig = RolloutConfig()
-    approval: ApprovalConfig = ApprovalConfig()
-    smoke_test: SmokeTestConfig = SmokeTestConfig()
-    alerts: AlertsConfig = AlertsConfig()
     serving: ServingConfig = ServingConfig()
     resources: ResourcesConfig = ResourcesConfig()
-    cluster: ClusterConfig = ClusterConfig()
 
-    @property
-    def store_uri(self) -> str:
-        """URI of this model's folder in the model store, without a slash at its end."""
-        store = self.store or os.environ.get("MODEL_STORE") or (PROJECT_DIR / ".state" / "store").as_uri()
-        return f"{store.rstrip('/')}/{self.name}"
-
-    @property
-    def store_conn_id(self) -> str | None:
-        """Airflow connection for the model store, where it needs one."""
-        return self.connections.get("store")
-
-    @property
-    def pipeline_file(self) -> str:
-        """Absolute path of the compiled IR."""
-        return str(PROJECT_DIR / self.pipeline)
-
-    @model_validator(mode="after")
-    def _gate_knows_its_labels(self) -> ModelConfig:
-        named = self.gate.min_class_f1 if isinstance(self.gate.min_class_f1, dict) else {}
-        if unknown := sorted(named.keys() - set(self.data.labels.values())):
-            raise ValueError(
-                f"gate.min_class_f1: {', '.join(map(repr, unknown))} is no label; labels are "
-                f"{', '.join(map(repr, self.data.labels.values()))}"
-            )
-        return self
-
-    def connection(self, service: Literal["pipelines", "serving", "registry", "alerts"]) -> str:
-        """Return the id of the connection that leads to a service."""
-        return self.connections.get(service, f"{service}_default")
-
-    @property
-    def alert_connections(self) -> dict[str, str]:
-        """The connection for the alerts of each severity; ``none`` where nobody is told."""
-        return dict.fromkeys(("quiet", "normal", "loud"), self.connection("alerts")) | self.alerts.connections
-
-
-def read_model_config(path: str | Path) -> ModelConfig:
-    """Read one YAML file.
-
-    :raises ModelConfigError: naming the file and every setting that is wrong.
-    """
-    path = Path(path)
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ModelConfigError(f"{path}: cannot be read as YAML: {error}") from error
-    if not isinstance(document, dict):
-        raise ModelConfigError(
-            f"{path}: expected settings such as `name:` and `data:`, found {type(document).__name__}."
-        )
-    try:
-        return ModelConfig.model_validate(document)
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in item['loc']) or 'file'}: {item['msg']}" for item in error.errors()
-        )
-        raise ModelConfigError(f"{path}: {problems}") from error
-
-
-def read_model_configs(folder: str | Path | None = None, *, leave_out_wrong: bool = False) -> list[ModelConfig]:
-    """Read every ``*.yaml`` of a folder, in the order of the file names.
-
-    :param folder: default ``$MODELS_DIR``, else this file's own folder.
-    :param leave_out_wrong: for what must go on for the other models, such as putting a release back.
-    :raises ModelConfigError: when a file is wrong or two files name the same model.
-    """
-    folder = Path(folder or os.environ.get("MODELS_DIR") or MODELS_DIR)
-    configs: dict[str, tuple[Path, ModelConfig]] = {}
-    for path in sorted(folder.glob("*.yaml")):
-        try:
-            config = read_model_config(path)
-        except ModelConfigError:
-            if leave_out_wrong:
-                continue
-            raise
-        if config.name in configs:
-            raise ModelConfigError(f"{path}: model {config.name!r} is defined in {configs[config.name][0]} already.")
-        configs[config.name] = (path, config)
-    return [config for _, config in configs.values()]
+    @field_validator("serving", mode="before")
+    @classmethod
+    def _without_the_cluster(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            return {name: value for name, value in values.items() if name in ServingConfig.model_fields}
+        return values

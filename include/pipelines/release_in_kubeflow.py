@@ -14,7 +14,7 @@ from kfp import dsl  # noqa: TID253  imported to be compiled, never by a DAG
 from kfp import kubernetes as cluster  # noqa: TID253
 
 from include.classifier.inference_service import VOLUME_PATH
-from include.models.model_config import MODELS_DIR, read_model_config
+from include.models import read_trained_model
 from include.pipelines.train_classifier import IMAGE, evaluate, package, train
 
 #: ``RELEASE_STORAGE=object-store``, read when the pipeline is compiled, leaves the volume out: a pod that names a claim
@@ -32,7 +32,7 @@ CREDENTIALS = (
     "HF_TOKEN",
 )
 
-_SAMPLE = read_model_config(MODELS_DIR / "sample-reviews.yaml")
+_SAMPLE = read_trained_model("sample-reviews")
 
 _component = dsl.component(base_image=IMAGE, install_kfp_package=False)
 

@@ -11,7 +11,7 @@ from include.classifier.batches import Batch
 from include.classifier.checks import DROP_REASONS, LabelIndex, RowChecks, check_split
 from include.classifier.problems import Problems
 from include.classifier.sources import Source, SplitName
-from include.models.model_config import DataConfig
+from include.contracts.settings import DataConfig
 
 DATA = DataConfig(
     train=["a.csv"],

@@ -13,7 +13,7 @@ from include.classifier.delimited import Layout, read_chunk, read_delimited
 from include.classifier.lines import Lines
 from include.classifier.problems import Problems
 from include.classifier.sources import Source
-from include.models.model_config import DataConfig
+from include.contracts.settings import DataConfig
 
 DATA = DataConfig(train=["unused.csv"], labels={"1": "bad", "2": "good"})
 LAYOUT = Layout(delimiter=",", columns=2, text=0, label=1, longest_field=50)

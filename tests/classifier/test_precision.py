@@ -10,7 +10,7 @@ from include.classifier import precision
 from include.classifier.onnx_export import ExportError
 from include.classifier.precision import ONNX_FLOAT32, ONNX_INT8, TORCH_FLOAT32, Measured, PrecisionError, choose
 from include.classifier.serving.predictor import Prediction, Predictor
-from include.models.model_config import ServingConfig
+from include.contracts.settings import ServingConfig
 
 pytestmark = pytest.mark.computes
 

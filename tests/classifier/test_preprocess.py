@@ -16,7 +16,8 @@ from pyarrow import parquet
 from include.classifier.data import read_dataset, read_split
 from include.classifier.preprocess import main, preprocess
 from include.classifier.problems import DataError
-from include.models.model_config import MODELS_DIR, PROJECT_DIR, DataConfig, read_model_config
+from include.contracts.settings import DataConfig
+from include.models import PROJECT_DIR, read_trained_model
 
 WORDS = ("kind", "quick", "tidy", "cheap", "warm", "fresh", "calm", "bright", "fair", "neat")
 #: Twenty rows, ten of each label, no text twice.
@@ -105,7 +106,7 @@ def test_all_formats_give_the_same_bytes_and_digest(tmp_path: Path) -> None:
 def test_sample_data_have_the_digests_that_releases_have_recorded(
     tmp_path: Path, split_off: bool, train: str, evaluation: str
 ) -> None:
-    data = read_model_config(MODELS_DIR / "sample-reviews.yaml").data
+    data = read_trained_model("sample-reviews").data
     if split_off:
         data = data.with_sources(data.train + data.evaluation, [])
 
@@ -193,7 +194,7 @@ class TestCommand:
         )
 
     def test_sample_data_becomes_a_data_set(self, tmp_path: Path) -> None:
-        data = read_model_config(MODELS_DIR / "sample-reviews.yaml").data
+        data = read_trained_model("sample-reviews").data
 
         done = self.call(data, tmp_path)
 
@@ -252,7 +253,7 @@ class TestYelpReviews:
         return Path(folder)
 
     def config(self, **files: list[Path]) -> DataConfig:
-        settings = read_model_config(MODELS_DIR / "yelp-reviews.yaml").data.model_dump()
+        settings = read_trained_model("yelp-reviews").data.model_dump()
         return DataConfig(**settings | {split: list(map(str, paths)) for split, paths in files.items()})
 
     def test_real_reviews_are_read_without_a_loss(self, folder: Path, tmp_path: Path) -> None:

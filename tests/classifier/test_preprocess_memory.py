@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from include.models.model_config import PROJECT_DIR, DataConfig
+from include.contracts.settings import DataConfig
+from include.models import PROJECT_DIR
 
 _ROW_CHARACTERS = 1000
 #: Peak memory of a process that preprocesses small batches, in KiB; what the imports take is in it.

@@ -17,7 +17,7 @@ from pyarrow import parquet
 from include.classifier.problems import DataError, Problems
 from include.classifier.readers import read_batches
 from include.classifier.sources import Source, SplitName
-from include.models.model_config import DataConfig
+from include.contracts.settings import DataConfig
 
 DATA = DataConfig(train=["unused.csv"], labels={"1": "bad", "2": "good"})
 

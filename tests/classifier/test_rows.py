@@ -10,7 +10,7 @@ import pytest
 from include.classifier.problems import Problems
 from include.classifier.rows import read_rows
 from include.classifier.sources import Source
-from include.models.model_config import DataConfig
+from include.contracts.settings import DataConfig
 
 DATA = DataConfig(train=["unused.csv"], labels={"1": "bad", "2": "good"})
 

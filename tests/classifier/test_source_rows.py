@@ -9,7 +9,7 @@ import pytest
 
 from include.classifier import source_rows
 from include.classifier.preprocess import preprocess
-from include.models.model_config import DataConfig
+from include.contracts.settings import DataConfig
 
 LABELS = ["bad", "good"]
 

@@ -13,7 +13,7 @@ import pytest
 
 from include.classifier.problems import DataError, SourceUnavailableError
 from include.classifier.sources import Source, as_uri
-from include.models.model_config import PROJECT_DIR
+from include.models import PROJECT_DIR
 
 CONTENT = b"text,label\nfine,1\n"
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from airflow.sdk import Connection
 
+from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import InvalidRequestError
 from model_releases.registry.mlflow import MlflowHook
 from model_releases.registry.service import RegistryService, Release
-from include.contracts.registry_tags import ReleaseState
 
 MODEL = "reviews"
 FIRST, SECOND, THIRD = "20260101000000", "20260102000000", "20260103000000"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import asdict
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from model_releases.rules.schedule_limits import Brakes
+from include.contracts.settings import ScheduleConfig
 
 PROJECT = Path(__file__).parents[2]
 DAGS = PROJECT / "dags"
@@ -104,17 +103,15 @@ def test_the_form_has_the_models_settings_as_defaults(bag):
 
 
 def test_the_gate_decides_by_the_models_settings_and_by_what_the_form_says_of_them(bag):
-    from include.models.model_config import GateConfig
-    from model_releases.rules.gate_policy import GatePolicy
+    from include.contracts.settings import GateConfig
 
-    assert asdict(GatePolicy()) == GateConfig().model_dump(), "a setting means the same in both halves"
     dag = bag.dags["release_sample_reviews"]
     gate, params = dag.get_task("gate"), dict(dag.params)
     policy = gate.render_template(gate.policy, {"params": params | {"max_size_ratio": 7}})
-    assert GatePolicy.from_settings(policy) == GatePolicy(
+    assert GateConfig.model_validate(policy) == GateConfig(
         min_macro_f1=0.9, max_regression=0.02, when_inconclusive="release", must_beat_baseline=False, max_size_ratio=7
     )
-    assert dag.get_task("train").parameters["confidence"] == GatePolicy().confidence
+    assert dag.get_task("train").parameters["confidence"] == GateConfig().confidence
 
 
 def test_every_field_of_the_form_is_explained(bag):
@@ -161,7 +158,9 @@ def test_the_brakes_stand_before_everything_else_and_see_the_events_of_every_ass
     dag = load_dags(tmp_path, monkeypatch).dags["release_my_model"]
     check = dag.get_task("check")
     assert [asset.uri for asset in check.inlets] == assets
-    assert check._pre_execute_hook.brakes == Brakes(cron="0 3 * * 1", max_age_days=30, min_new_rows=100)
+    assert check._pre_execute_hook.schedule == ScheduleConfig(
+        cron="0 3 * * 1", assets=assets, max_age_days=30, min_new_rows=100
+    )
     assert type(dag.timetable.asset_condition).__name__ == "AssetAny"
 
 

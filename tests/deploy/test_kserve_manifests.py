@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from kubeflow_provider.hooks._kserve.model_settings import ModelSettings
 from kubeflow_provider.hooks._kserve.record import MANAGED_BY, stamped
 from kubeflow_provider.hooks._kserve.specs import inference_service, predictor, storage_uri
+from kubeflow_provider.kubernetes.predictor_settings import PredictorSettings
 from tests.doubles.kubernetes import Cluster, cluster
 from tests.doubles.kubernetes.kserve import KServeSettings
 from tests.doubles.kubernetes.kserve.definitions import definitions, prune
@@ -68,7 +68,7 @@ def test_the_crds_know_every_field_that_a_release_makes(version: str) -> None:
         image_pull_secrets=["registry"],
     )
     spec = stamped(
-        predictor(model, ModelSettings.of(model.settings), mode=None),
+        predictor(model, PredictorSettings.of(model.settings), mode=None),
         stable="1",
         previous="1",
         replaces="r",
@@ -93,7 +93,7 @@ def test_the_examples_name_what_is_there() -> None:
         names = {(document["kind"], document["metadata"]["name"]) for document in found}
         for service in (document for document in found if document["kind"] == "InferenceService"):
             spec = service["spec"]["predictor"]
-            assert spec["model"]["runtime"] == runtime["metadata"]["name"] == ModelSettings().runtime
+            assert spec["model"]["runtime"] == runtime["metadata"]["name"] == PredictorSettings().runtime
             assert not spec["automountServiceAccountToken"]
             if account := spec.get("serviceAccountName"):
                 assert {("ServiceAccount", account), ("Secret", account)} <= names

@@ -23,7 +23,7 @@ from airflow.utils.state import DagRunState, TaskInstanceState
 from airflow.utils.types import DagRunTriggeredByType
 from sqlalchemy import update
 
-from include.models.model_config import PROJECT_DIR
+from model_releases.config import PROJECT_DIR
 from model_releases.memory import xcoms
 from tests.end_to_end.releases_world import BROKEN, FAILURE, LIVE, NEW_MODEL, ROLLING
 

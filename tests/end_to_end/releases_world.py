@@ -23,9 +23,9 @@ from typing import Any
 
 from airflow.sdk import Connection
 
+from include.contracts.registry_tags import ReleaseState
 from model_releases.registry.mlflow import MlflowHook
 from model_releases.registry.service import Release
-from include.contracts.registry_tags import ReleaseState
 from tests.doubles.kubernetes.kserve import KServeSettings
 from tests.kserve_support import kserve, release, settled, version_of
 from tests.serving_support import free_port

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from airflow.sdk import Connection
 
+from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import DeploymentFailedError, KubeflowProviderError
 from kubeflow_provider.services import ModelVersion
 from local_services.torchserve.hook import TorchServeHook
@@ -25,7 +26,6 @@ from model_releases.operators.smoke_test import SmokeTestOperator
 from model_releases.operators.undo import RollBackOperator
 from model_releases.registry.mlflow import MlflowHook
 from model_releases.registry.service import Release
-from include.contracts.registry_tags import ReleaseState
 from tests.serving_support import GOOD, FakeContext, build_version, candidate_uri, connection_json, torchserve
 
 pytestmark = pytest.mark.torchserve

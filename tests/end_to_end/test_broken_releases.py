@@ -15,9 +15,9 @@ import pytest
 import yaml
 from airflow.sdk import DAG, Connection
 
+from include.contracts.registry_tags import ReleaseState
 from model_releases.operators.retention import RetentionOperator
 from model_releases.registry.mlflow import MlflowHook
-from include.contracts.registry_tags import ReleaseState
 from tests.alert_listener import alert_listener
 from tests.serving_support import MODEL, Users, connection_json, torchserve
 from tests.toy_package import LABELS, TEXTS, USERS_WORD

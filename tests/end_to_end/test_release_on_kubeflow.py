@@ -18,9 +18,9 @@ import pytest
 import yaml
 from airflow.sdk import Connection
 
+from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.hooks.kserve import KServeHook
 from model_releases.registry.mlflow import MlflowHook
-from include.contracts.registry_tags import ReleaseState
 from model_releases.versions import release_version
 from tests.alert_listener import alert_listener
 from tests.doubles.kfp_server import kfp_server

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from include.models.model_config import (
+from include.contracts.settings import DataConfig
+from model_releases.config import (
     MODELS_DIR,
     PROJECT_DIR,
-    DataConfig,
     ModelConfigError,
     read_model_config,
     read_model_configs,
@@ -152,7 +152,7 @@ def test_cluster_settings_are_read(tmp_path: Path) -> None:
         ("cluster: {imge: x}\n", r"cluster\.imge: Extra inputs are not permitted"),
         ("cluster: {volumes: [{claim: models}]}\n", r"cluster\.volumes\.0\.mount_path: Field required"),
         ("cluster: {run_as_user: 0}\n", r"cluster\.run_as_user: Input should be greater than or equal to 1"),
-        ("cluster: {steps: {package: {cache: true}}}\n", r"steps\.package\.cache: packaging writes to the model store"),
+        ("cluster: {steps: {package: {cache: true}}}\n", r"steps\.package\.cache: this step writes to the model store"),
     ],
 )
 def test_a_wrong_cluster_setting_is_named_with_its_file(tmp_path: Path, text: str, complaint: str) -> None:

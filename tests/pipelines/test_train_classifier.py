@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from include.models.model_config import MODELS_DIR, read_model_config
+from include.models import read_trained_model
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,7 +31,7 @@ def test_every_parameter_is_described_and_typed(ir):
 
 
 def test_the_defaults_are_those_of_the_models_yaml(ir):
-    from include.models.model_config import ResourcesConfig, TrainingConfig
+    from include.contracts.settings import ResourcesConfig, TrainingConfig
 
     defaults = {name: spec.get("defaultValue") for name, spec in ir["root"]["inputDefinitions"]["parameters"].items()}
     expected = TrainingConfig().model_dump() | ResourcesConfig().model_dump()
@@ -73,11 +73,11 @@ def test_kubeflow_can_resolve_every_resource_parameter(ir):
 @pytest.mark.pipelines
 @pytest.mark.torchserve
 def test_the_sample_model_is_good_and_is_compared_with_the_live_one(release, tmp_path):
-    config = read_model_config(MODELS_DIR / "sample-reviews.yaml")
+    config = read_trained_model("sample-reviews")
     training = config.training.model_dump(exclude={"base_model_revision"})
     common = {
         "data": config.data.model_dump_json(),
-        "serving": config.serving.model_dump(exclude={"kserve"}),
+        "serving": config.serving.model_dump(),
         "tracking_uri": f"sqlite:///{tmp_path}/mlflow.db",
         **training,
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from include.models.model_config import MODELS_DIR, read_model_config
+from include.models import read_trained_model
 from include.sample_data import generate
 
 FILES = ("train.csv", "evaluation.csv")
@@ -32,7 +32,7 @@ def test_another_seed_makes_other_rows() -> None:
 
 @pytest.mark.parametrize(("name", "rows_per_star"), [("train.csv", 120), ("evaluation.csv", 30)])
 def test_stars_are_balanced_and_known_to_the_model(name: str, rows_per_star: int) -> None:
-    labels = read_model_config(MODELS_DIR / "sample-reviews.yaml").data.labels
+    labels = read_trained_model("sample-reviews").data.labels
 
     assert Counter(row["label"] for row in read(name)) == dict.fromkeys(labels, rows_per_star)
 

@@ -22,13 +22,13 @@ from kubeflow_provider.hooks._kserve.api import ClusterApi
 from kubeflow_provider.hooks._kserve.capabilities import Capabilities, read_capabilities
 from kubeflow_provider.hooks._kserve.doors import Doors
 from kubeflow_provider.hooks._kserve.inspection import Inspector, reachable
-from kubeflow_provider.hooks._kserve.model_settings import ModelSettings
 from kubeflow_provider.hooks._kserve.modes import ANNOTATION, Mode, mode_of
 from kubeflow_provider.hooks._kserve.pod_troubles import Patience
 from kubeflow_provider.hooks._kserve.record import ARCHIVE, Record, stamped
 from kubeflow_provider.hooks._kserve.settings import KServeSettings
 from kubeflow_provider.hooks._kserve.snapshots import Snapshots
 from kubeflow_provider.hooks._kserve.traffic import Traffic, shares
+from kubeflow_provider.kubernetes.predictor_settings import PredictorSettings
 from kubeflow_provider.services import Answer, Deployment, ModelVersion
 from kubeflow_provider.states import DeploymentState
 
@@ -140,7 +140,7 @@ class KServeHook(BaseHook):
         if public:
             Record.of(public)  # it must be one of ours
         self._plan(candidate, public)
-        runtime = ModelSettings.of(candidate.settings).runtime
+        runtime = PredictorSettings.of(candidate.settings).runtime
         known = self._api.runtimes()
         elsewhere = self._api.cluster_runtimes() if runtime not in known else ()
         if elsewhere is not None and runtime not in (*known, *elsewhere):
@@ -308,12 +308,12 @@ class KServeHook(BaseHook):
     def _plan(self, candidate: ModelVersion, public: Object | None) -> tuple[Object, dict[str, str]]:
         """Return a version's predictor, and the annotations that give a new service its mode."""
         specs.check_name(candidate.model)
-        settings = ModelSettings.of(candidate.settings)
+        settings = PredictorSettings.of(candidate.settings)
         wanted = self._wanted_mode(public, settings)
         predictor = specs.predictor(candidate, settings, mode=wanted or self._capabilities.default_mode)
         return predictor, self._capabilities.mode_annotations(wanted)
 
-    def _wanted_mode(self, public: Object | None, settings: ModelSettings) -> Mode | None:
+    def _wanted_mode(self, public: Object | None, settings: PredictorSettings) -> Mode | None:
         asked = None if settings.deployment_mode == "detect" else Mode(settings.deployment_mode.capitalize())
         present = mode_of(public) if public else None
         if present and asked and present is not asked:

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from include.contracts.metrics import MAIN_METRICS
+from include.contracts.settings import GateConfig
 from kubeflow_provider.open_inference import as_v2_request
 from model_releases.memory.outcome import Outcome, OutcomeKind
-from model_releases.rules.gate import GatePolicy
 
 #: A text that anybody may see, for the line to try the endpoint with.
 SAMPLE_TEXT = "The food was great and the staff were friendly."
@@ -20,7 +20,7 @@ def render_card(
     outcome: Outcome,
     *,
     metrics: Mapping[str, Mapping[str, Any] | None] | None,
-    policy: GatePolicy | None,
+    policy: GateConfig | None,
     seconds: Mapping[str, float],
 ) -> str:
     """Return the card as text.
@@ -47,7 +47,7 @@ def curl_line(endpoint: str) -> str:
     return f"curl -s {shlex.quote(endpoint)} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
 
 
-def _metric_rows(metrics: Mapping[str, Mapping[str, Any] | None], policy: GatePolicy | None) -> Iterator[Sequence[str]]:
+def _metric_rows(metrics: Mapping[str, Mapping[str, Any] | None], policy: GateConfig | None) -> Iterator[Sequence[str]]:
     live = metrics["champion"]
     needed = _needed(live, metrics["baseline"], policy) if policy else {}
     yield "on the same rows", "candidate", "live", "baseline", "needed"
@@ -58,7 +58,7 @@ def _metric_rows(metrics: Mapping[str, Mapping[str, Any] | None], policy: GatePo
         yield title, *cells, needed.get(name, "")
 
 
-def _needed(live: Mapping[str, Any] | None, baseline: Mapping[str, Any] | None, policy: GatePolicy) -> dict[str, str]:
+def _needed(live: Mapping[str, Any] | None, baseline: Mapping[str, Any] | None, policy: GateConfig) -> dict[str, str]:
     """Return the bounds that count: of several for one metric the strictest."""
     at_least = max(policy.min_macro_f1, live["macro_f1"] - policy.max_regression if live else 0.0)
     macro_f1 = f">= {at_least:.4f}"

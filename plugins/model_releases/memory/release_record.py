@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from include.contracts import registry_tags
+from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.links import XCOM_RUN_ID, XCOM_RUN_URL
 from model_releases.memory import xcoms
@@ -12,8 +14,7 @@ from model_releases.memory.candidate import Candidate
 from model_releases.memory.outcome import first_xcom
 from model_releases.memory.run_trigger import Trigger
 from model_releases.registry.service import Release
-from include.contracts import registry_tags
-from include.contracts.registry_tags import ReleaseState
+
 
 def read_candidate(uri: str, *, model: str, version: str, conn_id: str | None) -> Candidate:
     """Read ``candidate.json`` and make sure that it speaks of this release.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import BaseNotifier
 
+from include.contracts.registry_tags import ReleaseState, main_metrics
 from kubeflow_provider.links import airflow_url
 from model_releases.alerts import NOBODY, Alert, Severity, send_alert
 from model_releases.alerts.text import body
@@ -18,7 +19,6 @@ from model_releases.memory import xcoms
 from model_releases.memory.outcome import dag_run_url, first_xcom
 from model_releases.memory.release_record import make_record, run_facts
 from model_releases.operators.base import ReleaseStep
-from include.contracts.registry_tags import ReleaseState, main_metrics
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import conf
 
+from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import DeploymentFailedError
 from kubeflow_provider.services import ModelVersion
 from kubeflow_provider.states import DeploymentState
@@ -23,7 +24,6 @@ from model_releases.memory.active_runs import roll_back_under_way
 from model_releases.memory.candidate import Candidate
 from model_releases.operators.base import ReleaseStep
 from model_releases.rules.replaceable import refuse_outdated, refuse_pinned
-from include.contracts.registry_tags import ReleaseState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.utils.skipmixin import SkipMixin
 from airflow.sdk import TriggerRule
 
+from include.contracts.registry_tags import ReleaseState, main_metrics
+from include.contracts.settings import GateConfig
+from model_releases.config import read_section
 from model_releases.links import ReportLink, report_page_url
 from model_releases.memory import xcoms
 from model_releases.memory.release_record import make_record, run_facts
 from model_releases.operators.base import ReleaseStep
 from model_releases.rules.gate import Decision, decide
-from model_releases.rules.gate_policy import GatePolicy
-from include.contracts.registry_tags import ReleaseState, main_metrics
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -34,7 +34,7 @@ class GateOperator(ReleaseStep, SkipMixin):
     The tasks right behind the gate are skipped and Airflow carries that on to theirs; tasks whose trigger rule is
     ``all_done`` run all the same.
 
-    :param policy: settings of :class:`~model_releases.rules.gate_policy.GatePolicy` (templated; text is cast).
+    :param policy: settings of :class:`~include.contracts.settings.GateConfig` (templated; text is cast).
     :param live_at_start: version that was live when the release began, empty for none (templated): a candidate that
         could not be compared with it may go on while it still is.
     :raises InvalidRequestError: when the policy has no meaning, or the document belongs to another release.
@@ -61,7 +61,7 @@ class GateOperator(ReleaseStep, SkipMixin):
 
     def execute(self, context: Context) -> None:
         """Decide, and skip what follows when the word is no."""
-        policy = GatePolicy.from_settings(self.policy)
+        policy = read_section(GateConfig, self.policy, name="gate")
         candidate = self.read_candidate()
         serving = self.serving_service()
         live = serving.get_live(self.model)
@@ -74,7 +74,7 @@ class GateOperator(ReleaseStep, SkipMixin):
         self.log.info("%s %s %s.", self.model, self.version, decision.text)
         context["ti"].xcom_push(key=xcoms.DECISION, value=decision.line)
         context["ti"].xcom_push(key=xcoms.GATE, value=decision.text)
-        context["ti"].xcom_push(key=xcoms.POLICY, value=asdict(policy))
+        context["ti"].xcom_push(key=xcoms.POLICY, value=policy.model_dump())
         context["ti"].xcom_push(key=xcoms.REPORT_URL, value=report_page_url(candidate))
         if not decision.accepted:
             self._record_rejection(context, candidate, decision)

@@ -8,13 +8,15 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from include.contracts.settings import RolloutConfig
 from kubeflow_provider.exceptions import DeploymentFailedError
 from kubeflow_provider.states import DeploymentState
+from model_releases.config import read_section
 from model_releases.links import EndpointLink
 from model_releases.memory import xcoms
 from model_releases.operators.base import ReleaseStep
 from model_releases.rules.replaceable import refuse_outdated, refuse_pinned
-from model_releases.rules.rollout import RolloutPolicy, Watch
+from model_releases.rules.rollout import Watch
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -60,7 +62,7 @@ class PromoteOperator(ReleaseStep):
     def execute(self, context: Context) -> str:
         """Promote."""
         settings = json.loads(self.rollout) if isinstance(self.rollout, str) else self.rollout
-        policy = RolloutPolicy.from_settings(settings) if settings else None
+        policy = read_section(RolloutConfig, settings, name="rollout") if settings else None
         service = self.serving_service()
         self._refuse_comeback(service)
         live = service.get_live(self.model)
@@ -80,7 +82,7 @@ class PromoteOperator(ReleaseStep):
         candidate = self.read_candidate()
         refuse_outdated(candidate, service, compared_with=str(self.compared_with))
 
-    def _in_steps(self, service: ServingService, policy: RolloutPolicy, live: str) -> None:
+    def _in_steps(self, service: ServingService, policy: RolloutConfig, live: str) -> None:
         def ask(body: bytes, version: str | None) -> Answer:
             return service.predict(self.model, body, version=version)
 

@@ -6,6 +6,7 @@ import getpass
 import os
 from typing import TYPE_CHECKING, Any
 
+from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from model_releases.exceptions import CheckFailedError
 from model_releases.memory.active_runs import deployment_under_way
@@ -19,7 +20,6 @@ from model_releases.rules.replaceable import (
     ROLLED_BACK_TO,
 )
 from model_releases.rules.retention import ARCHIVE_DELETED_AT
-from include.contracts.registry_tags import ReleaseState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset
 
+from include.contracts.registry_tags import ReleaseState, main_metrics
 from kubeflow_provider.exceptions import KubeflowProviderError
 from model_releases.exceptions import CheckFailedError
 from model_releases.memory.release_record import make_record, run_facts
 from model_releases.operators.base import ReleaseStep
 from model_releases.rules.replaceable import TWIN_OF, describe_pin, refuse_pinned, rolled_back_twin
-from include.contracts.registry_tags import ReleaseState, main_metrics
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import TriggerRule
 
+from include.contracts.registry_tags import ReleaseState
+from include.contracts.settings import GateConfig
 from kubeflow_provider.exceptions import KubeflowProviderError
 from kubeflow_provider.links import XCOM_RUN_URL
 from model_releases import ids
 from model_releases.cards.release_card import render_card
+from model_releases.config import read_section
 from model_releases.exceptions import ReleaseFailedError
 from model_releases.links import ReportLink, report_page_url
 from model_releases.memory import xcoms
@@ -18,8 +21,6 @@ from model_releases.memory.candidate import Candidate
 from model_releases.memory.failures import Failure, first_failure, task_states
 from model_releases.memory.outcome import Outcome, OutcomeKind, dag_run_url, first_xcom, roll_back_result
 from model_releases.operators.base import ReleaseStep
-from model_releases.rules.gate import GatePolicy
-from include.contracts.registry_tags import ReleaseState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -67,7 +68,7 @@ class ReportOperator(ReleaseStep):
         card = render_card(
             outcome,
             metrics=candidate.metrics if candidate else None,
-            policy=GatePolicy.from_settings(policy) if policy else None,
+            policy=read_section(GateConfig, policy, name="gate") if policy else None,
             seconds=self._seconds(context, steps),
         )
         ti = context["ti"]

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from include.contracts.settings import RetentionConfig
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.hooks import get_serving_service
 from model_releases import ids
+from model_releases.config import read_section
 from model_releases.memory.active_runs import active_runs, live_at_start, roll_back_under_way
 from model_releases.memory.model_store import ModelStore
 from model_releases.registry import get_registry_service
-from model_releases.rules.retention import ARCHIVE_DELETED_AT, RetentionPolicy, Verdict, decide
+from model_releases.rules.retention import ARCHIVE_DELETED_AT, Verdict, decide
 from model_releases.versions import release_version
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ class RetentionOperator(BaseOperator):
 
     :param model: name of the model (templated).
     :param store_uri: folder of the model in the model store (templated).
-    :param policy: settings of :class:`~model_releases.rules.retention.RetentionPolicy` (templated).
+    :param policy: settings of :class:`~include.contracts.settings.RetentionConfig` (templated).
     :param delete: delete, and do not only say what would go: a bool, or a template that renders to one (templated).
     :param release_dag_id: the model's release DAG, whose running releases keep what they use (templated).
     :param roll_back_dag_id: DAG by which people roll back: nothing is deleted while it does.
@@ -90,7 +92,8 @@ class RetentionOperator(BaseOperator):
             releases = {entry.version: entry for entry in registry.list_releases(self.model, limit=_EVERY_RELEASE)}
             in_use = {version: why for version in versions if (why := store.obstacle(version))}
             in_use |= self._in_use(context, serving, registry)
-            verdicts = decide(versions, releases, in_use, RetentionPolicy(**self.policy), now=datetime.now(UTC))
+            policy = read_section(RetentionConfig, self.policy, name="retention")
+            verdicts = decide(versions, releases, in_use, policy, now=datetime.now(UTC))
         sizes = {verdict.version: store.size_bytes(verdict.version) for verdict in verdicts}
         going = [verdict for verdict in verdicts if verdict.goes]
         self._say(verdicts, sizes, delete=delete)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
+from include.contracts.settings import ScheduleConfig
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.hooks import get_pipeline_service
 from model_releases.memory import xcoms
 from model_releases.memory.run_trigger import Trigger
 from model_releases.registry import get_registry_service
-from model_releases.rules.schedule_limits import Brakes, Situation, announced_rows, reason_to_wait
+from model_releases.rules.schedule_limits import Situation, announced_rows, reason_to_wait
 from model_releases.versions import version_time
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class ReleaseBrakes:
 
     The task that it stands before needs the model's assets as ``inlets``, to see their events.
 
-    :param brakes: what the model's YAML says.
+    :param schedule: section of the model's YAML.
     :param model: name of the model.
     :param data: the data settings as JSON (templated).
     :param store_uri: folder of the model in the model store.
@@ -49,7 +50,7 @@ class ReleaseBrakes:
     def __init__(
         self,
         *,
-        brakes: Brakes,
+        schedule: ScheduleConfig,
         model: str,
         data: str,
         store_uri: str,
@@ -58,7 +59,7 @@ class ReleaseBrakes:
         registry_conn_id: str = "registry_default",
         store_conn_id: str | None = None,
     ) -> None:
-        self.brakes = brakes
+        self.schedule = schedule
         self.model = model
         self.data = data
         self.store_uri = store_uri
@@ -75,7 +76,7 @@ class ReleaseBrakes:
         trigger = Trigger.of(context["dag_run"])
         if trigger is Trigger.MANUAL or _was_cleared(context):
             return
-        reason = reason_to_wait(self.brakes, self._situation(context, trigger))
+        reason = reason_to_wait(self.schedule, self._situation(context, trigger))
         if reason is None:
             log.info("Started by %s: the release of %s is due.", _STARTED_BY[trigger], self.model)
             return

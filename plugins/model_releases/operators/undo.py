@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import TaskInstanceState
 from airflow.sdk.exceptions import AirflowSkipException
 
+from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import KubeflowProviderError, ServiceUnavailableError
 from model_releases import ids
 from model_releases.exceptions import ReleaseRefusedError, RollBackFailedError
@@ -17,7 +18,6 @@ from model_releases.memory import xcoms
 from model_releases.memory.failures import first_failure, task_states
 from model_releases.operators.base import ReleaseStep
 from model_releases.rules.replaceable import is_pinned
-from include.contracts.registry_tags import ReleaseState
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

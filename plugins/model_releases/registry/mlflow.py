@@ -17,8 +17,6 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from airflow.sdk import BaseHook, Connection
 
-from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
-from model_releases.registry.service import Release
 from include.contracts.registry_tags import (
     ARCHIVE_TAG,
     FACT_TAG_PREFIX,
@@ -32,6 +30,8 @@ from include.contracts.registry_tags import (
     ReleaseState,
     state_time_tag,
 )
+from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
+from model_releases.registry.service import Release
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

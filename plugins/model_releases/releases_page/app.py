@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from fastapi import FastAPI
 
 from model_releases import ids
+from model_releases.config import ModelConfig
 from model_releases.releases_page.airflow_runs import AirflowRuns
 from model_releases.releases_page.desk import ReleaseDesk
 from model_releases.releases_page.reading import Reader
 from model_releases.releases_page.routes import router
-from model_releases.releases_page.settings import PageModel
 from model_releases.releases_page.web import add_error_pages, add_headers
 
 
 def make_app(
-    models: Callable[[], Sequence[PageModel]],
+    models: Callable[[], Sequence[ModelConfig]],
     *,
     roll_back_dag_id: str = ids.ROLL_BACK_DAG,
     desk: ReleaseDesk | None = None,

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.hooks import get_serving_service
 from kubeflow_provider.services import ServingService
+from model_releases.config import ModelConfig
 from model_releases.registry import get_registry_service
 from model_releases.registry.service import RegistryService, Release
 from model_releases.releases_page.airflow_runs import AirflowRun, AirflowRuns
@@ -24,9 +26,7 @@ from model_releases.releases_page.history import (
     unregistered_row,
 )
 from model_releases.releases_page.reading import Reader, Reading
-from model_releases.releases_page.settings import PageModel
 from model_releases.releases_page.sparkline import Sparkline, draw
-from include.contracts.registry_tags import ReleaseState
 
 #: Releases on one page of the history.
 PAGE_SIZE = 25
@@ -44,7 +44,7 @@ class Overview:
     :param runs: of the release DAG and of the one that puts releases back, which are under way.
     """
 
-    model: PageModel
+    model: ModelConfig
     live: Reading
     traffic: Reading
     endpoint: Reading
@@ -122,7 +122,7 @@ class ReleaseDesk:
         self._get_registry = get_registry or get_registry_service
         self._get_serving = get_serving or get_serving_service
 
-    def overviews(self, models: Sequence[PageModel], *, shows_roll_backs: bool = True) -> list[Overview]:
+    def overviews(self, models: Sequence[ModelConfig], *, shows_roll_backs: bool = True) -> list[Overview]:
         """Return how the models are, all asked side by side.
 
         :param shows_roll_backs: whether the user may see runs of the DAG that puts releases back.
@@ -164,11 +164,11 @@ class ReleaseDesk:
             rows = merged(rows, self._unregistered(model, failed, page))
         return HistoryPage(rows=rows, older=oldest), reading
 
-    def release(self, model: PageModel, version: str) -> Reading:
+    def release(self, model: ModelConfig, version: str) -> Reading:
         """Return the record of one version."""
         return self._reader.read(
             (model.name, "release", version),
-            lambda: self._get_registry(model.registry_conn_id).get_release(model.name, version),
+            lambda: self._get_registry(model.connection("registry")).get_release(model.name, version),
         )
 
     def row(self, overview: Overview, release: Release) -> HistoryRow:
@@ -179,7 +179,7 @@ class ReleaseDesk:
         """Tell whether a run that puts a release back would wait; ``None`` when Airflow does not know its DAG."""
         return self._runs.is_paused(self.roll_back_dag_id)
 
-    def start_roll_back(self, model: PageModel, version: str, reason: str, user: Any) -> str:
+    def start_roll_back(self, model: ModelConfig, version: str, reason: str, user: Any) -> str:
         """Start the DAG that puts a version back, in the user's name, and return the run's id."""
         run_id = self._runs.trigger(
             self.roll_back_dag_id, conf={"model": model.name, "version": version, "reason": reason}, user=user
@@ -187,14 +187,14 @@ class ReleaseDesk:
         self._reader.forget()
         return run_id
 
-    def _questions(self, model: PageModel) -> Mapping[Hashable, Callable[[], Any]]:
+    def _questions(self, model: ModelConfig) -> Mapping[Hashable, Callable[[], Any]]:
         name = model.name
 
         def registry() -> RegistryService:
-            return self._get_registry(model.registry_conn_id)
+            return self._get_registry(model.connection("registry"))
 
         def serving() -> ServingService:
-            return self._get_serving(model.serving_conn_id)
+            return self._get_serving(model.connection("serving"))
 
         return {
             (name, "live"): lambda: registry().get_live(name),
@@ -203,8 +203,8 @@ class ReleaseDesk:
             (name, "endpoint"): lambda: serving().endpoint_url(name),
         }
 
-    def _list(self, model: PageModel, **condition: Any) -> Sequence[Release]:
-        return self._get_registry(model.registry_conn_id).list_releases(model.name, **condition)
+    def _list(self, model: ModelConfig, **condition: Any) -> Sequence[Release]:
+        return self._get_registry(model.connection("registry")).list_releases(model.name, **condition)
 
     def _known_runs(self, releases: Sequence[Release]) -> dict[tuple[str, str], AirflowRun]:
         wanted: dict[str, set[str]] = {}
@@ -222,13 +222,13 @@ class ReleaseDesk:
         return registered_row(release, known.get(run) if run else None, live_version=overview.live_version)
 
     def _unregistered(
-        self, model: PageModel, failed: Sequence[AirflowRun], page: Sequence[Release]
+        self, model: ModelConfig, failed: Sequence[AirflowRun], page: Sequence[Release]
     ) -> list[HistoryRow]:
         """Return the rows of failed runs that the registry has not heard of."""
         known = {release.version for release in page}
         return [unregistered_row(run) for run in failed if run.version not in known]
 
-    def _is_about(self, run: AirflowRun, model: PageModel) -> bool:
+    def _is_about(self, run: AirflowRun, model: ModelConfig) -> bool:
         if run.dag_id == self.roll_back_dag_id:
             return run.conf.get("model") == model.name
         return run.dag_id == model.release_dag_id

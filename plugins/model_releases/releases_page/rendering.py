@@ -10,10 +10,10 @@ from urllib.parse import quote, urlencode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from include.contracts.registry_tags import ReleaseState
 from model_releases.cards.release_card import curl_line
 from model_releases.releases_page.comparison import metric_table
 from model_releases.releases_page.history import number, shown_state, time_of
-from include.contracts.registry_tags import ReleaseState
 
 #: Stands where a number is missing.
 NONE = "\N{EN DASH}"

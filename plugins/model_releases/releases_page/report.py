@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
+from model_releases.config import REPORT_PATH, ModelConfig
 from model_releases.memory.model_store import ModelStore
 from model_releases.releases_page.reading import Reader
-from model_releases.releases_page.settings import REPORT_PATH, PageModel
 
 #: It carries its own styles and pictures. The sandbox takes it Airflow's origin, and with that the user's session.
 HEADERS: Mapping[str, str] = {
@@ -18,7 +18,7 @@ _MAX_BYTES = 20 * 1024 * 1024
 _WAIT_SECONDS = 15.0
 
 
-def read(model: PageModel, version: str) -> str:
+def read(model: ModelConfig, version: str) -> str:
     """Return a version's report.
 
     :raises InvalidRequestError: when there is none.
@@ -33,7 +33,7 @@ def read(model: PageModel, version: str) -> str:
     return str(reading.value)
 
 
-def _fetch(model: PageModel, version: str) -> str | None:
+def _fetch(model: ModelConfig, version: str) -> str | None:
     store = ModelStore(model.store_uri, conn_id=model.store_conn_id)
     content = store.read(version, *REPORT_PATH, max_bytes=_MAX_BYTES)
     return None if content is None else str(content, "utf-8")

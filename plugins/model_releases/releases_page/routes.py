@@ -9,12 +9,12 @@ from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
+from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import KubeflowProviderError
 from model_releases.releases_page import report
 from model_releases.releases_page.comparison import compare, plain_facts
 from model_releases.releases_page.visit import VisitDep, check_version
 from model_releases.releases_page.web import refuse_foreign_forms
-from include.contracts.registry_tags import ReleaseState
 
 _VERSION_PATTERN = r"^[0-9]{14}$"
 _MAX_REASON_CHARACTERS = 500

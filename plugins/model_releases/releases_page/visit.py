@@ -11,11 +11,11 @@ from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
+from model_releases.config import ModelConfig
 from model_releases.registry.service import Release
 from model_releases.releases_page.desk import Overview, ReleaseDesk
 from model_releases.releases_page.permissions import Permissions
 from model_releases.releases_page.rendering import render
-from model_releases.releases_page.settings import PageModel
 from model_releases.releases_page.web import PageLinks
 
 
@@ -30,7 +30,7 @@ class Visit:
         self.user = user
         self.links = PageLinks.of(request)
         self.desk: ReleaseDesk = request.app.state.desk
-        self._models: Sequence[PageModel] = request.app.state.models()
+        self._models: Sequence[ModelConfig] = request.app.state.models()
         self._permissions = Permissions(user)
 
     @property
@@ -38,11 +38,11 @@ class Visit:
         """Whether the user may start the DAG that puts releases back."""
         return self._permissions.can_trigger(self.desk.roll_back_dag_id)
 
-    def models(self) -> list[PageModel]:
+    def models(self) -> list[ModelConfig]:
         """Return the models whose release DAG the user may read."""
         return [model for model in self._models if self._permissions.can_read(model.release_dag_id)]
 
-    def model(self, name: str) -> PageModel:
+    def model(self, name: str) -> ModelConfig:
         """Return a model by its name.
 
         :raises HTTPException: 404, also for one that the user may not see: that it exists is then no news for them.
@@ -52,12 +52,12 @@ class Visit:
                 return model
         raise HTTPException(404, "There is no such model here, or you may not read its release DAG.")
 
-    def overviews(self, models: Sequence[PageModel]) -> list[Overview]:
+    def overviews(self, models: Sequence[ModelConfig]) -> list[Overview]:
         """Return how models are, with the runs that the user may see."""
         sees_roll_backs = self._permissions.can_read(self.desk.roll_back_dag_id)
         return self.desk.overviews(models, shows_roll_backs=sees_roll_backs)
 
-    def release(self, model: PageModel, version: str) -> Release:
+    def release(self, model: ModelConfig, version: str) -> Release:
         """Return the record of a version.
 
         :raises HTTPException: 404 where there is none, 503 where the registry does not say.

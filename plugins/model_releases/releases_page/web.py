@@ -15,7 +15,6 @@ from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Resp
 from starlette.exceptions import HTTPException
 
 from model_releases.releases_page.rendering import render
-from model_releases.releases_page.settings import URL_PREFIX
 
 #: Nothing from elsewhere, and no script or style but the page's own two files. It may be framed by Airflow only.
 HEADERS: Mapping[str, str] = {
@@ -25,6 +24,10 @@ HEADERS: Mapping[str, str] = {
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+
+
+#: Where the plugin mounts the application; Airflow's own pages are beside it.
+URL_PREFIX = "/releases"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

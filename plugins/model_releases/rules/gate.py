@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from include.contracts.settings import GateConfig
 from kubeflow_provider.exceptions import InvalidRequestError
 from model_releases.memory.candidate import Candidate
-from model_releases.rules.gate_policy import RELEASE, GatePolicy
 from model_releases.rules.replaceable import compared_version, outdated_by
 
 #: Two figures that differ by less than this are the same: sums of floats are not exact.
@@ -47,7 +47,7 @@ class _Check(NamedTuple):
 
 
 def decide(
-    candidate: Candidate, policy: GatePolicy, *, live_version: str | None, live_at_start: str | None = None
+    candidate: Candidate, policy: GateConfig, *, live_version: str | None, live_at_start: str | None = None
 ) -> Decision:
     """Compare a candidate with its thresholds, the live model and the simple baseline.
 
@@ -87,7 +87,7 @@ def _up_to_date(candidate: Candidate, *, live_version: str | None, live_at_start
     return _Check(outdated is None, f"compared with {compared}, but {outdated} is live now; start a new release")
 
 
-def _against_live(scores: Scores, live: Scores, comparison: Mapping[str, Any], policy: GatePolicy) -> _Check:
+def _against_live(scores: Scores, live: Scores, comparison: Mapping[str, Any], policy: GateConfig) -> _Check:
     """Say whether macro F1 is not below the live model's by more than the margin, and how sure that is."""
     difference = scores["macro_f1"] - live["macro_f1"]
     within = difference >= -policy.max_regression - _ROUNDING
@@ -105,7 +105,7 @@ def _against_live(scores: Scores, live: Scores, comparison: Mapping[str, Any], p
     if low >= -policy.max_regression - _ROUNDING or not within:
         return _Check(within, line)
     return _Check(
-        policy.when_inconclusive == RELEASE, f"{line}, inconclusive: {comparison['rows']} rows are too few to tell"
+        policy.when_inconclusive == "release", f"{line}, inconclusive: {comparison['rows']} rows are too few to tell"
     )
 
 
@@ -113,7 +113,7 @@ def _not_compared(live_version: str | None) -> str:
     return f"not comparable with live {live_version}" if live_version else "first release"
 
 
-def _floors(scores: Scores, policy: GatePolicy) -> Iterator[_Check]:
+def _floors(scores: Scores, policy: GateConfig) -> Iterator[_Check]:
     for metric, name, floor in (
         ("accuracy", "accuracy", policy.min_accuracy),
         ("macro_f1", "macro F1", policy.min_macro_f1),
@@ -124,7 +124,7 @@ def _floors(scores: Scores, policy: GatePolicy) -> Iterator[_Check]:
         )
 
 
-def _class_floors(scores: Scores, policy: GatePolicy) -> Iterator[_Check]:
+def _class_floors(scores: Scores, policy: GateConfig) -> Iterator[_Check]:
     found, floors = scores["per_class"], policy.min_class_f1
     if not isinstance(floors, Mapping):
         floors = dict.fromkeys(found, floors)
@@ -138,7 +138,7 @@ def _class_floors(scores: Scores, policy: GatePolicy) -> Iterator[_Check]:
     yield _Check(not missed, f"F1 of {_listed(missed)}")
 
 
-def _slices(scores: Scores, comparison: Mapping[str, Any], policy: GatePolicy) -> Iterator[_Check]:
+def _slices(scores: Scores, comparison: Mapping[str, Any], policy: GateConfig) -> Iterator[_Check]:
     low_ones = [
         f"{part['name']!r} {_figure(part['macro_f1'], policy.min_slice_macro_f1)}"
         for part in scores["slices"]
@@ -162,7 +162,7 @@ def _slices(scores: Scores, comparison: Mapping[str, Any], policy: GatePolicy) -
     )
 
 
-def _calibration(scores: Scores, live: Scores | None, policy: GatePolicy) -> Iterator[_Check]:
+def _calibration(scores: Scores, live: Scores | None, policy: GateConfig) -> Iterator[_Check]:
     error, limit = scores["expected_calibration_error"], policy.max_expected_calibration_error
     yield _Check(
         error <= limit + _ROUNDING,
@@ -177,7 +177,7 @@ def _calibration(scores: Scores, live: Scores | None, policy: GatePolicy) -> Ite
         )
 
 
-def _baseline(scores: Scores, baseline: Scores | None, policy: GatePolicy) -> _Check:
+def _baseline(scores: Scores, baseline: Scores | None, policy: GateConfig) -> _Check:
     if not policy.must_beat_baseline:
         return _Check(True, "")
     if baseline is None:
@@ -189,7 +189,7 @@ def _baseline(scores: Scores, baseline: Scores | None, policy: GatePolicy) -> _C
     )
 
 
-def _costs(comparison: Mapping[str, Any], policy: GatePolicy) -> Iterator[_Check]:
+def _costs(comparison: Mapping[str, Any], policy: GateConfig) -> Iterator[_Check]:
     for name, key, unit, divisor, limit in (
         ("latency", "latency_ms", "ms", 1, policy.max_latency_ratio),
         ("size", "size_bytes", "MB", 1e6, policy.max_size_ratio),

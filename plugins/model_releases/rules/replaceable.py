@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from include.contracts.registry_tags import ReleaseState
 from model_releases.exceptions import ReleaseRefusedError
 from model_releases.memory.release_record import make_record
-from include.contracts.registry_tags import ReleaseState
 
 if TYPE_CHECKING:
     from kubeflow_provider.services import ServingService

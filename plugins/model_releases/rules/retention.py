@@ -6,27 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from include.contracts.settings import RetentionConfig
 from model_releases.registry.service import Release
 from model_releases.versions import release_time
 
 #: Fact of a release whose files were deleted: when, in ISO 8601. Nobody can put such a release back; the Releases
 #: page and the roll back go by it, so a renamed one would offer releases that are gone.
 ARCHIVE_DELETED_AT = "archive_deleted_at"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetentionPolicy:
-    """How much stays.
-
-    :param keep_releases: releases that have been live and can be put back, the newest first; the live and the
-        previous one stay besides, however old they are.
-    :param keep_unreleased: candidates that never were live (rejected, failed), the newest first.
-    :param grace_days: younger versions stay whatever they are, also those that no record knows.
-    """
-
-    keep_releases: int = 10
-    keep_unreleased: int = 3
-    grace_days: float = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +34,7 @@ def decide(
     versions: Iterable[str],
     releases: Mapping[str, Release],
     in_use: Mapping[str, str],
-    policy: RetentionPolicy,
+    policy: RetentionConfig,
     *,
     now: datetime,
 ) -> list[Verdict]:
@@ -74,7 +60,7 @@ def _judge(
     version: str,
     release: Release | None,
     in_use: Mapping[str, str],
-    policy: RetentionPolicy,
+    policy: RetentionConfig,
     *,
     now: datetime,
     newer: int,

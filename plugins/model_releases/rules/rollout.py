@@ -10,11 +10,11 @@ import json
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import cycle
-from typing import Any
 
+from include.contracts.settings import RolloutConfig
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.services import Answer
 from model_releases.exceptions import CheckFailedError
@@ -25,44 +25,6 @@ Ask = Callable[[bytes, str | None], Answer]
 #: How much longer than planned a watch may last before too few answers count as a no.
 _PATIENCE_FACTOR = 3
 _ROWS_PER_REQUEST = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RolloutPolicy:
-    """In which steps a version gets the traffic, and what it must show at each (``rollout`` in the model's YAML).
-
-    :param steps: percent of the traffic; all of it follows after the last.
-    :param watch_seconds: how long each step is watched, at least.
-    :param min_samples: answers of the version that a step needs; fewer are a no.
-    :param max_error_rate: share of requests that may fail while it is watched.
-    :param max_latency_ratio: its median latency, divided by the live version's in the same minutes.
-    :param max_disagreement: share of the held-out rows that it labels otherwise than the live version.
-    :param max_label_shift: total variation distance of both label mixes: half the sum of the absolute differences.
-    """
-
-    steps: tuple[int, ...] = (10, 50)
-    watch_seconds: float = 60.0
-    min_samples: int = 30
-    max_error_rate: float = 0.01
-    max_latency_ratio: float = 2.0
-    max_disagreement: float = 0.3
-    max_label_shift: float = 0.2
-
-    @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> RolloutPolicy:
-        """Read the section.
-
-        :raises InvalidRequestError: for an unknown setting, or steps that do not rise from 1 to 99.
-        """
-        known = {field.name for field in fields(cls)}
-        if unknown := sorted(settings.keys() - known):
-            raise InvalidRequestError(f"rollout: {', '.join(unknown)} unknown; known are {', '.join(sorted(known))}.")
-        steps = tuple(int(step) for step in settings.get("steps", cls().steps))
-        if list(steps) != sorted(set(steps)) or any(not 1 <= step <= 99 for step in steps):
-            raise InvalidRequestError(
-                f"rollout.steps: rising whole numbers from 1 to 99 are needed, got {list(steps)}."
-            )
-        return cls(**{**settings, "steps": steps})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +53,7 @@ class Watch:
     def __init__(
         self,
         *,
-        policy: RolloutPolicy,
+        policy: RolloutConfig,
         version: str,
         live: str,
         texts: Sequence[str],

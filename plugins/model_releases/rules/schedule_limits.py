@@ -7,23 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from include.contracts.settings import ScheduleConfig
 from model_releases.memory.run_trigger import Trigger
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Brakes:
-    """Section ``schedule`` of a model's YAML, as far as a run that has started needs it.
-
-    :param cron: the model's own cron expression; a run at another time is the daily look.
-    :param max_age_days: a live model older than this is retrained; ``None`` for no limit.
-    :param min_interval_hours: no release sooner after the one before.
-    :param min_new_rows: fewer new training rows than this are no reason; 0 does not ask.
-    """
-
-    cron: str | None = None
-    max_age_days: float | None = None
-    min_interval_hours: float = 0
-    min_new_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +34,7 @@ class Situation:
     new_rows: Callable[[], int | None]
 
 
-def reason_to_wait(brakes: Brakes, found: Situation) -> str | None:
+def reason_to_wait(schedule: ScheduleConfig, found: Situation) -> str | None:
     """Return in one line why a release is not due, ``None`` when it is. One by hand always is."""
     if found.trigger is Trigger.MANUAL:
         return None
@@ -57,33 +42,35 @@ def reason_to_wait(brakes: Brakes, found: Situation) -> str | None:
         return "a newer request for this model is waiting; this one steps aside"
     if found.last is not None and found.last > found.asked and not found.events_since(found.last):
         return "a release that was asked for later has been there since"
-    if found.trigger is Trigger.SCHEDULED and (reason := _not_due(brakes, found)):
+    if found.trigger is Trigger.SCHEDULED and (reason := _not_due(schedule, found)):
         return reason
     if found.last is not None:
         hours = (found.now - found.last) / timedelta(hours=1)
-        if hours < brakes.min_interval_hours:
+        if hours < schedule.min_interval_hours:
             return (
                 f"the last release was {hours:.1f} hours ago, schedule.min_interval_hours is "
-                f"{brakes.min_interval_hours:g}"
+                f"{schedule.min_interval_hours:g}"
             )
-    if brakes.min_new_rows and found.live is not None:
+    if schedule.min_new_rows and found.live is not None:
         rows = found.new_rows()
-        if rows is not None and rows < brakes.min_new_rows:
-            return f"{rows:,} new training rows since the live model, schedule.min_new_rows is {brakes.min_new_rows:,}"
+        if rows is not None and rows < schedule.min_new_rows:
+            return (
+                f"{rows:,} new training rows since the live model, schedule.min_new_rows is {schedule.min_new_rows:,}"
+            )
     return None
 
 
-def _not_due(brakes: Brakes, found: Situation) -> str | None:
+def _not_due(schedule: ScheduleConfig, found: Situation) -> str | None:
     """Return why a scheduled run has nothing to do: the daily look only acts on age or on events held back."""
-    if found.live is None or (brakes.cron and _fires_at(brakes.cron, found.asked)):
+    if found.live is None or (schedule.cron and _fires_at(schedule.cron, found.asked)):
         return None
     if found.events_since(found.last or found.live):
         return None
     days = (found.now - found.live) / timedelta(days=1)
-    if brakes.max_age_days is None:
+    if schedule.max_age_days is None:
         return "no new data since the last release"
-    if days <= brakes.max_age_days:
-        return f"the live model is {days:.1f} days old, schedule.max_age_days is {brakes.max_age_days:g}"
+    if days <= schedule.max_age_days:
+        return f"the live model is {days:.1f} days old, schedule.max_age_days is {schedule.max_age_days:g}"
     return None
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from airflow.sdk import Connection
 
+from include.contracts.registry_tags import ReleaseState
 from model_releases.registry.mlflow import MlflowHook
 from model_releases.registry.service import Release
-from include.contracts.registry_tags import ReleaseState
 from tests.airflow_server import AirflowServer, Serve
 from tests.waiting import wait_for
 
@@ -27,7 +27,7 @@ DAGS = """
 
     from airflow.sdk import DAG, Asset, BaseOperator
 
-    from model_releases.rules.schedule_limits import Brakes
+    from include.contracts.settings import ScheduleConfig
     from model_releases.operators.schedule_limits import ReleaseBrakes
     from model_releases.operators.report import ReportOperator
 
@@ -39,7 +39,7 @@ DAGS = """
                 time.sleep(0.2)
 
 
-    brakes = ReleaseBrakes(brakes=Brakes(min_new_rows=100), model="reviews", data="{}", store_uri="file:///nowhere")
+    brakes = ReleaseBrakes(schedule=ScheduleConfig(min_new_rows=100), model="reviews", data="{}", store_uri="file:///nowhere")
     asset = Asset("s3://bucket/reviews")
     tries = {"retries": 3, "retry_delay": timedelta(seconds=1)}
     with DAG("release", schedule=[asset], catchup=False, max_active_runs=1, default_args=tries):

@@ -1,4 +1,4 @@
-"""Cluster settings are read whole, wrong ones are named all at once, and both halves know the same ones."""
+"""Cluster settings are read whole, and wrong ones are named all at once."""
 
 from __future__ import annotations
 
@@ -6,39 +6,15 @@ from typing import Any
 
 import pytest
 
-from include.models.cluster_config import ClusterConfig
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.kubernetes.settings import ClusterSettings
 from tests.kubeflow_provider.pipelines.test_patch import SETTINGS
 
-#: What documents a field and does not constrain it; ``$ref`` says what a class is called.
-_WORDS = {"title", "description", "$ref"}
 
+def test_what_is_handed_on_as_json_arrives_unchanged() -> None:
+    settings = ClusterSettings.model_validate(SETTINGS)
 
-def test_what_a_models_file_says_arrives_unchanged() -> None:
-    config = ClusterConfig.model_validate(SETTINGS)
-
-    assert ClusterSettings.from_mapping(config.model_dump()).model_dump(mode="json") == config.model_dump(mode="json")
-
-
-def test_both_halves_have_the_same_fields_with_the_same_limits_and_defaults() -> None:
-    def fields(schema: dict[str, Any]) -> Any:
-        definitions = schema["$defs"]
-
-        def plain(node: Any) -> Any:
-            if isinstance(node, list):
-                return [plain(item) for item in node]
-            if not isinstance(node, dict):
-                return node
-            inner = plain(definitions[node["$ref"].rpartition("/")[2]]) if "$ref" in node else {}
-            # A field may be called `description`; only text is a description.
-            return inner | {
-                key: plain(value) for key, value in node.items() if key not in _WORDS or isinstance(value, dict)
-            }
-
-        return plain({key: value for key, value in schema.items() if key != "$defs"})
-
-    assert fields(ClusterSettings.model_json_schema()) == fields(ClusterConfig.model_json_schema())
+    assert ClusterSettings.from_mapping(settings.model_dump(mode="json")) == settings
 
 
 def test_nothing_is_needed() -> None:

@@ -12,13 +12,13 @@ from urllib.parse import quote
 import pytest
 from airflow.sdk import DAG, BaseOperator, Context, TriggerRule
 
+from include.contracts.registry_tags import ReleaseState
 from model_releases.alerts import delivery
 from model_releases.alerts.notifier import ReleaseNotifier
 from model_releases.exceptions import CheckFailedError, RollBackFailedError
 from model_releases.memory.failures import remember_failure
 from model_releases.operators.report import ReportOperator
 from model_releases.registry.service import Release
-from include.contracts.registry_tags import ReleaseState
 from tests.alert_listener import SECRET_PATH, Listener, alert_listener
 from tests.supervisor import supervised
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from include.contracts.settings import GateConfig
 from model_releases.cards.release_card import SAMPLE_TEXT, curl_line, render_card
 from model_releases.memory.failures import Failure
 from model_releases.memory.outcome import Outcome, OutcomeKind, RollBackResult
-from model_releases.rules.gate import GatePolicy
 
 ENDPOINT = "http://127.0.0.1:8085/v1/models/reviews:predict"
 
@@ -33,7 +33,7 @@ METRICS = {"candidate": scores(0.93), "champion": scores(0.92), "baseline": scor
 
 def test_a_release_is_shown_on_one_screen() -> None:
     links = {"DAG run": "http://airflow/dags/a/runs/b"}
-    policy = GatePolicy(min_accuracy=0.8, min_macro_f1=0.9, max_regression=0.01)
+    policy = GateConfig(min_accuracy=0.8, min_macro_f1=0.9, max_regression=0.01)
     seconds = {"check": 1.04, "train": 21.3}
     card = render_card(outcome(OutcomeKind.RELEASED, links=links), metrics=METRICS, policy=policy, seconds=seconds)
     assert [line for line in card.splitlines() if line and "─" not in line] == [
@@ -58,14 +58,14 @@ def test_a_release_is_shown_on_one_screen() -> None:
 @pytest.mark.parametrize(
     "policy, champion, needed",
     [
-        (GatePolicy(min_macro_f1=0.7, must_beat_baseline=True), None, ">  0.8500"),
-        (GatePolicy(min_macro_f1=0.7, must_beat_baseline=False), None, ">= 0.7000"),
-        (GatePolicy(min_macro_f1=0.9, must_beat_baseline=True), None, ">= 0.9000"),
-        (GatePolicy(min_macro_f1=0.9, max_regression=0.05), scores(0.92), ">= 0.9000"),
-        (GatePolicy(min_macro_f1=0.9, max_regression=0.0), scores(0.92), ">= 0.9200"),
+        (GateConfig(min_macro_f1=0.7, must_beat_baseline=True), None, ">  0.8500"),
+        (GateConfig(min_macro_f1=0.7, must_beat_baseline=False), None, ">= 0.7000"),
+        (GateConfig(min_macro_f1=0.9, must_beat_baseline=True), None, ">= 0.9000"),
+        (GateConfig(min_macro_f1=0.9, max_regression=0.05), scores(0.92), ">= 0.9000"),
+        (GateConfig(min_macro_f1=0.9, max_regression=0.0), scores(0.92), ">= 0.9200"),
     ],
 )
-def test_of_several_bounds_the_strictest_is_shown(policy: GatePolicy, champion: Any, needed: str) -> None:
+def test_of_several_bounds_the_strictest_is_shown(policy: GateConfig, champion: Any, needed: str) -> None:
     metrics = {**METRICS, "champion": champion}
     card = render_card(outcome(OutcomeKind.RELEASED), metrics=metrics, policy=policy, seconds={})
     (line,) = [line for line in card.splitlines() if line.startswith("macro F1")]

@@ -14,13 +14,13 @@ from airflow.sdk import DAG
 from airflow.sdk.definitions import dag as dag_module
 from sqlalchemy import select
 
+from include.contracts.registry_tags import ReleaseState
 from model_releases.memory.candidate import Candidate
 from model_releases.memory.release_record import make_record
 from model_releases.operators import approval
 from model_releases.operators.approval import ReleaseApprovalOperator
 from model_releases.operators.gate import GateOperator
 from model_releases.operators.registry import RegisterOperator
-from include.contracts.registry_tags import ReleaseState
 
 MODEL, VERSION, BEFORE = "reviews", "20260102000000", "20260101000000"
 

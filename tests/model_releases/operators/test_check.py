@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.services import Deployment, ModelVersion, RunRequest
 from kubeflow_provider.states import DeploymentState
 from model_releases.operators import check
 from model_releases.operators.check import CheckReleaseOperator
 from model_releases.registry.service import Release
-from include.contracts.registry_tags import ReleaseState
 from tests.connected import connect
 
 MODEL, LIVE, NEW = "reviews", "20260101000000", "20260102000000"

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
+from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import DeploymentFailedError, InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.services import Answer, Deployment, ModelVersion
 from kubeflow_provider.states import DeploymentState
@@ -19,7 +20,6 @@ from model_releases.operators import undo
 from model_releases.operators.deploy import DeployCandidateOperator
 from model_releases.operators.undo import RollBackOperator
 from model_releases.registry.service import Release
-from include.contracts.registry_tags import ReleaseState
 from tests.connected import connect
 from tests.serving_support import MODEL, FakeContext, build_version, candidate_uri
 

@@ -9,10 +9,10 @@ import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
+from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import InvalidRequestError
 from model_releases.operators.gate import GateOperator
 from model_releases.registry.service import Release
-from include.contracts.registry_tags import ReleaseState
 
 MODEL, VERSION, BEFORE = "reviews", "20260102000000", "20260101000000"
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import DeploymentFailedError
 from kubeflow_provider.services import Answer, Deployment
 from kubeflow_provider.states import DeploymentState
@@ -18,7 +19,6 @@ from model_releases.operators import promote
 from model_releases.operators.promote import PromoteOperator
 from model_releases.registry.service import Release
 from model_releases.rules.rollout import Watch
-from include.contracts.registry_tags import ReleaseState
 from tests.connected import connect
 from tests.serving_support import FakeContext
 

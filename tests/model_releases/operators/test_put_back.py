@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
+from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from model_releases.exceptions import CheckFailedError
 from model_releases.operators import put_back as roll_back
 from model_releases.operators.put_back import ChooseReleaseOperator, RecordRollBackOperator, triggering_user
 from model_releases.registry.service import Release
 from model_releases.rules.replaceable import is_pinned
-from include.contracts.registry_tags import ReleaseState
 
 pytestmark = pytest.mark.computes
 

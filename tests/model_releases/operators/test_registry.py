@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, Asset, BaseOperator, Context
 
+from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import InvalidRequestError
 from model_releases.exceptions import CheckFailedError, ReleaseRefusedError
 from model_releases.operators.registry import RegisterOperator, ReleaseOperator
 from model_releases.registry.service import Release
-from include.contracts.registry_tags import ReleaseState
 
 MODEL, VERSION = "reviews", "20260102000000"
 OLDER = [f"2025120{day}000000" for day in range(1, 7)]

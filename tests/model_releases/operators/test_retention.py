@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from model_releases.operators import retention
 from model_releases.operators.retention import RetentionOperator
 from model_releases.registry.service import Release
-from include.contracts.registry_tags import ReleaseState
 
 pytestmark = pytest.mark.computes
 

@@ -14,14 +14,14 @@ from airflow.sdk import DAG, Asset
 from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
+from include.contracts.registry_tags import ReleaseState
+from include.contracts.settings import ScheduleConfig
 from model_releases.memory import xcoms
 from model_releases.memory.run_trigger import Trigger
 from model_releases.operators import schedule_limits as module
 from model_releases.operators.report import ReportOperator
 from model_releases.operators.schedule_limits import ReleaseBrakes
 from model_releases.registry.service import Release
-from model_releases.rules.schedule_limits import Brakes
-from include.contracts.registry_tags import ReleaseState
 from tests.connected import connect
 
 MODEL, LIVE = "reviews", "20261101030000"
@@ -69,7 +69,7 @@ def run(registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     )
 
     def run(
-        brakes: Brakes,
+        schedule: ScheduleConfig,
         *,
         run_type: str = "asset_triggered",
         now: datetime = NOW,
@@ -90,7 +90,7 @@ def run(registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             "inlet_events": {REVIEWS: Events(events)},
         }
         try:
-            ReleaseBrakes(brakes=brakes, model=MODEL, data="{}", store_uri=tmp_path.as_uri())(context)
+            ReleaseBrakes(schedule=schedule, model=MODEL, data="{}", store_uri=tmp_path.as_uri())(context)
         except AirflowSkipException:
             return left[xcoms.NOT_DUE]
         assert not left
@@ -100,57 +100,59 @@ def run(registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_a_release_by_hand_asks_nobody_anything(run: Any) -> None:
-    brakes = ReleaseBrakes(brakes=Brakes(min_new_rows=10), model=MODEL, data="{}", store_uri="file:///nowhere")
+    brakes = ReleaseBrakes(
+        schedule=ScheduleConfig(min_new_rows=10), model=MODEL, data="{}", store_uri="file:///nowhere"
+    )
     assert brakes({"dag_run": SimpleNamespace(run_type="manual")}) is None  # type: ignore[typeddict-item]
 
 
 def test_queued_runs_of_the_same_dag_are_newer_requests(run: Any) -> None:
-    assert "steps aside" in run(Brakes(), waiting=1)
+    assert "steps aside" in run(ScheduleConfig(), waiting=1)
 
 
 def test_clearing_a_release_that_was_not_due_asks_for_it_by_hand(run: Any) -> None:
-    assert "steps aside" in run(Brakes(), waiting=1, max_tries=2)
-    assert run(Brakes(), waiting=1, max_tries=3) is None
+    assert "steps aside" in run(ScheduleConfig(), waiting=1, max_tries=2)
+    assert run(ScheduleConfig(), waiting=1, max_tries=3) is None
 
 
 def test_the_newest_record_counts_for_the_interval_whatever_became_of_it(run: Any, registry: Any) -> None:
-    assert run(Brakes(min_interval_hours=48)) is None
+    assert run(ScheduleConfig(min_interval_hours=48)) is None
     rejected = f"{NOW - timedelta(hours=2):%Y%m%d%H%M%S}"
     registry.register(
         Release(model=MODEL, version=rejected, state=ReleaseState.REJECTED, archive_uri="file:///y"), metrics={}
     )
-    assert "2.0 hours ago" in run(Brakes(min_interval_hours=48))
+    assert "2.0 hours ago" in run(ScheduleConfig(min_interval_hours=48))
 
 
 def test_rows_that_events_announce_are_summed_since_the_live_model(run: Any) -> None:
     before, after = LIVE_TIME - timedelta(hours=1), LIVE_TIME + timedelta(hours=1)
     events = [(before, {"rows": 500}), (after, {"rows": 30}), (NOW, {"rows": 20})]
-    assert run(Brakes(min_new_rows=51), events=events).startswith("50 new training rows")
-    assert run(Brakes(min_new_rows=50), events=events) is None
+    assert run(ScheduleConfig(min_new_rows=51), events=events).startswith("50 new training rows")
+    assert run(ScheduleConfig(min_new_rows=50), events=events) is None
 
 
 def test_where_an_event_does_not_say_the_sources_are_counted(run: Any) -> None:
     events = [(NOW, {"rows": 1000}), (NOW, {})]
     pipelines = Pipelines({"train.csv": 140})
-    assert run(Brakes(min_new_rows=41), events=events, pipelines=pipelines).startswith("40 new training rows")
+    assert run(ScheduleConfig(min_new_rows=41), events=events, pipelines=pipelines).startswith("40 new training rows")
     assert len(pipelines.asked) == 1
-    assert run(Brakes(min_new_rows=40), events=events, pipelines=pipelines) is None
+    assert run(ScheduleConfig(min_new_rows=40), events=events, pipelines=pipelines) is None
 
 
 def test_other_sources_than_the_live_models_cannot_be_compared_and_are_no_brake(run: Any) -> None:
-    assert run(Brakes(min_new_rows=10_000), pipelines=Pipelines({"other.csv": 140})) is None
+    assert run(ScheduleConfig(min_new_rows=10_000), pipelines=Pipelines({"other.csv": 140})) is None
 
 
 def test_a_data_set_that_is_gone_is_no_brake(run: Any, tmp_path: Path) -> None:
     (tmp_path / "dataset.json").unlink()
-    assert run(Brakes(min_new_rows=10_000), pipelines=Pipelines({"train.csv": 140})) is None
+    assert run(ScheduleConfig(min_new_rows=10_000), pipelines=Pipelines({"train.csv": 140})) is None
 
 
 def test_the_daily_look_acts_on_age_and_on_events_that_were_held_back(run: Any) -> None:
-    assert "10.0 days old" in run(Brakes(max_age_days=30), run_type="scheduled")
-    assert run(Brakes(max_age_days=9), run_type="scheduled") is None
+    assert "10.0 days old" in run(ScheduleConfig(max_age_days=30), run_type="scheduled")
+    assert run(ScheduleConfig(max_age_days=9), run_type="scheduled") is None
     after = LIVE_TIME + timedelta(hours=1)
-    assert run(Brakes(max_age_days=30), run_type="scheduled", events=[(after, {})]) is None
+    assert run(ScheduleConfig(max_age_days=30), run_type="scheduled", events=[(after, {})]) is None
 
 
 @pytest.mark.airflow
@@ -171,7 +173,7 @@ def test_what_is_not_due_ends_green_and_its_report_says_so(
         Release(model=MODEL, version=version, state=ReleaseState.LIVE, archive_uri="file:///x"), metrics={}
     )
     with DAG("not_due", schedule=None) as dag:
-        hold = Scheduled(brakes=Brakes(max_age_days=1), model=MODEL, data="{}", store_uri="file:///x")
+        hold = Scheduled(schedule=ScheduleConfig(max_age_days=1), model=MODEL, data="{}", store_uri="file:///x")
         work = EmptyOperator(task_id="work")
         roll_back = EmptyOperator(task_id="roll_back", trigger_rule="one_failed")
         EmptyOperator(task_id="check", pre_execute=hold) >> work >> roll_back
@@ -198,7 +200,7 @@ def test_queued_runs_are_counted_by_airflow_itself(registry: Any, run_dag: Any, 
 
     def start() -> Any:
         with DAG("queues", schedule=None) as dag:
-            brakes = ReleaseBrakes(brakes=Brakes(), model=MODEL, data="{}", store_uri="file:///x")
+            brakes = ReleaseBrakes(schedule=ScheduleConfig(), model=MODEL, data="{}", store_uri="file:///x")
             EmptyOperator(task_id="check", pre_execute=brakes)
         return run_dag(dag)
 

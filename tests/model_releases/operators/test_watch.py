@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 
+from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import ServiceUnavailableError
 from model_releases.alerts import NOBODY, Alert, Severity, delivery, send_alert
 from model_releases.alerts.delivery import GIVE_UP_AFTER
 from model_releases.exceptions import AlertLostError
 from model_releases.operators.watch import DeliverAlertsOperator, TestAlertsOperator, WatchReleaseOperator
 from model_releases.registry.service import Release
-from include.contracts.registry_tags import ReleaseState
 from tests.alert_listener import Listener, alert_listener
 from tests.supervisor import supervised
 

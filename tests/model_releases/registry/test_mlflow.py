@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 from airflow.sdk import Connection
 
+from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
 from model_releases.registry import get_registry_service
 from model_releases.registry.mlflow import MlflowHook
 from model_releases.registry.service import Release
-from include.contracts.registry_tags import ReleaseState
 
 MODEL, VERSION = "reviews", "20260101000000"
 

@@ -13,15 +13,16 @@ import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from include.contracts.registry_tags import ReleaseState
+from include.contracts.settings import DataConfig
 from kubeflow_provider.exceptions import ServiceUnavailableError
+from model_releases.config import ModelConfig
 from model_releases.registry.service import Release
 from model_releases.releases_page import permissions
 from model_releases.releases_page.airflow_runs import AirflowRun
 from model_releases.releases_page.app import make_app
 from model_releases.releases_page.desk import ReleaseDesk
 from model_releases.releases_page.reading import Reader
-from model_releases.releases_page.settings import PageModel
-from include.contracts.registry_tags import ReleaseState
 
 OLD, LIVE = "20260101030000", "20260108030000"
 PAGE = {"Accept": "text/html"}
@@ -105,7 +106,7 @@ def client(parts: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(permissions.Permissions, "_is_authorized", may)
     models = [
-        PageModel(name=name, release_dag_id=f"release_{name}", store_uri=(tmp_path / name).as_uri())
+        ModelConfig(name=name, store=tmp_path.as_uri(), data=DataConfig(train=[], labels={"0": "bad", "1": "good"}))
         for name in ("reviews", "secret")
     ]
     desk = ReleaseDesk(

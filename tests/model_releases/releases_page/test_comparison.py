@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from include.contracts.registry_tags import ReleaseState
 from model_releases.registry.service import Release
 from model_releases.releases_page.comparison import compare
-from include.contracts.registry_tags import ReleaseState
 
 
 def record(version: str, **facts: str) -> Release:

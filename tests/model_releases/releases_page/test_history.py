@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from include.contracts.registry_tags import ReleaseState
 from model_releases.registry.service import Release
 from model_releases.releases_page.airflow_runs import AirflowRun
 from model_releases.releases_page.history import merged, registered_row, shown_state, unregistered_row, web_address
-from include.contracts.registry_tags import ReleaseState
 
 VERSION, LATER = "20260101030000", "20260102030000"
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from include.contracts.settings import GateConfig
 from kubeflow_provider.exceptions import InvalidRequestError
+from model_releases.config import read_section
 from model_releases.memory.candidate import Candidate
 from model_releases.rules.gate import Decision, decide
-from model_releases.rules.gate_policy import GatePolicy
 
 LIVE = "20251231000000"
 
@@ -55,7 +56,7 @@ def compared(own: float, live: float, low: float, high: float, **comparison: Any
 def decided(one: Candidate, **policy: Any) -> Decision:
     """Return the decision while what the candidate was compared with is live."""
     live = one.metrics["champion"]
-    return decide(one, GatePolicy.from_settings(policy), live_version=live["version"] if live else None)
+    return decide(one, GateConfig.model_validate(policy), live_version=live["version"] if live else None)
 
 
 @pytest.mark.parametrize(
@@ -265,17 +266,17 @@ def test_a_model_may_not_be_much_slower_or_larger() -> None:
 )
 def test_only_a_comparison_with_what_is_live_now_counts(live_version: str | None, reason: str) -> None:
     one = compared(0.95, 0.9, 0.01, 0.09)
-    decision = decide(one, GatePolicy(), live_version=live_version, live_at_start=LIVE)
+    decision = decide(one, GateConfig(), live_version=live_version, live_at_start=LIVE)
     assert decision.reasons == ((reason,) if reason else ())
 
 
 def test_what_could_not_be_compared_may_only_replace_what_was_live_when_it_began() -> None:
     one = candidate(scores(0.9))
-    assert decide(one, GatePolicy(), live_version=LIVE, live_at_start=LIVE).line == (
+    assert decide(one, GateConfig(), live_version=LIVE, live_at_start=LIVE).line == (
         f"accepted: macro F1 0.900, not comparable with live {LIVE}, baseline 0.500"
     )
     for at_start in (None, "20251230000000"):
-        assert decide(one, GatePolicy(), live_version=LIVE, live_at_start=at_start).line == (
+        assert decide(one, GateConfig(), live_version=LIVE, live_at_start=at_start).line == (
             f"rejected: compared with nothing, but {LIVE} is live now; start a new release"
         )
 
@@ -290,7 +291,7 @@ def test_text_from_templates_is_read_as_what_it_says() -> None:
         "confidence": "0.9",
         "min_class_f1": {"bad": "0.5"},
     }
-    assert GatePolicy.from_settings(settings) == GatePolicy(
+    assert read_section(GateConfig, settings, name="gate") == GateConfig(
         min_accuracy=0.5,
         max_regression=0.0,
         must_beat_baseline=False,
@@ -317,6 +318,6 @@ def test_a_policy_without_meaning_is_refused_with_all_that_is_wrong() -> None:
         "max_latency_ratio": "fast",
     }
     with pytest.raises(InvalidRequestError) as error:
-        GatePolicy.from_settings(settings)
+        read_section(GateConfig, settings, name="gate")
     for name in settings:
-        assert name in str(error.value)
+        assert f"gate.{name}" in str(error.value)

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from include.contracts.registry_tags import ReleaseState
 from model_releases.exceptions import ReleaseRefusedError
 from model_releases.memory.candidate import Candidate
 from model_releases.memory.release_record import make_record
 from model_releases.registry.service import Release
 from model_releases.rules.replaceable import is_pinned, refuse_outdated, refuse_pinned, rolled_back_twin
-from include.contracts.registry_tags import ReleaseState
 
 MODEL, OLD, RUDE, NEW = "reviews", "20260101000000", "20260102000000", "20260103000000"
 BY_HAND = {"rolled_back_by": "ada", "rolled_back_reason": "rude", "rolled_back_to": OLD}

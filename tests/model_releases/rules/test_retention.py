@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from model_releases.registry.service import Release
-from model_releases.rules.retention import RetentionPolicy, decide
 from include.contracts.registry_tags import ReleaseState
+from include.contracts.settings import RetentionConfig
+from model_releases.registry.service import Release
+from model_releases.rules.retention import decide
 from model_releases.versions import release_time
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -24,7 +25,7 @@ def judged(
     versions: list[str], *releases: Release, in_use: dict[str, str] | None = None, **policy: Any
 ) -> dict[str, tuple[bool, str]]:
     records = {entry.version: entry for entry in releases}
-    found = decide(versions, records, in_use or {}, RetentionPolicy(**policy), now=NOW)
+    found = decide(versions, records, in_use or {}, RetentionConfig(**policy), now=NOW)
     assert [verdict.version for verdict in found] == sorted(versions, reverse=True)
     return {verdict.version: (verdict.goes, verdict.why) for verdict in found}
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from include.contracts.settings import RolloutConfig
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.services import Answer
+from model_releases.config import read_section
 from model_releases.exceptions import CheckFailedError
-from model_releases.rules.rollout import RolloutPolicy, Watch, label_shift
+from model_releases.rules.rollout import Watch, label_shift
 
 NEW, LIVE = "20260102000000", "20260101000000"
 TEXTS = [f"a private text about {'good' if number % 2 else 'bad'} things, {number}" for number in range(40)]
@@ -61,7 +63,7 @@ class Traffic:
 
 def watch(traffic: Traffic, **policy: Any) -> Watch:
     return Watch(
-        policy=RolloutPolicy(**{"watch_seconds": 60, "min_samples": 20, **policy}),
+        policy=RolloutConfig(**{"watch_seconds": 60, "min_samples": 20, **policy}),
         version=NEW,
         live=LIVE,
         texts=TEXTS,
@@ -143,11 +145,11 @@ def test_the_label_shift_is_the_total_variation_distance() -> None:
 
 
 def test_the_policy_is_read_from_the_yaml_section() -> None:
-    assert RolloutPolicy.from_settings({"steps": [5, 25], "min_samples": 3}).steps == (5, 25)
+    assert read_section(RolloutConfig, {"steps": [5, 25], "min_samples": "3"}, name="rollout").min_samples == 3
     for settings, message in (
-        ({"steps": [50, 10]}, "rising"),
-        ({"steps": [0]}, "1 to 99"),
-        ({"step": [10]}, "step unknown"),
+        ({"steps": [50, 10]}, "rollout: steps: they must rise"),
+        ({"steps": [0]}, r"rollout\.steps\.0: .*greater than or equal to 1"),
+        ({"step": [10]}, r"rollout\.step: "),
     ):
         with pytest.raises(InvalidRequestError, match=message):
-            RolloutPolicy.from_settings(settings)
+            read_section(RolloutConfig, settings, name="rollout")

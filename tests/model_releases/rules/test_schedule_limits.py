@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from include.contracts.settings import ScheduleConfig
 from model_releases.memory.run_trigger import Trigger
-from model_releases.rules.schedule_limits import Brakes, Situation, announced_rows, reason_to_wait
+from model_releases.rules.schedule_limits import Situation, announced_rows, reason_to_wait
 
 NOW = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)  # a Monday
 MONDAYS = "0 3 * * 1"
@@ -33,47 +34,47 @@ def situation(trigger: Trigger = Trigger.SCHEDULED, *, events: int = 0, **change
 
 
 def test_a_release_by_hand_ignores_every_brake() -> None:
-    brakes = Brakes(min_interval_hours=1000, min_new_rows=1000)
+    brakes = ScheduleConfig(min_interval_hours=1000, min_new_rows=1000)
     assert reason_to_wait(brakes, situation(Trigger.MANUAL, waiting=3, last=NOW)) is None
 
 
 @pytest.mark.parametrize("trigger", [Trigger.SCHEDULED, Trigger.ASSET])
 def test_whatever_started_by_itself_steps_aside_for_a_newer_request(trigger: Trigger) -> None:
-    reason = reason_to_wait(Brakes(cron=MONDAYS), situation(trigger, waiting=1))
+    reason = reason_to_wait(ScheduleConfig(cron=MONDAYS), situation(trigger, waiting=1))
     assert reason == "a newer request for this model is waiting; this one steps aside"
 
 
 def test_without_brakes_cron_and_new_data_are_reason_enough() -> None:
-    assert reason_to_wait(Brakes(cron=MONDAYS), situation()) is None
-    assert reason_to_wait(Brakes(), situation(Trigger.ASSET)) is None
+    assert reason_to_wait(ScheduleConfig(cron=MONDAYS), situation()) is None
+    assert reason_to_wait(ScheduleConfig(), situation(Trigger.ASSET)) is None
 
 
 def test_what_waited_until_a_later_release_was_there_is_done_unless_more_has_come_since() -> None:
     later = NOW - timedelta(hours=1)
     found = {"asked": NOW - timedelta(hours=2), "last": later, "live": later}
-    reason = reason_to_wait(Brakes(), situation(Trigger.ASSET, **found))
+    reason = reason_to_wait(ScheduleConfig(), situation(Trigger.ASSET, **found))
     assert reason == "a release that was asked for later has been there since"
-    assert reason_to_wait(Brakes(), situation(Trigger.ASSET, events=1, **found)) is None
+    assert reason_to_wait(ScheduleConfig(), situation(Trigger.ASSET, events=1, **found)) is None
 
 
 @pytest.mark.parametrize(("hours", "waits"), [(23.9, True), (24, False), (300, False)])
 @pytest.mark.parametrize("trigger", [Trigger.SCHEDULED, Trigger.ASSET])
 def test_no_release_follows_another_too_soon(trigger: Trigger, hours: float, waits: bool) -> None:
-    brakes = Brakes(cron=MONDAYS, min_interval_hours=24)
+    brakes = ScheduleConfig(cron=MONDAYS, min_interval_hours=24)
     reason = reason_to_wait(brakes, situation(trigger, last=NOW - timedelta(hours=hours)))
     assert bool(reason) is waits
     assert not reason or reason == "the last release was 23.9 hours ago, schedule.min_interval_hours is 24"
 
 
 def test_a_model_grows_too_old_between_two_releases() -> None:
-    brakes, day = Brakes(max_age_days=30), timedelta(days=1)
+    brakes, day = ScheduleConfig(max_age_days=30), timedelta(days=1)
     assert reason_to_wait(brakes, situation(live=NOW - 31 * day, last=NOW - 2 * day)) is None
     reason = reason_to_wait(brakes, situation(live=NOW - 30 * day))
     assert reason == "the live model is 30.0 days old, schedule.max_age_days is 30"
 
 
 def test_the_daily_look_is_no_reason_for_a_model_with_a_cron_of_its_own() -> None:
-    brakes = Brakes(cron=MONDAYS, max_age_days=30)
+    brakes = ScheduleConfig(cron=MONDAYS, max_age_days=30)
     assert reason_to_wait(brakes, situation()) is None
     tuesday = NOW + timedelta(days=1)
     assert reason_to_wait(brakes, situation(now=tuesday)) == (
@@ -82,7 +83,7 @@ def test_the_daily_look_is_no_reason_for_a_model_with_a_cron_of_its_own() -> Non
 
 
 def test_an_event_that_came_too_soon_gets_its_release_at_the_daily_look() -> None:
-    brakes, asked = Brakes(min_interval_hours=24), []
+    brakes, asked = ScheduleConfig(min_interval_hours=24), []
 
     def events_since(time: datetime) -> int:
         asked.append(time)
@@ -95,7 +96,7 @@ def test_an_event_that_came_too_soon_gets_its_release_at_the_daily_look() -> Non
 
 
 def test_before_the_first_release_nothing_holds_it_back() -> None:
-    brakes = Brakes(max_age_days=30, min_interval_hours=24, min_new_rows=1000)
+    brakes = ScheduleConfig(max_age_days=30, min_interval_hours=24, min_new_rows=1000)
     for trigger in (Trigger.SCHEDULED, Trigger.ASSET):
         assert reason_to_wait(brakes, situation(trigger, live=None, last=None)) is None
 
@@ -103,7 +104,7 @@ def test_before_the_first_release_nothing_holds_it_back() -> None:
 @pytest.mark.parametrize(("rows", "waits"), [(0, True), (999, True), (1000, False), (None, False)])
 def test_too_few_new_rows_are_no_reason_and_rows_that_nobody_knows_are_no_brake(rows: int | None, waits: bool) -> None:
     found = situation(Trigger.ASSET, new_rows=lambda: rows)
-    reason = reason_to_wait(Brakes(min_new_rows=1000), found)
+    reason = reason_to_wait(ScheduleConfig(min_new_rows=1000), found)
     assert bool(reason) is waits
     assert not reason or reason == f"{rows} new training rows since the live model, schedule.min_new_rows is 1,000"
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from kubeflow_provider.exceptions import InvalidRequestError
-from kubeflow_provider.hooks._kserve.model_settings import ModelSettings
 from kubeflow_provider.hooks._kserve.modes import Mode
 from kubeflow_provider.hooks._kserve.record import MANAGED_BY, MODEL_LABEL, VERSION_LABEL, origin
+from kubeflow_provider.kubernetes.predictor_settings import PredictorSettings
 from kubeflow_provider.services import ModelVersion
 
 Object = dict[str, Any]
@@ -60,7 +60,7 @@ def storage_uri(archive_uri: str, storage: Mapping[str, str]) -> str:
     )
 
 
-def predictor(candidate: ModelVersion, settings: ModelSettings, *, mode: Mode | None) -> Object:
+def predictor(candidate: ModelVersion, settings: PredictorSettings, *, mode: Mode | None) -> Object:
     """Return the predictor of a version, as users will be served.
 
     :param mode: of the service that it is for; ``None`` when it is not known yet.
@@ -117,7 +117,7 @@ def as_candidate(spec: Object) -> Object:
     return spec
 
 
-def _model(candidate: ModelVersion, settings: ModelSettings) -> Object:
+def _model(candidate: ModelVersion, settings: PredictorSettings) -> Object:
     amounts = {"cpu": settings.cpu, "memory": settings.memory}
     if settings.gpu:
         amounts[settings.gpu_type] = str(settings.gpu)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from kubeflow_provider.exceptions import InvalidRequestError
-from kubeflow_provider.hooks._kserve.model_settings import ModelSettings
 from kubeflow_provider.hooks._kserve.modes import Mode
 from kubeflow_provider.hooks._kserve.specs import as_candidate, check_name, predictor, storage_uri
+from kubeflow_provider.kubernetes.predictor_settings import PredictorSettings
 from tests.kserve_support import version_of
 
 VERSION = "20260101000000"
@@ -18,7 +18,7 @@ VERSION = "20260101000000"
 
 def spec_of(mode: Mode | None = None, **settings: Any) -> dict[str, Any]:
     version = version_of("reviews", VERSION, **settings)
-    return predictor(version, ModelSettings.of(version.settings), mode=mode)
+    return predictor(version, PredictorSettings.of(version.settings), mode=mode)
 
 
 def test_a_predictor_says_what_it_serves_and_how() -> None:
@@ -44,7 +44,7 @@ def test_the_pod_is_told_which_archive_it_must_find() -> None:
 
 def test_people_find_where_it_came_from() -> None:
     version = replace(version_of("reviews", VERSION), origin={"dag-run-id": "manual__1", "registry-url": ""})
-    spec = predictor(version, ModelSettings.of(version.settings), mode=None)
+    spec = predictor(version, PredictorSettings.of(version.settings), mode=None)
 
     assert spec["annotations"]["kubeflow-provider/dag-run-id"] == "manual__1"
     assert spec["annotations"]["kubeflow-provider/archive-uri"] == version.archive_uri

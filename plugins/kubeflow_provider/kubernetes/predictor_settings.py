@@ -1,37 +1,35 @@
-"""The ``kserve`` part of a model's ``serving`` section: how it is served in a cluster.
-
-Airflow's half checks the same settings with ``kubeflow_provider.hooks._kserve.model_settings``; a test keeps the two
-alike.
-"""
+"""How one model is served in a cluster: the ``kserve`` part of the ``serving`` section of its YAML."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from include.models.cluster_config import ObjectName, Quantity, TolerationConfig, VariableName
-from include.models.section import Section
+from kubeflow_provider.kubernetes.settings import ObjectName, Quantity, Settings, Text, Toleration, VariableName
 
-Text = Annotated[str, Field(min_length=1)]
+_KNATIVE_METRICS = frozenset({"concurrency", "rps"})
 
 
-class BatcherConfig(Section):
-    """KServe's batching in front of the server; TorchServe's own is `serving.batch_size`."""
+class Batcher(Settings):
+    """KServe's own batching in front of the server, besides what the server does."""
 
     max_batch_size: Annotated[int, Field(ge=1)] = Field(32, description="Instances that it joins, at most.")
     max_latency_ms: Annotated[int, Field(ge=1)] = Field(50, description="How long it waits to join them, at most.")
 
 
-class LoggerConfig(Section):
+class Logger(Settings):
     """Copies of what users send and get, texts included: mind who may read them."""
 
     url: Text = Field(description="Where KServe sends them as CloudEvents.")
     mode: Literal["all", "request", "response"] = Field("all", description="Which of the two.")
 
 
-class KServeConfig(Section):
-    """How the model is served by KServe. The embedded world has no use for it."""
+class PredictorSettings(Settings):
+    """How one model is served by KServe."""
+
+    _called = ("Serving settings", "serving.kserve")
 
     runtime: ObjectName = Field("kubeflow-model-release", description="ServingRuntime of the namespace.")
     protocol: Literal["v1", "v2"] = Field("v1", description="What users speak; `v2`: Open Inference Protocol.")
@@ -60,19 +58,40 @@ class KServeConfig(Section):
     timeout_seconds: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Longest request. Standard mode: with the Gateway API only."
     )
-    batcher: BatcherConfig | None = Field(None, description="`max_batch_size` and `max_latency_ms`; none: no batcher.")
-    logger: LoggerConfig | None = Field(None, description="`url` and `mode`; none: nothing is copied.")
+    batcher: Batcher | None = Field(None, description="`max_batch_size` and `max_latency_ms`; none: no batcher.")
+    logger: Logger | None = Field(None, description="`url` and `mode`; none: nothing is copied.")
     labels: dict[str, str] = Field({}, description="Labels of the pods.")
     annotations: dict[str, str] = Field({}, description="Annotations of the pods.")
     env: dict[VariableName, str] = Field({}, description="Environment variables; nothing secret.")
     node_selector: dict[str, str] = Field({}, description="Labels that a node must have.")
-    tolerations: list[TolerationConfig] = Field([], description="Taints that are no obstacle.")
-    image_pull_secrets: list[ObjectName] = Field([], description="Secrets with the registry's credentials.")
+    tolerations: tuple[Toleration, ...] = Field((), description="Taints that are no obstacle.")
+    image_pull_secrets: tuple[ObjectName, ...] = Field((), description="Secrets with the registry's credentials.")
 
     @model_validator(mode="after")
-    def _is_sound(self) -> KServeConfig:
+    def _is_sound(self) -> PredictorSettings:
         if self.min_replicas > self.max_replicas:
             raise ValueError("`min_replicas` is above `max_replicas`")
         if self.scale_target and not self.scale_metric:
             raise ValueError("`scale_target` needs `scale_metric`")
+        if self.deployment_mode == "standard" and (problems := self.standard_problems()):
+            raise ValueError("; ".join(problems))
         return self
+
+    def standard_problems(self) -> list[str]:
+        """Return what KServe would ignore in Standard mode, where it says nothing about it."""
+        problems = []
+        if self.scale_metric in _KNATIVE_METRICS:
+            problems.append(f"`scale_metric: {self.scale_metric}` works in Knative mode only; take cpu or memory")
+        if self.container_concurrency:
+            problems.append("`container_concurrency` works in Knative mode only")
+        if self.min_replicas == 0:
+            problems.append("`min_replicas: 0` works in Knative mode only")
+        return problems
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> PredictorSettings:
+        """Read the ``serving`` section of a model, of which these are the part ``kserve``.
+
+        :raises InvalidRequestError: naming every setting that is unknown or wrong, all at once.
+        """
+        return cls.from_mapping(settings.get("kserve") or {})
