@@ -78,8 +78,9 @@ image: ## Build the training and serving image [IMAGE= BASE= PIP_EXTRA_INDEX_URL
 upload: setup ## Upload the pipeline that releases wholly in Kubeflow [PIPELINE= IMAGE= RELEASE_STORAGE= KFP_ENDPOINT= ...]
 	@IMAGE=$(IMAGE) PIPELINE=$(PIPELINE) $(AIRFLOW_PYTHON) scripts/upload_pipeline.py
 
-docs: setup ## Write docs/settings.md from the code that defines the settings
+docs: setup ## Write docs/settings.md and the schemas of the documents from the code that defines them
 	@$(AIRFLOW_PYTHON) scripts/settings_tables.py
+	@$(AIRFLOW_PYTHON) -m include.contracts.schemas
 
 # docker-compose.yaml. `make up ENV_FILE=staging.env` runs a second installation with ports of its own.
 ENV_FILE ?= .env
@@ -118,6 +119,7 @@ lint: .venv/airflow/.dev .venv/pipelines/.dev ## Check style, types and the wall
 	.venv/airflow/bin/mypy
 	$(PIPELINES_PYTHON) -m include.pipelines.compile --check
 	$(AIRFLOW_PYTHON) scripts/settings_tables.py --check
+	$(AIRFLOW_PYTHON) -m include.contracts.schemas --check
 	$(AIRFLOW_PYTHON) -m benchmarks.page --check
 
 format: .venv/airflow/.dev ## Format the source

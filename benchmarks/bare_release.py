@@ -10,11 +10,14 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from include.contracts.candidate import GoldenExample
 
 VERSION = "20260101000000"
 #: Step -> seconds since the epoch at which it began and ended.
@@ -92,7 +95,7 @@ def release(request: dict[str, Any]) -> Times:
         server.wait_until_ready(model)
     try:
         with step("smoke test"):
-            examples = candidate["golden_examples"]
+            examples = candidate.golden_examples
             for asked in (examples, *([example] for example in examples)):
                 _ask(server, model, asked)
         with step("promote"):
@@ -102,12 +105,12 @@ def release(request: dict[str, Any]) -> Times:
     return times
 
 
-def _ask(server: Any, model: str, examples: list[dict[str, Any]]) -> None:
+def _ask(server: Any, model: str, examples: Sequence[GoldenExample]) -> None:
     status, answer = server.predict(
-        f"/v1/models/{model}:predict", {"instances": [example["text"] for example in examples]}
+        f"/v1/models/{model}:predict", {"instances": [example.text for example in examples]}
     )
     labels = [prediction["label"] for prediction in answer["predictions"]] if status == 200 else status
-    if labels != [example["label"] for example in examples]:
+    if labels != [example.label for example in examples]:
         raise RuntimeError(f"The deployed model answers otherwise than recorded: {labels}.")
 
 

@@ -18,7 +18,7 @@ from airflow.sdk import (
 )
 
 from include.code_revision import code_revision
-from include.contracts import documents
+from include.contracts.dataset import Dataset
 from kubeflow_provider.operators.modules import RunModuleOperator
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
 from model_releases import ids
@@ -132,17 +132,16 @@ def deadline(config: ModelConfig) -> DeadlineAlert | None:
     )
 
 
-def document_check(kind: documents.Kind, uri: str, conn_id: str | None) -> Any:
-    """Return a ``pre_execute`` hook that checks a document from across the wall before a task uses it.
+def dataset_check(uri: str, conn_id: str | None) -> Any:
+    """Return a ``pre_execute`` hook that checks what preprocessing has written before anything is trained on it.
 
-    :param kind: which schema.
-    :param uri: template of the document's URI.
+    :param uri: template of the URI of its ``dataset.json``.
     :param conn_id: Airflow connection for the model store, where it needs one.
     """
 
     def check(context: Context) -> None:
         where = context["task"].render_template(uri, context)
-        documents.parse(kind, ObjectStoragePath(where, conn_id=conn_id).read_text("utf-8"), where=where)
+        Dataset.parse(ObjectStoragePath(where, conn_id=conn_id).read_text("utf-8"), where=where)
 
     return check
 
@@ -246,7 +245,7 @@ def release_dag(config: ModelConfig) -> DAG:
         )
         train = RunPipelineOperator(
             task_id="train",
-            pre_execute=document_check("dataset", dataset_uri, config.store_conn_id),
+            pre_execute=dataset_check(dataset_uri, config.store_conn_id),
             pipeline_file=config.pipeline_file,
             parameters=pipeline_parameters
             | {
@@ -261,7 +260,6 @@ def release_dag(config: ModelConfig) -> DAG:
         )
         gate = GateOperator(
             task_id="gate",
-            pre_execute=document_check("candidate", candidate_uri, config.store_conn_id),
             policy=config.gate.model_dump() | {name: f"{{{{ params.{name} }}}}" for name in GATE_FIELDS},
             live_at_start=f"{{{{ {checked}['live_version'] }}}}",
         )

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from include.classifier.problems import DataError
 from include.classifier.sources import SplitName, as_uri
-from include.contracts import documents
+from include.contracts.dataset import Dataset
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,7 +52,7 @@ def write_dataset(
         the label names) are written as they come.
     :param sources: ``uri``, ``split`` and ``rows`` of each source.
     :param dropped: reason -> split -> rows.
-    :return: the document, as in ``include/contracts/dataset.schema.json``.
+    :return: the document, :class:`~include.contracts.dataset.Dataset`.
     """
     from fsspec.core import url_to_fs
 
@@ -79,7 +79,7 @@ def write_dataset(
         "sha256": dataset_digest({"splits": facts}),
     }
     uri = f"{output_uri}/{DOCUMENT}"
-    text = documents.dump("dataset", document, where=uri)
+    text = Dataset.dump(document, where=uri)
     # Written beside and moved into place: a reader sees all of it or nothing.
     filesystem.pipe_file(f"{folder}/.{DOCUMENT}", text.encode())
     filesystem.mv(f"{folder}/.{DOCUMENT}", f"{folder}/{DOCUMENT}")
@@ -212,7 +212,7 @@ def read_dataset(uri: str) -> dict[str, Any]:
             text = file.read().decode("utf-8")
     except FileNotFoundError:
         raise DataError(f"{uri}: not found. Run preprocessing first; this file is the last that it writes.") from None
-    return documents.parse("dataset", text, where=uri)
+    return Dataset.parse(text, where=uri).model_dump()
 
 
 def read_split(document: Mapping[str, Any], name: SplitName) -> Split:

@@ -23,7 +23,7 @@ from typing import Any
 
 from include.classifier.archive import PACKAGE, ArchiveError, open_archive
 from include.classifier.recorded import NotTheSameError, packages_that_differ, read_candidate
-from include.contracts import documents
+from include.contracts.documents import DocumentError
 
 #: Words that are shown, those that mattered most first.
 WORDS_SHOWN = 10
@@ -197,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="explain-") as name:
             folder = open_archive(f"{archive['uri']}/{archive['file']}", Path(name), sha256=archive["sha256"])
             found = explain(folder, question["text"])
-    except (NotTheSameError, ArchiveError, documents.DocumentError, FileNotFoundError) as error:
+    except (NotTheSameError, ArchiveError, DocumentError, FileNotFoundError) as error:
         print(f"Cannot be explained: {error}", file=sys.stderr)
         return 2
     served = question.get("served")

@@ -8,7 +8,7 @@ from importlib.metadata import version as package_version
 from typing import Any
 
 from include.classifier.sources import as_uri
-from include.contracts import documents
+from include.contracts.candidate import Candidate
 
 
 class NotTheSameError(ValueError):
@@ -28,13 +28,13 @@ def read_candidate(uri: str, archive_sha256: str) -> dict[str, Any]:
             text = file.read().decode("utf-8")
     except FileNotFoundError:
         raise NotTheSameError(f"{uri}: not found. Retention may have deleted the release's files.") from None
-    candidate = documents.parse("candidate", text, where=uri)
-    if archive_sha256 and candidate["archive"]["sha256"] != archive_sha256:
+    candidate = Candidate.parse(text, where=uri)
+    if archive_sha256 and candidate.archive.sha256 != archive_sha256:
         raise NotTheSameError(
-            f"The package differs: {uri} speaks of an archive with SHA-256 {candidate['archive']['sha256']}, the "
+            f"The package differs: {uri} speaks of an archive with SHA-256 {candidate.archive.sha256}, the "
             f"registry of {archive_sha256}. Somebody has changed one of them."
         )
-    return candidate
+    return candidate.model_dump(exclude_unset=True)
 
 
 def packages_that_differ(recorded: Mapping[str, str]) -> list[str]:

@@ -5,11 +5,11 @@ Only for pipelines that release without Airflow; under Airflow its own tasks kee
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from include.classifier.tracking import mlflow_client
+from include.contracts.candidate import Candidate
 from include.contracts.registry_tags import (
     ARCHIVE_TAG,
     FACT_TAG_PREFIX,
@@ -48,15 +48,12 @@ class Registry:
         """Return the version of the live release; empty when there is none."""
         return self._live_tag(model, VERSION_TAG)
 
-    def register(self, candidate: Mapping[str, Any], *, state: ReleaseState, reason: str = "") -> None:
-        """Create the release's entry with its facts, or bring the one that is there up to date.
-
-        :param candidate: the parsed ``candidate.json``.
-        """
+    def register(self, candidate: Candidate, *, state: ReleaseState, reason: str = "") -> None:
+        """Create the release's entry with its facts, or bring the one that is there up to date."""
         if self._client is None:
             return
-        model, version = candidate["model"], candidate["version"]
-        tags = {VERSION_TAG: version, ARCHIVE_TAG: candidate["archive"]["uri"], **_facts(candidate)}
+        model, version = candidate.model, candidate.version
+        tags = {VERSION_TAG: version, ARCHIVE_TAG: candidate.archive.uri, **_facts(candidate)}
         entry = self._find(self._client, model, version)
         if entry is None:
             entry = self._create(self._client, candidate, tags)
@@ -79,10 +76,10 @@ class Registry:
             return ""
         return self._client.get_model_version(model, number).tags.get(tag, "")
 
-    def _create(self, client: MlflowClient, candidate: Mapping[str, Any], tags: dict[str, str]) -> ModelVersion:
+    def _create(self, client: MlflowClient, candidate: Candidate, tags: dict[str, str]) -> ModelVersion:
         from mlflow.exceptions import MlflowException
 
-        model, uri = candidate["model"], candidate["archive"]["uri"]
+        model, uri = candidate.model, candidate.archive.uri
         try:
             client.create_registered_model(model)
         except MlflowException as error:
@@ -91,7 +88,7 @@ class Registry:
         # A server refuses `file:` URIs outside its own artifacts, also one on a volume that everybody mounts.
         source = uri.replace("file:", "mounted:", 1) if self._uri.startswith("http") else uri
         return client.create_model_version(
-            model, source, run_id=candidate["tracking_run_id"] or None, tags=tags, await_creation_for=0
+            model, source, run_id=candidate.tracking_run_id or None, tags=tags, await_creation_for=0
         )
 
     def _go_live(self, client: MlflowClient, entry: ModelVersion) -> None:
@@ -123,6 +120,6 @@ def _tag_state(client: MlflowClient, entry: ModelVersion, state: ReleaseState, r
         client.set_model_version_tag(entry.name, entry.version, name, value)
 
 
-def _facts(candidate: Mapping[str, Any]) -> dict[str, str]:
+def _facts(candidate: Candidate) -> dict[str, str]:
     metrics = {f"{METRIC_FACT_PREFIX}{name}": repr(value) for name, value in main_metrics(candidate).items()}
     return {f"{FACT_TAG_PREFIX}{name}": value for name, value in (facts(candidate) | metrics).items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -12,14 +12,13 @@ from include.classifier.progress import report
 from include.classifier.registry import Registry
 from include.classifier.sources import as_uri
 from include.classifier.steps import CANDIDATE
-from include.contracts import documents
+from include.contracts.candidate import Candidate, GoldenExample
 from include.contracts.registry_tags import ReleaseState
+from include.contracts.rules.gate import decide
+from include.contracts.settings import GateConfig
 
 #: Largest difference between a served and a recorded probability: other machines round otherwise.
 PROBABILITY_TOLERANCE = 0.01
-
-#: Two figures that differ by less than this are the same: sums of floats are not exact.
-_ROUNDING = 1e-9
 
 
 class NotGoodEnoughError(RuntimeError):
@@ -56,55 +55,39 @@ def load_data_step(
 
 
 def register_step(
-    *, output_uri: str, tracking_uri: str, min_macro_f1: float, max_regression: float, when_inconclusive: str = "reject"
+    *,
+    output_uri: str,
+    tracking_uri: str,
+    min_macro_f1: float,
+    max_regression: float,
+    when_inconclusive: str = "reject",
+    gate: Mapping[str, Any] | None = None,
 ) -> None:
-    """Register the candidate, or reject it.
+    """Register the candidate, or reject it; the rules are the gate's of a release with Airflow.
 
     :param min_macro_f1: on the evaluation rows, at least.
     :param max_regression: how much macro F1 may lie below the live model's on the same rows.
-    :param when_inconclusive: ``release`` goes by the difference that was measured where its interval holds both sides
-        of that margin; anything else rejects.
+    :param when_inconclusive: ``reject`` or ``release``, where the interval holds both sides of that margin.
+    :param gate: other conditions, see :class:`~include.contracts.settings.GateConfig`; default: its defaults.
     :raises NotGoodEnoughError: when it is rejected; the registry says so as well.
     """
     candidate = read_candidate(output_uri)
     releases = Registry(tracking_uri)
-    reasons = [
-        *_not_compared_with_live(candidate, releases.live_version(candidate["model"])),
-        *_too_low(candidate, min_macro_f1),
-        *_worse_than_live(candidate, max_regression, when_inconclusive),
-    ]
-    state, reason = (ReleaseState.REJECTED, "; ".join(reasons)) if reasons else (ReleaseState.CANDIDATE, "registered")
-    releases.register(candidate, state=state, reason=reason)
-    if reasons:
-        raise NotGoodEnoughError(f"{candidate['model']} {candidate['version']} is rejected: {reason}.")
-    report(f"register: {candidate['model']} {candidate['version']} is {'registered' if tracking_uri else 'accepted'}")
-
-
-def _not_compared_with_live(candidate: Mapping[str, Any], live: str) -> Iterator[str]:
-    """Yield what has gone live since the data was loaded. The rules are those of model_releases.rules.replaceable."""
-    champion = candidate["metrics"]["champion"]
-    if champion and live and live not in (champion["version"], candidate["version"]):
-        yield f"compared with {champion['version']}, but {live} is live now; start a new release"
-
-
-def _too_low(candidate: Mapping[str, Any], min_macro_f1: float) -> Iterator[str]:
-    if not (macro_f1 := candidate["metrics"]["candidate"]["macro_f1"]) >= min_macro_f1:
-        yield f"macro F1 {macro_f1:.4f} is below min_macro_f1 {min_macro_f1:g}"
-
-
-def _worse_than_live(candidate: Mapping[str, Any], max_regression: float, when_inconclusive: str) -> Iterator[str]:
-    if not (comparison := candidate.get("comparison")):
-        return
-    difference, low, high = (comparison["macro_f1"][name] for name in ("difference", "low", "high"))
-    within = difference >= -max_regression - _ROUNDING
-    if low >= -max_regression - _ROUNDING or (within and when_inconclusive == "release"):
-        return
-    scores = {who: candidate["metrics"][who]["macro_f1"] for who in ("candidate", "champion")}
-    yield (
-        f"macro F1 {scores['candidate']:.4f}, live {scores['champion']:.4f}, difference {difference:+.4f}, "
-        f"{100 * comparison['confidence']:g} % interval {low:+.4f} to {high:+.4f}, margin {max_regression:g}"
-        + (f", inconclusive: {comparison['rows']} rows are too few to tell" if within else "")
-    )
+    conditions = dict(gate or {})
+    if candidate.comparison:  # its interval was made as this run was asked to
+        conditions["confidence"] = candidate.comparison.confidence
+    conditions |= {
+        "min_macro_f1": min_macro_f1,
+        "max_regression": max_regression,
+        "when_inconclusive": when_inconclusive,
+    }
+    live = releases.live_version(candidate.model) or None
+    decision = decide(candidate, GateConfig.model_validate(conditions), live_version=live)
+    state = ReleaseState.CANDIDATE if decision.accepted else ReleaseState.REJECTED
+    releases.register(candidate, state=state, reason=decision.text)
+    if not decision.accepted:
+        raise NotGoodEnoughError(f"{candidate.model} {candidate.version} is {decision.text}.")
+    report(f"register: {candidate.model} {candidate.version} is {decision.line}")
 
 
 def deploy_step(
@@ -128,7 +111,7 @@ def deploy_step(
     :raises DeploymentError: when it does not; the version before has been put back.
     """
     candidate = read_candidate(output_uri)
-    model, version = candidate["model"], candidate["version"]
+    model, version = candidate.model, candidate.version
     resources = {"cpu": cpu, "memory": memory}
     predictor: dict[str, Any] = {
         "minReplicas": min_replicas,
@@ -136,7 +119,7 @@ def deploy_step(
             "modelFormat": {"name": "pytorch"},
             "runtime": runtime,
             "protocolVersion": "v1",
-            "storageUri": storage_uri(candidate["archive"]["uri"], volume=volume),
+            "storageUri": storage_uri(candidate.archive.uri, volume=volume),
             "resources": {"requests": resources, "limits": resources},
         },
     }
@@ -159,7 +142,7 @@ def predict_step(
     :raises DeploymentError: naming the row that is wrong.
     """
     candidate = read_candidate(output_uri)
-    model, version = candidate["model"], candidate["version"]
+    model, version = candidate.model, candidate.version
     service = service or InferenceService(model, namespace=namespace)
     try:
         labels = _check_golden_examples(service, candidate)
@@ -173,39 +156,39 @@ def predict_step(
     return counts
 
 
-def read_candidate(output_uri: str) -> dict[str, Any]:
-    """Return the release's ``candidate.json``, checked against its schema."""
+def read_candidate(output_uri: str) -> Candidate:
+    """Return what the release's ``candidate.json`` says."""
     import fsspec
 
     uri = f"{as_uri(output_uri)}/{CANDIDATE}"
     with fsspec.open(uri, "rt", encoding="utf-8") as file:
-        return documents.parse("candidate", file.read(), where=uri)
+        return Candidate.parse(file.read(), where=uri)
 
 
-def _check_golden_examples(service: InferenceService, candidate: Mapping[str, Any]) -> list[str]:
+def _check_golden_examples(service: InferenceService, candidate: Candidate) -> list[str]:
     """Return the labels that the service answers.
 
     :raises DeploymentError: at the first answer that is not as recorded.
     """
-    examples = candidate["golden_examples"]
-    answer = service.predict([example["text"] for example in examples], tries=3)
+    examples = candidate.golden_examples
+    answer = service.predict([example.text for example in examples], tries=3)
     if answer.status != 200 or len(answer.predictions) != len(examples):
         raise DeploymentError(
             f"{len(examples)} golden examples gave {len(answer.predictions)} predictions with HTTP status "
             f"{answer.status or 'none'}"
         )
     for row, (example, found) in enumerate(zip(examples, answer.predictions, strict=True), start=1):
-        _check_row(row, example, found, candidate["version"])
-    return [example["label"] for example in examples]
+        _check_row(row, example, found, candidate.version)
+    return [example.label for example in examples]
 
 
-def _check_row(row: int, example: Mapping[str, Any], found: Mapping[str, Any], version: str) -> None:
+def _check_row(row: int, example: GoldenExample, found: Mapping[str, Any], version: str) -> None:
     if found.get("version") != version:
         raise DeploymentError(f"row {row} was answered by another version")
-    if found.get("label") != example["label"]:
-        raise DeploymentError(f"row {row} should be {example['label']!r} and is another label")
+    if found.get("label") != example.label:
+        raise DeploymentError(f"row {row} should be {example.label!r} and is another label")
     probabilities = found.get("probabilities") or {}
-    difference = max(abs(value - probabilities.get(label, 0.0)) for label, value in example["probabilities"].items())
+    difference = max(abs(value - probabilities.get(label, 0.0)) for label, value in example.probabilities.items())
     if difference > PROBABILITY_TOLERANCE:
         raise DeploymentError(
             f"probabilities of row {row} differ by {difference:.4f}, allowed are {PROBABILITY_TOLERANCE:g}"

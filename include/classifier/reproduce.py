@@ -26,7 +26,7 @@ from include.classifier.problems import DataError
 from include.classifier.recorded import NotTheSameError, packages_that_differ, read_candidate
 from include.classifier.sources import as_uri
 from include.code_revision import code_revision
-from include.contracts import documents
+from include.contracts.documents import DocumentError
 from include.contracts.metrics import MAIN_METRICS
 
 REPRODUCTION = "reproduction.json"
@@ -254,7 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tolerance=options.tolerance,
             any_code=options.any_code,
         )
-    except (NotTheSameError, DataError, documents.DocumentError) as error:
+    except (NotTheSameError, DataError, DocumentError) as error:
         print(f"Not tried: {error}", file=sys.stderr)
         return 2
     print("", *table(document), sep="\n", flush=True)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from include.classifier.data import read_dataset, read_split
 from include.classifier.progress import report
 from include.classifier.sources import as_uri
-from include.contracts import documents
+from include.contracts.candidate import Candidate
 from include.contracts.metrics import MAIN_METRICS
 
 CANDIDATE = "candidate.json"
@@ -214,7 +214,7 @@ def write_candidate(document: dict[str, Any], output_uri: str) -> str:
     import fsspec
 
     uri = f"{as_uri(output_uri)}/{CANDIDATE}"
-    content = documents.dump("candidate", document, where=uri).encode("utf-8")
+    content = Candidate.dump(document, where=uri).encode("utf-8")
     filesystem, path = fsspec.core.url_to_fs(uri)
     folder = path.rpartition("/")[0]
     filesystem.makedirs(folder, exist_ok=True)

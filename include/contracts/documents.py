@@ -1,56 +1,82 @@
-"""The two documents that cross the wall between the halves. Both sides check them against the same schema."""
+"""The two documents that cross the wall between the halves: what both have in common, and how they are read.
+
+``dataset.json`` and ``candidate.json`` are defined by :class:`include.contracts.dataset.Dataset` and
+:class:`include.contracts.candidate.Candidate`; the JSON Schemas beside them are written from these classes
+(``make docs``), for whoever reads or writes the documents in another language.
+"""
 
 from __future__ import annotations
 
 import json
-from functools import cache
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Self
 
-from jsonschema import Draft202012Validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-Kind = Literal["dataset", "candidate"]
+from include.contracts.section import problems
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Version = Annotated[str, Field(pattern="^[0-9]{14}$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
 
 
 class DocumentError(ValueError):
-    """A document does not follow its schema; the message names the document and every place that is wrong."""
+    """A document is not what it should be; the message names the document and every place that is wrong."""
 
 
-@cache
-def _validator(kind: Kind) -> Draft202012Validator:
-    schema = json.loads(Path(__file__).with_name(f"{kind}.schema.json").read_text(encoding="utf-8"))
-    return Draft202012Validator(schema)
+class Part(BaseModel):
+    """A part of a document: nothing unknown, nothing of another type, nothing changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    #: What a representation shows: documents hold users' texts, and a representation ends up in logs.
+    _shown: ClassVar[tuple[str, ...]] = ()
+
+    def __repr__(self) -> str:
+        """Leave the texts out."""
+        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self._shown)})"
+
+    __str__ = __repr__
 
 
-def check(kind: Kind, document: Any, *, where: str) -> dict[str, Any]:
-    """Return the document when it follows its schema.
+class Document(Part):
+    """One of the documents."""
 
-    :param where: the document's URI, for the error message.
-    :raises DocumentError: listing every place that is wrong, without the values that stand there.
-    """
-    problems = sorted(_validator(kind).iter_errors(document), key=lambda error: error.json_path)
-    if problems:
-        # A validator's own message repeats the value, which may be a user's text.
-        places = "; ".join(f"{error.json_path} breaks {error.validator!r}" for error in problems[:5])
-        raise DocumentError(f"{where} is not a valid {kind}.json: {places}.")
-    return document
+    #: Its file.
+    file: ClassVar[str]
 
+    @classmethod
+    def read(cls, document: Any, *, where: str) -> Self:
+        """Return what a parsed document says.
 
-def parse(kind: Kind, text: str, *, where: str) -> dict[str, Any]:
-    """Parse and check a document.
+        :param where: its URI, for the error message.
+        :raises DocumentError: listing every place that is wrong, without the values that stand there.
+        """
+        try:
+            return cls.model_validate(document)
+        except ValidationError as error:
+            raise DocumentError(f"{where} is not a valid {cls.file}: {problems(error, most=5)}.") from None
 
-    :raises DocumentError: when it is not JSON or breaks its schema.
-    """
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DocumentError(f"{where} is not JSON: {error.msg} in line {error.lineno}.") from error
-    return check(kind, document, where=where)
+    @classmethod
+    def parse(cls, text: str, *, where: str) -> Self:
+        """Return what a document says.
 
+        :raises DocumentError: when it is not JSON, or not what it should be.
+        """
+        try:
+            document = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise DocumentError(f"{where} is not JSON: {error.msg} in line {error.lineno}.") from error
+        return cls.read(document, where=where)
 
-def dump(kind: Kind, document: dict[str, Any], *, where: str) -> str:
-    """Check a document and return its text.
+    @classmethod
+    def dump(cls, document: Mapping[str, Any], *, where: str) -> str:
+        """Check a document and return its text, which is always the same for the same document.
 
-    :raises DocumentError: when it breaks its schema.
-    """
-    return json.dumps(check(kind, document, where=where), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+        :raises DocumentError: when it is not what it should be.
+        """
+        cls.read(document, where=where)
+        return json.dumps(document, indent=2, ensure_ascii=False, sort_keys=True) + "\n"

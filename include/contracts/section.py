@@ -25,13 +25,15 @@ class Section(BaseModel):
         return value
 
 
-def problems(error: ValidationError, section: str = "") -> str:
-    """Return every setting that is wrong, with why, in one line. No value is in it: it may be a user's or a secret.
+def problems(error: ValidationError, section: str = "", *, most: int = 20) -> str:
+    """Return every place that is wrong, with why, in one line. No value is in it: it may be a user's or a secret.
 
     :param section: name of the section that the settings stand in; empty: they are the whole.
+    :param most: so many places are named; of the others their number.
     """
     found = []
-    for item in error.errors(include_input=False, include_url=False):
+    for item in error.errors(include_input=False, include_url=False)[:most]:
         place = ".".join(map(str, (*([section] if section else []), *item["loc"])))
         found.append(f"{place or 'file'}: {item['msg'].removeprefix('Value error, ')}")
-    return "; ".join(found)
+    more = error.error_count() - len(found)
+    return "; ".join([*found, *([f"and {more} more"] if more else [])])

@@ -33,6 +33,7 @@ CREDENTIALS = (
 )
 
 _SAMPLE = read_trained_model("sample-reviews")
+_FIELDS_OF_THE_GATE = {"min_macro_f1", "max_regression", "confidence", "when_inconclusive"}
 
 _component = dsl.component(base_image=IMAGE, install_kfp_package=False)
 
@@ -56,7 +57,7 @@ def load_data(
 
 @_component
 def register(
-    output_uri: str, tracking_uri: str, min_macro_f1: float, max_regression: float, when_inconclusive: str
+    output_uri: str, tracking_uri: str, min_macro_f1: float, max_regression: float, when_inconclusive: str, gate: dict
 ) -> None:
     """Register the candidate in MLflow, or reject it."""
     from include.classifier.release_steps import register_step
@@ -67,6 +68,7 @@ def register(
         min_macro_f1=min_macro_f1,
         max_regression=max_regression,
         when_inconclusive=when_inconclusive,
+        gate=gate,
     )
 
 
@@ -131,6 +133,7 @@ def release_in_kubeflow(
     max_regression: float = _SAMPLE.gate.max_regression,
     confidence: float = _SAMPLE.gate.confidence,
     when_inconclusive: str = _SAMPLE.gate.when_inconclusive,
+    gate: dict = _SAMPLE.gate.model_dump(exclude=_FIELDS_OF_THE_GATE),  # noqa: B008
     tracking_uri: str = "",
     experiment_name: str = "",
     credentials: str = "model-release",
@@ -167,6 +170,7 @@ def release_in_kubeflow(
         max_regression: How much macro F1 may lie below the live model's on the same rows.
         confidence: Of the interval around that difference, between 0 and 1.
         when_inconclusive: What to do when the interval holds both sides of the margin, "reject" or "release".
+        gate: The other conditions of the section `gate` of a model's YAML, must_beat_baseline for example.
         tracking_uri: MLflow's address, for metrics and registry; empty for neither.
         experiment_name: MLflow experiment; empty for the model's name.
         credentials: Secret with any of the keys MLFLOW_TRACKING_*, AWS_*, HF_TOKEN; it need not exist.
@@ -242,6 +246,7 @@ def release_in_kubeflow(
         min_macro_f1=min_macro_f1,
         max_regression=max_regression,
         when_inconclusive=when_inconclusive,
+        gate=gate,
     )
     registered.set_display_name("Register").after(evaluated)
 

@@ -8,7 +8,7 @@ from kubeflow_provider.links import XComLink, airflow_url
 from model_releases.memory import xcoms
 
 if TYPE_CHECKING:
-    from model_releases.memory.candidate import Candidate
+    from include.contracts.candidate import Candidate
 
 
 class EndpointLink(XComLink):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from include.classifier.release_steps import NotGoodEnoughError, register_step
+from include.contracts.candidate import Candidate
 from include.contracts.registry_tags import ReleaseState
 from tests.toy_package import publish
 
@@ -54,7 +55,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> str:
     uri = f"sqlite:///{folder}/mlflow.db"
     for model, version in (("reviews", LIVE), ("rolled-back", "20260101120000")):
         document = publish(folder / model, model=model, version=version)
-        Registry(uri).register(document, state=ReleaseState.CANDIDATE)
+        Registry(uri).register(Candidate.read(document, where="made in a test"), state=ReleaseState.CANDIDATE)
         Registry(uri).set_state(model, version, ReleaseState.LIVE)
     return uri
 
@@ -66,8 +67,8 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> str:
         ((0.0, 0.0, 0.0), {"max_regression": 0.0}, None),
         ((-0.015, -0.005, 0.005), {}, "150 rows are too few to tell"),
         ((-0.015, -0.005, 0.005), {"when_inconclusive": "release"}, None),
-        ((-0.035, -0.022, -0.009), {"when_inconclusive": "release"}, "difference -0.0220, 95 % interval -0.0350 to"),
-        ((0.0, 0.0, 0.0), {"min_macro_f1": 0.95}, "macro F1 0.9000 is below min_macro_f1 0.95"),
+        ((-0.035, -0.022, -0.009), {"when_inconclusive": "release"}, "difference -0.022, 95 % interval -0.035 to"),
+        ((0.0, 0.0, 0.0), {"min_macro_f1": 0.95}, "macro F1 0.900, at least 0.95 is needed"),
     ],
 )
 def test_a_candidate_is_registered_exactly_when_it_is_not_worse(registry, candidate, interval, options, reason):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from include.classifier.report import REPORT, make_report, write_report
-from include.contracts import documents
+from include.contracts.candidate import Candidate
 from tests.classifier.made_up_evaluation import LIVE, VERSION, made_up_evaluation
 
 STARS = ["1 star", "2 stars", "3 stars", "4 stars", "5 stars"]
@@ -60,7 +60,7 @@ class Page(HTMLParser):
 
 def page_of(labels: list[str], **options: Any) -> Page:
     found, document = made_up_evaluation(labels, **options)
-    documents.dump("candidate", document, where="the made-up document")
+    Candidate.dump(document, where="the made-up document")
     return Page(make_report(found, document).page)
 
 

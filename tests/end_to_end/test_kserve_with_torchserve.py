@@ -16,7 +16,9 @@ from tests.kserve_support import GOOD, RUNTIME, KServeWorld, Users, kserve, sett
 from tests.serving_image import install_runtime
 from tests.serving_support import build_version
 
-pytestmark = pytest.mark.torchserve
+# A release with this server behind KServe is in test_release_on_kubeflow too, a roll back in the contract tests, and an
+# archive that was changed in tests/classifier/test_serve.
+pytestmark = [pytest.mark.torchserve, pytest.mark.long]
 
 MODEL = "toy-reviews"
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from include.contracts.candidate import Candidate
 from kubeflow_provider.services import ModelVersion
-from model_releases.memory.candidate import Candidate
 from model_releases.operators.deploy import DeployCandidateOperator
 from model_releases.operators.promote import PromoteOperator
 from model_releases.operators.smoke_test import SmokeTestOperator
@@ -41,7 +41,7 @@ def real_candidates(server: SimpleNamespace, pipelines_python: str) -> list[Cand
     command = [pipelines_python, "-m", "tests.real_package", str(server.store), REAL_MODEL, *VERSIONS]
     subprocess.run(command, cwd=Path(__file__).parents[2], check=True)
     return [
-        Candidate.from_document(json.loads(file.read_text()), where=str(file))
+        Candidate.parse(file.read_text(), where=str(file))
         for file in sorted((server.store / REAL_MODEL).glob("*/candidate.json"))
     ]
 
@@ -113,8 +113,8 @@ def test_nor_do_two_releases_of_a_real_package_while_somebody_sends_bad_input(
         ModelVersion(
             model=REAL_MODEL,
             version=candidate.version,
-            archive_uri=candidate.archive_uri,
-            archive_sha256=candidate.archive_sha256,
+            archive_uri=candidate.archive.uri,
+            archive_sha256=candidate.archive.sha256,
             settings=settings,
         )
         for candidate in real_candidates

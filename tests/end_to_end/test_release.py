@@ -104,6 +104,7 @@ def test_an_unknown_model_or_setting_is_named(world):
     assert "EPOCHS" in answer.stderr
 
 
+@pytest.mark.long  # told by tests/classifier/test_checks.py and test_broken_releases::test_a_pipeline_that_fails…
 def test_data_that_cannot_be_meant_is_refused_and_the_live_model_stays(world, first_release, tmp_path):
     (before,) = world.predict("fine")
     broken = tmp_path / "broken.csv"

@@ -7,7 +7,7 @@ from airflow.sdk import BaseOperatorLink
 from kubeflow_provider import links
 from kubeflow_provider.links import ExperimentLink, PipelineRunLink, airflow_url
 from model_releases.links import EndpointLink, ReportLink, report_page_url
-from model_releases.memory.candidate import Candidate
+from tests.candidates import candidate
 
 
 @pytest.mark.parametrize(
@@ -38,25 +38,12 @@ def test_the_buttons_have_names_of_their_own() -> None:
     assert len({link.name for link in (PipelineRunLink(), ExperimentLink(), EndpointLink(), ReportLink())}) == 4
 
 
-def candidate(report_uri: str) -> Candidate:
-    return Candidate(
-        model="reviews",
-        version="20260102000000",
-        archive_uri="",
-        archive_sha256="",
-        metrics={},
-        golden_examples=(),
-        document={},
-        report_uri=report_uri,
-    )
-
-
 @pytest.mark.parametrize("base", ["https://data.example/airflow", "https://data.example/airflow/"])
 def test_addresses_lie_below_the_path_of_the_base_url(monkeypatch: pytest.MonkeyPatch, base: str) -> None:
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", base)
     page = "https://data.example/airflow/releases/models/reviews/versions/20260102000000/report"
-    assert report_page_url(candidate("s3://models/report.html")) == page
-    assert report_page_url(candidate("")) is None
+    assert report_page_url(candidate(report_uri="s3://models/report.html")) == page
+    assert report_page_url(candidate(report_uri="")) is None
     assert airflow_url("dags", "d", "runs", "manual__2026-01-02T03:04:05+00:00") == (
         "https://data.example/airflow/dags/d/runs/manual__2026-01-02T03:04:05+00:00"
     )

@@ -6,7 +6,6 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -14,6 +13,7 @@ from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.services import Deployment
 from kubeflow_provider.states import DeploymentState
 from model_releases.registry.mlflow import MlflowHook
+from tests.candidates import document, scores
 from tests.connected import connect
 
 MODEL, VERSION = "reviews", "20260102000000"
@@ -73,50 +73,11 @@ def serving(monkeypatch: pytest.MonkeyPatch) -> MemoryServing:
 def write_candidate(tmp_path: Path) -> Callable[..., str]:
     """Return ``write(macro_f1, live=None, version=...)``, which writes a ``candidate.json`` and returns its URI."""
 
-    def scores(macro_f1: float, version: str | None = None) -> dict[str, Any]:
-        figures = {"accuracy": 0.9, "macro_f1": macro_f1, "log_loss": 0.3, "expected_calibration_error": 0.04}
-        return {"version": version, **figures, "per_class": {}, "slices": []}
-
     def write(macro_f1: float = 0.9, live: float | None = None, version: str = VERSION, model: str = MODEL) -> str:
-        document = {
-            "schema_version": 1,
-            "model": model,
-            "version": version,
-            "created_at": "2026-01-02T00:10:00+00:00",
-            "archive": {"uri": f"s3://models/{version}", "file": "m.mar", "sha256": "a" * 64, "size_bytes": 9},
-            "labels": ["bad", "good"],
-            "dataset": {"uri": "s3://data/1", "sha256": "b" * 64, "train_rows": 600, "evaluation_rows": 150},
-            "metrics": {
-                "candidate": scores(macro_f1, version),
-                "champion": None if live is None else scores(live, "20260101000000"),
-                "baseline": scores(0.5),
-            },
-            "golden_examples": [
-                {"text": "a private text", "label": "good", "probabilities": {"bad": 0.1, "good": 0.9}}
-            ],
-            "serving": {
-                "load_seconds": 3,
-                "p50_ms": 5,
-                "p95_ms": 8,
-                "parity_rows": 9,
-                "largest_difference": 0,
-                "precision": {"chosen": "onnx-int8", "reason": "fastest", "rows": 9, "measured": []},
-            },
-            "training": {
-                "base_model": "scratch",
-                "base_model_revision": None,
-                "parameters": {"seed": 42},
-                "seconds": 9,
-                "samples_per_second": 99,
-                "epochs_run": 3,
-            },
-            "report_uri": f"s3://models/{version}/report/report.html",
-            "code_revision": "c0ffee",
-            "packages": {},
-            "tracking_run_id": None,
-        }
+        champion = None if live is None else scores(live)
+        made = document(scores(macro_f1), champion, version=version, model=model)
         path = tmp_path / f"candidate-{version}.json"
-        path.write_text(json.dumps(document), encoding="utf-8")
+        path.write_text(json.dumps(made), encoding="utf-8")
         return path.as_uri()
 
     return write

@@ -15,6 +15,7 @@ TEST_PIPELINES = Path(__file__).parents[1] / "test_pipelines"
 
 
 @pytest.mark.computes
+@pytest.mark.long  # `make lint` says the same
 def test_the_committed_ir_is_current(capsys):
     assert compiling.main(["--check"]) == 0, capsys.readouterr().err
 

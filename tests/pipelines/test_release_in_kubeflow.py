@@ -186,7 +186,8 @@ def test_a_release_goes_live_and_a_wrong_model_gives_way_to_it(run: Any, cluster
 
     # Answers wrongly once it is deployed: what was there comes back.
     cluster.predictor.wrong_version = SECOND  # type: ignore[attr-defined]
-    second = run(SECOND, epochs=0.1, min_macro_f1=0.0, max_regression=1.0)
+    any_model = {"must_beat_baseline": False, "max_slice_regression": 1, "max_calibration_regression": 1}
+    second = run(SECOND, epochs=0.1, min_macro_f1=0.0, max_regression=1.0, gate=any_model)
     assert second.returncode != 0
     assert "answers wrongly: row 1 should be" in second.stdout
     assert f"The version before ({FIRST}) was put back." in second.stdout

@@ -41,13 +41,13 @@ def test_every_model_is_on_the_page_with_its_own_dag_connections_and_store(
         "release_short_reviews",
         "Short ones.",
     )
-    assert (short.serving_conn_id, short.registry_conn_id, short.store_conn_id) == (
+    assert (short.connection("serving"), short.connection("registry"), short.store_conn_id) == (
         "serving_default",
         "registry_default",
         None,
     )
     assert short.report_uri("20260101000000") == "file:///store/short-reviews/20260101000000/report/report.html"
-    assert (long.serving_conn_id, long.store_conn_id, long.store_uri) == (
+    assert (long.connection("serving"), long.store_conn_id, long.store_uri) == (
         "kserve_team",
         "minio",
         "s3://models/long-reviews",

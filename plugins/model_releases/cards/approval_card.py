@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
+from include.contracts.candidate import Candidate, Comparison, Difference, Disagreement, Metrics
 from include.contracts.metrics import MAIN_METRICS, Metric
-from model_releases.memory.candidate import Candidate
 
 #: Longer texts are cut: twenty of them have to fit on a page.
 MAX_TEXT_CHARACTERS = 240
@@ -28,16 +27,16 @@ def approval_card(
     :param show_texts: whether to show the rows on which candidate and live model disagree. They are users' texts, and
         Airflow keeps the card in its database.
     """
-    comparison = candidate.document.get("comparison")
+    comparison = candidate.comparison
     blocks = [
         f"**Gate:** {quoted(decision)}" if decision else "",
         f"[Report with pictures]({report_url})" if report_url else "",
-        _metrics(candidate, comparison),
+        _metrics(candidate.metrics, comparison),
         _summary(comparison) if comparison else "There is no live model to compare with.",
-        _costs(candidate.document, comparison),
-        _slices(candidate, comparison),
-        _labels(candidate, comparison),
-        _disagreements(comparison["disagreements"], show_texts=show_texts) if comparison else "",
+        _costs(candidate, comparison),
+        _slices(candidate.metrics, comparison),
+        _labels(candidate.metrics, comparison),
+        _disagreements(comparison.disagreements, show_texts=show_texts) if comparison else "",
     ]
     return "\n\n".join(block for block in blocks if block)
 
@@ -54,74 +53,62 @@ def quoted(text: str) -> str:
     return f"`{line}`" if line else "(empty)"
 
 
-def _metrics(candidate: Candidate, comparison: Mapping[str, Any] | None) -> str:
-    live, baseline = candidate.metrics["champion"], candidate.metrics["baseline"]
+def _metrics(metrics: Metrics, comparison: Comparison | None) -> str:
     heads = ["on the same evaluation rows", "candidate", "live", "baseline", "difference"]
     if comparison:
-        heads.append(f"{comparison['confidence']:.0%} interval")
-    return _table(heads, (_metric(metric, candidate, live, baseline, comparison) for metric in MAIN_METRICS))
+        heads.append(f"{comparison.confidence:.0%} interval")
+    return _table(heads, (_metric(metric, metrics, comparison) for metric in MAIN_METRICS))
 
 
-def _metric(
-    metric: Metric,
-    candidate: Candidate,
-    live: Mapping[str, Any] | None,
-    baseline: Mapping[str, Any] | None,
-    comparison: Mapping[str, Any] | None,
-) -> Iterator[str]:
-    name = metric.name
-    found = (candidate.metrics["candidate"] or {})[name]
+def _metric(metric: Metric, metrics: Metrics, comparison: Comparison | None) -> Iterator[str]:
+    found = getattr(metrics.candidate, metric.name)
+    live = getattr(metrics.champion, metric.name) if metrics.champion else None
     yield f"{metric.title} {_ARROWS[metric.higher_is_better]}"
     yield f"{found:.4f}"
-    yield f"{live[name]:.4f}" if live else "none"
-    yield f"{baseline[name]:.4f}" if baseline else "none"
-    yield f"{found - live[name]:+.4f}" if live else ""
+    yield "none" if live is None else f"{live:.4f}"
+    yield f"{getattr(metrics.baseline, metric.name):.4f}"
+    yield "" if live is None else f"{found - live:+.4f}"
     if comparison:
-        yield _interval(comparison[name]) if name in comparison else ""
+        change = getattr(comparison, metric.name, None)
+        yield _interval(change) if change else ""
 
 
-def _costs(document: Mapping[str, Any], comparison: Mapping[str, Any] | None) -> str:
-    serving = document["serving"]
-    rows = [("served, median", f"{serving['p50_ms']:.1f} ms", ""), ("served, p95", f"{serving['p95_ms']:.1f} ms", "")]
+def _costs(candidate: Candidate, comparison: Comparison | None) -> str:
+    serving = candidate.serving
+    rows = [("served, median", f"{serving.p50_ms:.1f} ms", ""), ("served, p95", f"{serving.p95_ms:.1f} ms", "")]
     if comparison:
-        latency, size = comparison["latency_ms"], comparison["size_bytes"]
+        latency, size = comparison.latency_ms, comparison.size_bytes
         rows += [
-            ("one text in one process, median", f"{latency['candidate']:.1f} ms", f"{latency['champion']:.1f} ms"),
-            ("archive", _megabytes(size["candidate"]), _megabytes(size["champion"])),
+            ("one text in one process, median", f"{latency.candidate:.1f} ms", f"{latency.champion:.1f} ms"),
+            ("archive", _megabytes(size.candidate), _megabytes(size.champion)),
         ]
     else:
-        rows.append(("archive", _megabytes(document["archive"]["size_bytes"]), ""))
-    if precision := serving.get("precision"):
-        rows.append(("runtime and precision", precision["chosen"], ""))
+        rows.append(("archive", _megabytes(candidate.archive.size_bytes), ""))
+    if serving.precision:
+        rows.append(("runtime and precision", serving.precision.chosen, ""))
     return _table(["latency and size", "candidate", "live"], rows)
 
 
-def _summary(comparison: Mapping[str, Any]) -> str:
-    mcnemar = comparison["mcnemar"]
+def _summary(comparison: Comparison) -> str:
+    mcnemar = comparison.mcnemar
     return (
-        f"Live is {comparison['version']}, asked the same {comparison['rows']} rows. Rows that only one of them has "
-        f"right: candidate {mcnemar['candidate_only']}, live {mcnemar['champion_only']} "
-        f"(McNemar, p = {mcnemar['p_value']:.3g})."
+        f"Live is {comparison.version}, asked the same {comparison.rows} rows. Rows that only one of them has "
+        f"right: candidate {mcnemar.candidate_only}, live {mcnemar.champion_only} "
+        f"(McNemar, p = {mcnemar.p_value:.3g})."
     )
 
 
-def _slices(candidate: Candidate, comparison: Mapping[str, Any] | None) -> str:
-    parts = [
-        (each["name"], each["rows"], each["macro_f1"]) for each in (candidate.metrics["candidate"] or {})["slices"]
-    ]
-    live = {each["name"]: each["macro_f1"] for each in (candidate.metrics["champion"] or {}).get("slices", ())}
-    changes = {each["name"]: each["macro_f1"] for each in (comparison or {}).get("slices", ())}
+def _slices(metrics: Metrics, comparison: Comparison | None) -> str:
+    parts = [(each.name, each.rows, each.macro_f1) for each in metrics.candidate.slices]
+    live = {each.name: each.macro_f1 for each in (metrics.champion.slices if metrics.champion else ())}
+    changes = {each.name: each.macro_f1 for each in (comparison.slices if comparison else ())}
     return _parts("By slice", "macro F1", parts, live, changes)
 
 
-def _labels(candidate: Candidate, comparison: Mapping[str, Any] | None) -> str:
-    parts = [
-        (label, found["support"], found["f1"])
-        for label, found in (candidate.metrics["candidate"] or {})["per_class"].items()
-    ]
-    classes = (candidate.metrics["champion"] or {}).get("per_class", {})
-    live = {label: found["f1"] for label, found in classes.items()}
-    return _parts("By label", "F1", parts, live, (comparison or {}).get("per_class", {}))
+def _labels(metrics: Metrics, comparison: Comparison | None) -> str:
+    parts = [(label, found.support, found.f1) for label, found in metrics.candidate.per_class.items()]
+    live = {label: found.f1 for label, found in (metrics.champion.per_class if metrics.champion else {}).items()}
+    return _parts("By label", "F1", parts, live, comparison.per_class if comparison else {})
 
 
 def _parts(
@@ -129,7 +116,7 @@ def _parts(
     metric: str,
     parts: Sequence[tuple[str, int, float]],
     live: Mapping[str, float],
-    changes: Mapping[str, Mapping[str, float]],
+    changes: Mapping[str, Difference],
 ) -> str:
     """Return the table of a metric on parts of the rows, empty without parts.
 
@@ -145,7 +132,7 @@ def _parts(
             str(rows),
             f"{found:.4f}",
             f"{live[name]:.4f}" if name in live else "none",
-            f"{changes[name]['difference']:+.4f}" if name in changes else "",
+            f"{changes[name].difference:+.4f}" if name in changes else "",
             _interval(changes[name]) if name in changes else "",
         )
         for name, rows, found in parts
@@ -153,7 +140,7 @@ def _parts(
     return f"#### {title}\n\n{_table([metric, 'rows', 'candidate', 'live', 'difference', 'interval'], rows)}"
 
 
-def _disagreements(rows: Sequence[Mapping[str, Any]], *, show_texts: bool) -> str:
+def _disagreements(rows: Sequence[Disagreement], *, show_texts: bool) -> str:
     title = "#### Rows on which candidate and live model disagree"
     if not rows:
         return f"{title}\n\nThere are none."
@@ -161,18 +148,18 @@ def _disagreements(rows: Sequence[Mapping[str, Any]], *, show_texts: bool) -> st
         return f"{title}\n\nThe report has {len(rows)} of them; this page shows no texts."
     cells = (
         (
-            quoted(row["text"]),
-            quoted(row["label"]),
-            f"{quoted(row['candidate'])} {row['candidate_probability']:.2f}",
-            f"{quoted(row['champion'])} {row['champion_probability']:.2f}",
+            quoted(row.text),
+            quoted(row.label),
+            f"{quoted(row.candidate)} {row.candidate_probability:.2f}",
+            f"{quoted(row.champion)} {row.champion_probability:.2f}",
         )
         for row in rows
     )
     return f"{title}\n\n{_table(['text', 'true label', 'candidate', 'live'], cells, align='---')}"
 
 
-def _interval(found: Mapping[str, float]) -> str:
-    return f"{found['low']:+.4f} to {found['high']:+.4f}"
+def _interval(found: Difference) -> str:
+    return f"{found.low:+.4f} to {found.high:+.4f}"
 
 
 def _megabytes(size: float) -> str:

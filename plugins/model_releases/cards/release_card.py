@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
+from include.contracts.candidate import Metrics
 from include.contracts.metrics import MAIN_METRICS
 from include.contracts.settings import GateConfig
 from kubeflow_provider.open_inference import as_v2_request
@@ -19,13 +19,13 @@ SAMPLE_TEXT = "The food was great and the staff were friendly."
 def render_card(
     outcome: Outcome,
     *,
-    metrics: Mapping[str, Mapping[str, Any] | None] | None,
+    metrics: Metrics | None,
     policy: GateConfig | None,
     seconds: Mapping[str, float],
 ) -> str:
     """Return the card as text.
 
-    :param metrics: ``candidate``, ``champion`` and ``baseline``; ``None`` when there is no candidate.
+    :param metrics: of candidate, live model and baseline; ``None`` when there is no candidate.
     :param policy: what was asked of the candidate, where the gate was reached.
     :param seconds: step -> how long it took, in the order of the steps.
     """
@@ -47,23 +47,24 @@ def curl_line(endpoint: str) -> str:
     return f"curl -s {shlex.quote(endpoint)} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
 
 
-def _metric_rows(metrics: Mapping[str, Mapping[str, Any] | None], policy: GateConfig | None) -> Iterator[Sequence[str]]:
-    live = metrics["champion"]
-    needed = _needed(live, metrics["baseline"], policy) if policy else {}
+def _metric_rows(metrics: Metrics, policy: GateConfig | None) -> Iterator[Sequence[str]]:
+    needed = _needed(metrics, policy) if policy else {}
     yield "on the same rows", "candidate", "live", "baseline", "needed"
     for name, title, _ in MAIN_METRICS:
         cells = [
-            f"{scores[name]:.4f}" if scores else "-" for scores in (metrics["candidate"], live, metrics["baseline"])
+            f"{getattr(scores, name):.4f}" if scores else "-"
+            for scores in (metrics.candidate, metrics.champion, metrics.baseline)
         ]
         yield title, *cells, needed.get(name, "")
 
 
-def _needed(live: Mapping[str, Any] | None, baseline: Mapping[str, Any] | None, policy: GateConfig) -> dict[str, str]:
+def _needed(metrics: Metrics, policy: GateConfig) -> dict[str, str]:
     """Return the bounds that count: of several for one metric the strictest."""
-    at_least = max(policy.min_macro_f1, live["macro_f1"] - policy.max_regression if live else 0.0)
+    live, baseline = metrics.champion, metrics.baseline.macro_f1
+    at_least = max(policy.min_macro_f1, live.macro_f1 - policy.max_regression if live else 0.0)
     macro_f1 = f">= {at_least:.4f}"
-    if policy.must_beat_baseline and baseline and baseline["macro_f1"] >= at_least:
-        macro_f1 = f">  {baseline['macro_f1']:.4f}"
+    if policy.must_beat_baseline and baseline >= at_least:
+        macro_f1 = f">  {baseline:.4f}"
     return {
         "accuracy": f">= {policy.min_accuracy:.4f}",
         "macro_f1": macro_f1,

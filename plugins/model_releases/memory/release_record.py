@@ -6,28 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from include.contracts import registry_tags
+from include.contracts.candidate import Candidate
 from include.contracts.registry_tags import ReleaseState
-from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.links import XCOM_RUN_ID, XCOM_RUN_URL
 from model_releases.memory import xcoms
-from model_releases.memory.candidate import Candidate
 from model_releases.memory.outcome import first_xcom
 from model_releases.memory.run_trigger import Trigger
 from model_releases.registry.service import Release
-
-
-def read_candidate(uri: str, *, model: str, version: str, conn_id: str | None) -> Candidate:
-    """Read ``candidate.json`` and make sure that it speaks of this release.
-
-    :raises InvalidRequestError: when it is another release's, or not what it should be.
-    :raises ServiceUnavailableError: when it cannot be read.
-    """
-    candidate = Candidate.read(uri, conn_id=conn_id)
-    if (candidate.model, candidate.version) != (model, version):
-        raise InvalidRequestError(
-            f"{uri} speaks of {candidate.model} {candidate.version}; this is the release of {model} {version}."
-        )
-    return candidate
 
 
 def make_record(candidate: Candidate, *, state: ReleaseState, reason: str = "", **facts: str) -> Release:
@@ -39,9 +24,9 @@ def make_record(candidate: Candidate, *, state: ReleaseState, reason: str = "", 
         model=candidate.model,
         version=candidate.version,
         state=state,
-        archive_uri=candidate.archive_uri,
+        archive_uri=candidate.archive.uri,
         reason=reason,
-        facts={name: value for name, value in (registry_tags.facts(candidate.document) | facts).items() if value},
+        facts={name: value for name, value in (registry_tags.facts(candidate) | facts).items() if value},
     )
 
 

@@ -105,7 +105,7 @@ class ReleaseApprovalOperator(ReleaseStep, ApprovalOperator):
             return
         candidate = self.read_candidate()
         record = make_record(candidate, state=ReleaseState.REJECTED, reason=reason, **run_facts(context) | answer)
-        registry.register(record, metrics=main_metrics(candidate.document))
+        registry.register(record, metrics=main_metrics(candidate))
 
     def _question(self, context: Context, *, decision: str | None, report_url: str | None) -> Alert:
         ti, run_id, dag_id = context["ti"], context["run_id"], context["dag"].dag_id

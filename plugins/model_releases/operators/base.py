@@ -9,15 +9,15 @@ from airflow.sdk import BaseOperator
 
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks import get_serving_service
-from model_releases.memory.release_record import read_candidate
+from model_releases.memory.candidate import read_candidate_of
 from model_releases.registry import get_registry_service
 
 if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
+    from include.contracts.candidate import Candidate
     from kubeflow_provider.services import ServingService
-    from model_releases.memory.candidate import Candidate
     from model_releases.registry.service import RegistryService
 
 
@@ -88,6 +88,4 @@ class ReleaseStep(BaseOperator):
         """
         if not self.candidate_uri:
             raise InvalidRequestError(f"Task {self.task_id} needs a `candidate_uri`.")
-        return read_candidate(
-            self.candidate_uri, model=self.model, version=self.version, conn_id=self.store_conn_id or None
-        )
+        return read_candidate_of(self.model, self.version, self.candidate_uri, conn_id=self.store_conn_id)

@@ -11,7 +11,7 @@ from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.pipelines.spec import bind
 from kubeflow_provider.services import ModelVersion, RunRequest
 from model_releases.memory.active_runs import roll_back_under_way
-from model_releases.memory.candidate import Candidate
+from model_releases.memory.candidate import read_candidate
 from model_releases.operators.base import ReleaseStep
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class CheckReleaseOperator(ReleaseStep):
     def _archive_in_store(self, version: str) -> str:
         """Return where the store has a version that the registry has lost, empty where it has none."""
         try:
-            return Candidate.read(f"{self.store_uri}/{version}/candidate.json", conn_id=self.store_conn_id).archive_uri
+            return read_candidate(f"{self.store_uri}/{version}/candidate.json", conn_id=self.store_conn_id).archive.uri
         except KubeflowProviderError:
             return ""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import conf
 
+from include.contracts.candidate import Candidate
 from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import DeploymentFailedError
 from kubeflow_provider.services import ModelVersion
@@ -21,7 +22,6 @@ from model_releases.exceptions import ReleaseRefusedError
 from model_releases.links import EndpointLink
 from model_releases.memory import xcoms
 from model_releases.memory.active_runs import roll_back_under_way
-from model_releases.memory.candidate import Candidate
 from model_releases.operators.base import ReleaseStep
 from model_releases.rules.replaceable import refuse_outdated, refuse_pinned
 
@@ -95,8 +95,8 @@ class DeployCandidateOperator(ReleaseStep):
             ModelVersion(
                 model=self.model,
                 version=self.version,
-                archive_uri=candidate.archive_uri,
-                archive_sha256=candidate.archive_sha256,
+                archive_uri=candidate.archive.uri,
+                archive_sha256=candidate.archive.sha256,
                 settings=json.loads(self.settings) if isinstance(self.settings, str) else self.settings,
                 origin=origin,
             )

@@ -9,18 +9,18 @@ from airflow.providers.standard.utils.skipmixin import SkipMixin
 from airflow.sdk import TriggerRule
 
 from include.contracts.registry_tags import ReleaseState, main_metrics
+from include.contracts.rules.gate import Decision, decide
 from include.contracts.settings import GateConfig
 from model_releases.config import read_section
 from model_releases.links import ReportLink, report_page_url
 from model_releases.memory import xcoms
 from model_releases.memory.release_record import make_record, run_facts
 from model_releases.operators.base import ReleaseStep
-from model_releases.rules.gate import Decision, decide
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from model_releases.memory.candidate import Candidate
+    from include.contracts.candidate import Candidate
 
 #: Tasks with these rules want to run whatever became of the tasks before them: a report, a clean-up.
 _RUN_ANYWAY = frozenset({TriggerRule.ALL_DONE, TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, TriggerRule.ALWAYS})
@@ -90,7 +90,7 @@ class GateOperator(ReleaseStep, SkipMixin):
         record = make_record(
             candidate, state=ReleaseState.REJECTED, reason=decision.line, **run_facts(context) | {"gate": decision.text}
         )
-        registry.register(record, metrics=main_metrics(candidate.document))
+        registry.register(record, metrics=main_metrics(candidate))
 
     def _followers(self) -> Iterator[Any]:
         for task in self.get_direct_relatives(upstream=False):

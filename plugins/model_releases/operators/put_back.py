@@ -10,7 +10,7 @@ from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from model_releases.exceptions import CheckFailedError
 from model_releases.memory.active_runs import deployment_under_way
-from model_releases.memory.release_record import read_candidate
+from model_releases.memory.candidate import read_candidate_of
 from model_releases.operators.base import ReleaseStep
 from model_releases.rules.replaceable import (
     PUT_BACK_BY,
@@ -89,15 +89,15 @@ class ChooseReleaseOperator(ReleaseStep):
                 "(`retention`). Train it again; the registry says what it was made from."
             )
         self._size_in_store(name, candidate_uri)
-        candidate = read_candidate(candidate_uri, model=self.model, version=release.version, conn_id=self.store_conn_id)
-        archive_uri = f"{candidate.archive_uri.rstrip('/')}/model-store/{self.model}.mar"
+        candidate = read_candidate_of(self.model, release.version, candidate_uri, conn_id=self.store_conn_id)
+        archive_uri = f"{candidate.archive.uri.rstrip('/')}/model-store/{self.model}.mar"
         size = self._size_in_store(name, archive_uri)
-        expected = candidate.document["archive"].get("size_bytes", size)
-        digest = release.facts.get("archive_sha256") or candidate.archive_sha256
-        if size != expected or digest != candidate.archive_sha256:
+        expected = candidate.archive.size_bytes
+        digest = release.facts.get("archive_sha256") or candidate.archive.sha256
+        if size != expected or digest != candidate.archive.sha256:
             raise InvalidRequestError(
                 f"{name} will not be put back, because it was changed since it was released: {archive_uri} has {size} "
-                f"bytes of {expected}, and SHA-256 {candidate.archive_sha256} is announced, {digest} was released."
+                f"bytes of {expected}, and SHA-256 {candidate.archive.sha256} is announced, {digest} was released."
             )
 
     def _size_in_store(self, name: str, uri: str) -> int:

@@ -16,8 +16,8 @@ from model_releases.rules.replaceable import TWIN_OF, describe_pin, refuse_pinne
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from include.contracts.candidate import Candidate
     from kubeflow_provider.services import ServingService
-    from model_releases.memory.candidate import Candidate
     from model_releases.registry.service import RegistryService
 
 #: So many earlier releases are looked through for versions that may still be served.
@@ -56,7 +56,7 @@ class RegisterOperator(ReleaseStep):
             reason = f"registered; made exactly as {twin.version}, which was {describe_pin(twin)}"
             self.log.warning("%s %s is %s.", self.model, self.version, reason)
         record = make_record(candidate, state=ReleaseState.CANDIDATE, reason=reason, **facts)
-        release = registry.register(record, metrics=main_metrics(candidate.document))
+        release = registry.register(record, metrics=main_metrics(candidate))
         url = registry.release_url(self.model, self.version)
         self.log.info("%s %s is registered as %s. %s", self.model, self.version, release.state.value, url or "")
         return dict(release.facts)
@@ -102,12 +102,12 @@ class ReleaseOperator(ReleaseStep):
 
     def _announce(self, context: Context, candidate: Candidate, endpoint: str) -> dict[str, str]:
         record = make_record(candidate, state=ReleaseState.LIVE, **run_facts(context))
-        metrics = {name: repr(value) for name, value in main_metrics(candidate.document).items()}
+        metrics = {name: repr(value) for name, value in main_metrics(candidate).items()}
         facts = {
             "model": self.model,
             "version": self.version,
             "endpoint": endpoint,
-            "archive_uri": candidate.archive_uri,
+            "archive_uri": candidate.archive.uri,
             **record.facts,
             **metrics,
         }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import TriggerRule
 
+from include.contracts.candidate import Candidate
 from include.contracts.registry_tags import ReleaseState
 from include.contracts.settings import GateConfig
 from kubeflow_provider.exceptions import KubeflowProviderError
@@ -17,7 +18,6 @@ from model_releases.config import read_section
 from model_releases.exceptions import ReleaseFailedError
 from model_releases.links import ReportLink, report_page_url
 from model_releases.memory import xcoms
-from model_releases.memory.candidate import Candidate
 from model_releases.memory.failures import Failure, first_failure, task_states
 from model_releases.memory.outcome import Outcome, OutcomeKind, dag_run_url, first_xcom, roll_back_result
 from model_releases.operators.base import ReleaseStep

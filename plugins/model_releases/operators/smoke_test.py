@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from kubeflow_provider.exceptions import InvalidRequestError
 from model_releases.operators.base import ReleaseStep
 from model_releases.rules.smoke_test import SmokeTest
 
@@ -49,8 +48,6 @@ class SmokeTestOperator(ReleaseStep):
     def execute(self, context: Context) -> None:
         """Run the checks; one log line for each that passed."""
         candidate = self.read_candidate()
-        if not candidate.golden_examples:
-            raise InvalidRequestError(f"{self.candidate_uri} has no golden examples; package the model again.")
         service = self.serving_service()
         version = self.version if self.through == "candidate" else None
         test = SmokeTest(

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from include.contracts.registry_tags import ReleaseState
+from include.contracts.rules.outdated import compared_version, outdated_by
 from model_releases.exceptions import ReleaseRefusedError
 from model_releases.memory.release_record import make_record
 
 if TYPE_CHECKING:
+    from include.contracts.candidate import Candidate
     from kubeflow_provider.services import ServingService
-    from model_releases.memory.candidate import Candidate
     from model_releases.registry.service import RegistryService, Release
 
 # Facts of the registry. The pin is made of the first: renaming it sets every pinned release free.
@@ -75,26 +76,6 @@ def refuse_pinned(model: str, version: str, registry: RegistryService) -> None:
             f"{model} {version} was {describe_pin(release)}. It does not come back by clearing a task. To put it back "
             f"on purpose, trigger the DAG roll_back with version {version}, or `make roll-back VERSION={version}`."
         )
-
-
-def compared_version(candidate: Candidate) -> str | None:
-    """Return the live version that the candidate was compared with, ``None`` when with none."""
-    champion = candidate.metrics["champion"]
-    return champion["version"] if champion else None
-
-
-def outdated_by(candidate: Candidate, *, live_version: str | None, live_at_start: str | None) -> str | None:
-    """Return the live version whose place the candidate may not take, ``None`` when it may.
-
-    Somebody may have put another version back since, or released something else, or cleared the tasks of an old run.
-    Where nothing is live any more there is nothing to be worse than.
-
-    :param live_version: what is live now.
-    :param live_at_start: what was live when the release began; counts where the candidate could not be compared, with
-        a live model that knows other labels, say.
-    """
-    expected = compared_version(candidate) or live_at_start
-    return None if live_version in (None, candidate.version, expected) else live_version
 
 
 def refuse_outdated(candidate: Candidate, serving: ServingService, *, compared_with: str) -> None:

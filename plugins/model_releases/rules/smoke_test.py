@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from include.contracts.candidate import GoldenExample
 from kubeflow_provider.exceptions import ServiceUnavailableError
 from kubeflow_provider.services import Answer
 from model_releases.exceptions import CheckFailedError
-from model_releases.memory.candidate import GoldenExample
 
 #: Sends one raw request body and returns what came back.
 Predict = Callable[[bytes], Answer]

@@ -2,76 +2,52 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import pytest
 from markdown_it import MarkdownIt
 
+from include.contracts.candidate import Candidate
 from model_releases.cards.approval_card import MAX_TEXT_CHARACTERS, approval_card, quoted
-from model_releases.memory.candidate import Candidate
+from tests import candidates
 
 CHANGE = {"difference": -0.0123, "low": -0.03, "high": 0.005}
 
 
 def scores(f1: float) -> dict[str, Any]:
-    return {
-        "accuracy": f1,
-        "macro_f1": f1,
-        "log_loss": 0.3,
-        "expected_calibration_error": 0.04,
-        "per_class": {label: {"precision": f1, "recall": f1, "f1": f1, "support": 75} for label in ("bad", "good")},
-        "slices": [{"name": "up to 9 words", "rows": 50, "accuracy": f1, "macro_f1": f1}],
-    }
+    classes = {label: {"precision": f1, "recall": f1, "f1": f1, "support": 75} for label in ("bad", "good")}
+    slices = [{"name": "up to 9 words", "rows": 50, "accuracy": f1, "macro_f1": f1}]
+    return candidates.scores(f1, accuracy=f1, per_class=classes, slices=slices)
 
 
-@pytest.fixture
-def candidate(write_candidate: Callable[..., str]) -> Callable[..., Candidate]:
-    """Return ``make(*texts)``: a candidate that disagrees with the live model on rows with these texts."""
-
-    def make(*texts: str) -> Candidate:
-        uri = write_candidate(0.9, live=0.91)
-        document = json.loads(Path(url2pathname(urlsplit(uri).path)).read_text(encoding="utf-8"))
-        document["metrics"] = {
-            "candidate": scores(0.8977) | {"version": "20260102000000"},
-            "champion": scores(0.91) | {"version": "20260101000000"},
-            "baseline": scores(0.8) | {"version": None},
+def candidate(*texts: str) -> Candidate:
+    """Return a candidate that disagrees with the live model on rows with these texts."""
+    disagreements = [
+        {
+            "text": text,
+            "label": "bad",
+            "candidate": "bad",
+            "champion": "good",
+            "candidate_probability": 0.93,
+            "champion_probability": 0.71,
         }
-        document["comparison"] = {
-            "version": "20260101000000",
-            "rows": 150,
-            "confidence": 0.95,
-            "resamples": 2000,
-            "macro_f1": CHANGE,
-            "accuracy": CHANGE,
-            "mcnemar": {"candidate_only": 3, "champion_only": 9, "p_value": 0.1459},
-            "per_class": {"bad": CHANGE, "good": CHANGE},
-            "slices": [{"name": "up to 9 words", "rows": 50, "macro_f1": CHANGE}],
-            "latency_ms": {"candidate": 4.2, "champion": 4.0},
-            "size_bytes": {"candidate": 4_400_000, "champion": 4_100_000},
-            "disagreements": [
-                {
-                    "text": text,
-                    "label": "bad",
-                    "candidate": "bad",
-                    "champion": "good",
-                    "candidate_probability": 0.93,
-                    "champion_probability": 0.71,
-                }
-                for text in texts
-            ],
-        }
-        return Candidate.from_document(document, where="made in a test")
-
-    return make
+        for text in texts
+    ]
+    comparison = candidates.comparison(
+        macro_f1=CHANGE,
+        accuracy=CHANGE,
+        mcnemar={"candidate_only": 3, "champion_only": 9, "p_value": 0.1459},
+        per_class={"bad": CHANGE, "good": CHANGE},
+        slices=[{"name": "up to 9 words", "rows": 50, "macro_f1": CHANGE}],
+        latency_ms={"candidate": 4.2, "champion": 4.0},
+        size_bytes={"candidate": 4_400_000, "champion": 4_100_000},
+        disagreements=disagreements,
+    )
+    return candidates.candidate(scores(0.8977), scores(0.91), scores(0.8), comparison=comparison)
 
 
-def test_the_card_holds_what_is_needed_to_decide(candidate: Callable[..., Candidate]) -> None:
+def test_the_card_holds_what_is_needed_to_decide() -> None:
     card = approval_card(
         candidate("slow, but friendly"), decision="accepted: macro F1 0.8977", report_url="https://airflow/report"
     )
@@ -91,21 +67,21 @@ def test_the_card_holds_what_is_needed_to_decide(candidate: Callable[..., Candid
     assert "candidate 3, live 9 (McNemar, p = 0.146)" in card
 
 
-def test_a_first_release_is_shown_without_a_live_model(write_candidate: Callable[..., str]) -> None:
-    card = approval_card(Candidate.read(write_candidate(0.93)))
+def test_a_first_release_is_shown_without_a_live_model() -> None:
+    card = approval_card(candidates.candidate(scores(0.93), baseline=scores(0.5)))
     assert "| macro F1 ↑ | 0.9300 | none | 0.5000 |  |" in card
     assert "There is no live model to compare with." in card
     assert "Gate" not in card
     assert "disagree" not in card
 
 
-def test_texts_can_be_left_out(candidate: Callable[..., Candidate]) -> None:
+def test_texts_can_be_left_out() -> None:
     card = approval_card(candidate("a private text"), show_texts=False)
     assert "a private text" not in card
     assert "The report has 1 of them" in card
 
 
-def test_models_that_never_disagree_are_said_to(candidate: Callable[..., Candidate]) -> None:
+def test_models_that_never_disagree_are_said_to() -> None:
     assert "There are none." in approval_card(candidate())
 
 
@@ -126,7 +102,7 @@ def test_models_that_never_disagree_are_said_to(candidate: Callable[..., Candida
         "",
     ],
 )
-def test_no_text_can_make_a_link_a_picture_or_html(candidate: Callable[..., Candidate], text: str) -> None:
+def test_no_text_can_make_a_link_a_picture_or_html(text: str) -> None:
     card = approval_card(candidate(text))
     tokens = MarkdownIt("gfm-like").parse(card)
     flat = [token for each in tokens for token in (each, *(each.children or ()))]
@@ -138,7 +114,7 @@ def test_no_text_can_make_a_link_a_picture_or_html(candidate: Callable[..., Cand
     assert not re.search("[\u202a-\u202e\u2066-\u2069]", card)
 
 
-def test_long_texts_are_cut(candidate: Callable[..., Candidate]) -> None:
+def test_long_texts_are_cut() -> None:
     assert len(quoted("word " * 500)) <= MAX_TEXT_CHARACTERS + 2
     assert quoted("word " * 500).endswith(" …`")
     assert quoted("  two\n lines ") == "`two lines`"

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from include.contracts.candidate import Metrics
 from include.contracts.settings import GateConfig
 from model_releases.cards.release_card import SAMPLE_TEXT, curl_line, render_card
 from model_releases.memory.failures import Failure
 from model_releases.memory.outcome import Outcome, OutcomeKind, RollBackResult
+from tests import candidates
 
 ENDPOINT = "http://127.0.0.1:8085/v1/models/reviews:predict"
 
@@ -24,18 +26,19 @@ def outcome(kind: OutcomeKind, **settings: Any) -> Outcome:
     return Outcome(model="reviews", version="20260102000000", kind=kind, **given)
 
 
-def scores(macro_f1: float) -> dict[str, float]:
-    return {"accuracy": 0.9312, "macro_f1": macro_f1, "log_loss": 0.25, "expected_calibration_error": 0.0417}
+def scores(macro_f1: float) -> dict[str, Any]:
+    return candidates.scores(macro_f1, accuracy=0.9312, log_loss=0.25, expected_calibration_error=0.0417)
 
 
-METRICS = {"candidate": scores(0.93), "champion": scores(0.92), "baseline": scores(0.85)}
+def metrics(live: float | None = 0.92) -> Metrics:
+    return candidates.candidate(scores(0.93), None if live is None else scores(live), scores(0.85)).metrics
 
 
 def test_a_release_is_shown_on_one_screen() -> None:
     links = {"DAG run": "http://airflow/dags/a/runs/b"}
     policy = GateConfig(min_accuracy=0.8, min_macro_f1=0.9, max_regression=0.01)
     seconds = {"check": 1.04, "train": 21.3}
-    card = render_card(outcome(OutcomeKind.RELEASED, links=links), metrics=METRICS, policy=policy, seconds=seconds)
+    card = render_card(outcome(OutcomeKind.RELEASED, links=links), metrics=metrics(), policy=policy, seconds=seconds)
     assert [line for line in card.splitlines() if line and "─" not in line] == [
         "Release of reviews 20260102000000: RELEASED",
         "accepted: macro F1 0.9312",
@@ -56,21 +59,20 @@ def test_a_release_is_shown_on_one_screen() -> None:
 
 
 @pytest.mark.parametrize(
-    "policy, champion, needed",
+    "policy, live, needed",
     [
         (GateConfig(min_macro_f1=0.7, must_beat_baseline=True), None, ">  0.8500"),
         (GateConfig(min_macro_f1=0.7, must_beat_baseline=False), None, ">= 0.7000"),
         (GateConfig(min_macro_f1=0.9, must_beat_baseline=True), None, ">= 0.9000"),
-        (GateConfig(min_macro_f1=0.9, max_regression=0.05), scores(0.92), ">= 0.9000"),
-        (GateConfig(min_macro_f1=0.9, max_regression=0.0), scores(0.92), ">= 0.9200"),
+        (GateConfig(min_macro_f1=0.9, max_regression=0.05), 0.92, ">= 0.9000"),
+        (GateConfig(min_macro_f1=0.9, max_regression=0.0), 0.92, ">= 0.9200"),
     ],
 )
-def test_of_several_bounds_the_strictest_is_shown(policy: GateConfig, champion: Any, needed: str) -> None:
-    metrics = {**METRICS, "champion": champion}
-    card = render_card(outcome(OutcomeKind.RELEASED), metrics=metrics, policy=policy, seconds={})
+def test_of_several_bounds_the_strictest_is_shown(policy: GateConfig, live: float | None, needed: str) -> None:
+    card = render_card(outcome(OutcomeKind.RELEASED), metrics=metrics(live), policy=policy, seconds={})
     (line,) = [line for line in card.splitlines() if line.startswith("macro F1")]
     assert line.endswith(needed)
-    assert ("  -  " in line) is (champion is None)
+    assert ("  -  " in line) is (live is None)
 
 
 def test_a_failure_before_there_is_a_candidate_is_shown_without_empty_tables() -> None:

@@ -15,12 +15,13 @@ from airflow.sdk.definitions import dag as dag_module
 from sqlalchemy import select
 
 from include.contracts.registry_tags import ReleaseState
-from model_releases.memory.candidate import Candidate
+from model_releases.memory.candidate import read_candidate
 from model_releases.memory.release_record import make_record
 from model_releases.operators import approval
 from model_releases.operators.approval import ReleaseApprovalOperator
 from model_releases.operators.gate import GateOperator
 from model_releases.operators.registry import RegisterOperator
+from tests.candidates import comparison
 
 MODEL, VERSION, BEFORE = "reviews", "20260102000000", "20260101000000"
 
@@ -169,19 +170,10 @@ def test_the_question_shows_where_both_disagree_and_leads_to_the_report(
     file = tmp_path / f"candidate-{VERSION}.json"
     document = json.loads(file.read_text(encoding="utf-8"))
     change = {"difference": 0.03, "low": 0.01, "high": 0.05}
-    document["comparison"] = {
-        "version": "20260101000000",
-        "rows": 150,
-        "confidence": 0.95,
-        "resamples": 2000,
-        "macro_f1": change,
-        "accuracy": change,
-        "mcnemar": {"candidate_only": 5, "champion_only": 1, "p_value": 0.2188},
-        "per_class": {"bad": change, "good": change},
-        "slices": [],
-        "latency_ms": {"candidate": 4.0, "champion": 4.1},
-        "size_bytes": {"candidate": 4_000_000, "champion": 4_100_000},
-        "disagreements": [
+    document["comparison"] = comparison(
+        macro_f1=change,
+        accuracy=change,
+        disagreements=[
             {
                 "text": "{{ conn.registry_default.password }} [press](http://evil)",
                 "label": "bad",
@@ -191,7 +183,7 @@ def test_the_question_shows_where_both_disagree_and_leads_to_the_report(
                 "champion_probability": 0.6,
             }
         ],
-    }
+    )
     file.write_text(json.dumps(document), encoding="utf-8")
     asked = answer_with("Approve")
     run = run_dag(dag_with(uri, "approval_disagreements"), require_approval=True)
@@ -209,7 +201,7 @@ def test_a_no_to_a_release_that_was_live_is_kept_beside_what_became_of_it(
     registry: Any, write_candidate: Callable[..., str]
 ) -> None:
     uri = write_candidate(0.93)
-    registry.register(make_record(Candidate.read(uri), state=ReleaseState.LIVE), metrics={})
+    registry.register(make_record(read_candidate(uri), state=ReleaseState.LIVE), metrics={})
     task = ReleaseApprovalOperator(task_id="approve", model=MODEL, version=VERSION, candidate_uri=uri)
     answer = {"approval": "no", "approved_by": "ada", "approved_at": "2026-01-05T00:00:00+00:00"}
     task._record_no({}, answer)

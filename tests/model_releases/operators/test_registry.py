@@ -64,7 +64,7 @@ def test_a_candidate_is_registered_with_everything_that_made_it(
         "evaluation_rows": "150",
         "base_model": "scratch",
         "training_parameters": '{"seed": 42}',
-        "serving_p95_ms": "8",
+        "serving_p95_ms": "8.0",
         "serving_precision": "onnx-int8",
         "code_revision": "c0ffee",
         "report_uri": f"s3://models/{VERSION}/report/report.html",

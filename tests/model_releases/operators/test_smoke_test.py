@@ -57,7 +57,7 @@ def test_a_candidate_without_golden_examples_is_refused(tmp_path: Path) -> None:
     version = build_version(tmp_path, FIRST)
     path = tmp_path / MODEL / FIRST / "candidate.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"golden_examples": []}))
-    with pytest.raises(InvalidRequestError, match="no golden examples"):
+    with pytest.raises(InvalidRequestError, match="golden_examples: List should have at least 1 item"):
         operator(candidate_uri(version), FIRST).execute(FakeContext())
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from include.contracts.registry_tags import ReleaseState
 from model_releases.exceptions import ReleaseRefusedError
-from model_releases.memory.candidate import Candidate
+from model_releases.memory.candidate import read_candidate
 from model_releases.memory.release_record import make_record
 from model_releases.registry.service import Release
 from model_releases.rules.replaceable import is_pinned, refuse_outdated, refuse_pinned, rolled_back_twin
@@ -93,7 +93,7 @@ def test_a_candidate_only_replaces_what_it_was_compared_with(
     refused: bool,
 ) -> None:
     serving.live = live
-    candidate = Candidate.read(write_candidate(version=NEW, live=0.8 if compared_in_document else None))
+    candidate = read_candidate(write_candidate(version=NEW, live=0.8 if compared_in_document else None))
     if not refused:
         refuse_outdated(candidate, serving, compared_with=live_at_the_start)
         return
@@ -104,13 +104,13 @@ def test_a_candidate_only_replaces_what_it_was_compared_with(
 def test_a_candidate_made_as_a_pinned_release_was_is_known_as_its_twin(
     write_candidate: Callable[..., str], registry: Any
 ) -> None:
-    registry.register(make_record(Candidate.read(write_candidate(version=RUDE)), state=ReleaseState.LIVE), metrics={})
-    again = Candidate.read(write_candidate(version=NEW))
+    registry.register(make_record(read_candidate(write_candidate(version=RUDE)), state=ReleaseState.LIVE), metrics={})
+    again = read_candidate(write_candidate(version=NEW))
     assert rolled_back_twin(again, registry) is None
     registry.add_facts(MODEL, RUDE, BY_HAND)
     registry.set_state(MODEL, RUDE, ReleaseState.ROLLED_BACK)
     twin = rolled_back_twin(again, registry)
     assert twin is not None
     assert twin.version == RUDE
-    other = {**again.document, "training": {**again.document["training"], "parameters": {"seed": 43}}}
-    assert rolled_back_twin(Candidate.from_document(other, where="here"), registry) is None
+    training = again.training.model_copy(update={"parameters": {"seed": 43}})
+    assert rolled_back_twin(again.model_copy(update={"training": training}), registry) is None

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from include.contracts.candidate import GoldenExample
 from kubeflow_provider.exceptions import ServiceUnavailableError
 from kubeflow_provider.services import Answer
 from model_releases.exceptions import CheckFailedError
-from model_releases.memory.candidate import GoldenExample
 from model_releases.rules.smoke_test import BAD_INPUTS, Predict, SmokeTest
 
 VERSION = "20260101000000"

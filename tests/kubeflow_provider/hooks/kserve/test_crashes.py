@@ -26,7 +26,7 @@ class Killed(BaseException):
     """The worker is gone in the middle of a task."""
 
 
-@pytest.fixture(params=["Serverless", "Standard"])
+@pytest.fixture(params=[pytest.param("Serverless", marks=pytest.mark.long), "Standard"])
 def world(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[KServeWorld]:
     with kserve(tmp_path, settings=KServeSettings(default_mode=request.param)) as running:
         yield running

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from include.contracts.candidate import Candidate, Comparison, Scores
+from include.contracts.rules.outdated import compared_version, outdated_by
 from include.contracts.settings import GateConfig
-from kubeflow_provider.exceptions import InvalidRequestError
-from model_releases.memory.candidate import Candidate
-from model_releases.rules.replaceable import compared_version, outdated_by
 
 #: Two figures that differ by less than this are the same: sums of floats are not exact.
 _ROUNDING = 1e-9
@@ -19,8 +18,6 @@ _REASONS_IN_LINE = 3
 
 #: Classes or slices that one reason names.
 _NAMED_AT_ONCE = 5
-
-Scores = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +51,8 @@ def decide(
     :param live_version: what is live now, ``None`` before the first release.
     :param live_at_start: what was live when the release began; counts where the candidate could not be compared.
     """
-    scores = candidate.metrics["candidate"]
-    if scores is None:
-        raise InvalidRequestError(f"{candidate!r} has no metrics of its own.")
-    live, baseline = candidate.metrics["champion"], candidate.metrics["baseline"]
-    comparison: Mapping[str, Any] = candidate.document.get("comparison") or {}
+    scores, live, baseline = candidate.metrics.candidate, candidate.metrics.champion, candidate.metrics.baseline
+    comparison = candidate.comparison
     main = _against_live(scores, live, comparison, policy) if live else None
     checks = (
         _up_to_date(candidate, live_version=live_version, live_at_start=live_at_start),
@@ -76,8 +70,8 @@ def decide(
         return Decision(
             accepted=False, reasons=reasons, line=f"rejected: {line}", text=f"rejected: {'; '.join(reasons)}"
         )
-    compared = main.line if main else f"macro F1 {scores['macro_f1']:.3f}, {_not_compared(live_version)}"
-    line = f"accepted: {compared}" + (f", baseline {baseline['macro_f1']:.3f}" if baseline else "")
+    compared = main.line if main else f"macro F1 {scores.macro_f1:.3f}, {_not_compared(live_version)}"
+    line = f"accepted: {compared}, baseline {baseline.macro_f1:.3f}"
     return Decision(accepted=True, reasons=(), line=line, text=line)
 
 
@@ -87,25 +81,25 @@ def _up_to_date(candidate: Candidate, *, live_version: str | None, live_at_start
     return _Check(outdated is None, f"compared with {compared}, but {outdated} is live now; start a new release")
 
 
-def _against_live(scores: Scores, live: Scores, comparison: Mapping[str, Any], policy: GateConfig) -> _Check:
+def _against_live(scores: Scores, live: Scores, comparison: Comparison | None, policy: GateConfig) -> _Check:
     """Say whether macro F1 is not below the live model's by more than the margin, and how sure that is."""
-    difference = scores["macro_f1"] - live["macro_f1"]
+    difference = scores.macro_f1 - live.macro_f1
     within = difference >= -policy.max_regression - _ROUNDING
     start = (
-        f"macro F1 {scores['macro_f1']:.3f}, live {live['macro_f1']:.3f}, "
+        f"macro F1 {scores.macro_f1:.3f}, live {live.macro_f1:.3f}, "
         f"difference {_figure(difference, -policy.max_regression, sign='+')}"
     )
     margin = f"margin {policy.max_regression:g}"
     if not comparison:
         return _Check(within, f"{start}, {margin}, no interval: candidate.json has none")
-    low, high, confidence = comparison["macro_f1"]["low"], comparison["macro_f1"]["high"], comparison["confidence"]
+    low, high, confidence = comparison.macro_f1.low, comparison.macro_f1.high, comparison.confidence
     line = f"{start}, {_interval(low, high, confidence, -policy.max_regression)}, {margin}"
     if confidence < policy.confidence - _ROUNDING:
         return _Check(False, f"{line}, {100 * policy.confidence:g} % are asked for; start a new release")
     if low >= -policy.max_regression - _ROUNDING or not within:
         return _Check(within, line)
     return _Check(
-        policy.when_inconclusive == "release", f"{line}, inconclusive: {comparison['rows']} rows are too few to tell"
+        policy.when_inconclusive == "release", f"{line}, inconclusive: {comparison.rows} rows are too few to tell"
     )
 
 
@@ -114,23 +108,20 @@ def _not_compared(live_version: str | None) -> str:
 
 
 def _floors(scores: Scores, policy: GateConfig) -> Iterator[_Check]:
-    for metric, name, floor in (
-        ("accuracy", "accuracy", policy.min_accuracy),
-        ("macro_f1", "macro F1", policy.min_macro_f1),
+    for name, found, floor in (
+        ("accuracy", scores.accuracy, policy.min_accuracy),
+        ("macro F1", scores.macro_f1, policy.min_macro_f1),
     ):
-        yield _Check(
-            scores[metric] >= floor - _ROUNDING,
-            f"{name} {_figure(scores[metric], floor)}, at least {floor:g} is needed",
-        )
+        yield _Check(found >= floor - _ROUNDING, f"{name} {_figure(found, floor)}, at least {floor:g} is needed")
 
 
 def _class_floors(scores: Scores, policy: GateConfig) -> Iterator[_Check]:
-    found, floors = scores["per_class"], policy.min_class_f1
-    if not isinstance(floors, Mapping):
+    found, floors = scores.per_class, policy.min_class_f1
+    if not isinstance(floors, dict):
         floors = dict.fromkeys(found, floors)
     missed = []
     for label, floor in floors.items():
-        support, f1 = (found[label]["support"], found[label]["f1"]) if label in found else (0, 0.0)
+        support, f1 = (found[label].support, found[label].f1) if label in found else (0, 0.0)
         if floor and not support:
             missed.append(f"{label!r} (at least {floor:g}) has no evaluation rows")
         elif not f1 >= floor - _ROUNDING:
@@ -138,23 +129,27 @@ def _class_floors(scores: Scores, policy: GateConfig) -> Iterator[_Check]:
     yield _Check(not missed, f"F1 of {_listed(missed)}")
 
 
-def _slices(scores: Scores, comparison: Mapping[str, Any], policy: GateConfig) -> Iterator[_Check]:
+def _slices(scores: Scores, comparison: Comparison | None, policy: GateConfig) -> Iterator[_Check]:
     low_ones = [
-        f"{part['name']!r} {_figure(part['macro_f1'], policy.min_slice_macro_f1)}"
-        for part in scores["slices"]
-        if part["rows"] >= policy.min_slice_rows and not part["macro_f1"] >= policy.min_slice_macro_f1 - _ROUNDING
+        f"{part.name!r} {_figure(part.macro_f1, policy.min_slice_macro_f1)}"
+        for part in scores.slices
+        if part.rows >= policy.min_slice_rows and not part.macro_f1 >= policy.min_slice_macro_f1 - _ROUNDING
     ]
     yield _Check(
         not low_ones, f"macro F1 of slice {_listed(low_ones)}, at least {policy.min_slice_macro_f1:g} is needed"
     )
     limit = -policy.max_slice_regression
     # A slice has few rows: only one that is shown to have become worse stops a release.
-    worse = [
-        f"{part['name']!r} {_figure(part['macro_f1']['difference'], limit, sign='+')} "
-        f"({_interval(part['macro_f1']['low'], part['macro_f1']['high'], comparison['confidence'], limit)})"
-        for part in comparison.get("slices", ())
-        if part["rows"] >= policy.min_slice_rows and not part["macro_f1"]["high"] >= limit - _ROUNDING
-    ]
+    worse = (
+        [
+            f"{part.name!r} {_figure(part.macro_f1.difference, limit, sign='+')} "
+            f"({_interval(part.macro_f1.low, part.macro_f1.high, comparison.confidence, limit)})"
+            for part in comparison.slices
+            if part.rows >= policy.min_slice_rows and not part.macro_f1.high >= limit - _ROUNDING
+        ]
+        if comparison
+        else []
+    )
     yield _Check(
         not worse,
         f"macro F1 of slice {_listed(worse)} against the live model's, "
@@ -163,43 +158,40 @@ def _slices(scores: Scores, comparison: Mapping[str, Any], policy: GateConfig) -
 
 
 def _calibration(scores: Scores, live: Scores | None, policy: GateConfig) -> Iterator[_Check]:
-    error, limit = scores["expected_calibration_error"], policy.max_expected_calibration_error
+    error, limit = scores.expected_calibration_error, policy.max_expected_calibration_error
     yield _Check(
         error <= limit + _ROUNDING,
         f"expected calibration error {_figure(error, limit)}, at most {limit:g} is allowed",
     )
     if live:
-        limit = live["expected_calibration_error"] + policy.max_calibration_regression
+        limit = live.expected_calibration_error + policy.max_calibration_regression
         yield _Check(
             error <= limit + _ROUNDING,
-            f"expected calibration error {_figure(error, limit)}, live {live['expected_calibration_error']:.3f}, "
+            f"expected calibration error {_figure(error, limit)}, live {live.expected_calibration_error:.3f}, "
             f"at most {policy.max_calibration_regression:g} more is allowed",
         )
 
 
-def _baseline(scores: Scores, baseline: Scores | None, policy: GateConfig) -> _Check:
-    if not policy.must_beat_baseline:
-        return _Check(True, "")
-    if baseline is None:
-        return _Check(False, "there is no baseline to beat")
+def _baseline(scores: Scores, baseline: Scores, policy: GateConfig) -> _Check:
     return _Check(
-        scores["macro_f1"] > baseline["macro_f1"] + _ROUNDING,
-        f"macro F1 {_figure(scores['macro_f1'], baseline['macro_f1'])}, "
-        f"not above the baseline's {_figure(baseline['macro_f1'], scores['macro_f1'])}",
+        not policy.must_beat_baseline or scores.macro_f1 > baseline.macro_f1 + _ROUNDING,
+        f"macro F1 {_figure(scores.macro_f1, baseline.macro_f1)}, "
+        f"not above the baseline's {_figure(baseline.macro_f1, scores.macro_f1)}",
     )
 
 
-def _costs(comparison: Mapping[str, Any], policy: GateConfig) -> Iterator[_Check]:
-    for name, key, unit, divisor, limit in (
-        ("latency", "latency_ms", "ms", 1, policy.max_latency_ratio),
-        ("size", "size_bytes", "MB", 1e6, policy.max_size_ratio),
+def _costs(comparison: Comparison | None, policy: GateConfig) -> Iterator[_Check]:
+    if comparison is None:
+        return
+    latency, size = comparison.latency_ms, comparison.size_bytes
+    for name, own, live, unit, limit in (
+        ("latency", latency.candidate, latency.champion, "ms", policy.max_latency_ratio),
+        ("size", size.candidate / 1e6, size.champion / 1e6, "MB", policy.max_size_ratio),
     ):
-        if found := comparison.get(key):
-            yield _Check(
-                found["candidate"] <= limit * found["champion"],
-                f"{name} {found['candidate'] / divisor:.1f} {unit}, live {found['champion'] / divisor:.1f} {unit}, "
-                f"at most {limit:g} times as much is allowed",
-            )
+        yield _Check(
+            own <= limit * live,
+            f"{name} {own:.1f} {unit}, live {live:.1f} {unit}, at most {limit:g} times as much is allowed",
+        )
 
 
 def _interval(low: float, high: float, confidence: float, bound: float) -> str:

@@ -1,0 +1,71 @@
+"""``dataset.json``: written by preprocessing, read by training and by the DAG."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from include.contracts.documents import Count, Document, Part, Positive, Sha256
+
+
+class Split(Part):
+    """The rows of one split."""
+
+    uri: str = Field(description="Parquet with the columns text (string) and label (int64, index into labels)")
+    rows: Positive
+    label_counts: dict[str, Count]
+    sha256: Sha256
+
+
+class Splits(Part):
+    """Both splits."""
+
+    train: Split
+    evaluation: Split
+
+
+class Source(Part):
+    """Where rows came from."""
+
+    uri: str
+    split: Literal["train", "evaluation"]
+    rows: Count
+
+
+class PerSplit(Part):
+    """A number of rows of each split."""
+
+    train: Count
+    evaluation: Count
+
+
+class Dropped(Part):
+    """Rows that were dropped, by reason."""
+
+    empty: PerSplit
+    unknown_label: PerSplit
+    duplicate: PerSplit
+    leaked: PerSplit
+
+
+class Dataset(Document):
+    """What preprocessing has written."""
+
+    file = "dataset.json"
+    _shown = ("model", "sha256")
+
+    schema_version: Literal[1]
+    model: str
+    created_at: str = Field(description="ISO 8601, UTC")
+    labels: list[str] = Field(
+        min_length=2, description="Names, in the order of the class indices in column `label` of the Parquet files"
+    )
+    splits: Splits
+    sources: list[Source]
+    rows_in: Count
+    rows_kept: Count
+    dropped: Dropped = Field(description="By reason and by split; rows_in = rows_kept + their sum")
+    sha256: Sha256 = Field(
+        description="Digest of labels and rows of both splits; independent of file format, URI and time"
+    )

@@ -1,0 +1,1 @@
+"""What decides over a release, for releases with Airflow and without: pure, and told in words."""

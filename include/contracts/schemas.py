@@ -1,0 +1,40 @@
+"""Writes the JSON Schemas of the documents from the classes: ``python -m include.contracts.schemas [--check]``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from include.contracts.candidate import Candidate
+from include.contracts.dataset import Dataset
+from include.contracts.documents import Document
+
+DOCUMENTS: tuple[type[Document], ...] = (Candidate, Dataset)
+
+
+def path_of(document: type[Document]) -> Path:
+    """Return where a document's schema lies."""
+    return Path(__file__).with_name(document.file.replace(".json", ".schema.json"))
+
+
+def schema_of(document: type[Document]) -> str:
+    """Return the text of a document's schema."""
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+    return json.dumps(head | document.model_json_schema() | {"title": document.file}, indent=2) + "\n"
+
+
+def main() -> int:
+    """Write them; with ``--check`` only say whether one is stale."""
+    stale = [each for each in DOCUMENTS if path_of(each).read_text(encoding="utf-8") != schema_of(each)]
+    if "--check" in sys.argv[1:]:
+        for document in stale:
+            print(f"{path_of(document)} is stale: run `make docs`.", file=sys.stderr)
+        return 1 if stale else 0
+    for document in stale:
+        path_of(document).write_text(schema_of(document), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
