@@ -10,14 +10,11 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from include.contracts.candidate import GoldenExample
+from typing import Any
 
 VERSION = "20260101000000"
 #: Step -> seconds since the epoch at which it began and ended.
@@ -35,6 +32,7 @@ def release(request: dict[str, Any]) -> Times:
     from include.classifier.steps import evaluate_step, package_step, train_step
     from include.classifier.torchserve import torchserve
     from include.classifier.training import TrainingSettings
+    from include.contracts.candidate import Candidate
     from include.contracts.registry_tags import ReleaseState
     from include.models import read_trained_model
 
@@ -88,14 +86,14 @@ def release(request: dict[str, Any]) -> Times:
     candidate = read_candidate(output_uri)
     with step("register"):
         releases = Registry(tracking_uri)
-        releases.register(candidate, state=ReleaseState.CANDIDATE)
+        releases.register(Candidate.model_validate(candidate), state=ReleaseState.CANDIDATE)
     deployed = torchserve(folder / "package")
     with step("deploy"):
         server = deployed.__enter__()
         server.wait_until_ready(model)
     try:
         with step("smoke test"):
-            examples = candidate.golden_examples
+            examples = candidate["golden_examples"]
             for asked in (examples, *([example] for example in examples)):
                 _ask(server, model, asked)
         with step("promote"):
@@ -105,12 +103,12 @@ def release(request: dict[str, Any]) -> Times:
     return times
 
 
-def _ask(server: Any, model: str, examples: Sequence[GoldenExample]) -> None:
+def _ask(server: Any, model: str, examples: Sequence[Mapping[str, Any]]) -> None:
     status, answer = server.predict(
-        f"/v1/models/{model}:predict", {"instances": [example.text for example in examples]}
+        f"/v1/models/{model}:predict", {"instances": [example["text"] for example in examples]}
     )
     labels = [prediction["label"] for prediction in answer["predictions"]] if status == 200 else status
-    if labels != [example.label for example in examples]:
+    if labels != [example["label"] for example in examples]:
         raise RuntimeError(f"The deployed model answers otherwise than recorded: {labels}.")
 
 

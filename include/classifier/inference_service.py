@@ -11,19 +11,19 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from include.classifier.progress import report
+from include.contracts import release_marks as marks
 
 #: Where the steps of a pipeline mount the volume with the model store; tests choose another folder.
 VOLUME_PATH = os.environ.get("STORE_VOLUME_PATH", "/mnt/models")
 
-# Annotations of the InferenceService, and the first one also of its pods. With other names, the step back to the
-# version before would find none.
-VERSION = "kubeflow-model-release/version"
+#: Annotation of the InferenceService. With another name, the step back to the version before would find none.
 PREVIOUS = "kubeflow-model-release/previous-predictor"
 
 _GROUP, _API_VERSION, _PLURAL = "serving.kserve.io", "v1beta1", "inferenceservices"
@@ -148,36 +148,60 @@ class InferenceService:
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
 
-        spec = {"predictor": {**predictor, "annotations": {VERSION: version}}}
-        annotations = {VERSION: version}
+        labels = {**predictor.get("labels", {}), marks.VERSION_LABEL: version, marks.MODEL_LABEL: self.name}
+        stamps = {**predictor.get("annotations", {}), marks.SINCE: datetime.now(UTC).isoformat(timespec="seconds")}
         try:
             service = self._get()
             if service is None:
-                body = {"apiVersion": f"{_GROUP}/{_API_VERSION}", "kind": "InferenceService", "spec": spec}
-                body["metadata"] = {"name": self.name, "annotations": annotations}
+                body: dict[str, Any] = {"apiVersion": f"{_GROUP}/{_API_VERSION}", "kind": "InferenceService"}
+                body["metadata"] = {"name": self.name, "labels": marks.MANAGED_BY}
+                body["spec"] = {"predictor": {**predictor, "labels": labels, "annotations": stamps}}
                 self._objects.create_namespaced_custom_object(*self._place, body)
                 return
+            change = {"spec": {"predictor": {**predictor, "labels": labels}}}
+            before = self._released(service)
             # A second try finds its own version there: what was before it is written down already.
-            if _annotation(service, VERSION) != version:
-                annotations[PREVIOUS] = json.dumps(service["spec"]["predictor"], sort_keys=True)
-            change = {"metadata": {"annotations": annotations}, "spec": spec}
+            if before != version:
+                was = service["spec"]["predictor"]
+                change["metadata"] = {"annotations": {PREVIOUS: json.dumps(was, sort_keys=True)}}
+                # ``None`` takes away what was said of the version before.
+                of_before = {marks.STABLE_VERSION: None, marks.REPLACES_REVISION: None, marks.OLD_VERSION: None}
+                change["spec"]["predictor"]["annotations"] = {**of_before, **stamps, marks.PREVIOUS_VERSION: before}
             self._objects.patch_namespaced_custom_object(*self._place, self.name, change)
         except (ApiException, HTTPError) as error:
             raise DeploymentError(
                 f"InferenceService {self.name} in namespace {self.namespace}: {_words(error)} {_hint(error)}"
             ) from None
 
+    def _released(self, service: Mapping[str, Any]) -> str:
+        """Return the version that a service is at.
+
+        :raises DeploymentError: when it is somebody else's, or in the middle of another release.
+        """
+        predictor = service["spec"]["predictor"]
+        if not (version := marks.released_version(predictor)):
+            raise DeploymentError(
+                f"InferenceService {self.name} in namespace {self.namespace} was not made by a release: it has no "
+                f"label {marks.VERSION_LABEL}. It is left alone; give the model another name, or delete the service."
+            )
+        if predictor.get("canaryTrafficPercent") not in (None, 100):
+            raise DeploymentError(
+                f"InferenceService {self.name} in namespace {self.namespace} is giving {version} its traffic step by "
+                "step: another release is under way. Start this one again when that is over."
+            )
+        return version
+
     def _put_back(self, version: str) -> str:
         service = self._get()
-        if service is None or _annotation(service, VERSION) != version:
+        if service is None or marks.released_version(service["spec"]["predictor"]) != version:
             return f"{self.name} was changed by somebody else and left as it is."
-        annotations = service["metadata"]["annotations"]
+        annotations = service["metadata"].get("annotations") or {}
         if PREVIOUS not in annotations:
             self._objects.delete_namespaced_custom_object(*self._place, self.name)
             return f"{self.name} had no version before; it was removed."
         # A patch could not take away what only the new predictor has.
         predictor = service["spec"]["predictor"] = json.loads(annotations.pop(PREVIOUS))
-        annotations[VERSION] = before = predictor.get("annotations", {}).get(VERSION, "")
+        before = marks.released_version(predictor)
         self._objects.replace_namespaced_custom_object(*self._place, self.name, service)
         return f"The version before {'(' + before + ') ' if before else ''}was put back."
 
@@ -210,8 +234,9 @@ class InferenceService:
         """Return why the new version cannot come up, as far as KServe and its pods tell."""
         status = (self._look() or {}).get("status", {}).get("modelStatus", {})
         for pod in self._pods():
-            annotations = pod.metadata.annotations or {}
-            if annotations.get(VERSION) == version and (found := next(_troubles(pod), None)):
+            if (pod.metadata.labels or {}).get(marks.VERSION_LABEL) == version and (
+                found := next(_troubles(pod), None)
+            ):
                 return found
         # lastFailureInfo is never taken back; it counts only while KServe says that the load is blocked.
         if status.get("transitionStatus") not in ("BlockedByFailedLoad", "InvalidSpec"):
@@ -292,10 +317,6 @@ def _own_namespace() -> str:
         return _OWN_NAMESPACE.read_text(encoding="ascii").strip()
     except OSError:
         raise DeploymentError("There is no namespace: give the parameter namespace outside a cluster.") from None
-
-
-def _annotation(service: Mapping[str, Any], name: str) -> str:
-    return service.get("metadata", {}).get("annotations", {}).get(name, "")
 
 
 def _address(service: Mapping[str, Any] | None) -> str:

@@ -12,7 +12,8 @@ from include.classifier.progress import report
 from include.classifier.registry import Registry
 from include.classifier.sources import as_uri
 from include.classifier.steps import CANDIDATE
-from include.contracts.candidate import Candidate, GoldenExample
+from include.contracts import release_marks as marks
+from include.contracts.candidate import Candidate
 from include.contracts.registry_tags import ReleaseState
 from include.contracts.rules.gate import decide
 from include.contracts.settings import GateConfig
@@ -71,7 +72,7 @@ def register_step(
     :param gate: other conditions, see :class:`~include.contracts.settings.GateConfig`; default: its defaults.
     :raises NotGoodEnoughError: when it is rejected; the registry says so as well.
     """
-    candidate = read_candidate(output_uri)
+    candidate = Candidate.model_validate(read_candidate(output_uri))
     releases = Registry(tracking_uri)
     conditions = dict(gate or {})
     if candidate.comparison:  # its interval was made as this run was asked to
@@ -111,16 +112,21 @@ def deploy_step(
     :raises DeploymentError: when it does not; the version before has been put back.
     """
     candidate = read_candidate(output_uri)
-    model, version = candidate.model, candidate.version
+    model, version = candidate["model"], candidate["version"]
+    archive = candidate["archive"]
     resources = {"cpu": cpu, "memory": memory}
     predictor: dict[str, Any] = {
+        "annotations": {marks.ARCHIVE_URI: archive["uri"], marks.ARCHIVE_SHA256: archive["sha256"]},
         "minReplicas": min_replicas,
+        # A model has no business with the Kubernetes API.
+        "automountServiceAccountToken": False,
         "model": {
             "modelFormat": {"name": "pytorch"},
             "runtime": runtime,
             "protocolVersion": "v1",
-            "storageUri": storage_uri(candidate.archive.uri, volume=volume),
+            "storageUri": storage_uri(archive["uri"], volume=volume),
             "resources": {"requests": resources, "limits": resources},
+            "env": [{"name": marks.ARCHIVE_SHA256_VARIABLE, "value": archive["sha256"]}],
         },
     }
     if service_account:
@@ -142,7 +148,7 @@ def predict_step(
     :raises DeploymentError: naming the row that is wrong.
     """
     candidate = read_candidate(output_uri)
-    model, version = candidate.model, candidate.version
+    model, version = candidate["model"], candidate["version"]
     service = service or InferenceService(model, namespace=namespace)
     try:
         labels = _check_golden_examples(service, candidate)
@@ -156,39 +162,39 @@ def predict_step(
     return counts
 
 
-def read_candidate(output_uri: str) -> Candidate:
-    """Return what the release's ``candidate.json`` says."""
+def read_candidate(output_uri: str) -> dict[str, Any]:
+    """Return the release's ``candidate.json``, checked."""
     import fsspec
 
     uri = f"{as_uri(output_uri)}/{CANDIDATE}"
     with fsspec.open(uri, "rt", encoding="utf-8") as file:
-        return Candidate.parse(file.read(), where=uri)
+        return Candidate.parse(file.read(), where=uri).model_dump(exclude_unset=True)
 
 
-def _check_golden_examples(service: InferenceService, candidate: Candidate) -> list[str]:
+def _check_golden_examples(service: InferenceService, candidate: Mapping[str, Any]) -> list[str]:
     """Return the labels that the service answers.
 
     :raises DeploymentError: at the first answer that is not as recorded.
     """
-    examples = candidate.golden_examples
-    answer = service.predict([example.text for example in examples], tries=3)
+    examples = candidate["golden_examples"]
+    answer = service.predict([example["text"] for example in examples], tries=3)
     if answer.status != 200 or len(answer.predictions) != len(examples):
         raise DeploymentError(
             f"{len(examples)} golden examples gave {len(answer.predictions)} predictions with HTTP status "
             f"{answer.status or 'none'}"
         )
     for row, (example, found) in enumerate(zip(examples, answer.predictions, strict=True), start=1):
-        _check_row(row, example, found, candidate.version)
-    return [example.label for example in examples]
+        _check_row(row, example, found, candidate["version"])
+    return [example["label"] for example in examples]
 
 
-def _check_row(row: int, example: GoldenExample, found: Mapping[str, Any], version: str) -> None:
+def _check_row(row: int, example: Mapping[str, Any], found: Mapping[str, Any], version: str) -> None:
     if found.get("version") != version:
         raise DeploymentError(f"row {row} was answered by another version")
-    if found.get("label") != example.label:
-        raise DeploymentError(f"row {row} should be {example.label!r} and is another label")
+    if found.get("label") != example["label"]:
+        raise DeploymentError(f"row {row} should be {example['label']!r} and is another label")
     probabilities = found.get("probabilities") or {}
-    difference = max(abs(value - probabilities.get(label, 0.0)) for label, value in example.probabilities.items())
+    difference = max(abs(value - probabilities.get(label, 0.0)) for label, value in example["probabilities"].items())
     if difference > PROBABILITY_TOLERANCE:
         raise DeploymentError(
             f"probabilities of row {row} differ by {difference:.4f}, allowed are {PROBABILITY_TOLERANCE:g}"

@@ -13,12 +13,12 @@ import pytest
 from include.classifier import inference_service
 from include.classifier.inference_service import (
     PREVIOUS,
-    VERSION,
     DeploymentError,
     InferenceService,
     Patience,
     storage_uri,
 )
+from include.contracts import release_marks as marks
 from tests.inference_services import Cluster, inference_services
 
 FIRST, SECOND = "20261121030000", "20261122030000"
@@ -31,7 +31,7 @@ def version_of(predictor: dict[str, Any], body: bytes) -> tuple[int, Any]:
     if "broken" in predictor["model"]["storageUri"]:
         return 503, {}
     rows = json.loads(body)["instances"]
-    return 200, {"predictions": [{"label": "good", "version": predictor["annotations"][VERSION]} for _ in rows]}
+    return 200, {"predictions": [{"label": "good", "version": marks.released_version(predictor)} for _ in rows]}
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def pod(version: str, *, reason: str, message: str = "", ended: dict[str, Any] |
         "lastState": {"terminated": ended} if ended else {},
     }
     return {
-        "metadata": {"name": "p", "annotations": {VERSION: version}},
+        "metadata": {"name": "p", "labels": {marks.VERSION_LABEL: version}},
         "spec": {"containers": []},
         "status": {"containerStatuses": [status]},
     }
@@ -67,8 +67,10 @@ def test_the_first_version_is_created_and_answers(cluster: Cluster) -> None:
 
     created = cluster.services["reviews"]
     assert created["kind"] == "InferenceService"
-    assert created["metadata"]["annotations"] == {VERSION: FIRST}
-    assert created["spec"]["predictor"] == LIVE | {"annotations": {VERSION: FIRST}}
+    assert created["metadata"]["labels"] == marks.MANAGED_BY
+    predictor = created["spec"]["predictor"]
+    assert predictor["labels"] == {marks.VERSION_LABEL: FIRST, marks.MODEL_LABEL: "reviews"}
+    assert LIVE.items() <= predictor.items()
 
 
 def test_an_update_waits_until_the_old_version_answers_no_more(cluster: Cluster) -> None:
@@ -94,7 +96,7 @@ def test_a_version_that_never_answers_gives_way_to_the_one_before(cluster: Clust
         service(deadline=0.3).deploy(SECOND, {"model": {"storageUri": "s3://models/broken"}})
 
     assert str(error.value).endswith(f"The version before ({FIRST}) was put back.")
-    assert cluster.services["reviews"] == before
+    assert cluster.services["reviews"]["spec"] == before["spec"]
 
 
 def test_a_first_version_that_never_answers_is_removed(cluster: Cluster) -> None:
@@ -105,11 +107,12 @@ def test_a_first_version_that_never_answers_is_removed(cluster: Cluster) -> None
 
 def test_a_second_try_still_knows_what_was_before(cluster: Cluster) -> None:
     service().deploy(FIRST, LIVE)
+    first = copy.deepcopy(cluster.services["reviews"]["spec"]["predictor"])
     service().deploy(SECOND, NEW)
     service().deploy(SECOND, NEW)
 
     assert service().put_back(SECOND) == f"The version before ({FIRST}) was put back."
-    assert cluster.services["reviews"]["spec"]["predictor"] == LIVE | {"annotations": {VERSION: FIRST}}
+    assert cluster.services["reviews"]["spec"]["predictor"] == first
 
 
 def test_what_somebody_else_deployed_since_is_left_alone(cluster: Cluster) -> None:
@@ -117,6 +120,35 @@ def test_what_somebody_else_deployed_since_is_left_alone(cluster: Cluster) -> No
     service().deploy(SECOND, NEW)
     before = copy.deepcopy(cluster.services)
     assert "changed by somebody else" in service().put_back(FIRST)
+    assert cluster.services == before
+
+
+def test_a_release_of_an_earlier_version_is_known_by_its_old_mark(cluster: Cluster) -> None:
+    old = {"annotations": {marks.OLD_VERSION: FIRST}, **LIVE}
+    cluster.services["reviews"] = {"metadata": {"name": "reviews"}, "spec": {"predictor": old}}
+    service().deploy(SECOND, NEW)
+
+    predictor = cluster.services["reviews"]["spec"]["predictor"]
+    assert predictor["annotations"][marks.PREVIOUS_VERSION] == FIRST
+    assert not predictor["annotations"].get(marks.OLD_VERSION)
+    assert service().put_back(SECOND) == f"The version before ({FIRST}) was put back."
+    assert cluster.services["reviews"]["spec"]["predictor"] == old
+
+
+@pytest.mark.parametrize(
+    ("predictor", "words"),
+    [
+        (LIVE, "was not made by a release"),
+        (LIVE | {"labels": {marks.VERSION_LABEL: FIRST}, "canaryTrafficPercent": 10}, "another release is under way"),
+    ],
+    ids=["somebody else's", "in the middle of a release"],
+)
+def test_what_is_not_its_own_is_left_alone(cluster: Cluster, predictor: dict[str, Any], words: str) -> None:
+    cluster.services["reviews"] = {"metadata": {"name": "reviews"}, "spec": {"predictor": predictor}}
+    before = copy.deepcopy(cluster.services)
+
+    with pytest.raises(DeploymentError, match=words):
+        service().deploy(SECOND, NEW)
     assert cluster.services == before
 
 

@@ -163,6 +163,8 @@ class KServeHook(BaseHook):
             _check_archive(public, candidate)
             return self._expect_deployment(model, version)
         predictor, annotations = self._plan(candidate, public)
+        if public:
+            self._snapshots.keep(model, public)
         if self._snapshots.get(model, version) == predictor and self._candidate(model, version):
             present = self._expect_deployment(model, version)
             if present.state is not DeploymentState.FAILED:

@@ -30,6 +30,11 @@ _PREVIOUS = f"{_PREFIX}/previous-version"
 _REPLACES = f"{_PREFIX}/replaces-revision"
 _SINCE = f"{_PREFIX}/since"
 
+_STAMPS = (_STABLE, _PREVIOUS, _REPLACES, _SINCE)
+
+#: Annotation by which a pipeline of version 0.1.0 marked what it had released; to go in the version after next.
+_OLD_VERSION = "kubeflow-model-release/version"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
@@ -62,14 +67,14 @@ class Record:
         :raises InvalidRequestError: when it is not one of ours.
         """
         predictor = service["spec"].get("predictor") or {}
-        version = (predictor.get("labels") or {}).get(VERSION_LABEL)
+        stamps = predictor.get("annotations") or {}
+        version = (predictor.get("labels") or {}).get(VERSION_LABEL) or stamps.get(_OLD_VERSION)
         if version is None:
             name, namespace = service["metadata"]["name"], service["metadata"].get("namespace")
             raise InvalidRequestError(
                 f"InferenceService {name} in namespace {namespace} was not made by a release (it has no label "
                 f"{VERSION_LABEL}), so it is left alone. Give the model another name, or delete the service."
             )
-        stamps = predictor.get("annotations") or {}
         percent = predictor.get("canaryTrafficPercent")
         since = stamps.get(_SINCE)
         return cls(
@@ -86,6 +91,16 @@ def origin(version: ModelVersion) -> dict[str, str]:
     """Return the annotations that tell people where a version came from."""
     told = {f"{_PREFIX}/{name}": value for name, value in version.origin.items() if value}
     return {**told, f"{_PREFIX}/archive-uri": version.archive_uri, ARCHIVE: version.archive_sha256}
+
+
+def unstamped(service: Object, *, model: str, version: str) -> Object:
+    """Return the predictor of a service as its version was made, without the record of its coming."""
+    spec = copy.deepcopy(service["spec"]["predictor"])
+    spec.pop("canaryTrafficPercent", None)
+    spec["labels"] = {**(spec.get("labels") or {}), VERSION_LABEL: version, MODEL_LABEL: model}
+    told = spec.get("annotations") or {}
+    spec["annotations"] = {key: value for key, value in told.items() if key not in (*_STAMPS, _OLD_VERSION)}
+    return spec
 
 
 def stamped(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from kubeflow_provider.hooks._kserve.api import ClusterApi
-from kubeflow_provider.hooks._kserve.record import MANAGED_BY, MODEL_LABEL, VERSION_LABEL
+from kubeflow_provider.hooks._kserve.record import MANAGED_BY, MODEL_LABEL, VERSION_LABEL, Record, unstamped
 
 Object = dict[str, Any]
 
@@ -40,6 +40,12 @@ class Snapshots:
                 "revision": int(version),
             }
         )
+
+    def keep(self, model: str, service: Object) -> None:
+        """Keep the version that a service is at, where nobody has: a pipeline that releases by itself does not."""
+        record = Record.of(service)
+        if record.percent is None and self.get(model, record.version) is None:
+            self.put(model, record.version, unstamped(service, model=model, version=record.version))
 
     def delete(self, model: str, version: str) -> None:
         """Forget a version. Harmless when it is not kept."""
