@@ -26,15 +26,15 @@ def release(request: dict[str, Any]) -> Times:
 
     :param request: ``model`` (name of a file in ``include/models``), ``train`` (CSV) and ``folder`` (gets everything).
     """
+    from include.classifier.packaging.server import torchserve
     from include.classifier.preprocess import preprocess
-    from include.classifier.registry import Registry
-    from include.classifier.release_steps import read_candidate
     from include.classifier.steps import evaluate_step, package_step, train_step
-    from include.classifier.torchserve import torchserve
     from include.classifier.training import TrainingSettings
     from include.contracts.candidate import Candidate
     from include.contracts.registry_tags import ReleaseState
     from include.models import read_trained_model
+    from include.release_in_kubeflow.registry import Registry
+    from include.release_in_kubeflow.steps import read_candidate
 
     times: Times = {}
 

@@ -31,7 +31,7 @@ def write_distilbert(
     from transformers import DistilBertConfig, DistilBertForSequenceClassification
     from transformers.utils.logging import disable_progress_bar
 
-    from include.classifier.scratch import make_tokenizer
+    from include.classifier.training.scratch import make_tokenizer
 
     tokenizer = make_tokenizer(texts, max_length=MAX_LENGTH, vocabulary_size=_VOCABULARY)
     disable_progress_bar()

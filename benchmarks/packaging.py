@@ -18,7 +18,7 @@ _CHUNK_BYTES = 1 << 20
 _OURS = """
 import sys
 from pathlib import Path
-from include.classifier.archive import build_archive
+from include.classifier.packaging.archive import build_archive
 build_archive(Path(sys.argv[1]), model="reviews", version="20260101000000", target=Path(sys.argv[2]) / "reviews.mar")
 """
 

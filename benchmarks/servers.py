@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.load import ROOT, Target
-from include.classifier.archive import build_archive
-from include.classifier.packaging import server_config
-from include.classifier.torchserve import free_ports, is_ready, kill, start
+from include.classifier.packaging.archive import build_archive
+from include.classifier.packaging.package import server_config
+from include.classifier.packaging.server import free_ports, is_ready, kill, start
 
 MODEL = "reviews"
 VERSION = "20260101000000"

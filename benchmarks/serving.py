@@ -71,8 +71,8 @@ def main() -> None:
 
 def prepare_model(trained: Path, target: Path, texts: Sequence[str]) -> tuple[Path, Mapping[str, Any]]:
     """Return the model folder that is packed for serving, and how it was chosen: what packaging does."""
-    from include.classifier.packaging import SAMPLE_ROWS
-    from include.classifier.precision import choose
+    from include.classifier.packaging.package import SAMPLE_ROWS
+    from include.classifier.packaging.precision import choose
 
     return choose(trained, target, texts=pick(texts, SAMPLE_ROWS))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.models import write_distilbert
 from benchmarks.reviews import read_reviews
-from include.classifier.archive import build_archive
+from include.classifier.packaging.archive import build_archive
 
 
 def main() -> None:

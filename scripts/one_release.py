@@ -26,7 +26,7 @@ def reproduce(model: str) -> None:
     if os.environ.get("ANY_CODE", "") not in ("", "0"):
         arguments += ["--any-code"]
     print(f"Training {model} {version} again; nothing is deployed or registered.", flush=True)
-    sys.exit(_module("include.classifier.reproduce", arguments))
+    sys.exit(_module("include.classifier.lookback.reproduce", arguments))
 
 
 def explain(model: str, serving: Any) -> None:
@@ -40,7 +40,7 @@ def explain(model: str, serving: Any) -> None:
     version = os.environ.get("VERSION") or live or _live_in_registry(model)
     answer = _served_answer(serving, model, version, text, is_live=version == live) if version in served else None
     question = json.dumps({"text": text, "served": answer})
-    sys.exit(_module("include.classifier.explain", _recorded(model, version), question))
+    sys.exit(_module("include.classifier.lookback.explain", _recorded(model, version), question))
 
 
 def _served_answer(serving: Any, model: str, version: str, text: str, *, is_live: bool) -> dict[str, Any] | None:

@@ -139,7 +139,7 @@ def forget_model(hook: KServeHook, model: str) -> None:
 
 
 def write_server_config(package: Path, *, model: str, version: str) -> None:
-    """Write what the server in a pod reads beside the archive; ``include/classifier/packaging.py`` does it for real."""
+    """Write what the server in a pod reads beside the archive, as ``include/classifier/packaging/package.py`` does."""
     how: dict[str, Any] = {"defaultVersion": True, "marName": f"{model}.mar", "minWorkers": 1, "maxWorkers": 1}
     how |= {"batchSize": 4, "maxBatchDelay": 5, "responseTimeout": 30}
     snapshot = {"name": "startup.cfg", "modelCount": 1, "models": {model: {version: how}}}

@@ -9,8 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from include.classifier.archive import build_archive
-from include.classifier.golden import choose
+from include.classifier.packaging.archive import build_archive
+from include.classifier.packaging.golden import choose
 from include.classifier.serving.predictor import Predictor
 from tests.classifier.conftest import LABELS, write_tiny_model
 from tests.toy_package import write_candidate

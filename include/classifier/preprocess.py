@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 
-from include.classifier.checks import DROP_REASONS, check_split, reason_code
 from include.classifier.data import write_dataset
-from include.classifier.problems import DataError, Places, Problems, SourceUnavailableError
-from include.classifier.repeated import mark_repeated
-from include.classifier.rows import Rows, read_rows
-from include.classifier.sources import Source, SplitName
-from include.classifier.splitting import split_off
+from include.classifier.data.checks import DROP_REASONS, check_split, reason_code
+from include.classifier.data.problems import DataError, Places, Problems, SourceUnavailableError
+from include.classifier.data.repeated import mark_repeated
+from include.classifier.data.rows import Rows, read_rows
+from include.classifier.data.sources import Source, SplitName
+from include.classifier.data.splitting import split_off
 from include.contracts.settings import DataConfig
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from include.classifier.torchserve import TorchServe, TorchServeError, is_ready, kill, start, stop_server
+from include.classifier.packaging.server import TorchServe, TorchServeError, is_ready, kill, start, stop_server
 
 _CONFIG = Path("config", "config.properties")
 _LOG_CONFIG = Path(__file__).with_suffix(".xml")

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from include.classifier.data import read_dataset, read_split
+from include.classifier.data.sources import as_uri
 from include.classifier.progress import report
-from include.classifier.sources import as_uri
 from include.contracts.candidate import Candidate
 from include.contracts.metrics import MAIN_METRICS
 
@@ -23,7 +23,7 @@ CANDIDATE = "candidate.json"
 PACKAGE_FOLDER = "package"
 
 #: Modules that the steps import when they need them, for a process that runs several steps and imports them once.
-HEAVY_IMPORTS_OF_TRAINING = ("include.classifier.trainer", "include.classifier.tracking", "mlflow")
+HEAVY_IMPORTS_OF_TRAINING = ("include.classifier.training.trainer", "include.classifier.tracking", "mlflow")
 HEAVY_IMPORTS_AFTER_TRAINING = (
     "include.classifier.serving.predictor",
     "sklearn.linear_model",
@@ -115,7 +115,7 @@ def package_step(
     :param output_uri: folder of the release.
     :param serving: section ``serving`` of the model's YAML.
     """
-    from include.classifier.packaging import package
+    from include.classifier.packaging.package import package
 
     report(f"package: packing {model_name} {model_version} and trying it on TorchServe")
     facts = package(
@@ -152,9 +152,9 @@ def evaluate_step(
     :param confidence: of the intervals around the differences to the live model.
     """
     from include.classifier.evaluation import evaluate
-    from include.classifier.figures import confusion_matrix_png
-    from include.classifier.predictions import write_predictions
-    from include.classifier.report import CURVES, make_report, write_report
+    from include.classifier.evaluation.predictions import write_predictions
+    from include.classifier.report.confusion_png import confusion_matrix_png
+    from include.classifier.report.page import CURVES, make_report, write_report
     from include.classifier.tracking import resume
 
     package = json.loads(Path(package_file).read_text(encoding="utf-8"))

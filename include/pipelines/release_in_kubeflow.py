@@ -13,9 +13,9 @@ from typing import NamedTuple
 from kfp import dsl  # noqa: TID253  imported to be compiled, never by a DAG
 from kfp import kubernetes as cluster  # noqa: TID253
 
-from include.classifier.inference_service import VOLUME_PATH
 from include.models import read_trained_model
 from include.pipelines.train_classifier import IMAGE, evaluate, package, train
+from include.release_in_kubeflow.inference_service import VOLUME_PATH
 
 #: ``RELEASE_STORAGE=object-store``, read when the pipeline is compiled, leaves the volume out: a pod that names a claim
 #: which does not exist never starts, so the choice cannot be a parameter.
@@ -43,7 +43,7 @@ def load_data(
     data: dict, model_name: str, model_version: str, store_uri: str, seed: int, tracking_uri: str
 ) -> NamedTuple("Release", model_version=str, output_uri=str, dataset_uri=str, champion_uri=str):  # type: ignore[valid-type]
     """Validate the data, drop what would spoil the measurement, and write the data set."""
-    from include.classifier.release_steps import load_data_step
+    from include.release_in_kubeflow.steps import load_data_step
 
     return load_data_step(
         data=data,
@@ -60,7 +60,7 @@ def register(
     output_uri: str, tracking_uri: str, min_macro_f1: float, max_regression: float, when_inconclusive: str, gate: dict
 ) -> None:
     """Register the candidate in MLflow, or reject it."""
-    from include.classifier.release_steps import register_step
+    from include.release_in_kubeflow.steps import register_step
 
     register_step(
         output_uri=output_uri,
@@ -85,7 +85,7 @@ def deploy(
     min_replicas: int,
 ) -> None:
     """Deploy the package with KServe and wait until the new version answers."""
-    from include.classifier.release_steps import deploy_step
+    from include.release_in_kubeflow.steps import deploy_step
 
     deploy_step(
         output_uri=output_uri,
@@ -103,7 +103,7 @@ def deploy(
 @_component
 def predict(output_uri: str, tracking_uri: str, namespace: str, labels: dsl.Output[dsl.Metrics]) -> None:
     """Ask the deployed model the golden examples; put the version before back when it answers wrongly."""
-    from include.classifier.release_steps import predict_step
+    from include.release_in_kubeflow.steps import predict_step
 
     for label, count in predict_step(output_uri=output_uri, tracking_uri=tracking_uri, namespace=namespace).items():
         labels.log_metric(label, count)

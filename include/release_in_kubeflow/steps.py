@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from include.classifier.inference_service import DeploymentError, InferenceService, storage_uri
+from include.classifier.data.sources import as_uri
 from include.classifier.progress import report
-from include.classifier.registry import Registry
-from include.classifier.sources import as_uri
 from include.classifier.steps import CANDIDATE
 from include.contracts import release_marks as marks
 from include.contracts.candidate import Candidate
 from include.contracts.registry_tags import ReleaseState
 from include.contracts.rules.gate import decide
 from include.contracts.settings import GateConfig
+from include.release_in_kubeflow.inference_service import DeploymentError, InferenceService, storage_uri
+from include.release_in_kubeflow.registry import Registry
 
 #: Largest difference between a served and a recorded probability: other machines round otherwise.
 PROBABILITY_TOLERANCE = 0.01

@@ -54,7 +54,7 @@ def test_texts_are_picked_evenly_and_again_where_there_are_too_few() -> None:
 def test_cut_texts_have_no_more_tokens_than_allowed_and_whole_words(pipelines_python: str) -> None:
     code = (
         "import json, sys; from benchmarks.reviews import cut, read_reviews;"
-        "from include.classifier.scratch import make_tokenizer;"
+        "from include.classifier.training.scratch import make_tokenizer;"
         "texts = read_reviews()[:40];"
         "tokenizer = make_tokenizer(texts, max_length=512, vocabulary_size=600);"
         "found = cut(tokenizer, texts, max_length=50);"

@@ -14,8 +14,8 @@ import pytest
 from pyarrow import parquet
 
 from include.classifier.data import read_dataset, read_split
+from include.classifier.data.problems import DataError
 from include.classifier.preprocess import main, preprocess
-from include.classifier.problems import DataError
 from include.contracts.settings import DataConfig
 from include.models import PROJECT_DIR, read_trained_model
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from include.classifier.archive import build_archive
-from include.classifier.packaging import server_config
+from include.classifier.packaging.archive import build_archive
+from include.classifier.packaging.package import server_config
 from include.classifier.serve import PackageError, check_archive, model_names
 from tests.waiting import LIMIT_SECONDS, wait_for
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from include.classifier.archive import build_archive
 from include.classifier.data import Split, write_dataset
+from include.classifier.packaging.archive import build_archive
 from include.classifier.steps import evaluate_step, train_step, write_candidate
 from include.contracts.candidate import Candidate
 from include.contracts.documents import DocumentError

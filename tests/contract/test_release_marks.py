@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from include.classifier.inference_service import Answer, InferenceService, Patience
 from include.contracts import release_marks as marks
+from include.release_in_kubeflow.inference_service import Answer, InferenceService, Patience
 from kubeflow_provider.exceptions import ServiceUnavailableError
 from kubeflow_provider.hooks._kserve import record, specs
 from kubeflow_provider.kubernetes.predictor_settings import PredictorSettings

@@ -81,7 +81,7 @@ def test_an_answer_of_the_endpoint_is_explained_by_the_archive_it_came_from(worl
     assert not [path for path in logs if "waiter was friendly" in path.read_text(errors="replace")]
 
 
-@pytest.mark.long  # it trains once more; what it compares is told by tests/classifier/test_reproduce.py
+@pytest.mark.long  # it trains once more; what it compares is told by tests/classifier/lookback/test_reproduce.py
 def test_a_release_is_reproduced_from_its_record_and_nothing_else_changes(world, first_release):
     (before,) = world.predict("fine")
     answer = world.make("reproduce", RELEASE=before["version"])
@@ -104,7 +104,7 @@ def test_an_unknown_model_or_setting_is_named(world):
     assert "EPOCHS" in answer.stderr
 
 
-@pytest.mark.long  # told by tests/classifier/test_checks.py and test_broken_releases::test_a_pipeline_that_fails…
+@pytest.mark.long  # told by tests/classifier/data/test_checks.py and test_broken_releases::test_a_pipeline_that_fails…
 def test_data_that_cannot_be_meant_is_refused_and_the_live_model_stays(world, first_release, tmp_path):
     (before,) = world.predict("fine")
     broken = tmp_path / "broken.csv"

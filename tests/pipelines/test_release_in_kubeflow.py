@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from include.classifier.torchserve import TorchServe, torchserve
+from include.classifier.packaging.server import TorchServe, torchserve
 from include.contracts.registry_tags import (
     ARCHIVE_TAG,
     LIVE_ALIAS,
@@ -206,7 +206,7 @@ def test_a_release_goes_live_and_a_wrong_model_gives_way_to_it(run: Any, cluster
 @pytest.mark.pipelines
 @pytest.mark.torchserve
 @pytest.mark.timeout(1800)
-@pytest.mark.long  # two trainings more; what is good enough is told by tests/classifier/test_release_steps.py
+@pytest.mark.long  # two trainings more; what is good enough is told by tests/release_in_kubeflow/test_steps.py
 def test_what_is_not_good_enough_does_not_touch_the_service(run: Any, cluster: Cluster, tmp_path: Path) -> None:
     first = run(FIRST)
     assert first.returncode == 0, first.stdout[-5000:]

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from include.classifier import inference_service
-from include.classifier.inference_service import (
+from include.contracts import release_marks as marks
+from include.release_in_kubeflow import inference_service
+from include.release_in_kubeflow.inference_service import (
     PREVIOUS,
     DeploymentError,
     InferenceService,
     Patience,
     storage_uri,
 )
-from include.contracts import release_marks as marks
 from tests.inference_services import Cluster, inference_services
 
 FIRST, SECOND = "20261121030000", "20261122030000"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from include.classifier.release_steps import NotGoodEnoughError, register_step
 from include.contracts.candidate import Candidate
 from include.contracts.registry_tags import ReleaseState
+from include.release_in_kubeflow.steps import NotGoodEnoughError, register_step
 from tests.toy_package import publish
 
 LIVE, VERSION = "20260101000000", "20260102000000"
@@ -49,7 +49,7 @@ def candidate(tmp_path: Path):
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Address of a registry in which a version of ``reviews`` is live, and a newer one of ``rolled-back``."""
-    from include.classifier.registry import Registry
+    from include.release_in_kubeflow.registry import Registry
 
     folder = tmp_path_factory.mktemp("registry")
     uri = f"sqlite:///{folder}/mlflow.db"

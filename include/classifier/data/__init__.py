@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-from include.classifier.problems import DataError
-from include.classifier.sources import SplitName, as_uri
+from include.classifier.data.problems import DataError
+from include.classifier.data.sources import SplitName, as_uri
 from include.contracts.dataset import Dataset
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from include.classifier.batches import Batch
-from include.classifier.columns import Texts, as_texts, clean_all, distinct
-from include.classifier.problems import Problems
-from include.classifier.sources import Source, SplitName
+from include.classifier.data.batches import Batch
+from include.classifier.data.columns import Texts, as_texts, clean_all, distinct
+from include.classifier.data.problems import Problems
+from include.classifier.data.sources import Source, SplitName
 from include.contracts.settings import DataConfig
 
 if TYPE_CHECKING:

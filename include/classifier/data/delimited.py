@@ -6,11 +6,11 @@ import csv
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from include.classifier.batches import Batch
-from include.classifier.headers import has_columns
-from include.classifier.lines import Lines
-from include.classifier.problems import Problems
-from include.classifier.sources import Source
+from include.classifier.data.batches import Batch
+from include.classifier.data.headers import has_columns
+from include.classifier.data.lines import Lines
+from include.classifier.data.problems import Problems
+from include.classifier.data.sources import Source
 from include.contracts.settings import DataConfig
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from include.classifier.problems import Problems
-from include.classifier.sources import Source
+from include.classifier.data.problems import Problems
+from include.classifier.data.sources import Source
 from include.contracts.settings import DataConfig
 
 _LONGEST_COLUMN_NAME = 40

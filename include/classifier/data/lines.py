@@ -6,8 +6,8 @@ import io
 from collections.abc import Iterator
 from typing import IO
 
-from include.classifier.problems import Problems
-from include.classifier.sources import Source
+from include.classifier.data.problems import Problems
+from include.classifier.data.sources import Source
 
 #: Bytes that are looked at in one go.
 CHUNK_BYTES = 4 << 20

@@ -9,12 +9,12 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
-from include.classifier.batches import Batch
-from include.classifier.delimited import read_delimited
-from include.classifier.headers import has_columns
-from include.classifier.lines import CHUNK_BYTES, Lines
-from include.classifier.problems import DataError, Problems, SourceUnavailableError
-from include.classifier.sources import HUB_PREFIX, Source
+from include.classifier.data.batches import Batch
+from include.classifier.data.delimited import read_delimited
+from include.classifier.data.headers import has_columns
+from include.classifier.data.lines import CHUNK_BYTES, Lines
+from include.classifier.data.problems import DataError, Problems, SourceUnavailableError
+from include.classifier.data.sources import HUB_PREFIX, Source
 from include.contracts.settings import DataConfig
 
 if TYPE_CHECKING:

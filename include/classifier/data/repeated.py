@@ -8,7 +8,7 @@ from tempfile import SpooledTemporaryFile
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from include.classifier.checks import DUPLICATE, LEAKED, reason_code
+from include.classifier.data.checks import DUPLICATE, LEAKED, reason_code
 
 if TYPE_CHECKING:
     import numpy as np

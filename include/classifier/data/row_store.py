@@ -10,7 +10,7 @@ from tempfile import TemporaryFile
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from include.classifier.checks import Checked
+from include.classifier.data.checks import Checked
 
 if TYPE_CHECKING:
     import numpy as np

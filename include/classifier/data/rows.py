@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from include.classifier.batches import Batch
-from include.classifier.checks import RowChecks
-from include.classifier.problems import PLACES_SHOWN, DataError, Places, Problems
-from include.classifier.readers import read_batches
-from include.classifier.repeated import TextIndex
-from include.classifier.row_store import RowStore
-from include.classifier.sources import Source, SplitName
+from include.classifier.data.batches import Batch
+from include.classifier.data.checks import RowChecks
+from include.classifier.data.problems import PLACES_SHOWN, DataError, Places, Problems
+from include.classifier.data.readers import read_batches
+from include.classifier.data.repeated import TextIndex
+from include.classifier.data.row_store import RowStore
+from include.classifier.data.sources import Source, SplitName
 from include.contracts.settings import DataConfig
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Counts the training rows that a release would read now, for the brake ``schedule.min_new_rows``.
 
-``python -m include.classifier.source_rows --data JSON --output-uri URI``
+``python -m include.classifier.data.source_rows --data JSON --output-uri URI``
 
 Counts rows as preprocessing reads them, before any is dropped, and writes ``[{"uri": …, "rows": …}]``: to be held
 against ``sources`` in the ``dataset.json`` of the live model. Ends like preprocessing: 2 when data or settings are
@@ -17,9 +17,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from include.classifier.problems import DataError, Problems, SourceUnavailableError
-from include.classifier.readers import read_batches
-from include.classifier.sources import Source, as_uri
+from include.classifier.data.problems import DataError, Problems, SourceUnavailableError
+from include.classifier.data.readers import read_batches
+from include.classifier.data.sources import Source, as_uri
 from include.contracts.settings import DataConfig
 
 
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     :return: exit code.
     """
-    parser = argparse.ArgumentParser(prog="python -m include.classifier.source_rows", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m include.classifier.data.source_rows", description=__doc__)
     parser.add_argument("--data", required=True, help="the section `data` of the model's YAML as JSON")
     parser.add_argument("--output-uri", required=True, help="URI of the file to write to")
     options = parser.parse_args(arguments)

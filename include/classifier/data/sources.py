@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import IO, Literal
 from urllib.parse import urlsplit
 
-from include.classifier.problems import DataError, SourceUnavailableError
+from include.classifier.data.problems import DataError, SourceUnavailableError
 from include.models import PROJECT_DIR
 
 SplitName = Literal["train", "evaluation"]

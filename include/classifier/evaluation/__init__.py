@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from include.classifier.archive import open_archive
-from include.classifier.baseline import baseline_probabilities
-from include.classifier.comparison import compare, compare_costs
 from include.classifier.data import Split
+from include.classifier.evaluation.baseline import baseline_probabilities
+from include.classifier.evaluation.comparison import compare, compare_costs
 from include.classifier.metrics import Classes, Probabilities, confusion_matrix, scores
+from include.classifier.packaging.archive import open_archive
 from include.classifier.progress import report
 from include.classifier.serving.predictor import Predictor, read_json
 

@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from include.classifier.evaluation.paired_statistics import RESAMPLES, differences, mcnemar
 from include.classifier.metrics import Classes, Probabilities, length_slices
-from include.classifier.paired_statistics import RESAMPLES, differences, mcnemar
 
 MAX_DISAGREEMENTS = 20
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from include.classifier.data.sources import as_uri
 from include.classifier.metrics import Classes, Probabilities
-from include.classifier.sources import as_uri
 
 #: Below the folder of the release. Not in the package's: whatever stands there is copied into every serving pod.
 PREDICTIONS = "evaluation/predictions.parquet"

@@ -1,6 +1,6 @@
 """Shows how a release answers one text: tokens, probabilities, the words that mattered, and what made the model.
 
-``python -m include.classifier.explain --candidate-uri URI [--archive-sha256 HEX]``, on stdin
+``python -m include.classifier.lookback.explain --candidate-uri URI [--archive-sha256 HEX]``, on stdin
 ``{"text": "…", "served": {"version", "label", "probabilities"} or null}``.
 
 The text comes on stdin, so that it stands in no list of processes, and goes nowhere but to stdout. The answer is made
@@ -21,8 +21,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from include.classifier.archive import PACKAGE, ArchiveError, open_archive
-from include.classifier.recorded import NotTheSameError, packages_that_differ, read_candidate
+from include.classifier.lookback.recorded import NotTheSameError, packages_that_differ, read_candidate
+from include.classifier.packaging.archive import PACKAGE, ArchiveError, open_archive
 from include.contracts.documents import DocumentError
 
 #: Words that are shown, those that mattered most first.
@@ -186,7 +186,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     :return: exit code.
     """
-    parser = argparse.ArgumentParser(prog="python -m include.classifier.explain", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m include.classifier.lookback.explain", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--candidate-uri", required=True, help="URI of the release's candidate.json")
     parser.add_argument("--archive-sha256", default="", help="digest of the package, as the registry has it")
     options = parser.parse_args(arguments)

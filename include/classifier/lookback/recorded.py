@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as package_version
 from typing import Any
 
-from include.classifier.sources import as_uri
+from include.classifier.data.sources import as_uri
 from include.contracts.candidate import Candidate
 
 

@@ -1,6 +1,7 @@
 """Trains a release again from what its ``candidate.json`` records, and compares.
 
-``python -m include.classifier.reproduce --candidate-uri URI [--archive-sha256 HEX] [--tolerance 0.01] [--any-code]``
+``python -m include.classifier.lookback.reproduce --candidate-uri URI``, with ``--archive-sha256 HEX``,
+``--serving JSON``, ``--tolerance 0.01`` and ``--any-code``.
 
 Same data, same code, same parameters; then the same rows are scored and the golden examples asked. Nothing of registry
 or serving is touched: the outcome is printed as a table and written as ``reproduction.json`` beside ``candidate.json``.
@@ -22,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from include.classifier.data import dataset_digest, read_dataset, read_split
-from include.classifier.problems import DataError
-from include.classifier.recorded import NotTheSameError, packages_that_differ, read_candidate
-from include.classifier.sources import as_uri
+from include.classifier.data.problems import DataError
+from include.classifier.data.sources import as_uri
+from include.classifier.lookback.recorded import NotTheSameError, packages_that_differ, read_candidate
 from include.code_revision import code_revision
 from include.contracts.documents import DocumentError
 from include.contracts.metrics import MAIN_METRICS
@@ -106,8 +107,8 @@ def _train_and_pack(
     candidate: Mapping[str, Any], dataset: Mapping[str, Any], serving: Mapping[str, Any] | None, folder: Path
 ) -> Path:
     """Train from the recorded facts and pack the result as the release was packed."""
-    from include.classifier.archive import build_archive
-    from include.classifier.precision import TORCH_FLOAT32, variant
+    from include.classifier.packaging.archive import build_archive
+    from include.classifier.packaging.precision import TORCH_FLOAT32, variant
     from include.classifier.tracking import Tracker
     from include.classifier.training import TrainingSettings, train
 
@@ -144,8 +145,8 @@ def _compare(
     """Score the new package as the old one was scored, and ask it the golden examples."""
     import numpy as np
 
-    from include.classifier.archive import open_archive
     from include.classifier.metrics import scores
+    from include.classifier.packaging.archive import open_archive
     from include.classifier.serving.predictor import Predictor
 
     predictor = Predictor.load(open_archive(archive, folder / "unpacked"))
@@ -239,7 +240,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     :return: exit code.
     """
-    parser = argparse.ArgumentParser(prog="python -m include.classifier.reproduce", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m include.classifier.lookback.reproduce", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--candidate-uri", required=True, help="URI of the release's candidate.json")
     parser.add_argument("--archive-sha256", default="", help="digest of the package, as the registry has it")
     parser.add_argument("--serving", type=json.loads, help="section `serving` of the model's YAML, as JSON")

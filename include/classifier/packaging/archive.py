@@ -20,11 +20,10 @@ from typing import IO, Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from include.classifier import serving as serving_package
+from include.classifier.serving.onnx_engine import MODEL_FILE
+from include.classifier.serving.predictor import CLASSIFIER_FILE, read_json
 from include.contracts.settings import ModelName, ServingConfig
-
-from . import serving as serving_package
-from .serving.onnx_engine import MODEL_FILE
-from .serving.predictor import CLASSIFIER_FILE, read_json
 
 #: What the serving code is called inside the archive. Not `include`: a PYTHONPATH that the server was started with
 #: comes before the archive's folder, and whatever lies there under the same name would be served instead.
@@ -56,8 +55,8 @@ def build_archive(
 ) -> Archive:
     """Write an archive; the same input gives the same bytes, on every machine and at any time.
 
-    :param model_dir: what training or :mod:`include.classifier.precision` wrote: the weights as safetensors or
-        ``model.onnx``, ``config.json``, the tokenizer's files and ``classifier.json`` with ``labels`` and
+    :param model_dir: what training or :mod:`include.classifier.packaging.precision` wrote: the weights as safetensors
+        or ``model.onnx``, ``config.json``, the tokenizer's files and ``classifier.json`` with ``labels`` and
         ``max_length``.
     :param model: name under which it is served; stands in the endpoint's path.
     :param version: 14 digits, for example ``20261121030000``.

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from .serving.predictor import Prediction
+from include.classifier.serving.predictor import Prediction
 
 MAX_EXAMPLES = 16
 

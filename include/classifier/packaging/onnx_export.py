@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .first_token import read_first_token_only
-from .serving.onnx_engine import MODEL_FILE
-from .serving.predictor import CLASSIFIER_FILE, read_json
+from include.classifier.serving.onnx_engine import MODEL_FILE
+from include.classifier.serving.predictor import CLASSIFIER_FILE, read_json
+from include.classifier.training.first_token import read_first_token_only
 
 if TYPE_CHECKING:
     import onnx

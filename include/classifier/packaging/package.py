@@ -14,13 +14,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from include.classifier.packaging.archive import Archive, build_archive, open_archive
+from include.classifier.packaging.golden import choose
+from include.classifier.packaging.precision import choose as choose_precision
+from include.classifier.packaging.server import TorchServe, torchserve
+from include.classifier.serving.predictor import Prediction, Predictor
 from include.contracts.settings import ServingConfig
-
-from .archive import Archive, build_archive, open_archive
-from .golden import choose
-from .precision import choose as choose_precision
-from .serving.predictor import Prediction, Predictor
-from .torchserve import TorchServe, torchserve
 
 #: Rows of the evaluation data that are asked of server and packed model alike, that golden examples come from, and
 #: that a rollout is watched with.

@@ -13,12 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from include.classifier.packaging.onnx_export import ExportError, export, write
 from include.classifier.progress import report
+from include.classifier.serving.cpus import SMALL_MODEL_PARAMETERS, threads_of_a_worker
+from include.classifier.serving.predictor import Prediction, Predictor
 from include.contracts.settings import ServingConfig
-
-from .onnx_export import ExportError, export, write
-from .serving.cpus import SMALL_MODEL_PARAMETERS, threads_of_a_worker
-from .serving.predictor import Prediction, Predictor
 
 if TYPE_CHECKING:
     import onnx

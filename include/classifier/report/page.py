@@ -10,11 +10,11 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from numpy.typing import NDArray
 
-from include.classifier import report_figures as figures
-from include.classifier import report_tables as tables
+from include.classifier.data.sources import as_uri
 from include.classifier.evaluation import Evaluation
 from include.classifier.metrics import confusion_matrix
-from include.classifier.sources import as_uri
+from include.classifier.report import pictures as figures
+from include.classifier.report import tables
 
 if TYPE_CHECKING:
     from jinja2 import Template

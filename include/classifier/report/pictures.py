@@ -10,10 +10,10 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 import numpy as np
 from numpy.typing import NDArray
 
-from include.classifier.report_tables import CalibrationBin, Difference
+from include.classifier.report.tables import CalibrationBin, Difference
 
 #: Colours in light and dark, and what every picture draws with.
-STYLE = (Path(__file__).parent / "report_figures.css").read_text(encoding="utf-8")
+STYLE = (Path(__file__).parent / "pictures.css").read_text(encoding="utf-8")
 
 #: With more labels than this a confusion matrix has no room for names and counts; each cell still says them on hover.
 MOST_NAMED_LABELS = 12

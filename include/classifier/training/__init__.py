@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from include.classifier.base_model import BaseModel, load_base_model
-from include.classifier.hardware import limit_threads
 from include.classifier.progress import duration, report
 from include.classifier.serving.predictor import CLASSIFIER_FILE
 from include.classifier.serving.text import clean, tokenise
 from include.classifier.tracking import Tracker
+from include.classifier.training.base_model import BaseModel, load_base_model
+from include.classifier.training.hardware import limit_threads
 
 #: Share of the training rows that choose the epoch, and the most rows that are spent on it.
 VALIDATION_SHARE = 0.1
@@ -76,7 +76,7 @@ def train(
     from transformers import set_seed
     from transformers.utils.logging import disable_progress_bar
 
-    from include.classifier.trainer import fit
+    from include.classifier.training.trainer import fit
 
     disable_progress_bar()
     # It tells that checkpoints are sorted by number and not by time, which is all the same here.

@@ -46,7 +46,7 @@ def load_base_model(
     :raises BaseModelError: when it cannot be loaded.
     """
     if name == SCRATCH:
-        from include.classifier.scratch import make_model, make_tokenizer
+        from include.classifier.training.scratch import make_model, make_tokenizer
 
         tokenizer: Any = make_tokenizer(texts, max_length=max_length)
         model: Any = make_model(vocabulary_size=len(tokenizer), n_labels=len(labels), max_length=max_length)

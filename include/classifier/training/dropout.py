@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .first_token import is_known_encoder
+from include.classifier.training.first_token import is_known_encoder
 
 if TYPE_CHECKING:
     import torch

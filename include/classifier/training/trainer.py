@@ -24,16 +24,16 @@ from transformers import (  # noqa: TID253
     TrainingArguments,
 )
 
-from include.classifier.dropout import draw_quickly
-from include.classifier.first_token import read_first_token_only
-from include.classifier.hardware import mixed_precision
 from include.classifier.metrics import accuracy, confusion_matrix, log_loss, macro_f1
 from include.classifier.progress import duration, report
+from include.classifier.training.dropout import draw_quickly
+from include.classifier.training.first_token import read_first_token_only
+from include.classifier.training.hardware import mixed_precision
 
 if TYPE_CHECKING:
-    from include.classifier.base_model import BaseModel
     from include.classifier.tracking import Tracker
     from include.classifier.training import TrainingSettings
+    from include.classifier.training.base_model import BaseModel
 
 #: Seconds between two lines of progress.
 _REPORT_EVERY_SECONDS = 2.0

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from model_releases.registry.service import Release
 
 #: Counts training rows: ``--data`` and ``--output-uri``, to which it writes ``[{"uri": …, "rows": …}]``.
-ROWS_MODULE = "include.classifier.source_rows"
+ROWS_MODULE = "include.classifier.data.source_rows"
 
 _ROWS_TIMEOUT_SECONDS = 1800
 

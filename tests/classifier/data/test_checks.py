@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from include.classifier.batches import Batch
-from include.classifier.checks import DROP_REASONS, LabelIndex, RowChecks, check_split
-from include.classifier.problems import Problems
-from include.classifier.sources import Source, SplitName
+from include.classifier.data.batches import Batch
+from include.classifier.data.checks import DROP_REASONS, LabelIndex, RowChecks, check_split
+from include.classifier.data.problems import Problems
+from include.classifier.data.sources import Source, SplitName
 from include.contracts.settings import DataConfig
 
 DATA = DataConfig(

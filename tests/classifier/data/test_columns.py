@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from include.classifier.columns import as_texts, clean_all, distinct
+from include.classifier.data.columns import as_texts, clean_all, distinct
 from include.classifier.serving.text import clean
 
 
@@ -25,7 +25,7 @@ def test_cleaning_a_column_is_cleaning_each_text() -> None:
 
 def test_only_texts_that_cleaning_may_change_are_cleaned_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    monkeypatch.setattr("include.classifier.columns.clean", lambda text: seen.append(text) or "cleaned")
+    monkeypatch.setattr("include.classifier.data.columns.clean", lambda text: seen.append(text) or "cleaned")
 
     assert clean_all(pa.array(["plain, it's!", None, "two  spaces", "~[{^"])).to_pylist() == [
         "plain, it's!",

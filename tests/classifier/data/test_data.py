@@ -14,7 +14,7 @@ import pytest
 from pyarrow import parquet
 
 from include.classifier.data import Split, digest, read_dataset, read_split, write_dataset
-from include.classifier.problems import DataError
+from include.classifier.data.problems import DataError
 from include.contracts.documents import DocumentError
 
 SPLITS: Any = {"train": Split(["a", "é", "c"], [0, 1, 0]), "evaluation": Split(["d"], [1])}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from include.classifier.problems import DataError, Places, Problems
+from include.classifier.data.problems import DataError, Places, Problems
 
 
 def test_same_problem_in_many_rows_is_one_message() -> None:

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from include.classifier.problems import DataError, Problems
-from include.classifier.readers import read_batches
-from include.classifier.sources import Source, SplitName
+from include.classifier.data.problems import DataError, Problems
+from include.classifier.data.readers import read_batches
+from include.classifier.data.sources import Source, SplitName
 from include.contracts.settings import DataConfig
 
 DATA = DataConfig(train=["unused.csv"], labels={"1": "bad", "2": "good"})

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from include.classifier.checks import DROP_REASONS
-from include.classifier.repeated import TextIndex, mark_repeated
+from include.classifier.data.checks import DROP_REASONS
+from include.classifier.data.repeated import TextIndex, mark_repeated
 
 
 def mark(*rows: tuple[str, str, int, str], batch_rows: int = 3) -> tuple[list[str], list[int]]:
@@ -63,7 +63,7 @@ def test_texts_that_agree_in_half_of_their_hash_are_told_apart(monkeypatch: pyte
 
 @pytest.mark.parametrize("spool_bytes", [1, 1 << 20])
 def test_many_rows_give_what_a_dictionary_gives(monkeypatch: pytest.MonkeyPatch, spool_bytes: int) -> None:
-    monkeypatch.setattr("include.classifier.repeated._SPOOL_BYTES", spool_bytes)
+    monkeypatch.setattr("include.classifier.data.repeated._SPOOL_BYTES", spool_bytes)
     rng = random.Random(1)
     splits = ["train"] * 3000 + ["evaluation"] * 1000
     rows = [(split, str(rng.randrange(3000)), rng.randrange(3), "") for split in splits]
@@ -82,7 +82,7 @@ def test_many_rows_give_what_a_dictionary_gives(monkeypatch: pytest.MonkeyPatch,
 
 
 def test_hashes_go_to_disk_and_only_what_is_little_stays_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("include.classifier.repeated._SPOOL_BYTES", 24 * 100)
+    monkeypatch.setattr("include.classifier.data.repeated._SPOOL_BYTES", 24 * 100)
     with TextIndex() as index:
         for begin in range(0, 40_000, 1000):
             index.add(pa.array([str(begin + number) for number in range(1000)]), np.arange(begin, begin + 1000))

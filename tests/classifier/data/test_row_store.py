@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from include.classifier.checks import Checked
-from include.classifier.row_store import RowStore
+from include.classifier.data.checks import Checked
+from include.classifier.data.row_store import RowStore
 
 
 def test_chosen_rows_come_back_in_their_order_with_their_classes_and_numbers() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from include.classifier.problems import Problems
-from include.classifier.rows import read_rows
-from include.classifier.sources import Source
+from include.classifier.data.problems import Problems
+from include.classifier.data.rows import read_rows
+from include.classifier.data.sources import Source
 from include.contracts.settings import DataConfig
 
 DATA = DataConfig(train=["unused.csv"], labels={"1": "bad", "2": "good"})
@@ -60,8 +60,8 @@ def test_missing_files_are_all_named(tmp_path: Path) -> None:
 def test_long_files_say_how_far_reading_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("include.classifier.rows._PROGRESS_ROWS", 2)
-    monkeypatch.setattr("include.classifier.lines.CHUNK_BYTES", 1)
+    monkeypatch.setattr("include.classifier.data.rows._PROGRESS_ROWS", 2)
+    monkeypatch.setattr("include.classifier.data.lines.CHUNK_BYTES", 1)
     (tmp_path / "a.csv").write_text("text,label\n" + "fine,1\n" * 5)
 
     with read_rows([Source(str(tmp_path / "a.csv"), "train")], DATA, Problems()):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from include.classifier import source_rows
+from include.classifier.data import source_rows
 from include.classifier.preprocess import preprocess
 from include.contracts.settings import DataConfig
 

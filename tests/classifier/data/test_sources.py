@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from include.classifier.problems import DataError, SourceUnavailableError
-from include.classifier.sources import Source, as_uri
+from include.classifier.data.problems import DataError, SourceUnavailableError
+from include.classifier.data.sources import Source, as_uri
 from include.models import PROJECT_DIR
 
 CONTENT = b"text,label\nfine,1\n"

@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from include.classifier.splitting import _sample, split_off
+from include.classifier.data.splitting import _sample, split_off
 
 
 def test_each_class_gives_the_same_share() -> None:

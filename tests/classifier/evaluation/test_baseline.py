@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from include.classifier.baseline import baseline_probabilities
+from include.classifier.evaluation.baseline import baseline_probabilities
 
 TRAIN = ["good food", "good place", "bad food", "bad place"]
 CLASSES = [2, 2, 0, 0]

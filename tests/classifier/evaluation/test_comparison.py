@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from include.classifier import comparison, metrics
-from include.classifier.comparison import MAX_DISAGREEMENTS, compare, compare_costs, disagreements
+from include.classifier import metrics
+from include.classifier.evaluation import comparison
+from include.classifier.evaluation.comparison import MAX_DISAGREEMENTS, compare, compare_costs, disagreements
 
 LABELS = ["bad", "fine", "good"]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from include.classifier import metrics
-from include.classifier.paired_statistics import differences, mcnemar
+from include.classifier.evaluation.paired_statistics import differences, mcnemar
 
 pytestmark = pytest.mark.computes
 
@@ -115,7 +115,7 @@ def test_models_that_are_always_right_together_give_mcnemar_nothing_to_go_by():
 
 
 def test_the_same_rows_give_the_same_interval_whatever_the_blocks(monkeypatch):
-    from include.classifier import paired_statistics
+    from include.classifier.evaluation import paired_statistics
 
     one = rows(100, classes=3, discordant=0.3)
     whole = differences(*one, n_classes=3)

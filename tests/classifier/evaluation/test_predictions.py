@@ -7,7 +7,7 @@ import pyarrow.parquet
 import pytest
 
 from include.classifier import metrics
-from include.classifier.predictions import write_predictions
+from include.classifier.evaluation.predictions import write_predictions
 
 LABELS = ["bad", "très bon"]
 

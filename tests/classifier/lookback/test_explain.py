@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from include.classifier import explain
-from include.classifier.archive import build_archive, open_archive
+from include.classifier.lookback import explain
+from include.classifier.packaging.archive import build_archive, open_archive
 from include.classifier.serving.predictor import Predictor
 from tests.toy_package import write_candidate
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from include.classifier import reproduce
-from include.classifier.archive import build_archive, open_archive
 from include.classifier.data import Split, write_dataset
-from include.classifier.golden import choose
+from include.classifier.lookback import reproduce
 from include.classifier.metrics import scores
-from include.classifier.precision import ONNX_INT8, TORCH_FLOAT32, variant
+from include.classifier.packaging.archive import build_archive, open_archive
+from include.classifier.packaging.golden import choose
+from include.classifier.packaging.precision import ONNX_INT8, TORCH_FLOAT32, variant
 from include.classifier.serving.predictor import Predictor
 from include.classifier.steps import train_step
 from tests.toy_package import write_candidate

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from include.classifier.archive import ArchiveError, build_archive, open_archive, sha256_of
+from include.classifier.packaging.archive import ArchiveError, build_archive, open_archive, sha256_of
 from include.classifier.serving.predictor import Predictor
 
 VERSION = "20261121030000"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from include.classifier.golden import MAX_EXAMPLES, choose
+from include.classifier.packaging.golden import MAX_EXAMPLES, choose
 from include.classifier.serving.predictor import Prediction
 
 LABELS = ["a", "b", "c", "d"]

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from include.classifier import onnx_export
-from include.classifier.archive import build_archive, open_archive
-from include.classifier.onnx_export import ExportError, export, write
+from include.classifier.packaging import onnx_export
+from include.classifier.packaging.archive import build_archive, open_archive
+from include.classifier.packaging.onnx_export import ExportError, export, write
 from include.classifier.serving.predictor import Predictor
 
 pytestmark = pytest.mark.computes

@@ -10,11 +10,11 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from include.classifier import packaging
-from include.classifier.archive import Archive, build_archive, sha256_of
-from include.classifier.packaging import PackagingError, largest_difference, package, publish, sample_texts
+from include.classifier.packaging import package as packaging
+from include.classifier.packaging.archive import Archive, build_archive, sha256_of
+from include.classifier.packaging.package import PackagingError, largest_difference, package, publish, sample_texts
+from include.classifier.packaging.server import TorchServeError
 from include.classifier.serving.predictor import Prediction, Predictor
-from include.classifier.torchserve import TorchServeError
 from include.contracts.candidate import Candidate
 from tests import candidates
 

@@ -6,9 +6,16 @@ from typing import Any
 
 import pytest
 
-from include.classifier import precision
-from include.classifier.onnx_export import ExportError
-from include.classifier.precision import ONNX_FLOAT32, ONNX_INT8, TORCH_FLOAT32, Measured, PrecisionError, choose
+from include.classifier.packaging import precision
+from include.classifier.packaging.onnx_export import ExportError
+from include.classifier.packaging.precision import (
+    ONNX_FLOAT32,
+    ONNX_INT8,
+    TORCH_FLOAT32,
+    Measured,
+    PrecisionError,
+    choose,
+)
 from include.classifier.serving.predictor import Prediction, Predictor
 from include.contracts.settings import ServingConfig
 

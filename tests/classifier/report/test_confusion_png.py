@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from include.classifier.figures import confusion_matrix_png
+from include.classifier.report.confusion_png import confusion_matrix_png
 
 MATRIX = np.array([[3, 1], [0, 0]])
 

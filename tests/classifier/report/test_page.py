@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from include.classifier.report import REPORT, make_report, write_report
+from include.classifier.report.page import REPORT, make_report, write_report
 from include.contracts.candidate import Candidate
 from tests.classifier.made_up_evaluation import LIVE, VERSION, made_up_evaluation
 

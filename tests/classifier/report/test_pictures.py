@@ -7,8 +7,8 @@ from xml.etree.ElementTree import Element
 import numpy as np
 import pytest
 
-from include.classifier import report_figures as figures
-from include.classifier.report_tables import CalibrationBin, Difference
+from include.classifier.report import pictures as figures
+from include.classifier.report.tables import CalibrationBin, Difference
 
 
 def texts(picture: Element) -> list[str | None]:

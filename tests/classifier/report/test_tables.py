@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from include.classifier.metrics import expected_calibration_error
-from include.classifier.report_tables import (
+from include.classifier.report.tables import (
     Difference,
     calibration_bins,
     class_rows,

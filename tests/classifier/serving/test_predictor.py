@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from include.classifier.onnx_export import export, write
+from include.classifier.packaging.onnx_export import export, write
 from include.classifier.serving.predictor import Predictor
 from include.classifier.serving.torch_engine import MICRO_BATCH_ROWS
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from include.classifier.archive import build_archive
-from include.classifier.packaging import server_config
+from include.classifier.packaging.archive import build_archive
+from include.classifier.packaging.package import server_config
+from include.classifier.packaging.server import TorchServe, torchserve
 from include.classifier.serving.predictor import Predictor
-from include.classifier.torchserve import TorchServe, torchserve
 
 pytestmark = pytest.mark.torchserve
 

@@ -9,9 +9,9 @@ import pytest
 import torch  # noqa: TID253  this file is about PyTorch
 from transformers import PreTrainedModel  # noqa: TID253
 
-from include.classifier import dropout
-from include.classifier.dropout import draw_quickly, kept
-from tests.classifier.test_first_token import IDS, LABELS, MASK, every_kind, model
+from include.classifier.training import dropout
+from include.classifier.training.dropout import draw_quickly, kept
+from tests.classifier.training.test_first_token import IDS, LABELS, MASK, every_kind, model
 
 SHARE = 0.1
 

@@ -19,7 +19,7 @@ from transformers import (  # noqa: TID253
     set_seed,
 )
 
-from include.classifier.first_token import read_first_token_only
+from include.classifier.training.first_token import read_first_token_only
 
 IDS = torch.tensor([[2, 7, 8, 9, 3], [2, 11, 3, 0, 0], [2, 12, 13, 3, 0]])
 MASK = (IDS != 0).long()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch  # noqa: TID253  this file is about PyTorch
 
-from include.classifier.hardware import limit_threads, mixed_precision
+from include.classifier.training.hardware import limit_threads, mixed_precision
 
 LARGE, SMALL = 66_000_000, 400_000
 

@@ -9,20 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from include.classifier.scratch import make_tokenizer
+from include.classifier.training.scratch import make_tokenizer
 
 TEXTS = ["The noodles were superb", "The waiters were rude", "Superb noodles, rude waiters", "Ünlikely wörds"] * 2
 
 SCRIPT = """
 import hashlib, sys
-from include.classifier.scratch import make_tokenizer
+from include.classifier.training.scratch import make_tokenizer
 print(hashlib.sha256(make_tokenizer(sys.argv[1:], max_length=16).backend_tokenizer.to_str().encode()).hexdigest())
 """
 
 
 @pytest.mark.processes
 def test_two_processes_make_the_same_tokenizer():
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     digests = [
         subprocess.run(
             [sys.executable, "-c", SCRIPT, *TEXTS],

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from include.classifier.base_model import BaseModelError
 from include.classifier.serving.predictor import Predictor
 from include.classifier.tracking import Tracker, tracked_run
 from include.classifier.training import TrainingSettings, class_weights, held_out, train
+from include.classifier.training.base_model import BaseModelError
 
 pytestmark = pytest.mark.computes
 
@@ -86,7 +86,7 @@ def test_another_seed_gives_other_weights(trained, tmp_path):
 def test_an_encoder_without_a_head_gets_one(tmp_path):
     from transformers import BertConfig, BertModel
 
-    from include.classifier.scratch import make_tokenizer
+    from include.classifier.training.scratch import make_tokenizer
 
     tokenizer = make_tokenizer(TEXTS, max_length=16)
     BertModel(
@@ -133,7 +133,7 @@ def test_without_early_stopping_all_rows_are_learned_from(tmp_path, capsys):
 
 
 def test_a_loss_that_is_no_number_stops_with_step_and_remedy(tmp_path):
-    from include.classifier.trainer import TrainingDivergedError
+    from include.classifier.training.trainer import TrainingDivergedError
 
     with pytest.raises(TrainingDivergedError, match=r"step \d+ of \d+ .* Lower the learning rate"):
         run(tmp_path / "model", replace(SETTINGS, learning_rate=1e30))

@@ -51,7 +51,7 @@ class Pipelines:
         self.asked: list[Mapping[str, str]] = []
 
     def run_module(self, name: str, arguments: Mapping[str, str], **settings: Any) -> None:
-        assert name == "include.classifier.source_rows"
+        assert name == "include.classifier.data.source_rows"
         self.asked.append(arguments)
         document = [{"uri": uri, "rows": rows} for uri, rows in self.sources.items()]
         Path(arguments["output-uri"].removeprefix("file://")).write_text(json.dumps(document))

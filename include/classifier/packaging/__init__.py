@@ -1,0 +1,1 @@
+"""Packs a trained model for its server, and tries it there."""
