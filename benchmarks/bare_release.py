@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,6 @@ def release(request: dict[str, Any]) -> Times:
     from include.classifier.packaging.server import torchserve
     from include.classifier.preprocess import preprocess
     from include.classifier.steps import evaluate_step, package_step, train_step
-    from include.classifier.training import TrainingSettings
     from include.contracts.candidate import Candidate
     from include.contracts.registry_tags import ReleaseState
     from include.models import read_trained_model
@@ -46,9 +44,7 @@ def release(request: dict[str, Any]) -> Times:
 
     model, folder = request["model"], Path(request["folder"])
     config = read_trained_model(model)
-    chosen = config.training.model_dump()
-    settings = {field.name: chosen[field.name] for field in fields(TrainingSettings)}
-    settings["base_model_revision"] = settings["base_model_revision"] or ""
+    settings = config.training.model_dump()
     output_uri, tracking_uri = folder.as_uri(), f"sqlite:///{folder}/mlflow.db"
     dataset_uri = f"{output_uri}/dataset/dataset.json"
     training_file, package_file = str(folder / "training.json"), str(folder / "package.json")
@@ -78,7 +74,6 @@ def release(request: dict[str, Any]) -> Times:
             **this,
             package_file=package_file,
             training_file=training_file,
-            confusion_matrix_file=str(folder / "confusion_matrix.png"),
             output_uri=output_uri,
             confidence=config.gate.confidence,
             tracking_uri=tracking_uri,

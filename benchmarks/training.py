@@ -37,7 +37,8 @@ _OURS = """
 import csv, json, sys, time
 from pathlib import Path
 from include.classifier.tracking import Tracker
-from include.classifier.training import TrainingSettings, train
+from include.classifier.training.fine_tuning import train
+from include.contracts.settings import TrainingConfig
 request = json.loads(sys.argv[1])
 with open(request["rows"], encoding="utf-8", newline="") as file:
     rows = list(csv.DictReader(file))
@@ -45,7 +46,7 @@ facts = train(
     [row["text"] for row in rows],
     [int(row["label"]) for row in rows],
     labels=request["labels"],
-    settings=TrainingSettings(**request["settings"]),
+    settings=TrainingConfig(**request["settings"]),
     model_dir=Path(request["model_dir"]),
     tracker=Tracker(),
 )

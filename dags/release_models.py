@@ -19,6 +19,9 @@ from airflow.sdk import (
 
 from include.code_revision import code_revision
 from include.contracts.dataset import Dataset
+from include.contracts.form import FIELDS, schema_of, templates
+from include.contracts.section import Section
+from include.contracts.settings import GateConfig, TrainingConfig
 from kubeflow_provider.operators.modules import RunModuleOperator
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
 from model_releases import ids
@@ -39,77 +42,33 @@ from model_releases.operators.smoke_test import SmokeTestOperator
 from model_releases.operators.undo import RollBackOperator
 from model_releases.versions import release_version
 
-#: Settings of the gate that the form asks for.
-GATE_FIELDS = (
-    "min_accuracy",
-    "min_macro_f1",
-    "max_regression",
-    "when_inconclusive",
-    "must_beat_baseline",
-    "max_latency_ratio",
-    "max_size_ratio",
-)
-
 
 def form(config: ModelConfig) -> dict[str, Param]:
     """Return the fields of the trigger form, with the model's own settings as defaults."""
-    data, training, gate = config.data, config.training, config.gate
     sources = "One path, URI or Hub data set id (`hub:owner/name[:split]`) on each line."
-    share: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": 1, "section": "Gate"}
-    ratio: dict[str, Any] = {"type": "number", "exclusiveMinimum": 0, "section": "Gate"}
     return {
         "train": Param(
-            data.train, type="array", items={"type": "string"}, minItems=1, section="Data", title="Training data",
-            description=sources,
+            config.data.train, type="array", items={"type": "string"}, minItems=1, section="Data",
+            title="Training data", description=sources,
         ),
         "evaluation": Param(
-            data.evaluation, type=["array", "null"], items={"type": "string"}, section="Data", title="Evaluation data",
-            description=f"{sources} Empty: {data.evaluation_fraction:.0%} of the training data are split off.",
+            config.data.evaluation, type=["array", "null"], items={"type": "string"}, section="Data",
+            title="Evaluation data",
+            description=f"{sources} Empty: {config.data.evaluation_fraction:.0%} of the training data are split off.",
         ),
-        "base_model": Param(
-            training.base_model, type="string", minLength=1, section="Training", title="Base model",
-            description="Hub id, local directory, or `scratch` (a small model without any download).",
-        ),
-        "epochs": Param(
-            training.epochs, type="number", exclusiveMinimum=0, maximum=1000, section="Training", title="Epochs",
-            description="Passes over the training rows; early stopping may end it sooner.",
-        ),
-        "learning_rate": Param(
-            training.learning_rate, type="number", exclusiveMinimum=0, maximum=1, section="Training",
-            title="Learning rate",
-        ),
-        "batch_size": Param(
-            training.batch_size, type="integer", minimum=1, maximum=4096, section="Training", title="Batch size"
-        ),
-        "max_length": Param(
-            training.max_length, type="integer", minimum=8, maximum=8192, section="Training",
-            title="Longest text, in tokens", description="Longer texts are truncated, and the answer says so.",
-        ),
-        "seed": Param(training.seed, type="integer", minimum=0, maximum=2**31 - 1, section="Training", title="Seed"),
-        "min_accuracy": Param(gate.min_accuracy, title="Accuracy, at least", **share),
-        "min_macro_f1": Param(gate.min_macro_f1, title="Macro F1, at least", **share),
-        "max_regression": Param(
-            gate.max_regression, title="Macro F1 below the live model, at most", **share,
-            description=f"On the same evaluation rows: the {100 * gate.confidence:g} % interval of the difference must "
-            "lie above minus this margin.",
-        ),
-        "when_inconclusive": Param(
-            gate.when_inconclusive, enum=["reject", "release"], section="Gate",
-            title="When the rows are too few to tell",
-            description="The difference is within the margin and its interval is not. `release` goes by the "
-            "difference.",
-        ),
-        "must_beat_baseline": Param(
-            gate.must_beat_baseline, type="boolean", section="Gate", title="Must beat the simple baseline",
-            description="Macro F1 above TF-IDF with logistic regression.",
-        ),
-        "max_latency_ratio": Param(gate.max_latency_ratio, title="Latency, times the live model's, at most", **ratio),
-        "max_size_ratio": Param(gate.max_size_ratio, title="Size, times the live model's, at most", **ratio),
+        **fields(config.training, "Training"),
+        **fields(config.gate, "Gate"),
         "require_approval": Param(
             config.approval.required, type="boolean", section="Release", title="Ask a person before deploying",
             description=f"No answer within {config.approval.timeout_hours:g} hours is a no.",
         ),
     }  # fmt: skip
+
+
+def fields(section: Section, group: str) -> dict[str, Param]:
+    """Return the fields of the form that stand for settings of a section."""
+    names = FIELDS[type(section)]
+    return {name: Param(getattr(section, name), section=group, **schema_of(type(section), name)) for name in names}
 
 
 def schedule(config: ModelConfig) -> Any:
@@ -196,14 +155,7 @@ def release_dag(config: ModelConfig) -> DAG:
             "output_uri": folder,
             "model_name": config.name,
             "model_version": version,
-            "base_model": "{{ params.base_model }}",
-            "base_model_revision": config.training.base_model_revision or "",
-            "epochs": "{{ params.epochs }}",
-            "learning_rate": "{{ params.learning_rate }}",
-            "batch_size": "{{ params.batch_size }}",
-            "max_length": "{{ params.max_length }}",
-            "seed": "{{ params.seed }}",
-            "early_stopping_patience": config.training.early_stopping_patience,
+            "training": config.training.model_dump(exclude_none=True) | templates(TrainingConfig),
             "confidence": config.gate.confidence,
             "serving": config.serving.packaging,
             "experiment_name": config.name,
@@ -260,7 +212,7 @@ def release_dag(config: ModelConfig) -> DAG:
         )
         gate = GateOperator(
             task_id="gate",
-            policy=config.gate.model_dump() | {name: f"{{{{ params.{name} }}}}" for name in GATE_FIELDS},
+            policy=config.gate.model_dump() | templates(GateConfig),
             live_at_start=f"{{{{ {checked}['live_version'] }}}}",
         )
         approve = ReleaseApprovalOperator(

@@ -9,8 +9,9 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +20,25 @@ from airflow_process import PARTS, airflow_processes, start_airflow, stop_airflo
 from environment import AIRFLOW, PROJECT, environment, migrate, state_dir
 from release_log import readable
 
+from include.contracts.form import FIELDS, read_field
 from local_services.pipelines import standby
 from model_releases import ids
 
-#: Environment variable -> field of the release form and how its text is read.
-FORM_FIELDS: Mapping[str, tuple[str, Any]] = {
-    "TRAIN": ("train", lambda text: re.split(r"[,\s]+", text.strip())),
-    "EVALUATION": ("evaluation", lambda text: re.split(r"[,\s]+", text.strip())),
-    "BASE_MODEL": ("base_model", str),
-    "EPOCHS": ("epochs", float),
-    "LEARNING_RATE": ("learning_rate", float),
-    "BATCH_SIZE": ("batch_size", int),
-    "MAX_LENGTH": ("max_length", int),
-    "SEED": ("seed", int),
-    "MIN_ACCURACY": ("min_accuracy", float),
-    "MIN_MACRO_F1": ("min_macro_f1", float),
-    "MAX_REGRESSION": ("max_regression", float),
-    "WHEN_INCONCLUSIVE": ("when_inconclusive", str),
-    "MUST_BEAT_BASELINE": ("must_beat_baseline", lambda text: {"true": True, "false": False}[text.lower()]),
-    "MAX_LATENCY_RATIO": ("max_latency_ratio", float),
-    "MAX_SIZE_RATIO": ("max_size_ratio", float),
-    "REQUIRE_APPROVAL": ("require_approval", lambda text: {"true": True, "false": False}[text.lower()]),
+
+def _sources(text: str) -> list[str]:
+    return re.split(r"[,\s]+", text.strip())
+
+
+def _yes_or_no(text: str) -> bool:
+    return {"true": True, "false": False}[text.lower()]
+
+
+#: Field of the release form -> how the text of its variable is read; the variable is its name in capitals.
+FORM_FIELDS: Mapping[str, Callable[[str], Any]] = {
+    "train": _sources,
+    "evaluation": _sources,
+    **{name: partial(read_field, section, name) for section, names in FIELDS.items() for name in names},
+    "require_approval": _yes_or_no,
 }
 
 
@@ -49,13 +48,12 @@ def form_values(settings: Mapping[str, str]) -> dict[str, Any]:
     :raises SystemExit: naming the setting that cannot be read.
     """
     values = {}
-    for variable, (field, read) in FORM_FIELDS.items():
-        text = settings.get(variable, "")
-        if text:
+    for field, read in FORM_FIELDS.items():
+        if text := settings.get(field.upper(), ""):
             try:
                 values[field] = read(text)
             except (ValueError, KeyError):
-                sys.exit(f"{variable}={text!r} is not valid for the form's field {field!r}.")
+                sys.exit(f"{field.upper()}={text!r} is not valid for the form's field {field!r}.")
     return values
 
 

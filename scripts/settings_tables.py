@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any, get_args, get_origin
 
 import yaml
-from embedded import FORM_FIELDS
 from environment import PROJECT
 from pydantic import BaseModel
 
@@ -91,9 +90,8 @@ def form_fields() -> list[tuple[str, str, str, str]]:
     from model_releases.config import read_model_configs
 
     config = next(config for config in read_model_configs() if config.name == "sample-reviews")
-    variables = {field: variable for variable, (field, _) in FORM_FIELDS.items()}
     return [
-        (f"`{name}`", f"`{variables[name]}`", _limits(param.schema), param.description or param.schema.get("title", ""))
+        (f"`{name}`", f"`{name.upper()}`", _limits(param.schema), param.description or param.schema.get("title", ""))
         for name, param in form(config).items()
     ]
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 
-from include.classifier.data import write_dataset
 from include.classifier.data.checks import DROP_REASONS, check_split, reason_code
+from include.classifier.data.dataset import write_dataset
 from include.classifier.data.problems import DataError, Places, Problems, SourceUnavailableError
 from include.classifier.data.repeated import mark_repeated
 from include.classifier.data.rows import Rows, read_rows

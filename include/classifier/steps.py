@@ -10,11 +10,12 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from include.classifier.data import read_dataset, read_split
+from include.classifier.data.dataset import read_dataset, read_split
 from include.classifier.data.sources import as_uri
 from include.classifier.progress import report
 from include.contracts.candidate import Candidate
 from include.contracts.metrics import MAIN_METRICS
+from include.contracts.settings import TrainingConfig
 
 CANDIDATE = "candidate.json"
 
@@ -28,8 +29,6 @@ HEAVY_IMPORTS_AFTER_TRAINING = (
     "include.classifier.serving.predictor",
     "sklearn.linear_model",
     "sklearn.feature_extraction.text",
-    "matplotlib.figure",
-    "matplotlib.backends.backend_agg",
     "jinja2",
 )
 
@@ -68,11 +67,11 @@ def train_step(
     :param model_dir: folder that gets the model.
     :param training_file: gets what is known about the training, as JSON: the section ``training`` of ``candidate.json``
         and ``tracking_run_id``.
-    :param settings: fields of :class:`include.classifier.training.TrainingSettings`.
+    :param settings: section ``training`` of a model's YAML, :class:`include.contracts.settings.TrainingConfig`.
     :param tracking_uri: of MLflow; empty for none.
     """
     from include.classifier.tracking import tracked_run
-    from include.classifier.training import TrainingSettings, train
+    from include.classifier.training.fine_tuning import train
 
     dataset = read_dataset(dataset_uri)
     rows = read_split(dataset, "train")
@@ -90,7 +89,7 @@ def train_step(
             rows.texts,
             rows.labels,
             labels=dataset["labels"],
-            settings=TrainingSettings(**settings),
+            settings=TrainingConfig.model_validate(dict(settings)),
             model_dir=Path(model_dir),
             tracker=tracker,
         )
@@ -134,7 +133,6 @@ def evaluate_step(
     dataset_uri: str,
     package_file: str,
     training_file: str,
-    confusion_matrix_file: str,
     model_name: str,
     model_version: str,
     output_uri: str,
@@ -147,13 +145,11 @@ def evaluate_step(
 
     :param package_file: what :func:`package_step` wrote.
     :param training_file: what :func:`train_step` wrote.
-    :param confusion_matrix_file: gets a PNG.
     :param champion_uri: package of the live model; empty before the first release.
     :param confidence: of the intervals around the differences to the live model.
     """
-    from include.classifier.evaluation import evaluate
     from include.classifier.evaluation.predictions import write_predictions
-    from include.classifier.report.confusion_png import confusion_matrix_png
+    from include.classifier.evaluation.scoring import evaluate
     from include.classifier.report.page import CURVES, make_report, write_report
     from include.classifier.tracking import resume
 
@@ -174,13 +170,9 @@ def evaluate_step(
         confidence=confidence,
     )
     write_predictions(found.truth, found.probabilities, labels=dataset["labels"], output_uri=output_uri)
-    picture = confusion_matrix_png(found.confusion, dataset["labels"], title=f"{model_name} {model_version}")
-    Path(confusion_matrix_file).parent.mkdir(parents=True, exist_ok=True)
-    Path(confusion_matrix_file).write_bytes(picture)
     headline = _headline(found.metrics)
     tracker = resume(tracking_uri, training["tracking_run_id"])
     tracker.log_metrics(headline)
-    tracker.log_file("confusion_matrix.png", picture)
 
     document = {
         "schema_version": 1,

@@ -93,19 +93,38 @@ class DataConfig(Section):
 
 
 class TrainingConfig(Section):
-    """Defaults of the form's training fields."""
+    """How a model is trained; what the form asks for is in :mod:`include.contracts.form`."""
 
     base_model: str = Field(
-        "scratch", description="Hub id, local directory, or `scratch` (small DistilBERT, no download)."
+        "scratch",
+        min_length=1,
+        title="Base model",
+        description="Hub id, local directory, or `scratch` (small DistilBERT, no download).",
     )
-    base_model_revision: str | None = Field(None, description="Commit or tag of a Hub id.")
-    epochs: Annotated[float, Field(gt=0, le=1000)] = Field(3, description="Passes over the training rows, at most.")
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(5e-5, description="Peak of the schedule.")
-    batch_size: Annotated[int, Field(ge=1, le=4096)] = Field(16, description="Texts in one training step.")
-    max_length: Annotated[int, Field(ge=8, le=8192)] = Field(128, description="Tokens; longer texts are truncated.")
-    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = Field(42, description="Same seed and data: same model.")
+    base_model_revision: str | None = Field(None, description="Commit, branch or tag of a Hub id; none: the newest.")
+    epochs: Annotated[float, Field(gt=0, le=1000)] = Field(
+        3.0, title="Epochs", description="Passes over the training rows, at most; early stopping may end it sooner."
+    )
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+        5e-5,
+        title="Learning rate",
+        description="At its peak: it rises during the first tenth of the steps and then falls to 0.",
+    )
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = Field(
+        16, title="Batch size", description="Texts in one training step, on each device."
+    )
+    max_length: Annotated[int, Field(ge=8, le=8192)] = Field(
+        128,
+        title="Longest text, in tokens",
+        description="Longer texts are truncated, and the answer says so.",
+    )
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = Field(
+        42, title="Seed", description="Of everything that is random: same seed and data, same model."
+    )
     early_stopping_patience: Annotated[int, Field(ge=0)] = Field(
-        2, description="Epochs without a better macro F1 before training stops; 0 switches it off."
+        2,
+        description="Epochs without a better macro F1 before training stops; a tenth of the rows is held out to tell. "
+        "0: all rows, all epochs.",
     )
 
 
@@ -113,19 +132,26 @@ class GateConfig(Section):
     """What a candidate must reach on the evaluation rows to be deployed at all; docs/gate.md explains each of them."""
 
     max_regression: Fraction = Field(
-        0.01, description="Margin: how much macro F1 may lie below the live model's on the same rows."
+        0.01,
+        title="Macro F1 below the live model, at most",
+        description="Margin on the same rows: the whole interval of the difference must lie above minus this.",
     )
     confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(
         0.95, description="Of the interval around the difference; its lower bound must lie above minus the margin."
     )
     when_inconclusive: Literal["reject", "release"] = Field(
         "reject",
+        title="When the rows are too few to tell",
         description="When the interval holds both sides of the margin: too few rows to tell. `release` goes by the "
         "difference that was measured.",
     )
-    must_beat_baseline: bool = Field(True, description="Macro F1 must be above TF-IDF + logistic regression.")
-    min_accuracy: Fraction = Field(0.0, description="Accuracy, at least.")
-    min_macro_f1: Fraction = Field(0.0, description="Macro F1, at least.")
+    must_beat_baseline: bool = Field(
+        True,
+        title="Must beat the simple baseline",
+        description="Macro F1 must be above TF-IDF with logistic regression.",
+    )
+    min_accuracy: Fraction = Field(0.0, title="Accuracy, at least", description="Accuracy, at least.")
+    min_macro_f1: Fraction = Field(0.0, title="Macro F1, at least", description="Macro F1, at least.")
     min_class_f1: Fraction | dict[str, Fraction] = Field(
         0.0, description="F1 of every class, at least, or `{label: F1}` for some of them."
     )
@@ -141,10 +167,14 @@ class GateConfig(Section):
         0.1, description="How much it may lie above the live model's on the same rows."
     )
     max_latency_ratio: Annotated[float, Field(gt=0)] = Field(
-        3.0, description="Median latency of one text divided by the live model's, at most."
+        3.0,
+        title="Latency, times the live model's, at most",
+        description="Median latency of one text divided by the live model's, at most.",
     )
     max_size_ratio: Annotated[float, Field(gt=0)] = Field(
-        3.0, description="Size of the archive divided by the live model's, at most."
+        3.0,
+        title="Size, times the live model's, at most",
+        description="Size of the archive divided by the live model's, at most.",
     )
 
 

@@ -40,7 +40,7 @@ _component = dsl.component(base_image=IMAGE, install_kfp_package=False)
 
 @_component
 def load_data(
-    data: dict, model_name: str, model_version: str, store_uri: str, seed: int, tracking_uri: str
+    data: dict, model_name: str, model_version: str, store_uri: str, training: dict, tracking_uri: str
 ) -> NamedTuple("Release", model_version=str, output_uri=str, dataset_uri=str, champion_uri=str):  # type: ignore[valid-type]
     """Validate the data, drop what would spoil the measurement, and write the data set."""
     from include.release_in_kubeflow.steps import load_data_step
@@ -50,7 +50,7 @@ def load_data(
         model_name=model_name,
         model_version=model_version,
         store_uri=store_uri,
-        seed=seed,
+        training=training,
         tracking_uri=tracking_uri,
     )
 
@@ -120,14 +120,7 @@ def release_in_kubeflow(
     store_uri: str = f"file://{VOLUME_PATH}",
     volume: str = "models",
     model_version: str = "",
-    base_model: str = _SAMPLE.training.base_model,
-    base_model_revision: str = "",
-    epochs: float = float(_SAMPLE.training.epochs),
-    learning_rate: float = _SAMPLE.training.learning_rate,
-    batch_size: int = _SAMPLE.training.batch_size,
-    max_length: int = _SAMPLE.training.max_length,
-    seed: int = _SAMPLE.training.seed,
-    early_stopping_patience: int = _SAMPLE.training.early_stopping_patience,
+    training: dict = _SAMPLE.training.model_dump(exclude_none=True),  # noqa: B008
     serving: dict = {},  # noqa: B006
     min_macro_f1: float = _SAMPLE.gate.min_macro_f1,
     max_regression: float = _SAMPLE.gate.max_regression,
@@ -157,14 +150,7 @@ def release_in_kubeflow(
         store_uri: Model store; below file:///mnt/models it lies on the volume, else for example s3://bucket/models.
         volume: Persistent volume claim that is mounted at /mnt/models; no matter when compiled for an object store.
         model_version: Version of the release, 14 digits; empty for the present time.
-        base_model: Hub id, directory in the image or on the volume, or "scratch".
-        base_model_revision: Commit, branch or tag of a Hub id; empty for the newest.
-        epochs: Passes over the training rows, at most.
-        learning_rate: At its peak.
-        batch_size: Rows per step and device.
-        max_length: Tokens; longer texts are truncated.
-        seed: Of everything that is random.
-        early_stopping_patience: Epochs without a better macro F1 before training stops; 0 switches it off.
+        training: The section `training` of a model's YAML: base_model, epochs, learning_rate, seed and more.
         serving: Settings of the model server: workers, batch_size, max_batch_delay_ms, response_timeout_seconds.
         min_macro_f1: Macro F1 on the evaluation rows, at least; a worse candidate is rejected.
         max_regression: How much macro F1 may lie below the live model's on the same rows.
@@ -191,7 +177,7 @@ def release_in_kubeflow(
         model_name=model_name,
         model_version=model_version,
         store_uri=store_uri,
-        seed=seed,
+        training=training,
         tracking_uri=tracking_uri,
     )
     loaded.set_display_name("Load data")
@@ -201,14 +187,7 @@ def release_in_kubeflow(
         dataset_uri=loaded.outputs["dataset_uri"],
         model_name=model_name,
         model_version=version,
-        base_model=base_model,
-        base_model_revision=base_model_revision,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        max_length=max_length,
-        seed=seed,
-        early_stopping_patience=early_stopping_patience,
+        training=training,
         tracking_uri=tracking_uri,
         experiment_name=experiment_name,
         code_revision="",

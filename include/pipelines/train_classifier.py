@@ -20,14 +20,7 @@ def train(
     dataset_uri: str,
     model_name: str,
     model_version: str,
-    base_model: str,
-    base_model_revision: str,
-    epochs: float,
-    learning_rate: float,
-    batch_size: int,
-    max_length: int,
-    seed: int,
-    early_stopping_patience: int,
+    training: dict,
     tracking_uri: str,
     experiment_name: str,
     code_revision: str,
@@ -43,16 +36,7 @@ def train(
         training_file=training_facts.path,
         model_name=model_name,
         model_version=model_version,
-        settings={
-            "base_model": base_model,
-            "base_model_revision": base_model_revision,
-            "epochs": epochs,
-            "learning_rate": learning_rate,
-            "batch_size": batch_size,
-            "max_length": max_length,
-            "seed": seed,
-            "early_stopping_patience": early_stopping_patience,
-        },
+        settings=training,
         tracking_uri=tracking_uri,
         experiment_name=experiment_name,
         code_revision=code_revision,
@@ -98,7 +82,6 @@ def evaluate(
     package_facts: dsl.Input[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     confusion_matrix: dsl.Output[dsl.ClassificationMetrics],
-    confusion_matrix_png: dsl.Output[dsl.Artifact],
 ) -> None:
     """Score the packed model, the live one and a simple baseline on the evaluation rows, and write candidate.json."""
     from include.classifier.steps import evaluate_step
@@ -107,7 +90,6 @@ def evaluate(
         dataset_uri=dataset_uri,
         package_file=package_facts.path,
         training_file=training_facts.path,
-        confusion_matrix_file=confusion_matrix_png.path,
         model_name=model_name,
         model_version=model_version,
         output_uri=output_uri,
@@ -119,7 +101,6 @@ def evaluate(
     for name, value in headline.metrics.items():
         metrics.log_metric(name, value)
     confusion_matrix.log_confusion_matrix(headline.labels, headline.confusion)
-    confusion_matrix_png.metadata["content_type"] = "image/png"
 
 
 @dsl.pipeline(
@@ -132,14 +113,7 @@ def train_classifier(
     output_uri: str,
     model_name: str,
     model_version: str,
-    base_model: str = "scratch",
-    base_model_revision: str = "",
-    epochs: float = 3.0,
-    learning_rate: float = 5e-5,
-    batch_size: int = 16,
-    max_length: int = 128,
-    seed: int = 42,
-    early_stopping_patience: int = 2,
+    training: dict = {},  # noqa: B006  compiled into the IR, never called
     champion_uri: str = "",
     confidence: float = 0.95,
     serving: dict = {},  # noqa: B006  compiled into the IR, never called
@@ -158,14 +132,7 @@ def train_classifier(
         output_uri: Folder of this release; gets package/ and, last of all, candidate.json.
         model_name: Name under which the model is served.
         model_version: Version of the release, 14 digits.
-        base_model: Hub id, directory in the image or on a volume, or "scratch".
-        base_model_revision: Commit, branch or tag of a Hub id; empty for the newest.
-        epochs: Passes over the training rows, at most.
-        learning_rate: At its peak.
-        batch_size: Rows per step and device.
-        max_length: Tokens; longer texts are truncated.
-        seed: Of everything that is random.
-        early_stopping_patience: Epochs without a better macro F1 before training stops; 0 switches it off.
+        training: The section `training` of a model's YAML: base_model, epochs, learning_rate, seed and more.
         champion_uri: Package of the live model to compare with; empty before the first release.
         confidence: Of the intervals around the differences to the live model, between 0 and 1.
         serving: Settings of the model server: workers, batch_size, max_batch_delay_ms, response_timeout_seconds.
@@ -181,14 +148,7 @@ def train_classifier(
         dataset_uri=dataset_uri,
         model_name=model_name,
         model_version=model_version,
-        base_model=base_model,
-        base_model_revision=base_model_revision,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        max_length=max_length,
-        seed=seed,
-        early_stopping_patience=early_stopping_patience,
+        training=training,
         tracking_uri=tracking_uri,
         experiment_name=experiment_name,
         code_revision=code_revision,

@@ -14,7 +14,7 @@ from include.contracts import release_marks as marks
 from include.contracts.candidate import Candidate
 from include.contracts.registry_tags import ReleaseState
 from include.contracts.rules.gate import decide
-from include.contracts.settings import GateConfig
+from include.contracts.settings import DataConfig, GateConfig, TrainingConfig
 from include.release_in_kubeflow.inference_service import DeploymentError, InferenceService, storage_uri
 from include.release_in_kubeflow.registry import Registry
 
@@ -36,19 +36,26 @@ class Release(NamedTuple):
 
 
 def load_data_step(
-    *, data: Mapping[str, Any], model_name: str, model_version: str, store_uri: str, seed: int, tracking_uri: str
+    *,
+    data: Mapping[str, Any],
+    training: Mapping[str, Any],
+    model_name: str,
+    model_version: str,
+    store_uri: str,
+    tracking_uri: str,
 ) -> Release:
     """Write the data set of a release, and find the live model to compare with.
 
     :param data: section ``data`` of a model's YAML.
+    :param training: section ``training``, whose seed is that of the split as well.
     :param model_version: 14 digits; empty for the present time.
     :param store_uri: the model store; the release gets a folder in it.
     """
     from include.classifier.preprocess import preprocess
-    from include.contracts.settings import DataConfig
 
     version = model_version or f"{datetime.now(UTC):%Y%m%d%H%M%S}"
     folder = f"{as_uri(store_uri)}/{model_name}/{version}"
+    seed = TrainingConfig.model_validate(dict(training)).seed
     preprocess(DataConfig.model_validate(dict(data)), model=model_name, seed=seed, output_uri=f"{folder}/dataset")
     champion = Registry(tracking_uri).live_package(model_name)
     report(f"load data: {model_name} {version} will be compared with {champion or 'no live model: there is none'}")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from include.classifier.evaluation import Evaluation
+from include.classifier.evaluation.scoring import Evaluation
 from include.classifier.metrics import confusion_matrix, scores
 
 VERSION, LIVE = "20261121030000", "20261114030000"

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from include.classifier.data import read_dataset, read_split
+from include.classifier.data.dataset import read_dataset, read_split
 from include.classifier.data.problems import DataError
 from include.classifier.preprocess import main, preprocess
 from include.contracts.settings import DataConfig

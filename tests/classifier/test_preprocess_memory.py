@@ -16,10 +16,9 @@ _ROW_CHARACTERS = 1000
 #: Peak memory of a process that preprocesses small batches, in KiB; what the imports take is in it.
 _RUN = """
 import resource, sys
-from include.classifier import data
-from include.classifier.data import lines
+from include.classifier.data import dataset, lines
 from include.classifier import preprocess
-lines.CHUNK_BYTES = data.GROUP_BYTES = 1 << 18
+lines.CHUNK_BYTES = dataset.GROUP_BYTES = 1 << 18
 assert preprocess.main(sys.argv[1:]) == 0
 print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform == "darwin" else 1))
 """

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from include.classifier.data import Split, write_dataset
+from include.classifier.data.dataset import Split, write_dataset
 from include.classifier.packaging.archive import build_archive
 from include.classifier.steps import evaluate_step, train_step, write_candidate
 from include.contracts.candidate import Candidate
@@ -68,7 +68,6 @@ def evaluated(release: Path, output: Path, **options: Any):
         dataset_uri=f"{release.as_uri()}/dataset/dataset.json",
         package_file=str(release / "steps" / "package"),
         training_file=str(release / "steps" / "training"),
-        confusion_matrix_file=str(output / "confusion_matrix"),
         model_name="reviews",
         model_version=VERSION,
         output_uri=output.as_uri(),
@@ -92,7 +91,6 @@ def test_candidate_json_holds_what_every_step_found(release, tmp_path):
     assert document["packages"]["torch"]
     assert headline.metrics["candidate_macro_f1"] == document["metrics"]["candidate"]["macro_f1"]
     assert [sum(row) for row in headline.confusion] == [5, 5]
-    assert (tmp_path / "confusion_matrix").read_bytes().startswith(b"\x89PNG")
     assert document["report_uri"] == (tmp_path / "report" / "report.html").as_uri()
     assert document["dataset"]["sha256"] in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert not (tmp_path / ".candidate.json").exists()
@@ -107,7 +105,7 @@ def test_scores_and_picture_join_the_training_s_mlflow_run(release, tmp_path):
     assert run.data.metrics["candidate_macro_f1"] == headline.metrics["candidate_macro_f1"]
     assert run.data.tags["code_revision"] == "abc123"
     artifacts = {path.name for path in (release / "artifacts" / "reviews" / run_id / "artifacts").iterdir()}
-    assert artifacts >= {"confusion_matrix.png", "report.html", "reliability_candidate.svg", "learning_curve.svg"}
+    assert artifacts >= {"confusion_matrix.svg", "report.html", "reliability_candidate.svg", "learning_curve.svg"}
     assert "loss on training rows" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
 
 

@@ -6,7 +6,7 @@ import getpass
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -372,7 +372,11 @@ def test_a_release_that_can_no_longer_be_put_back_changes_nothing(
 
 
 def test_old_versions_go_and_users_and_the_way_back_do_not_notice(
-    world: World, dag: Any, run_dag: Callable[..., Any], roll_back: Callable[..., Any]
+    world: World,
+    dag: Any,
+    run_dag: Callable[..., Any],
+    roll_back: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from model_releases.versions import release_version
 
@@ -385,10 +389,12 @@ def test_old_versions_go_and_users_and_the_way_back_do_not_notice(
             task_id=MODEL,
             model=MODEL,
             store_uri=store.as_uri(),
-            policy={"keep_releases": 1, "keep_unreleased": 0, "grace_days": 0},
+            policy={"keep_releases": 1, "keep_unreleased": 0, "grace_days": 1},
             delete=True,
             release_dag_id=dag.dag_id,
         )
+    in_two_days = datetime.now(UTC) + timedelta(days=2)
+    monkeypatch.setattr("model_releases.operators.retention.datetime", SimpleNamespace(now=lambda zone: in_two_days))
     with world.users() as users:
         assert run_dag(retention).state == "success"
         assert {path.name for path in store.iterdir()} == {world.live, second}

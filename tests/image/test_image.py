@@ -98,8 +98,8 @@ def package(image: str, store: str) -> str:
         *(*run, "-m", "include.classifier.preprocess", "--model", MODEL),
         *("--data", json.dumps(model["data"]), "--output-uri", f"{folder}/dataset"),
     )
-    parameters = {name: value for name, value in model["training"].items() if name != "epochs"} | {
-        "epochs": 2.0,
+    parameters = {
+        "training": model["training"] | {"epochs": 2},
         "dataset_uri": f"{folder}/dataset/dataset.json",
         "output_uri": folder,
         "model_name": MODEL,

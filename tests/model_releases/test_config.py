@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from model_releases.config import (
     MODELS_DIR,
     PROJECT_DIR,
     ModelConfigError,
+    ServingSection,
     read_model_config,
     read_model_configs,
 )
@@ -183,3 +185,10 @@ def test_a_floor_for_an_unknown_label_is_named_with_the_labels_there_are(tmp_pat
 def test_a_gate_without_meaning_is_refused(tmp_path: Path, setting: str) -> None:
     with pytest.raises(ModelConfigError, match=rf"gate\.{setting.partition(':')[0]}"):
         read_model_config(write(tmp_path, f"{SMALLEST}gate: {{{setting}}}\n"))
+
+
+@pytest.mark.parametrize(("asked_for", "expected"), [({}, "float32"), ({"precision": "float32"}, "float32")])
+def test_a_pod_with_a_gpu_gets_pytorch(asked_for: dict[str, Any], expected: str) -> None:
+    assert ServingSection.model_validate({"kserve": {"gpu": 1}} | asked_for).precision == expected
+    with pytest.raises(ValueError, match="int8 runs on CPUs only"):
+        ServingSection.model_validate({"kserve": {"gpu": 1}, "precision": "int8"})

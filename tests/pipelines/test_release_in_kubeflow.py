@@ -24,6 +24,7 @@ from include.contracts.registry_tags import (
     STATE_TAG,
     VERSION_TAG,
 )
+from include.models import read_trained_model
 from tests.inference_services import Cluster, inference_services
 
 ROOT = Path(__file__).parents[2]
@@ -162,6 +163,11 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
+def hardly_trained() -> dict[str, Any]:
+    """Return settings that make a bad model."""
+    return read_trained_model("sample-reviews").training.model_dump() | {"epochs": 0.1}
+
+
 def entries(folder: Path) -> dict[str, Any]:
     """Return what the registry of the runs knows: version -> entry."""
     from mlflow import MlflowClient
@@ -187,7 +193,7 @@ def test_a_release_goes_live_and_a_wrong_model_gives_way_to_it(run: Any, cluster
     # Answers wrongly once it is deployed: what was there comes back.
     cluster.predictor.wrong_version = SECOND  # type: ignore[attr-defined]
     any_model = {"must_beat_baseline": False, "max_slice_regression": 1, "max_calibration_regression": 1}
-    second = run(SECOND, epochs=0.1, min_macro_f1=0.0, max_regression=1.0, gate=any_model)
+    second = run(SECOND, training=hardly_trained(), min_macro_f1=0.0, max_regression=1.0, gate=any_model)
     assert second.returncode != 0
     assert "answers wrongly: row 1 should be" in second.stdout
     assert f"The version before ({FIRST}) was put back." in second.stdout
@@ -212,7 +218,7 @@ def test_what_is_not_good_enough_does_not_touch_the_service(run: Any, cluster: C
     assert first.returncode == 0, first.stdout[-5000:]
     writes = list(cluster.writes)
 
-    second = run(SECOND, epochs=0.1, min_macro_f1=0.9)
+    second = run(SECOND, training=hardly_trained(), min_macro_f1=0.9)
 
     assert second.returncode != 0
     assert f"sample-reviews {SECOND} is rejected: macro F1" in second.stdout

@@ -27,15 +27,14 @@ def test_every_parameter_is_described_and_typed(ir):
         "model_version",
     }
     types = {name: spec["parameterType"] for name, spec in parameters.items()}
-    assert (types["epochs"], types["batch_size"], types["serving"]) == ("NUMBER_DOUBLE", "NUMBER_INTEGER", "STRUCT")
+    assert (types["confidence"], types["training"], types["serving"]) == ("NUMBER_DOUBLE", "STRUCT", "STRUCT")
 
 
 def test_the_defaults_are_those_of_the_models_yaml(ir):
-    from include.contracts.settings import ResourcesConfig, TrainingConfig
+    from include.contracts.settings import ResourcesConfig
 
     defaults = {name: spec.get("defaultValue") for name, spec in ir["root"]["inputDefinitions"]["parameters"].items()}
-    expected = TrainingConfig().model_dump() | ResourcesConfig().model_dump()
-    expected |= {"base_model_revision": "", "accelerator_count": "0"}
+    expected = ResourcesConfig().model_dump() | {"accelerator_count": "0", "training": {}, "serving": {}}
     assert {name: defaults[name] for name in expected} == expected
 
 
@@ -74,12 +73,11 @@ def test_kubeflow_can_resolve_every_resource_parameter(ir):
 @pytest.mark.torchserve
 def test_the_sample_model_is_good_and_is_compared_with_the_live_one(release, tmp_path):
     config = read_trained_model("sample-reviews")
-    training = config.training.model_dump(exclude={"base_model_revision"})
     common = {
         "data": config.data.model_dump_json(),
         "serving": config.serving.model_dump(),
         "tracking_uri": f"sqlite:///{tmp_path}/mlflow.db",
-        **training,
+        "training": config.training.model_dump(),
     }
     first = release(config.name, "20261121030000", **common)
     assert first["metrics"]["candidate"]["macro_f1"] >= config.gate.min_macro_f1

@@ -13,12 +13,13 @@ IMAGE = "python:3.11"
 
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
-def publish(output_uri: str, model_name: str, model_version: str, behaviour: str) -> None:
+def publish(output_uri: str, model_name: str, model_version: str, training: dict) -> None:
     from pathlib import Path
     from urllib.parse import unquote, urlparse
 
     from tests.toy_package import publish
 
+    behaviour = training.get("base_model", "sound")
     if behaviour == "pipeline fails":
         raise ValueError("the loss is not a number")
     publish(Path(unquote(urlparse(output_uri).path)), model=model_name, version=model_version, behaviour=behaviour)
@@ -30,14 +31,7 @@ def publish_toy_package(
     output_uri: str,
     model_name: str,
     model_version: str,
-    base_model: str = "sound",
-    base_model_revision: str = "",
-    epochs: float = 3.0,
-    learning_rate: float = 5e-5,
-    batch_size: int = 16,
-    max_length: int = 128,
-    seed: int = 42,
-    early_stopping_patience: int = 2,
+    training: dict = {},  # noqa: B006
     champion_uri: str = "",
     confidence: float = 0.95,
     serving: dict = {},  # noqa: B006
@@ -49,7 +43,7 @@ def publish_toy_package(
     accelerator_type: str = "nvidia.com/gpu",
     accelerator_count: str = "0",
 ) -> None:
-    published = publish(output_uri=output_uri, model_name=model_name, model_version=model_version, behaviour=base_model)
+    published = publish(output_uri=output_uri, model_name=model_name, model_version=model_version, training=training)
     published.set_caching_options(False)
 
 

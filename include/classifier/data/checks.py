@@ -1,23 +1,22 @@
-"""What data must look like, as pandera schemas: first each row, then each split."""
+"""What data must look like: first each row, then each split."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from include.classifier.data.batches import Batch
-from include.classifier.data.columns import Texts, as_texts, clean_all, distinct
+from include.classifier.data.columns import as_texts, clean_all, distinct
 from include.classifier.data.problems import Problems
 from include.classifier.data.sources import Source, SplitName
 from include.contracts.settings import DataConfig
 
 if TYPE_CHECKING:
     import numpy as np
-    import pandas as pd
     import pyarrow as pa
-    from pandera.pandas import DataFrameSchema
 
 #: Reasons to drop a row instead of refusing the file, as they stand in dataset.json. A row has the first that fits.
 EMPTY, UNKNOWN_LABEL, DUPLICATE, LEAKED = DROP_REASONS = ("empty", "unknown_label", "duplicate", "leaked")
@@ -73,7 +72,7 @@ class RowChecks:
 
     def __init__(self, data: DataConfig, problems: Problems) -> None:
         self._labels = LabelIndex(list(data.labels))
-        self._schema = _row_schema(data)
+        self._max_characters = data.max_text_characters
         self._problems = problems
 
     def check(self, batch: Batch, source: Source) -> Checked:
@@ -87,33 +86,28 @@ class RowChecks:
         cleaned = clean_all(texts.values)
         labels, rows = distinct(batch.labels)
         classes = np.array([self._labels.find(label) for label in labels], dtype=np.int64)[rows]
-        facts = _facts(texts, labels, rows) | {"filled": _characters(cleaned) > 0, "class": classes}
         reasons = np.zeros(len(classes), dtype=np.int8)
-        failures = self._failures(facts)
-        if failures is not None:
-            for reason in (UNKNOWN_LABEL, EMPTY):  # the more telling one last, so that it stays
-                reasons[failures["index"][failures["check"] == reason].to_numpy(np.int64)] = reason_code(reason)
-            refused = failures[~failures["check"].isin(DROP_REASONS)].sort_values("index", kind="stable")
-            for index, what in zip(refused["index"], refused["check"], strict=True):
-                place = source.place(batch.numbers[index])
-                self._problems.add(source.name, what, _REMEDIES[what], place=place)
+        reasons[classes < 0] = reason_code(UNKNOWN_LABEL)
+        reasons[_characters(cleaned) == 0] = reason_code(EMPTY)  # the more telling one last, so that it stays
+        known_types = np.array([isinstance(label, _LABEL_TYPES) for label in labels], dtype=bool)[rows]
+        refused = {
+            _TEXT_TYPE: ~texts.are_texts,
+            _TEXT_LENGTH: _characters(texts.values) > self._max_characters,
+            _TEXT_UNICODE: ~texts.are_unicode,
+            _LABEL_TYPE: ~known_types,
+        }
+        found = [(int(row), what) for what, fails in refused.items() for row in np.flatnonzero(fails)]
+        for row, what in sorted(found, key=itemgetter(0)):
+            self._problems.add(source.name, what, _REMEDIES[what], place=source.place(batch.numbers[row]))
         return Checked(cleaned, classes, reasons)
-
-    def _failures(self, facts: dict[str, np.ndarray]) -> pd.DataFrame | None:
-        import pandas as pd
-        from pandera.errors import SchemaErrors
-
-        try:
-            self._schema.validate(pd.DataFrame(facts), lazy=True)
-        except SchemaErrors as errors:
-            return errors.failure_cases
-        return None
 
 
 def reason_code(reason: str) -> int:
     """Return how a reason to drop a row stands in an array; 0 is none."""
     return 1 + DROP_REASONS.index(reason)
 
+
+_LABEL_TYPES = (str, int, float, bool, type(None))
 
 _TEXT_TYPE = "the text is not a string"
 _TEXT_LENGTH = "the text is longer than max_text_characters"
@@ -127,37 +121,10 @@ _REMEDIES = {
 }
 
 
-def _facts(texts: Texts, labels: list[Any], rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what is checked: facts about texts and never the texts, because an error repeats what it is about."""
-    import numpy as np
-
-    known_types = (str, int, float, bool, type(None))
-    return {
-        "text_type": texts.are_texts,
-        "characters": _characters(texts.values),
-        "unicode": texts.are_unicode,
-        "label_type": np.array([isinstance(label, known_types) for label in labels], dtype=bool)[rows],
-    }
-
-
 def _characters(texts: pa.Array) -> np.ndarray:
     from pyarrow import compute
 
     return compute.utf8_length(texts).fill_null(0).to_numpy()
-
-
-def _row_schema(data: DataConfig) -> DataFrameSchema:
-    import pandera.pandas as pa
-
-    checks = {
-        "text_type": pa.Check.eq(True, error=_TEXT_TYPE),
-        "characters": pa.Check.le(data.max_text_characters, error=_TEXT_LENGTH),
-        "unicode": pa.Check.eq(True, error=_TEXT_UNICODE),
-        "label_type": pa.Check.eq(True, error=_LABEL_TYPE),
-        "filled": pa.Check.eq(True, error=EMPTY),
-        "class": pa.Check.ge(0, error=UNKNOWN_LABEL),
-    }
-    return pa.DataFrameSchema({column: pa.Column(checks=check) for column, check in checks.items()})
 
 
 def check_split(counts: Sequence[int], split: SplitName, data: DataConfig, problems: Problems, *, lost: str) -> None:
@@ -166,46 +133,21 @@ def check_split(counts: Sequence[int], split: SplitName, data: DataConfig, probl
     :param counts: rows of each class that are kept.
     :param lost: how many rows were dropped and why, for the message.
     """
-    import pandas as pd
-    from pandera.errors import SchemaErrors
-
-    schema, remedies = _split_schema(counts, split, data, lost)
-    try:
-        schema.validate(pd.DataFrame({"rows": counts}), lazy=True)
-    except SchemaErrors as errors:
-        for what in errors.failure_cases["check"]:
-            problems.add(f"{split} data", what, remedies[what])
-
-
-def _split_schema(
-    counts: Sequence[int], split: SplitName, data: DataConfig, lost: str
-) -> tuple[DataFrameSchema, dict[str, str]]:
-    import pandera.pandas as pa
-
     keys = list(data.labels)
     rows = sum(counts)
     setting, fewest = (
         ("min_rows", data.min_rows) if split == "train" else ("min_evaluation_rows", data.min_evaluation_rows)
     )
     floor = data.min_class_share if split == "train" else 0.0
-    too_few = f"rows left: {rows} (dropped: {lost}), {setting} asks for at least {fewest}"
-    one_label = "all rows have one single label: " + ", ".join(
-        repr(key) for key, count in zip(keys, counts, strict=True) if count
-    )
-    below = f"below min_class_share of {floor:g} among {rows} rows: " + ", ".join(
-        f"{key!r} has {count}" for key, count in zip(keys, counts, strict=True) if count < floor * rows
-    )
-    remedies = {
-        too_few: "Give more rows, or lower the setting.",
-        one_label: "Give rows with other labels; check label_column and labels in the model's YAML.",
-        below: "Give more rows of these labels, or lower the setting.",
-    }
-    schema = pa.DataFrameSchema(
-        {"rows": pa.Column(int)},
-        checks=[
-            pa.Check(lambda _: rows >= fewest, error=too_few),
-            pa.Check(lambda _: rows == 0 or sum(count > 0 for count in counts) > 1, error=one_label),
-            pa.Check(lambda _: min(counts) >= floor * rows, error=below),
-        ],
-    )
-    return schema, remedies
+    found = f"{split} data"
+    if rows < fewest:
+        what = f"rows left: {rows} (dropped: {lost}), {setting} asks for at least {fewest}"
+        problems.add(found, what, "Give more rows, or lower the setting.")
+    present = [repr(key) for key, count in zip(keys, counts, strict=True) if count]
+    if len(present) == 1:
+        remedy = "Give rows with other labels; check label_column and labels in the model's YAML."
+        problems.add(found, f"all rows have one single label: {present[0]}", remedy)
+    below = [f"{key!r} has {count}" for key, count in zip(keys, counts, strict=True) if count < floor * rows]
+    if below:
+        what = f"below min_class_share of {floor:g} among {rows} rows: {', '.join(below)}"
+        problems.add(found, what, "Give more rows of these labels, or lower the setting.")

@@ -17,18 +17,18 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from include.classifier.data import dataset_digest, read_dataset, read_split
+from include.classifier.data.dataset import dataset_digest, read_dataset, read_split
 from include.classifier.data.problems import DataError
 from include.classifier.data.sources import as_uri
 from include.classifier.lookback.recorded import NotTheSameError, packages_that_differ, read_candidate
 from include.code_revision import code_revision
 from include.contracts.documents import DocumentError
 from include.contracts.metrics import MAIN_METRICS
+from include.contracts.settings import TrainingConfig
 
 REPRODUCTION = "reproduction.json"
 
@@ -110,13 +110,14 @@ def _train_and_pack(
     from include.classifier.packaging.archive import build_archive
     from include.classifier.packaging.precision import TORCH_FLOAT32, variant
     from include.classifier.tracking import Tracker
-    from include.classifier.training import TrainingSettings, train
+    from include.classifier.training.fine_tuning import train
 
     recorded = candidate["training"]["parameters"] | {
         # What a branch or "newest" meant when the release was made.
-        "base_model_revision": candidate["training"]["base_model_revision"] or ""
+        "base_model_revision": candidate["training"]["base_model_revision"]
     }
-    settings = TrainingSettings(**{field.name: recorded[field.name] for field in fields(TrainingSettings)})
+    # What else stands there was found and not chosen.
+    settings = TrainingConfig(**{name: recorded[name] for name in TrainingConfig.model_fields if name in recorded})
     rows = read_split(dataset, "train")
     train(
         rows.texts,

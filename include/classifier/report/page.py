@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from include.classifier.data.sources import as_uri
-from include.classifier.evaluation import Evaluation
+from include.classifier.evaluation.scoring import Evaluation
 from include.classifier.metrics import confusion_matrix
 from include.classifier.report import pictures as figures
 from include.classifier.report import tables

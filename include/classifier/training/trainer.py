@@ -32,8 +32,8 @@ from include.classifier.training.hardware import mixed_precision
 
 if TYPE_CHECKING:
     from include.classifier.tracking import Tracker
-    from include.classifier.training import TrainingSettings
     from include.classifier.training.base_model import BaseModel
+    from include.contracts.settings import TrainingConfig
 
 #: Seconds between two lines of progress.
 _REPORT_EVERY_SECONDS = 2.0
@@ -118,7 +118,7 @@ def fit(
     train: Encoded,
     validation: Encoded | None,
     *,
-    settings: TrainingSettings,
+    settings: TrainingConfig,
     class_weights: Sequence[float] | None,
     tracker: Tracker,
     checkpoints: Path,

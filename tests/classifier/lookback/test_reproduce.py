@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from include.classifier.data import Split, write_dataset
+from include.classifier.data.dataset import Split, write_dataset
 from include.classifier.lookback import reproduce
 from include.classifier.metrics import scores
 from include.classifier.packaging.archive import build_archive, open_archive

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -128,10 +127,3 @@ def test_differences_are_the_largest_of_a_probability_and_the_share_of_labels() 
     found: Sequence[Prediction] = [prediction("bad", 0.88, 0.12), prediction("bad", 0.55, 0.45)]
 
     assert precision._differences(expected, found) == (pytest.approx(0.15), 0.5)
-
-
-@pytest.mark.parametrize(("asked_for", "expected"), [({}, "float32"), ({"precision": "float32"}, "float32")])
-def test_a_pod_with_a_gpu_gets_pytorch(asked_for: dict[str, Any], expected: str) -> None:
-    assert ServingConfig.model_validate({"kserve": {"gpu": 1}} | asked_for).precision == expected
-    with pytest.raises(ValueError, match="int8 runs on CPUs only"):
-        ServingConfig.model_validate({"kserve": {"gpu": 1}, "precision": "int8"})

@@ -12,6 +12,7 @@ import pytest
 from airflow.sdk import Connection
 
 from model_releases.registry.mlflow import MlflowHook
+from tests import candidates
 from tests.airflow_server import AirflowServer, Serve
 from tests.alert_listener import Listener
 from tests.waiting import wait_for
@@ -64,20 +65,12 @@ def airflow(serve: Serve, alerts: tuple[type[Listener], str], registry: dict[str
 
 def candidate_of(version: str, folder: Path) -> dict[str, str]:
     """Write a candidate and return the parameters of the run that asks about it."""
-    scores = {"accuracy": 0.9, "macro_f1": 0.9, "log_loss": 0.3, "expected_calibration_error": 0.04}
-    document = {
-        "model": "reviews",
-        "version": version,
-        "archive": {"uri": f"s3://models/{version}", "sha256": "a" * 64, "size_bytes": 4_000_000},
-        "metrics": {
-            "candidate": {**scores, "per_class": {}, "slices": []},
-            "champion": None,
-            "baseline": {**scores, "macro_f1": 0.8},
-        },
-        "golden_examples": [],
-        "serving": {"p50_ms": 5.0, "p95_ms": 8.0},
-        "report_uri": f"s3://models/{version}/report/report.html",
-    }
+    document = candidates.document(
+        candidates.scores(0.9),
+        baseline=candidates.scores(0.8),
+        version=version,
+        archive={"uri": f"s3://models/{version}", "file": "m.mar", "sha256": "a" * 64, "size_bytes": 4_000_000},
+    )
     file = folder / f"{version}.json"
     file.write_text(json.dumps(document), encoding="utf-8")
     return {"version": version, "candidate_uri": file.as_uri()}

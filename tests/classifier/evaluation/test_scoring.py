@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from include.classifier.data import Split
-from include.classifier.evaluation import ChampionError, evaluate
+from include.classifier.data.dataset import Split
+from include.classifier.evaluation.scoring import ChampionError, evaluate
 from include.classifier.packaging.archive import ArchiveError, build_archive
 from include.classifier.serving.predictor import Predictor
 

@@ -12,8 +12,9 @@ import pytest
 
 from include.classifier.serving.predictor import Predictor
 from include.classifier.tracking import Tracker, tracked_run
-from include.classifier.training import TrainingSettings, class_weights, held_out, train
 from include.classifier.training.base_model import BaseModelError
+from include.classifier.training.fine_tuning import class_weights, held_out, train
+from include.contracts.settings import TrainingConfig
 
 pytestmark = pytest.mark.computes
 
@@ -25,10 +26,10 @@ ROWS = [
     for word, thing, rest in itertools.product(words, ("food", "waiter", "place"), ("I think", "as always", "really"))
 ]
 TEXTS, CLASSES = [text for text, _ in ROWS], [label for _, label in ROWS]
-SETTINGS = TrainingSettings(epochs=4, learning_rate=3e-3, batch_size=8, max_length=24)
+SETTINGS = TrainingConfig(epochs=4, learning_rate=3e-3, batch_size=8, max_length=24)
 
 
-def run(folder: Path, settings: TrainingSettings = SETTINGS, tracker: Tracker | None = None) -> dict:
+def run(folder: Path, settings: TrainingConfig = SETTINGS, tracker: Tracker | None = None) -> dict:
     return train(TEXTS, CLASSES, labels=LABELS, settings=settings, model_dir=folder, tracker=tracker or Tracker())
 
 
@@ -79,7 +80,7 @@ def test_the_same_input_and_seed_give_the_same_weights(trained, tmp_path):
 
 def test_another_seed_gives_other_weights(trained, tmp_path):
     folder, _ = trained
-    run(tmp_path / "other", replace(SETTINGS, seed=7, epochs=1))
+    run(tmp_path / "other", SETTINGS.model_copy(update={"seed": 7, "epochs": 1}))
     assert weights(tmp_path / "other") != weights(folder)
 
 
@@ -122,12 +123,15 @@ def test_a_model_with_other_labels_can_be_trained_further(trained, tmp_path):
 
 def test_early_stopping_ends_before_the_epochs_are_over(tmp_path):
     # At this learning rate nothing changes, so no epoch after the first is better.
-    facts = run(tmp_path / "model", replace(SETTINGS, epochs=9, learning_rate=1e-12, early_stopping_patience=2))
+    facts = run(
+        tmp_path / "model",
+        SETTINGS.model_copy(update={"epochs": 9, "learning_rate": 1e-12, "early_stopping_patience": 2}),
+    )
     assert facts["epochs_run"] <= 4
 
 
 def test_without_early_stopping_all_rows_are_learned_from(tmp_path, capsys):
-    facts = run(tmp_path / "model", replace(SETTINGS, epochs=1, early_stopping_patience=0))
+    facts = run(tmp_path / "model", SETTINGS.model_copy(update={"epochs": 1, "early_stopping_patience": 0}))
     assert facts["epochs_run"] == 1
     assert f"{len(TEXTS)} rows to learn from, 0 to choose" in capsys.readouterr().out
 
@@ -136,7 +140,7 @@ def test_a_loss_that_is_no_number_stops_with_step_and_remedy(tmp_path):
     from include.classifier.training.trainer import TrainingDivergedError
 
     with pytest.raises(TrainingDivergedError, match=r"step \d+ of \d+ .* Lower the learning rate"):
-        run(tmp_path / "model", replace(SETTINGS, learning_rate=1e30))
+        run(tmp_path / "model", SETTINGS.model_copy(update={"learning_rate": 1e30}))
     assert not (tmp_path / "model" / "model.safetensors").exists()
     assert list(tmp_path.glob(".checkpoints-*")) == []
 
@@ -157,7 +161,7 @@ def test_a_hub_model_that_cannot_be_had_comes_with_remedies(tmp_path, monkeypatc
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(BaseModelError, match=r"'no-such/model' .* Check the spelling.* without internet"):
-        run(tmp_path / "model", replace(SETTINGS, base_model="no-such/model"))
+        run(tmp_path / "model", SETTINGS.model_copy(update={"base_model": "no-such/model"}))
 
 
 def test_the_learning_curve_reaches_mlflow(tmp_path):
@@ -165,7 +169,7 @@ def test_the_learning_curve_reaches_mlflow(tmp_path):
 
     store = f"sqlite:///{tmp_path}/mlflow.db"
     with tracked_run(store, experiment="reviews", name="first") as tracker:
-        run(tmp_path / "model", replace(SETTINGS, epochs=2), tracker)
+        run(tmp_path / "model", SETTINGS.model_copy(update={"epochs": 2}), tracker)
     client = MlflowClient(store)
     assert len(client.get_metric_history(tracker.run_id, "validation_macro_f1")) == 2
     assert len(client.get_metric_history(tracker.run_id, "loss")) > 2

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from include.classifier.data import Split, digest, read_dataset, read_split, write_dataset
+from include.classifier.data.dataset import Split, digest, read_dataset, read_split, write_dataset
 from include.classifier.data.problems import DataError
 from include.contracts.documents import DocumentError
 
@@ -88,8 +88,8 @@ def in_batches(split: Split, rows: int) -> Iterator[pa.RecordBatch]:
 
 
 def test_bytes_and_digests_do_not_depend_on_how_the_rows_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("include.classifier.data.GROUP_ROWS", 50)
-    monkeypatch.setattr("include.classifier.data.GROUP_BYTES", 300)
+    monkeypatch.setattr("include.classifier.data.dataset.GROUP_ROWS", 50)
+    monkeypatch.setattr("include.classifier.data.dataset.GROUP_BYTES", 300)
     split = Split(["x" * (number % 40) for number in range(1000)], [number % 2 for number in range(1000)])
     documents = [write(tmp_path / str(rows), SPLITS | {"train": in_batches(split, rows)}) for rows in (1, 7, 64, 1000)]
 
@@ -107,7 +107,7 @@ def test_bytes_and_digests_do_not_depend_on_how_the_rows_come(tmp_path: Path, mo
 
 
 def test_row_group_holds_one_text_at_least(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("include.classifier.data.GROUP_BYTES", 2)
+    monkeypatch.setattr("include.classifier.data.dataset.GROUP_BYTES", 2)
     split = Split(["long", "longer", "", "b"], [0, 1, 0, 1])
 
     assert read_split(write(tmp_path, SPLITS | {"train": split}), "train") == split

@@ -1,0 +1,46 @@
+"""What a person may choose for one release: in Airflow's form, over its REST API, and as variables of ``make release``.
+
+Title, words and limits of a field are those of the setting that it stands for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from include.contracts.section import Section
+from include.contracts.settings import GateConfig, TrainingConfig
+
+#: Section of a model's YAML -> its settings that are asked for, in the order of the form.
+FIELDS: Mapping[type[Section], tuple[str, ...]] = {
+    TrainingConfig: ("base_model", "epochs", "learning_rate", "batch_size", "max_length", "seed"),
+    GateConfig: (
+        "min_accuracy",
+        "min_macro_f1",
+        "max_regression",
+        "when_inconclusive",
+        "must_beat_baseline",
+        "max_latency_ratio",
+        "max_size_ratio",
+    ),
+}
+
+
+def schema_of(section: type[Section], name: str) -> dict[str, Any]:
+    """Return the JSON Schema of a field: type, limits, ``title`` and ``description``, without a default."""
+    schema = dict(section.model_json_schema()["properties"][name])
+    schema.pop("default", None)
+    return schema
+
+
+def read_field(section: type[Section], name: str, text: str) -> Any:
+    """Return a field's value from the text of a variable.
+
+    :raises pydantic.ValidationError: when it is none that the setting may have.
+    """
+    return getattr(section.model_validate({name: text}), name)
+
+
+def templates(section: type[Section]) -> dict[str, str]:
+    """Return setting -> Airflow's template of what was chosen for it."""
+    return {name: f"{{{{ params.{name} }}}}" for name in FIELDS[section]}
