@@ -73,7 +73,6 @@ ENV PATH=/opt/airflow/bin:${PATH} \
     AIRFLOW__CORE__LOAD_EXAMPLES=False \
     AIRFLOW__LOGGING__BASE_LOG_FOLDER=/var/log/airflow \
     HF_HOME=/var/cache/huggingface \
-    MPLCONFIGDIR=/tmp/matplotlib \
     HF_HUB_DISABLE_TELEMETRY=1 \
     MLFLOW_DISABLE_TELEMETRY=true
 WORKDIR /opt/project
@@ -137,7 +136,6 @@ ENV PATH=/opt/venv/bin:${PATH} \
     HOME=/tmp \
     XDG_CACHE_HOME=/tmp/.cache \
     HF_HOME=/tmp/huggingface \
-    MPLCONFIGDIR=/tmp/matplotlib \
     HF_HUB_DISABLE_TELEMETRY=1 \
     MLFLOW_DISABLE_TELEMETRY=true \
     CODE_REVISION=${CODE_REVISION}
