@@ -13,7 +13,7 @@ from include.contracts.settings import GateConfig, TrainingConfig
 
 #: Section of a model's YAML -> its settings that are asked for, in the order of the form.
 FIELDS: Mapping[type[Section], tuple[str, ...]] = {
-    TrainingConfig: ("base_model", "epochs", "learning_rate", "batch_size", "weight_decay", "max_length", "seed"),
+    TrainingConfig: ("base_model", "epochs", "learning_rate", "batch_size", "max_length", "seed"),
     GateConfig: (
         "min_accuracy",
         "min_macro_f1",

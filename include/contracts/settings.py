@@ -113,9 +113,6 @@ class TrainingConfig(Section):
     batch_size: Annotated[int, Field(ge=1, le=4096)] = Field(
         16, title="Batch size", description="Texts in one training step, on each device."
     )
-    weight_decay: Annotated[float, Field(ge=0, le=1)] = Field(
-        0.01, title="Weight decay", description="Of all weights but biases and layer norms."
-    )
     max_length: Annotated[int, Field(ge=8, le=8192)] = Field(
         128,
         title="Longest text, in tokens",

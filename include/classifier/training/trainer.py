@@ -149,7 +149,7 @@ def fit(
             per_device_train_batch_size=settings.batch_size,
             per_device_eval_batch_size=max(32, settings.batch_size),
             warmup_steps=0.1,
-            weight_decay=settings.weight_decay,
+            weight_decay=0.01,
             train_sampling_strategy="group_by_length",
             seed=settings.seed,
             data_seed=settings.seed,
