@@ -17,7 +17,6 @@ FIELDS: Mapping[type[Section], tuple[str, ...]] = {
     GateConfig: (
         "min_accuracy",
         "min_macro_f1",
-        "max_log_loss",
         "max_regression",
         "when_inconclusive",
         "must_beat_baseline",

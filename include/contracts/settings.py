@@ -152,9 +152,6 @@ class GateConfig(Section):
     )
     min_accuracy: Fraction = Field(0.0, title="Accuracy, at least", description="Accuracy, at least.")
     min_macro_f1: Fraction = Field(0.0, title="Macro F1, at least", description="Macro F1, at least.")
-    max_log_loss: Annotated[float, Field(gt=0)] = Field(
-        100.0, title="Log loss, at most", description="Log loss, at most."
-    )
     min_class_f1: Fraction | dict[str, Fraction] = Field(
         0.0, description="F1 of every class, at least, or `{label: F1}` for some of them."
     )

@@ -113,8 +113,6 @@ def _floors(scores: Scores, policy: GateConfig) -> Iterator[_Check]:
         ("macro F1", scores.macro_f1, policy.min_macro_f1),
     ):
         yield _Check(found >= floor - _ROUNDING, f"{name} {_figure(found, floor)}, at least {floor:g} is needed")
-    log_loss, limit = scores.log_loss, policy.max_log_loss
-    yield _Check(log_loss <= limit + _ROUNDING, f"log loss {_figure(log_loss, limit)}, at most {limit:g} is allowed")
 
 
 def _class_floors(scores: Scores, policy: GateConfig) -> Iterator[_Check]:
