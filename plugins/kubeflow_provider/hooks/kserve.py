@@ -24,7 +24,7 @@ from kubeflow_provider.hooks._kserve.doors import Doors
 from kubeflow_provider.hooks._kserve.inspection import Inspector, reachable
 from kubeflow_provider.hooks._kserve.modes import ANNOTATION, Mode, mode_of
 from kubeflow_provider.hooks._kserve.pod_troubles import Patience
-from kubeflow_provider.hooks._kserve.record import ARCHIVE, Record, stamped
+from kubeflow_provider.hooks._kserve.record import Record, check_archive, stamped
 from kubeflow_provider.hooks._kserve.settings import KServeSettings
 from kubeflow_provider.hooks._kserve.snapshots import Snapshots
 from kubeflow_provider.hooks._kserve.traffic import Traffic, shares
@@ -160,7 +160,7 @@ class KServeHook(BaseHook):
         model, version = candidate.model, candidate.version
         public = self._service(model)
         if public and Record.of(public).version == version:
-            _check_archive(public, candidate)
+            check_archive(public, candidate)
             return self._expect_deployment(model, version)
         predictor, annotations = self._plan(candidate, public)
         if public:
@@ -170,11 +170,10 @@ class KServeHook(BaseHook):
             if present.state is not DeploymentState.FAILED:
                 return present
         self._snapshots.put(model, version, predictor)
-        self._delete(_candidate_name(model))
+        self._delete(specs.candidate_name(model))
         spec = stamped(specs.as_candidate(predictor), stable=None, previous=None, replaces=None)
-        made = self._api.create_service(
-            specs.inference_service(_candidate_name(model), self._settings.namespace, spec, annotations=annotations)
-        )
+        name, namespace = specs.candidate_name(model), self._settings.namespace
+        made = self._api.create_service(specs.inference_service(name, namespace, spec, annotations=annotations))
         return reachable(model, version, DeploymentState.PENDING, is_live=False, service=made)
 
     def shift_traffic(self, model: str, version: str, percent: int) -> Deployment:
@@ -200,7 +199,7 @@ class KServeHook(BaseHook):
         else:
             self._traffic.shift(model, version, percent)
         if percent == 100:
-            self._delete(_candidate_name(model), wait=False)
+            self._delete(specs.candidate_name(model), wait=False)
         return self._expect_deployment(model, version)
 
     def promote(self, model: str, version: str) -> Deployment:
@@ -268,7 +267,7 @@ class KServeHook(BaseHook):
 
     @cached_property
     def _api(self) -> ClusterApi:
-        from kubeflow_provider.hooks._kserve.kubernetes_client import ConnectedKubernetesHook
+        from kubeflow_provider.kubernetes.client import ConnectedKubernetesHook
 
         conn_id = self._settings.kubernetes_conn_id
         if conn_id and self._kubernetes is None:
@@ -304,7 +303,7 @@ class KServeHook(BaseHook):
         return None if service is None or service["metadata"].get("deletionTimestamp") else service
 
     def _candidate(self, model: str, version: str) -> Object | None:
-        candidate = self._service(_candidate_name(model))
+        candidate = self._service(specs.candidate_name(model))
         return candidate if candidate and Record.of(candidate).version == version else None
 
     def _plan(self, candidate: ModelVersion, public: Object | None) -> tuple[Object, dict[str, str]]:
@@ -328,7 +327,7 @@ class KServeHook(BaseHook):
 
     def _mode_of_candidate(self, model: str) -> dict[str, str]:
         """The first release is served as its candidate was; a mode that was not asked for is not asked for now."""
-        candidate = self._service(_candidate_name(model))
+        candidate = self._service(specs.candidate_name(model))
         annotations = (candidate["metadata"].get("annotations") or {}) if candidate else {}
         return {ANNOTATION: annotations[ANNOTATION]} if ANNOTATION in annotations else {}
 
@@ -394,18 +393,5 @@ class KServeHook(BaseHook):
 
     def _forget(self, model: str, version: str) -> None:
         if self._candidate(model, version):
-            self._delete(_candidate_name(model), wait=False)
+            self._delete(specs.candidate_name(model), wait=False)
         self._snapshots.delete(model, version)
-
-
-def _candidate_name(model: str) -> str:
-    return f"{model}-candidate"
-
-
-def _check_archive(service: Object, candidate: ModelVersion) -> None:
-    served = (service["spec"]["predictor"].get("annotations") or {}).get(ARCHIVE)
-    if served != candidate.archive_sha256:
-        raise InvalidRequestError(
-            f"{candidate.model} {candidate.version} is live with another archive (SHA-256 {served}). Start a new DAG "
-            "run: a version is released once."
-        )

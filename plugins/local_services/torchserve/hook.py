@@ -22,25 +22,15 @@ from kubeflow_provider.exceptions import (
 from kubeflow_provider.services import Answer, Deployment, ModelVersion
 from kubeflow_provider.states import DeploymentState
 from local_services.torchserve.archives import PLACEHOLDER_VERSION, ArchiveStore
+from local_services.torchserve.loaded_models import LoadedModels
 from local_services.torchserve.management import ManagementApi, RegistrationError
 from local_services.torchserve.process import TorchServeProcess
-from local_services.torchserve.record import Record, ServedModel, StoredVersion
+from local_services.torchserve.record import Record, StoredVersion
 from local_services.torchserve.settings import TorchServeSettings
-from local_services.torchserve.worker_log import WorkerLog
 
 #: Names end up in URLs and file names.
 _NAME = re.compile(r"[a-z]([a-z0-9-]{0,46}[a-z0-9])?")
 _VERSION = re.compile(r"[0-9]{14}")
-#: ``serving`` section of a model's YAML -> TorchServe's parameter.
-_PARAMETERS = {
-    "batch_size": "batch_size",
-    "max_batch_delay_ms": "max_batch_delay",
-    "response_timeout_seconds": "response_timeout",
-}
-#: How long a version that has just lost its traffic may finish what it has begun. TorchServe says how many requests
-#: wait for a worker, not how many a worker is answering.
-_DRAIN_SECONDS = 3.0
-_QUEUE_SECONDS = 30.0
 
 
 class TorchServeHook(BaseHook):
@@ -153,7 +143,7 @@ class TorchServeHook(BaseHook):
         A version that should be live but could not be loaded again after a restart is FAILED.
         """
         self.start()
-        version = self._default(model)
+        version = self._loaded.default(model)
         if version is not None:
             return self._deployment(model, version)
         recorded = self._record.model(model).live
@@ -171,7 +161,7 @@ class TorchServeHook(BaseHook):
         :raises ServiceUnavailableError: when the server is not running although something should be live.
         """
         if self._process.is_running():
-            version = self._default(model)
+            version = self._loaded.default(model)
             return {} if version is None else {version: 100}
         recorded = self._record.model(model).live
         if recorded is None:
@@ -216,11 +206,11 @@ class TorchServeHook(BaseHook):
             self._archives.fetch(candidate, stored.archive)
             self._management.unregister(model, version)
             if self._management.default_version(model) is None:
-                self._reserve(model)
+                self._loaded.reserve(model)
             served.versions[version] = stored
             self._record.write(model, served)
             try:
-                self._register(model, version, stored)
+                self._loaded.register(model, version, stored)
             except RegistrationError as error:
                 return self._failed(model, version, str(error))
             return self._expect_deployment(model, version)
@@ -254,13 +244,13 @@ class TorchServeHook(BaseHook):
                     "still is."
                 )
             served = self._record.model(model)
-            before = self._default(model)
+            before = self._loaded.default(model)
             self._management.set_default(model, version)
             if served.live != version:
                 served.previous = before if before not in (None, version) else served.live
             served.live = version
             self._record.write(model, served)
-            self._unreserve(model)
+            self._loaded.unreserve(model)
             return self._expect_deployment(model, version)
 
     def roll_back(self, model: str, *, candidate: str, previous: str | None) -> Deployment | None:
@@ -277,16 +267,16 @@ class TorchServeHook(BaseHook):
             raise InvalidRequestError(f"{model} {candidate} cannot be rolled back to itself.")
         with self._change():
             served = self._record.model(model)
-            live = self._default(model) or served.live
+            live = self._loaded.default(model) or served.live
             if live == candidate:
-                self._take_traffic(model, candidate, previous or served.previous, served)
+                self._loaded.take_traffic(model, candidate, previous or served.previous, served)
             elif previous is not None and live in (None, previous):
-                self._put_back(model, previous, served)
+                self._loaded.put_back(model, previous, served)
             elif live is not None and live != previous:
                 self.log.warning("%s %s is live by now and stays; only %s is removed.", model, live, candidate)
             served.previous = None if served.previous in (candidate, served.live) else served.previous
-            self._forget(model, candidate, served)
-            live = self._default(model)
+            self._loaded.forget(model, candidate, served)
+            live = self._loaded.default(model)
             return self._deployment(model, live) if live else None
 
     def remove(self, model: str, version: str) -> None:
@@ -296,10 +286,10 @@ class TorchServeHook(BaseHook):
         """
         with self._change():
             served = self._record.model(model)
-            if version in (served.live, self._default(model)):
+            if version in (served.live, self._loaded.default(model)):
                 raise InvalidRequestError(f"{model} {version} is live; promote another version before removing it.")
             served.previous = None if served.previous == version else served.previous
-            self._forget(model, version, served)
+            self._loaded.forget(model, version, served)
 
     # Parts
 
@@ -324,6 +314,10 @@ class TorchServeHook(BaseHook):
         return ArchiveStore(self._settings.model_store)
 
     @cached_property
+    def _loaded(self) -> LoadedModels:
+        return LoadedModels(self._management, self._archives, self._record, self._process.log_dir)
+
+    @cached_property
     def _client(self) -> httpx.Client:
         # Loopback has no business with the proxies that the environment may name. A connection for each request, so
         # that "cannot connect" always means that nothing was sent; a kept one could break after a server was killed.
@@ -346,89 +340,10 @@ class TorchServeHook(BaseHook):
         models = self._record.read()
         # First whatever users wait for. TorchServe makes a model's first version its default.
         for name, model in models.items():
-            self._restore(name, model.live, model)
+            self._loaded.restore(name, model.live, model)
         for name, model in models.items():
-            self._restore(name, model.previous, model)
+            self._loaded.restore(name, model.previous, model)
         self._process.mark_ready()
-
-    def _restore(self, model: str, version: str | None, served: ServedModel) -> None:
-        if version is None:
-            return
-        try:
-            if self._management.default_version(model) is None and version != served.live:
-                self._reserve(model)  # its live version did not come up: the one before must not slip into its place
-            self._register(model, version, served.versions[version])
-        except KubeflowProviderError as error:
-            # One broken model must not keep the others down; get_live tells of it.
-            self.log.error("%s %s could not be loaded again: %s", model, version, error)
-
-    def _reserve(self, model: str) -> None:
-        """Keep the public address from answering with whatever is registered first."""
-        if self._management.describe(model, PLACEHOLDER_VERSION) is None:
-            self._management.register(model, self._archives.placeholder())
-
-    def _unreserve(self, model: str) -> None:
-        """Take the placeholder away where nothing needs it any more."""
-        if self._default(model) is not None or set(self._management.versions(model)) == {PLACEHOLDER_VERSION}:
-            self._management.unregister(model, PLACEHOLDER_VERSION)
-
-    def _register(self, model: str, version: str, stored: StoredVersion) -> None:
-        parameters = {_PARAMETERS[name]: value for name, value in stored.settings.items() if name in _PARAMETERS}
-        workers = stored.settings.get("workers", 1)
-        self.log.info("Loading %s %s with %s worker(s).", model, version, workers)
-        self._archives.verify(stored.archive, stored.sha256)
-        log = WorkerLog(self._process.log_dir, model, version)
-        try:
-            self._management.register(model, stored.archive, **parameters)
-            self._management.start_workers(model, version, workers)
-        except RegistrationError as error:
-            raise RegistrationError(f"{error}. {log.diagnosis()}", http_status=error.http_status) from error
-
-    def _take_traffic(self, model: str, candidate: str, previous: str | None, served: ServedModel) -> None:
-        """Give a live candidate's traffic to the version before it, or to nobody where there was none."""
-        if previous is None:
-            self._reserve(model)
-            self._management.set_default(model, PLACEHOLDER_VERSION)
-            served.live = None
-        else:
-            self._put_back(model, previous, served)
-            self._drain(model, candidate)
-
-    def _put_back(self, model: str, previous: str, served: ServedModel) -> None:
-        if self._management.describe(model, previous) is None:
-            if previous not in served.versions:
-                raise DeploymentFailedError(
-                    f"{model} {previous} is not in the server's model store any more, so it cannot be put back. "
-                    "Release it again from its archive."
-                )
-            try:
-                self._register(model, previous, served.versions[previous])
-            except RegistrationError as error:
-                raise DeploymentFailedError(f"{model} {previous} cannot be put back: {error}") from error
-        self._management.set_default(model, previous)
-        served.live = previous
-        self._record.write(model, served)
-
-    def _forget(self, model: str, version: str, served: ServedModel) -> None:
-        self._management.unregister(model, version)
-        stored = served.versions.pop(version, None)
-        self._record.write(model, served)
-        if stored:
-            self._archives.delete(stored.archive)
-        self._unreserve(model)
-
-    def _drain(self, model: str, version: str) -> None:
-        deadline = time.monotonic() + _QUEUE_SECONDS
-        while time.monotonic() < deadline:
-            described = self._management.describe(model, version)
-            if not described or not described.get("jobQueueStatus", {}).get("pendingRequests"):
-                break
-            time.sleep(0.1)
-        time.sleep(_DRAIN_SECONDS)
-
-    def _default(self, model: str) -> str | None:
-        version = self._management.default_version(model)
-        return None if version == PLACEHOLDER_VERSION else version
 
     def _deployment(self, model: str, version: str) -> Deployment | None:
         described = self._management.describe(model, version)
@@ -440,7 +355,7 @@ class TorchServeHook(BaseHook):
             model=model,
             version=version,
             state=DeploymentState.READY if is_ready else DeploymentState.PENDING,
-            is_live=self._default(model) == version,
+            is_live=self._loaded.default(model) == version,
             reason=None if is_ready else f"No worker is ready (workers: {', '.join(workers) or 'none'}).",
             url=self._version_url(model, version),
         )

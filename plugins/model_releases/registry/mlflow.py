@@ -8,11 +8,10 @@ import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from airflow.sdk import BaseHook, Connection
@@ -31,6 +30,7 @@ from include.contracts.registry_tags import (
     state_time_tag,
 )
 from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
+from model_releases.registry.mlflow_entries import aliases_of, entries_of, number_of, set_tag, state_of, tag_state
 from model_releases.registry.service import Release
 
 if TYPE_CHECKING:
@@ -182,8 +182,8 @@ class MlflowHook(BaseHook):
                 )
             else:
                 for name, value in tags.items():
-                    _set_tag(client, release.model, entry.version, name, value)
-            if not (_state(entry).has_been_live and release.state in _NOT_YET_LIVE):
+                    set_tag(client, release.model, entry.version, name, value)
+            if not (state_of(entry).has_been_live and release.state in _NOT_YET_LIVE):
                 self._enter(client, entry, release.state, release.reason)
             return self._release(client.get_model_version(release.model, entry.version))
 
@@ -212,7 +212,7 @@ class MlflowHook(BaseHook):
             if entry is None:
                 raise InvalidRequestError(f"{model} {version} cannot have more facts: it was never registered.")
             for name, value in facts.items():
-                _set_tag(client, model, entry.version, f"{FACT_TAG_PREFIX}{name}", value)
+                set_tag(client, model, entry.version, f"{FACT_TAG_PREFIX}{name}", value)
 
     def get_release(self, model: str, version: str) -> Release | None:
         """Return the record of one version."""
@@ -223,7 +223,7 @@ class MlflowHook(BaseHook):
     def get_live(self, model: str) -> Release | None:
         """Return the version that the registry holds to be live."""
         with self._session() as client:
-            number = _aliases(client, model).get(LIVE_ALIAS)
+            number = aliases_of(client, model).get(LIVE_ALIAS)
             return None if number is None else self._release(client.get_model_version(model, number))
 
     def list_releases(
@@ -242,8 +242,8 @@ class MlflowHook(BaseHook):
                 entry = self._find(client, model, before)
                 if entry is None:
                     raise InvalidRequestError(f"{model} {before} was never registered, so nothing comes before it.")
-                condition += f" and version_number < {_number(entry)}"
-            return [self._release(entry) for entry in islice(_entries(client, model, condition, limit), limit)]
+                condition += f" and version_number < {number_of(entry)}"
+            return [self._release(entry) for entry in islice(entries_of(client, model, condition, limit), limit)]
 
     def release_url(self, model: str, version: str) -> str | None:
         """Return the page of the version on the server; a file has none."""
@@ -255,7 +255,7 @@ class MlflowHook(BaseHook):
     def _find(self, client: MlflowClient, model: str, version: str) -> ModelVersion | None:
         if not version.isalnum():
             raise InvalidRequestError(f"{version!r} is no version of a release; it looks like 20261121030000.")
-        found = list(_entries(client, model, f" and tags.`{VERSION_TAG}` = '{version}'"))
+        found = list(entries_of(client, model, f" and tags.`{VERSION_TAG}` = '{version}'"))
         return found[-1] if found else None
 
     def _create(self, client: MlflowClient, release: Release, tags: Mapping[str, str]) -> ModelVersion:
@@ -276,7 +276,7 @@ class MlflowHook(BaseHook):
         )
         # MLflow has no unique tags: of two callers at once both get a version, and the first one counts.
         entry = self._find(client, release.model, release.version) or created
-        if _number(entry) != _number(created):
+        if number_of(entry) != number_of(created):
             client.delete_model_version(release.model, created.version)
         return entry
 
@@ -294,7 +294,7 @@ class MlflowHook(BaseHook):
         return Release(
             model=entry.name,
             version=tags[VERSION_TAG],
-            state=_state(entry),
+            state=state_of(entry),
             archive_uri=tags.get(ARCHIVE_TAG, ""),
             reason=tags.get(REASON_TAG, ""),
             facts={
@@ -312,28 +312,28 @@ class MlflowHook(BaseHook):
             return
         if state in _LEAVING_SERVICE:
             self._leave_service(client, entry)
-        _tag_state(client, entry, state, reason)
+        tag_state(client, entry, state, reason)
 
     def _go_live(self, client: MlflowClient, entry: ModelVersion, reason: str) -> None:
         # In this order a repeat after a crash anywhere in between ends in the same record.
-        number, champion = _number(entry), _aliases(client, entry.name).get(LIVE_ALIAS)
+        number, champion = number_of(entry), aliases_of(client, entry.name).get(LIVE_ALIAS)
         if champion not in (None, number):
             client.set_registered_model_alias(entry.name, PREVIOUS_ALIAS, champion)
         client.set_registered_model_alias(entry.name, LIVE_ALIAS, number)
-        _tag_state(client, entry, ReleaseState.LIVE, reason)
+        tag_state(client, entry, ReleaseState.LIVE, reason)
         version = entry.tags[VERSION_TAG]
-        for other in _entries(client, entry.name, f" and tags.`{STATE_TAG}` = '{ReleaseState.LIVE.value}'"):
-            if _number(other) != number:
-                _tag_state(client, other, ReleaseState.RETIRED, f"replaced by {version}")
+        for other in entries_of(client, entry.name, f" and tags.`{STATE_TAG}` = '{ReleaseState.LIVE.value}'"):
+            if number_of(other) != number:
+                tag_state(client, other, ReleaseState.RETIRED, f"replaced by {version}")
 
     def _leave_service(self, client: MlflowClient, entry: ModelVersion) -> None:
-        number, aliases = _number(entry), _aliases(client, entry.name)
+        number, aliases = number_of(entry), aliases_of(client, entry.name)
         previous = aliases.get(PREVIOUS_ALIAS)
         was_live = aliases.get(LIVE_ALIAS) == number
         if was_live and previous not in (None, number):
             client.set_registered_model_alias(entry.name, LIVE_ALIAS, previous)
             reason = f"put back after {entry.tags[VERSION_TAG]}"
-            _tag_state(client, client.get_model_version(entry.name, previous), ReleaseState.LIVE, reason)
+            tag_state(client, client.get_model_version(entry.name, previous), ReleaseState.LIVE, reason)
         elif was_live:
             client.delete_registered_model_alias(entry.name, LIVE_ALIAS)
         if was_live or previous == number:
@@ -353,64 +353,3 @@ def _environment(settings: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def _entries(client: MlflowClient, model: str, condition: str = "", wanted: int = _PAGE_SIZE) -> Iterator[ModelVersion]:
-    """Yield the model's releases, newest first. Versions that were not made by a release do not count.
-
-    :param wanted: so many will be taken; a page is not made larger than that, because every entry costs.
-    """
-    if "'" in model:
-        raise InvalidRequestError(f"{model!r} is no name of a model: it contains a quotation mark.")
-    token: str | None = None
-    while True:
-        page = client.search_model_versions(
-            f"name = '{model}'{condition}",
-            max_results=max(1, min(_PAGE_SIZE, wanted)),
-            order_by=["version_number DESC"],
-            page_token=token,
-        )
-        yield from (entry for entry in page if VERSION_TAG in entry.tags)
-        token = page.token
-        if not token:
-            return
-
-
-def _aliases(client: MlflowClient, model: str) -> dict[str, str]:
-    """Return alias -> MLflow's version number as text; empty for an unknown model."""
-    found = client.search_registered_models(f"name = '{model}'", max_results=1)
-    return {alias: str(number) for alias, number in found[0].aliases.items()} if found else {}
-
-
-def _number(entry: ModelVersion) -> str:
-    """Return MLflow's version number as aliases have it: a store gives an int, a server a text."""
-    return str(entry.version)
-
-
-def _state(entry: ModelVersion) -> ReleaseState:
-    # The state is written last; a registration that broke off before it is a registration all the same.
-    return ReleaseState(entry.tags.get(STATE_TAG, ReleaseState.REGISTERED.value))
-
-
-def _tag_state(client: MlflowClient, entry: ModelVersion, state: ReleaseState, reason: str) -> None:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    tags: dict[str, Any] = {
-        REASON_TAG: reason,
-        state_time_tag(state): now,
-        STATE_TAG: state.value,
-    }
-    for name, value in tags.items():
-        _set_tag(client, entry.name, entry.version, name, value)
-
-
-def _set_tag(client: MlflowClient, model: str, number: str, name: str, value: str) -> None:
-    """Set a tag, also when somebody else sets it for the first time at the same moment."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.set_model_version_tag(model, number, name, value)
-    except MlflowException as error:
-        # MLflow looks for the tag and then inserts it; where another was faster, it is there now and is updated.
-        if "IntegrityError" not in str(error) and "UNIQUE constraint" not in str(error):
-            raise
-        client.set_model_version_tag(model, number, name, value)

@@ -85,7 +85,7 @@ def test_versions_that_others_made_do_not_count(registry: MlflowHook) -> None:
 
 
 def test_more_releases_than_one_page_are_listed(registry: MlflowHook, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model_releases.registry.mlflow._PAGE_SIZE", 2)
+    monkeypatch.setattr("model_releases.registry.mlflow_entries._PAGE_SIZE", 2)
     for number in range(5):
         registry.register(release(f"{number}"), metrics={})
     assert [entry.version for entry in registry.list_releases(MODEL)] == ["4", "3", "2", "1", "0"]

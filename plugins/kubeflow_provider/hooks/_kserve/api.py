@@ -18,7 +18,7 @@ from kubeflow_provider.hooks._kserve.patches import merge_patch
 from kubeflow_provider.http.quiet import quiet_libraries
 
 if TYPE_CHECKING:
-    from kubeflow_provider.hooks._kserve.kubernetes_client import ConnectedKubernetesHook
+    from kubeflow_provider.kubernetes.client import ConnectedKubernetesHook
 
 Object = dict[str, Any]
 

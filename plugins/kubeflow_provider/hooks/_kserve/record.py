@@ -87,6 +87,19 @@ class Record:
         )
 
 
+def check_archive(service: Object, candidate: ModelVersion) -> None:
+    """Make sure that a version that is there already was made from the same archive.
+
+    :raises InvalidRequestError: when it was made from another one.
+    """
+    served = (service["spec"]["predictor"].get("annotations") or {}).get(ARCHIVE)
+    if served != candidate.archive_sha256:
+        raise InvalidRequestError(
+            f"{candidate.model} {candidate.version} is live with another archive (SHA-256 {served}). Start a new DAG "
+            "run: a version is released once."
+        )
+
+
 def origin(version: ModelVersion) -> dict[str, str]:
     """Return the annotations that tell people where a version came from."""
     told = {f"{_PREFIX}/{name}": value for name, value in version.origin.items() if value}

@@ -39,6 +39,11 @@ def check_name(model: str) -> None:
         )
 
 
+def candidate_name(model: str) -> str:
+    """Return the name of the InferenceService that a version without users has of its own."""
+    return f"{model}-candidate"
+
+
 def storage_uri(archive_uri: str, storage: Mapping[str, str]) -> str:
     """Return where a pod finds a package.
 

@@ -1,0 +1,79 @@
+"""How releases lie in MLflow's registry: model versions with tags, and aliases of a registered model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from include.contracts.registry_tags import REASON_TAG, STATE_TAG, VERSION_TAG, ReleaseState, state_time_tag
+from kubeflow_provider.exceptions import InvalidRequestError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+_PAGE_SIZE = 100
+
+
+def entries_of(
+    client: MlflowClient, model: str, condition: str = "", wanted: int = _PAGE_SIZE
+) -> Iterator[ModelVersion]:
+    """Yield the model's releases, newest first. Versions that were not made by a release do not count.
+
+    :param wanted: so many will be taken; a page is not made larger than that, because every entry costs.
+    """
+    if "'" in model:
+        raise InvalidRequestError(f"{model!r} is no name of a model: it contains a quotation mark.")
+    token: str | None = None
+    while True:
+        page = client.search_model_versions(
+            f"name = '{model}'{condition}",
+            max_results=max(1, min(_PAGE_SIZE, wanted)),
+            order_by=["version_number DESC"],
+            page_token=token,
+        )
+        yield from (entry for entry in page if VERSION_TAG in entry.tags)
+        token = page.token
+        if not token:
+            return
+
+
+def aliases_of(client: MlflowClient, model: str) -> dict[str, str]:
+    """Return alias -> MLflow's version number as text; empty for an unknown model."""
+    found = client.search_registered_models(f"name = '{model}'", max_results=1)
+    return {alias: str(number) for alias, number in found[0].aliases.items()} if found else {}
+
+
+def number_of(entry: ModelVersion) -> str:
+    """Return MLflow's version number as aliases have it: a store gives an int, a server a text."""
+    return str(entry.version)
+
+
+def state_of(entry: ModelVersion) -> ReleaseState:
+    # The state is written last; a registration that broke off before it is a registration all the same.
+    return ReleaseState(entry.tags.get(STATE_TAG, ReleaseState.REGISTERED.value))
+
+
+def tag_state(client: MlflowClient, entry: ModelVersion, state: ReleaseState, reason: str) -> None:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    tags: dict[str, Any] = {
+        REASON_TAG: reason,
+        state_time_tag(state): now,
+        STATE_TAG: state.value,
+    }
+    for name, value in tags.items():
+        set_tag(client, entry.name, entry.version, name, value)
+
+
+def set_tag(client: MlflowClient, model: str, number: str, name: str, value: str) -> None:
+    """Set a tag, also when somebody else sets it for the first time at the same moment."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.set_model_version_tag(model, number, name, value)
+    except MlflowException as error:
+        # MLflow looks for the tag and then inserts it; where another was faster, it is there now and is updated.
+        if "IntegrityError" not in str(error) and "UNIQUE constraint" not in str(error):
+            raise
+        client.set_model_version_tag(model, number, name, value)
