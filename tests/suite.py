@@ -34,7 +34,7 @@ SHARING_FOLDERS = ("tests/end_to_end/running_airflow",)
 _UNKNOWN_SECONDS = 30.0
 
 #: Programs that libraries ask when they are imported.
-_ASK_ABOUT_THE_MACHINE = ("uname", "lscpu", "/sbin/ldconfig")
+_ASK_ABOUT_THE_MACHINE = ("uname", "lscpu", "file", "/sbin/ldconfig")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

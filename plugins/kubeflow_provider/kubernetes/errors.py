@@ -1,11 +1,11 @@
-"""Turns the errors of the Kubernetes client into this provider's."""
+"""Turns the errors of the Kubernetes client into this provider's: the one place where that is decided."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import Any
 
 from airflow.sdk.exceptions import AirflowException
 
@@ -16,47 +16,69 @@ from kubeflow_provider.exceptions import (
     ServiceUnavailableError,
 )
 
-if TYPE_CHECKING:
-    from kubernetes.client import ApiException
+#: A server's own words are cut after so many characters: a webhook may quote the whole object.
+_LONGEST_MESSAGE = 1000
 
 
 @contextmanager
-def typed_errors(conn_id: str) -> Iterator[None]:
-    """Let only errors of this provider out.
+def typed_errors(
+    what: str, *, conn_id: str | None = None, advice: Mapping[int, str] | None = None, was_sent: bool = True
+) -> Iterator[None]:
+    """Let only errors of this provider out. No error quotes the client's own text, which holds all headers.
 
-    :param conn_id: Airflow connection to Kubernetes, for the message.
+    :param what: Kubernetes is asked to do, for messages: "delete pod x in namespace y".
+    :param conn_id: Airflow connection that leads to the cluster, where there is one.
+    :param advice: status -> what to do about it; 0 for any other status that is the request's own fault.
+    :param was_sent: False when the request may be repeated whatever has become of it.
     """
     from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import KubernetesApiException
     from kubernetes.client import ApiException
     from kubernetes.config import ConfigException
     from urllib3.exceptions import HTTPError
 
+    where = f"Kubernetes (connection {conn_id!r})" if conn_id else "Kubernetes"
     try:
         yield
     except KubeflowProviderError:
         raise
     except ApiException as error:
-        raise _from_answer(error, conn_id) from None
-    except (HTTPError, KubernetesApiException) as error:
-        raise ServiceUnavailableError(f"Kubernetes (connection {conn_id!r}) does not answer: {error}") from error
-    except (AirflowException, ConfigException) as error:
-        # No such connection, or one that contradicts itself.
+        raise _from_answer(
+            error, f"{where} answered {error.status} when asked to {what}", advice or {}, was_sent
+        ) from None
+    except (HTTPError, KubernetesApiException, TimeoutError, ConnectionError) as error:
+        raise ServiceUnavailableError(
+            f"{where} did not answer when asked to {what} ({type(error).__name__}).", was_sent=was_sent
+        ) from error
+    except (AirflowException, ConfigException, OSError) as error:
+        # No such connection, one that contradicts itself, or a certificate or kubeconfig that is not there.
         raise InvalidRequestError(
-            f"Connection {conn_id!r}, which leads to Kubernetes, cannot be used: {error}"
+            f"There is no way to a Kubernetes cluster ({error}): "
+            + (f"check connection {conn_id!r}." if conn_id else "set `kubernetes_conn_id` to an Airflow connection.")
         ) from error
 
 
-def _from_answer(error: ApiException, conn_id: str) -> KubeflowProviderError:
-    try:
-        message = json.loads(error.body)["message"]
-    except (TypeError, ValueError, KeyError):
-        message = error.reason
-    text = f"Kubernetes (connection {conn_id!r}) answered {error.status}: {message}"
-    if "exceeded quota" in text:
+def _from_answer(error: Any, told: str, advice: Mapping[int, str], was_sent: bool) -> KubeflowProviderError:
+    status, message = error.status or 0, _message(error)
+    text = f"{told}: {message}"
+    if "exceeded quota" in message:
         # A 403 as well, but of another kind: there is room again when something else is over.
-        return ServiceUnavailableError(f"{text}. Wait until there is room, or ask for less.", http_status=error.status)
-    if error.status in (401, 403):
-        return PermissionDeniedError(f"{text}. The rights that are needed stand in deploy/.", http_status=error.status)
-    if error.status in (0, 408, 409, 429) or error.status >= 500:
-        return ServiceUnavailableError(text, http_status=error.status)
-    return InvalidRequestError(text, http_status=error.status)
+        text = f"{text}. Wait until there is room, or ask for less."
+        return ServiceUnavailableError(text, http_status=status, was_sent=was_sent)
+    if status in (0, 408, 409, 410, 429) or status >= 500:
+        return ServiceUnavailableError(text, http_status=status, was_sent=was_sent)
+    if status in (401, 403) and "admission webhook" not in message:
+        return PermissionDeniedError(_with(advice.get(status) or advice.get(403), text), http_status=status)
+    return InvalidRequestError(_with(advice.get(status) or advice.get(0), text), http_status=status)
+
+
+def _with(advice: str | None, text: str) -> str:
+    return f"{text}. {advice}" if advice else text
+
+
+def _message(error: Any) -> str:
+    """Return the server's own words, shortened."""
+    try:
+        message = str(json.loads(error.body)["message"])
+    except (ValueError, KeyError, TypeError):
+        message = str(error.reason)
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]} ..."

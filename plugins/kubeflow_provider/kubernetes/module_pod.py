@@ -36,6 +36,7 @@ GONE_SECONDS = 60
 _GRACE_SECONDS = 5
 _POLL_SECONDS = 1
 _CONTAINER = "base"
+_RIGHTS = "The rights that are needed stand in deploy/."
 
 
 class ModulePod:
@@ -74,7 +75,7 @@ class ModulePod:
         command = [module, *(f"--{key}={value}" for key, value in arguments.items() if value != "")]
         self._stopped = False
         try:
-            with typed_errors(self._kubernetes_conn_id):
+            with typed_errors(f"run {module} in a pod", conn_id=self._kubernetes_conn_id, advice={403: _RIGHTS}):
                 self._run(command, timeout_seconds)
         except KubeflowProviderError:
             if self._stopped:  # the error only tells that the pod has gone

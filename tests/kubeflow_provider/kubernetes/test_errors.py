@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import KubernetesApiException
@@ -21,6 +22,11 @@ from kubeflow_provider.exceptions import (
 from kubeflow_provider.kubernetes.errors import typed_errors
 
 
+def asked() -> Any:
+    advice = {403: "Give rights.", 404: "Is it there?", 0: "Check it."}
+    return typed_errors("make x", conn_id="cluster", advice=advice)
+
+
 def answer(status: int, message: str | None = "no") -> ApiException:
     error = ApiException(status=status, reason="Reason")
     error.body = json.dumps({"kind": "Status", "message": message}) if message else "<html>"
@@ -30,29 +36,38 @@ def answer(status: int, message: str | None = "no") -> ApiException:
 @pytest.mark.parametrize(
     ("error", "kind", "text"),
     [
-        (answer(400), InvalidRequestError, r"'cluster'\) answered 400: no$"),
-        (answer(404), InvalidRequestError, "answered 404: no$"),
-        (answer(422), InvalidRequestError, "answered 422: no$"),
-        (answer(401), PermissionDeniedError, "answered 401: no. The rights"),
-        (answer(403), PermissionDeniedError, "answered 403: no. The rights"),
+        (answer(400), InvalidRequestError, r"'cluster'\) answered 400 when asked to make x: no. Check it.$"),
+        (answer(404), InvalidRequestError, "answered 404 .*: no. Is it there\\?$"),
+        (answer(422), InvalidRequestError, "answered 422 .*: no. Check it.$"),
+        (answer(401), PermissionDeniedError, "answered 401 .*: no. Give rights.$"),
+        (answer(403), PermissionDeniedError, "answered 403 .*: no. Give rights.$"),
         (answer(403, "exceeded quota: compute"), ServiceUnavailableError, "exceeded quota: compute. Wait"),
-        (answer(409), ServiceUnavailableError, "answered 409: no$"),
-        (answer(429), ServiceUnavailableError, "answered 429: no$"),
-        (answer(503, None), ServiceUnavailableError, "answered 503: Reason$"),
-        (ProtocolError("reset"), ServiceUnavailableError, "does not answer: reset"),
-        (KubernetesApiException("refused"), ServiceUnavailableError, "does not answer: refused"),
-        (ConfigException("no file"), InvalidRequestError, "Connection 'cluster'.* cannot be used: no file"),
-        (AirflowNotFoundException("isn't defined"), InvalidRequestError, "cannot be used: isn't defined"),
-        (AirflowException("mutually exclusive"), InvalidRequestError, "cannot be used: mutually exclusive"),
+        (answer(403, 'admission webhook "x" denied'), InvalidRequestError, "denied. Give rights.$"),
+        (answer(409), ServiceUnavailableError, "answered 409 .*: no$"),
+        (answer(410), ServiceUnavailableError, "answered 410 .*: no$"),
+        (answer(429), ServiceUnavailableError, "answered 429 .*: no$"),
+        (answer(503, None), ServiceUnavailableError, "answered 503 .*: Reason$"),
+        (answer(500, "x" * 9000), ServiceUnavailableError, r"x \.\.\.$"),
+        (ProtocolError("reset"), ServiceUnavailableError, r"did not answer when asked to make x \(ProtocolError\)"),
+        (KubernetesApiException("refused"), ServiceUnavailableError, "did not answer"),
+        (TimeoutError(), ServiceUnavailableError, "did not answer"),
+        (
+            ConfigException("no file"),
+            InvalidRequestError,
+            "no way to a Kubernetes cluster .no file.*'cluster'",
+        ),
+        (AirflowNotFoundException("isn't defined"), InvalidRequestError, "isn't defined"),
+        (AirflowException("mutually exclusive"), InvalidRequestError, "mutually exclusive"),
+        (FileNotFoundError("ca.crt"), InvalidRequestError, "ca.crt"),
         (RunFailedError("over", run_id="r"), RunFailedError, "^over$"),
     ],
 )
 def test_an_error_gets_its_type(error: Exception, kind: type[KubeflowProviderError], text: str) -> None:
-    with pytest.raises(kind, match=text) as failure, typed_errors("cluster"):
+    with pytest.raises(kind, match=text) as failure, asked():
         raise error
     assert type(failure.value) is kind
 
 
 def test_other_errors_pass() -> None:
-    with pytest.raises(ZeroDivisionError), typed_errors("cluster"):
+    with pytest.raises(ZeroDivisionError), asked():
         raise ZeroDivisionError

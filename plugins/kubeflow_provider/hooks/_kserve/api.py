@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from kubeflow_provider.exceptions import (
     InvalidRequestError,
     KubeflowProviderError,
-    PermissionDeniedError,
     ServiceUnavailableError,
 )
 from kubeflow_provider.hooks._kserve.patches import merge_patch
 from kubeflow_provider.http.quiet import quiet_libraries
+from kubeflow_provider.kubernetes.errors import typed_errors
 
 if TYPE_CHECKING:
     from kubeflow_provider.kubernetes.client import ConnectedKubernetesHook
@@ -29,7 +29,10 @@ _CONFLICT = 409
 #: KServe writes a service's status several times a second while it becomes ready; each write makes ours a conflict.
 _ATTEMPTS = 20
 _PAUSE_SECONDS = 0.1
-_LONGEST_MESSAGE = 1000
+_ADVICE = {
+    403: "Give Airflow's service account the rights of deploy/kserve/rbac.yaml.",
+    404: "Is KServe installed there, and the namespace right?",
+}
 
 
 class ClusterApi:
@@ -220,47 +223,10 @@ class ClusterApi:
         :param what: is done, for messages.
         :param passing: statuses for which ``None`` is returned.
         """
-        from kubernetes.client import ApiException
-        from kubernetes.config import ConfigException
-        from urllib3.exceptions import HTTPError
-
         try:
-            with quiet_libraries():
+            with typed_errors(f"{what} in namespace {self.namespace}", advice=_ADVICE), quiet_libraries():
                 return call()
-        except ApiException as error:
-            if error.status in passing:
+        except KubeflowProviderError as error:
+            if error.http_status in passing:
                 return None
-            raise self._refused(what, error) from None  # its text quotes all headers
-        except ConfigException as error:
-            raise InvalidRequestError(
-                f"There is no way to a Kubernetes cluster ({error}): set `kubernetes_conn_id` to an Airflow connection "
-                "of type `kubernetes`."
-            ) from error
-        except (HTTPError, OSError) as error:
-            raise ServiceUnavailableError(
-                f"Kubernetes did not answer when asked to {what} in namespace {self.namespace} "
-                f"({type(error).__name__})."
-            ) from error
-
-    def _refused(self, what: str, error: Any) -> KubeflowProviderError:
-        message, status = _message(error), error.status
-        told = f"Kubernetes answered {status} when asked to {what} in namespace {self.namespace}: {message}"
-        if status == 403 and ("admission webhook" in message or "exceeded quota" in message):
-            return InvalidRequestError(told, http_status=status)
-        if status in (401, 403):
-            advice = "Give Airflow's service account the rights of deploy/kserve/rbac.yaml."
-            return PermissionDeniedError(f"{told}. {advice}", http_status=status)
-        if not status or status in (408, _CONFLICT, 410, 429) or status >= 500:
-            return ServiceUnavailableError(told, http_status=status)
-        if status == 404:
-            told += ". Is KServe installed there, and the namespace right?"
-        return InvalidRequestError(told, http_status=status)
-
-
-def _message(error: Any) -> str:
-    """Return the server's own words, shortened."""
-    try:
-        message = str(json.loads(error.body)["message"])
-    except (ValueError, KeyError, TypeError):
-        message = str(error.reason)
-    return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]} ..."
+            raise

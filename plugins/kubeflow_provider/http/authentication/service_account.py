@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 
 from kubeflow_provider.connection_fields import ConnectionFields
-from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
 from kubeflow_provider.http.authentication.flow import Blocking, Credential, RenewableAuth, Steps, mask_renewed
 from kubeflow_provider.http.quiet import quiet_libraries
 from kubeflow_provider.http.settings import HttpSettings
+from kubeflow_provider.kubernetes.errors import typed_errors
 
 #: Audience that Kubeflow Pipelines asks for in its TokenReview, unless the platform says otherwise.
 DEFAULT_AUDIENCE = "pipelines.kubeflow.org"
@@ -65,33 +65,24 @@ class ServiceAccountToken(RenewableAuth):
         request.headers["Authorization"] = f"Bearer {credential.value}"
 
     def _request_token(self) -> Credential:
-        from airflow.exceptions import AirflowException
-        from kubernetes.client import ApiException, AuthenticationV1TokenRequest, V1TokenRequestSpec
-        from kubernetes.config import ConfigException
-        from urllib3.exceptions import HTTPError
+        from kubernetes.client import AuthenticationV1TokenRequest, V1TokenRequestSpec
 
         spec = V1TokenRequestSpec(audiences=[self._audience], expiration_seconds=_LIFE_SECONDS)
         asked_at = time.time()
-        try:
-            with quiet_libraries():
-                granted = self._core_api().create_namespaced_service_account_token(
-                    self._name,
-                    self._namespace,
-                    AuthenticationV1TokenRequest(spec=spec),
-                    _request_timeout=self._timeout,
-                )
-        except ApiException as error:
-            raise self._refused(error.status, str(error.reason)) from None  # its text quotes the whole answer
-        except HTTPError as error:
-            raise ServiceUnavailableError(
-                f"Kubernetes gave no token for {self._account}: its API did not answer ({type(error).__name__}).",
-                was_sent=False,
-            ) from error
-        except (ConfigException, AirflowException, OSError, ValueError) as error:
-            raise InvalidRequestError(
-                f"Connection {self._conn_id!r}: no way to a Kubernetes cluster ({type(error).__name__}: {error}); set "
-                "kubernetes_conn_id to an Airflow connection of the cluster."
-            ) from error
+        advice = {
+            403: "Allow the caller to create serviceaccounts/token there, or check its Kubernetes connection.",
+            404: "There is no such account: check service_account and service_account_namespace of connection "
+            f"{self._conn_id!r}.",
+            0: f"Check audience of connection {self._conn_id!r}.",
+        }
+        # A token more does no harm: the request can be repeated whatever has become of it.
+        with typed_errors(f"make a token for {self._account}", advice=advice, was_sent=False), quiet_libraries():
+            granted = self._core_api().create_namespaced_service_account_token(
+                self._name,
+                self._namespace,
+                AuthenticationV1TokenRequest(spec=spec),
+                _request_timeout=self._timeout,
+            )
         mask_renewed(granted.status.token)
         # The server may grant a shorter or longer life than it was asked for. Its clock does not matter.
         life = granted.spec.expiration_seconds or _LIFE_SECONDS
@@ -105,23 +96,6 @@ class ServiceAccountToken(RenewableAuth):
     @property
     def _account(self) -> str:
         return f"service account {self._namespace}/{self._name}"
-
-    def _refused(self, status: int, reason: str) -> Exception:
-        what = f"Kubernetes answered {status} {reason} when asked for a token of {self._account}"
-        if status in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-            return PermissionDeniedError(
-                f"{what}. Allow the caller to create serviceaccounts/token there, or check its Kubernetes connection.",
-                http_status=status,
-            )
-        if status == httpx.codes.NOT_FOUND:
-            return InvalidRequestError(
-                f"{what}: there is no such account. Check service_account and service_account_namespace of "
-                f"connection {self._conn_id!r}.",
-                http_status=status,
-            )
-        if status == httpx.codes.TOO_MANY_REQUESTS or status >= 500:
-            return ServiceUnavailableError(f"{what}.", http_status=status, was_sent=False)
-        return InvalidRequestError(f"{what}. Check audience of connection {self._conn_id!r}.", http_status=status)
 
 
 def service_account(fields: ConnectionFields, settings: HttpSettings) -> httpx.Auth:
