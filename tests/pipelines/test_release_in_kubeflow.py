@@ -165,7 +165,7 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 def hardly_trained() -> dict[str, Any]:
     """Return settings that make a bad model."""
-    return read_trained_model("sample-reviews").training.model_dump() | {"epochs": 0.1}
+    return read_trained_model("sample-reviews").training.model_dump(exclude_none=True) | {"epochs": 0.1}
 
 
 def entries(folder: Path) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def test_the_sample_model_is_good_and_is_compared_with_the_live_one(release, tmp
         "data": config.data.model_dump_json(),
         "serving": config.serving.model_dump(),
         "tracking_uri": f"sqlite:///{tmp_path}/mlflow.db",
-        "training": config.training.model_dump(),
+        "training": config.training.model_dump(exclude_none=True),
     }
     first = release(config.name, "20261121030000", **common)
     assert first["metrics"]["candidate"]["macro_f1"] >= config.gate.min_macro_f1

@@ -248,7 +248,7 @@ def test_a_missing_right_and_a_full_quota_are_told_apart(k8s: Cluster) -> None:
 def test_an_unknown_connection_is_named(k8s: Cluster) -> None:
     pod = ModulePod(settings=ClusterSettings(image=IMAGE), kubernetes_conn_id="nowhere")
 
-    with pytest.raises(InvalidRequestError, match="no way to a Kubernetes cluster .*: check connection 'nowhere'"):
+    with pytest.raises(InvalidRequestError, match=r"no way to a Kubernetes cluster .*: check connection 'nowhere'"):
         pod.run("chore", {"do": "it"}, timeout_seconds=60)
 
 
