@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +100,7 @@ def test_an_encoder_without_a_head_gets_one(tmp_path):
         )
     ).save_pretrained(tmp_path / "encoder")
     tokenizer.save_pretrained(tmp_path / "encoder")
-    run(tmp_path / "model", replace(SETTINGS, base_model=str(tmp_path / "encoder"), epochs=1))
+    run(tmp_path / "model", SETTINGS.model_copy(update={"base_model": str(tmp_path / "encoder"), "epochs": 1}))
     predictor = Predictor.load(tmp_path / "model")
     # The base model's own limit holds where it is lower.
     assert (predictor.labels, predictor.max_length) == (LABELS, 16)
@@ -114,7 +113,7 @@ def test_a_model_with_other_labels_can_be_trained_further(trained, tmp_path):
         TEXTS,
         [index % 3 for index in range(len(TEXTS))],
         labels=labels,
-        settings=replace(SETTINGS, base_model=str(folder), epochs=0.5),
+        settings=SETTINGS.model_copy(update={"base_model": str(folder), "epochs": 0.5}),
         model_dir=tmp_path / "model",
         tracker=Tracker(),
     )
@@ -147,13 +146,13 @@ def test_a_loss_that_is_no_number_stops_with_step_and_remedy(tmp_path):
 
 def test_a_directory_that_is_not_there_is_named(tmp_path):
     with pytest.raises(BaseModelError, match="no such directory"):
-        run(tmp_path / "model", replace(SETTINGS, base_model=str(tmp_path / "nowhere")))
+        run(tmp_path / "model", SETTINGS.model_copy(update={"base_model": str(tmp_path / "nowhere")}))
 
 
 def test_a_directory_without_a_model_is_named(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(BaseModelError, match=r"empty cannot be loaded .* needs config\.json"):
-        run(tmp_path / "model", replace(SETTINGS, base_model=str(tmp_path / "empty")))
+        run(tmp_path / "model", SETTINGS.model_copy(update={"base_model": str(tmp_path / "empty")}))
 
 
 def test_a_hub_model_that_cannot_be_had_comes_with_remedies(tmp_path, monkeypatch):
