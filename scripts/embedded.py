@@ -17,7 +17,7 @@ from typing import Any
 
 import one_release
 from airflow_process import PARTS, airflow_processes, start_airflow, stop_airflow
-from environment import AIRFLOW, PROJECT, environment, migrate, state_dir
+from environment import AIRFLOW, environment, migrate, state_dir
 from release_log import readable
 
 from include.contracts.form import FIELDS, read_field
@@ -235,7 +235,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
     arguments = parser.parse_args()
-    sys.path.insert(0, str(PROJECT))
     env = environment(
         state_dir(),
         airflow_port=int(os.environ.get("AIRFLOW_PORT") or 8080),

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parent.parent
+if str(PROJECT) not in sys.path:
+    sys.path.insert(0, str(PROJECT))  # `include` is no package that is installed
 AIRFLOW = PROJECT / ".venv" / "airflow" / "bin" / "airflow"
 PIPELINES_PYTHON = PROJECT / ".venv" / "pipelines" / "bin" / "python"
 
