@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import one_release
@@ -21,7 +20,6 @@ from environment import AIRFLOW, environment, migrate, state_dir
 from release_log import readable
 
 from include.contracts.form import FIELDS, read_field
-from local_services.pipelines import standby
 from model_releases import ids
 
 
@@ -60,13 +58,7 @@ def form_values(settings: Mapping[str, str]) -> dict[str, Any]:
 def release(env: Mapping[str, str]) -> None:
     """Run one release in this terminal, without a scheduler, and leave its whole log in a file."""
     model = _chosen_model()
-    conf = form_values(os.environ)
-    runs_dir = warm_up(env)
-    try:
-        _run_dag(env, ids.release_dag(model), conf, f"release of {model}")
-    finally:
-        if runs_dir:
-            standby.dismiss(runs_dir)
+    _run_dag(env, ids.release_dag(model), form_values(os.environ), f"release of {model}")
 
 
 def roll_back(env: Mapping[str, str]) -> None:
@@ -141,23 +133,6 @@ def _run_dag(env: Mapping[str, str], dag_id: str, conf: Mapping[str, Any], what:
     if process.wait():
         sys.exit(f"The {what} failed after {seconds:.0f} s. The whole log: {log}")
     print(f"Done in {seconds:.0f} s.")
-
-
-def warm_up(env: Mapping[str, str]) -> Path | None:
-    """Let a process make the training run's imports while Airflow starts, where runs are local.
-
-    :return: the folder of the runs, where there is such a process.
-    """
-    text = env["AIRFLOW_CONN_PIPELINES_DEFAULT"]
-    connection = json.loads(text) if text.startswith("{") else {}  # somebody's own may be a URI
-    if connection.get("conn_type") != "local_pipelines":
-        return None
-    extra = connection["extra"]
-    if isinstance(extra, str):
-        extra = json.loads(extra)
-    runs_dir = Path(extra["runs_dir"])
-    standby.start(python=extra["python"], project_dir=extra["project_dir"], runs_dir=runs_dir)
-    return runs_dir
 
 
 def _copied(lines: Any, file: Any) -> Any:

@@ -20,7 +20,6 @@ from airflow.sdk import BaseHook, Connection
 
 from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError
 from kubeflow_provider.services import JsonValue, Run, RunRequest
-from local_services.pipelines import standby
 from local_services.pipelines.marked_processes import child_environment, stop_marked
 from local_services.pipelines.run_folder import RunFolder, worker_lives
 
@@ -179,7 +178,6 @@ class LocalPipelinesHook(BaseHook):
 
         :return: how many there were.
         """
-        standby.dismiss(self.settings.runs_dir)
         if not self.settings.runs_dir.is_dir():
             return 0
         runs = [self.get_run(path.name) for path in self.settings.runs_dir.iterdir() if RunFolder(path).exists]
@@ -259,22 +257,16 @@ class LocalPipelinesHook(BaseHook):
             raise InvalidRequestError(f"Run id {run_id!r} is not a UUID.") from error
 
     def _spawn(self, folder: RunFolder, lock: int) -> int:
-        """Start the run's process with the lock's file descriptor as its own, or make a waiting process the run's."""
+        """Start the run's process with the lock's file descriptor as its own."""
+        folder.mark = folder.run_id
         with folder.log_file.open("ab") as log:
-            pid = None
-            if mark := standby.take(self.settings.runs_dir, folder.path):
-                # Before the process gets anything to do: from then on somebody may want to stop it.
-                folder.mark = mark
-                pid = standby.hand_over(folder.path, mark, lock=lock, log=log.fileno())
-            if pid is None:
-                folder.mark = folder.run_id
-                pid = self._popen(
-                    ["-m", _RUNNER, str(folder.path)],
-                    **self._surroundings(folder.run_id),
-                    pass_fds=(lock,),
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                ).pid
+            pid = self._popen(
+                ["-m", _RUNNER, str(folder.path)],
+                **self._surroundings(folder.run_id),
+                pass_fds=(lock,),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            ).pid
         self.log.info("Pipeline run %s is process %s; its log is %s.", folder.run_id, pid, folder.log_file)
         return pid
 
