@@ -51,10 +51,12 @@ def typed_errors(
         ) from error
     except (AirflowException, ConfigException, OSError) as error:
         # No such connection, one that contradicts itself, or a certificate or kubeconfig that is not there.
-        raise InvalidRequestError(
-            f"There is no way to a Kubernetes cluster ({error}): "
-            + (f"check connection {conn_id!r}." if conn_id else "set `kubernetes_conn_id` to an Airflow connection.")
-        ) from error
+        remedy = (
+            f"check connection {conn_id!r}, which `kubernetes_conn_id` names"
+            if conn_id
+            else "set `kubernetes_conn_id` to an Airflow connection of the cluster"
+        )
+        raise InvalidRequestError(f"There is no way to a Kubernetes cluster ({error}): {remedy}.") from error
 
 
 def _from_answer(error: Any, told: str, advice: Mapping[int, str], was_sent: bool) -> KubeflowProviderError:

@@ -76,7 +76,11 @@ class ServiceAccountToken(RenewableAuth):
             0: f"Check audience of connection {self._conn_id!r}.",
         }
         # A token more does no harm: the request can be repeated whatever has become of it.
-        with typed_errors(f"make a token for {self._account}", advice=advice, was_sent=False), quiet_libraries():
+        asked = f"make a token for {self._account}"
+        with (
+            typed_errors(asked, conn_id=self._kubernetes_conn_id, advice=advice, was_sent=False),
+            quiet_libraries(),
+        ):
             granted = self._core_api().create_namespaced_service_account_token(
                 self._name,
                 self._namespace,
@@ -90,8 +94,12 @@ class ServiceAccountToken(RenewableAuth):
 
     def _core_api(self) -> Any:
         from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+        from kubernetes.config import ConfigException
 
-        return KubernetesHook(conn_id=self._kubernetes_conn_id, kubernetes_conn_id=None).core_v1_client
+        try:
+            return KubernetesHook(conn_id=self._kubernetes_conn_id, kubernetes_conn_id=None).core_v1_client
+        except (TypeError, ValueError) as error:  # what the connection holds is no kubeconfig
+            raise ConfigException(str(error)) from error
 
     @property
     def _account(self) -> str:

@@ -128,6 +128,13 @@ def test_a_missing_cluster_connection_is_named(ask, client):
         ask(client(kubernetes_conn_id="no_such_connection"), "GET", RUNS)
 
 
+def test_a_cluster_connection_that_holds_no_kubeconfig_is_named(ask, client, monkeypatch):
+    broken = {"conn_type": "kubernetes", "extra": {"kube_config": "no kubeconfig"}}
+    monkeypatch.setenv("AIRFLOW_CONN_CLUSTER", json.dumps(broken))
+    with pytest.raises(InvalidRequestError, match="connection 'cluster', which `kubernetes_conn_id` names"):
+        ask(client(), "GET", RUNS)
+
+
 def test_the_event_loop_goes_on_while_the_token_is_asked_for(client, cluster):
     async def watch() -> int:
         beats = 0
