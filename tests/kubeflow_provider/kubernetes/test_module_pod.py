@@ -1,14 +1,11 @@
-"""A module runs in a pod: its output and its last words come back, and there are never two pods of one task."""
+"""A module runs in a pod: its output and its last words come back."""
 
 from __future__ import annotations
 
 import json
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,113 +19,11 @@ from kubeflow_provider.exceptions import (
 from kubeflow_provider.kubernetes import module_pod
 from kubeflow_provider.kubernetes.module_pod import ModulePod
 from kubeflow_provider.kubernetes.settings import ClusterSettings
-from tests.doubles.kubernetes import Cluster, Image, cluster
+from tests.doubles.kubernetes import Cluster
 from tests.doubles.kubernetes.resources import CONFIG_MAPS, PODS
-from tests.waiting import LIMIT_SECONDS
+from tests.kubeflow_provider.kubernetes.conftest import IMAGE, module, wait_for_pods
 
 pytestmark = pytest.mark.processes
-
-IMAGE = "example/release:1"
-CHORE = """
-import json, os, sys, time
-arguments = dict(item[2:].split("=", 1) for item in sys.argv[1:])
-print("arguments", json.dumps(arguments, sort_keys=True))
-print("environment", *(f"{name}={os.environ.get(name)}" for name in ("REGION", "KEY", "MODE", "NOTHING")))
-what = arguments["do"]
-if what == "write":
-    with open(arguments["to"], "w") as file:
-        file.write("written")
-if what == "sleep":
-    time.sleep(60)
-if what.isdigit():
-    print("row 3 of train.csv has no label", file=sys.stderr)
-    sys.exit(int(what))
-"""
-
-
-SLEEP = time.sleep
-
-
-@pytest.fixture(autouse=True)
-def quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module_pod, "_POLL_SECONDS", 0.05)
-    # PodManager looks at a pod that is not over once in two seconds, a constant of its own.
-    monkeypatch.setattr("airflow.providers.cncf.kubernetes.utils.pod_manager.time.sleep", lambda seconds: SLEEP(0.02))
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("project")
-    (folder / "chore.py").write_text(CHORE, encoding="utf-8")
-    return folder
-
-
-@pytest.fixture
-def k8s(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "python").symlink_to(sys.executable)
-    image = Image(tmp_path / "bin", source=project)
-    with cluster(images={IMAGE: image}, claims={"models": tmp_path / "models"}) as k8s:
-        monkeypatch.setenv("AIRFLOW_CONN_CLUSTER", k8s.connection_variable(tmp_path / "kubeconfig"))
-        yield k8s
-
-
-def module(**settings: Any) -> ModulePod:
-    return ModulePod(settings=ClusterSettings.from_mapping({"image": IMAGE} | settings), kubernetes_conn_id="cluster")
-
-
-def wait_for_pods(k8s: Cluster, phase: str = "Running") -> list[dict[str, Any]]:
-    deadline = time.monotonic() + LIMIT_SECONDS
-    while not (pods := [pod for pod in k8s.pods() if pod.get("status", {}).get("phase") == phase]):
-        assert time.monotonic() < deadline, f"pods: {k8s.pods()}"
-        SLEEP(0.02)
-    return pods
-
-
-@pytest.fixture
-def made(k8s: Cluster, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Return a list that gets every pod when it is made, with ``beside``: how many others there were."""
-    pods: list[dict[str, Any]] = []
-    create = k8s.store.create
-
-    def create_and_note(resource: Any, *arguments: Any, **options: Any) -> Any:
-        beside = len(k8s.pods())
-        new = create(resource, *arguments, **options)
-        if resource == PODS:
-            pods.append(new | {"beside": beside})
-        return new
-
-    monkeypatch.setattr(k8s.store, "create", create_and_note)
-    return pods
-
-
-@pytest.fixture
-def died(monkeypatch: pytest.MonkeyPatch, k8s: Cluster) -> Any:
-    """Return ``died(pod, arguments)``: a try whose worker dies when its pod has come to a phase."""
-
-    class WorkerDied(BaseException):
-        pass
-
-    def run(pod: ModulePod, arguments: dict[str, str], phase: str = "Running") -> dict[str, Any]:
-        def die(*_: Any) -> None:
-            wait_for_pods(k8s, phase)
-            raise WorkerDied
-
-        with monkeypatch.context() as patched, pytest.raises(WorkerDied):
-            patched.setattr(module_pod, "_outcome", die)
-            pod.run("chore", arguments, timeout_seconds=60)
-        return wait_for_pods(k8s, phase)[0]
-
-    return run
-
-
-def in_task(monkeypatch: pytest.MonkeyPatch, *, max_tries: int = 2, try_number: int = 1, map_index: int = -1) -> None:
-    instance = SimpleNamespace(
-        dag_id="release", task_id="preprocess", run_id="r 1", map_index=map_index, try_number=try_number,
-        max_tries=max_tries,
-    )  # fmt: skip
-    context = {"ti": instance, "task": SimpleNamespace(retries=2), "run_id": "r 1", "dag": SimpleNamespace()}
-    monkeypatch.setattr(module_pod, "get_current_context", lambda: context)
 
 
 def test_output_goes_to_the_task_log_and_no_pod_stays_behind(k8s: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
@@ -291,98 +186,6 @@ def test_a_module_that_is_stopped_while_its_pod_is_being_made_does_not_run(
     monkeypatch.setattr(module_pod, "_start", start_and_stop)
     with pytest.raises(KubeflowProviderError, match=r"^chore was stopped\.$"):
         pod.run("chore", {"do": "sleep"}, timeout_seconds=600)
-
-
-def test_a_retry_waits_for_the_pod_of_a_try_whose_worker_died(
-    k8s: Cluster, made: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, died: Any
-) -> None:
-    in_task(monkeypatch)
-    left = died(module(), {"do": "sleep"})
-    in_task(monkeypatch, try_number=2)
-    retry, outcome = module(), module_pod._outcome
-
-    def stop_and_wait(*arguments: Any) -> Any:
-        assert [pod["metadata"]["uid"] for pod in k8s.pods()] == [left["metadata"]["uid"]]
-        threading.Thread(target=retry.stop).start()
-        return outcome(*arguments)
-
-    monkeypatch.setattr(module_pod, "_outcome", stop_and_wait)
-    with pytest.raises(KubeflowProviderError, match=r"^chore was stopped\.$"):
-        retry.run("chore", {"do": "sleep"}, timeout_seconds=60)
-    assert len(made) == 1
-
-
-def test_a_retry_takes_the_result_of_a_pod_that_succeeded_meanwhile(
-    k8s: Cluster, made: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, died: Any
-) -> None:
-    died(module(), {"do": "it"}, phase="Succeeded")
-
-    module().run("chore", {"do": "it"}, timeout_seconds=60)
-
-    assert len(made) == 1
-
-
-def test_a_retry_does_not_take_the_result_of_a_pod_that_failed(
-    k8s: Cluster, made: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, died: Any
-) -> None:
-    died(module(), {"do": "3"}, phase="Failed")
-
-    with pytest.raises(KubeflowProviderError, match="chore exited with 3"):
-        module().run("chore", {"do": "3"}, timeout_seconds=60)
-
-    assert len(made) == 2
-
-
-@pytest.mark.parametrize("changed", ["cleared", "settings", "arguments"])
-def test_another_call_of_the_same_task_deletes_the_pod_first(
-    k8s: Cluster, made: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, died: Any, changed: str
-) -> None:
-    in_task(monkeypatch)
-    died(module(), {"do": "sleep"})
-    if changed == "cleared":
-        in_task(monkeypatch, max_tries=5)
-    again = module(env={"MODE": "new"} if changed == "settings" else {})
-    with pytest.raises(KubeflowProviderError, match="took longer"):
-        again.run("chore", {"do": "sleep", "more": "x" if changed == "arguments" else ""}, timeout_seconds=10)
-
-    assert [pod["beside"] for pod in made] == [0, 0]  # the old pod was gone when the new one was made
-
-
-def test_no_second_pod_is_started_beside_one_that_does_not_go(
-    k8s: Cluster, made: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, died: Any
-) -> None:
-    from airflow.providers.cncf.kubernetes.utils.pod_manager import PodManager
-
-    died(module(), {"do": "sleep"})
-    monkeypatch.setattr(PodManager, "delete_pod", lambda *_: None)
-    monkeypatch.setattr(module_pod, "GONE_SECONDS", 0.1)
-
-    with pytest.raises(ServiceUnavailableError, match=r"is still there; `kubectl describe pod`"):
-        module(env={"MODE": "new"}).run("chore", {"do": "sleep"}, timeout_seconds=60)
-    assert len(made) == 1
-
-
-def test_tasks_do_not_take_each_others_pods(
-    k8s: Cluster, made: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, died: Any
-) -> None:
-    in_task(monkeypatch, map_index=0)
-    died(module(), {"do": "sleep"})
-    in_task(monkeypatch, map_index=1)
-
-    with pytest.raises(KubeflowProviderError, match="took longer"):
-        module().run("chore", {"do": "sleep"}, timeout_seconds=10)
-
-    assert len(made) == 2
-
-
-def test_a_pod_whose_making_was_answered_by_nobody_is_found(
-    k8s: Cluster, made: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    k8s.faults.http("POST", "/pods", status=-1)
-
-    module().run("chore", {"do": "it"}, timeout_seconds=60)
-
-    assert len(made) == 1
 
 
 def test_a_cluster_that_does_not_answer_is_unavailable_and_the_pod_goes_on(

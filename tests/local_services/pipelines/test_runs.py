@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from unittest.mock import Mock
 from uuid import uuid4
 
 import psutil
@@ -22,9 +21,9 @@ from kubeflow_provider.states import RunState
 from local_services.pipelines import hook as local_pipelines
 from local_services.pipelines import marked_processes
 from local_services.pipelines.hook import LocalPipelinesHook
-from local_services.pipelines.marked_processes import MARK, child_environment, stop_marked
+from local_services.pipelines.marked_processes import stop_marked
 from local_services.pipelines.run_folder import RunFolder
-from tests.waiting import LIMIT_SECONDS, wait_for
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.pipelines
@@ -312,57 +311,6 @@ def test_cancelling_is_harmless_when_there_is_nothing_to_cancel(
     run = hook.get_run(request.run_id)
     assert run is not None
     assert run.state is RunState.SUCCEEDED
-
-
-def test_stops_also_what_ignores_the_request(tmp_path: Path) -> None:
-    mark = str(uuid4())
-    program = (
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", program], env=os.environ | {MARK: mark}, stdout=subprocess.PIPE, start_new_session=True
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-
-    stop_marked(mark, grace_seconds=0.2)
-
-    assert process.wait(timeout=LIMIT_SECONDS) == -signal.SIGKILL
-
-
-def test_stops_also_a_process_whose_program_is_still_being_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    environments = iter([{}, {}, {MARK: "a mark"}])
-    loading = Mock(
-        pid=12345678,
-        **{
-            "environ.side_effect": lambda: next(environments, {MARK: "a mark"}),
-            "cmdline.return_value": [],
-            "ppid.return_value": 1,
-            "status.return_value": psutil.STATUS_RUNNING,
-        },
-    )
-    kernel_thread = Mock(
-        pid=12345679, **{"environ.return_value": {}, "cmdline.return_value": [], "ppid.return_value": 2}
-    )
-    monkeypatch.setattr(psutil, "process_iter", lambda: [kernel_thread, loading])
-
-    assert marked_processes._find("a mark") == [loading]
-    assert kernel_thread.environ.call_count == 1, "nobody waits for what never has an environment"
-
-
-def test_children_inherit_no_secret_of_airflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AIRFLOW__CORE__FERNET_KEY", "AIRFLOW_CONN_X", "_AIRFLOW_X", "MY_FERNET_KEY", "PYTHONHOME"):
-        monkeypatch.setenv(name, "secret")
-    monkeypatch.setenv("PYTHONPATH", "/other")
-    monkeypatch.setenv("HF_HOME", "/models")
-
-    environment = child_environment("/env/bin/python", "/project", "mark")
-
-    assert "secret" not in environment.values()
-    assert environment["PYTHONPATH"] == "/project"
-    assert environment["PATH"].startswith("/env/bin:")
-    assert environment["HF_HOME"] == "/models"
-    assert environment[MARK] == "mark"
 
 
 @pytest.mark.parametrize(
