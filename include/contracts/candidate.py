@@ -200,10 +200,7 @@ class Candidate(Document):
     file = "candidate.json"
     _shown = ("model", "version")
 
-    schema_version: Literal[1]
-    model: str
     version: Version
-    created_at: str = Field(description="ISO 8601, UTC")
     archive: Archive
     labels: list[str] = Field(min_length=2)
     dataset: TrainedOn

@@ -55,9 +55,6 @@ class Dataset(Document):
     file = "dataset.json"
     _shown = ("model", "sha256")
 
-    schema_version: Literal[1]
-    model: str
-    created_at: str = Field(description="ISO 8601, UTC")
     labels: list[str] = Field(
         min_length=2, description="Names, in the order of the class indices in column `label` of the Parquet files"
     )

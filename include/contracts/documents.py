@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -47,6 +47,10 @@ class Document(Part):
 
     #: Its file.
     file: ClassVar[str]
+
+    schema_version: Literal[1]
+    model: str
+    created_at: str = Field(description="ISO 8601, UTC")
 
     @classmethod
     def read(cls, document: Any, *, where: str) -> Self:

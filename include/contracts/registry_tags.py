@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -53,6 +54,12 @@ _STATES_OF_WHAT_WAS_LIVE = frozenset({ReleaseState.LIVE, ReleaseState.RETIRED, R
 def state_time_tag(state: str) -> str:
     """Return the tag that holds when a release entered a state; MLflow's tags have no spaces."""
     return f"{STATE_TIME_TAG_PREFIX}{state.replace(' ', '_')}"
+
+
+def state_tags(state: ReleaseState, reason: str) -> dict[str, str]:
+    """Return the tags of a release that enters a state now, in the order in which they must be set: the state last."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return {REASON_TAG: reason, state_time_tag(state): now, STATE_TAG: state.value}
 
 
 def facts(candidate: Candidate) -> dict[str, str]:

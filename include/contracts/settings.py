@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from include.contracts.section import Section
 
@@ -304,10 +304,3 @@ class TrainedModel(Section):
     gate: GateConfig = GateConfig()
     serving: ServingConfig = ServingConfig()
     resources: ResourcesConfig = ResourcesConfig()
-
-    @field_validator("serving", mode="before")
-    @classmethod
-    def _without_the_cluster(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            return {name: value for name, value in values.items() if name in ServingConfig.model_fields}
-        return values

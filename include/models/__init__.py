@@ -18,4 +18,6 @@ def read_trained_model(name: str) -> TrainedModel:
     :param name: of the file, without ``.yaml``.
     :raises pydantic.ValidationError: naming every setting that is wrong.
     """
-    return TrainedModel.model_validate(yaml.safe_load((MODELS_DIR / f"{name}.yaml").read_text(encoding="utf-8")))
+    document = yaml.safe_load((MODELS_DIR / f"{name}.yaml").read_text(encoding="utf-8"))
+    document.get("serving", {}).pop("kserve", None)  # the cluster's part
+    return TrainedModel.model_validate(document)

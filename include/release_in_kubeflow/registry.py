@@ -5,7 +5,6 @@ Only for pipelines that release without Airflow; under Airflow its own tasks kee
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from include.classifier.tracking import mlflow_client
@@ -16,13 +15,12 @@ from include.contracts.registry_tags import (
     LIVE_ALIAS,
     METRIC_FACT_PREFIX,
     PREVIOUS_ALIAS,
-    REASON_TAG,
     STATE_TAG,
     VERSION_TAG,
     ReleaseState,
     facts,
     main_metrics,
-    state_time_tag,
+    state_tags,
 )
 
 if TYPE_CHECKING:
@@ -115,8 +113,7 @@ class Registry:
 
 
 def _tag_state(client: MlflowClient, entry: ModelVersion, state: ReleaseState, reason: str) -> None:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    for name, value in {REASON_TAG: reason, state_time_tag(state): now, STATE_TAG: state.value}.items():
+    for name, value in state_tags(state, reason).items():
         client.set_model_version_tag(entry.name, entry.version, name, value)
 
 

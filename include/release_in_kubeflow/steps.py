@@ -79,7 +79,7 @@ def register_step(
     :param gate: other conditions, see :class:`~include.contracts.settings.GateConfig`; default: its defaults.
     :raises NotGoodEnoughError: when it is rejected; the registry says so as well.
     """
-    candidate = Candidate.model_validate(read_candidate(output_uri))
+    candidate = _candidate(output_uri)
     releases = Registry(tracking_uri)
     conditions = dict(gate or {})
     if candidate.comparison:  # its interval was made as this run was asked to
@@ -171,11 +171,15 @@ def predict_step(
 
 def read_candidate(output_uri: str) -> dict[str, Any]:
     """Return the release's ``candidate.json``, checked."""
+    return _candidate(output_uri).model_dump(exclude_unset=True)
+
+
+def _candidate(output_uri: str) -> Candidate:
     import fsspec
 
     uri = f"{as_uri(output_uri)}/{CANDIDATE}"
     with fsspec.open(uri, "rt", encoding="utf-8") as file:
-        return Candidate.parse(file.read(), where=uri).model_dump(exclude_unset=True)
+        return Candidate.parse(file.read(), where=uri)
 
 
 def _check_golden_examples(service: InferenceService, candidate: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from include.contracts.section import Section, problems
 from include.contracts.settings import (
@@ -87,11 +87,6 @@ class ModelConfig(TrainedModel):
     alerts: AlertsConfig = AlertsConfig()
     serving: ServingSection = ServingSection()
     cluster: ClusterSettings = ClusterSettings()
-
-    @field_validator("serving", mode="before")
-    @classmethod
-    def _without_the_cluster(cls, values: Any) -> Any:
-        return values  # here the cluster counts
 
     @property
     def store_uri(self) -> str:

@@ -59,10 +59,11 @@ def decide(
         *([main] if main else []),
         *_floors(scores, policy),
         *_class_floors(scores, policy),
-        *_slices(scores, comparison, policy),
+        _slice_floor(scores, policy),
+        *([_slices_against_live(comparison, policy)] if comparison else []),
         *_calibration(scores, live, policy),
         _baseline(scores, baseline, policy),
-        *_costs(comparison, policy),
+        *(_costs(comparison, policy) if comparison else []),
     )
     reasons = tuple(check.line for check in checks if not check.passed)
     if reasons:
@@ -129,28 +130,25 @@ def _class_floors(scores: Scores, policy: GateConfig) -> Iterator[_Check]:
     yield _Check(not missed, f"F1 of {_listed(missed)}")
 
 
-def _slices(scores: Scores, comparison: Comparison | None, policy: GateConfig) -> Iterator[_Check]:
-    low_ones = [
+def _slice_floor(scores: Scores, policy: GateConfig) -> _Check:
+    missed = [
         f"{part.name!r} {_figure(part.macro_f1, policy.min_slice_macro_f1)}"
         for part in scores.slices
         if part.rows >= policy.min_slice_rows and not part.macro_f1 >= policy.min_slice_macro_f1 - _ROUNDING
     ]
-    yield _Check(
-        not low_ones, f"macro F1 of slice {_listed(low_ones)}, at least {policy.min_slice_macro_f1:g} is needed"
-    )
+    return _Check(not missed, f"macro F1 of slice {_listed(missed)}, at least {policy.min_slice_macro_f1:g} is needed")
+
+
+def _slices_against_live(comparison: Comparison, policy: GateConfig) -> _Check:
+    """Say whether a slice has become worse. It has few rows: only one that is shown to have stops a release."""
     limit = -policy.max_slice_regression
-    # A slice has few rows: only one that is shown to have become worse stops a release.
-    worse = (
-        [
-            f"{part.name!r} {_figure(part.macro_f1.difference, limit, sign='+')} "
-            f"({_interval(part.macro_f1.low, part.macro_f1.high, comparison.confidence, limit)})"
-            for part in comparison.slices
-            if part.rows >= policy.min_slice_rows and not part.macro_f1.high >= limit - _ROUNDING
-        ]
-        if comparison
-        else []
-    )
-    yield _Check(
+    worse = [
+        f"{part.name!r} {_figure(part.macro_f1.difference, limit, sign='+')} "
+        f"({_interval(part.macro_f1.low, part.macro_f1.high, comparison.confidence, limit)})"
+        for part in comparison.slices
+        if part.rows >= policy.min_slice_rows and not part.macro_f1.high >= limit - _ROUNDING
+    ]
+    return _Check(
         not worse,
         f"macro F1 of slice {_listed(worse)} against the live model's, "
         f"at most {policy.max_slice_regression:g} less is allowed",
@@ -180,9 +178,7 @@ def _baseline(scores: Scores, baseline: Scores, policy: GateConfig) -> _Check:
     )
 
 
-def _costs(comparison: Comparison | None, policy: GateConfig) -> Iterator[_Check]:
-    if comparison is None:
-        return
+def _costs(comparison: Comparison, policy: GateConfig) -> Iterator[_Check]:
     latency, size = comparison.latency_ms, comparison.size_bytes
     for name, own, live, unit, limit in (
         ("latency", latency.candidate, latency.champion, "ms", policy.max_latency_ratio),

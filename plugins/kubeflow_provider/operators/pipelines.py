@@ -134,7 +134,8 @@ class RunPipelineOperator(BaseOperator):
     def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
         """Go on with what the trigger has found out; the event is all that this fresh operator knows."""
         run_id: str = event["run_id"]
-        record: Any = context["task_state_store"].get(PIPELINE_RUN_KEY)
+        store = context["task_state_store"]
+        record: Any = store.get(PIPELINE_RUN_KEY)
         if record and record["run_id"] != run_id:
             # SQLite gives the id of a trigger away again: the one of a cleared try may outlive it, and speak for this.
             self.log.info("That was pipeline run %s, of an earlier try; waiting for %s.", run_id, record["run_id"])
@@ -145,7 +146,6 @@ class RunPipelineOperator(BaseOperator):
         if event["outcome"] == WaitOutcome.OVER and RunState(event["state"]).is_successful:
             self.log.info("Pipeline run %s has succeeded.", run_id)
             return run_id
-        store = context["task_state_store"]
         cancelled = self._killed or store.get(PIPELINE_CANCELLED_KEY) == run_id
         service = get_pipeline_service(self.pipelines_conn_id)
         error = interrupted(run_id) if cancelled else failure(event, service, timeout=self.timeout)

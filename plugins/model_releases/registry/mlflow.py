@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 
 #: MLflow takes a connection's credentials from the environment, which all threads of a process share.
 _ENVIRONMENT_LOCK = threading.RLock()
-_PAGE_SIZE = 100
 _LEAVING_SERVICE = frozenset({ReleaseState.FAILED, ReleaseState.ROLLED_BACK, ReleaseState.REJECTED})
 _NOT_YET_LIVE = frozenset({ReleaseState.REGISTERED, ReleaseState.CANDIDATE})
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from include.contracts.registry_tags import REASON_TAG, STATE_TAG, VERSION_TAG, ReleaseState, state_time_tag
+from include.contracts.registry_tags import STATE_TAG, VERSION_TAG, ReleaseState, state_tags
 from kubeflow_provider.exceptions import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -51,18 +50,14 @@ def number_of(entry: ModelVersion) -> str:
 
 
 def state_of(entry: ModelVersion) -> ReleaseState:
+    """Return the state that is recorded."""
     # The state is written last; a registration that broke off before it is a registration all the same.
     return ReleaseState(entry.tags.get(STATE_TAG, ReleaseState.REGISTERED.value))
 
 
 def tag_state(client: MlflowClient, entry: ModelVersion, state: ReleaseState, reason: str) -> None:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    tags: dict[str, Any] = {
-        REASON_TAG: reason,
-        state_time_tag(state): now,
-        STATE_TAG: state.value,
-    }
-    for name, value in tags.items():
+    """Record that a release enters a state now."""
+    for name, value in state_tags(state, reason).items():
         set_tag(client, entry.name, entry.version, name, value)
 
 
