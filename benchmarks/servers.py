@@ -16,10 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from benchmarks.load import ROOT, Target
 from include.classifier.packaging.archive import build_archive
 from include.classifier.packaging.package import server_config
-from include.classifier.packaging.server import free_ports, is_ready, kill, start
+from include.classifier.packaging.server import is_ready, start
+from include.torchserve import free_ports
 
 MODEL = "reviews"
 VERSION = "20260101000000"
@@ -221,7 +224,12 @@ def _killed(process: subprocess.Popen[bytes]) -> Iterator[None]:
     try:
         yield
     finally:
-        kill(process)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            server = psutil.Process(process.pid)
+            for member in [*server.children(recursive=True), server]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    member.kill()
+        process.wait()
 
 
 def _wait(process: subprocess.Popen[bytes], log: Path, is_up: Callable[[], bool]) -> None:

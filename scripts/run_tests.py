@@ -3,7 +3,7 @@
 Arguments go to pytest: ``run_tests.py test -k smoke``. Environment:
 
 ``TEST_WORKERS``
-    how many tests run at a time in the Airflow half and in the pipeline half, ``3+2`` for example. Most of them wait
+    how many tests run at a time in the Airflow half and in the pipeline half, ``4+1`` for example. Most of them wait
     for a server, a scheduler or a training, so that more than there are cores is right.
 ``RECORD_SECONDS=1``
     writes what each file took into ``tests/seconds.json``, which puts the longest first next time.
@@ -26,7 +26,7 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).parents[1]
 SECONDS = ROOT / "tests" / "seconds.json"
-WORKERS = {"fast": "2+1", "test": "3+1", "all": "3+1"}
+WORKERS = {"fast": "2+1", "test": "4+1", "all": "4+1"}
 PIPELINE_FOLDERS = ("tests/classifier", "tests/pipelines", "tests/sample_data")
 SLOWEST = 12
 

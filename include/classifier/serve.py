@@ -23,7 +23,8 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from include.classifier.packaging.server import TorchServe, TorchServeError, is_ready, kill, start, stop_server
+from include.classifier.packaging.server import TorchServe, TorchServeError, is_ready, start
+from include.torchserve import kill, terminate
 
 _CONFIG = Path("config", "config.properties")
 _LOG_CONFIG = Path(__file__).with_suffix(".xml")
@@ -122,11 +123,11 @@ def serve(
         told_to_stop.set()
         if number == signal.SIGTERM and is_first and drain_seconds:
             # Kubernetes tells the pod and whoever sends it requests at the same time: some still come.
-            timer = threading.Timer(drain_seconds, stop_server, [process])
+            timer = threading.Timer(drain_seconds, terminate, [folder])
             timer.daemon = True
             timer.start()
         else:
-            stop_server(process)
+            terminate(folder)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
@@ -138,7 +139,8 @@ def serve(
         code = process.wait()
     except TorchServeError:
         if not told_to_stop.is_set():
-            kill(process)
+            kill(folder)
+            process.wait()
             raise
         code = process.wait()
     return 0 if told_to_stop.is_set() else code or 1

@@ -90,6 +90,18 @@ class ConnectionFields:
             self.problems.append(f"{name}: there is no such file where this process runs")
         return value
 
+    def absolute_path(self, name: str, *, required: bool = True) -> Path | None:
+        """Return an extra field as an absolute path, which need not exist yet.
+
+        :return: ``None`` when the field is empty, or wrong.
+        """
+        value = self.text(name)
+        if Path(value).is_absolute():
+            return Path(value)
+        if value or required:
+            self.problems.append(f"{name}: an absolute path is needed")
+        return None
+
     def check(self) -> None:
         """Raise what was found.
 

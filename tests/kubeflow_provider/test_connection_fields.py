@@ -1,8 +1,10 @@
 import json
+from pathlib import Path
 
 import pytest
 from airflow.sdk import Connection
 
+from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.http.client import HttpClient, HttpSettings
 
@@ -84,3 +86,15 @@ def test_a_token_that_no_header_can_hold_is_refused_without_being_shown(password
     with pytest.raises(InvalidRequestError, match="line break or a character") as caught:
         HttpClient.from_connection(connection(password=password), service="KFP")
     assert "lines-of" not in str(caught.value) and "with-an" not in str(caught.value)
+
+
+def test_a_path_that_need_not_exist_is_absolute() -> None:
+    extra = {"runs_dir": "/var/lib/runs", "python": "python3"}
+    fields = ConnectionFields(Connection(conn_id="here", conn_type="any", extra=json.dumps(extra)))
+    assert fields.absolute_path("runs_dir") == Path("/var/lib/runs")
+    assert fields.absolute_path("socket_dir", required=False) is None
+    assert fields.problems == []
+    assert fields.absolute_path("python") is None
+    assert fields.absolute_path("state_dir") is None
+    with pytest.raises(InvalidRequestError, match=r"'here': python: an absolute.*; state_dir: an absolute"):
+        fields.check()

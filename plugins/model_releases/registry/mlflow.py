@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from airflow.sdk import BaseHook, Connection
+from airflow.sdk.log import mask_secret
 
 from include.contracts.registry_tags import (
     ARCHIVE_TAG,
@@ -29,6 +30,7 @@ from include.contracts.registry_tags import (
     ReleaseState,
     state_time_tag,
 )
+from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
 from model_releases.registry.mlflow_entries import aliases_of, entries_of, number_of, set_tag, state_of, tag_state
 from model_releases.registry.service import Release
@@ -64,18 +66,23 @@ class MlflowHook(BaseHook):
     def __init__(self, mlflow_conn_id: str = default_conn_name, *, connection: Connection | None = None) -> None:
         super().__init__()
         self.mlflow_conn_id = mlflow_conn_id
-        self._given_connection = connection
+        self._connection = connection
 
     # Connection
 
     @cached_property
-    def _connection(self) -> Connection:
-        return self._given_connection or self.get_connection(self.mlflow_conn_id)
+    def _fields(self) -> ConnectionFields:
+        fields = ConnectionFields(self._connection or self.get_connection(self.mlflow_conn_id))
+        fields.check()
+        for secret in (fields.text("token"), unquote(urlsplit(fields.text("tracking_uri")).password or "")):
+            if secret:
+                mask_secret(secret)
+        return fields
 
     @property
     def tracking_uri(self) -> str:
         """Where training writes its metrics, without credentials."""
-        uri = str(self._connection.extra_dejson.get("tracking_uri") or "")
+        uri = self._fields.text("tracking_uri")
         parts = urlsplit(uri)
         if parts.scheme in ("http", "https") and parts.hostname:
             return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
@@ -93,11 +100,12 @@ class MlflowHook(BaseHook):
 
     def _environment(self) -> dict[str, str]:
         """Return MLflow's settings for this connection: its client takes them from the environment only."""
-        in_uri = urlsplit(str(self._connection.extra_dejson.get("tracking_uri") or ""))
+        fields = self._fields
+        in_uri = urlsplit(fields.text("tracking_uri"))
         settings = {
-            "MLFLOW_TRACKING_USERNAME": self._connection.login or unquote(in_uri.username or ""),
-            "MLFLOW_TRACKING_PASSWORD": self._connection.password or unquote(in_uri.password or ""),
-            "MLFLOW_TRACKING_TOKEN": str(self._connection.extra_dejson.get("token") or ""),
+            "MLFLOW_TRACKING_USERNAME": fields.login or unquote(in_uri.username or ""),
+            "MLFLOW_TRACKING_PASSWORD": fields.password or unquote(in_uri.password or ""),
+            "MLFLOW_TRACKING_TOKEN": fields.text("token"),
             # The task's own retries do the waiting; MLflow's defaults would hold a worker for many minutes.
             "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
             "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
