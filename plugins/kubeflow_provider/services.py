@@ -123,7 +123,7 @@ class PipelineService(Protocol):
         :raises KubeflowProviderError: when it exits with another non-zero code, or takes longer than the timeout.
         """
 
-    def stop_module(self) -> None:
+    def terminate_module(self) -> None:
         """Stop what :meth:`run_module` of this same object is running, from a signal handler. Harmless otherwise."""
 
     def test_connection(self) -> tuple[bool, str]:

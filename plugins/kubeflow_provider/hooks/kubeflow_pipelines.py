@@ -258,10 +258,10 @@ class KubeflowPipelinesHook(BaseHook):
         finally:
             self._module_pod = None
 
-    def stop_module(self) -> None:
+    def terminate_module(self) -> None:
         """Stop what :meth:`run_module` is running for this hook. Harmless when there is nothing."""
         if pod := self._module_pod:
-            pod.stop()
+            pod.terminate()
 
     # The connection's form
 

@@ -84,7 +84,7 @@ class ModulePod:
         finally:
             self._operator = None
 
-    def stop(self) -> None:
+    def terminate(self) -> None:
         """Delete the pod of :meth:`run`, from a signal handler. Harmless when there is none."""
         if operator := self._operator:
             self._stopped = True
@@ -95,7 +95,7 @@ class ModulePod:
 
         context = _context()
         operator = self._new_operator(command, timeout_seconds, context)
-        # Known before it exists: `stop` may be called while it is being made.
+        # Known before it exists: `terminate` may be called while it is being made.
         operator.pod = operator.build_pod_request_obj(context)
         self._operator = operator
         _start(operator, operator.pod)

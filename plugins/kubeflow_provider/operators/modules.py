@@ -10,7 +10,7 @@ from airflow.sdk import BaseOperator, Context
 
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks import get_pipeline_service
-from kubeflow_provider.operators._stopping import stop_from_signal_handler
+from kubeflow_provider.operators._cancelling import cancel_from_signal_handler
 from kubeflow_provider.services import PipelineService
 
 
@@ -59,4 +59,4 @@ class RunModuleOperator(BaseOperator):
     def on_kill(self) -> None:
         """Stop the module."""
         if self._service:
-            stop_from_signal_handler(self._service.stop_module)
+            cancel_from_signal_handler(self._service.terminate_module)

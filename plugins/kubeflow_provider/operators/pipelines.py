@@ -13,8 +13,8 @@ from airflow.sdk.exceptions import TaskDeferralTimeout
 
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.links import XCOM_EXPERIMENT_URL, XCOM_RUN_ID, XCOM_RUN_URL, ExperimentLink, PipelineRunLink
+from kubeflow_provider.operators._cancelling import cancel_from_signal_handler
 from kubeflow_provider.operators._run_failure import cancel, failure, interrupted, out_of_sight
-from kubeflow_provider.operators._stopping import stop_from_signal_handler
 from kubeflow_provider.pipelines.spec import bind
 from kubeflow_provider.services import PipelineService, Run, RunRequest
 from kubeflow_provider.states import RunState
@@ -166,7 +166,7 @@ class RunPipelineOperator(BaseOperator):
         self._killed = True
         service, store, run_id = self._service, self._store, self._run_id
         if service and run_id:
-            stop_from_signal_handler(
+            cancel_from_signal_handler(
                 lambda: service.terminate_run(run_id), lambda: store.set(PIPELINE_CANCELLED_KEY, run_id)
             )
 
@@ -198,7 +198,7 @@ class RunPipelineOperator(BaseOperator):
         generation = context["ti"].max_tries - (self.retries or 0)
         record: Any = store.get(PIPELINE_RUN_KEY)
         if record and record["generation"] == generation:
-            if not self._was_stopped(service, record["run_id"]):
+            if not self._was_cancelled(service, record["run_id"]):
                 self.log.info("An earlier try has left pipeline run %s; picking it up.", record["run_id"])
                 return dict(record), True
             self.log.info("An earlier try has left pipeline run %s, which was cancelled.", record["run_id"])
@@ -216,7 +216,7 @@ class RunPipelineOperator(BaseOperator):
         store.set(PIPELINE_RUN_KEY, record)
         return record, False
 
-    def _was_stopped(self, service: PipelineService, run_id: str) -> bool:
+    def _was_cancelled(self, service: PipelineService, run_id: str) -> bool:
         """Say whether a run was stopped before its task could report anything, as when a worker is shut down."""
         if self._store.get(PIPELINE_CANCELLED_KEY) == run_id:
             return True

@@ -21,7 +21,7 @@ from airflow.sdk import BaseHook, Connection
 from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError
 from kubeflow_provider.services import JsonValue, Run, RunRequest
-from local_services.pipelines.marked_processes import child_environment, stop_marked
+from local_services.pipelines.marked_processes import child_environment, terminate_marked
 from local_services.pipelines.run_folder import RunFolder, worker_lives
 
 _RUNNER = "include.pipelines.local_runner"
@@ -144,7 +144,7 @@ class LocalPipelinesHook(BaseHook):
         """
         folder.start_once(request, lambda lock: self._spawn(folder, lock))
         if folder.is_canceled:
-            stop_marked(folder.mark)  # the wish to stop may have come while the process was starting
+            terminate_marked(folder.mark)  # the wish to stop may have come while the process was starting
 
     def get_run(self, run_id: str) -> Run | None:
         """Return the run, or ``None`` when there is none."""
@@ -164,7 +164,7 @@ class LocalPipelinesHook(BaseHook):
         folder = self._folder(run_id)
         folder.cancel()
         if not self.settings.worker:
-            stop_marked(folder.mark)
+            terminate_marked(folder.mark)
         self.log.info("Pipeline run %s has been cancelled.", run_id)
 
     def terminate_all(self) -> int:
@@ -204,17 +204,17 @@ class LocalPipelinesHook(BaseHook):
         given = {key: value for key, value in arguments.items() if value != ""}
         # The same call has the same mark, so that a try finds what an earlier one, killed without notice, left behind.
         mark = str(uuid5(NAMESPACE_URL, json.dumps([self.settings.project_dir, module, sorted(given.items())])))
-        stop_marked(mark)
+        terminate_marked(mark)
         self._module_mark = mark
         try:
             self._run_module([module, *(f"--{key}={value}" for key, value in given.items())], mark, timeout_seconds)
         finally:
             self._module_mark = None
 
-    def stop_module(self) -> None:
+    def terminate_module(self) -> None:
         """Stop what :meth:`run_module` is running for this hook. Harmless when there is nothing."""
         if mark := self._module_mark:
-            stop_marked(mark)
+            terminate_marked(mark)
 
     def test_connection(self) -> tuple[bool, str]:
         """Check that the environment imports what a run needs and that runs can be kept."""
@@ -242,7 +242,7 @@ class LocalPipelinesHook(BaseHook):
         return True, f"KFP {result.stdout.strip()} runs pipelines with {self.settings.python}."
 
     def _read(self, folder: RunFolder) -> Run:
-        return folder.read(bury=None if self.settings.worker else lambda: stop_marked(folder.mark))
+        return folder.read(bury=None if self.settings.worker else lambda: terminate_marked(folder.mark))
 
     def _folder(self, run_id: str) -> RunFolder:
         try:
@@ -304,7 +304,7 @@ class LocalPipelinesHook(BaseHook):
         except subprocess.TimeoutExpired as error:
             raise KubeflowProviderError(f"{command[0]} took longer than {timeout_seconds:.0f} s; stopped.") from error
         finally:
-            stop_marked(mark)  # also what the module may have left running
+            terminate_marked(mark)  # also what the module may have left running
             for reader in readers:
                 reader.join()
         if code == 0:

@@ -49,17 +49,17 @@ def child_environment(python: str, project_dir: str, mark: str) -> dict[str, str
     }
 
 
-def stop_marked(mark: str, *, grace_seconds: float = 3.0) -> None:
+def terminate_marked(mark: str, *, grace_seconds: float = 3.0) -> None:
     """Stop every process that carries the mark: ask, wait, then kill.
 
     :param grace_seconds: how long they have to end by themselves. Airflow kills a task five seconds after it asked
         the task to stop, so the default leaves time for the rest.
     """
-    if _stop(mark, psutil.Process.terminate, grace_seconds):
-        _stop(mark, psutil.Process.kill, _KILL_SECONDS)
+    if _end(mark, psutil.Process.terminate, grace_seconds):
+        _end(mark, psutil.Process.kill, _KILL_SECONDS)
 
 
-def _stop(mark: str, signal: Callable[[psutil.Process], None], seconds: float) -> bool:
+def _end(mark: str, signal: Callable[[psutil.Process], None], seconds: float) -> bool:
     """Signal the marked processes, those that appear meanwhile too; return whether one is left after that time."""
     signalled: set[psutil.Process] = set()
     deadline = time.monotonic() + seconds

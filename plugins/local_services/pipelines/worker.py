@@ -21,7 +21,7 @@ from pathlib import Path
 from threading import Event
 
 from local_services.pipelines.hook import LocalPipelinesHook
-from local_services.pipelines.marked_processes import stop_marked
+from local_services.pipelines.marked_processes import terminate_marked
 from local_services.pipelines.run_folder import RunFolder, worker_lock
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class PipelineWorker:
         for folder in self._folders():
             if folder.is_alive:
                 if folder.is_canceled:
-                    stop_marked(folder.mark)
+                    terminate_marked(folder.mark)
                     log.info("Run %s was cancelled.", folder.run_id)
                 else:
                     going += 1
@@ -68,7 +68,7 @@ class PipelineWorker:
             elif not folder.was_started:
                 waiting.append(folder)
             else:
-                run = folder.read(bury=partial(stop_marked, folder.mark))
+                run = folder.read(bury=partial(terminate_marked, folder.mark))
                 log.info("Run %s is %s: %s", run.run_id, run.state.value, run.reason or "no reason was given")
         for folder in sorted(waiting, key=RunFolder.asked_at)[: max(0, self._at_most - going)]:
             self._hook.start(folder, None)

@@ -21,7 +21,7 @@ from uuid import uuid4
 
 import yaml
 
-from local_services.pipelines.marked_processes import child_environment, stop_marked
+from local_services.pipelines.marked_processes import child_environment, terminate_marked
 
 ROOT = Path(__file__).parents[3]
 
@@ -85,12 +85,12 @@ class Workflow:
         """Stop its pods, which takes a while: nobody waits for it."""
         self.is_stopped = True
         if self.process is not None:
-            threading.Thread(target=stop_marked, args=(self.uid,), daemon=True).start()
+            threading.Thread(target=terminate_marked, args=(self.uid,), daemon=True).start()
 
     def kill(self) -> None:
         """Stop its pods and wait until they are gone."""
         if self.process is not None:
-            stop_marked(self.uid, grace_seconds=1)
+            terminate_marked(self.uid, grace_seconds=1)
             self.process.wait()
 
     @property

@@ -160,11 +160,11 @@ def test_a_pod_that_somebody_deletes_is_missed(k8s: Cluster) -> None:
 
 def test_a_module_can_be_stopped(k8s: Cluster) -> None:
     pod = module()
-    pod.stop()  # nothing is running
+    pod.terminate()  # nothing is running
 
     def stop() -> None:
         wait_for_pods(k8s)
-        pod.stop()
+        pod.terminate()
 
     stopper = threading.Thread(target=stop)
     stopper.start()
@@ -180,7 +180,7 @@ def test_a_module_that_is_stopped_while_its_pod_is_being_made_does_not_run(
     pod, start = module(), module_pod._start
 
     def start_and_stop(*arguments: Any) -> None:
-        pod.stop()
+        pod.terminate()
         start(*arguments)
 
     monkeypatch.setattr(module_pod, "_start", start_and_stop)

@@ -59,7 +59,7 @@ def test_a_retry_waits_for_the_pod_of_a_try_whose_worker_died(
 
     def stop_and_wait(*arguments: Any) -> Any:
         assert [pod["metadata"]["uid"] for pod in k8s.pods()] == [left["metadata"]["uid"]]
-        threading.Thread(target=retry.stop).start()
+        threading.Thread(target=retry.terminate).start()
         return outcome(*arguments)
 
     monkeypatch.setattr(module_pod, "_outcome", stop_and_wait)

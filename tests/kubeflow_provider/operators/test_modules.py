@@ -46,7 +46,7 @@ def test_on_kill_stops_the_module(monkeypatch: pytest.MonkeyPatch) -> None:
     operator = RunModuleOperator(task_id="preprocess", module="m")
     operator.on_kill()  # before it runs
     monkeypatch.setattr(LocalPipelinesHook, "run_module", lambda *arguments, **options: operator.on_kill())
-    monkeypatch.setattr(LocalPipelinesHook, "stop_module", lambda hook: stopped.append(hook))
+    monkeypatch.setattr(LocalPipelinesHook, "terminate_module", lambda hook: stopped.append(hook))
     operator.execute({})  # type: ignore[typeddict-item]
 
     assert len(stopped) == 1

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from local_services.pipelines import marked_processes
-from local_services.pipelines.marked_processes import MARK, child_environment, stop_marked
+from local_services.pipelines.marked_processes import MARK, child_environment, terminate_marked
 from tests.waiting import LIMIT_SECONDS
 
 pytestmark = pytest.mark.pipelines
@@ -31,7 +31,7 @@ def test_stops_also_what_ignores_the_request(tmp_path: Path) -> None:
     assert process.stdout is not None
     process.stdout.readline()
 
-    stop_marked(mark, grace_seconds=0.2)
+    terminate_marked(mark, grace_seconds=0.2)
 
     assert process.wait(timeout=LIMIT_SECONDS) == -signal.SIGKILL
 

@@ -76,12 +76,12 @@ def test_a_module_that_takes_too_long_is_stopped_with_all_it_started(module_hook
 
 
 def test_a_module_can_be_stopped(module_hook: LocalPipelinesHook) -> None:
-    module_hook.stop_module()  # nothing is running
+    module_hook.terminate_module()  # nothing is running
 
     def stop() -> None:
         while len(chores(module_hook)) < 2:
             time.sleep(0.05)
-        module_hook.stop_module()
+        module_hook.terminate_module()
 
     stopper = threading.Thread(target=stop)
     stopper.start()
@@ -96,7 +96,7 @@ def test_a_retry_stops_what_a_killed_try_left_running(
 ) -> None:
     with monkeypatch.context() as patched:
         # The first try loses its Airflow process: nobody stops the module.
-        patched.setattr(local_pipelines, "stop_marked", lambda mark: None)
+        patched.setattr(local_pipelines, "terminate_marked", lambda mark: None)
         patched.setattr(subprocess.Popen, "wait", lambda process, timeout: 0)
         patched.setattr(threading.Thread, "join", lambda thread: None)
         module_hook.run_module("chore", {"do": "sleep"}, timeout_seconds=50)

@@ -21,7 +21,7 @@ from kubeflow_provider.states import RunState
 from local_services.pipelines import hook as local_pipelines
 from local_services.pipelines import marked_processes
 from local_services.pipelines.hook import LocalPipelinesHook
-from local_services.pipelines.marked_processes import stop_marked
+from local_services.pipelines.marked_processes import terminate_marked
 from local_services.pipelines.run_folder import RunFolder
 from tests.waiting import wait_for
 
@@ -50,7 +50,7 @@ def request_for(record_and_wait: str, tmp_path: Path) -> Iterator[Callable[..., 
 
     yield make
     for run_id in ids:
-        stop_marked(run_id, grace_seconds=0)
+        terminate_marked(run_id, grace_seconds=0)
 
 
 def wait(hook: LocalPipelinesHook, run_id: str, until: Callable[[Run], bool]) -> Run:

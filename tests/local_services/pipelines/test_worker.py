@@ -18,7 +18,7 @@ from airflow.sdk import Connection
 from kubeflow_provider.services import RunRequest
 from kubeflow_provider.states import RunState
 from local_services.pipelines.hook import LocalPipelinesHook
-from local_services.pipelines.marked_processes import stop_marked
+from local_services.pipelines.marked_processes import terminate_marked
 from local_services.pipelines.run_folder import RunFolder, worker_lives, worker_lock
 from local_services.pipelines.worker import PipelineWorker
 from tests.waiting import LIMIT_SECONDS, wait_for
@@ -65,7 +65,7 @@ def hook(tmp_path: Path) -> Iterator[LocalPipelinesHook]:
     hook.settings.runs_dir.mkdir()
     yield hook
     for path in hook.settings.runs_dir.glob("[!.]*"):
-        stop_marked(path.name, grace_seconds=0)
+        terminate_marked(path.name, grace_seconds=0)
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def begun(folder: RunFolder) -> int:
 
 
 def kill(folder: RunFolder) -> None:
-    stop_marked(folder.run_id, grace_seconds=0)
+    terminate_marked(folder.run_id, grace_seconds=0)
     wait_for(lambda: not folder.is_alive, "the process is gone")
 
 

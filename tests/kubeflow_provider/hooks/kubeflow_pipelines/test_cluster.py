@@ -100,7 +100,7 @@ def test_a_module_runs_in_a_pod_of_the_namespace(hook: KubeflowPipelinesHook, k8
     hook.run_module("chore", {"fail": "no", "empty": ""}, timeout_seconds=60, cluster={"image": IMAGE})
     with pytest.raises(InvalidRequestError, match="row 3 has no label"):
         hook.run_module("chore", {"fail": "yes"}, timeout_seconds=60, cluster={"image": IMAGE})
-    hook.stop_module()
+    hook.terminate_module()
 
 
 def test_a_module_needs_an_image(hook: KubeflowPipelinesHook) -> None:

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 _SECONDS = 4.0
 
 
-def stop_from_signal_handler(*actions: Callable[[], None], seconds: float = _SECONDS) -> None:
+def cancel_from_signal_handler(*actions: Callable[[], None], seconds: float = _SECONDS) -> None:
     """Run every action in a thread of its own and wait a few seconds for them.
 
     A signal handler runs in the middle of whatever the main thread was doing. Where that holds a lock (of the HTTP
