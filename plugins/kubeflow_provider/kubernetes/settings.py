@@ -161,4 +161,17 @@ class ClusterSettings(Settings):
         paths = [volume.mount_path for volume in self.volumes]
         if len(set(paths)) < len(paths):
             raise ValueError("volumes: two of them have the same `mount_path`")
+        # Kubernetes would join them to one variable with two values, and refuse that.
+        names = [*self.env, *(name for source in self._sources for name in source.keys.values())]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"env, secrets, config_maps: {', '.join(twice)} given twice; say each variable once")
         return self
+
+    @property
+    def _sources(self) -> tuple[EnvironmentSource, ...]:
+        return (*self.secrets, *self.config_maps)
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """Names of all environment variables that are set here, wherever their values come from."""
+        return frozenset(self.env).union(*(source.keys.values() for source in self._sources))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
 from typing import Any, NamedTuple
 
@@ -79,8 +79,11 @@ def apply(spec: PipelineSpec, settings: ClusterSettings, *, server_version: str 
         own = settings.steps.get(step.name, StepSettings())
         _set_task(step.task, own, never_cached=step.name in NEVER_CACHED)
         _set_container(step.container, settings)
-        if config := _executor_config(settings, own):
-            _merge(_below(platform, "platforms", "kubernetes", "deploymentSpec", "executors", step.executor), config)
+        config = _executor_config(settings, own)
+        if config or (platform and settings.variables):
+            present = _below(platform, "platforms", "kubernetes", "deploymentSpec", "executors", step.executor)
+            _make_room(present, settings.variables, config)
+            _merge(present, config)
     _set_pipeline_config(platform, settings, version)
     return PipelineSpec(document=document, platform=platform or None)
 
@@ -119,11 +122,29 @@ def _set_task(task: dict[str, Any], step: StepSettings, *, never_cached: bool) -
 
 
 def _set_container(container: dict[str, Any], settings: ClusterSettings) -> None:
-    if settings.image and not container["image"].startswith(_PLACEHOLDER):
+    if settings.image and _PLACEHOLDER not in container["image"]:
         container["image"] = settings.image
-    if settings.env:
-        kept = [variable for variable in container.get("env", []) if variable["name"] not in settings.env]
-        container["env"] = [*kept, *({"name": name, "value": value} for name, value in settings.env.items())]
+    kept = [variable for variable in container.get("env", []) if variable["name"] not in settings.variables]
+    env = [*kept, *({"name": name, "value": value} for name, value in settings.env.items())]
+    if env or "env" in container:
+        container["env"] = env
+
+
+def _make_room(present: dict[str, Any], variables: Collection[str], config: Mapping[str, Any]) -> None:
+    """Take out what the pipeline's author set and the model sets, too, where Kubeflow would not let the model's win."""
+    # A variable with a value and a source is refused by Kubernetes.
+    for name in ("secretAsEnv", "configMapAsEnv"):
+        if name in present:
+            entries = [
+                entry | {"keyToEnv": [key for key in entry.get("keyToEnv", []) if key["envVar"] not in variables]}
+                for entry in present[name]
+            ]
+            present[name] = [entry for entry in entries if entry["keyToEnv"]]
+    if "fieldPathAsEnv" in present:
+        present["fieldPathAsEnv"] = [entry for entry in present["fieldPathAsEnv"] if entry["name"] not in variables]
+    # Labels that come with the run would take the place of those that stand here.
+    if "nodeSelector" in config:
+        present.get("nodeSelector", {}).pop("nodeSelectorJson", None)
 
 
 def _executor_config(settings: ClusterSettings, step: StepSettings) -> dict[str, Any]:

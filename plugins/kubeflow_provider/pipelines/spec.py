@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.services import JsonValue
 
 _LONGEST_VALUE_SHOWN = 60
+#: Of the KFP SDK before version 2: its parameters have a `type` where Kubeflow reads `parameterType`.
+_OLD_SCHEMA = "2.0."
 #: Kubeflow carries every number as a double: beyond this, whole numbers change on their way without a word.
 _LARGEST_WHOLE_NUMBER = 2**53
 
@@ -62,19 +64,30 @@ def read_pipeline_spec(pipeline_file: str | Path) -> PipelineSpec:
             f"{pipeline_file} is not a compiled pipeline: `pipelineInfo.name`, `root` and `deploymentSpec` are "
             "expected, and at most a second document for the platform. Compile it with the KFP SDK, version 2."
         )
+    if (schema := str(spec.get("schemaVersion", ""))).startswith(_OLD_SCHEMA):
+        raise InvalidRequestError(
+            f"{pipeline_file} has schemaVersion {schema}, which names the types of parameters in a way that Kubeflow "
+            "has given up. Compile it anew with the KFP SDK, version 2."
+        )
     return PipelineSpec(document=spec, platform=platform)
 
 
 def bind(pipeline_file: str | Path, parameters: Mapping[str, Any]) -> dict[str, JsonValue]:
     """Check a run's parameters against the pipeline and cast them to the types that it declares.
 
-    Templates render to text, so text that spells a value of the declared type is cast; ``None`` stands for "not
-    given". Defaults are left to the pipeline.
+    Templates render to text, so text that spells a value of the declared type is cast. ``None`` stands for "not given",
+    and so does what a template or a form makes of it: the text "None", and, where no text is asked for, an empty one.
+    Tuples, numpy's scalars and what mapped tasks returned are taken as the lists and numbers that they are. Defaults
+    are left to the pipeline.
 
     :raises InvalidRequestError: naming everything that is unknown, missing or of the wrong type, all at once.
     """
     declared = read_pipeline_spec(pipeline_file).parameters
-    given = {name: value for name, value in parameters.items() if value is not None}
+    given = {
+        name: plain
+        for name, value in parameters.items()
+        if not _is_absent(plain := _plain(value), declared.get(name, {}))
+    }
     problems = [
         f"{name}: unknown; known are {', '.join(sorted(declared)) or 'none'}" for name in given if name not in declared
     ]
@@ -110,6 +123,23 @@ def _is_pipeline(document: Any) -> bool:
 def _shown(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= _LONGEST_VALUE_SHOWN else f"{text[:_LONGEST_VALUE_SHOWN]}... ({type(value).__name__})"
+
+
+def _plain(value: Any) -> Any:
+    """Return what Python's JSON knows: a list for any sequence, mapped tasks' outputs too, numbers for numpy's."""
+    if isinstance(value, str | bytes | int | float | None):
+        return value
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence):
+        return [_plain(item) for item in value]
+    return _plain(value.tolist()) if hasattr(value, "dtype") and hasattr(value, "tolist") else value
+
+
+def _is_absent(value: Any, parameter: Mapping[str, Any]) -> bool:
+    if isinstance(value, str) and value not in parameter.get("literals", ()):
+        return value == "None" or (not value.strip() and parameter.get("parameterType") != "STRING")
+    return value is None
 
 
 def _refuse(value: Any) -> JsonValue:
@@ -157,10 +187,21 @@ def _json(kind: type) -> Callable[[Any], Any]:
         document = json.loads(value) if isinstance(value, str) else value
         if not isinstance(document, kind):
             raise TypeError
+        _check_whole_numbers(document)
         return json.loads(json.dumps(document, allow_nan=False))
 
     return cast
 
+
+def _check_whole_numbers(document: Any) -> None:
+    if isinstance(document, int) and abs(document) > _LARGEST_WHOLE_NUMBER:
+        raise ValueError
+    if isinstance(document, list | dict):
+        for item in document.values() if isinstance(document, dict) else document:
+            _check_whole_numbers(item)
+
+
+_WITHIN = "whole numbers in it up to 2^53 (give longer ids as text)"
 
 #: Declared type -> how to say it to people, and how to cast to it.
 _TYPES: dict[str, tuple[str, Callable[[Any], JsonValue]]] = {
@@ -168,6 +209,6 @@ _TYPES: dict[str, tuple[str, Callable[[Any], JsonValue]]] = {
     "NUMBER_INTEGER": ("a whole number up to 2^53", _whole_number),
     "NUMBER_DOUBLE": ("a number", _number),
     "BOOLEAN": ("true or false", _truth),
-    "LIST": ("a JSON list", _json(list)),
-    "STRUCT": ("a JSON object", _json(dict)),
+    "LIST": (f"a JSON list, {_WITHIN}", _json(list)),
+    "STRUCT": (f"a JSON object, {_WITHIN}", _json(dict)),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,63 @@ def test_what_the_author_set_is_kept_but_for_a_volume_at_the_same_path(before: P
     assert beside.document["deploymentSpec"]["executors"]["exec-evaluate"]["container"]["env"] == [
         {"name": "AUTHORS", "value": "changed"}
     ]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"env": {"HF_TOKEN": "mine"}},
+        {"secrets": [{"name": "mine", "keys": {"token": "HF_TOKEN"}}]},
+        {"config_maps": [{"name": "mine", "keys": {"token": "HF_TOKEN"}}]},
+    ],
+)
+@pytest.mark.parametrize(
+    "author",
+    [
+        {"secretAsEnv": [{"secretName": "hub", "keyToEnv": [{"secretKey": "t", "envVar": "HF_TOKEN"}]}]},
+        {"configMapAsEnv": [{"configMapName": "hub", "keyToEnv": [{"configMapKey": "t", "envVar": "HF_TOKEN"}]}]},
+        {"fieldPathAsEnv": [{"name": "HF_TOKEN", "fieldPath": "metadata.name"}]},
+        {"env": [{"name": "HF_TOKEN", "value": "author's"}]},
+    ],
+)
+def test_a_variable_that_author_and_model_give_is_the_models_alone(
+    before: PipelineSpec, settings: dict[str, Any], author: dict[str, Any]
+) -> None:
+    document, platform = deepcopy(dict(before.document)), deepcopy(dict(before.platform or {}))
+    author = deepcopy(author)
+    document["deploymentSpec"]["executors"]["exec-train"]["container"]["env"] = author.pop("env", [])
+    platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"] = author
+    result = settled(PipelineSpec(document=document, platform=platform), **settings)
+
+    container = result.document["deploymentSpec"]["executors"]["exec-train"]["container"]
+    text = json.dumps([container.get("env", []), executor(result, "train")])
+    assert text.count('"HF_TOKEN"') == 1
+    assert "mine" in text
+
+
+def test_the_models_nodes_win_over_those_that_come_with_the_run(before: PipelineSpec) -> None:
+    platform = deepcopy(dict(before.platform or {}))
+    author = {"nodeSelector": {"nodeSelectorJson": {"componentInputParameter": "nodes"}}}
+    platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"] = author
+    spec = PipelineSpec(document=before.document, platform=platform)
+
+    assert executor(settled(spec, env={"A": "b"}), "train") == author
+    chosen = executor(settled(spec, node_selector={"pool": "training"}), "train")
+    assert chosen == {"nodeSelector": {"labels": {"pool": "training"}}}
+
+
+def test_an_image_that_a_parameter_chooses_in_part_is_kept(before: PipelineSpec) -> None:
+    document = deepcopy(dict(before.document))
+    image = "registry.example/trainer:{{$.inputs.parameters['tag']}}"
+    document["deploymentSpec"]["executors"]["exec-train"]["container"]["image"] = image
+    result = settled(PipelineSpec(document=document, platform=before.platform), image="example/settled:2")
+    assert result.document["deploymentSpec"]["executors"]["exec-train"]["container"]["image"] == image
+
+
+def test_a_variable_that_the_model_gives_twice_is_refused() -> None:
+    twice = {"env": {"X": "1"}, "secrets": [{"name": "s", "keys": {"k": "X"}}]}
+    with pytest.raises(InvalidRequestError, match="X given twice"):
+        ClusterSettings.from_mapping(twice)
 
 
 @pytest.mark.parametrize("version", ["2.16.0", "2.5.0", "v2.14.3", None])

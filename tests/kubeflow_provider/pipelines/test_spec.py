@@ -1,12 +1,27 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import yaml
 
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.pipelines.spec import bind, read_pipeline_spec
+
+
+class Numpy:
+    """What a scalar or an array of numpy, which Airflow can do without, has to tell what it is."""
+
+    dtype = "float32"
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def tolist(self) -> object:
+        """As plain Python."""
+        return self._value
 
 
 def test_reads_name_and_parameters(record_and_wait: str) -> None:
@@ -64,10 +79,56 @@ def test_none_means_not_given(record_and_wait: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "value"), [("seconds", "None"), ("mark", "None"), ("repeat", ""), ("fail", " "), ("mark", "")]
+)
+def test_what_a_template_or_a_form_makes_of_none_is_not_given_either(
+    record_and_wait: str, name: str, value: str
+) -> None:
+    assert bind(record_and_wait, {"file": "f", name: value}) == {"file": "f"}
+    with pytest.raises(InvalidRequestError, match="file: missing"):
+        bind(record_and_wait, {"file": "None"})
+    assert bind(record_and_wait, {"file": ""}) == {"file": ""}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "bound"),
+    [
+        ("mark", {"pairs": (1, (2, 3))}, {"pairs": [1, [2, 3]]}),
+        ("mark", MappingProxyType({"a": range(3)}), {"a": [0, 1, 2]}),
+        (
+            "mark",
+            {"a": Numpy(0.5), "b": [Numpy(7)], "c": Numpy([[1, 2]])},
+            {"a": 0.5, "b": [7], "c": [[1, 2]]},
+        ),
+        ("mark", {"large": 2**53, "true": True}, {"large": 2**53, "true": True}),
+        ("repeat", Numpy(3), 3),
+        ("seconds", Numpy(1.5), 1.5),
+        ("fail", Numpy(True), True),
+    ],
+)
+def test_takes_what_python_code_returns(record_and_wait: str, name: str, value: object, bound: object) -> None:
+    found = bind(record_and_wait, {"file": "f", name: value})[name]
+    assert found == bound
+    assert json.dumps(found) == json.dumps(bound)
+
+
+@pytest.mark.parametrize("value", [{"id": 2**53 + 1}, {"a": [{"b": -(2**60)}]}, '{"id": 1234567890123456789}'])
+def test_refuses_ids_that_would_change_on_their_way(record_and_wait: str, value: object) -> None:
+    with pytest.raises(InvalidRequestError, match=r"mark: .*2\^53 \(give longer ids as text\)"):
+        bind(record_and_wait, {"file": "f", "mark": value})
+
+
+def test_says_what_to_do_with_an_old_schema(record_and_wait: str, tmp_path: Path) -> None:
+    document = yaml.safe_load(Path(record_and_wait).read_text()) | {"schemaVersion": "2.0.0"}
+    (tmp_path / "old.yaml").write_text(yaml.safe_dump(document))
+    with pytest.raises(InvalidRequestError, match=r"old\.yaml has schemaVersion 2\.0\.0.* KFP SDK, version 2"):
+        read_pipeline_spec(tmp_path / "old.yaml")
+
+
+@pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
         ("repeat", "{{ params.repeat }}", "a whole number up to 2^53, got '{{ params.repeat }}'"),
-        ("repeat", "None", "a whole number"),
         ("repeat", 1.5, "a whole number"),
         ("repeat", True, "a whole number"),
         ("repeat", 2**53 + 1, "a whole number up to 2^53"),
