@@ -127,12 +127,13 @@ def _recorded(file: str) -> float:
     return _seconds().get(file, _UNKNOWN_SECONDS)
 
 
-def file_limit_seconds(file: str) -> float:
+def file_limit_seconds(file: str, tier: str | None) -> float:
     """Return how long all tests of a file may take together: many times what they took, and never less than minutes.
 
     A machine that is busy with something else is slow; one that hangs is given up before CI gives up the whole run.
+    What is recorded are the seconds of the tier ``test``, in which the long tests of a file took none.
     """
-    return 240 + 8 * _recorded(file)
+    return (240 if tier in ("fast", "test") else 1200) + 8 * _recorded(file)
 
 
 #: Seconds that the tests of each file have taken so far. Those of another file may lie between them.
@@ -143,7 +144,7 @@ _taken: defaultdict[str, float] = defaultdict(float)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Give a test no more time than is left of its file's."""
     file = _file(item.nodeid)
-    left = file_limit_seconds(file) - _taken[file]
+    left = file_limit_seconds(file, item.config.getoption("--tier")) - _taken[file]
     own = item.get_closest_marker("timeout")
     if own is None or own.args[0] > left:
         item.add_marker(pytest.mark.timeout(max(left, 1.0)), append=False)

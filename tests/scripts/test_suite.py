@@ -77,8 +77,10 @@ def test_a_shuffled_order_is_another_one_for_each_seed_and_keeps_files_together(
 
 
 def test_a_file_may_take_many_times_what_it_took() -> None:
-    assert suite.file_limit_seconds(LONGEST) == 640
-    assert suite.file_limit_seconds(SHORT) == 248
+    assert suite.file_limit_seconds(LONGEST, "test") == 640
+    assert suite.file_limit_seconds(SHORT, "fast") == 248
+    # Its long tests, of which nothing is recorded, run there, too.
+    assert suite.file_limit_seconds(SHORT, "all") == suite.file_limit_seconds(SHORT, None) == 1208
 
 
 def test_the_time_of_other_files_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,6 +94,7 @@ def test_the_time_of_other_files_does_not_count(monkeypatch: pytest.MonkeyPatch)
         limits: list[float] = []
         item: Any = SimpleNamespace(
             nodeid=f"{file}::test",
+            config=SimpleNamespace(getoption=lambda name: "test"),
             get_closest_marker=lambda name: None,
             add_marker=lambda marker, append: limits.append(marker.args[0]),
         )

@@ -14,12 +14,16 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from model_releases.alerts.alert import Alert, Severity
+from model_releases.alerts.text import shortened
 
 if TYPE_CHECKING:
     from apprise import Apprise
 
 #: Pauses between the tries of somebody who waits for the alert to go out.
 PATIENT = (1.0, 4.0)
+
+#: Characters that a service's own dress of an alert may take: line ends, counters, entities.
+_MARGIN = 300
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +63,7 @@ class Receiver:
             with _quiet():
                 if self.apprise.notify(
                     title=alert.subject,
-                    body=alert.body,
+                    body=shortened(alert.body, self._limit - len(alert.subject)),
                     notify_type=kinds[alert.severity],
                     body_format=NotifyFormat.TEXT,
                 ):
@@ -67,6 +71,11 @@ class Receiver:
             if pause is not None:
                 time.sleep(pause)
         return False
+
+    @property
+    def _limit(self) -> int:
+        """Characters that the receiver takes, subject and body together, as Apprise knows it."""
+        return min((server.body_maxlen for server in self.apprise or ()), default=0) - _MARGIN
 
 
 def read_receivers(conn_id: str) -> list[Receiver]:
@@ -92,13 +101,17 @@ def read_receivers(conn_id: str) -> list[Receiver]:
 
 
 def _receiver(conn_id: str, number: int, address: str) -> Receiver:
-    from apprise import Apprise
+    from apprise import Apprise, OverflowMode
 
     apprise = Apprise()
     with _quiet():
         understood = apprise.add(address)
     if not understood:
         log.error("Connection %r: entry %d is no URL that Apprise understands: mend it.", conn_id, number)
+    for server in apprise:
+        # What is still too long when it is dressed for the service (HTML, for one) is sent in parts.
+        if server.overflow_mode is OverflowMode.UPSTREAM:
+            server.overflow_mode = OverflowMode.SPLIT
     digest = hashlib.sha256(address.encode()).hexdigest()[:16]
     return Receiver(number=number, digest=digest, apprise=apprise if understood else None)
 

@@ -12,6 +12,10 @@ from model_releases.memory.outcome import Outcome, OutcomeKind, RollBackResult
 _WORTH_TELLING = frozenset({OutcomeKind.FAILED, OutcomeKind.REJECTED, OutcomeKind.STOPPED})
 
 
+#: Stands where :func:`shortened` took something out.
+_CUT = "\n[... shortened for this receiver: the task's log has all of it ...]\n"
+
+
 def release_alert(outcome: Outcome, *, dag_id: str, run_id: str) -> Alert | None:
     """Return what there is to tell of a release, ``None`` when it went well or was not due.
 
@@ -33,6 +37,20 @@ def release_alert(outcome: Outcome, *, dag_id: str, run_id: str) -> Alert | None
 def body(lines: Mapping[str, str]) -> str:
     """Return ``name: value`` lines without those that have no value."""
     return "\n".join(f"{name}: {value}" for name, value in lines.items() if value)
+
+
+def shortened(text: str, limit: int) -> str:
+    """Return a text that a receiver takes: one that is too long loses its middle, and says so.
+
+    Model, version and task stand at the start; what is served now, the links and the last words of a log at the end.
+
+    :param limit: characters that the receiver takes.
+    """
+    if len(text) <= limit:
+        return text
+    room = max(limit - len(_CUT), 0)
+    head = room // 3
+    return f"{text[:head].rstrip()}{_CUT}{text[len(text) - (room - head) :].lstrip()}"[:limit]
 
 
 def _severity(outcome: Outcome) -> Severity:

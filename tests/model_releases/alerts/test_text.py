@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from model_releases.alerts import Severity
-from model_releases.alerts.text import release_alert
+from model_releases.alerts.text import release_alert, shortened
 from model_releases.memory.failures import Failure
 from model_releases.memory.outcome import Outcome, OutcomeKind, RollBackResult
 
@@ -73,3 +73,15 @@ def test_two_models_released_by_runs_of_one_name_are_two_alerts() -> None:
         release_alert(REJECTED, **RUN),
     ]
     assert len({alert.key for alert in alerts if alert}) == 5
+
+
+@pytest.mark.parametrize("limit", [0, 1, 69, 70, 71, 200, 2000])
+def test_a_text_that_is_too_long_keeps_its_start_and_its_end(limit: int) -> None:
+    text = "Model: reviews\n" + "x" * 5000 + "\nRoll back: not needed"
+    short = shortened(text, limit)
+    assert len(short) <= limit
+    assert shortened(text, len(text)) == text
+    if limit >= 200:
+        assert short.startswith("Model: reviews\n")
+        assert "shortened for this receiver" in short
+        assert short.endswith("\nRoll back: not needed")
