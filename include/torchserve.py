@@ -1,19 +1,18 @@
 """Starts and ends a TorchServe, whoever needs one: a package that is tried, a pod, the server of one machine.
 
-A server has a private folder. It is the temporary folder of all its processes, and by that they are known: the number
-of a process could belong to somebody else by now.
+A server has a private folder. It is the temporary folder of all its processes, and by that they are known.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
+
+from include.marked_processes import end, find
 
 #: A multicast address: it can be bound and listened on, but nobody can connect to it. TorchServe has no switch to leave
 #: gRPC off, and on its management port any user of the machine could load code.
@@ -21,7 +20,10 @@ NOWHERE = "224.0.0.1"
 
 LOOPBACK = "127.0.0.1"
 
-_POLL_SECONDS = 0.05
+#: Of the environment: a server's processes are known by their temporary folder.
+_MARK = "TMPDIR"
+
+_KILL_SECONDS = 10.0
 
 
 def command(python: str, *, model_store: Path, config: Path, log_config: Path | None = None) -> list[str]:
@@ -49,7 +51,7 @@ def environment(folder: Path, *, java_home: str, logs: Path, inherited: Mapping[
         # A PYTHONPATH would come before an archive's own code.
         if not name.startswith(("TS_", "PYTHON")) and name != "_JAVA_OPTIONS"
     }
-    private = dict.fromkeys(("TMPDIR", "TEMP"), str(folder)) | dict.fromkeys(
+    private = dict.fromkeys((_MARK, "TEMP"), str(folder)) | dict.fromkeys(
         ("LOG_LOCATION", "METRICS_LOCATION"), str(logs)
     )
     return kept | private | {"JAVA_HOME": java_home, "PYTHONUNBUFFERED": "1"}
@@ -66,14 +68,7 @@ def free_ports(count: int, host: str = LOOPBACK) -> list[int]:
 
 def processes(folder: Path) -> list[psutil.Process]:
     """Return the server of a folder, its launcher and its workers, also those whose server was killed."""
-    mine = []
-    for process in psutil.process_iter():
-        try:
-            if process.uids().real == os.getuid() and process.environ().get("TMPDIR") == str(folder):
-                mine.append(process)
-        except (psutil.Error, OSError):
-            continue  # It ended just now, or is not ours to look at.
-    return mine
+    return find(_MARK, str(folder))
 
 
 def terminate(folder: Path) -> bool:
@@ -83,7 +78,7 @@ def terminate(folder: Path) -> bool:
     """
     found = processes(folder)
     # TorchServe's launcher does not hand the signal on to Java, which would live on without it.
-    for process in [process for process in found if process.name() == "java"] or found:
+    for process in [process for process in found if _is_java(process)] or found:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.terminate()
     return bool(found)
@@ -91,21 +86,19 @@ def terminate(folder: Path) -> bool:
 
 def wait_until_gone(folder: Path, timeout_seconds: float) -> bool:
     """Return whether the server of a folder and all its workers have ended within this time."""
-    deadline = time.monotonic() + timeout_seconds
-    while processes(folder):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_SECONDS)
-    return True
+    return not end(_MARK, str(folder), lambda process: None, timeout_seconds)
 
 
 def kill(folder: Path) -> None:
     """Kill the server of a folder with its workers, also those that it starts meanwhile."""
-    while found := processes(folder):
-        for process in found:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        time.sleep(_POLL_SECONDS)  # Whoever started it learns its exit code: nothing here may wait for it.
+    end(_MARK, str(folder), psutil.Process.kill, _KILL_SECONDS)
+
+
+def _is_java(process: psutil.Process) -> bool:
+    try:
+        return process.name() == "java"
+    except psutil.NoSuchProcess:
+        return False
 
 
 def last_lines(*logs: Path, lines: int) -> str:

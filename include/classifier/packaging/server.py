@@ -59,7 +59,8 @@ class TorchServe:
             if is_ready(self.folder, model):
                 return seconds
             # A worker died, and TorchServe would start new ones for ever.
-            if "Retry worker" in last_lines(self.folder / "ts_log.log", lines=200):
+            log = self.folder / "ts_log.log"
+            if log.exists() and "Retry worker" in log.read_text(encoding="utf-8", errors="replace"):
                 raise TorchServeError(f"The worker of {model} died while it loaded the model.\n{self.log_tail()}")
             time.sleep(_POLL_SECONDS)
         raise TorchServeError(f"{model} was not ready after {timeout_seconds:g} s.\n{self.log_tail()}")

@@ -84,9 +84,7 @@ def bind(pipeline_file: str | Path, parameters: Mapping[str, Any]) -> dict[str, 
     """
     declared = read_pipeline_spec(pipeline_file).parameters
     given = {
-        name: plain
-        for name, value in parameters.items()
-        if not _is_absent(plain := _plain(value), declared.get(name, {}))
+        name: plain for name, value in parameters.items() if not _is_absent(plain := _plain(value), declared.get(name))
     }
     problems = [
         f"{name}: unknown; known are {', '.join(sorted(declared)) or 'none'}" for name in given if name not in declared
@@ -136,8 +134,9 @@ def _plain(value: Any) -> Any:
     return _plain(value.tolist()) if hasattr(value, "dtype") and hasattr(value, "tolist") else value
 
 
-def _is_absent(value: Any, parameter: Mapping[str, Any]) -> bool:
-    if isinstance(value, str) and value not in parameter.get("literals", ()):
+def _is_absent(value: Any, parameter: Mapping[str, Any] | None) -> bool:
+    # What is unknown is named, however empty it is.
+    if isinstance(value, str) and parameter and value not in parameter.get("literals", ()):
         return value == "None" or (not value.strip() and parameter.get("parameterType") != "STRING")
     return value is None
 

@@ -63,7 +63,7 @@ class Receiver:
             with _quiet():
                 if self.apprise.notify(
                     title=alert.subject,
-                    body=shortened(alert.body, self._limit - len(alert.subject)),
+                    body=shortened(alert.body, self._room(alert.subject)),
                     notify_type=kinds[alert.severity],
                     body_format=NotifyFormat.TEXT,
                 ):
@@ -72,10 +72,11 @@ class Receiver:
                 time.sleep(pause)
         return False
 
-    @property
-    def _limit(self) -> int:
-        """Characters that the receiver takes, subject and body together, as Apprise knows it."""
-        return min((server.body_maxlen for server in self.apprise or ()), default=0) - _MARGIN
+    def _room(self, subject: str) -> int:
+        """Return how many characters of a body the receiver takes besides a subject, as Apprise knows it."""
+        takes = min((server.body_maxlen for server in self.apprise or ()), default=0)
+        # A pager or a phone takes very few.
+        return max(takes - len(subject) - _MARGIN, takes // 4)
 
 
 def read_receivers(conn_id: str) -> list[Receiver]:

@@ -48,9 +48,11 @@ def shortened(text: str, limit: int) -> str:
     """
     if len(text) <= limit:
         return text
-    room = max(limit - len(_CUT), 0)
+    if limit < 3 * len(_CUT):  # of a pager, for example: the start is all that there is room for
+        return text[:limit]
+    room = limit - len(_CUT)
     head = room // 3
-    return f"{text[:head].rstrip()}{_CUT}{text[len(text) - (room - head) :].lstrip()}"[:limit]
+    return f"{text[:head].rstrip()}{_CUT}{text[head - room :].lstrip()}"
 
 
 def _severity(outcome: Outcome) -> Severity:

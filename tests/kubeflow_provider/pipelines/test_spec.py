@@ -88,6 +88,8 @@ def test_what_a_template_or_a_form_makes_of_none_is_not_given_either(
     with pytest.raises(InvalidRequestError, match="file: missing"):
         bind(record_and_wait, {"file": "None"})
     assert bind(record_and_wait, {"file": ""}) == {"file": ""}
+    with pytest.raises(InvalidRequestError, match="fiel: unknown"):
+        bind(record_and_wait, {"file": "f", "fiel": ""})
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from local_services.pipelines import marked_processes
+from include import marked_processes
 from local_services.pipelines.marked_processes import MARK, child_environment, terminate_marked
 from tests.waiting import LIMIT_SECONDS
 
@@ -52,7 +52,7 @@ def test_stops_also_a_process_whose_program_is_still_being_loaded(monkeypatch: p
     )
     monkeypatch.setattr(psutil, "process_iter", lambda: [kernel_thread, loading])
 
-    assert marked_processes._find("a mark") == [loading]
+    assert marked_processes.find(MARK, "a mark") == [loading]
     assert kernel_thread.environ.call_count == 1, "nobody waits for what never has an environment"
 
 

@@ -14,14 +14,14 @@ import psutil
 import pytest
 from airflow.sdk import Connection
 
+from include import marked_processes
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.pipelines.spec import bind
 from kubeflow_provider.services import PipelineService, Run, RunRequest
 from kubeflow_provider.states import RunState
 from local_services.pipelines import hook as local_pipelines
-from local_services.pipelines import marked_processes
 from local_services.pipelines.hook import LocalPipelinesHook
-from local_services.pipelines.marked_processes import terminate_marked
+from local_services.pipelines.marked_processes import MARK, terminate_marked
 from local_services.pipelines.run_folder import RunFolder
 from tests.waiting import wait_for
 
@@ -81,7 +81,7 @@ def recorded(tmp_path: Path) -> list[str]:
 
 
 def processes(run_id: str) -> list[psutil.Process]:
-    return marked_processes._find(run_id)
+    return marked_processes.find(MARK, run_id)
 
 
 def runner(run_id: str) -> psutil.Process:
