@@ -201,7 +201,7 @@ def release_dag(config: ModelConfig) -> DAG:
             pipeline_file=config.pipeline_file,
             parameters=pipeline_parameters
             | {
-                "champion_uri": f"{{{{ {checked}['champion_uri'] }}}}",
+                "live_uri": f"{{{{ {checked}['live_uri'] }}}}",
                 "tracking_uri": f"{{{{ {checked}['tracking_uri'] }}}}",
                 "code_revision": "{{ code_revision() }}",
             },

@@ -26,11 +26,11 @@ def comparison(**changes: Any) -> dict[str, Any]:
         "resamples": 2000,
         "macro_f1": UNCHANGED,
         "accuracy": UNCHANGED,
-        "mcnemar": {"candidate_only": 0, "champion_only": 0, "p_value": 1.0},
+        "mcnemar": {"candidate_only": 0, "live_only": 0, "p_value": 1.0},
         "per_class": {},
         "slices": [],
-        "latency_ms": {"candidate": 4.0, "champion": 4.0},
-        "size_bytes": {"candidate": 4_000_000, "champion": 4_000_000},
+        "latency_ms": {"candidate": 4.0, "live": 4.0},
+        "size_bytes": {"candidate": 4_000_000, "live": 4_000_000},
         "disagreements": [],
         **changes,
     }
@@ -60,7 +60,7 @@ def document(
         "dataset": {"uri": "s3://data/1", "sha256": "b" * 64, "train_rows": 600, "evaluation_rows": 150},
         "metrics": {
             "candidate": {**(own or scores()), "version": version},
-            "champion": live and {**live, "version": LIVE},
+            "live": live and {**live, "version": LIVE},
             "baseline": baseline or scores(0.5),
         },
         "golden_examples": [{"text": "a private text", "label": "good", "probabilities": {"bad": 0.1, "good": 0.9}}],

@@ -76,7 +76,7 @@ def write_candidate(
             "train_rows": 80,
             "evaluation_rows": 20,
         },
-        "metrics": {"candidate": _scores(0.9, version), "champion": None, "baseline": _scores(0.6, None)},
+        "metrics": {"candidate": _scores(0.9, version), "live": None, "baseline": _scores(0.6, None)},
         "golden_examples": list(golden_examples),
         "serving": {"load_seconds": 3.0, "p50_ms": 5.0, "p95_ms": 8.0, "parity_rows": 4, "largest_difference": 0.0},
         "training": {

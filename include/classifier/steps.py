@@ -136,7 +136,7 @@ def evaluate_step(
     model_name: str,
     model_version: str,
     output_uri: str,
-    champion_uri: str = "",
+    live_uri: str = "",
     confidence: float = 0.95,
     tracking_uri: str = "",
     code_revision: str = "",
@@ -145,7 +145,7 @@ def evaluate_step(
 
     :param package_file: what :func:`package_step` wrote.
     :param training_file: what :func:`train_step` wrote.
-    :param champion_uri: package of the live model; empty before the first release.
+    :param live_uri: package of the live model; empty before the first release.
     :param confidence: of the intervals around the differences to the live model.
     """
     from include.classifier.evaluation.predictions import write_predictions
@@ -161,7 +161,7 @@ def evaluate_step(
     found = evaluate(
         package["archive"]["uri"],
         candidate_sha256=package["archive"]["sha256"],
-        champion_uri=champion_uri,
+        live_uri=live_uri,
         model=model_name,
         labels=dataset["labels"],
         train=read_split(dataset, "train"),

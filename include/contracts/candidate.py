@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from include.contracts.documents import Count, Document, NotNegative, Part, Positive, Sha256, Share, Version
 
 Precision = Literal["torch-float32", "onnx-float32", "onnx-int8"]
 Change = Annotated[float, Field(ge=-1, le=1)]
+
+
+def _renamed(name: str, before: str, **details: Any) -> Any:
+    """Return a field that documents of version 0.1.0 hold under another name; read until the version after next."""
+    return Field(validation_alias=AliasChoices(name, before), **details)
 
 
 class Archive(Part):
@@ -67,7 +72,7 @@ class Metrics(Part):
     """All three on the same evaluation rows."""
 
     candidate: Scores
-    champion: Scores | None = Field(description="The live model; null before the first release")
+    live: Scores | None = _renamed("live", "champion", description="The live model; null before the first release")
     baseline: Scores = Field(description="TF-IDF and logistic regression, trained on the same rows as the candidate")
 
 
@@ -83,7 +88,7 @@ class McNemar(Part):
     """Rows that one of both labels rightly and the other does not, and the two-sided p-value."""
 
     candidate_only: Count
-    champion_only: Count
+    live_only: Count = _renamed("live_only", "champion_only")
     p_value: Share
 
 
@@ -99,14 +104,14 @@ class Latencies(Part):
     """Milliseconds for one text."""
 
     candidate: NotNegative
-    champion: NotNegative
+    live: NotNegative = _renamed("live", "champion")
 
 
 class Sizes(Part):
     """Bytes."""
 
     candidate: Positive
-    champion: Positive
+    live: Positive = _renamed("live", "champion")
 
 
 class Disagreement(Part):
@@ -115,9 +120,9 @@ class Disagreement(Part):
     text: str
     label: str = Field(description="The true one")
     candidate: str
-    champion: str
+    live: str = _renamed("live", "champion")
     candidate_probability: Share
-    champion_probability: Share
+    live_probability: Share = _renamed("live_probability", "champion_probability")
 
 
 class Comparison(Part):

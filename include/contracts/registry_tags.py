@@ -24,6 +24,7 @@ STATE_TIME_TAG_PREFIX = "release.time."
 FACT_TAG_PREFIX = "fact."
 METRIC_FACT_PREFIX = "metric."
 
+#: MLflow's usual word for it.
 LIVE_ALIAS = "champion"
 PREVIOUS_ALIAS = "previous"
 
@@ -60,6 +61,13 @@ def state_tags(state: ReleaseState, reason: str) -> dict[str, str]:
     """Return the tags of a release that enters a state now, in the order in which they must be set: the state last."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return {REASON_TAG: reason, state_time_tag(state): now, STATE_TAG: state.value}
+
+
+def fact_name(tag: str) -> str:
+    """Return the name of the fact that a tag holds; the metrics of what was live have had another one in 0.1.0."""
+    name = tag.removeprefix(FACT_TAG_PREFIX)
+    before = f"{METRIC_FACT_PREFIX}champion."
+    return f"{METRIC_FACT_PREFIX}live.{name.removeprefix(before)}" if name.startswith(before) else name
 
 
 def facts(candidate: Candidate) -> dict[str, str]:

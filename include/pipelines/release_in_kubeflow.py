@@ -41,7 +41,7 @@ _component = dsl.component(base_image=IMAGE, install_kfp_package=False)
 @_component
 def load_data(
     data: dict, model_name: str, model_version: str, store_uri: str, training: dict, tracking_uri: str
-) -> NamedTuple("Release", model_version=str, output_uri=str, dataset_uri=str, champion_uri=str):  # type: ignore[valid-type]
+) -> NamedTuple("Release", model_version=str, output_uri=str, dataset_uri=str, live_uri=str):  # type: ignore[valid-type]
     """Validate the data, drop what would spoil the measurement, and write the data set."""
     from include.release_in_kubeflow.steps import load_data_step
 
@@ -210,7 +210,7 @@ def release_in_kubeflow(
         model_name=model_name,
         model_version=version,
         output_uri=output_uri,
-        champion_uri=loaded.outputs["champion_uri"],
+        live_uri=loaded.outputs["live_uri"],
         confidence=confidence,
         tracking_uri=tracking_uri,
         code_revision="",

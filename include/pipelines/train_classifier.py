@@ -74,7 +74,7 @@ def evaluate(
     model_name: str,
     model_version: str,
     output_uri: str,
-    champion_uri: str,
+    live_uri: str,
     confidence: float,
     tracking_uri: str,
     code_revision: str,
@@ -93,7 +93,7 @@ def evaluate(
         model_name=model_name,
         model_version=model_version,
         output_uri=output_uri,
-        champion_uri=champion_uri,
+        live_uri=live_uri,
         confidence=confidence,
         tracking_uri=tracking_uri,
         code_revision=code_revision,
@@ -114,7 +114,7 @@ def train_classifier(
     model_name: str,
     model_version: str,
     training: dict = {},  # noqa: B006  compiled into the IR, never called
-    champion_uri: str = "",
+    live_uri: str = "",
     confidence: float = 0.95,
     serving: dict = {},  # noqa: B006  compiled into the IR, never called
     tracking_uri: str = "",
@@ -133,7 +133,7 @@ def train_classifier(
         model_name: Name under which the model is served.
         model_version: Version of the release, 14 digits.
         training: The section `training` of a model's YAML: base_model, epochs, learning_rate, seed and more.
-        champion_uri: Package of the live model to compare with; empty before the first release.
+        live_uri: Package of the live model to compare with; empty before the first release.
         confidence: Of the intervals around the differences to the live model, between 0 and 1.
         serving: Settings of the model server: workers, batch_size, max_batch_delay_ms, response_timeout_seconds.
         tracking_uri: MLflow's address; empty for no tracking.
@@ -171,7 +171,7 @@ def train_classifier(
         model_name=model_name,
         model_version=model_version,
         output_uri=output_uri,
-        champion_uri=champion_uri,
+        live_uri=live_uri,
         confidence=confidence,
         tracking_uri=tracking_uri,
         code_revision=code_revision,

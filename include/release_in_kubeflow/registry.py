@@ -90,9 +90,9 @@ class Registry:
         )
 
     def _go_live(self, client: MlflowClient, entry: ModelVersion) -> None:
-        champion = self._aliases(client, entry.name).get(LIVE_ALIAS)
-        if champion not in (None, str(entry.version)):
-            client.set_registered_model_alias(entry.name, PREVIOUS_ALIAS, champion)
+        live = self._aliases(client, entry.name).get(LIVE_ALIAS)
+        if live not in (None, str(entry.version)):
+            client.set_registered_model_alias(entry.name, PREVIOUS_ALIAS, live)
         client.set_registered_model_alias(entry.name, LIVE_ALIAS, str(entry.version))
         for other in client.search_model_versions(
             f"name = '{entry.name}' and tags.`{STATE_TAG}` = '{ReleaseState.LIVE}'"

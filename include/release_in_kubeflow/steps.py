@@ -32,7 +32,7 @@ class Release(NamedTuple):
     model_version: str
     output_uri: str
     dataset_uri: str
-    champion_uri: str
+    live_uri: str
 
 
 def load_data_step(
@@ -57,9 +57,9 @@ def load_data_step(
     folder = f"{as_uri(store_uri)}/{model_name}/{version}"
     seed = TrainingConfig.model_validate(dict(training)).seed
     preprocess(DataConfig.model_validate(dict(data)), model=model_name, seed=seed, output_uri=f"{folder}/dataset")
-    champion = Registry(tracking_uri).live_package(model_name)
-    report(f"load data: {model_name} {version} will be compared with {champion or 'no live model: there is none'}")
-    return Release(version, folder, f"{folder}/dataset/dataset.json", champion)
+    live = Registry(tracking_uri).live_package(model_name)
+    report(f"load data: {model_name} {version} will be compared with {live or 'no live model: there is none'}")
+    return Release(version, folder, f"{folder}/dataset/dataset.json", live)
 
 
 def register_step(

@@ -29,16 +29,16 @@ def made_up_evaluation(
         near = np.exp(logits)
         return near / near.sum(axis=1, keepdims=True)
 
-    who = {"candidate": 3.2, "baseline": 2.0} | ({"champion": 2.9} if live else {})
+    who = {"candidate": 3.2, "baseline": 2.0} | ({"live": 2.9} if live else {})
     probabilities = {name: answers(skill + len(labels) ** 0.5 / 4) for name, skill in who.items()}
     sentences = [f"text {'word ' * int(length)}" for length in random.integers(1, 60, rows)]
-    metrics: dict[str, Any] = {"candidate": None, "champion": None, "baseline": None} | {
+    metrics: dict[str, Any] = {"candidate": None, "live": None, "baseline": None} | {
         name: scores(
             truth,
             found,
             labels=labels,
             texts=sentences,
-            version={"candidate": VERSION, "champion": LIVE, "baseline": None}[name],
+            version={"candidate": VERSION, "live": LIVE, "baseline": None}[name],
         )
         for name, found in probabilities.items()
     }
@@ -49,10 +49,10 @@ def made_up_evaluation(
 
 
 def _comparison(labels: Sequence[str], metrics: dict[str, Any], texts: Sequence[str], rows: int) -> dict[str, Any]:
-    one, other = metrics["candidate"], metrics["champion"]
+    one, other = metrics["candidate"], metrics["live"]
 
-    def difference(candidate: float, champion: float, width: float) -> dict[str, float]:
-        middle = candidate - champion
+    def difference(candidate: float, live: float, width: float) -> dict[str, float]:
+        middle = candidate - live
         return {"difference": middle, "low": max(-1.0, middle - width), "high": min(1.0, middle + width)}
 
     return {
@@ -62,7 +62,7 @@ def _comparison(labels: Sequence[str], metrics: dict[str, Any], texts: Sequence[
         "resamples": 2000,
         "macro_f1": difference(one["macro_f1"], other["macro_f1"], 0.02),
         "accuracy": difference(one["accuracy"], other["accuracy"], 0.02),
-        "mcnemar": {"candidate_only": 31, "champion_only": 12, "p_value": 0.0061},
+        "mcnemar": {"candidate_only": 31, "live_only": 12, "p_value": 0.0061},
         "per_class": {
             label: difference(one["per_class"][label]["f1"], other["per_class"][label]["f1"], 0.05) for label in labels
         },
@@ -74,16 +74,16 @@ def _comparison(labels: Sequence[str], metrics: dict[str, Any], texts: Sequence[
             }
             for each, there in zip(one["slices"], other["slices"], strict=True)
         ],
-        "latency_ms": {"candidate": 4.2, "champion": 4.0},
-        "size_bytes": {"candidate": 4_400_000, "champion": 4_100_000},
+        "latency_ms": {"candidate": 4.2, "live": 4.0},
+        "size_bytes": {"candidate": 4_400_000, "live": 4_100_000},
         "disagreements": [
             {
                 "text": text,
                 "label": labels[0],
                 "candidate": labels[number % 2],
-                "champion": labels[1 - number % 2],
+                "live": labels[1 - number % 2],
                 "candidate_probability": 0.93,
-                "champion_probability": 0.71,
+                "live_probability": 0.71,
             }
             for number, text in enumerate(texts)
         ],

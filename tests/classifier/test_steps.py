@@ -77,13 +77,13 @@ def evaluated(release: Path, output: Path, **options: Any):
 
 
 def test_candidate_json_holds_what_every_step_found(release, tmp_path):
-    champion = (release / "package").as_uri()
-    headline = evaluated(release, tmp_path, code_revision="abc123", champion_uri=champion, confidence=0.9)
+    live = (release / "package").as_uri()
+    headline = evaluated(release, tmp_path, code_revision="abc123", live_uri=live, confidence=0.9)
     document = json.loads((tmp_path / "candidate.json").read_text(encoding="utf-8"))
     Candidate.read(document, where="the package's")
     assert (document["model"], document["version"], document["code_revision"]) == ("reviews", VERSION, "abc123")
     assert document["dataset"]["evaluation_rows"] == 10
-    assert document["metrics"]["champion"]["macro_f1"] == document["metrics"]["candidate"]["macro_f1"]
+    assert document["metrics"]["live"]["macro_f1"] == document["metrics"]["candidate"]["macro_f1"]
     assert document["comparison"]["macro_f1"] == {"difference": 0, "low": 0, "high": 0}
     assert document["comparison"]["confidence"] == 0.9
     assert (tmp_path / "evaluation" / "predictions.parquet").is_file()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 from typing import Any
 
@@ -12,6 +13,7 @@ from include.contracts import schemas
 from include.contracts.candidate import Candidate
 from include.contracts.dataset import Dataset
 from include.contracts.documents import Document, DocumentError
+from tests import candidates
 
 SHA256 = "0" * 64
 NONE_DROPPED = {"train": 0, "evaluation": 0}
@@ -51,7 +53,7 @@ DOCUMENTS: dict[type[Document], dict[str, Any]] = {
         },
         "labels": ["bad", "good"],
         "dataset": {"uri": "file:///store/dataset", "sha256": SHA256, "train_rows": 1, "evaluation_rows": 1},
-        "metrics": {"candidate": SCORES, "champion": None, "baseline": SCORES},
+        "metrics": {"candidate": SCORES, "live": None, "baseline": SCORES},
         "golden_examples": [{"text": "très bien", "label": "good", "probabilities": {"bad": 0.0, "good": 1.0}}],
         "serving": {"load_seconds": 1, "p50_ms": 1, "p95_ms": 1, "parity_rows": 1, "largest_difference": 0},
         "training": {
@@ -163,3 +165,17 @@ def test_of_many_places_that_are_wrong_some_are_named() -> None:
         Candidate.read(DOCUMENTS[Candidate] | {"golden_examples": texts}, where="here")
 
     assert len(str(caught.value)) < 500
+
+
+def test_a_candidate_of_version_0_1_0_is_read_by_the_names_it_was_written_with() -> None:
+    disagreement = {"text": "", "label": "good", "candidate": "good", "candidate_probability": 0.7}
+    now = candidates.document(
+        live=candidates.scores(),
+        comparison=candidates.comparison(disagreements=[disagreement | {"live": "bad", "live_probability": 0.6}]),
+    )
+    then = json.dumps(now)
+    for name in ("live", "live_only", "live_probability"):
+        then = then.replace(f'"{name}":', f'"{name.replace("live", "champion")}":')
+
+    assert '"live' not in then
+    assert Candidate.parse(then, where="here") == Candidate.read(now, where="here")

@@ -210,7 +210,7 @@ def _record(model: str, version: str) -> Release:
 
 def _metrics(macro_f1: float) -> dict[str, float]:
     scores = {"macro_f1": macro_f1, "accuracy": 0.9, "log_loss": 0.3, "expected_calibration_error": 0.02}
-    who = {"candidate": 0.0, "champion": -0.01, "baseline": -0.05}
+    who = {"candidate": 0.0, "live": -0.01, "baseline": -0.05}
     return {f"{name}.{metric}": value + less for name, less in who.items() for metric, value in scores.items()}
 
 

@@ -53,7 +53,7 @@ def test_the_live_model_is_good_and_knows_its_version(world, first_release):
     (prediction,) = world.predict("An absolutely wonderful dinner, we loved every minute.")
     candidate = world.candidate(prediction["version"])
     assert candidate["metrics"]["candidate"]["macro_f1"] >= 0.9
-    assert candidate["metrics"]["champion"] is None
+    assert candidate["metrics"]["live"] is None
     assert set(prediction["probabilities"]) == set(candidate["labels"])
 
 
@@ -151,8 +151,8 @@ def test_a_trigger_through_the_rest_api_of_a_running_airflow_completes_a_release
     assert run["state"] == "success"
     (after,) = world.predict("fine")
     assert after["version"] > before["version"]
-    champion = world.candidate(after["version"])["metrics"]["champion"]
-    assert champion["version"] == before["version"]
+    live = world.candidate(after["version"])["metrics"]["live"]
+    assert live["version"] == before["version"]
 
 
 @pytest.mark.parametrize(

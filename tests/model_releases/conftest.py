@@ -74,8 +74,8 @@ def write_candidate(tmp_path: Path) -> Callable[..., str]:
     """Return ``write(macro_f1, live=None, version=...)``, which writes a ``candidate.json`` and returns its URI."""
 
     def write(macro_f1: float = 0.9, live: float | None = None, version: str = VERSION, model: str = MODEL) -> str:
-        champion = None if live is None else scores(live)
-        made = document(scores(macro_f1), champion, version=version, model=model)
+        live = None if live is None else scores(live)
+        made = document(scores(macro_f1), live, version=version, model=model)
         path = tmp_path / f"candidate-{version}.json"
         path.write_text(json.dumps(made), encoding="utf-8")
         return path.as_uri()

@@ -81,18 +81,18 @@ def test_the_sample_model_is_good_and_is_compared_with_the_live_one(release, tmp
     }
     first = release(config.name, "20261121030000", **common)
     assert first["metrics"]["candidate"]["macro_f1"] >= config.gate.min_macro_f1
-    assert first["metrics"]["champion"] is None
+    assert first["metrics"]["live"] is None
     assert first["archive"]["uri"] == (tmp_path / "20261121030000" / "package").as_uri()
     assert first["tracking_run_id"]
     texts = [example["text"] for example in first["golden_examples"]]
     assert not any(text in first["log"] for text in texts)
 
-    champion_uri = first["archive"]["uri"]
-    second = release(config.name, "20261122030000", champion_uri=champion_uri, **common)
-    champion = second["metrics"]["champion"]
-    assert champion["version"] == "20261121030000"
+    live_uri = first["archive"]["uri"]
+    second = release(config.name, "20261122030000", live_uri=live_uri, **common)
+    live = second["metrics"]["live"]
+    assert live["version"] == "20261121030000"
     # The same rows, settings and seed: the same model again.
-    assert champion["log_loss"] == pytest.approx(second["metrics"]["candidate"]["log_loss"])
+    assert live["log_loss"] == pytest.approx(second["metrics"]["candidate"]["log_loss"])
     assert second["dataset"]["sha256"] == first["dataset"]["sha256"]
     assert first["comparison"] is None
     assert second["comparison"]["macro_f1"] == {"difference": 0, "low": 0, "high": 0}

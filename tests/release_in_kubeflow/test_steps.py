@@ -24,7 +24,7 @@ def candidate(tmp_path: Path):
         document = publish(tmp_path / VERSION, model=model, version=VERSION)
         low, difference, high = interval
         own = document["metrics"]["candidate"]
-        document["metrics"]["champion"] = own | {"version": LIVE, "macro_f1": own["macro_f1"] - difference}
+        document["metrics"]["live"] = own | {"version": LIVE, "macro_f1": own["macro_f1"] - difference}
         found = {"difference": difference, "low": low, "high": high}
         document["comparison"] = {
             "version": LIVE,
@@ -33,11 +33,11 @@ def candidate(tmp_path: Path):
             "resamples": 2000,
             "macro_f1": found,
             "accuracy": found,
-            "mcnemar": {"candidate_only": 1, "champion_only": 2, "p_value": 1.0},
+            "mcnemar": {"candidate_only": 1, "live_only": 2, "p_value": 1.0},
             "per_class": {},
             "slices": [],
-            "latency_ms": {"candidate": 1.0, "champion": 1.0},
-            "size_bytes": {"candidate": 1, "champion": 1},
+            "latency_ms": {"candidate": 1.0, "live": 1.0},
+            "size_bytes": {"candidate": 1, "live": 1},
             "disagreements": [],
         }
         (tmp_path / VERSION / "candidate.json").write_text(json.dumps(document), encoding="utf-8")

@@ -32,7 +32,7 @@ def publish_toy_package(
     model_name: str,
     model_version: str,
     training: dict = {},  # noqa: B006
-    champion_uri: str = "",
+    live_uri: str = "",
     confidence: float = 0.95,
     serving: dict = {},  # noqa: B006
     tracking_uri: str = "",

@@ -42,7 +42,7 @@ class PackedModel(Protocol):
 def compare(
     truth: Classes,
     candidate: Probabilities,
-    champion: Probabilities,
+    live: Probabilities,
     *,
     labels: Sequence[str],
     texts: Sequence[str],
@@ -52,13 +52,13 @@ def compare(
 
     :param truth: class indices, shape ``(n_rows,)``.
     :param candidate: probabilities of shape ``(n_rows, n_labels)``, columns in the order of ``labels``.
-    :param champion: the same of the live model.
+    :param live: the same of the live model.
     :param texts: cleaned texts, shape ``(n_rows,)``.
     :param confidence: of every interval.
     """
-    first, second = candidate.argmax(axis=1), champion.argmax(axis=1)
+    first, second = candidate.argmax(axis=1), live.argmax(axis=1)
     # The same model twice, made again from the same data and seed, differs nowhere and in no other rows either.
-    is_same_model = np.abs(candidate - champion).max() < _SAME_PROBABILITY
+    is_same_model = np.abs(candidate - live).max() < _SAME_PROBABILITY
 
     def found(rows: Any) -> Any:
         return differences(
@@ -80,7 +80,7 @@ def compare(
         "accuracy": overall.accuracy._asdict(),
         "mcnemar": {
             "candidate_only": discordant.first_only,
-            "champion_only": discordant.second_only,
+            "live_only": discordant.second_only,
             "p_value": discordant.p_value,
         },
         "per_class": {label: interval._asdict() for label, interval in zip(labels, overall.f1, strict=True)},
@@ -88,19 +88,19 @@ def compare(
             {"name": name, "rows": int(mask.sum()), "macro_f1": found(mask).macro_f1._asdict()}
             for name, mask in length_slices(texts)
         ],
-        "disagreements": disagreements(truth, candidate, champion, labels=labels, texts=texts),
+        "disagreements": disagreements(truth, candidate, live, labels=labels, texts=texts),
     }
 
 
 def disagreements(
-    truth: Classes, candidate: Probabilities, champion: Probabilities, *, labels: Sequence[str], texts: Sequence[str]
+    truth: Classes, candidate: Probabilities, live: Probabilities, *, labels: Sequence[str], texts: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Return up to 20 rows that both label differently; true labels take turns, the surest answers come first.
 
-    :param candidate: probabilities of shape ``(n_rows, n_labels)``; ``champion`` the same.
+    :param candidate: probabilities of shape ``(n_rows, n_labels)``; ``live`` the same.
     """
-    first, second = candidate.argmax(axis=1), champion.argmax(axis=1)
-    sureness = candidate.max(axis=1) + champion.max(axis=1)
+    first, second = candidate.argmax(axis=1), live.argmax(axis=1)
+    sureness = candidate.max(axis=1) + live.max(axis=1)
     queues: dict[int, list[int]] = defaultdict(list)
     for row in np.argsort(-sureness, kind="stable"):
         if first[row] != second[row]:
@@ -112,15 +112,15 @@ def disagreements(
             "text": texts[row],
             "label": labels[truth[row]],
             "candidate": labels[first[row]],
-            "champion": labels[second[row]],
+            "live": labels[second[row]],
             "candidate_probability": float(candidate[row].max()),
-            "champion_probability": float(champion[row].max()),
+            "live_probability": float(live[row].max()),
         }
         for _, _, row in turns[:MAX_DISAGREEMENTS]
     ]
 
 
-def compare_costs(candidate: PackedModel, champion: PackedModel, texts: Sequence[str]) -> dict[str, Any]:
+def compare_costs(candidate: PackedModel, live: PackedModel, texts: Sequence[str]) -> dict[str, Any]:
     """Return the live model's version, and latency and size of both.
 
     Both models answer the same texts, one at a time and in turn, so that whatever else keeps the machine busy slows
@@ -129,8 +129,8 @@ def compare_costs(candidate: PackedModel, champion: PackedModel, texts: Sequence
     """
     count = min(_LATENCY_TEXTS, len(texts))
     chosen = [texts[index * len(texts) // count] for index in range(count)]
-    fastest: dict[str, list[float]] = {"candidate": [], "champion": []}
-    pair = [("candidate", candidate), ("champion", champion)]
+    fastest: dict[str, list[float]] = {"candidate": [], "live": []}
+    pair = [("candidate", candidate), ("live", live)]
     for text in chosen[:_WARM_UP_TEXTS]:
         for _, model in pair:
             model.answer(text)
@@ -145,7 +145,7 @@ def compare_costs(candidate: PackedModel, champion: PackedModel, texts: Sequence
         for name, values in seconds.items():
             fastest[name].append(min(values))
     return {
-        "version": champion.version,
+        "version": live.version,
         "latency_ms": {name: round(1000 * statistics.median(values), 3) for name, values in fastest.items()},
-        "size_bytes": {"candidate": candidate.size_bytes, "champion": champion.size_bytes},
+        "size_bytes": {"candidate": candidate.size_bytes, "live": live.size_bytes},
     }

@@ -20,7 +20,7 @@ from include.classifier.progress import report
 from include.classifier.serving.predictor import Predictor, read_json
 
 
-class ChampionError(RuntimeError):
+class LiveModelError(RuntimeError):
     """The live model cannot be scored, so nobody can say whether the candidate is worse."""
 
 
@@ -28,14 +28,14 @@ class ChampionError(RuntimeError):
 class Evaluation:
     """What was found.
 
-    :param metrics: ``candidate``, ``champion`` (``None`` where there is none to compare with) and ``baseline``, each as
+    :param metrics: ``candidate``, ``live`` (``None`` where there is none to compare with) and ``baseline``, each as
         ``scores`` in the schema of ``candidate.json``.
     :param confusion: of the candidate: rows by true (row) and predicted (column) label, shape ``(n_labels, n_labels)``.
     :param truth: class index of each evaluation row, shape ``(n_rows,)``.
-    :param probabilities: of ``candidate``, ``champion`` (left out where there is none) and ``baseline``, each of shape
+    :param probabilities: of ``candidate``, ``live`` (left out where there is none) and ``baseline``, each of shape
         ``(n_rows, n_labels)``, columns in the order of the labels.
-    :param comparison: candidate against champion, as ``comparison`` in the schema of ``candidate.json``; ``None`` where
-        there is no champion.
+    :param comparison: candidate against the live model, as ``comparison`` in the schema of ``candidate.json``; ``None``
+        where there is none.
     """
 
     metrics: dict[str, Any]
@@ -49,7 +49,7 @@ def evaluate(
     candidate_uri: str,
     *,
     candidate_sha256: str,
-    champion_uri: str,
+    live_uri: str,
     model: str,
     labels: Sequence[str],
     train: Split,
@@ -61,16 +61,16 @@ def evaluate(
 
     :param candidate_uri: folder of the package with ``model-store/<model>.mar``.
     :param candidate_sha256: of the ``.mar``; what is scored is what was packed.
-    :param champion_uri: the same of the live model; empty before the first release.
+    :param live_uri: the same of the live model; empty before the first release.
     :param labels: names in the order of the classes in the splits.
     :param class_weights: of the candidate's training; the baseline gets them as well.
     :param confidence: of the intervals around the differences to the live model.
     :raises ArchiveError: when the candidate's archive is not what was packed.
-    :raises ChampionError: when the champion's archive cannot be read.
+    :raises LiveModelError: when the live model's archive cannot be read.
     """
     truth = np.asarray(evaluation.labels, dtype=np.int64)
     probabilities: dict[str, Probabilities] = {}
-    metrics: dict[str, Any] = {"candidate": None, "champion": None, "baseline": None}
+    metrics: dict[str, Any] = {"candidate": None, "live": None, "baseline": None}
 
     def score(who: str, found: Probabilities, version: str | None) -> None:
         probabilities[who] = found
@@ -80,16 +80,16 @@ def evaluate(
     candidate = _Packed.read(candidate_uri, model, sha256=candidate_sha256)
     score("candidate", candidate.probabilities(evaluation.texts, labels), candidate.version)
     comparison: dict[str, Any] | None = None
-    if champion := _champion(champion_uri, model, labels):
-        score("champion", champion.probabilities(evaluation.texts, labels), champion.version)
+    if live := _live(live_uri, model, labels):
+        score("live", live.probabilities(evaluation.texts, labels), live.version)
         comparison = compare(
             truth,
             probabilities["candidate"],
-            probabilities["champion"],
+            probabilities["live"],
             labels=labels,
             texts=evaluation.texts,
             confidence=confidence,
-        ) | compare_costs(candidate, champion, evaluation.texts)
+        ) | compare_costs(candidate, live, evaluation.texts)
         report(_difference_line(comparison))
     baseline = baseline_probabilities(
         train.texts, train.labels, evaluation.texts, n_classes=len(labels), class_weights=class_weights
@@ -133,7 +133,7 @@ class _Packed:
         return np.array([[prediction.probabilities[label] for label in labels] for prediction in predictions])
 
 
-def _champion(uri: str, model: str, labels: Sequence[str]) -> _Packed | None:
+def _live(uri: str, model: str, labels: Sequence[str]) -> _Packed | None:
     """Return the live model when it can be compared.
 
     One that knows other labels cannot: changing the labels is a person's decision, after which there is nothing on the
@@ -142,20 +142,20 @@ def _champion(uri: str, model: str, labels: Sequence[str]) -> _Packed | None:
     if not uri:
         return None
     try:
-        champion = _Packed.read(uri, model)
+        live = _Packed.read(uri, model)
     except (OSError, ValueError) as error:
-        raise ChampionError(
+        raise LiveModelError(
             f"The live model's package at {uri} cannot be read ({type(error).__name__}: {error}). Restore it, or "
-            "release with an empty champion_uri to go without the comparison."
+            "release with an empty live_uri to go without the comparison."
         ) from error
-    known = champion.predictor.labels
+    known = live.predictor.labels
     if set(known) != set(labels):
         report(
-            f"evaluate: the live version {champion.version} has other labels ({', '.join(known)}) than the data set "
+            f"evaluate: the live version {live.version} has other labels ({', '.join(known)}) than the data set "
             f"has ({', '.join(labels)}); the candidate is not compared with it"
         )
         return None
-    return champion
+    return live
 
 
 def _line(name: str, found: dict[str, Any]) -> str:
@@ -168,7 +168,7 @@ def _line(name: str, found: dict[str, Any]) -> str:
 def _difference_line(found: dict[str, Any]) -> str:
     macro_f1, latency = found["macro_f1"], found["latency_ms"]
     return (
-        f"evaluate: candidate minus champion: macro F1 {macro_f1['difference']:+.4f}, {100 * found['confidence']:g} % "
+        f"evaluate: candidate minus live: macro F1 {macro_f1['difference']:+.4f}, {100 * found['confidence']:g} % "
         f"interval {macro_f1['low']:+.4f} to {macro_f1['high']:+.4f}; one text takes {latency['candidate']:.1f} ms, "
-        f"the champion's answer {latency['champion']:.1f} ms"
+        f"the live model's answer {latency['live']:.1f} ms"
     )

@@ -25,11 +25,11 @@ REPORT = "report/report.html"
 #: Curves of the training -> how the report calls and colours them.
 CURVES = {
     "loss": ("loss on training rows", "candidate"),
-    "validation_log_loss": ("log loss on held-out rows", "champion"),
+    "validation_log_loss": ("log loss on held-out rows", "live"),
 }
 
-#: The two models that are drawn -> how the report calls them.
-_NAMES = {"candidate": "candidate", "champion": "live"}
+#: The two models that are drawn.
+_DRAWN = ("candidate", "live")
 
 _ComparedRow: TypeAlias = tables.MetricRow | tables.ClassRow | tables.SliceRow
 
@@ -68,12 +68,12 @@ def make_report(
     pictures = dict(_draw(labels, confusions, bins, [each for group in intervals.values() for each in group], curves))
     page = _template().render(
         document=document,
-        champion=metrics["champion"],
+        live=metrics["live"],
         comparison=comparison,
         **compared,
         scales={name: figures.scale(group) for name, group in intervals.items()},
-        calibration={_NAMES[who]: each for who, each in bins.items()},
-        mistakes=tables.mistakes(confusions["candidate"], confusions.get("champion"), labels),
+        calibration=bins,
+        mistakes=tables.mistakes(confusions["candidate"], confusions.get("live"), labels),
         served=list(tables.served_rows(document)),
         training=list(tables.training_facts(document["training"])),
         facts=list(tables.facts(document)),
@@ -120,13 +120,13 @@ def _draw(
     differences: Sequence[tables.Difference],
     curves: Mapping[str, Sequence[figures.Point]] | None,
 ) -> Iterator[tuple[str, Element]]:
-    candidate, champion = confusions["candidate"], confusions.get("champion")
+    candidate, live = confusions["candidate"], confusions.get("live")
     yield "confusion_matrix", figures.confusion(candidate, labels, description="Confusion matrix of the candidate")
-    if champion is not None:
+    if live is not None:
         description = "Confusion matrix of the candidate minus that of the live model"
-        yield "confusion_difference", figures.confusion_difference(candidate, champion, labels, description=description)
+        yield "confusion_difference", figures.confusion_difference(candidate, live, labels, description=description)
     for who, each in bins.items():
-        description = f"Reliability diagram: {_NAMES[who]}"
+        description = f"Reliability diagram: {who}"
         yield f"reliability_{who}", figures.reliability(each, who=who, description=description)
     if differences:
         description = "Differences to the live model with their intervals"
@@ -138,7 +138,7 @@ def _draw(
 def _confusions(found: Evaluation) -> dict[str, NDArray[np.int64]]:
     return {
         who: confusion_matrix(found.truth, found.probabilities[who].argmax(axis=1), len(found.confusion))
-        for who in _NAMES
+        for who in _DRAWN
         if who in found.probabilities
     }
 
@@ -146,7 +146,7 @@ def _confusions(found: Evaluation) -> dict[str, NDArray[np.int64]]:
 def _calibration(found: Evaluation) -> dict[str, list[tables.CalibrationBin]]:
     return {
         who: tables.calibration_bins(found.truth, found.probabilities[who])
-        for who in _NAMES
+        for who in _DRAWN
         if who in found.probabilities
     }
 

@@ -42,7 +42,7 @@ def reliability(bins: Sequence[CalibrationBin], *, who: str, description: str) -
     On the dashed line a model is as often right as it says; bars below it are overconfident.
 
     :param bins: those without rows are left out.
-    :param who: ``candidate`` or ``champion``, for the colour.
+    :param who: ``candidate`` or ``live``, for the colour.
     """
     left, top, side, floor = 44.0, 8.0, 280.0, 56.0
     picture = _picture(340, 410, description)
@@ -86,14 +86,14 @@ def confusion(matrix: NDArray[np.int64], labels: Sequence[str], *, description: 
 
 
 def confusion_difference(
-    candidate: NDArray[np.int64], champion: NDArray[np.int64], labels: Sequence[str], *, description: str
+    candidate: NDArray[np.int64], live: NDArray[np.int64], labels: Sequence[str], *, description: str
 ) -> Element:
     """Draw where the candidate answers otherwise than the live model: ``better`` has more hits or fewer mistakes.
 
     :param candidate: rows by true (row) and predicted (column) label, shape ``(n_labels, n_labels)``.
-    :param champion: the same of the live model.
+    :param live: the same of the live model.
     """
-    difference = candidate - champion
+    difference = candidate - live
     gain = np.where(np.eye(len(labels), dtype=bool), difference, -difference)
     shares = gain / max(1, int(np.abs(gain).max()))
     return _matrix(difference, shares, ["worse", "better"], labels, description=description, number="{:+d}")
@@ -142,7 +142,7 @@ def scale(rows: Sequence[Difference]) -> float:
 def learning_curve(curves: Sequence[tuple[str, str, Sequence[Point]]], *, description: str) -> Element:
     """Draw values by training step.
 
-    :param curves: name, ``candidate`` or ``champion`` for the colour, and points of step and value.
+    :param curves: name, ``candidate`` or ``live`` for the colour, and points of step and value.
     """
     left, top, width, height = 44.0, 26.0, 470.0, 190.0
     picture = _picture(530, 262, description)

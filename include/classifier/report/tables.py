@@ -74,7 +74,7 @@ class MetricRow(NamedTuple):
 
     name: str
     candidate: float
-    champion: float | None
+    live: float | None
     baseline: float
     change: Difference | float | None
     higher_is_better: bool
@@ -86,7 +86,7 @@ class ClassRow(NamedTuple):
     number: int
     label: str
     scores: Mapping[str, Any]
-    champion_f1: float | None
+    live_f1: float | None
     change: Difference | None
 
 
@@ -95,20 +95,20 @@ class SliceRow(NamedTuple):
 
     name: str
     scores: Mapping[str, Any]
-    champion_f1: float | None
+    live_f1: float | None
     change: Difference | None
 
 
 class Mistake(NamedTuple):
     """How often one label is taken for another.
 
-    :param champion_rows: the same of the live model, ``None`` where there is none.
+    :param live_rows: the same of the live model, ``None`` where there is none.
     """
 
     label: str
     predicted: str
     rows: int
-    champion_rows: int | None
+    live_rows: int | None
 
 
 def signed(value: float) -> str:
@@ -124,17 +124,17 @@ def metric_rows(metrics: Mapping[str, Any], comparison: Mapping[str, Any] | None
     """
     rows = []
     for key, name, higher_is_better in MAIN_METRICS:
-        candidate, champion = metrics["candidate"][key], (metrics["champion"] or {}).get(key)
-        change: Difference | float | None = None if champion is None else candidate - champion
+        candidate, live = metrics["candidate"][key], (metrics["live"] or {}).get(key)
+        change: Difference | float | None = None if live is None else candidate - live
         if comparison and key in comparison:
             change = Difference.read(name, comparison[key])
-        rows.append(MetricRow(name, candidate, champion, metrics["baseline"][key], change, higher_is_better))
+        rows.append(MetricRow(name, candidate, live, metrics["baseline"][key], change, higher_is_better))
     return rows
 
 
 def class_rows(metrics: Mapping[str, Any], comparison: Mapping[str, Any] | None) -> list[ClassRow]:
     """Return a row for each label, in the order of the labels."""
-    live = (metrics["champion"] or {}).get("per_class", {})
+    live = (metrics["live"] or {}).get("per_class", {})
     changes = (comparison or {}).get("per_class", {})
     return [
         ClassRow(
@@ -150,7 +150,7 @@ def class_rows(metrics: Mapping[str, Any], comparison: Mapping[str, Any] | None)
 
 def slice_rows(metrics: Mapping[str, Any], comparison: Mapping[str, Any] | None) -> list[SliceRow]:
     """Return a row for each slice."""
-    live = {each["name"]: each["macro_f1"] for each in (metrics["champion"] or {}).get("slices", ())}
+    live = {each["name"]: each["macro_f1"] for each in (metrics["live"] or {}).get("slices", ())}
     changes = {each["name"]: each["macro_f1"] for each in (comparison or {}).get("slices", ())}
     return [
         SliceRow(
@@ -186,11 +186,11 @@ def calibration_bins(
     ]
 
 
-def mistakes(candidate: NDArray[np.int64], champion: NDArray[np.int64] | None, labels: Sequence[str]) -> list[Mistake]:
+def mistakes(candidate: NDArray[np.int64], live: NDArray[np.int64] | None, labels: Sequence[str]) -> list[Mistake]:
     """Return the candidate's most frequent mistakes, the most frequent first.
 
     :param candidate: rows by true (row) and predicted (column) label, shape ``(n_labels, n_labels)``.
-    :param champion: the same of the live model.
+    :param live: the same of the live model.
     """
     wrong = candidate.copy()
     np.fill_diagonal(wrong, 0)
@@ -201,7 +201,7 @@ def mistakes(candidate: NDArray[np.int64], champion: NDArray[np.int64] | None, l
             labels[row],
             labels[column],
             int(wrong[row, column]),
-            None if champion is None else int(champion[row, column]),
+            None if live is None else int(live[row, column]),
         )
         for row, column in places
         if wrong[row, column]
@@ -237,9 +237,9 @@ def served_rows(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Yield name, candidate's and live model's figure of what serving costs; an empty text where it is not known."""
     comparison, serving = document.get("comparison") or {}, document["serving"]
     if latency := comparison.get("latency_ms"):
-        yield "latency of one text, median", f"{latency['candidate']:.1f} ms", f"{latency['champion']:.1f} ms"
+        yield "latency of one text, median", f"{latency['candidate']:.1f} ms", f"{latency['live']:.1f} ms"
     size = comparison.get("size_bytes") or {"candidate": document["archive"]["size_bytes"]}
-    yield "archive", _megabytes(size["candidate"]), _megabytes(size["champion"]) if "champion" in size else ""
+    yield "archive", _megabytes(size["candidate"]), _megabytes(size["live"]) if "live" in size else ""
     yield "TorchServe's answer to one text, median", f"{serving['p50_ms']:.1f} ms", ""
     yield "TorchServe's answer to one text, 95th percentile", f"{serving['p95_ms']:.1f} ms", ""
     yield "time to load", f"{serving['load_seconds']:.1f} s", ""

@@ -51,7 +51,7 @@ def decide(
     :param live_version: what is live now, ``None`` before the first release.
     :param live_at_start: what was live when the release began; counts where the candidate could not be compared.
     """
-    scores, live, baseline = candidate.metrics.candidate, candidate.metrics.champion, candidate.metrics.baseline
+    scores, live, baseline = candidate.metrics.candidate, candidate.metrics.live, candidate.metrics.baseline
     comparison = candidate.comparison
     main = _against_live(scores, live, comparison, policy) if live else None
     checks = (
@@ -181,8 +181,8 @@ def _baseline(scores: Scores, baseline: Scores, policy: GateConfig) -> _Check:
 def _costs(comparison: Comparison, policy: GateConfig) -> Iterator[_Check]:
     latency, size = comparison.latency_ms, comparison.size_bytes
     for name, own, live, unit, limit in (
-        ("latency", latency.candidate, latency.champion, "ms", policy.max_latency_ratio),
-        ("size", size.candidate / 1e6, size.champion / 1e6, "MB", policy.max_size_ratio),
+        ("latency", latency.candidate, latency.live, "ms", policy.max_latency_ratio),
+        ("size", size.candidate / 1e6, size.live / 1e6, "MB", policy.max_size_ratio),
     ):
         yield _Check(
             own <= limit * live,

@@ -7,8 +7,8 @@ from include.contracts.candidate import Candidate
 
 def compared_version(candidate: Candidate) -> str | None:
     """Return the live version that the candidate was compared with, ``None`` when with none."""
-    champion = candidate.metrics.champion
-    return champion.version if champion else None
+    live = candidate.metrics.live
+    return live.version if live else None
 
 
 def outdated_by(candidate: Candidate, *, live_version: str | None, live_at_start: str | None) -> str | None:

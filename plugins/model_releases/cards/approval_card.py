@@ -62,7 +62,7 @@ def _metrics(metrics: Metrics, comparison: Comparison | None) -> str:
 
 def _metric(metric: Metric, metrics: Metrics, comparison: Comparison | None) -> Iterator[str]:
     found = getattr(metrics.candidate, metric.name)
-    live = getattr(metrics.champion, metric.name) if metrics.champion else None
+    live = getattr(metrics.live, metric.name) if metrics.live else None
     yield f"{metric.title} {_ARROWS[metric.higher_is_better]}"
     yield f"{found:.4f}"
     yield "none" if live is None else f"{live:.4f}"
@@ -79,8 +79,8 @@ def _costs(candidate: Candidate, comparison: Comparison | None) -> str:
     if comparison:
         latency, size = comparison.latency_ms, comparison.size_bytes
         rows += [
-            ("one text in one process, median", f"{latency.candidate:.1f} ms", f"{latency.champion:.1f} ms"),
-            ("archive", _megabytes(size.candidate), _megabytes(size.champion)),
+            ("one text in one process, median", f"{latency.candidate:.1f} ms", f"{latency.live:.1f} ms"),
+            ("archive", _megabytes(size.candidate), _megabytes(size.live)),
         ]
     else:
         rows.append(("archive", _megabytes(candidate.archive.size_bytes), ""))
@@ -93,21 +93,21 @@ def _summary(comparison: Comparison) -> str:
     mcnemar = comparison.mcnemar
     return (
         f"Live is {comparison.version}, asked the same {comparison.rows} rows. Rows that only one of them has "
-        f"right: candidate {mcnemar.candidate_only}, live {mcnemar.champion_only} "
+        f"right: candidate {mcnemar.candidate_only}, live {mcnemar.live_only} "
         f"(McNemar, p = {mcnemar.p_value:.3g})."
     )
 
 
 def _slices(metrics: Metrics, comparison: Comparison | None) -> str:
     parts = [(each.name, each.rows, each.macro_f1) for each in metrics.candidate.slices]
-    live = {each.name: each.macro_f1 for each in (metrics.champion.slices if metrics.champion else ())}
+    live = {each.name: each.macro_f1 for each in (metrics.live.slices if metrics.live else ())}
     changes = {each.name: each.macro_f1 for each in (comparison.slices if comparison else ())}
     return _parts("By slice", "macro F1", parts, live, changes)
 
 
 def _labels(metrics: Metrics, comparison: Comparison | None) -> str:
     parts = [(label, found.support, found.f1) for label, found in metrics.candidate.per_class.items()]
-    live = {label: found.f1 for label, found in (metrics.champion.per_class if metrics.champion else {}).items()}
+    live = {label: found.f1 for label, found in (metrics.live.per_class if metrics.live else {}).items()}
     return _parts("By label", "F1", parts, live, comparison.per_class if comparison else {})
 
 
@@ -151,7 +151,7 @@ def _disagreements(rows: Sequence[Disagreement], *, show_texts: bool) -> str:
             quoted(row.text),
             quoted(row.label),
             f"{quoted(row.candidate)} {row.candidate_probability:.2f}",
-            f"{quoted(row.champion)} {row.champion_probability:.2f}",
+            f"{quoted(row.live)} {row.live_probability:.2f}",
         )
         for row in rows
     )

@@ -53,14 +53,14 @@ def _metric_rows(metrics: Metrics, policy: GateConfig | None) -> Iterator[Sequen
     for name, title, _ in MAIN_METRICS:
         cells = [
             f"{getattr(scores, name):.4f}" if scores else "-"
-            for scores in (metrics.candidate, metrics.champion, metrics.baseline)
+            for scores in (metrics.candidate, metrics.live, metrics.baseline)
         ]
         yield title, *cells, needed.get(name, "")
 
 
 def _needed(metrics: Metrics, policy: GateConfig) -> dict[str, str]:
     """Return the bounds that count: of several for one metric the strictest."""
-    live, baseline = metrics.champion, metrics.baseline.macro_f1
+    live, baseline = metrics.live, metrics.baseline.macro_f1
     at_least = max(policy.min_macro_f1, live.macro_f1 - policy.max_regression if live else 0.0)
     macro_f1 = f">= {at_least:.4f}"
     if policy.must_beat_baseline and baseline >= at_least:

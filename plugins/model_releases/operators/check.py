@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class CheckReleaseOperator(ReleaseStep):
     """Check parameters, connections and model store, and compare the registry with what is serving.
 
-    Everything that is wrong is named at once. Returns (as XCom) ``champion_uri``, the archive of the live model that
+    Everything that is wrong is named at once. Returns (as XCom) ``live_uri``, the archive of the live model that
     the candidate will be compared with (empty before the first release), ``live_version`` and ``tracking_uri``.
 
     :param store_uri: folder of the model in the model store; must be writable (templated).
@@ -87,8 +87,8 @@ class CheckReleaseOperator(ReleaseStep):
             raise InvalidRequestError(" ".join(["Nothing was started.", *refused, *problems]))
         if problems:
             raise ServiceUnavailableError(" ".join(["Nothing was started.", *problems]))
-        live_version, champion_uri = self._champion(serving, registry)
-        return {"live_version": live_version, "champion_uri": champion_uri, "tracking_uri": registry.tracking_uri}
+        live_version, live_uri = self._live(serving, registry)
+        return {"live_version": live_version, "live_uri": live_uri, "tracking_uri": registry.tracking_uri}
 
     def _unservable(self, serving: ServingService) -> list[str]:
         """Return why a version of this release could not be deployed, were it trained."""
@@ -126,7 +126,7 @@ class CheckReleaseOperator(ReleaseStep):
             return [f"Model store {self.store_uri} is not writable: {error}."]
         return []
 
-    def _champion(self, serving: ServingService, registry: RegistryService) -> tuple[str, str]:
+    def _live(self, serving: ServingService, registry: RegistryService) -> tuple[str, str]:
         """Return version and archive URI of what is live; the serving system is the truth, the registry has the URI."""
         live = serving.get_live(self.model)
         recorded = registry.get_live(self.model)

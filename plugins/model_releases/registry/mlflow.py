@@ -28,6 +28,7 @@ from include.contracts.registry_tags import (
     TRACKING_RUN_FACT,
     VERSION_TAG,
     ReleaseState,
+    fact_name,
     state_time_tag,
 )
 from kubeflow_provider.connection_fields import ConnectionFields
@@ -198,7 +199,7 @@ class MlflowHook(BaseHook):
         """Record a new state with its reason and time. Safe to repeat.
 
         Going LIVE retires the version that was live before. A live version that fails, or is rolled back, hands
-        ``champion`` back to the previous one.
+        that alias back to the previous one.
 
         :raises InvalidRequestError: when the version was never registered, unless it is FAILED or ROLLED_BACK.
         """
@@ -304,11 +305,7 @@ class MlflowHook(BaseHook):
             state=state_of(entry),
             archive_uri=tags.get(ARCHIVE_TAG, ""),
             reason=tags.get(REASON_TAG, ""),
-            facts={
-                name.removeprefix(FACT_TAG_PREFIX): value
-                for name, value in tags.items()
-                if name.startswith(FACT_TAG_PREFIX)
-            },
+            facts={fact_name(name): value for name, value in tags.items() if name.startswith(FACT_TAG_PREFIX)},
             times={state: tags[name] for state in ReleaseState if (name := state_time_tag(state)) in tags},
             url=page,
         )
@@ -323,9 +320,9 @@ class MlflowHook(BaseHook):
 
     def _go_live(self, client: MlflowClient, entry: ModelVersion, reason: str) -> None:
         # In this order a repeat after a crash anywhere in between ends in the same record.
-        number, champion = number_of(entry), aliases_of(client, entry.name).get(LIVE_ALIAS)
-        if champion not in (None, number):
-            client.set_registered_model_alias(entry.name, PREVIOUS_ALIAS, champion)
+        number, live = number_of(entry), aliases_of(client, entry.name).get(LIVE_ALIAS)
+        if live not in (None, number):
+            client.set_registered_model_alias(entry.name, PREVIOUS_ALIAS, live)
         client.set_registered_model_alias(entry.name, LIVE_ALIAS, number)
         tag_state(client, entry, ReleaseState.LIVE, reason)
         version = entry.tags[VERSION_TAG]

@@ -79,7 +79,7 @@ def metric_table(release: Release) -> list[tuple[str, dict[str, float | None]]]:
     ]
 
 
-_WHO = ("candidate", "champion", "baseline")
+_WHO = ("candidate", "live", "baseline")
 
 
 def plain_facts(release: Release) -> Mapping[str, str]:

@@ -31,28 +31,28 @@ def answers():
 
 
 def found(answers, **options):
-    truth, candidate, champion, texts = answers
-    return compare(truth, candidate, champion, **{"labels": LABELS, "texts": texts, "confidence": 0.95} | options)
+    truth, candidate, live, texts = answers
+    return compare(truth, candidate, live, **{"labels": LABELS, "texts": texts, "confidence": 0.95} | options)
 
 
 def test_differences_are_those_of_the_scores(answers):
-    truth, candidate, champion, texts = answers
+    truth, candidate, live, texts = answers
     document = found(answers)
-    own, live = (metrics.scores(truth, who, labels=LABELS, texts=texts, version=None) for who in (candidate, champion))
+    own, other = (metrics.scores(truth, who, labels=LABELS, texts=texts, version=None) for who in (candidate, live))
     for name in ("macro_f1", "accuracy"):
-        assert document[name]["difference"] == pytest.approx(own[name] - live[name])
+        assert document[name]["difference"] == pytest.approx(own[name] - other[name])
         assert document[name]["low"] < document[name]["difference"] < document[name]["high"]
     for label in LABELS:
-        expected = own["per_class"][label]["f1"] - live["per_class"][label]["f1"]
+        expected = own["per_class"][label]["f1"] - other["per_class"][label]["f1"]
         assert document["per_class"][label]["difference"] == pytest.approx(expected)
     assert [(part["name"], part["rows"]) for part in document["slices"]] == [
         (part["name"], part["rows"]) for part in own["slices"]
     ]
-    for part, mine, theirs in zip(document["slices"], own["slices"], live["slices"], strict=True):
+    for part, mine, theirs in zip(document["slices"], own["slices"], other["slices"], strict=True):
         assert part["macro_f1"]["difference"] == pytest.approx(mine["macro_f1"] - theirs["macro_f1"])
-    right = candidate.argmax(axis=1) == truth, champion.argmax(axis=1) == truth
+    right = candidate.argmax(axis=1) == truth, live.argmax(axis=1) == truth
     assert document["mcnemar"]["candidate_only"] == (right[0] & ~right[1]).sum()
-    assert document["mcnemar"]["champion_only"] == (~right[0] & right[1]).sum()
+    assert document["mcnemar"]["live_only"] == (~right[0] & right[1]).sum()
     assert document["mcnemar"]["p_value"] < 0.001
 
 
@@ -74,28 +74,28 @@ def test_the_same_model_leaves_no_doubt_and_a_like_minded_one_does(answers):
 
 
 def test_disagreements_are_the_surest_of_each_label_in_turn(answers):
-    truth, candidate, champion, texts = answers
-    rows = disagreements(truth, candidate, champion, labels=LABELS, texts=texts)
+    truth, candidate, live, texts = answers
+    rows = disagreements(truth, candidate, live, labels=LABELS, texts=texts)
     assert len(rows) == MAX_DISAGREEMENTS
     assert [row["label"] for row in rows[:6]] == LABELS * 2
     for label in LABELS:
-        sureness = [row["candidate_probability"] + row["champion_probability"] for row in rows if row["label"] == label]
+        sureness = [row["candidate_probability"] + row["live_probability"] for row in rows if row["label"] == label]
         assert sureness == sorted(sureness, reverse=True)
         others = [
-            candidate[row].max() + champion[row].max()
+            candidate[row].max() + live[row].max()
             for row in range(len(truth))
-            if LABELS[truth[row]] == label and candidate[row].argmax() != champion[row].argmax()
+            if LABELS[truth[row]] == label and candidate[row].argmax() != live[row].argmax()
         ]
         assert sureness == sorted(others, reverse=True)[: len(sureness)]
     first = texts.index(rows[0]["text"])
-    assert rows[0]["candidate"] == LABELS[candidate[first].argmax()] != rows[0]["champion"]
+    assert rows[0]["candidate"] == LABELS[candidate[first].argmax()] != rows[0]["live"]
 
 
 def test_disagreements_are_as_many_as_there_are(answers):
     truth, candidate, _, texts = answers
-    champion = candidate.copy()
-    champion[5] = np.roll(champion[5], 1)
-    (row,) = disagreements(truth, candidate, champion, labels=LABELS, texts=texts)
+    live = candidate.copy()
+    live[5] = np.roll(live[5], 1)
+    (row,) = disagreements(truth, candidate, live, labels=LABELS, texts=texts)
     assert row["text"] == texts[5]
 
 
@@ -130,8 +130,8 @@ def test_latency_is_measured_in_turn_on_the_same_texts(monkeypatch, rows):
     costs = compare_costs(Packed(clock, "new", 0.03, asked), Packed(clock, "older", 0.01, asked), texts)
     assert costs == {
         "version": "version of older",
-        "latency_ms": {"candidate": 30.0, "champion": 10.0},
-        "size_bytes": {"candidate": 3, "champion": 5},
+        "latency_ms": {"candidate": 30.0, "live": 10.0},
+        "size_bytes": {"candidate": 3, "live": 5},
     }
     pairs = [asked[start : start + 2] for start in range(0, len(asked), 2)]
     assert all(first[1] == second[1] and first[0] != second[0] for first, second in pairs)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from include.classifier.data.dataset import Split
-from include.classifier.evaluation.scoring import ChampionError, evaluate
+from include.classifier.evaluation.scoring import LiveModelError, evaluate
 from include.classifier.packaging.archive import ArchiveError, build_archive
 from include.classifier.serving.predictor import Predictor
 
@@ -48,12 +48,12 @@ def candidate(tiny_model, tmp_path):
     return packed(tiny_model, tmp_path / "store", "20261121030000")
 
 
-def scored(candidate: tuple[str, str], champion_uri: str = ""):
+def scored(candidate: tuple[str, str], live_uri: str = ""):
     uri, sha256 = candidate
     return evaluate(
         uri,
         candidate_sha256=sha256,
-        champion_uri=champion_uri,
+        live_uri=live_uri,
         model="reviews",
         labels=LABELS,
         train=TRAIN,
@@ -70,7 +70,7 @@ def test_the_packed_model_is_scored_and_not_the_checkpoint(candidate, tiny_model
     ]
     assert found.metrics["candidate"]["accuracy"] == pytest.approx(np.mean(right))
     assert found.metrics["candidate"]["version"] == "20261121030000"
-    assert found.metrics["champion"] is None
+    assert found.metrics["live"] is None
     assert found.metrics["baseline"]["version"] is None
     assert found.confusion.sum() == len(EVALUATION.texts)
     assert found.comparison is None
@@ -78,21 +78,21 @@ def test_the_packed_model_is_scored_and_not_the_checkpoint(candidate, tiny_model
     assert found.truth.tolist() == EVALUATION.labels
 
 
-def test_a_champion_with_its_labels_in_another_order_is_compared_by_name(candidate, tiny_model, tmp_path):
+def test_a_live_model_with_its_labels_in_another_order_is_compared_by_name(candidate, tiny_model, tmp_path):
     reordered = relabelled(tiny_model, tmp_path / "reordered", [LABELS[2], LABELS[0], LABELS[1]])
     uri, _ = packed(reordered, tmp_path / "store", "20261114030000")
     found = scored(candidate, uri)
-    champion = found.metrics["champion"]
+    live = found.metrics["live"]
     answers = [prediction.label for prediction in Predictor.load(reordered).predict(EVALUATION.texts)]
     right = [answer == LABELS[label] for answer, label in zip(answers, EVALUATION.labels, strict=True)]
-    assert champion["version"] == "20261114030000"
-    assert champion["accuracy"] == pytest.approx(np.mean(right))
-    assert list(champion["per_class"]) == LABELS
-    predicted = [LABELS[label] for label in found.probabilities["champion"].argmax(axis=1)]
+    assert live["version"] == "20261114030000"
+    assert live["accuracy"] == pytest.approx(np.mean(right))
+    assert list(live["per_class"]) == LABELS
+    predicted = [LABELS[label] for label in found.probabilities["live"].argmax(axis=1)]
     assert predicted == answers
     assert found.comparison["version"] == "20261114030000"
     assert found.comparison["accuracy"]["difference"] == pytest.approx(
-        found.metrics["candidate"]["accuracy"] - champion["accuracy"]
+        found.metrics["candidate"]["accuracy"] - live["accuracy"]
     )
 
 
@@ -101,22 +101,22 @@ def test_the_same_weights_packed_again_are_no_better_and_no_worse(candidate, tin
     comparison = scored(candidate, uri).comparison
     assert comparison["macro_f1"] == {"difference": 0, "low": 0, "high": 0}
     archive = tmp_path / "store" / "20261114030000" / "model-store" / "reviews.mar"
-    assert comparison["size_bytes"]["champion"] == archive.stat().st_size
+    assert comparison["size_bytes"]["live"] == archive.stat().st_size
     assert all(milliseconds > 0 for milliseconds in comparison["latency_ms"].values())
 
 
-def test_a_champion_with_other_labels_is_left_out_and_said_so(candidate, tiny_model, tmp_path, capsys):
+def test_a_live_model_with_other_labels_is_left_out_and_said_so(candidate, tiny_model, tmp_path, capsys):
     uri, _ = packed(
         relabelled(tiny_model, tmp_path / "other", ["bad", "fine", "excellent"]), tmp_path / "store", "20261114030000"
     )
     found = scored(candidate, uri)
-    assert found.metrics["champion"] is found.comparison is None
-    assert "champion" not in found.probabilities
+    assert found.metrics["live"] is found.comparison is None
+    assert "live" not in found.probabilities
     assert "the candidate is not compared with it" in capsys.readouterr().out
 
 
-def test_a_champion_that_cannot_be_read_stops_the_release(candidate, tmp_path):
-    with pytest.raises(ChampionError, match="empty champion_uri"):
+def test_a_live_model_that_cannot_be_read_stops_the_release(candidate, tmp_path):
+    with pytest.raises(LiveModelError, match="empty live_uri"):
         scored(candidate, (tmp_path / "gone").as_uri())
 
 

@@ -150,7 +150,7 @@ def test_pictures_are_files_with_their_own_colours() -> None:
         "confusion_matrix.svg",
         "confusion_difference.svg",
         "reliability_candidate.svg",
-        "reliability_champion.svg",
+        "reliability_live.svg",
         "differences.svg",
         "learning_curve.svg",
     }

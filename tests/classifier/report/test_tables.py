@@ -46,11 +46,11 @@ def test_metrics_stand_beside_those_of_the_live_model_and_of_the_baseline() -> N
     found, _ = made_up_evaluation(LABELS)
     rows = {row.name: row for row in metric_rows(found.metrics, found.comparison)}
     macro_f1, log_loss = rows["macro F1"], rows["log loss"]
-    assert (macro_f1.candidate, macro_f1.champion, macro_f1.baseline) == tuple(
-        found.metrics[who]["macro_f1"] for who in ("candidate", "champion", "baseline")
+    assert (macro_f1.candidate, macro_f1.live, macro_f1.baseline) == tuple(
+        found.metrics[who]["macro_f1"] for who in ("candidate", "live", "baseline")
     )
     assert isinstance(macro_f1.change, Difference)
-    assert log_loss.change == log_loss.candidate - (log_loss.champion or 0)
+    assert log_loss.change == log_loss.candidate - (log_loss.live or 0)
     assert not log_loss.higher_is_better
 
 
@@ -95,4 +95,4 @@ def test_mistakes_come_with_the_most_frequent_first_and_hits_are_none() -> None:
         ("bad", "fine", 3, 4),
         ("good", "bad", 1, 0),
     ]
-    assert [each.champion_rows for each in mistakes(candidate, None, LABELS)] == [None, None, None]
+    assert [each.live_rows for each in mistakes(candidate, None, LABELS)] == [None, None, None]

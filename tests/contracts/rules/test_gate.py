@@ -235,8 +235,8 @@ def test_a_model_may_not_be_much_slower_or_larger() -> None:
             0.9,
             0.0,
             0.0,
-            latency_ms={"candidate": milliseconds, "champion": 10.0},
-            size_bytes={"candidate": size, "champion": 10_000_000},
+            latency_ms={"candidate": milliseconds, "live": 10.0},
+            size_bytes={"candidate": size, "live": 10_000_000},
         )
 
     assert decided(one(30.0, 30_000_000)).accepted

@@ -12,6 +12,7 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import TaskDeferralTimeout, TaskDeferred
 
+from include import marked_processes
 from kubeflow_provider.exceptions import (
     InvalidRequestError,
     KubeflowProviderError,
@@ -24,8 +25,8 @@ from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.operators import pipelines
 from kubeflow_provider.operators.pipelines import PIPELINE_RUN_KEY, RunPipelineOperator
 from kubeflow_provider.triggers.pipelines import PipelineRunTrigger
-from local_services.pipelines import marked_processes
 from local_services.pipelines.hook import LocalPipelinesHook
+from local_services.pipelines.marked_processes import MARK
 
 ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.pipelines
@@ -227,7 +228,7 @@ def test_a_run_that_takes_too_long_is_cancelled(make: Make, task: Task, service:
         make({"seconds": 30}, timeout=timedelta(seconds=1)).execute(task.context())
 
     assert service.get_run(error.value.run_id).state.value == "CANCELED"  # type: ignore[union-attr]
-    assert marked_processes._find(error.value.run_id) == []
+    assert marked_processes.find(MARK, error.value.run_id) == []
 
 
 def test_a_deferral_that_airflow_ends_counts_as_too_long(

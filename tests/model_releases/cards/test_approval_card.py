@@ -28,20 +28,20 @@ def candidate(*texts: str) -> Candidate:
             "text": text,
             "label": "bad",
             "candidate": "bad",
-            "champion": "good",
+            "live": "good",
             "candidate_probability": 0.93,
-            "champion_probability": 0.71,
+            "live_probability": 0.71,
         }
         for text in texts
     ]
     comparison = candidates.comparison(
         macro_f1=CHANGE,
         accuracy=CHANGE,
-        mcnemar={"candidate_only": 3, "champion_only": 9, "p_value": 0.1459},
+        mcnemar={"candidate_only": 3, "live_only": 9, "p_value": 0.1459},
         per_class={"bad": CHANGE, "good": CHANGE},
         slices=[{"name": "up to 9 words", "rows": 50, "macro_f1": CHANGE}],
-        latency_ms={"candidate": 4.2, "champion": 4.0},
-        size_bytes={"candidate": 4_400_000, "champion": 4_100_000},
+        latency_ms={"candidate": 4.2, "live": 4.0},
+        size_bytes={"candidate": 4_400_000, "live": 4_100_000},
         disagreements=disagreements,
     )
     return candidates.candidate(scores(0.8977), scores(0.91), scores(0.8), comparison=comparison)

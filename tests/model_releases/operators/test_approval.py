@@ -178,9 +178,9 @@ def test_the_question_shows_where_both_disagree_and_leads_to_the_report(
                 "text": "{{ conn.registry_default.password }} [press](http://evil)",
                 "label": "bad",
                 "candidate": "bad",
-                "champion": "good",
+                "live": "good",
                 "candidate_probability": 0.9,
-                "champion_probability": 0.6,
+                "live_probability": 0.6,
             }
         ],
     )

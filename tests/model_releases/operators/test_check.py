@@ -63,11 +63,11 @@ def operator(store: Path, record_and_wait: str, **changes: Any) -> CheckReleaseO
     return CheckReleaseOperator(task_id="check", **(settings | changes))
 
 
-def test_before_the_first_release_there_is_no_champion(services, tmp_path, record_and_wait):
+def test_before_the_first_release_there_is_no_live_model(services, tmp_path, record_and_wait):
     found = operator(tmp_path / "store", record_and_wait).execute({})
     assert found == {
         "live_version": "",
-        "champion_uri": "",
+        "live_uri": "",
         "tracking_uri": services["registry_default"].tracking_uri,
     }
     assert not list((tmp_path / "store" / NEW).iterdir())
@@ -82,7 +82,7 @@ def test_what_could_not_be_served_is_not_trained(services, tmp_path, record_and_
     assert candidate.archive_uri == f"{tmp_path.as_uri()}/{NEW}/package"
 
 
-def test_the_champion_is_what_serves_with_the_archive_that_the_registry_knows(services, tmp_path, record_and_wait):
+def test_the_live_model_is_what_serves_with_the_archive_that_the_registry_knows(services, tmp_path, record_and_wait):
     registry = services["registry_default"]
     release = Release(model=MODEL, version=LIVE, state=ReleaseState.CANDIDATE, archive_uri="file:///store/live")
     registry.register(release, metrics={})
@@ -90,7 +90,7 @@ def test_the_champion_is_what_serves_with_the_archive_that_the_registry_knows(se
     services["serving_default"].live = LIVE
     found = operator(tmp_path, record_and_wait).execute({})
     assert found["live_version"] == LIVE
-    assert found["champion_uri"] == "file:///store/live"
+    assert found["live_uri"] == "file:///store/live"
 
 
 def test_a_disagreement_between_registry_and_serving_is_said_and_does_not_stop_the_release(
@@ -98,7 +98,7 @@ def test_a_disagreement_between_registry_and_serving_is_said_and_does_not_stop_t
 ):
     services["serving_default"].live = LIVE
     found = operator(tmp_path, record_and_wait).execute({})
-    assert found == found | {"live_version": LIVE, "champion_uri": ""}
+    assert found == found | {"live_version": LIVE, "live_uri": ""}
     assert f"the registry says that nothing is live, serving answers with {LIVE}" in capsys.readouterr().out
 
 
@@ -109,7 +109,7 @@ def test_where_the_registry_has_lost_the_live_version_the_store_still_has_it(
     (tmp_path / LIVE).mkdir()
     Path(write_candidate(version=LIVE).removeprefix("file://")).rename(tmp_path / LIVE / "candidate.json")
     found = operator(tmp_path, record_and_wait).execute({})
-    assert (found["live_version"], found["champion_uri"]) == (LIVE, f"s3://models/{LIVE}")
+    assert (found["live_version"], found["live_uri"]) == (LIVE, f"s3://models/{LIVE}")
 
 
 def test_no_release_begins_while_somebody_rolls_the_model_back(services, tmp_path, record_and_wait, monkeypatch):

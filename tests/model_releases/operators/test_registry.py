@@ -76,7 +76,7 @@ def test_a_candidate_is_registered_with_everything_that_made_it(
         "pipeline_run_url": "https://kubeflow.example/runs/run-7",
         **{
             f"metric.{who}.{metric}": value
-            for who, macro_f1 in (("candidate", "0.9"), ("champion", "0.88"), ("baseline", "0.5"))
+            for who, macro_f1 in (("candidate", "0.9"), ("live", "0.88"), ("baseline", "0.5"))
             for metric, value in {
                 "accuracy": "0.9",
                 "macro_f1": macro_f1,

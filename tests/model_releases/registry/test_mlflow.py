@@ -200,3 +200,15 @@ def test_a_server_that_is_away_is_worth_another_try(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
     with pytest.raises(ServiceUnavailableError):
         hook("http://127.0.0.1:9").get_live(MODEL)
+
+
+def test_what_version_0_1_0_called_champion_is_read_as_live(registry: MlflowHook) -> None:
+    registry.register(release(), metrics={"champion.macro_f1": 0.88, "candidate.macro_f1": 0.9})
+
+    found = registry.get_release(MODEL, VERSION)
+
+    assert found is not None
+    assert {name: value for name, value in found.facts.items() if name.startswith("metric.")} == {
+        "metric.live.macro_f1": "0.88",
+        "metric.candidate.macro_f1": "0.9",
+    }
