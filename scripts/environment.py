@@ -51,7 +51,7 @@ def environment(state: Path, *, airflow_port: int = 8080, serving_port: int = 80
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
         "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True",
         "PYTHONPATH": str(PROJECT),
-        "MODEL_STORE": (state / "store").as_uri(),
+        "MODEL_STORE": f"file://{state / 'store'}",
         "AIRFLOW_CONN_PIPELINES_DEFAULT": _connection(
             "local_pipelines", python=PIPELINES_PYTHON, project_dir=PROJECT, runs_dir=state / "runs"
         ),

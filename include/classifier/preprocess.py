@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from include.classifier.data.checks import DROP_REASONS, check_split, reason_code
 from include.classifier.data.dataset import write_dataset
+from include.classifier.data.part_files import all_files
 from include.classifier.data.problems import DataError, Places, Problems, SourceUnavailableError
 from include.classifier.data.repeated import mark_repeated
 from include.classifier.data.rows import Rows, read_rows
@@ -44,7 +45,7 @@ def preprocess(data: DataConfig, *, model: str, seed: int, output_uri: str) -> d
     :raises SourceUnavailableError: when a store or server does not hand out a file.
     """
     problems = Problems()
-    sources = [Source(uri, split) for split in SPLITS for uri in getattr(data, split)]
+    sources = all_files([Source(uri, split) for split in SPLITS for uri in getattr(data, split)], problems)
     with read_rows(sources, data, problems) as rows:
         problems.raise_if_any()
         evaluation_begins = rows.span("evaluation").start
@@ -59,7 +60,7 @@ def preprocess(data: DataConfig, *, model: str, seed: int, output_uri: str) -> d
             origin = split if data.evaluation else "train"
             lost = ", ".join(f"{by[origin]:,} {reason}" for reason, by in dropped.items() if by[origin]) or "none"
             counts = _class_counts(rows.store.classes[marks == _MARKS[split]], len(data.labels))
-            check_split(counts, split, data, problems, lost=lost)
+            check_split(counts, split, data, problems, lost=lost, unknown=str(rows.unknown_labels))
         problems.raise_if_any()
 
         document = write_dataset(

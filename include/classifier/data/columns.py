@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
-#: What cleaning may change: all but printable ASCII, backslashes, and spaces that are doubled or at an end.
-_UNCLEAN = r"[^!-\[\]-~ ]|  |^ | $"
+#: What cleaning may change: all but printable ASCII, and spaces that are doubled or at an end.
+_UNCLEAN = r"[^!-~ ]|  |^ | $"
 
 
 class Texts(NamedTuple):
@@ -44,6 +44,15 @@ def as_texts(values: pa.Array | list[Any]) -> Texts:
         return Texts(pa.array(encoded, pa.string()), are_texts, np.array(same, dtype=bool))
 
 
+def unescape_all(texts: pa.Array) -> pa.Array:
+    r"""Return texts without the escapes of some exports: a space for ``\n``, a quotation mark for ``\"``."""
+    from pyarrow import compute
+
+    # However often it was escaped.
+    broken = compute.replace_substring_regex(texts, r"\\+n", " ")
+    return compute.replace_substring_regex(broken, r'\\+"', '"')
+
+
 def clean_all(texts: pa.Array) -> pa.Array:
     """Return what :func:`clean` makes of each text; of a null it makes an empty one.
 
@@ -73,7 +82,14 @@ def distinct(values: pa.Array | list[Any]) -> tuple[list[Any], np.ndarray]:
 
 
 def _decoded(values: pa.Array) -> pa.Array:
-    """Return the values of a dictionary column, which is how pandas writes its categories."""
+    """Return the values of a dictionary column, which is how pandas writes its categories, and bytes as their text."""
     import pyarrow as pa
 
-    return values.dictionary_decode() if isinstance(values, pa.DictionaryArray) else values
+    if isinstance(values, pa.DictionaryArray):
+        values = values.dictionary_decode()
+    if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type) or pa.types.is_binary_view(values.type):
+        try:
+            return values.cast(pa.large_binary()).cast(pa.large_string())
+        except pa.ArrowInvalid:  # not UTF-8: no texts
+            return values
+    return values

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from include.classifier.data.batches import Batch
@@ -21,10 +22,15 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _NEWLINE, _RETURN, _QUOTE = b'\n\r"'
 
 
+#: What else than commas separates the columns of a .csv: Excel writes semicolons where a comma is the decimal point.
+_OTHER_DELIMITERS = ";\t|"
+
+
 class Layout(NamedTuple):
     """What a delimited file looks like."""
 
     delimiter: str
+    quoted: bool  #: Whether a quotation mark begins and ends a field; in a .tsv it is a character like any other.
     columns: int
     text: int  #: Index of the column with the text.
     label: int
@@ -40,21 +46,23 @@ class Chunk(NamedTuple):
 
 
 def read_delimited(lines: Lines, source: Source, data: DataConfig, problems: Problems) -> Iterator[Batch]:
-    """Read a file with a header.
+    """Read a file with a header, which the first line that is not empty holds.
+
+    Where only another separator than the usual one gives the columns that the settings name, it is that.
 
     :param problems: gathers rows with too few or too many fields, and quoting that is broken, which ends the file.
     """
     # The csv module's own limit is 131,072; without any, a quotation mark that is never closed eats the whole file.
     longest_field = max(131_072, 2 * data.max_text_characters)
     csv.field_size_limit(longest_field)
-    delimiter = "\t" if source.format == "tsv" else ","
-    reader = csv.reader(lines, strict=True, delimiter=delimiter)
-    header = _next_record(reader, source, 1, problems)
-    if not header or not has_columns(header, source, data, problems):
+    quoted = source.format != "tsv"
+    found = _read_header(lines, source, data, problems, "," if quoted else "\t")
+    if found is None:
         return
-    layout = Layout(
-        delimiter, len(header), header.index(data.text_column), header.index(data.label_column), longest_field
-    )
+    delimiter, header = found
+    text, label = header.index(data.text_column), header.index(data.label_column)
+    layout = Layout(delimiter, quoted, len(header), text, label, longest_field)
+    reader = _records(lines, delimiter, quoted=quoted)
     whole = True
     while whole and (ahead := lines.look_ahead()):
         chunk = read_chunk(ahead, layout, lines.number + 1)
@@ -64,6 +72,31 @@ def read_delimited(lines: Lines, source: Source, data: DataConfig, problems: Pro
         else:
             batch, whole = _read_row_by_row(reader, lines, layout, source, problems)
             yield batch
+
+
+def _read_header(
+    lines: Lines, source: Source, data: DataConfig, problems: Problems, delimiter: str
+) -> tuple[str, list[str]] | None:
+    """Return delimiter and names of the columns, ``None`` when something is wrong with them."""
+    first = next((line for line in lines if line.strip("\r\n")), None)
+    if first is None:
+        if lines.number and not lines.broken:
+            problems.add(source.name, "holds nothing but empty lines", "Check whether writing it has failed.")
+        return None
+    quoted = source.format != "tsv"
+    for each in (delimiter, *_OTHER_DELIMITERS):
+        names = next(_records([first], each, quoted=quoted, strict=False))
+        if data.text_column in names and data.label_column in names:
+            delimiter = each
+            break
+    header = _next_record(_records(chain([first], lines), delimiter, quoted=quoted), source, lines.number, problems)
+    return (delimiter, header) if header and has_columns(header, source, data, problems) else None
+
+
+def _records(lines: Iterable[str], delimiter: str, *, quoted: bool, strict: bool = True) -> Iterator[list[str]]:
+    return csv.reader(
+        lines, strict=strict, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    )
 
 
 def _read_row_by_row(
@@ -81,7 +114,9 @@ def _read_row_by_row(
             problems.add(
                 source.name,
                 f"the row has {len(record)} fields, the header has {layout.columns}",
-                "Put texts that contain the delimiter or a line break in quotation marks.",
+                "Put texts that contain the delimiter or a line break in quotation marks."
+                if layout.quoted
+                else "A .tsv has no quotation marks around texts: write texts with tabs or line breaks as .csv.",
                 place=source.place(line),
             )
         elif record:
@@ -138,7 +173,7 @@ def _find_rows(chunk: bytes, layout: Layout) -> _Rows | None:
 
     content = np.frombuffer(chunk, np.uint8)
     newlines = np.flatnonzero(content == _NEWLINE)
-    quotes = np.flatnonzero(content == _QUOTE)
+    quotes = np.flatnonzero(content == _QUOTE) if layout.quoted else np.empty(0, dtype=np.int64)
     # An odd number of quotation marks before a line break: it belongs to a text.
     ending = np.flatnonzero(np.searchsorted(quotes, newlines) % 2 == 0)
     if not len(ending):
@@ -171,7 +206,9 @@ def _parse(chunk: bytes, size: int, layout: Layout) -> pa.Table | None:
         return arrow_csv.read_csv(
             pa.BufferReader(pa.py_buffer(chunk).slice(0, size)),
             arrow_csv.ReadOptions(column_names=names, block_size=size + 1, use_threads=False),
-            arrow_csv.ParseOptions(delimiter=layout.delimiter, newlines_in_values=True),
+            arrow_csv.ParseOptions(
+                delimiter=layout.delimiter, quote_char='"' if layout.quoted else False, newlines_in_values=layout.quoted
+            ),
             arrow_csv.ConvertOptions(
                 include_columns=wanted, column_types=dict.fromkeys(wanted, pa.string()), strings_can_be_null=False
             ),

@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from typing import IO
 
+from include.classifier.data.encodings import as_utf8, likely_encodings
 from include.classifier.data.problems import Problems
 from include.classifier.data.sources import Source
 
@@ -18,15 +19,18 @@ class Lines(Iterator[str]):
 
     :param file: its bytes, from the beginning.
     :param problems: gathers lines that are not UTF-8.
+    :param encoding: as ``data.encoding`` names it.
     """
 
-    def __init__(self, file: IO[bytes], source: Source, problems: Problems) -> None:
-        self._file = file
+    def __init__(self, file: IO[bytes], source: Source, problems: Problems, encoding: str | None = None) -> None:
+        self._file, self.sample = as_utf8(file, encoding)
         self._source = source
         self._problems = problems
         self._ahead: IO[bytes] = io.BytesIO()
         self._ahead_bytes = 0
         self._over = False
+        self._likely = ""
+        self.broken = False  #: Whether the first line could not be read.
         self.number = 0  #: Lines that were handed out.
         self.offset = 0  #: Bytes of them.
 
@@ -43,13 +47,21 @@ class Lines(Iterator[str]):
             self._problems.add(
                 self._source.name,
                 "the bytes are not UTF-8",
-                "Save the file as UTF-8, for example: iconv -f WINDOWS-1252 -t UTF-8.",
+                self._remedy(line),
                 place=f"{self._source.place(self.number)} (byte {begin + error.start + 1})",
             )
         if first:
-            self._over = True  # nothing below a header that cannot be read makes sense
+            self._over = self.broken = True  # nothing below a header that cannot be read makes sense
             raise StopIteration
         return line.decode("utf-8", errors="replace")
+
+    def _remedy(self, line: bytes) -> str:
+        if not self._likely:  # told once for all lines, or each would be a problem of its own
+            self._likely = likely_encodings(self.sample + line) or "none that is known"
+        return (
+            "Set `encoding` in the model's `data` to that of the file, or save it as UTF-8. By its bytes it may be "
+            f"{self._likely}; only who knows the language can tell which of them reads right."
+        )
 
     def _end(self) -> None:
         if not self.offset:

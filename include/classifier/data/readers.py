@@ -6,22 +6,21 @@ import gzip
 import json
 import lzma
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import IO, Any
 
-from include.classifier.data.batches import Batch
+from include.classifier.data.batches import Batch, table_batches
+from include.classifier.data.content import no_text
 from include.classifier.data.delimited import read_delimited
 from include.classifier.data.headers import has_columns
+from include.classifier.data.hub import read_hub
 from include.classifier.data.lines import CHUNK_BYTES, Lines
-from include.classifier.data.problems import DataError, Problems, SourceUnavailableError
-from include.classifier.data.sources import HUB_PREFIX, Source
+from include.classifier.data.problems import Problems
+from include.classifier.data.sources import Source
 from include.contracts.settings import DataConfig
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-#: Split of a Hub data set when its id names none.
-DEFAULT_HUB_SPLITS = {"train": "train", "evaluation": "test"}
+#: Names of fields that are remembered of a file whose records have others each.
+_FIELDS = 1000
 #: Rows of a table that are looked at in one go.
 _BATCH_ROWS = 16_384
 
@@ -35,36 +34,44 @@ def read_batches(source: Source, data: DataConfig, problems: Problems) -> Iterat
     :raises SourceUnavailableError: when its store does not hand it out.
     """
     if source.format == "hub":
-        yield from _read_hub(source, data, problems)
+        yield from read_hub(source, data, problems)
         return
     try:
         with source.open() as file:
             if source.format == "parquet":
                 yield from _read_parquet(file, source, data, problems)
             else:
+                lines = Lines(file, source, problems, data.encoding)
+                if kind := no_text(lines.sample):
+                    problems.add(source.name, kind.what, kind.remedy)
+                    return
                 read = read_delimited if source.format in ("csv", "tsv") else _read_json_lines
-                yield from read(Lines(file, source, problems), source, data, problems)
+                yield from read(lines, source, data, problems)
     except (EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error):
         problems.add(source.name, "the compressed file is broken or incomplete", "Compress or copy it again.")
+    except UnicodeDecodeError as error:
+        remedy = "Check `encoding` in the model's `data`, and whether the file is whole."
+        problems.add(source.name, f"holds bytes that are not {error.encoding}", remedy)
 
 
 def _read_json_lines(lines: Lines, source: Source, data: DataConfig, problems: Problems) -> Iterator[Batch]:
     import numpy as np
 
-    checked = False
+    fields: dict[str, None] = {}  # in the order in which they came
     while lines.look_ahead():
         numbers, texts, labels = [], [], []
         for line in lines:
             record = _json_object(line, lines.number, source, problems)
             if record is not None:
-                if not checked and not has_columns(list(record), source, data, problems):
-                    return
-                checked = True
+                # What is null may be left out, in the first record as well.
+                fields |= dict.fromkeys(record) if len(fields) < _FIELDS else {}
                 numbers.append(lines.number)
                 texts.append(record.get(data.text_column))
                 labels.append(record.get(data.label_column))
             if not lines.looked_ahead:
                 break
+        if numbers and not has_columns(list(fields), source, data, problems):
+            return
         yield Batch(np.array(numbers, dtype=np.int64), texts, labels)
 
 
@@ -80,7 +87,8 @@ def _json_object(line: str, number: int, source: Source, problems: Problems) -> 
     problems.add(
         source.name,
         "the line is not a JSON object",
-        'Write one object to a line, such as {"text": "...", "label": "..."}; a JSON array is not JSON Lines.',
+        'Write one object to a line, such as {"text": "...", "label": "..."}; a JSON array is not JSON Lines. With '
+        'pandas: to_json(path, orient="records", lines=True).',
         place=source.place(number),
     )
     return None
@@ -95,60 +103,6 @@ def _read_parquet(file: IO[bytes], source: Source, data: DataConfig, problems: P
         table = parquet.ParquetFile(file, buffer_size=CHUNK_BYTES)
         if has_columns(table.schema_arrow.names, source, data, problems):
             columns = [data.text_column, data.label_column]
-            yield from _batches(table.iter_batches(batch_size=_BATCH_ROWS, columns=columns), data)
+            yield from table_batches(table.iter_batches(batch_size=_BATCH_ROWS, columns=columns), data)
     except pa.ArrowException:
         problems.add(source.name, "is not a Parquet file that can be read", "Write it again, or check its ending.")
-
-
-def _read_hub(source: Source, data: DataConfig, problems: Problems) -> Iterator[Batch]:
-    name, _, split = source.uri.removeprefix(HUB_PREFIX).partition(":")
-    split = split or DEFAULT_HUB_SPLITS[source.split]
-    dataset = _load_hub(source, name, split)
-    if not has_columns(dataset.column_names, source, data, problems):
-        return
-    # The Hub may keep the classes as numbers beside a list of their names; the model's YAML may use either.
-    names = getattr(dataset.features[data.label_column], "names", [])
-    use_names = not {str(index) for index in range(len(names))} & set(data.labels)
-    dataset = dataset.select_columns([data.text_column, data.label_column]).with_format("arrow")
-    tables = (batch for table in dataset.iter(_BATCH_ROWS) for batch in table.to_batches())
-    yield from _batches(tables, data, label_names=names if use_names else [])
-
-
-def _name(label: Any, names: Sequence[str]) -> Any:
-    return names[label] if isinstance(label, int) and 0 <= label < len(names) else label
-
-
-def _load_hub(source: Source, name: str, split: str) -> Any:
-    from datasets import load_dataset
-    from datasets.exceptions import DatasetNotFoundError, DatasetsError
-
-    try:
-        return load_dataset(name, split=split)
-    except DatasetNotFoundError:
-        raise DataError(
-            f"{source.name}: not found on the Hub, or it needs a token. Check the id; put the token into HF_TOKEN."
-        ) from None
-    except ValueError as error:
-        raise DataError(f"{source.name}: split {split!r} cannot be read: {error}") from error
-    except DatasetsError as error:
-        raise DataError(
-            f"{source.name}: cannot be read ({type(error).__name__}). Is it made of plain files?"
-        ) from error
-    except OSError as error:
-        raise SourceUnavailableError(
-            f"{source.name}: the Hub could not be reached ({type(error).__name__}); worth another try."
-        ) from error
-
-
-def _batches(tables: Iterable[pa.RecordBatch], data: DataConfig, label_names: Sequence[str] = ()) -> Iterator[Batch]:
-    import numpy as np
-
-    begin = 0
-    for table in tables:
-        table.validate(full=True)  # bytes that are not UTF-8 would come up later, and nobody would know from where
-        numbers = np.arange(begin, begin + len(table))
-        labels = table.column(data.label_column)
-        if label_names:
-            labels = [_name(label, label_names) for label in labels.to_pylist()]
-        yield Batch(numbers, table.column(data.text_column), labels)
-        begin += len(table)

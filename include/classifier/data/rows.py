@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from include.classifier.data.batches import Batch
-from include.classifier.data.checks import RowChecks
+from include.classifier.data.checks import RowChecks, UnknownLabels
 from include.classifier.data.problems import PLACES_SHOWN, DataError, Places, Problems
 from include.classifier.data.readers import read_batches
 from include.classifier.data.repeated import TextIndex
@@ -31,12 +31,14 @@ class Rows:
     :param store: the rows themselves.
     :param texts: the texts of those that nothing is wrong with.
     :param ends: position behind the last row of each source.
+    :param unknown_labels: what stands in the label column besides the model's labels.
     """
 
     sources: Sequence[Source]
     store: RowStore
     texts: TextIndex
     ends: list[int] = field(default_factory=list)
+    unknown_labels: UnknownLabels = field(default_factory=UnknownLabels)
 
     def span(self, split: SplitName) -> slice:
         """Return the positions of a split's rows."""
@@ -74,6 +76,7 @@ def read_rows(sources: Sequence[Source], data: DataConfig, problems: Problems) -
         rows = Rows(sources, store, texts)
         in_rows = Problems()
         checks = RowChecks(data, in_rows)
+        rows.unknown_labels = checks.unknown_labels
         for source in sources:
             try:
                 for batch in _with_progress(read_batches(source, data, problems), source):

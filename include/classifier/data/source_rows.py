@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from include.classifier.data.part_files import all_files
 from include.classifier.data.problems import DataError, Problems, SourceUnavailableError
 from include.classifier.data.readers import read_batches
 from include.classifier.data.sources import Source, as_uri
@@ -32,7 +33,7 @@ def count_rows(data: DataConfig) -> list[dict[str, Any]]:
     :raises SourceUnavailableError: when its store does not hand it out.
     """
     problems = Problems()
-    sources = [Source(uri, "train") for uri in data.train]
+    sources = all_files([Source(uri, "train") for uri in data.train], problems)
     counts = [{"uri": source.name, "rows": _count(source, data, problems)} for source in sources]
     problems.raise_if_any()
     return counts

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import IO, Literal
+from typing import IO, Any, Literal
 from urllib.parse import urlsplit
 
+from include.classifier.data.content import open_content
 from include.classifier.data.problems import DataError, SourceUnavailableError
+from include.contracts.uris import file_uri, from_outside
 from include.models import PROJECT_DIR
 
 SplitName = Literal["train", "evaluation"]
@@ -20,7 +23,13 @@ HUB_PREFIX = "hub:"
 #: (reference), wrap another address (simplecache) or a file in it (zip). Whoever fills in a form must not reach these.
 PROTOCOLS = ("file", "http", "https", "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss")
 _CHAIN = "::"
-_COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}
+#: What an address may be made of (RFC 3986).
+_ADDRESS = re.compile(r"[!#-;=?-Z_a-z~\[\]]+")
+_PACKAGES = dict.fromkeys(("s3", "s3a"), "s3fs") | dict.fromkeys(("gs", "gcs"), "gcsfs")
+_PACKAGES |= dict.fromkeys(("az", "abfs", "abfss"), "adlfs")
+#: Of botocore and Google's clients, which are there only with their packages.
+_NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "DefaultCredentialsError")
+_COMPRESSIONS = (".gz", ".bz2", ".xz")
 _FORMATS = {
     ".csv": "csv",
     ".tsv": "tsv",
@@ -36,7 +45,8 @@ _FORMATS = {
 class Source:
     """One entry of ``data.train`` or ``data.evaluation``.
 
-    :param uri: path, URI, or ``hub:owner/name[:split]``; a relative path counts from the project's folder.
+    :param uri: path, URI, or ``hub:owner/name[:split]``, ``hub:owner/name:configuration:split``; a relative path counts
+        from the project's folder, and one that exists is taken as it is written.
     :param split: what its rows are for.
     """
 
@@ -50,11 +60,20 @@ class Source:
 
     @property
     def _path(self) -> PurePosixPath:
-        return PurePosixPath(urlsplit(self.uri).path if "://" in self.uri else self.uri)
+        # A store's keys may hold what ends the path of a web address.
+        if self.is_web_address:
+            return PurePosixPath(urlsplit(self.uri).path)
+        return PurePosixPath(self.uri.partition("://")[2] or self.uri)
 
     @property
-    def _compression(self) -> str | None:
-        return _COMPRESSIONS.get(self._path.suffix)
+    def is_web_address(self) -> bool:
+        """Whether it is fetched by HTTP."""
+        return self.uri.startswith(("http://", "https://"))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a file of this machine."""
+        return as_uri(self.uri).startswith("file:")
 
     @property
     def format(self) -> str:
@@ -64,13 +83,12 @@ class Source:
         """
         if self.uri.startswith(HUB_PREFIX):
             return "hub"
-        suffix = PurePosixPath(self._path.stem).suffix if self._compression else self._path.suffix
-        if suffix.lower() not in _FORMATS:
+        if (found := format_of(self._path)) is None:
             raise DataError(
                 f"{self.name}: the name does not tell the format. Use one of {', '.join(_FORMATS)} "
                 f"(compressed: {', '.join(_COMPRESSIONS)}), or {HUB_PREFIX}owner/name for a Hub data set."
             )
-        return _FORMATS[suffix.lower()]
+        return found
 
     def place(self, number: int) -> str:
         """Return how a person finds a row: the line of a text file, the index that pandas shows for a table."""
@@ -83,17 +101,28 @@ class Source:
         :raises DataError: when it is not there, may not be read, or is no address of :data:`PROTOCOLS`.
         :raises SourceUnavailableError: when its store or server does not hand it out.
         """
-        import fsspec
-
-        self._check_address()
         with TemporaryDirectory(prefix="source-") as folder:
             try:
-                path = self._fetched(folder)
-                handle = fsspec.open(path, "rb", compression=self._compression).open()
+                handle = open_content(self._fetched(folder))
+            except DataError:
+                raise
             except Exception as error:  # each kind of store has its own exceptions
-                raise _explained(self.name, error) from None  # a traceback would show the address
+                raise explained(self.name, error) from None  # a traceback would show the address
             with handle:
                 yield handle
+
+    def filesystem(self) -> tuple[Any, str]:
+        """Return the file system of fsspec that it lies in, and its path there.
+
+        :raises DataError: when it is no address of :data:`PROTOCOLS`.
+        """
+        from fsspec.core import url_to_fs
+
+        self._check_address()
+        # A web address is asked for byte by byte as it stands, or its signature would not be that of the address. One
+        # with letters that no address may hold has to be encoded first.
+        as_it_stands = {"encoded": True} if self.is_web_address and _ADDRESS.fullmatch(self.uri) else {}
+        return url_to_fs(as_uri(from_outside(self.uri)), **as_it_stands)
 
     def _check_address(self) -> None:
         protocol = as_uri(self.uri).partition("://")[0]
@@ -104,10 +133,9 @@ class Source:
             )
 
     def _fetched(self, folder: str) -> str:
-        from fsspec.core import url_to_fs
         from fsspec.implementations.local import LocalFileSystem
 
-        filesystem, path = url_to_fs(as_uri(self.uri))
+        filesystem, path = self.filesystem()
         if isinstance(filesystem, LocalFileSystem):
             return path
         # As a whole: a connection that breaks off must not look like a file that ends early.
@@ -116,14 +144,26 @@ class Source:
         return target
 
 
+def format_of(path: PurePosixPath) -> str | None:
+    """Return the format that a file's name tells, ``None`` when it tells none."""
+    is_compressed = path.suffix.lower() in _COMPRESSIONS
+    return _FORMATS.get((PurePosixPath(path.stem) if is_compressed else path).suffix.lower())
+
+
 def _without_secrets(address: str) -> str:
-    if "://" not in address:
+    protocol, separator, rest = address.partition("://")
+    if not separator:
         return address
-    parts = urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    place, slash, path = rest.partition("/")
+    key, mark, query = path.partition("?")
+    if protocol in ("http", "https"):
+        path = key.partition("#")[0]
+    elif mark and "=" in query:  # a key may hold a question mark, a signature is never shown
+        path = key
+    return f"{protocol}://{place.rpartition('@')[2].partition('?')[0]}{slash}{path}"
 
 
-def _explained(name: str, error: Exception) -> DataError | SourceUnavailableError:
+def explained(name: str, error: Exception) -> DataError | SourceUnavailableError:
     """Say what an exception means: its own words may hold an address with a token in it."""
     status = getattr(error, "status", None)
     if isinstance(error, FileNotFoundError) or status == 404:
@@ -132,10 +172,13 @@ def _explained(name: str, error: Exception) -> DataError | SourceUnavailableErro
         return DataError(f"{name}: is a folder. Name the files in it.")
     if isinstance(error, PermissionError) or status in (401, 403, 410):
         return DataError(f"{name}: reading it is not allowed. Check its permissions, or the credentials for it.")
-    if isinstance(error, ValueError | ImportError):  # from fsspec, which knows the protocol only with its package
-        return DataError(
-            f"{name}: cannot be opened. Check the address, and that the package for its protocol is there."
-        )
+    if isinstance(error, ImportError):  # from fsspec, which knows the protocol only with its package
+        protocol = name.partition("://")[0]
+        return DataError(f"{name}: cannot be opened without the package {_PACKAGES.get(protocol, 'of its protocol')}.")
+    if isinstance(error, ValueError):
+        return DataError(f"{name}: cannot be opened. Check the address.")
+    if type(error).__name__ in _NO_CREDENTIALS:
+        return DataError(f"{name}: there are no credentials for this store. Set them where preprocessing runs.")
     reason = f"HTTP status {status}" if status else type(error).__name__
     return SourceUnavailableError(f"{name}: could not be fetched ({reason}); worth another try.")
 
@@ -143,4 +186,4 @@ def _explained(name: str, error: Exception) -> DataError | SourceUnavailableErro
 def as_uri(location: str | Path) -> str:
     """Return a URI without a slash at its end; a relative path counts from the project's folder."""
     location = str(location)
-    return (location if "://" in location else (PROJECT_DIR / location).as_uri()).rstrip("/")
+    return (location if "://" in location else file_uri(PROJECT_DIR / location)).rstrip("/")

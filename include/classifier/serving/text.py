@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-_ESCAPE = re.compile(r'\\+([n"])')
 
 
 class Tokens(NamedTuple):
@@ -21,13 +18,11 @@ class Tokens(NamedTuple):
 
 
 def clean(text: str) -> str:
-    r"""Return the text as the model sees it; may be empty. Cleaning it again changes nothing.
+    """Return the text as the model sees it; may be empty. Cleaning it again changes nothing.
 
-    Unicode is composed (NFC), whitespace collapsed, and the two-character escapes ``\n`` and ``\"``, which exports
-    of review data carry, become a space and a quotation mark.
+    Unicode is composed (NFC) and whitespace collapsed.
     """
-    text = _ESCAPE.sub(lambda match: " " if match[1] == "n" else '"', unicodedata.normalize("NFC", text))
-    return " ".join(text.split())
+    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def tokenise(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int) -> Tokens:

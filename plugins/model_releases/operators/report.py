@@ -10,6 +10,7 @@ from airflow.sdk import TriggerRule
 from include.contracts.candidate import Candidate
 from include.contracts.registry_tags import ReleaseState
 from include.contracts.settings import GateConfig
+from include.contracts.uris import to_open
 from kubeflow_provider.exceptions import KubeflowProviderError
 from kubeflow_provider.links import XCOM_RUN_URL
 from model_releases import ids
@@ -120,7 +121,7 @@ class ReportOperator(ReleaseStep):
             "pipeline run": first_xcom(context, steps, XCOM_RUN_URL),
             "registry": page,
             "report": candidate and report_page_url(candidate),
-            "report file": candidate and candidate.report_uri,
+            "report file": candidate and candidate.report_uri and to_open(candidate.report_uri),
         }
         return {name: url for name, url in links.items() if url}
 

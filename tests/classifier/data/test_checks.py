@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ def test_good_rows_pass() -> None:
 
 
 def test_empty_texts_and_unknown_labels_are_marked_not_refused() -> None:
-    rows = (("", 1), (" \t\\n", 1), (None, 1), ("fine", 3), ("fine", None), ("", 3), ("fine", 1))
+    rows = (("", 1), (" \t\n", 1), (None, 1), ("fine", 3), ("fine", None), ("", 3), ("fine", 1))
 
     assert row_problems(*rows) == (["empty", "empty", "empty", "unknown_label", "unknown_label", "empty", ""], [])
 
@@ -116,3 +117,37 @@ def test_class_below_the_floor_is_refused() -> None:
 
 def test_all_that_is_wrong_with_a_split_is_said_at_once() -> None:
     assert len(split_problems(2, 0)) == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "key"),
+    [
+        (Decimal("1"), "1"),
+        (Decimal("1.00"), "1"),
+        (True, "true"),
+        (True, "True"),
+        (False, "false"),
+        ("010", "010"),
+        ("e\u0301", "é"),
+    ],
+)
+def test_labels_are_found_however_their_format_writes_them(value: Any, key: str) -> None:
+    assert LabelIndex(["other", key]).find(value) == 1
+
+
+@pytest.mark.parametrize(("value", "key"), [("8", "010"), ("true", "True"), (True, "1"), ("1.1", "1.10")])
+def test_what_only_looks_alike_is_another_label(value: Any, key: str) -> None:
+    assert LabelIndex(["other", key]).find(value) == -1
+
+
+def test_unknown_labels_are_shown_where_they_are_frequent_and_short() -> None:
+    checks = RowChecks(DATA, Problems())
+    labels = ["Negative"] * 5 + ["POS"] * 3 + ["rare"] * 2 + ["a text " * 6] * 9
+    checks.check(Batch(np.arange(len(labels)), ["fine"] * len(labels), labels), Source("a.csv", "train"))
+
+    assert str(checks.unknown_labels) == "'Negative' (5 rows), 'POS' (3 rows)"
+
+    problems = Problems()
+    check_split([0, 0], "train", DATA, problems, lost="8 unknown_label", unknown=str(checks.unknown_labels))
+    assert "Labels that `labels` in the model's YAML does not name: 'Negative' (5 rows)" in problems.messages()[0]
+    assert "set `label_column`" in problems.messages()[0]

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from include.classifier.data.columns import as_texts, clean_all, distinct
+from include.classifier.data.columns import as_texts, clean_all, distinct, unescape_all
 from include.classifier.serving.text import clean
 
 
@@ -43,6 +43,10 @@ def test_only_texts_that_cleaning_may_change_are_cleaned_one_by_one(monkeypatch:
         pa.array(["a", None, "é"]),
         pa.array(["a", None, "é"], pa.large_string()),
         pa.array(["a", None, "é"]).dictionary_encode(),
+        pa.array([b"a", None, "é".encode()], pa.binary()),
+        pa.array([b"a", None, "é".encode()], pa.large_binary()),
+        pa.array([b"a", None, "é".encode()], pa.binary_view()),
+        pa.array([b"a", None, "é".encode()]).dictionary_encode(),
     ],
 )
 def test_strings_of_all_kinds_are_texts(values: Any) -> None:
@@ -58,6 +62,23 @@ def test_what_is_no_string_is_no_text(values: Any) -> None:
 
     assert texts.are_texts.tolist() == [False, True, not isinstance(values, pa.Array)]
     assert texts.values.to_pylist() == [None, None, None if isinstance(values, pa.Array) else "a"]
+
+
+def test_bytes_that_are_no_text_are_none() -> None:
+    assert as_texts(pa.array([b"fine", b"\xff"])).are_texts.tolist() == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "unescaped"),
+    [
+        (r"Good food.\nNice place.\n\nBye", "Good food. Nice place.  Bye"),
+        (r"the \"best\" place", 'the "best" place'),
+        (r"the \\\"best\\\" place", 'the "best" place'),
+        ("plain", "plain"),
+    ],
+)
+def test_escapes_of_exports_become_what_they_stand_for(text: str, unescaped: str) -> None:
+    assert unescape_all(pa.array([text, None])).to_pylist() == [unescaped, None]
 
 
 def test_half_of_a_surrogate_pair_is_found_and_counts_as_a_character() -> None:

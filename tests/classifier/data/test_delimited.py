@@ -16,7 +16,7 @@ from include.classifier.data.sources import Source
 from include.contracts.settings import DataConfig
 
 DATA = DataConfig(train=["unused.csv"], labels={"1": "bad", "2": "good"})
-LAYOUT = Layout(delimiter=",", columns=2, text=0, label=1, longest_field=50)
+LAYOUT = Layout(delimiter=",", quoted=True, columns=2, text=0, label=1, longest_field=50)
 
 
 def rows_of(chunk: bytes) -> list[tuple[int, str, str]] | None:
@@ -84,12 +84,11 @@ def test_reading_goes_on_at_once_behind_a_row_that_is_in_doubt(monkeypatch: pyte
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
-@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 def test_chunks_of_any_size_give_the_rows_of_the_csv_module(
-    monkeypatch: pytest.MonkeyPatch, line_end: str, name: str
+    monkeypatch: pytest.MonkeyPatch, line_end: str, delimiter: str
 ) -> None:
     rng = random.Random(1)
-    delimiter = "\t" if name.endswith("tsv") else ","
     file = io.StringIO(newline="")
     writer = csv.writer(file, delimiter=delimiter, lineterminator=line_end)
     writer.writerow(["label", "id", "text"])
@@ -106,8 +105,46 @@ def test_chunks_of_any_size_give_the_rows_of_the_csv_module(
 
     for size in (1, 30, 1000, 1 << 20):
         monkeypatch.setattr("include.classifier.data.lines.CHUNK_BYTES", size)
-        rows, problems, at_once = read(content.encode(), name)
+        rows, problems, at_once = read(content.encode())
 
         assert (rows, problems) == (expected[1:], [])
         assert any(at_once)
     assert at_once == [True]
+
+
+@pytest.mark.parametrize("size", [1, 40, 1 << 20])
+def test_in_a_tsv_a_quotation_mark_is_a_character_like_any_other(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr("include.classifier.data.lines.CHUNK_BYTES", size)
+    texts = ['"begins', "plain", 'ends"', '"both"', 'a ""doubled"" one', '"', "", "'", 'in "the" middle']
+    content = "text\tlabel\n" + "".join(f"{text}\t1\n" for text in texts)
+
+    rows, problems, at_once = read(content.encode(), "a.tsv")
+
+    assert ([text for _, text, _ in rows], problems) == (texts, [])
+    assert all(at_once)
+
+
+def test_a_tsv_with_a_line_break_in_quotation_marks_is_refused_with_what_to_do() -> None:
+    _, problems, _ = read(b'text\tlabel\n"two\nlines"\t1\n', "a.tsv")
+
+    assert "line 2: the row has 1 fields" in problems[0]
+    assert "write texts with tabs or line breaks as .csv" in problems[0]
+
+
+@pytest.mark.parametrize("before", [b"\n", b"\r\n\n", b"\xef\xbb\xbf\n"])
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_empty_lines_before_the_header_are_none(before: bytes, name: str) -> None:
+    delimiter = b"," if name == "a.csv" else b"\t"
+
+    rows, problems, _ = read(before + b"text,label\nfine,1\n".replace(b",", delimiter), name)
+
+    assert (rows, problems) == ([(2 + before.count(b"\n"), "fine", "1")], [])
+
+
+def test_a_file_of_empty_lines_is_said_to_be_one() -> None:
+    assert read(b"\n\n")[1] == ["a.csv: holds nothing but empty lines. Check whether writing it has failed."]
+
+
+def test_another_delimiter_counts_only_where_it_gives_the_columns() -> None:
+    assert read(b'label;text\n1;"so; fine"\n')[0] == [(2, "so; fine", "1")]
+    assert read(b"a;text,label\n1,2\n")[1][0].startswith("a.csv: missing columns: 'text'")

@@ -8,44 +8,24 @@ import json
 import lzma
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from include.classifier.data.problems import DataError, Problems
-from include.classifier.data.readers import read_batches
-from include.classifier.data.sources import Source, SplitName
+from include.classifier.data.problems import Problems
+from include.classifier.data.sources import Source
 from include.contracts.settings import DataConfig
+from tests.classifier.data.rows import Row, read_rows, write
 
 DATA = DataConfig(train=["unused.csv"], labels={"1": "bad", "2": "good"})
 
 
-class Row(NamedTuple):
-    number: int
-    text: Any
-    label: Any
-
-
-def read_rows(source: Source, data: DataConfig, problems: Problems) -> list[Row]:
-    rows: list[Row] = []
-    for batch in read_batches(source, data, problems):
-        texts, labels = (
-            column.to_pylist() if isinstance(column, pa.Array) else column for column in (batch.texts, batch.labels)
-        )
-        rows += [Row(*values) for values in zip(batch.numbers.tolist(), texts, labels, strict=True)]
-    return rows
-
-
-def read(path: Path | str, data: DataConfig = DATA) -> tuple[list[Row], list[str]]:
+def read(path: Path | str, data: DataConfig = DATA, **settings: Any) -> tuple[list[Row], list[str]]:
     problems = Problems()
+    data = data.model_copy(update=settings)
     return read_rows(Source(str(path), "train"), data, problems), problems.messages()
-
-
-def write(path: Path, content: str | bytes) -> Path:
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
 
 
 def test_csv_rows_carry_the_line_they_begin_in(tmp_path: Path) -> None:
@@ -112,15 +92,82 @@ def test_bytes_that_are_not_utf8_are_all_named(tmp_path: Path) -> None:
     assert "line 3 (byte 22), line 5 (byte 37): the bytes are not UTF-8" in problem
     assert content[21:22] == b"\xe9"
     assert content[36:37] == b"\xe0"
-    assert "iconv" in problem
+    assert "Set `encoding`" in problem
 
 
-def test_utf16_is_one_problem(tmp_path: Path) -> None:
-    rows, problems = read(write(tmp_path / "a.csv", "text,label\nfine,1\n".encode("utf-16")))
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-be"])
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.jsonl"])
+def test_unicode_is_read_however_it_is_written(tmp_path: Path, name: str, encoding: str, end: str) -> None:
+    texts = ["très bien", "好吃", "отлично", "fine"]
+    lines = (
+        [json.dumps({"text": text, "label": "1"}, ensure_ascii=False) for text in texts]
+        if name == "a.jsonl"
+        else ["text,label", *(f"{text},1" for text in texts)]
+    )
+    content = "".join(f"{line}{end}" for line in lines).encode(encoding)
 
-    assert rows == []
-    assert len(problems) == 1
-    assert "line 1 (byte 1): the bytes are not UTF-8" in problems[0]
+    rows, problems = read(write(tmp_path / name, gzip.compress(content) if name.endswith("gz") else content))
+
+    assert ([row.text for row in rows], problems) == (texts, [])
+
+
+@pytest.mark.parametrize(
+    ("encoding", "texts"),
+    [
+        ("gb18030", ["好吃", "难吃"]),
+        ("shift_jis", ["美味しい", "まずい"]),
+        ("cp1252", ["très bien", "voilà"]),
+        ("euc-kr", ["맛있다", "별로다"]),
+    ],
+)
+def test_a_declared_encoding_is_read_and_any_other_is_not_guessed(
+    tmp_path: Path, encoding: str, texts: list[str]
+) -> None:
+    content = "text,label\n" + "".join(f"{text},1\n" for text in texts * 40)
+    source = write(tmp_path / "a.csv", content.encode(encoding))
+
+    rows, problems = read(source, encoding=encoding)
+    assert ([row.text for row in rows], problems) == (texts * 40, [])
+
+    (problem,) = read(source)[1]
+    assert "the bytes are not UTF-8. Set `encoding`" in problem
+
+
+def test_bytes_that_the_declared_encoding_does_not_have_are_one_problem(tmp_path: Path) -> None:
+    (problem,) = read(write(tmp_path / "a.csv", b"text,label\nfine \xff\xff,1\n"), encoding="gb18030")[1]
+
+    assert "holds bytes that are not gb18030" in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("a.csv", b"PK\x03\x04rest", "is a workbook"),
+        ("a.jsonl", b"PAR1rest", "is a Parquet file"),
+        ("a.tsv", b"\xd0\xcf\x11\xe0\xa1\xb1", "is a workbook of the old format"),
+    ],
+)
+def test_what_is_no_text_is_called_by_its_kind(tmp_path: Path, name: str, content: bytes, what: str) -> None:
+    assert what in read(write(tmp_path / name, content))[1][0]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "A.CSV.GZ", "a.csv.bz2"])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress])
+def test_a_file_is_unpacked_by_what_it_holds_and_not_by_its_name(
+    tmp_path: Path, name: str, pack: Callable[[bytes], bytes]
+) -> None:
+    rows, problems = read(write(tmp_path / name, pack(b"text,label\nfine,1\n")))
+
+    assert ([row.text for row in rows], problems) == (["fine"], [])
+
+
+def test_a_record_may_lack_a_field_wherever_it_stands(tmp_path: Path) -> None:
+    content = b'{"text": "a"}\n{"text": "b", "label": "1"}\n{"label": "1"}\n'
+
+    rows, problems = read(write(tmp_path / "a.jsonl", content))
+
+    assert ([(row.text, row.label) for row in rows], problems) == ([("a", None), ("b", "1"), (None, "1")], [])
 
 
 @pytest.mark.parametrize(
@@ -210,55 +257,3 @@ def test_file_that_only_claims_to_be_parquet_is_named(tmp_path: Path) -> None:
     (problem,) = read(write(tmp_path / "a.parquet", "text,label\nfine,1\n"))[1]
 
     assert problem.startswith(f"{tmp_path / 'a.parquet'}: is not a Parquet file")
-
-
-class TestHub:
-    """The datasets library takes a folder of that name for the data set, so no Hub is needed."""
-
-    @pytest.fixture(autouse=True)
-    def dataset(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        folder = tmp_path / "owner" / "reviews"
-        folder.mkdir(parents=True)
-        for split in ("train", "test"):
-            rows = [{"text": f"{split} {number}", "label": number} for number in (1, 2)]
-            write(folder / f"{split}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-        monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
-
-    @pytest.mark.parametrize(
-        ("uri", "split", "first"),
-        [
-            ("hub:owner/reviews", "train", "train 1"),
-            ("hub:owner/reviews", "evaluation", "test 1"),
-            ("hub:owner/reviews:test", "train", "test 1"),
-        ],
-    )
-    def test_split_is_the_one_named_or_the_usual_one(self, uri: str, split: SplitName, first: str) -> None:
-        rows = read_rows(Source(uri, split), DATA, Problems())
-
-        assert rows == [Row(0, first, 1), Row(1, first.replace("1", "2"), 2)]
-
-    def test_unknown_split_is_named_with_those_that_are_there(self) -> None:
-        with pytest.raises(DataError, match=r"hub:owner/reviews:dev: split 'dev' cannot be read.*test"):
-            read("hub:owner/reviews:dev")
-
-    def test_missing_columns_are_named(self) -> None:
-        problems = read("hub:owner/reviews", DATA.model_copy(update={"text_column": "review"}))[1]
-
-        assert problems[0].startswith("hub:owner/reviews: missing columns: 'review'; there are: 'text', 'label'.")
-
-    def test_classes_are_found_by_number_or_by_name(self, tmp_path: Path) -> None:
-        from datasets import ClassLabel, Dataset, Features, Value
-
-        features = Features({"text": Value("string"), "label": ClassLabel(names=["bad", "good"])})
-        folder = tmp_path / "owner" / "named"
-        folder.mkdir()
-        rows = Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]}, features=features)
-        rows.to_parquet(folder / "train.parquet")
-
-        by_number = DATA.model_copy(update={"labels": {"0": "bad", "1": "good"}})
-        by_name = DATA.model_copy(update={"labels": {"good": "+", "bad": "-"}})
-
-        assert [row.label for row in read("hub:owner/named", by_number)[0]] == [0, 1]
-        assert [row.label for row in read("hub:owner/named", by_name)[0]] == ["bad", "good"]

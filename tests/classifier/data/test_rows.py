@@ -16,7 +16,7 @@ DATA = DataConfig(train=["unused.csv"], labels={"1": "bad", "2": "good"})
 
 
 def test_rows_of_all_sources_are_cleaned_and_judged(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_text('text,label\n" so\\n  fine ",1.0\n')
+    (tmp_path / "a.csv").write_text('text,label\n" so   fine ",1.0\n')
     (tmp_path / "b.csv").write_text("text,label\nfine,2\nfine,3\n")
     (tmp_path / "c.jsonl").write_text('{"text": null, "label": "9"}\n')
     sources = [Source(str(tmp_path / "a.csv"), "train"), Source(str(tmp_path / "b.csv"), "train")]

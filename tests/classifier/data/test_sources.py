@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -12,17 +13,20 @@ from pathlib import Path
 import pytest
 
 from include.classifier.data.problems import DataError, SourceUnavailableError
-from include.classifier.data.sources import Source, as_uri
+from include.classifier.data.sources import Source, as_uri, explained
 from include.models import PROJECT_DIR
 
 CONTENT = b"text,label\nfine,1\n"
 
 
 class Handler(BaseHTTPRequestHandler):
+    asked: list[str] = []
+
     def do_HEAD(self) -> None:
         self.do_GET()
 
     def do_GET(self) -> None:
+        self.asked.append(self.path)
         path = self.path.partition("?")[0]
         status = 200 if path == "/a.csv" else int(path.removeprefix("/").removesuffix(".csv"))
         self.send_response(status)
@@ -163,5 +167,65 @@ def test_secrets_in_an_address_are_not_repeated() -> None:
 
 def test_uris_are_made_without_a_slash_at_the_end(tmp_path: Path) -> None:
     assert as_uri(tmp_path) == tmp_path.as_uri()
+    assert as_uri(tmp_path / "My Data é#") == f"file://{tmp_path}/My Data é#"
     assert as_uri("s3://bucket/folder/") == "s3://bucket/folder"
     assert as_uri("data/") == f"{PROJECT_DIR.as_uri()}/data"
+
+
+NAMES = ["My Data.csv", "отзывы.csv", "a#1.csv", "100%25.csv", "lang=en.csv", "train (1).csv", "a[1].csv", "a?b=c.csv"]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "a+b.csv", "a&b;c.csv", "a\\b.csv", "~a.csv", "a%zz.csv", "a:b.csv"])
+def test_a_local_file_is_read_whatever_it_is_called(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "My Projects #1 %20 é"
+    folder.mkdir()
+    (folder / name).write_bytes(CONTENT)
+
+    assert read(str(folder / name)) == CONTENT
+    assert read((folder / name).as_uri()) == CONTENT
+    assert Source(str(folder / name), "train").format == "csv"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_key_of_a_store_is_read_whatever_it_is_called(name: str, tmp_path: Path) -> None:
+    source = Source(f"s3://bucket/{name}", "train")
+
+    assert source.format == "csv"
+    assert source.filesystem()[1] == f"bucket/{name}"
+
+
+@pytest.mark.parametrize(
+    ("uri", "name"),
+    [
+        ("https://h/a.csv?X-Sig=ab%2Bcd#x", "https://h/a.csv"),
+        ("https://user:secret@h/a b.csv", "https://h/a b.csv"),
+        ("s3://key:secret@bucket/a#1.csv", "s3://bucket/a#1.csv"),
+        ("s3://bucket/what?.csv", "s3://bucket/what?.csv"),
+        ("abfss://c@account/a.csv?sig=secret", "abfss://account/a.csv"),
+    ],
+)
+def test_names_hold_neither_signatures_nor_passwords(uri: str, name: str) -> None:
+    assert Source(uri, "train").name == name
+
+
+def test_a_signed_address_is_asked_for_byte_by_byte(server: str) -> None:
+    query = "X-Sig=ab%2Bcd%2Fef%3D&X-Cred=A%2F2024%2Fus&cut%20=%7E"
+
+    with pytest.raises(SourceUnavailableError):
+        read(f"{server}/429.csv?{query}")
+
+    assert f"/429.csv?{query}" in Handler.asked
+
+
+def test_a_missing_package_is_called_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+
+    with pytest.raises(DataError, match=r"gs://bucket/a\.csv: cannot be opened without the package gcsfs"):
+        read("gs://bucket/a.csv")
+
+
+def test_missing_credentials_are_not_worth_another_try() -> None:
+    class NoCredentialsError(Exception):
+        """What botocore calls it."""
+
+    assert isinstance(explained("s3://bucket/a.csv", NoCredentialsError()), DataError)

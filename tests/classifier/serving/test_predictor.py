@@ -49,7 +49,7 @@ def test_answers_follow_the_order_of_the_texts_and_not_their_neighbours(predicto
 
 
 def test_texts_are_cleaned_before_they_are_judged(predictor: Predictor) -> None:
-    assert predictor.predict([r" good\nfood  "]) == predictor.predict(["good food"])
+    assert predictor.predict([" good\nfood  "]) == predictor.predict(["good food"])
 
 
 def test_a_text_beyond_the_limit_of_tokens_is_said_to_be_truncated(predictor: Predictor) -> None:

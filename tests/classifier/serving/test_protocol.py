@@ -71,7 +71,7 @@ def test_a_thousand_instances_are_allowed() -> None:
         ({"body": {"instances": ["Zyxwvut", ["Zyxwvut"]]}}, JSON, "instances[1] is a list"),
         ({"body": {"instances": ["Zyxwvut", {"Zyxwvut": "a"}]}}, JSON, 'instances[1] has no "data"'),
         ({"body": {"instances": ["Zyxwvut", {"data": 5}]}}, JSON, "instances[1].data is a number"),
-        ({"body": {"instances": ["Zyxwvut", " \t\\n "]}}, JSON, "instances[1] is empty"),
+        ({"body": {"instances": ["Zyxwvut", " \t\n "]}}, JSON, "instances[1] is empty"),
         ({"body": {"instances": ["Zyxwvut", "Zyxwvut \ud800"]}}, JSON, "instances[1] has half a surrogate pair"),
         ({"body": {"data": {"a": "Zyxwvut"}}}, JSON, "data is an object"),
         ({"body": {"inputs": {"Zyxwvut": 1}}}, JSON, '"inputs" must be a list with one tensor'),

@@ -11,14 +11,12 @@ from include.classifier.serving.text import clean, tokenise
     ("text", "cleaned"),
     [
         ("  Good\t food \u00a0 here \n", "Good food here"),
-        (r"Good food.\nNice place.\n\nBye", "Good food. Nice place. Bye"),
-        (r"the \"best\" place", 'the "best" place'),
-        (r"the \\\"best\\\" place", 'the "best" place'),
+        (r"in C:\new\notes, \nabla", r"in C:\new\notes, \nabla"),
         ("cafe\u0301", "caf\u00e9"),
-        (r" \n ", ""),
+        (" \n ", ""),
     ],
 )
-def test_whitespace_escapes_and_accents_are_made_uniform(text: str, cleaned: str) -> None:
+def test_whitespace_and_accents_are_made_uniform(text: str, cleaned: str) -> None:
     assert clean(text) == cleaned
 
 

@@ -1,0 +1,47 @@
+"""What a file holds: known by its first bytes, because names and servers tell it wrongly."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+#: First bytes -> what opens it. A server may have unpacked a .gz on its way, and a .csv may be one.
+_UNPACKED = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", lzma.open))
+_PACKED_NAMES = (".gz", ".bz2", ".xz")
+
+
+class Kind(NamedTuple):
+    """Something that is no text."""
+
+    first: bytes
+    what: str
+    remedy: str
+
+
+_NO_TEXT = (
+    Kind(b"PK\x03\x04", "is a workbook or a zip archive, not text", "Save the sheet as CSV, or unpack the file."),
+    Kind(b"\xd0\xcf\x11\xe0", "is a workbook of the old format, not text", "Save the sheet as CSV."),
+    Kind(b"PAR1", "is a Parquet file", "Let its name end in .parquet."),
+    Kind(b"ARROW1", "is an Arrow file", "Save it as Parquet."),
+    Kind(b"SQLite format 3", "is a database, not text", "Export the table as CSV."),
+    Kind(b"%PDF-", "is a PDF, not text", "Export the table as CSV."),
+)
+
+
+def open_content(path: str) -> IO[bytes]:
+    """Open a local file, unpacked where it is compressed."""
+    with Path(path).open("rb") as beginning:
+        first = beginning.read(6)
+    for magic, unpacked in _UNPACKED:
+        if first.startswith(magic):
+            file: Any = unpacked(path, "rb")
+            return file  # type: ignore[no-any-return]
+    return Path(path).open("rb")
+
+
+def no_text(first: bytes) -> Kind | None:
+    """Return what a file is whose first bytes show that it is no text."""
+    return next((kind for kind in _NO_TEXT if first.startswith(kind.first)), None)

@@ -1,0 +1,62 @@
+"""Sources that are many files: folders and patterns, as Spark, Dask and the exports of databases write them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+from include.classifier.data.problems import DataError, Problems
+from include.classifier.data.sources import HUB_PREFIX, Source, explained, format_of
+
+#: Files of one source.
+_MOST = 10_000
+_WILDCARDS = "*?["
+
+
+def all_files(sources: Iterable[Source], problems: Problems) -> list[Source]:
+    """Return one source for each file, in the order of their names where a folder or a pattern stands for many.
+
+    :param problems: gathers patterns and folders without a file.
+    :raises SourceUnavailableError: when a store does not list what it holds.
+    """
+    found: list[Source] = []
+    for source in sources:
+        try:
+            found += _files(source)
+        except DataError as error:
+            problems.take(error)
+    return found
+
+
+def _files(source: Source) -> Iterator[Source]:
+    if source.uri.startswith(HUB_PREFIX) or source.is_web_address:
+        yield source
+        return
+    filesystem, path = source.filesystem()
+    try:
+        if filesystem.isdir(path):
+            what, paths = "the folder", filesystem.find(path)
+        elif any(mark in path for mark in _WILDCARDS) and not filesystem.exists(path):
+            what, paths = "the pattern", filesystem.glob(path)
+        else:
+            yield source
+            return
+    except Exception as error:  # each kind of store has its own exceptions
+        raise explained(source.name, error) from None
+    files = sorted(file for file in paths if format_of(PurePosixPath(file)) and not _is_hidden(file, path))
+    if not files or len(files) > _MOST:
+        raise DataError(
+            f"{source.name}: {what} holds {len(files):,} files whose names tell a format. A source is one file, "
+            f"a folder of part files, or a pattern (wildcard) such as part-*.csv, with at most {_MOST:,} of them."
+        )
+    for file in files:
+        yield replace(source, uri=file if source.is_local else filesystem.unstrip_protocol(file))
+
+
+def _is_hidden(file: str, folder: str) -> bool:
+    """Return whether Spark and its like put it beside the parts: ``_SUCCESS``, ``.part-0.csv.crc``."""
+    root = PurePosixPath(folder)
+    path = PurePosixPath(file)
+    parts = path.relative_to(root).parts if path.is_relative_to(root) else (path.name,)
+    return any(part.startswith(("_", ".")) for part in parts)
