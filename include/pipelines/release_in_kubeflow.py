@@ -116,7 +116,7 @@ def predict(output_uri: str, tracking_uri: str, namespace: str, labels: dsl.Outp
 )
 def release_in_kubeflow(
     model_name: str = _SAMPLE.name,
-    data: dict = _SAMPLE.data.model_dump(mode="json"),  # noqa: B008  compiled into the IR, never called
+    data: dict = _SAMPLE.data.model_dump(mode="json", exclude_none=True),  # noqa: B008  compiled into the IR, never called
     store_uri: str = f"file://{VOLUME_PATH}",
     volume: str = "models",
     model_version: str = "",

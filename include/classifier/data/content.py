@@ -6,7 +6,7 @@ import bz2
 import gzip
 import lzma
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple, cast
 
 #: First bytes -> what opens it. A server may have unpacked a .gz on its way, and a .csv may be one.
 _UNPACKED = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", lzma.open))
@@ -37,8 +37,7 @@ def open_content(path: str) -> IO[bytes]:
         first = beginning.read(6)
     for magic, unpacked in _UNPACKED:
         if first.startswith(magic):
-            file: Any = unpacked(path, "rb")
-            return file  # type: ignore[no-any-return]
+            return cast("IO[bytes]", unpacked(path, "rb"))
     return Path(path).open("rb")
 
 
