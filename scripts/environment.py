@@ -10,6 +10,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 PROJECT = Path(__file__).resolve().parent.parent
 if str(PROJECT) not in sys.path:
@@ -35,6 +36,8 @@ def environment(state: Path, *, airflow_port: int = 8080, serving_port: int = 80
     home = state / "airflow"
     settings = {
         "AIRFLOW_HOME": str(home),
+        # Airflow's own default cannot have a percent sign in its path.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": _sqlite_url(home / "airflow.db"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -59,7 +62,7 @@ def environment(state: Path, *, airflow_port: int = 8080, serving_port: int = 80
             "torchserve", host="127.0.0.1", port=serving_port, python=PIPELINES_PYTHON, state_dir=state / "serving"
         ),
         "AIRFLOW_CONN_REGISTRY_DEFAULT": _connection(
-            "mlflow", tracking_uri=f"sqlite:///{state / 'mlflow' / 'mlflow.db'}"
+            "mlflow", tracking_uri=_sqlite_url(state / "mlflow" / "mlflow.db")
         ),
     }
     if alert_url := os.environ.get("ALERT_URL"):
@@ -68,6 +71,11 @@ def environment(state: Path, *, airflow_port: int = 8080, serving_port: int = 80
     settings |= {name: os.environ[name] for name in overridden if os.environ.get(name)}
     settings |= _secrets(home)
     return settings
+
+
+def _sqlite_url(path: Path) -> str:
+    # As it is wherever that means the path: what reads these URLs unquotes them.
+    return f"sqlite:///{quote(str(path), safe='/ ') if set('%?#') & set(str(path)) else path}"
 
 
 def _connection(conn_type: str, *, host: str | None = None, port: int | None = None, **extra: Any) -> str:

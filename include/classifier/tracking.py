@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -150,7 +150,7 @@ def _experiment_id(client: MlflowClient, tracking_uri: str, name: str) -> str:
 
 def _sqlite_file(tracking_uri: str) -> Path | None:
     scheme, _, path = tracking_uri.partition(":///")
-    return Path(path).absolute() if scheme == "sqlite" else None
+    return Path(unquote(path)).absolute() if scheme == "sqlite" else None
 
 
 def _without_password(uri: str) -> str:

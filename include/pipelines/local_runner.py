@@ -9,7 +9,6 @@ them, a step carries the span of the log that is its own. Whoever started this p
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 import sys
@@ -23,13 +22,14 @@ from typing import Any, TextIO
 from include.classifier import steps
 from include.classifier.progress import PROGRESS_FILE
 from include.pipelines.forked_steps import fork_steps
+from include.pipelines.local_steps import ENVIRONMENTS, take_over
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-# What kfp.local logs when a task starts and when it ends; its own interface tells of neither.
-_TASK_STARTS = re.compile(r"Executing task '(?P<name>[^']+)'$")
-_TASK_ENDS = re.compile(r"Task '(?P<name>[^']+)' finished with status (?P<status>SUCCESS|FAILURE)$")
-# Lines that KFP's executor adds around a step's own output.
-_NOT_A_REASON = re.compile(r"^(\[KFP Executor .*|[-\s]*)$")
+# What KFP's executor and kfp.local add around a step's own output.
+_INPUT = re.compile(r"^(?P<indent>\s*)\[KFP Executor[^\n]*Got executor_input:\n.*?^(?P=indent)\}\n", re.DOTALL | re.M)
+_NOT_A_REASON = re.compile(
+    r"^(\[KFP Executor .*|[-\s]*|[\d:.]+ - INFO - .*|[\d:.]+ - ERROR - Task '[^']*' finished with status .*)$"
+)
 _LONGEST_REASON = 500
 _TAIL_BYTES = 64 * 1024
 
@@ -46,25 +46,30 @@ class RunRecord:
         self._progress = run_dir / "progress"
         self._lock = threading.Lock()
         self._steps: list[dict[str, Any]] = []
+        self._exit_codes: dict[str, int | None] = {}
         self._document: dict[str, Any] = {"state": "RUNNING", "reason": None, "started": _now(), "steps": self._steps}
         self._write()
 
-    def step_starts(self, name: str) -> None:
-        """Record a new step; progress that an earlier step left is not this one's."""
+    def step_starts(self, name: str) -> dict[str, Any]:
+        """Record a new step; progress that an earlier step left is not this one's.
+
+        :return: the step, for :meth:`step_ends`.
+        """
+        step = {"name": name, "state": "RUNNING", "started": _now(), "log_start": self._log_size(), "log_end": None}
         with self._lock:
             self._progress.unlink(missing_ok=True)
-            self._steps.append(
-                {"name": name, "state": "RUNNING", "started": _now(), "log_start": self._log_size(), "log_end": None}
-            )
+            self._steps.append(step)
             self._write()
+        return step
 
-    def step_ends(self, name: str, state: str) -> None:
-        """Record the end of the newest step of this name."""
+    def step_ends(self, step: dict[str, Any], state: str, exit_code: int | None) -> None:
+        """Record the end of a step.
+
+        :param exit_code: of its process, ``None`` when there was none.
+        """
         with self._lock:
-            for step in reversed(self._steps):
-                if step["name"] == name and step["state"] == "RUNNING":
-                    step |= {"state": state, "ended": _now(), "log_end": self._log_size()}
-                    break
+            step |= {"state": state, "ended": _now(), "log_end": self._log_size()}
+            self._exit_codes[step["name"]] = exit_code
             self._write()
 
     def run_ends(self, state: str, reason: str | None = None) -> None:
@@ -85,8 +90,10 @@ class RunRecord:
         with self._log.open("rb") as log:
             log.seek(max(step["log_start"], step["log_end"] - _TAIL_BYTES))
             text = log.read(step["log_end"] - log.tell()).decode("utf-8", "replace")
+        text = _INPUT.sub("", text)
         lines = [line.strip() for line in text.splitlines() if not _NOT_A_REASON.match(line.strip())]
-        last = lines[-1][:_LONGEST_REASON] if lines else "it ended without a word"
+        code = self._exit_codes.get(step["name"])
+        last = lines[-1][:_LONGEST_REASON] if lines else f"it ended without a word, with exit code {code}"
         if last == "Killed":
             last = "it was killed from outside, most likely because memory ran out"
         return f"Step {step['name']!r} failed: {last}"
@@ -99,25 +106,6 @@ class RunRecord:
         scratch = self._file.with_suffix(".tmp")
         scratch.write_text(json.dumps(self._document), encoding="utf-8")
         scratch.replace(self._file)
-
-
-class StepWatcher(logging.Filter):
-    """Learns from kfp.local's log records which step starts and which ends. A filter, for it survives kfp.local's
-    replacing of the root logger's handlers.
-    """
-
-    def __init__(self, record: RunRecord) -> None:
-        super().__init__()
-        self._record = record
-
-    def filter(self, log_record: logging.LogRecord) -> bool:
-        """Look at a record and let it pass."""
-        message = _COLOUR.sub("", log_record.getMessage())
-        if match := _TASK_STARTS.search(message):
-            self._record.step_starts(match["name"])
-        elif match := _TASK_ENDS.search(message):
-            self._record.step_ends(match["name"], "SUCCEEDED" if match["status"] == "SUCCESS" else "FAILED")
-        return True
 
 
 class ColourlessStream:
@@ -146,13 +134,12 @@ def run(run_dir: Path) -> bool:
     record = RunRecord(run_dir)
     os.environ[PROGRESS_FILE] = str(run_dir / "progress")
     sys.stdout = sys.stderr = ColourlessStream(sys.stdout)
-    logging.getLogger().addFilter(StepWatcher(record))
     try:
         parameters = json.loads((run_dir / "request.json").read_text(encoding="utf-8"))["parameters"]
         with tempfile.TemporaryDirectory(prefix="pipeline-") as scratch:
             # Every step leaves a folder of its own in $TMPDIR.
             os.environ["TMPDIR"] = tempfile.tempdir = scratch
-            _run_pipeline(run_dir, parameters)
+            _run_pipeline(run_dir, parameters, record)
     except Exception as error:  # whatever it is, it is the answer to why the run failed
         reason = record.failure_reason()
         if reason is None:
@@ -164,8 +151,10 @@ def run(run_dir: Path) -> bool:
     return True
 
 
-def _run_pipeline(run_dir: Path, parameters: dict[str, Any]) -> None:
+def _run_pipeline(run_dir: Path, parameters: dict[str, Any], record: RunRecord) -> None:
     from kfp import components, local
+
+    take_over(record, run_dir.parent / ENVIRONMENTS)
 
     pipeline = run_dir / "pipeline.yaml"
     if steps.__name__ in pipeline.read_text(encoding="utf-8"):

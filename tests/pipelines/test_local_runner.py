@@ -1,29 +1,34 @@
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
 import subprocess
 import sys
+import uuid
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.test_pipelines.small_steps import named, silent, uses_its_package
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.pipelines
 
 
 @pytest.fixture
-def run(tmp_path: Path, record_and_wait: str) -> Any:
-    """Return ``run(**parameters)``, which gives the exit code, the account and the log of a run."""
+def run_pipeline(tmp_path: Path) -> Any:
+    """Return ``run_pipeline(ir, **parameters)``, which gives the exit code, the account and the log of a run."""
 
-    def run(**parameters: object) -> tuple[int, dict[str, Any], str]:
-        folder = tmp_path / "run"
-        folder.mkdir()
-        shutil.copyfile(record_and_wait, folder / "pipeline.yaml")
-        request = {"parameters": {"file": str(tmp_path / "recorded")} | parameters}
-        (folder / "request.json").write_text(json.dumps(request))
+    def run(ir: str | Path, **parameters: object) -> tuple[int, dict[str, Any], str]:
+        folder = tmp_path / "runs" / uuid.uuid4().hex
+        folder.mkdir(parents=True)
+        shutil.copyfile(ir, folder / "pipeline.yaml")
+        (folder / "request.json").write_text(json.dumps({"parameters": parameters}))
         with (folder / "log.txt").open("ab") as log:
             code = subprocess.run(
                 [sys.executable, "-u", "-m", "include.pipelines.local_runner", str(folder)],
@@ -36,6 +41,12 @@ def run(tmp_path: Path, record_and_wait: str) -> Any:
         return code, json.loads((folder / "state.json").read_text()), (folder / "log.txt").read_text()
 
     return run
+
+
+@pytest.fixture
+def run(run_pipeline: Any, tmp_path: Path, record_and_wait: str) -> Any:
+    """Return ``run(**parameters)``, which runs the pipeline that records and waits."""
+    return lambda **parameters: run_pipeline(record_and_wait, file=str(tmp_path / "recorded"), **parameters)
 
 
 def own_log(log: str, step: dict[str, Any]) -> str:
@@ -92,3 +103,63 @@ def test_the_compiled_test_pipeline_is_that_of_its_source(record_and_wait: str, 
     subprocess.run([sys.executable, str(source)], check=True)
 
     assert source.with_suffix(".yaml").read_text() == Path(record_and_wait).read_text()
+
+
+@pytest.fixture
+def compiled(tmp_path: Path) -> Callable[..., Path]:
+    """Return ``compiled(pipeline)``, which gives the file of its IR."""
+    from kfp import compiler
+
+    def compiled(pipeline: Any) -> Path:
+        path = tmp_path / f"{uuid.uuid4().hex}.yaml"
+        compiler.Compiler().compile(pipeline, str(path))
+        return path
+
+    return compiled
+
+
+def component(function: Callable[..., None], **options: Any) -> Any:
+    from kfp import dsl
+
+    return dsl.component(function, base_image="python:3.11", install_kfp_package=False, **options)
+
+
+def test_a_step_that_says_nothing_is_told_by_its_exit_code(run_pipeline: Any, compiled: Callable[..., Path]) -> None:
+    _, account, _ = run_pipeline(compiled(component(silent)))
+
+    assert account["reason"] == "Step 'silent' failed: it ended without a word, with exit code 3"
+
+
+def test_every_iteration_is_shown_as_it_ended(run_pipeline: Any, compiled: Callable[..., Path]) -> None:
+    from kfp import dsl
+
+    @dsl.pipeline(name="loop")
+    def loop():
+        with dsl.ParallelFor(items=[str(number) for number in range(8)]) as item:
+            component(named)(name=item).set_caching_options(False)
+
+    _, account, _ = run_pipeline(compiled(loop))
+
+    assert account["state"] == "SUCCEEDED", account
+    assert [step["state"] for step in account["steps"]] == ["SUCCEEDED"] * 8
+    assert all(step["log_end"] >= step["log_start"] for step in account["steps"])
+
+
+def test_packages_of_a_component_are_installed_beside_the_project(
+    run_pipeline: Any, compiled: Callable[..., Path], tmp_path: Path
+) -> None:
+    wheel = tmp_path / "its_package-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("its_package.py", "")
+        about = "its_package-1.0.dist-info"
+        archive.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: its-package\nVersion: 1.0\n")
+        archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr(f"{about}/RECORD", "")
+    ir = compiled(component(uses_its_package, packages_to_install=[str(wheel)], pip_index_urls=[tmp_path.as_uri()]))
+
+    for _ in range(2):
+        code, account, log = run_pipeline(ir)
+        assert code == 0, (account, log)
+        assert f"version 1.0 of {tmp_path}/runs/.environments/" in log
+    assert len([path for path in (tmp_path / "runs" / ".environments").iterdir() if path.is_dir()]) == 1
+    assert importlib.util.find_spec("its_package") is None

@@ -130,7 +130,7 @@ class MlflowHook(BaseHook):
         if self._is_server:
             yield
             return
-        database = Path(self.tracking_uri.removeprefix("sqlite:///"))
+        database = Path(unquote(self.tracking_uri.removeprefix("sqlite:///")))
         database.parent.mkdir(parents=True, exist_ok=True)
         with database.with_name(f"{database.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
