@@ -201,7 +201,9 @@ def release_dag(config: ModelConfig) -> DAG:
             pipeline_file=config.pipeline_file,
             parameters=pipeline_parameters
             | {
-                "live_uri": f"{{{{ {checked}['live_uri'] }}}}",
+                # Rendered again when the training is over: a check by version 0.1.0 said `champion_uri`, read until the
+                # version after next.
+                "live_uri": f"{{{{ {checked}['live_uri'] | default({checked}['champion_uri']) }}}}",
                 "tracking_uri": f"{{{{ {checked}['tracking_uri'] }}}}",
                 "code_revision": "{{ code_revision() }}",
             },

@@ -114,6 +114,32 @@ def test_the_gate_decides_by_the_models_settings_and_by_what_the_form_says_of_th
     assert dag.get_task("train").parameters["confidence"] == GateConfig().confidence
 
 
+@pytest.mark.parametrize("key", ["live_uri", "champion_uri"], ids=["as now", "as in version 0.1.0"])
+def test_a_training_that_was_waited_for_during_an_upgrade_finds_what_check_said_before_it(bag, key):
+    # Airflow renders a task again when its waiting is over.
+    class CheckedBefore:
+        def xcom_pull(self, task_id):
+            assert task_id == "check"
+            return {"live_version": "20261121030000", key: "file:///store/live", "tracking_uri": "http://mlflow"}
+
+    train = bag.dags["release_sample_reviews"].get_task("train")
+    templates = {name: train.parameters[name] for name in ("live_uri", "tracking_uri")}
+    rendered = train.render_template(templates, {"ti": CheckedBefore()})
+    assert rendered == {"live_uri": "file:///store/live", "tracking_uri": "http://mlflow"}
+
+
+def test_what_check_has_not_said_is_an_error_and_no_empty_text(bag):
+    from jinja2 import UndefinedError
+
+    class Checked:
+        def xcom_pull(self, task_id):
+            return {}
+
+    train = bag.dags["release_sample_reviews"].get_task("train")
+    with pytest.raises(UndefinedError):
+        train.render_template(train.parameters["live_uri"], {"ti": Checked()})
+
+
 def test_every_field_of_the_form_is_explained(bag):
     dag = bag.dags["release_sample_reviews"]
     for name in dag.params:
