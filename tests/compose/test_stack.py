@@ -175,7 +175,7 @@ def test_a_training_that_is_killed_with_its_container_begins_again_and_its_relea
     assert None not in users.answers, "the endpoint did not answer while pipelines was away"
 
     assert stack.wait(run) == "success", stack.why(run)
-    assert "was interrupted and begins again" in stack.compose("logs", "pipelines")
+    assert "was interrupted and waits for its turn again" in stack.compose("logs", "pipelines")
     assert stack.training_runs() == trainings + 1
     assert stack.live() != before
 

@@ -128,6 +128,30 @@ class RunFolder:
                 file.unlink(missing_ok=True)
             return True
 
+    @property
+    def pipeline_has_changed(self) -> bool:
+        """Whether the pipeline that was asked for is another by now, as after an upgrade.
+
+        ``False`` where its file cannot be seen from here. Runs of version 0.1.0 do not name theirs, and no pipeline is
+        as it was then; to go in the version after next.
+        """
+        file = self._read_request().get("pipeline_file")
+        if file is None:
+            return True
+        try:
+            return Path(file).read_bytes() != self.pipeline_file.read_bytes()
+        except OSError:
+            return False
+
+    def give_up(self, reason: str) -> None:
+        """Write the account of a run that never begins.
+
+        :param reason: why.
+        """
+        with self._claimed():
+            if not self.was_started:
+                self._close({}, reason)
+
     def read(self, *, bury: Callable[[], None] | None) -> Run:
         """Return the run.
 
@@ -143,12 +167,12 @@ class RunFolder:
             state = RunState.CANCELING if alive else RunState.CANCELED
         elif started and not alive and not state.is_terminal and bury is not None:
             bury()
-            document = self._close(document)
+            document = self._close(document, self._how_it_died(document))
             state = RunState.FAILED
         return Run(
             run_id=self.run_id,
             state=state,
-            display_name=json.loads(self._request_file.read_text(encoding="utf-8"))["display_name"],
+            display_name=self._read_request()["display_name"],
             steps=self._steps(document, run=state),
             reason=document.get("reason") if state is RunState.FAILED else None,
         )
@@ -206,6 +230,7 @@ class RunFolder:
         _write_json(
             self._request_file,
             {
+                "pipeline_file": str(request.pipeline_file),
                 "parameters": dict(request.parameters),
                 "display_name": request.display_name,
                 "experiment": request.experiment,
@@ -238,6 +263,10 @@ class RunFolder:
         except FileNotFoundError:
             return False
 
+    def _read_request(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self._request_file.read_text(encoding="utf-8"))
+        return document
+
     def _read_state(self) -> dict[str, Any]:
         try:
             document: dict[str, Any] = json.loads(self._state_file.read_text(encoding="utf-8"))
@@ -245,7 +274,12 @@ class RunFolder:
             return {}
         return document
 
-    def _close(self, document: Mapping[str, Any]) -> dict[str, Any]:
+    def _how_it_died(self, document: Mapping[str, Any]) -> str:
+        if document:
+            return "Its process ended without a result: it was killed, memory ran out, or the machine restarted."
+        return f"Its process ended before the first step: {self.log_tail(1) or 'it said nothing'}"
+
+    def _close(self, document: Mapping[str, Any], reason: str) -> dict[str, Any]:
         """Write the account to its end in place of a process that no longer can."""
         now = datetime.now(tz=UTC).isoformat(timespec="milliseconds")
         log_end = self.log_file.stat().st_size if self.log_file.exists() else 0
@@ -255,11 +289,6 @@ class RunFolder:
             else step
             for step in document.get("steps", [])
         ]
-        if document:
-            reason = "Its process ended without a result: it was killed, memory ran out, or the machine restarted."
-        else:
-            last_words = self.log_tail(1)
-            reason = f"Its process ended before the first step: {last_words or 'it said nothing'}"
         closed = {**document, "state": RunState.FAILED.value, "reason": reason, "ended": now, "steps": steps}
         _write_json(self._state_file, closed)
         return closed

@@ -5,7 +5,7 @@ switched on. A training goes on when the scheduler that asked for it is killed, 
 does not begin more of them at a time than it can bear. The folder is the queue: whoever asks for a run writes it there.
 
 A worker that finds a run whose process went down with the worker before it, as when the machine was restarted, begins
-that run again, once.
+that run again, once; not after an upgrade that has changed its pipeline.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ from local_services.pipelines.run_folder import RunFolder, worker_lock
 log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 1.0
+_OTHER_PIPELINE = (
+    "Its pipeline has changed since it was asked for, as by an upgrade. Clear the task for a run of the new one."
+)
 
 
 class PipelineWorker:
@@ -51,7 +54,7 @@ class PipelineWorker:
         """Put the runs back into the queue that went down with the worker before this one."""
         for folder in self._folders():
             if folder.begin_again():
-                log.warning("Run %s was interrupted and begins again.", folder.run_id)
+                log.warning("Run %s was interrupted and waits for its turn again.", folder.run_id)
 
     def look(self) -> None:
         """Look at every run once: stop what shall stop, bury what has died, start what there is room for."""
@@ -71,6 +74,11 @@ class PipelineWorker:
                 run = folder.read(bury=partial(terminate_marked, folder.mark))
                 log.info("Run %s is %s: %s", run.run_id, run.state.value, run.reason or "no reason was given")
         for folder in sorted(waiting, key=RunFolder.asked_at)[: max(0, self._at_most - going)]:
+            if folder.pipeline_has_changed:
+                # It would compute for hours before it called a step that is another now.
+                folder.give_up(_OTHER_PIPELINE)
+                log.warning("Run %s does not begin. %s", folder.run_id, _OTHER_PIPELINE)
+                continue
             self._hook.start(folder, None)
             log.info("Run %s was started; its log is %s.", folder.run_id, folder.log_file)
 

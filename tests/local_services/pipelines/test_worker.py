@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -179,6 +179,50 @@ def test_a_run_that_went_down_with_its_worker_begins_again_once(hook: LocalPipel
     worker.look()
     assert state(hook, folder) is RunState.FAILED
     assert begun(folder) == 2
+
+
+def replaced(folder: RunFolder, pipeline: Path) -> None:
+    pipeline.write_text("another pipeline")
+
+
+def asked_for_by_version_0_1_0(folder: RunFolder, pipeline: Path) -> None:
+    (folder.path / "request.json").write_text(json.dumps({"parameters": {}, "display_name": "a run"}))
+
+
+def out_of_the_workers_sight(folder: RunFolder, pipeline: Path) -> None:
+    pipeline.unlink()
+
+
+@pytest.mark.parametrize(
+    ("upgrade", "begins"), [(replaced, False), (asked_for_by_version_0_1_0, False), (out_of_the_workers_sight, True)]
+)
+@pytest.mark.parametrize("interrupted", [False, True], ids=["waiting", "interrupted"])
+def test_after_an_upgrade_no_run_begins_whose_pipeline_has_changed(
+    hook: LocalPipelinesHook,
+    tmp_path: Path,
+    upgrade: Callable[[RunFolder, Path], None],
+    begins: bool,
+    interrupted: bool,
+) -> None:
+    folder = ask(hook, tmp_path)
+    if interrupted:
+        PipelineWorker(hook).look()
+        wait_for(lambda: begun(folder) == 1, "the run begins")
+        kill(folder)
+    upgrade(folder, tmp_path / "pipeline.yaml")
+
+    worker = PipelineWorker(hook)
+    worker.begin_again()
+    worker.look()
+    if begins:
+        wait_for(lambda: begun(folder) == 1 + interrupted, "the run begins")
+        return
+    run = hook.get_run(folder.run_id)
+    assert run is not None and run.state is RunState.FAILED
+    assert "pipeline has changed" in str(run.reason)
+    worker.look()
+    assert begun(folder) == interrupted
+    assert not folder.is_alive
 
 
 def test_a_new_worker_leaves_alone_what_is_over_or_cancelled(
