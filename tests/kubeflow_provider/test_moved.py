@@ -32,10 +32,10 @@ def test_a_stored_path_leads_to_what_it_named(path: str) -> None:
 
 
 def test_an_old_name_is_the_same_thing_and_no_copy() -> None:
-    from kubeflow_provider.alerts.deadlines import LiveModelTrained as old  # type: ignore[import-not-found]
-    from model_releases.alerts.deadlines import LiveModelTrained
+    from kubeflow_provider.alerts.deadlines import tell_of_age as old  # type: ignore[import-not-found]
+    from model_releases.alerts.deadlines import tell_of_age
 
-    assert old is LiveModelTrained
+    assert old is tell_of_age
 
 
 @pytest.mark.parametrize("module", STARTED_MODULES)

@@ -32,10 +32,13 @@ SETTINGS: dict[str, Any] = {
 
 @pytest.fixture
 def plugin(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Register the reference as plugins/alerts_plugin.py does."""
+    """Register the references of plugins/alerts_plugin.py, by the names by which Airflow finds them."""
     from airflow import plugins_manager
+    from airflow._shared.module_loading import qualname
 
-    registered = {"model_releases.alerts.deadlines.LiveModelTrained": LiveModelTrained}
+    from alerts_plugin import AlertsPlugin
+
+    registered = {qualname(reference): reference for reference in AlertsPlugin.deadline_references}
     monkeypatch.setattr(plugins_manager, "get_deadline_references_plugins", lambda: registered)
 
 
@@ -49,14 +52,18 @@ def version_of(age: timedelta) -> str:
     return (datetime.now(UTC) - age).strftime("%Y%m%d%H%M%S")
 
 
-def test_the_age_is_counted_from_the_version_that_the_watch_saw_last(plugin: None, variables: None) -> None:
+@pytest.mark.parametrize("package", ["model_releases", "kubeflow_provider"], ids=["as now", "as in version 0.1.0"])
+def test_the_age_is_counted_from_the_version_that_the_watch_saw_last(
+    plugin: None, variables: None, package: str
+) -> None:
     from airflow.serialization.decoders import decode_deadline_alert
     from airflow.serialization.encoders import encode_deadline_alert
     from airflow.utils.session import create_session
 
-    stored = decode_deadline_alert(
-        {"__type": "deadline_alert", "__var": encode_deadline_alert(age_deadline(**SETTINGS))}
-    )
+    encoded = encode_deadline_alert(age_deadline(**SETTINGS))
+    assert encoded["reference"]["__class_path"] == "model_releases.alerts.deadlines.LiveModelTrained"
+    encoded["reference"]["__class_path"] = f"{package}.alerts.deadlines.LiveModelTrained"
+    stored = decode_deadline_alert({"__type": "deadline_alert", "__var": encoded})
     with create_session() as session:
         assert stored.reference.evaluate_with(session=session, interval=stored.interval) is None
 
