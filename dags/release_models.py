@@ -13,7 +13,6 @@ from airflow.sdk import (
     Context,
     DeadlineAlert,
     MultipleCronTriggerTimetable,
-    ObjectStoragePath,
     Param,
 )
 
@@ -29,6 +28,9 @@ from model_releases.alerts.deadlines import release_deadline
 from model_releases.alerts.notifier import ReleaseNotifier
 from model_releases.config import ModelConfig, read_model_configs
 from model_releases.exceptions import RETRY_POLICY
+from model_releases.memory import xcoms
+from model_releases.memory.candidate import read_text
+from model_releases.memory.claims import claimed_version, release_version
 from model_releases.memory.failures import remember_failure
 from model_releases.operators.approval import ReleaseApprovalOperator
 from model_releases.operators.check import CheckReleaseOperator
@@ -38,9 +40,10 @@ from model_releases.operators.promote import PromoteOperator
 from model_releases.operators.registry import RegisterOperator, ReleaseOperator
 from model_releases.operators.report import ReportOperator
 from model_releases.operators.schedule_limits import ReleaseBrakes
+from model_releases.operators.sealed import RefuseSealed
 from model_releases.operators.smoke_test import SmokeTestOperator
 from model_releases.operators.undo import RollBackOperator
-from model_releases.versions import release_version
+from model_releases.versions import asked_version
 
 
 def form(config: ModelConfig) -> dict[str, Param]:
@@ -100,22 +103,47 @@ def dataset_check(uri: str, conn_id: str | None) -> Any:
 
     def check(context: Context) -> None:
         where = context["task"].render_template(uri, context)
-        Dataset.parse(ObjectStoragePath(where, conn_id=conn_id).read_text("utf-8"), where=where)
+        Dataset.parse(read_text(where, conn_id=conn_id), where=where)
 
     return check
 
 
+def pipeline_parameters(config: ModelConfig, version: str) -> dict[str, Any]:
+    """Return the pipeline's parameters as far as they are known before a release begins.
+
+    :param version: template of the version.
+    """
+    folder = f"{config.store_uri}/{version}"
+    return {
+        "dataset_uri": f"{folder}/dataset/dataset.json",
+        "output_uri": folder,
+        "model_name": config.name,
+        "model_version": version,
+        "training": config.training.model_dump(exclude_none=True) | templates(TrainingConfig),
+        "confidence": config.gate.confidence,
+        "serving": config.serving.packaging,
+        "experiment_name": config.name,
+        "cpu": config.resources.cpu,
+        "memory": config.resources.memory,
+        "accelerator_type": config.resources.accelerator_type,
+        "accelerator_count": str(config.resources.accelerator_count),
+    }
+
+
 def release_dag(config: ModelConfig) -> DAG:
     """Build the release DAG of one model."""
-    version = "{{ release_version(dag_run) }}"
+    # What `check` asks for, what it has claimed, and what is known of it whatever became of `check`.
+    asked, version, known = (f"{{{{ {which}_version(dag_run) }}}}" for which in ("asked", "claimed", "release"))
     folder = f"{config.store_uri}/{version}"
-    dataset_uri, candidate_uri = f"{folder}/dataset/dataset.json", f"{folder}/candidate.json"
+    dataset_uri = f"{folder}/dataset/dataset.json"
     connections: dict[str, Any] = {
         f"{service}_conn_id": config.connection(service) for service in ("pipelines", "serving", "registry")
     }
-    notifier = ReleaseNotifier(model=config.name, version=version, conn_id=config.alert_connections)
+    notifier = ReleaseNotifier(model=config.name, version=known, conn_id=config.alert_connections)
+    judged = f"(ti.xcom_pull('{ids.GATE}', key='{xcoms.JUDGED}') or {{}})"
     checked = f"ti.xcom_pull('{ids.CHECK}')"
     compared_with = f"{{{{ ({checked} or {{}}).get('live_version', '') }}}}"
+    sealed = {"model": config.name, "version": version, "registry_conn_id": connections["registry_conn_id"]}
     cluster, data = config.cluster.model_dump(mode="json"), "{{ data_config(params).model_dump_json() }}"
 
     with DAG(
@@ -129,6 +157,8 @@ def release_dag(config: ModelConfig) -> DAG:
         params=form(config),
         tags=["release", *config.tags],
         user_defined_macros={
+            "asked_version": asked_version,
+            "claimed_version": claimed_version,
             "release_version": release_version,
             "code_revision": code_revision,
             "data_config": lambda params: config.data.with_sources(params["train"], params["evaluation"]),
@@ -144,26 +174,14 @@ def release_dag(config: ModelConfig) -> DAG:
             # Each task takes of these what it has a use for.
             "model": config.name,
             "version": version,
-            "candidate_uri": candidate_uri,
+            "candidate_uri": f"{folder}/candidate.json",
+            "candidate_sha256": f"{{{{ {judged}.get('candidate_sha256', '') }}}}",
             "store_conn_id": config.store_conn_id,
+            "pre_execute": RefuseSealed(**sealed),
             **connections,
         },
     ) as dag:
         # Whatever can be known before compute is spent.
-        pipeline_parameters = {
-            "dataset_uri": dataset_uri,
-            "output_uri": folder,
-            "model_name": config.name,
-            "model_version": version,
-            "training": config.training.model_dump(exclude_none=True) | templates(TrainingConfig),
-            "confidence": config.gate.confidence,
-            "serving": config.serving.packaging,
-            "experiment_name": config.name,
-            "cpu": config.resources.cpu,
-            "memory": config.resources.memory,
-            "accelerator_type": config.resources.accelerator_type,
-            "accelerator_count": str(config.resources.accelerator_count),
-        }
         check = CheckReleaseOperator(
             task_id=ids.CHECK,
             pre_execute=ReleaseBrakes(
@@ -177,15 +195,19 @@ def release_dag(config: ModelConfig) -> DAG:
                 store_conn_id=config.store_conn_id,
             ),
             inlets=[Asset(uri) for uri in config.schedule.assets],
+            version=asked,
+            candidate_uri=None,
+            candidate_sha256=None,
             store_uri=config.store_uri,
             pipeline_file=config.pipeline_file,
-            parameters=pipeline_parameters,
+            parameters=pipeline_parameters(config, asked),
             cluster=cluster,
             settings=config.serving.model_dump(mode="json"),
             roll_back_dag_id=ids.ROLL_BACK_DAG,
         )
         preprocess = RunModuleOperator(
             task_id="preprocess",
+            pre_execute=RefuseSealed(**sealed, writes=True),
             module="include.classifier.preprocess",
             arguments={
                 "model": config.name,
@@ -197,9 +219,9 @@ def release_dag(config: ModelConfig) -> DAG:
         )
         train = RunPipelineOperator(
             task_id="train",
-            pre_execute=dataset_check(dataset_uri, config.store_conn_id),
+            pre_execute=RefuseSealed(**sealed, writes=True, then=dataset_check(dataset_uri, config.store_conn_id)),
             pipeline_file=config.pipeline_file,
-            parameters=pipeline_parameters
+            parameters=pipeline_parameters(config, version)
             | {
                 # Rendered again when the training is over: a check by version 0.1.0 said `champion_uri`, read until the
                 # version after next.
@@ -213,7 +235,8 @@ def release_dag(config: ModelConfig) -> DAG:
             timeout=timedelta(hours=config.training_timeout_hours),
         )
         gate = GateOperator(
-            task_id="gate",
+            task_id=ids.GATE,
+            candidate_sha256=None,  # it is what finds it out
             policy=config.gate.model_dump() | templates(GateConfig),
             live_at_start=f"{{{{ {checked}['live_version'] }}}}",
         )
@@ -249,15 +272,22 @@ def release_dag(config: ModelConfig) -> DAG:
         )
         release = ReleaseOperator(
             task_id=ids.RELEASE,
+            pre_execute=None,  # a retry finds its own version to be live
             keep_versions=config.keep_versions,
             outlets=[Asset(name=f"{config.name} live", uri=f"x-model://{config.name}/live")],
         )
+        # Both run whatever became of the others, and read nothing that they could be refused for.
+        anyway: dict[str, Any] = {"version": known, "candidate_sha256": None, "pre_execute": None}
         roll_back = RollBackOperator(
             task_id=ids.ROLL_BACK,
+            **anyway,
+            candidate_uri=None,
             trigger_rule="one_failed",
         )
         report = ReportOperator(
             task_id=ids.REPORT,
+            **anyway,
+            candidate_uri=f"{config.store_uri}/{known}/candidate.json",
             trigger_rule="all_done",
             retries=0,
             on_failure_callback=notifier,

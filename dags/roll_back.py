@@ -62,6 +62,7 @@ with DAG(
         "model": "{{ params.model }}",
         "version": version,
         "candidate_uri": f"{{{{ {checked}.get('candidate_uri', '') }}}}",
+        "candidate_sha256": f"{{{{ {checked}.get('candidate_sha256', '') }}}}",
         "serving_conn_id": "{{ config(params).connection('serving') }}",
         "registry_conn_id": "{{ config(params).connection('registry') }}",
         "store_conn_id": "{{ config(params).store_conn_id or '' }}",
@@ -76,6 +77,7 @@ with DAG(
     check = ChooseReleaseOperator(
         task_id=ids.CHECK,
         version="{{ params.version }}",
+        candidate_sha256=None,  # it is what finds it out
         store_uri="{{ config(params).store_uri }}",
         release_dag_id="{{ release_dag_id(params) }}",
     )

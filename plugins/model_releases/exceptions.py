@@ -16,7 +16,11 @@ from kubeflow_provider.exceptions import (
 
 
 class ReleaseRefusedError(InvalidRequestError):
-    """A person has chosen what is live since the release began: its candidate must not take that place."""
+    """The candidate must not go live: a person has chosen what is live meanwhile, or its files were changed."""
+
+
+class VersionSealedError(ReleaseRefusedError):
+    """A task was cleared whose version nobody may change any more: there is nothing to roll back."""
 
 
 class CheckFailedError(KubeflowProviderError):

@@ -11,6 +11,9 @@ ROLL_BACK_DAG = "roll_back"
 #: First task of a release, and of a roll back by hand: it says with which live version the candidate is compared.
 CHECK = "check"
 
+#: Judges the candidate; what it has judged is what goes live.
+GATE = "gate"
+
 # What changes the version that is served, in the order of a release.
 DEPLOY_CANDIDATE = "deploy_candidate"
 SMOKE_TEST = "smoke_test"

@@ -124,12 +124,12 @@ def release(world: World, dag: Any, run_dag: Callable[..., Any]) -> Callable[[st
     """
 
     def run_release(defect: str) -> SimpleNamespace:
-        from model_releases.versions import release_version
+        from model_releases.versions import asked_version
 
         world.alerts.clear()
         with world.users() as users:
             run = run_dag(dag, base_model=defect)
-        version = release_version(run)
+        version = asked_version(run)
         assert run.state == "failed"
         assert set(users.statuses) == {200}
         live = world.serving.get_live(MODEL)
@@ -244,7 +244,7 @@ def dying(dag: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str
 def test_a_release_whose_every_task_dies_twice_ends_as_if_none_had(
     world: World, dag: Any, run_dag: Callable[..., Any], dying: Callable[[str], list[str]]
 ) -> None:
-    from model_releases.versions import release_version
+    from model_releases.versions import asked_version
 
     world.alerts.clear()
     tasks = ["gate", "register", *DEPLOYMENT]
@@ -254,7 +254,7 @@ def test_a_release_whose_every_task_dies_twice_ends_as_if_none_had(
 
     assert run.state == "success", states(run)
     assert not any(deaths), "each of them died before and after its work"
-    version = release_version(run)
+    version = asked_version(run)
     assert set(users.statuses) == {200}
     assert world.serving.get_live(MODEL).version == world.registry.get_live(MODEL).version == version
     assert [found.version for found in world.serving.status() if found.is_live] == [version]
@@ -301,11 +301,11 @@ def clear(dag: Any, run: Any, *task_ids: str) -> dict[str, str]:
 def test_an_earlier_release_is_put_back_by_hand_and_stays(
     world: World, dag: Any, run_dag: Callable[..., Any], roll_back: Callable[..., Any]
 ) -> None:
-    from model_releases.versions import release_version
+    from model_releases.versions import asked_version
 
     world.alerts.clear()
     second_run = run_dag(dag, base_model="sound")
-    second = release_version(second_run)
+    second = asked_version(second_run)
     assert world.serving.get_live(MODEL).version == second
     with world.users() as users:
         run = roll_back(reason="the new one is rude")
@@ -347,9 +347,9 @@ def test_what_cannot_be_put_back_is_refused_without_a_fuss(world: World, roll_ba
 def test_a_release_that_can_no_longer_be_put_back_changes_nothing(
     world: World, dag: Any, run_dag: Callable[..., Any], roll_back: Callable[..., Any], tmp_path: Path
 ) -> None:
-    from model_releases.versions import release_version
+    from model_releases.versions import asked_version
 
-    second = release_version(run_dag(dag, base_model="sound"))
+    second = asked_version(run_dag(dag, base_model="sound"))
     assert roll_back().state == "success"
     world.alerts.clear()
     world.serving.remove(MODEL, second)
@@ -378,10 +378,10 @@ def test_old_versions_go_and_users_and_the_way_back_do_not_notice(
     roll_back: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from model_releases.versions import release_version
+    from model_releases.versions import asked_version
 
-    broken = release_version(run_dag(dag, base_model="pipeline fails"))
-    second = release_version(run_dag(dag, base_model="sound"))
+    broken = asked_version(run_dag(dag, base_model="pipeline fails"))
+    second = asked_version(run_dag(dag, base_model="sound"))
     store = Path(world.record(second).archive_uri.removeprefix("file://")).parent
     assert {broken, world.live, second} <= {path.name for path in store.iterdir()}
     with DAG("keep_little", schedule=None) as retention:

@@ -21,7 +21,7 @@ from airflow.sdk import Connection
 from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.hooks.kserve import KServeHook
 from model_releases.registry.mlflow import MlflowHook
-from model_releases.versions import release_version
+from model_releases.versions import asked_version
 from tests.alert_listener import alert_listener
 from tests.doubles.kfp_server import kfp_server
 from tests.doubles.kubernetes import Image, cluster
@@ -119,7 +119,7 @@ def test_a_first_release_goes_live(world: SimpleNamespace, dags: Any, run_dag: A
     run = run_dag(dags["release_sample_reviews"])
 
     assert run.state == "success", states(run)
-    first = release_version(run)
+    first = asked_version(run)
     assert answering(world) == world.serving.get_live(MODEL).version == first
     assert world.registry.get_release(MODEL, first).state is ReleaseState.LIVE
     (row,) = world.kubeflow.runs.values()
@@ -135,12 +135,12 @@ def test_a_first_release_goes_live(world: SimpleNamespace, dags: Any, run_dag: A
 @pytest.mark.long
 def test_a_second_goes_live_in_steps_and_there_is_a_way_back(world: SimpleNamespace, dags: Any, run_dag: Any) -> None:
     release = dags["release_sample_reviews"]
-    first = release_version(run_dag(release))
+    first = asked_version(run_dag(release))
 
     run = run_dag(release, seed=7)
 
     assert run.state == "success", states(run)
-    second = release_version(run)
+    second = asked_version(run)
     assert answering(world) == second
     assert world.serving.get_previous(MODEL) == first
     predictors = [

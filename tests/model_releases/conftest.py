@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -71,11 +72,21 @@ def serving(monkeypatch: pytest.MonkeyPatch) -> MemoryServing:
 
 @pytest.fixture
 def write_candidate(tmp_path: Path) -> Callable[..., str]:
-    """Return ``write(macro_f1, live=None, version=...)``, which writes a ``candidate.json`` and returns its URI."""
+    """Return ``write(macro_f1, live=None, version=...)``, which writes a ``candidate.json`` and returns its URI.
+
+    Its archive and its report lie beside it, in ``package-<version>``.
+    """
 
     def write(macro_f1: float = 0.9, live: float | None = None, version: str = VERSION, model: str = MODEL) -> str:
         live = None if live is None else scores(live)
-        made = document(scores(macro_f1), live, version=version, model=model)
+        package = tmp_path / f"package-{version}"
+        package.mkdir(exist_ok=True)
+        content = b"123456789"
+        (package / "m.mar").write_bytes(content)
+        (package / "report.html").write_text("<h1>a report</h1>", encoding="utf-8")
+        archive = {"uri": package.as_uri(), "file": "m.mar", "sha256": sha256(content).hexdigest(), "size_bytes": 9}
+        more = {"archive": archive, "report_uri": f"{package.as_uri()}/report.html"}
+        made = document(scores(macro_f1), live, version=version, model=model, **more)
         path = tmp_path / f"candidate-{version}.json"
         path.write_text(json.dumps(made), encoding="utf-8")
         return path.as_uri()

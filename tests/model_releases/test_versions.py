@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from model_releases.versions import release_version, version_time
+from model_releases.versions import asked_version, version_time
 
 
 def test_a_version_says_when_its_release_was_asked_for() -> None:
     asked = datetime(2026, 11, 21, 5, tzinfo=timezone(timedelta(hours=2)))
-    version = release_version(SimpleNamespace(run_after=asked))
+    version = asked_version(SimpleNamespace(run_after=asked))
     assert version == "20261121030000"
     assert version_time(version) == datetime(2026, 11, 21, 3, tzinfo=UTC)
 

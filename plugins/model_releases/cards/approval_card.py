@@ -30,6 +30,7 @@ def approval_card(
     comparison = candidate.comparison
     blocks = [
         f"**Gate:** {quoted(decision)}" if decision else "",
+        f"**Archive:** SHA-256 {quoted(candidate.archive.sha256)}. This archive goes live, or none.",
         f"[Report with pictures]({report_url})" if report_url else "",
         _metrics(candidate.metrics, comparison),
         _summary(comparison) if comparison else "There is no live model to compare with.",

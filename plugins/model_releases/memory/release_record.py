@@ -10,6 +10,7 @@ from include.contracts.candidate import Candidate
 from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.links import XCOM_RUN_ID, XCOM_RUN_URL
 from model_releases.memory import xcoms
+from model_releases.memory.evidence import Evidence
 from model_releases.memory.outcome import first_xcom
 from model_releases.memory.run_trigger import Trigger
 from model_releases.registry.service import Release
@@ -41,5 +42,6 @@ def run_facts(context: Mapping[str, Any]) -> dict[str, str]:
         "pipeline_run_id": first_xcom(context, before, XCOM_RUN_ID) or "",
         "pipeline_run_url": first_xcom(context, before, XCOM_RUN_URL) or "",
         "gate": first_xcom(context, before, xcoms.GATE) or "",
+        **(Evidence(**judged).facts() if (judged := first_xcom(context, before, xcoms.JUDGED)) else {}),
         **(first_xcom(context, before, xcoms.APPROVAL) or {}),
     }

@@ -11,6 +11,8 @@ ENDPOINT = "endpoint"
 
 #: Why a release is not due, in one line.
 NOT_DUE = "not_due"
+#: What the gate has judged, as :meth:`model_releases.memory.evidence.Evidence.to_json` writes it.
+JUDGED = "judged"
 #: The gate's word in one line, whichever way it went.
 DECISION = "decision"
 #: The gate's word with every reason.

@@ -16,6 +16,7 @@ from model_releases.alerts.text import body
 from model_releases.cards.approval_card import approval_card
 from model_releases.links import ReportLink, report_page_url
 from model_releases.memory import xcoms
+from model_releases.memory.evidence import insist, judged
 from model_releases.memory.outcome import dag_run_url, first_xcom
 from model_releases.memory.release_record import make_record, run_facts
 from model_releases.operators.base import ReleaseStep
@@ -23,12 +24,16 @@ from model_releases.operators.base import ReleaseStep
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from include.contracts.candidate import Candidate
+
 
 class ReleaseApprovalOperator(ReleaseStep, ApprovalOperator):
     """Wait for a yes or no in Airflow's UI; no answer in time is a no. A no skips the rest and is recorded.
 
-    XCom: ``approval``, the facts for the registry: ``approval`` (``yes``, ``no`` or ``not asked``), ``approved_by`` and
-    ``approved_at``, both of the answer whatever it was; ``report_url``.
+    The question shows the digest of the archive, and a yes counts for that one alone: a changed archive, document or
+    report is refused, before the question and after the answer. XCom: ``approval``, the facts for the registry:
+    ``approval`` (``yes``, ``no`` or ``not asked``), ``approved_by`` and ``approved_at``, both of the answer whatever it
+    was, ``approved_sha256``, the archive's digest; ``report_url``.
 
     :param required: whether to ask at all: a bool, or a template that renders to ``True`` or ``False``.
     :param approvers: ids of the only users who may answer, as Airflow's auth manager knows them; empty: everybody who
@@ -36,6 +41,7 @@ class ReleaseApprovalOperator(ReleaseStep, ApprovalOperator):
     :param show_texts: whether the question shows rows on which candidate and live model disagree. They are users'
         texts, which Airflow then keeps in its database.
     :param alert_conn_id: connection of type ``apprise`` to whoever is told, quietly, that an answer is waited for.
+    :raises ReleaseRefusedError: when something of the candidate was changed after the gate.
     """
 
     template_fields = (*ReleaseStep.template_fields, *ApprovalOperator.template_fields, "required")
@@ -63,7 +69,7 @@ class ReleaseApprovalOperator(ReleaseStep, ApprovalOperator):
 
     def execute(self, context: Context) -> Any:
         """Ask, unless nobody is to be asked."""
-        candidate = self.read_candidate()
+        candidate = self._read_judged(context)
         report_url = report_page_url(candidate)
         context["ti"].xcom_push(key=xcoms.REPORT_URL, value=report_url)
         if str(self.required).lower() != "true":
@@ -87,11 +93,20 @@ class ReleaseApprovalOperator(ReleaseStep, ApprovalOperator):
             "approved_by": (event["responded_by_user"] or {}).get("name", ""),
             "approved_at": event["responded_at"].astimezone(UTC).isoformat(timespec="seconds"),
         }
+        if approved:
+            answer["approved_sha256"] = self._read_judged(context).archive.sha256
         context["ti"].xcom_push(key=xcoms.APPROVAL, value=answer)
         if not approved:
             # First of all: skipping what follows ends this method with an exception.
             self._record_no(context, answer)
         return super().execute_complete(context, event)
+
+    def _read_judged(self, context: Context) -> Candidate:
+        """Return the candidate, when it is what the gate has judged, byte for byte."""
+        candidate = self.read_candidate()
+        if self.candidate_sha256 is not None:
+            insist(candidate, str(self.candidate_uri), judged(context), conn_id=self.store_conn_id)
+        return candidate
 
     def _record_no(self, context: Context, answer: dict[str, str]) -> None:
         user = answer["approved_by"]

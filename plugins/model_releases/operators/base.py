@@ -9,7 +9,8 @@ from airflow.sdk import BaseOperator
 
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks import get_serving_service
-from model_releases.memory.candidate import read_candidate_of
+from model_releases.memory.candidate import parse_candidate_of, read_text
+from model_releases.memory.evidence import insist_on_digest, text_sha256
 from model_releases.registry import get_registry_service
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class ReleaseStep(BaseOperator):
     :param model: name of the model (templated).
     :param version: the version (templated).
     :param candidate_uri: URI of the version's ``candidate.json`` (templated).
+    :param candidate_sha256: SHA-256 that it must have, what was judged before; ``None``: any (templated).
     :param serving_conn_id: connection to the serving system (templated).
     :param registry_conn_id: connection to the registry (templated).
     :param store_conn_id: Airflow connection for the model store, where it needs one (templated).
@@ -38,6 +40,7 @@ class ReleaseStep(BaseOperator):
         "model",
         "version",
         "candidate_uri",
+        "candidate_sha256",
         "serving_conn_id",
         "registry_conn_id",
         "store_conn_id",
@@ -49,6 +52,7 @@ class ReleaseStep(BaseOperator):
         model: str,
         version: str,
         candidate_uri: str | None = None,
+        candidate_sha256: str | None = None,
         serving_conn_id: str = "serving_default",
         registry_conn_id: str | None = "registry_default",
         store_conn_id: str | None = None,
@@ -58,6 +62,7 @@ class ReleaseStep(BaseOperator):
         self.model = model
         self.version = version
         self.candidate_uri = candidate_uri
+        self.candidate_sha256 = candidate_sha256
         self.serving_conn_id = serving_conn_id
         self.registry_conn_id = registry_conn_id
         self.store_conn_id = store_conn_id
@@ -84,8 +89,12 @@ class ReleaseStep(BaseOperator):
         """Return what the version's ``candidate.json`` says.
 
         :raises InvalidRequestError: when it is another version's, or not what it should be.
+        :raises ReleaseRefusedError: when it was changed since it was judged.
         :raises ServiceUnavailableError: when it cannot be read.
         """
         if not self.candidate_uri:
             raise InvalidRequestError(f"Task {self.task_id} needs a `candidate_uri`.")
-        return read_candidate_of(self.model, self.version, self.candidate_uri, conn_id=self.store_conn_id)
+        text = read_text(self.candidate_uri, conn_id=self.store_conn_id)
+        if self.candidate_sha256 is not None:
+            insist_on_digest(self.candidate_uri, text_sha256(text), str(self.candidate_sha256))
+        return parse_candidate_of(self.model, self.version, text, uri=self.candidate_uri)

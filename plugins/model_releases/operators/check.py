@@ -12,7 +12,9 @@ from kubeflow_provider.pipelines.spec import bind
 from kubeflow_provider.services import ModelVersion, RunRequest
 from model_releases.memory.active_runs import roll_back_under_way
 from model_releases.memory.candidate import read_candidate
+from model_releases.memory.claims import claim
 from model_releases.operators.base import ReleaseStep
+from model_releases.rules.sealed import refuse_judged
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -21,11 +23,17 @@ if TYPE_CHECKING:
     from model_releases.registry.service import RegistryService
 
 
+#: Key in the task state store: what a claim of this run is known by, in every life of the task.
+_CLAIM_STATE_KEY = "claim_mark"
+
+
 class CheckReleaseOperator(ReleaseStep):
     """Check parameters, connections and model store, and compare the registry with what is serving.
 
-    Everything that is wrong is named at once. Returns (as XCom) ``live_uri``, the archive of the live model that
-    the candidate will be compared with (empty before the first release), ``live_version`` and ``tracking_uri``.
+    Everything that is wrong is named at once. Returns (as XCom) ``version``, which nobody else has (see
+    :func:`model_releases.memory.claims.claim`; ``version`` of this task is what the run would like to have),
+    ``live_uri``, the archive of the live model that the candidate will be compared with (empty before the first
+    release), ``live_version`` and ``tracking_uri``.
 
     :param store_uri: folder of the model in the model store; must be writable (templated).
     :param pipeline_file: compiled IR (templated).
@@ -35,6 +43,7 @@ class CheckReleaseOperator(ReleaseStep):
     :param roll_back_dag_id: DAG by which people roll back: no release begins while it does; ``None``: not asked.
     :param pipelines_conn_id: connection to the pipeline service.
     :raises InvalidRequestError: when the request can never work as it stands.
+    :raises VersionSealedError: when the gate has judged the version of this run already.
     :raises ServiceUnavailableError: when a service or the store does not answer, or the model is being rolled back.
     """
 
@@ -73,6 +82,7 @@ class CheckReleaseOperator(ReleaseStep):
         serving = self.serving_service()
         registry = self.registry_service()
 
+        unclaimed = self._claim(context)
         problems = _unreachable(self.pipelines_conn_id, pipelines.test_connection)
         refused = [] if problems else _refused(self.pipelines_conn_id, pipelines, request)
         unserved = _unreachable(self.serving_conn_id, serving.test_connection)
@@ -80,15 +90,21 @@ class CheckReleaseOperator(ReleaseStep):
         problems += [
             *unserved,
             *_unreachable(self.registry_conn_id, registry.test_connection),
-            *self._unwritable_store(),
+            *unclaimed,
             *self._rolled_back_meanwhile(context),
         ]
         if refused:
             raise InvalidRequestError(" ".join(["Nothing was started.", *refused, *problems]))
         if problems:
             raise ServiceUnavailableError(" ".join(["Nothing was started.", *problems]))
+        refuse_judged(context, self.model, self.version, registry)
         live_version, live_uri = self._live(serving, registry)
-        return {"live_version": live_version, "live_uri": live_uri, "tracking_uri": registry.tracking_uri}
+        return {
+            "version": self.version,
+            "live_version": live_version,
+            "live_uri": live_uri,
+            "tracking_uri": registry.tracking_uri,
+        }
 
     def _unservable(self, serving: ServingService) -> list[str]:
         """Return why a version of this release could not be deployed, were it trained."""
@@ -114,16 +130,18 @@ class CheckReleaseOperator(ReleaseStep):
             "that is over; a run that hangs has to be marked as failed in Airflow first."
         ]
 
-    def _unwritable_store(self) -> list[str]:
-        from airflow.sdk import ObjectStoragePath
-
-        probe = ObjectStoragePath(f"{self.store_uri}/{self.version}/.writable", conn_id=self.store_conn_id)
+    def _claim(self, context: Context) -> list[str]:
+        """Make the version this run's own, the next free one where somebody else has it; return why that fails."""
+        store = context["task_state_store"]
+        mark = str(store.get(_CLAIM_STATE_KEY) or uuid4())
+        store.set(_CLAIM_STATE_KEY, mark)
+        asked, run = self.version, f"{self.dag_id}, {context.get('run_id') or ''}"
         try:
-            probe.parent.mkdir(parents=True, exist_ok=True)
-            probe.write_text("written by the check of a release\n", encoding="utf-8")
-            probe.unlink()
+            self.version = claim(self.store_uri, asked, mark=mark, run=run, conn_id=self.store_conn_id)
         except Exception as error:  # each file system has errors of its own
             return [f"Model store {self.store_uri} is not writable: {error}."]
+        if self.version != asked:
+            self.log.info("%s is another run's version: this release is %s %s.", asked, self.model, self.version)
         return []
 
     def _live(self, serving: ServingService, registry: RegistryService) -> tuple[str, str]:

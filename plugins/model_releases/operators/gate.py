@@ -14,6 +14,7 @@ from include.contracts.settings import GateConfig
 from model_releases.config import read_section
 from model_releases.links import ReportLink, report_page_url
 from model_releases.memory import xcoms
+from model_releases.memory.evidence import Evidence
 from model_releases.memory.release_record import make_record, run_facts
 from model_releases.operators.base import ReleaseStep
 
@@ -29,7 +30,8 @@ _RUN_ANYWAY = frozenset({TriggerRule.ALL_DONE, TriggerRule.ALL_DONE_MIN_ONE_SUCC
 class GateOperator(ReleaseStep, SkipMixin):
     """Stop a candidate that is not good enough, or that was compared with another version than the live one.
 
-    That is an outcome and not an error: what follows is skipped.
+    That is an outcome and not an error: what follows is skipped. XCom: ``judged``, the digests of what it has judged;
+    from then on nobody writes to the version any more.
 
     The tasks right behind the gate are skipped and Airflow carries that on to theirs; tasks whose trigger rule is
     ``all_done`` run all the same.
@@ -38,6 +40,7 @@ class GateOperator(ReleaseStep, SkipMixin):
     :param live_at_start: version that was live when the release began, empty for none (templated): a candidate that
         could not be compared with it may go on while it still is.
     :raises InvalidRequestError: when the policy has no meaning, or the document belongs to another release.
+    :raises ReleaseRefusedError: when the archive is not the one that was evaluated.
     """
 
     # Airflow's scheduler asks this of a task whose skipped followers were cleared.
@@ -62,7 +65,9 @@ class GateOperator(ReleaseStep, SkipMixin):
     def execute(self, context: Context) -> None:
         """Decide, and skip what follows when the word is no."""
         policy = read_section(GateConfig, self.policy, name="gate")
-        candidate = self.read_candidate()
+        evidence = Evidence.gather(self.read_candidate(), str(self.candidate_uri), conn_id=self.store_conn_id)
+        self.candidate_sha256 = evidence.candidate_sha256
+        candidate = self.read_candidate()  # what the digest is of, whatever was written since
         serving = self.serving_service()
         live = serving.get_live(self.model)
         decision = decide(
@@ -72,24 +77,24 @@ class GateOperator(ReleaseStep, SkipMixin):
             live_at_start=self.live_at_start or None,
         )
         self.log.info("%s %s %s.", self.model, self.version, decision.text)
+        context["ti"].xcom_push(key=xcoms.JUDGED, value=evidence.to_json())
         context["ti"].xcom_push(key=xcoms.DECISION, value=decision.line)
         context["ti"].xcom_push(key=xcoms.GATE, value=decision.text)
         context["ti"].xcom_push(key=xcoms.POLICY, value=policy.model_dump())
         context["ti"].xcom_push(key=xcoms.REPORT_URL, value=report_page_url(candidate))
         if not decision.accepted:
-            self._record_rejection(context, candidate, decision)
+            self._record_rejection(context, candidate, decision, evidence)
             self.skip(context["ti"], list(self._followers()))
 
-    def _record_rejection(self, context: Context, candidate: Candidate, decision: Decision) -> None:
+    def _record_rejection(self, context: Context, candidate: Candidate, decision: Decision, evidence: Evidence) -> None:
         registry = self.registry_service()
         known = registry.get_release(self.model, self.version)
         if known is not None and known.state.has_been_live:
             # Somebody has cleared the gate of an old release. What that became is no longer the gate's to say.
             registry.add_facts(self.model, self.version, {"gate": decision.text})
             return
-        record = make_record(
-            candidate, state=ReleaseState.REJECTED, reason=decision.line, **run_facts(context) | {"gate": decision.text}
-        )
+        facts = run_facts(context) | evidence.facts() | {"gate": decision.text}
+        record = make_record(candidate, state=ReleaseState.REJECTED, reason=decision.line, **facts)
         registry.register(record, metrics=main_metrics(candidate))
 
     def _followers(self) -> Iterator[Any]:

@@ -10,7 +10,8 @@ from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from model_releases.exceptions import CheckFailedError
 from model_releases.memory.active_runs import deployment_under_way
-from model_releases.memory.candidate import read_candidate_of
+from model_releases.memory.candidate import parse_candidate_of, read_text
+from model_releases.memory.evidence import text_sha256
 from model_releases.operators.base import ReleaseStep
 from model_releases.rules.replaceable import (
     PUT_BACK_BY,
@@ -37,8 +38,8 @@ _NOBODY = frozenset({"", "dag_test"})
 class ChooseReleaseOperator(ReleaseStep):
     """Choose the release to put back, and refuse what cannot work before anything is touched.
 
-    Returns (as XCom) ``version``, ``live_version`` (what is live now) and ``candidate_uri`` (the chosen release's
-    ``candidate.json``).
+    Returns (as XCom) ``version``, ``live_version`` (what is live now), ``candidate_uri`` (the chosen release's
+    ``candidate.json``) and ``candidate_sha256`` (its digest, which every later step insists on).
 
     :param store_uri: folder of the model in the model store (templated).
     :param release_dag_id: the model's release DAG, which must not be changing what is served now (templated).
@@ -74,14 +75,22 @@ class ChooseReleaseOperator(ReleaseStep):
         live_version = live.version if live else ""
         release = self._choose(serving, registry, live_version)
         candidate_uri = f"{self.store_uri}/{release.version}/candidate.json"
-        self._check_archive(release, candidate_uri)
+        digest = self._check_archive(release, candidate_uri)
         self.log.info(
             "%s %s will be put back in the place of %s.", self.model, release.version, live_version or "nothing"
         )
-        return {"version": release.version, "live_version": live_version, "candidate_uri": candidate_uri}
+        return {
+            "version": release.version,
+            "live_version": live_version,
+            "candidate_uri": candidate_uri,
+            "candidate_sha256": digest,
+        }
 
-    def _check_archive(self, release: Release, candidate_uri: str) -> None:
-        """Make sure that there is something to put back. The whole digest is checked when it is deployed."""
+    def _check_archive(self, release: Release, candidate_uri: str) -> str:
+        """Make sure that there is something to put back, as it was released, and return its document's digest.
+
+        The whole digest of the archive is checked when it is deployed.
+        """
         name = f"{self.model} {release.version}"
         if when := release.facts.get(ARCHIVE_DELETED_AT):
             raise InvalidRequestError(
@@ -89,7 +98,14 @@ class ChooseReleaseOperator(ReleaseStep):
                 "(`retention`). Train it again; the registry says what it was made from."
             )
         self._size_in_store(name, candidate_uri)
-        candidate = read_candidate_of(self.model, release.version, candidate_uri, conn_id=self.store_conn_id)
+        text = read_text(candidate_uri, conn_id=self.store_conn_id)
+        found = text_sha256(text)
+        if (judged := release.facts.get("candidate_sha256", found)) != found:
+            raise InvalidRequestError(
+                f"{name} will not be put back, because it was changed since it was released: {candidate_uri} has "
+                f"SHA-256 {found}, {judged} was released. Restore it from a back-up."
+            )
+        candidate = parse_candidate_of(self.model, release.version, text, uri=candidate_uri)
         archive_uri = f"{candidate.archive.uri.rstrip('/')}/model-store/{self.model}.mar"
         size = self._size_in_store(name, archive_uri)
         expected = candidate.archive.size_bytes
@@ -99,6 +115,7 @@ class ChooseReleaseOperator(ReleaseStep):
                 f"{name} will not be put back, because it was changed since it was released: {archive_uri} has {size} "
                 f"bytes of {expected}, and SHA-256 {candidate.archive.sha256} is announced, {digest} was released."
             )
+        return found
 
     def _size_in_store(self, name: str, uri: str) -> int:
         from airflow.sdk import ObjectStoragePath

@@ -12,6 +12,7 @@ from model_releases.exceptions import CheckFailedError
 from model_releases.memory.release_record import make_record, run_facts
 from model_releases.operators.base import ReleaseStep
 from model_releases.rules.replaceable import TWIN_OF, describe_pin, refuse_pinned, rolled_back_twin
+from model_releases.rules.sealed import refuse_released
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -70,6 +71,7 @@ class ReleaseOperator(ReleaseStep):
 
     :param keep_versions: versions that stay in service: the live one, the one to go back to, then the newest.
     :raises CheckFailedError: when another version is live than the one that was tested.
+    :raises VersionSealedError: when the version was live once and is not any more.
     """
 
     ui_color = "#d9ead3"
@@ -88,6 +90,9 @@ class ReleaseOperator(ReleaseStep):
         candidate = self.read_candidate()
         serving = self.serving_service()
         registry = self.registry_service()
+        known = registry.get_release(self.model, self.version)
+        if known is not None and known.state is not ReleaseState.LIVE:
+            refuse_released(self.model, self.version, registry)
         live = serving.get_live(self.model)
         if live is None or live.version != self.version:
             raise CheckFailedError("live version", expected=self.version, got=live.version if live else "none")

@@ -15,10 +15,10 @@ from kubeflow_provider.hooks import get_serving_service
 from model_releases import ids
 from model_releases.config import read_section
 from model_releases.memory.active_runs import active_runs, live_at_start, roll_back_under_way
+from model_releases.memory.claims import release_version
 from model_releases.memory.model_store import ModelStore
 from model_releases.registry import get_registry_service
 from model_releases.rules.retention import ARCHIVE_DELETED_AT, Verdict, decide
-from model_releases.versions import release_version
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import KubeflowProviderError, ServiceUnavailableError
 from model_releases import ids
-from model_releases.exceptions import ReleaseRefusedError, RollBackFailedError
+from model_releases.exceptions import ReleaseRefusedError, RollBackFailedError, VersionSealedError
 from model_releases.memory import xcoms
 from model_releases.memory.failures import first_failure, task_states
 from model_releases.operators.base import ReleaseStep
@@ -97,9 +97,11 @@ class RollBackOperator(ReleaseStep):
             task_id: state for task_id, state in task_states(context).items() if task_id in self.upstream_task_ids
         }
         failed = [task_id for task_id, state in states.items() if state == TaskInstanceState.FAILED]
+        if any(_error(context, task_id) == VersionSealedError.__name__ for task_id in failed):
+            return True
         if TaskInstanceState.SUCCESS in states.values():
             return not failed
-        return all(_was_refused(context, task_id) for task_id in failed)
+        return all(_error(context, task_id) == ReleaseRefusedError.__name__ for task_id in failed)
 
     def _note_was_live(self, context: Context, service: ServingService) -> bool:
         store = context["task_state_store"]
@@ -156,6 +158,7 @@ class RollBackOperator(ReleaseStep):
             registry.set_state(self.model, release.version, ReleaseState.FAILED, reason=str(failure))
 
 
-def _was_refused(context: Context, task_id: str) -> bool:
+def _error(context: Context, task_id: str) -> str:
+    """Return the type of error that a task failed with."""
     failure = first_failure(context, [task_id])
-    return failure is not None and failure.error == ReleaseRefusedError.__name__
+    return failure.error if failure else ""

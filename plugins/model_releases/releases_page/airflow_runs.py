@@ -21,9 +21,10 @@ from airflow.utils.state import DagRunState, TaskInstanceState
 from airflow.utils.types import DagRunTriggeredByType
 from sqlalchemy import select
 
+from model_releases import ids
 from model_releases.memory import xcoms
 from model_releases.memory.failures import Failure
-from model_releases.versions import release_version, version_time
+from model_releases.versions import asked_version, version_time
 
 _BUSY = (
     TaskInstanceState.RUNNING,
@@ -77,8 +78,13 @@ class AirflowRuns:
                     TaskInstance.state.in_(_BUSY),
                 )
             ).all()
+            versions = self._versions(session, runs)
             return [
-                _made_from(run, [(row.task_id, row.state) for row in tasks if row[:2] == (run.dag_id, run.run_id)])
+                _made_from(
+                    run,
+                    [(row.task_id, row.state) for row in tasks if row[:2] == (run.dag_id, run.run_id)],
+                    version=versions.get((run.dag_id, run.run_id)),
+                )
                 for run in runs
             ]
 
@@ -102,7 +108,11 @@ class AirflowRuns:
         with create_session() as session:
             runs = session.scalars(wanted.order_by(DagRun.run_after.desc()).limit(limit)).all()
             reasons = self._reasons(session, dag_id, [run.run_id for run in runs])
-            return [_made_from(run, reason=reasons.get(run.run_id, "")) for run in runs]
+            versions = self._versions(session, runs)
+            return [
+                _made_from(run, reason=reasons.get(run.run_id, ""), version=versions.get((dag_id, run.run_id)))
+                for run in runs
+            ]
 
     def is_paused(self, dag_id: str) -> bool | None:
         """Tell whether new runs of a DAG wait; ``None`` when Airflow does not know the DAG."""
@@ -143,6 +153,20 @@ class AirflowRuns:
         return str(run.run_id)
 
     @staticmethod
+    def _versions(session: Any, runs: Collection[DagRun]) -> dict[tuple[str, str], str]:
+        """Return DAG and run id -> the version that the first task of a release has claimed."""
+        rows = session.scalars(
+            select(XComModel).where(
+                XComModel.dag_id.in_({run.dag_id for run in runs}),
+                XComModel.run_id.in_([run.run_id for run in runs]),
+                XComModel.task_id == ids.CHECK,
+                XComModel.key == "return_value",
+            )
+        )
+        found = {(row.dag_id, row.run_id): XComModel.deserialize_value(row) for row in rows}
+        return {key: str(value["version"]) for key, value in found.items() if value and "version" in value}
+
+    @staticmethod
     def _reasons(session: Any, dag_id: str, run_ids: Collection[str]) -> dict[str, str]:
         """Return run id -> what its first task that failed left as its reason."""
         rows = session.scalars(
@@ -154,13 +178,15 @@ class AirflowRuns:
         return {row.run_id: str(Failure(**XComModel.deserialize_value(row))) for row in rows}
 
 
-def _made_from(run: DagRun, tasks: Iterable[tuple[str, Any]] = (), reason: str = "") -> AirflowRun:
+def _made_from(
+    run: DagRun, tasks: Iterable[tuple[str, Any]] = (), reason: str = "", version: str | None = None
+) -> AirflowRun:
     tasks = list(tasks)
     waiting = [task_id for task_id, state in tasks if state == TaskInstanceState.AWAITING_INPUT]
     return AirflowRun(
         dag_id=run.dag_id,
         run_id=run.run_id,
-        version=release_version(run),
+        version=version or asked_version(run),
         state=str(run.state),
         run_after=run.run_after,
         run_type=str(run.run_type),

@@ -30,6 +30,11 @@ _WHAT_MADE_IT = ("dataset_sha256", "base_model", "base_model_revision", "trainin
 _HORIZON = 100
 
 
+def has_been_live(release: Release) -> bool:
+    """Return whether users have ever had the release."""
+    return release.state.has_been_live or ReleaseState.LIVE in release.times
+
+
 def is_pinned(release: Release) -> bool:
     """Return whether a person has taken the release back, and nobody has put it back on purpose since."""
     if not release.facts.get(ROLLED_BACK_BY) or release.state in (ReleaseState.LIVE, ReleaseState.RETIRED):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from kubeflow_provider import links
 from model_releases.memory import xcoms
 
-#: As version 0.1.0 stored them.
+#: As version 0.1.0 stored them, and what came later.
 STORED = {
     "PREVIOUS_VERSION": "previous_version",
     "ENDPOINT": "endpoint",
     "NOT_DUE": "not_due",
+    "JUDGED": "judged",
     "DECISION": "decision",
     "GATE": "gate",
     "POLICY": "policy",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,18 @@ from model_releases.operators.registry import RegisterOperator
 from tests.candidates import comparison
 
 MODEL, VERSION, BEFORE = "reviews", "20260102000000", "20260101000000"
+DIGEST = sha256(b"123456789").hexdigest()
 
 
 def dag_with(uri: str, dag_id: str, **settings: Any) -> DAG:
-    this = {"model": MODEL, "version": VERSION, "candidate_uri": uri}
+    this = {
+        "model": MODEL,
+        "version": VERSION,
+        "candidate_uri": uri,
+        "candidate_sha256": "{{ ti.xcom_pull('gate', key='judged')['candidate_sha256'] }}",
+    }
     with DAG(dag_id, schedule=None, params={"require_approval": False}) as dag:
-        gate = GateOperator(task_id="gate", policy={}, **this)
+        gate = GateOperator(task_id="gate", policy={}, **this | {"candidate_sha256": None})
         approve = ReleaseApprovalOperator(
             task_id="approve",
             **this,
@@ -46,10 +53,11 @@ def states(run: Any) -> dict[str, str]:
 
 
 @pytest.fixture
-def answer_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
+def answer_with(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     """Return ``answer(option)``, which lets a person press that button; it returns the list that gets the question.
 
-    An empty option means that nobody answers, and that the scheduler finds the time to be over.
+    ``before`` is called while everybody waits. An empty option means that nobody answers, and that the scheduler finds
+    the time to be over.
 
     ``dag.test`` says in its log when it has nothing left to do but wait for a person. The answer is given at that
     moment, when the task is parked for certain, and through the function behind Airflow's own route.
@@ -62,13 +70,14 @@ def answer_with(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
     from airflow.models.hitl import HITLDetail
     from airflow.utils.session import create_session
 
-    def answer(option: str) -> list[str]:
+    def answer(option: str, before: Callable[[], Any] = lambda: None) -> list[str]:
         asked: list[str] = []
 
         def press(message: str, *_: Any) -> None:
             if not message.startswith("Waiting for Human-in-the-loop input"):
                 return
             assert not asked, "the run goes on waiting after the answer"
+            before()
             with create_session(scoped=False) as session:
                 (detail,) = session.scalars(select(HITLDetail).where(HITLDetail.responded_at.is_(None))).unique()
                 asked.append(detail.body)
@@ -113,7 +122,13 @@ def test_a_release_that_asks_nobody_goes_on_and_its_record_says_so(
 @pytest.mark.parametrize(
     ("option", "after", "state", "reason", "facts"),
     [
-        ("Approve", "success", ReleaseState.CANDIDATE, "registered", {"approval": "yes", "approved_by": "ada"}),
+        (
+            "Approve",
+            "success",
+            ReleaseState.CANDIDATE,
+            "registered",
+            {"approval": "yes", "approved_by": "ada", "approved_sha256": DIGEST},
+        ),
         ("Reject", "skipped", ReleaseState.REJECTED, "not approved by ada", {"approval": "no", "approved_by": "ada"}),
         ("", "skipped", ReleaseState.REJECTED, "not approved: nobody answered in time", {"approval": "no"}),
     ],
@@ -152,6 +167,39 @@ def test_the_answer_decides_and_is_recorded_with_its_author_and_time(
     assert f"/dags/{run.dag_id}/runs/manual__" in alert.body
     assert "/tasks/approve/required_actions" in alert.body
     assert "a private text" not in alert.body + asked[0]
+
+
+@pytest.mark.airflow
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("changed", ["candidate", "archive", "report"])
+def test_what_was_changed_while_the_question_was_open_does_not_go_on(
+    registry: Any,
+    serving: Any,
+    write_candidate: Callable[..., str],
+    run_dag: Callable[..., Any],
+    answer_with: Callable[..., list[str]],
+    alerts: list[Any],
+    tmp_path: Path,
+    changed: str,
+) -> None:
+    uri = write_candidate(0.93)
+    package = tmp_path / f"package-{VERSION}"
+    files = {
+        "candidate": tmp_path / f"candidate-{VERSION}.json",
+        "archive": package / "m.mar",
+        "report": package / "report.html",
+    }
+
+    def change() -> None:
+        with files[changed].open("a") as file:
+            file.write("\n")
+
+    asked = answer_with("Approve", before=change)
+    run = run_dag(dag_with(uri, f"approval_of_a_changed_{changed}"), require_approval=True)
+    assert f"SHA-256 `{DIGEST}`" in asked[0]
+    after = dict.fromkeys(("register", "deploy"), "upstream_failed")
+    assert states(run) == {"gate": "success", "approve": "failed", **after}
+    assert registry.get_release(MODEL, VERSION) is None
 
 
 @pytest.mark.airflow

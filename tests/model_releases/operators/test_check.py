@@ -14,7 +14,9 @@ from kubeflow_provider.states import DeploymentState
 from model_releases.operators import check
 from model_releases.operators.check import CheckReleaseOperator
 from model_releases.registry.service import Release
+from model_releases.rules import sealed
 from tests.connected import connect
+from tests.serving_support import FakeContext
 
 MODEL, LIVE, NEW = "reviews", "20260101000000", "20260102000000"
 
@@ -49,6 +51,7 @@ class Service:
 def services(monkeypatch: pytest.MonkeyPatch, registry: Any) -> dict[str, Any]:
     found = {"pipelines_default": Service(), "serving_default": Service(), "registry_default": registry}
     connect(monkeypatch, **found)
+    monkeypatch.setattr(sealed, "judged", lambda context: None)
     return found
 
 
@@ -64,19 +67,20 @@ def operator(store: Path, record_and_wait: str, **changes: Any) -> CheckReleaseO
 
 
 def test_before_the_first_release_there_is_no_live_model(services, tmp_path, record_and_wait):
-    found = operator(tmp_path / "store", record_and_wait).execute({})
+    found = operator(tmp_path / "store", record_and_wait).execute(FakeContext())
     assert found == {
+        "version": NEW,
         "live_version": "",
         "live_uri": "",
         "tracking_uri": services["registry_default"].tracking_uri,
     }
-    assert not list((tmp_path / "store" / NEW).iterdir())
+    assert [path.name for path in (tmp_path / "store" / NEW).iterdir()] == ["claim.json"]
 
 
 def test_what_could_not_be_served_is_not_trained(services, tmp_path, record_and_wait):
     services["serving_default"].refusal = "no pod can read it"
     with pytest.raises(InvalidRequestError, match=r"Nothing was started\. .*'serving_default': no pod can"):
-        operator(tmp_path, record_and_wait, settings={"workers": 2}).execute({})
+        operator(tmp_path, record_and_wait, settings={"workers": 2}).execute(FakeContext())
     candidate = services["serving_default"].candidate
     assert (candidate.model, candidate.version, candidate.settings) == (MODEL, NEW, {"workers": 2})
     assert candidate.archive_uri == f"{tmp_path.as_uri()}/{NEW}/package"
@@ -88,7 +92,7 @@ def test_the_live_model_is_what_serves_with_the_archive_that_the_registry_knows(
     registry.register(release, metrics={})
     registry.set_state(MODEL, LIVE, ReleaseState.LIVE)
     services["serving_default"].live = LIVE
-    found = operator(tmp_path, record_and_wait).execute({})
+    found = operator(tmp_path, record_and_wait).execute(FakeContext())
     assert found["live_version"] == LIVE
     assert found["live_uri"] == "file:///store/live"
 
@@ -97,7 +101,7 @@ def test_a_disagreement_between_registry_and_serving_is_said_and_does_not_stop_t
     services, tmp_path, record_and_wait, capsys
 ):
     services["serving_default"].live = LIVE
-    found = operator(tmp_path, record_and_wait).execute({})
+    found = operator(tmp_path, record_and_wait).execute(FakeContext())
     assert found == found | {"live_version": LIVE, "live_uri": ""}
     assert f"the registry says that nothing is live, serving answers with {LIVE}" in capsys.readouterr().out
 
@@ -108,17 +112,17 @@ def test_where_the_registry_has_lost_the_live_version_the_store_still_has_it(
     services["serving_default"].live = LIVE
     (tmp_path / LIVE).mkdir()
     Path(write_candidate(version=LIVE).removeprefix("file://")).rename(tmp_path / LIVE / "candidate.json")
-    found = operator(tmp_path, record_and_wait).execute({})
-    assert (found["live_version"], found["live_uri"]) == (LIVE, f"s3://models/{LIVE}")
+    found = operator(tmp_path, record_and_wait).execute(FakeContext())
+    assert (found["live_version"], found["live_uri"]) == (LIVE, (tmp_path / f"package-{LIVE}").as_uri())
 
 
 def test_no_release_begins_while_somebody_rolls_the_model_back(services, tmp_path, record_and_wait, monkeypatch):
     under_way = {("roll_back", MODEL): "manual__7"}
     monkeypatch.setattr(check, "roll_back_under_way", lambda context, *asked: under_way.get(asked))
     with pytest.raises(ServiceUnavailableError, match=r"being rolled back by hand \(roll_back, manual__7\)"):
-        operator(tmp_path, record_and_wait, roll_back_dag_id="roll_back").execute({})
+        operator(tmp_path, record_and_wait, roll_back_dag_id="roll_back").execute(FakeContext())
     under_way.clear()
-    operator(tmp_path, record_and_wait, roll_back_dag_id="roll_back").execute({})
+    operator(tmp_path, record_and_wait, roll_back_dag_id="roll_back").execute(FakeContext())
 
 
 def test_every_service_that_does_not_answer_is_named_at_once(services, tmp_path, record_and_wait):
@@ -127,27 +131,27 @@ def test_every_service_that_does_not_answer_is_named_at_once(services, tmp_path,
     with pytest.raises(
         ServiceUnavailableError, match=r"pipelines_default.*no interpreter.*serving_default.*port taken"
     ):
-        operator(tmp_path, record_and_wait).execute({})
+        operator(tmp_path, record_and_wait).execute(FakeContext())
 
 
 def test_a_store_that_cannot_be_written_to_is_named(services, tmp_path, record_and_wait):
     occupied = tmp_path / "file"
     occupied.write_text("a file where a folder should be")
     with pytest.raises(ServiceUnavailableError, match=r"Model store .*file/reviews is not writable"):
-        operator(occupied / "reviews", record_and_wait).execute({})
+        operator(occupied / "reviews", record_and_wait).execute(FakeContext())
 
 
 def test_wrong_parameters_are_found_before_any_service_is_asked(services, tmp_path, record_and_wait):
     services["serving_default"].problem = "never asked"
     with pytest.raises(InvalidRequestError, match="no_such_parameter"):
-        operator(tmp_path, record_and_wait, parameters={"file": "x", "no_such_parameter": 1}).execute({})
+        operator(tmp_path, record_and_wait, parameters={"file": "x", "no_such_parameter": 1}).execute(FakeContext())
 
 
 def test_a_run_that_the_service_would_refuse_is_never_retried(services, tmp_path, record_and_wait):
     services["pipelines_default"].refusal = "cluster.image: is missing."
     services["serving_default"].problem = "port taken"
     with pytest.raises(InvalidRequestError, match=r"Nothing was started\..*cluster\.image: is missing.*port taken"):
-        operator(tmp_path, record_and_wait, cluster={"volumes": []}).execute({})
+        operator(tmp_path, record_and_wait, cluster={"volumes": []}).execute(FakeContext())
     (request,) = services["pipelines_default"].asked
     assert request.cluster == {"volumes": []}
     assert request.parameters == {"file": "somewhere"}
@@ -156,5 +160,5 @@ def test_a_run_that_the_service_would_refuse_is_never_retried(services, tmp_path
 def test_a_service_that_does_not_answer_is_not_asked_about_the_run(services, tmp_path, record_and_wait):
     services["pipelines_default"].problem = "no network"
     with pytest.raises(ServiceUnavailableError, match="no network"):
-        operator(tmp_path, record_and_wait).execute({})
+        operator(tmp_path, record_and_wait).execute(FakeContext())
     assert services["pipelines_default"].asked == []

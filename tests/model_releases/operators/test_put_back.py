@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -42,13 +43,14 @@ def store(
         (package / "model-store" / f"{MODEL}.mar").write_bytes(b"123456789")
         document = json.loads(Path(write_candidate(version=version).removeprefix("file://")).read_text())
         document["archive"]["uri"] = package.as_uri()
-        (folder / version / "candidate.json").write_text(json.dumps(document))
+        text = json.dumps(document).encode()
+        (folder / version / "candidate.json").write_bytes(text)
         entry = Release(
             model=MODEL,
             version=version,
             state=ReleaseState.CANDIDATE,
             archive_uri=package.as_uri(),
-            facts={"archive_sha256": "a" * 64},
+            facts={"archive_sha256": document["archive"]["sha256"], "candidate_sha256": sha256(text).hexdigest()},
         )
         registry.register(entry, metrics={})
         registry.set_state(MODEL, version, state)
@@ -78,11 +80,12 @@ def record(**settings: Any) -> None:
 
 
 @pytest.mark.parametrize("version", [OLD, f" {OLD}", "previous"])
-def test_the_release_before_is_chosen_by_number_or_by_name(store: str, version: str) -> None:
+def test_the_release_before_is_chosen_by_number_or_by_name(store: str, registry: Any, version: str) -> None:
     assert choose(store, version) == {
         "version": OLD,
         "live_version": LIVE,
         "candidate_uri": f"{store}/{OLD}/candidate.json",
+        "candidate_sha256": registry.get_release(MODEL, OLD).facts["candidate_sha256"],
     }
 
 
@@ -128,7 +131,14 @@ def test_an_archive_that_was_changed_is_noticed_before_anything_is_touched(store
         choose(store, OLD)
     archive.write_bytes(b"123456789")
     registry.add_facts(MODEL, OLD, {"archive_sha256": "f" * 64})
-    with pytest.raises(InvalidRequestError, match=r"SHA-256 a{64} is announced, f{64} was released"):
+    with pytest.raises(InvalidRequestError, match=r"SHA-256 15e2b0d3.* is announced, f{64} was released"):
+        choose(store, OLD)
+
+
+def test_a_document_that_was_changed_is_noticed_before_anything_is_touched(store: str) -> None:
+    document = Path(store.removeprefix("file://"), OLD, "candidate.json")
+    document.write_text(document.read_text().replace("a private text", "another text"))
+    with pytest.raises(InvalidRequestError, match=r"it was changed since it was released: .*json has SHA-256"):
         choose(store, OLD)
 
 

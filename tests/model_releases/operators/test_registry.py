@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,7 +46,7 @@ def record(registry: Any, version: str, state: ReleaseState) -> None:
 
 @pytest.mark.airflow
 def test_a_candidate_is_registered_with_everything_that_made_it(
-    registry: Any, write_candidate: Callable[..., str], run_dag: Callable[..., Any]
+    tmp_path: Path, registry: Any, write_candidate: Callable[..., str], run_dag: Callable[..., Any]
 ) -> None:
     with DAG("register_candidate", schedule=None, params={"version": VERSION}) as dag:
         register = RegisterOperator(
@@ -55,9 +57,10 @@ def test_a_candidate_is_registered_with_everything_that_made_it(
     assert run.state == "success"
     entry = registry.get_release(MODEL, VERSION)
     assert entry.state is ReleaseState.CANDIDATE
-    assert entry.archive_uri == f"s3://models/{VERSION}"
+    package = (tmp_path / f"package-{VERSION}").as_uri()
+    assert entry.archive_uri == package
     assert entry.facts == {
-        "archive_sha256": "a" * 64,
+        "archive_sha256": sha256(b"123456789").hexdigest(),
         "dataset_uri": "s3://data/1",
         "dataset_sha256": "b" * 64,
         "train_rows": "600",
@@ -67,7 +70,7 @@ def test_a_candidate_is_registered_with_everything_that_made_it(
         "serving_p95_ms": "8.0",
         "serving_precision": "onnx-int8",
         "code_revision": "c0ffee",
-        "report_uri": f"s3://models/{VERSION}/report/report.html",
+        "report_uri": f"{package}/report.html",
         "created_at": "2026-01-02T00:10:00+00:00",
         "dag_id": "register_candidate",
         "dag_run_id": run.run_id,
@@ -132,7 +135,7 @@ def test_going_live_is_recorded_and_announced(
         (event,) = session.query(AssetEvent).filter(AssetEvent.source_run_id == run.run_id)
         extra = event.extra
     assert extra["endpoint"] == "http://127.0.0.1:8999/v1/models/reviews:predict"
-    assert extra["archive_sha256"] == "a" * 64
+    assert extra["archive_sha256"] == sha256(b"123456789").hexdigest()
     assert extra["candidate.macro_f1"] == "0.9"
     assert "a private text" not in str(extra)
 

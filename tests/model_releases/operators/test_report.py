@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,6 +72,7 @@ def live_before(serving: Any) -> Any:
 
 
 def test_a_good_release_ends_with_its_card(
+    tmp_path: Path,
     registry: Any,
     live_before: Any,
     write_candidate: Callable[..., str],
@@ -89,7 +91,7 @@ def test_a_good_release_ends_with_its_card(
     assert "curl -s http://127.0.0.1:8999/v1/models/reviews:predict" in card
     assert f"/dags/{run.dag_id}/runs/manual__" in card
     page = f"http://localhost:8080/releases/models/{MODEL}/versions/{VERSION}/report"
-    assert f"report        {page}\nreport file   s3://models/{VERSION}/report/report.html" in card
+    assert f"report        {page}\nreport file   {(tmp_path / f'package-{VERSION}').as_uri()}/report.html" in card
     assert [xcom(run, task_id, "_link_ReportLink") for task_id in ("gate", "report")] == [page, page]
     assert xcom(run, "report", "outcome")["kind"] == "released"
 
