@@ -289,3 +289,73 @@ def test_it_works_below_a_prefix(parts: SimpleNamespace, client: TestClient) -> 
         page = behind.get("/team/releases/models/reviews").text
     assert 'href="/team/releases/static/releases.css"' in page
     assert 'href="/team/dags/release_reviews"' in page
+
+
+VIEWER = {("GET", "release_reviews"), ("GET", "roll_back")}
+EDITOR = VIEWER | {("POST", "release_reviews"), ("POST", "roll_back")}
+#: What each may do, but for nobody: without a session there are no rights to look for.
+ROLES: dict[str, set[tuple[str, str]] | None] = {
+    "anonymous": None,
+    "nobody's viewer": set(),
+    "viewer": VIEWER,
+    "editor": EDITOR,
+    "admin": EDITOR | {("GET", "release_secret"), ("POST", "release_secret")},
+}
+#: Route -> the status for each of them, about the model that viewers may see, and about the one that they may not.
+PUBLIC = ((401, 200, 200, 200, 200), (401, 200, 200, 200, 200))
+OF_A_MODEL = ((401, 404, 200, 200, 200), (401, 404, 404, 404, 200))
+ANSWERS = {
+    "GET /": PUBLIC,
+    "GET /static/releases.css": PUBLIC,
+    "GET /models/{name}": OF_A_MODEL,
+    "GET /models/{name}/compare": OF_A_MODEL,
+    f"GET /models/{{name}}/versions/{OLD}": OF_A_MODEL,
+    f"GET /models/{{name}}/versions/{OLD}/report": OF_A_MODEL,
+    "POST /models/{name}/roll-back": ((401, 404, 403, 303, 303), (401, 404, 404, 404, 303)),
+}
+
+
+def test_every_route_answers_everybody_as_their_rights_are(
+    client: TestClient, parts: SimpleNamespace, tmp_path: Path
+) -> None:
+    routes = {f"{method} {route.path}" for route in parts.app.routes for method in route.methods}
+    assert routes == {path.replace("releases.css", "{name}").replace(OLD, "{version}") for path in ANSWERS}, (
+        "a new route says here who may have it"
+    )
+    for name in ("reviews", "secret"):
+        report = tmp_path / name / OLD / "report" / "report.html"
+        report.parent.mkdir(parents=True)
+        report.write_text("<h1>Report</h1>")
+
+    signed_in = dict(parts.app.dependency_overrides)
+    found = {}
+    for route in ANSWERS:
+        found[route] = tuple(
+            tuple(_status(client, parts, route.format(name=name), role, signed_in) for role in ROLES)
+            for name in ("reviews", "secret")
+        )
+    assert found == ANSWERS
+    assert {(conf["model"], user) for _, conf, user in parts.runs.triggered} == {("reviews", "ada"), ("secret", "ada")}
+    assert len(parts.runs.triggered) == 3, "an editor's and an admin's"
+
+
+def _status(client: TestClient, parts: SimpleNamespace, route: str, role: str, signed_in: dict[Any, Any]) -> int:
+    """Ask as somebody, and check what every answer has."""
+    method, path = route.split()
+    rights = ROLES[role]
+    parts.rights = rights or set()
+    parts.app.dependency_overrides = {} if rights is None else signed_in
+    answer = client.request(
+        method,
+        f"/releases{path}",
+        data={"version": OLD, "reason": "wrong"} if method == "POST" else None,
+        headers={"Origin": "http://airflow.example", "Accept": "application/json" if rights is None else "text/html"},
+        follow_redirects=False,
+    )
+    assert "content-security-policy" in answer.headers
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    if ("GET", "release_secret") not in parts.rights and "secret" not in path:
+        assert "secret" not in answer.text
+    for other in {"GET", "POST", "PUT", "PATCH", "DELETE"} - {method}:
+        assert client.request(other, f"/releases{path}", headers={"Accept": "text/html"}).status_code == 405
+    return answer.status_code
