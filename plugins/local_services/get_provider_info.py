@@ -28,6 +28,10 @@ def get_provider_info() -> dict[str, Any]:
                     "python": form_field("Python", "Interpreter of the pipeline half's environment, absolute path."),
                     "project_dir": form_field("Project folder", "Folder that holds `include`; the runs' import path."),
                     "runs_dir": form_field("Runs folder", "Keeps state and log of every run; must outlive a reboot."),
+                    "environment": form_field(
+                        "Environment",
+                        "Names of variables that runs are given besides those of stores, proxies, the Hub and MLflow.",
+                    ),
                     "worker": form_field(
                         "Runs are a worker's",
                         "A process of its own starts and stops them: `python -m local_services.pipelines.worker`.",

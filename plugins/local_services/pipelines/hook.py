@@ -47,12 +47,14 @@ class LocalPipelinesSettings:
     :param python: interpreter of the pipeline half's environment, absolute path.
     :param project_dir: folder that holds ``include``.
     :param runs_dir: keeps state and log of every run.
+    :param environment: names of variables that runs need, besides those that every run is given.
     :param worker: a worker (:mod:`local_services.pipelines.worker`) starts the runs, not whoever asks for them.
     """
 
     python: str
     project_dir: str
     runs_dir: Path
+    environment: tuple[str, ...] = ()
     worker: bool = False
 
     @classmethod
@@ -71,7 +73,13 @@ class LocalPipelinesSettings:
         worker = fields.flag("worker", False)
         fields.check()
         assert python and project_dir and runs_dir  # or `check` had raised
-        return cls(python=str(python), project_dir=str(project_dir), runs_dir=runs_dir, worker=worker)
+        return cls(
+            python=str(python),
+            project_dir=str(project_dir),
+            runs_dir=runs_dir,
+            environment=tuple(fields.text("environment").replace(",", " ").split()),
+            worker=worker,
+        )
 
 
 class LocalPipelinesHook(BaseHook):
@@ -267,7 +275,9 @@ class LocalPipelinesHook(BaseHook):
     def _surroundings(self, mark: str) -> dict[str, Any]:
         """Return how every child process of this hook is started."""
         return {
-            "env": child_environment(self.settings.python, self.settings.project_dir, mark),
+            "env": child_environment(
+                self.settings.python, self.settings.project_dir, mark, more=self.settings.environment
+            ),
             "cwd": self.settings.project_dir,
             "stdin": subprocess.DEVNULL,
             # Airflow signals the process group of a task; a run does not belong to it.

@@ -6,6 +6,8 @@ They are known by a mark in their environment (:mod:`include.marked_processes`).
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import psutil
@@ -17,21 +19,34 @@ MARK = "PIPELINE_RUN_ID"
 
 _KILL_SECONDS = 2.0
 
-# What makes a Python another Python than the one that was asked for.
-_FOREIGN = {"PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"}
+#: What a child is given of its parent's environment. It loads other people's models, so the rest stays here: Airflow's
+#: keys, the address of the alerts, databases. ``*`` at the end of a name stands for whatever follows.
+_INHERITED = (
+    # The machine, its languages, its proxies and the certificates that it trusts.
+    *("HOME", "USER", "LOGNAME", "PATH", "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR", "XDG_CACHE_HOME"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+    # Processors.
+    *("CUDA_*", "NVIDIA_*", "LD_LIBRARY_PATH", "OMP_*", "MKL_*", "OPENBLAS_*", "TORCH*", "PYTORCH_*", "TOKENIZERS_*"),
+    # Stores of data and models, the Hub, and MLflow as a client.
+    *("AWS_*", "S3_*", "GOOGLE_*", "GCSFS_*", "AZURE_*", "FSSPEC_*", "HF_*", "HUGGING_FACE_*", "TRANSFORMERS_*"),
+    *("MLFLOW_TRACKING_*", "MLFLOW_HTTP_*", "MLFLOW_S3_*", "MLFLOW_ENABLE_*"),
+    # This project's own.
+    *("CODE_REVISION", "MODEL_STORE", "MODELS_DIR", "TRAINING_IMAGE"),
+)
 
 
-def child_environment(python: str, project_dir: str, mark: str) -> dict[str, str]:
-    """Return the environment for a child: this process's, without Airflow's secrets and without its Python.
+def child_environment(python: str, project_dir: str, mark: str, *, more: Sequence[str] = ()) -> dict[str, str]:
+    """Return the environment for a child: what it needs of this process's.
 
     :param python: interpreter of the child, absolute path.
     :param project_dir: the one folder that the child imports from besides its own packages.
     :param mark: see :data:`MARK`.
+    :param more: names of further variables that it needs; ``*`` at the end stands for whatever follows.
     """
+    wanted = (*_INHERITED, *more)
     inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in _FOREIGN and "AIRFLOW" not in name.upper() and "FERNET" not in name.upper()
+        name: value for name, value in os.environ.items() if any(fnmatchcase(name, pattern) for pattern in wanted)
     }
     return inherited | {
         "PATH": os.pathsep.join([str(Path(python).parent), inherited.get("PATH", os.defpath)]),

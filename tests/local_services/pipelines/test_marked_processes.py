@@ -56,15 +56,23 @@ def test_stops_also_a_process_whose_program_is_still_being_loaded(monkeypatch: p
     assert kernel_thread.environ.call_count == 1, "nobody waits for what never has an environment"
 
 
-def test_children_inherit_no_secret_of_airflow(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AIRFLOW__CORE__FERNET_KEY", "AIRFLOW_CONN_X", "_AIRFLOW_X", "MY_FERNET_KEY", "PYTHONHOME"):
+def test_children_inherit_what_they_need_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden = ("AIRFLOW__CORE__FERNET_KEY", "AIRFLOW_CONN_X", "_AIRFLOW_X", "MY_FERNET_KEY", "ALERT_URL")
+    for name in (*hidden, "SQL_ALCHEMY_CONN", "MLFLOW_BACKEND_STORE_URI", "GITHUB_TOKEN", "PYTHONHOME", "MY_HF_TOKEN"):
         monkeypatch.setenv(name, "secret")
+    needed = ("AWS_ACCESS_KEY_ID", "HF_TOKEN", "MLFLOW_TRACKING_PASSWORD", "LC_ALL", "https_proxy", "OMP_NUM_THREADS")
+    for name in needed:
+        monkeypatch.setenv(name, "needed")
     monkeypatch.setenv("PYTHONPATH", "/other")
     monkeypatch.setenv("HF_HOME", "/models")
+    monkeypatch.setenv("TEAM_STORE_KEY", "asked for")
 
-    environment = child_environment("/env/bin/python", "/project", "mark")
+    environment = child_environment("/env/bin/python", "/project", "mark", more=["TEAM_*"])
 
     assert "secret" not in environment.values()
+    assert {name for name, value in environment.items() if value == "needed"} == set(needed)
+    assert environment["TEAM_STORE_KEY"] == "asked for"
+    assert "TEAM_STORE_KEY" not in child_environment("/env/bin/python", "/project", "mark")
     assert environment["PYTHONPATH"] == "/project"
     assert environment["PATH"].startswith("/env/bin:")
     assert environment["HF_HOME"] == "/models"
