@@ -11,11 +11,12 @@ import sys
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
 from environment import AIRFLOW, migrate
+from only_one import only_one
 
 #: Airflow's parts. Not `airflow standalone`: its log servers listen on every address of the machine, and nothing
 #: here needs them, because all parts see the same log folder.
@@ -29,6 +30,12 @@ PARTS: Mapping[str, Sequence[str]] = {
 
 def _process_file(env: Mapping[str, str]) -> Path:
     return Path(env["AIRFLOW_HOME"]) / "airflow.processes.json"
+
+
+def _alone(env: Mapping[str, str]) -> AbstractContextManager[None]:
+    """Look, start and record, or stop, while nobody else does: two at once would each take the other's for gone."""
+    lock = Path(env["AIRFLOW_HOME"]) / "airflow.lock"
+    return only_one(lock, waiting="Another command starts or stops this Airflow; waiting for it.")
 
 
 def airflow_processes(env: Mapping[str, str]) -> dict[str, Any]:
@@ -51,6 +58,11 @@ def airflow_processes(env: Mapping[str, str]) -> dict[str, Any]:
 
 def start_airflow(env: Mapping[str, str], *, timeout_seconds: float = 180) -> None:
     """Start Airflow in the background and wait until all of its parts are healthy. Starts only what is missing."""
+    with _alone(env):
+        _start_missing(env, timeout_seconds)
+
+
+def _start_missing(env: Mapping[str, str], timeout_seconds: float) -> None:
     url = env["AIRFLOW__API__BASE_URL"]
     running = airflow_processes(env)
     logs = Path(env["AIRFLOW_HOME"]) / "logs-of-airflow"
@@ -67,7 +79,7 @@ def start_airflow(env: Mapping[str, str], *, timeout_seconds: float = 180) -> No
     while not _is_healthy(url):
         missing = [name for name in PARTS if name not in airflow_processes(env)]
         if missing or time.monotonic() > deadline:
-            stop_airflow(env)
+            _stop_all(env)
             sys.exit(
                 f"Airflow did not start ({', '.join(missing) or 'too slow'}); the ends of the files in {logs} say why."
             )
@@ -110,6 +122,11 @@ def _is_healthy(url: str) -> bool:
 
 def stop_airflow(env: Mapping[str, str]) -> bool:
     """End every process of Airflow. Return whether any was running."""
+    with _alone(env):
+        return _stop_all(env)
+
+
+def _stop_all(env: Mapping[str, str]) -> bool:
     import psutil
 
     running = airflow_processes(env).values()

@@ -16,7 +16,7 @@ from typing import Any
 
 import one_release
 from airflow_process import PARTS, airflow_processes, start_airflow, stop_airflow
-from environment import AIRFLOW, environment, migrate, state_dir
+from environment import AIRFLOW, environment, keep_private, migrate, state_dir
 from release_log import readable
 
 from include.contracts.form import FIELDS, read_field
@@ -215,6 +215,7 @@ def main() -> None:
         airflow_port=int(os.environ.get("AIRFLOW_PORT") or 8080),
         serving_port=int(os.environ.get("SERVING_PORT") or 8085),
     )
+    keep_private(state_dir(), env["MODEL_STORE"])
     os.environ.update(env)  # before Airflow is imported: it reads its settings then
     COMMANDS[arguments.command](env)
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from only_one import only_one
+
 PROJECT = Path(__file__).resolve().parent.parent
 if str(PROJECT) not in sys.path:
     sys.path.insert(0, str(PROJECT))  # `include` is no package that is installed
@@ -22,6 +24,19 @@ PIPELINES_PYTHON = PROJECT / ".venv" / "pipelines" / "bin" / "python"
 def state_dir() -> Path:
     """Return the folder that holds everything that is not source: Airflow's home, runs, models, registry."""
     return Path(os.environ.get("STATE_DIR") or PROJECT / ".state").resolve()
+
+
+def keep_private(state: Path, store: str) -> None:
+    """Keep everything that is written from other users of the machine, whatever the umask: it holds people's texts.
+
+    :param state: the state folder; one from before that everybody could enter is closed as well.
+    :param store: URI of the model store; the group of a folder elsewhere shares what is written there.
+    """
+    is_inside = store.startswith(f"{state.as_uri()}/") or not store.startswith("file:")
+    os.umask(0o077 if is_inside else 0o007)
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if (state / "airflow").is_dir() and state.stat().st_uid == os.getuid():
+        state.chmod(0o700)
 
 
 def environment(state: Path, *, airflow_port: int = 8080, serving_port: int = 8085) -> dict[str, str]:
@@ -86,19 +101,19 @@ def _connection(conn_type: str, *, host: str | None = None, port: int | None = N
 def _secrets(home: Path) -> dict[str, str]:
     """Return keys that all Airflow processes share; made once, kept over restarts, readable by the owner only."""
     file = home / "secrets.json"
-    if not file.exists():
-        from cryptography.fernet import Fernet
+    with only_one(home / "secrets.lock"):
+        if not file.exists():
+            from cryptography.fernet import Fernet
 
-        home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write_private(
-            file,
-            {
-                "AIRFLOW__CORE__FERNET_KEY": Fernet.generate_key().decode(),
-                "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),
-                "AIRFLOW__API__SECRET_KEY": secrets.token_urlsafe(32),
-            },
-        )
-        _write_private(home / "passwords.json", {"admin": secrets.token_urlsafe(12)})
+            _write_private(home / "passwords.json", {"admin": secrets.token_urlsafe(12)})
+            _write_private(
+                file,
+                {
+                    "AIRFLOW__CORE__FERNET_KEY": Fernet.generate_key().decode(),
+                    "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_urlsafe(64),
+                    "AIRFLOW__API__SECRET_KEY": secrets.token_urlsafe(32),
+                },
+            )
     return json.loads(file.read_text())
 
 
@@ -112,11 +127,13 @@ def migrate(env: Mapping[str, str]) -> None:
     """Create or upgrade Airflow's database, when that has not been done with this version of Airflow."""
     from importlib.metadata import version
 
-    stamp = Path(env["AIRFLOW_HOME"]) / f"migrated-{version('apache-airflow-core')}"
-    if stamp.exists():
-        return
-    print("Preparing Airflow's database (once)", flush=True)
-    answer = subprocess.run([AIRFLOW, "db", "migrate"], env={**os.environ, **env}, capture_output=True, text=True)
-    if answer.returncode:
-        sys.exit(f"airflow db migrate failed:\n{answer.stdout[-2000:]}{answer.stderr[-2000:]}")
-    stamp.touch()
+    home = Path(env["AIRFLOW_HOME"])
+    stamp = home / f"migrated-{version('apache-airflow-core')}"
+    with only_one(home / "migrate.lock"):
+        if stamp.exists():
+            return
+        print("Preparing Airflow's database (once)", flush=True)
+        answer = subprocess.run([AIRFLOW, "db", "migrate"], env={**os.environ, **env}, capture_output=True, text=True)
+        if answer.returncode:
+            sys.exit(f"airflow db migrate failed:\n{answer.stdout[-2000:]}{answer.stderr[-2000:]}")
+        stamp.touch()

@@ -1,0 +1,62 @@
+"""Two commands at once: one does it, the other waits and says so."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+_HOLD = "import sys; from pathlib import Path; from only_one import only_one\n"
+
+
+def _process(code: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", f"{_HOLD}{code}", *arguments],
+        env={**os.environ, "PYTHONPATH": str(SCRIPTS)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.processes
+def test_the_second_waits_for_the_first_however_that_ends(tmp_path: Path) -> None:
+    lock = str(tmp_path / "new" / "airflow.lock")
+    first = _process("with only_one(Path(sys.argv[1])): print('mine', flush=True); sys.stdin.read()", lock)
+    assert first.stdout is not None
+    assert first.stdout.readline() == "mine\n"
+    second = _process("with only_one(Path(sys.argv[1]), waiting='waits'): print('mine', flush=True)", lock)
+    assert second.stdout is not None
+    assert second.stdout.readline() == "waits\n"
+    first.kill()
+    assert second.communicate(timeout=60)[0] == "mine\n"
+    first.communicate()
+
+
+@pytest.mark.processes
+def test_two_that_come_at_once_have_the_same_secrets(tmp_path: Path) -> None:
+    code = "import environment; print(environment._secrets(Path(sys.argv[1]))['AIRFLOW__API__SECRET_KEY'])"
+    both = [_process(code, str(tmp_path / "airflow")) for _ in range(4)]
+    assert len({each.communicate(timeout=60)[0] for each in both}) == 1
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(("store", "file_mode"), [("inside", 0o600), ("outside", 0o660), ("s3", 0o600)])
+def test_nobody_else_reads_what_is_written_whatever_the_umask(tmp_path: Path, store: str, file_mode: int) -> None:
+    state = tmp_path / "state"
+    (state / "airflow").mkdir(parents=True)
+    state.chmod(0o755)
+    uri = {"inside": f"{state.as_uri()}/store", "outside": tmp_path.as_uri(), "s3": "s3://models"}[store]
+    code = (
+        "import os, environment; os.umask(0); environment.keep_private(Path(sys.argv[1]), sys.argv[2])\n"
+        "Path(sys.argv[1], 'written').write_text('a text'); Path(sys.argv[1], 'folder').mkdir()"
+    )
+    assert _process(code, str(state), uri).wait(60) == 0
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    assert stat.S_IMODE((state / "written").stat().st_mode) == file_mode
+    assert stat.S_IMODE((state / "folder").stat().st_mode) == file_mode | (file_mode & 0o440) >> 2
