@@ -9,6 +9,7 @@ With 1 and 2 the last line on stderr says why. No text of the data is ever print
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
@@ -33,19 +34,23 @@ SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 _MARKS = {split: mark for mark, split in enumerate(SPLITS, start=1)}
 
 
-def preprocess(data: DataConfig, *, model: str, seed: int, output_uri: str) -> dict[str, Any]:
+def preprocess(
+    data: DataConfig, *, model: str, seed: int, output_uri: str, allowed_sources: Sequence[str] | None = None
+) -> dict[str, Any]:
     """Write the data set of a release, and print what was kept and what was dropped.
 
     :param data: the model's data settings.
     :param model: its name.
     :param seed: decides which rows are split off when ``data.evaluation`` is empty.
     :param output_uri: URI of the folder for the Parquet files and ``dataset.json``.
+    :param allowed_sources: what the sources may be where a form has named them; ``None``: they are trusted.
     :return: ``dataset.json``.
     :raises DataError: when the data cannot be used; names every problem with file and row.
     :raises SourceUnavailableError: when a store or server does not hand out a file.
     """
     problems = Problems()
-    sources = all_files([Source(uri, split) for split in SPLITS for uri in getattr(data, split)], problems)
+    named = [Source(uri, split, allowed_sources) for split in SPLITS for uri in getattr(data, split)]
+    sources = all_files(named, problems)
     with read_rows(sources, data, problems) as rows:
         problems.raise_if_any()
         evaluation_begins = rows.span("evaluation").start
@@ -145,6 +150,7 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", required=True, help="the section `data` of the model's YAML as JSON")
     parser.add_argument("--seed", type=int, default=42, help="for the rows split off for evaluation (%(default)s)")
     parser.add_argument("--output-uri", required=True, help="URI of the folder to write to")
+    parser.add_argument("--allowed-sources", type=json.loads, help="what a form may name, as a JSON array (anything)")
     return parser.parse_args(arguments)
 
 
@@ -156,7 +162,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parse_arguments(arguments)
     try:
         data = DataConfig.model_validate_json(options.data)
-        preprocess(data, model=options.model, seed=options.seed, output_uri=options.output_uri)
+        preprocess(
+            data,
+            model=options.model,
+            seed=options.seed,
+            output_uri=options.output_uri,
+            allowed_sources=options.allowed_sources,
+        )
     except ValidationError as error:
         settings = "; ".join(
             f"{'.'.join(map(str, item['loc'])) or 'document'}: {item['msg']}" for item in error.errors()

@@ -8,6 +8,8 @@ import lzma
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
+from include.classifier.data.bounds import unpacked
+
 #: First bytes -> what opens it. A server may have unpacked a .gz on its way, and a .csv may be one.
 _UNPACKED = ((b"\x1f\x8b", gzip.open), (b"BZh", bz2.open), (b"\xfd7zXZ\x00", lzma.open))
 _PACKED_NAMES = (".gz", ".bz2", ".xz")
@@ -31,13 +33,18 @@ _NO_TEXT = (
 )
 
 
-def open_content(path: str) -> IO[bytes]:
-    """Open a local file, unpacked where it is compressed."""
+def open_content(path: str, name: str, *, is_table: bool) -> IO[bytes]:
+    """Open a local file, unpacked where it is compressed: no more comes of it than could be data.
+
+    :param name: how messages call it.
+    :param is_table: whether it is read from its end, as Parquet is.
+    """
     with Path(path).open("rb") as beginning:
         first = beginning.read(6)
-    for magic, unpacked in _UNPACKED:
+    for magic, opened in _UNPACKED:
         if first.startswith(magic):
-            return cast("IO[bytes]", unpacked(path, "rb"))
+            file = cast("IO[bytes]", opened(path, "rb"))
+            return file if is_table else unpacked(file, path=path, name=name)
     return Path(path).open("rb")
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from include.classifier.data.problems import Problems
 from include.classifier.data.sources import Source
 from include.contracts.settings import DataConfig
 
-_LONGEST_COLUMN_NAME = 40
+#: Nothing, or one or two words, as a column is called.
+_COLUMN_NAME = re.compile(r"|[^\W\d][\w.:-]{0,39}( [\w.:-]{1,39})?")
+_MOST_COLUMN_NAMES = 20
 
 
 def has_columns(names: Sequence[str], source: Source, data: DataConfig, problems: Problems) -> bool:
@@ -23,7 +26,7 @@ def has_columns(names: Sequence[str], source: Source, data: DataConfig, problems
     elif missing:
         problems.add(
             source.name,
-            f"missing columns: {', '.join(map(repr, missing))}; there are: {', '.join(map(_shown, names)) or 'none'}",
+            f"missing columns: {', '.join(map(repr, missing))}; there are: {_listed(names)}",
             "Rename the columns, or set text_column and label_column in the model's YAML.",
         )
     twice = [name for name in wanted if list(names).count(name) > 1]
@@ -34,6 +37,11 @@ def has_columns(names: Sequence[str], source: Source, data: DataConfig, problems
     return not missing and not twice
 
 
-def _shown(name: str) -> str:
-    # A file without a header has its first review here.
-    return repr(name) if len(name) <= _LONGEST_COLUMN_NAME else f"a text of {len(name)} characters (no header line?)"
+def _listed(names: Sequence[str]) -> str:
+    """Return the names, when they look like some: a file without a header has its first review here."""
+    if not all(_COLUMN_NAME.fullmatch(name) for name in names):
+        return f"{len(names):,} that do not look like names (no header line?)"
+    shown = [repr(name) for name in names[:_MOST_COLUMN_NAMES]]
+    if left := len(names) - len(shown):
+        shown.append(f"{left:,} more")
+    return ", ".join(shown) or "none"

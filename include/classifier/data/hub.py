@@ -45,6 +45,7 @@ def read_hub(source: Source, data: DataConfig, problems: Problems) -> Iterator[B
     :raises DataError: when it is not there.
     :raises SourceUnavailableError: when the Hub does not answer.
     """
+    source.check_reach()
     dataset = _load(source, Address.of(source))
     if not has_columns(dataset.column_names, source, data, problems):
         return

@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterator
 from typing import IO
 
+from include.classifier.data.bounds import whole_line
 from include.classifier.data.encodings import as_utf8, likely_encodings
 from include.classifier.data.problems import Problems
 from include.classifier.data.sources import Source
@@ -35,7 +36,7 @@ class Lines(Iterator[str]):
         self.offset = 0  #: Bytes of them.
 
     def __next__(self) -> str:
-        line = b"" if self._over else self._ahead.readline() or self._file.readline()
+        line = b"" if self._over else self._ahead.readline() or whole_line(self._file, self._source.name)
         if not line:
             self._end()
             raise StopIteration
@@ -83,7 +84,7 @@ class Lines(Iterator[str]):
         if self._over:
             return b""
         chunk = self._ahead.read() + self._file.read(CHUNK_BYTES)
-        chunk += self._file.readline()
+        chunk += whole_line(self._file, self._source.name)
         if not chunk:
             self._end()
         self._ahead, self._ahead_bytes = io.BytesIO(chunk), len(chunk)

@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from include.classifier.data.problems import DataError, Problems
 from include.classifier.data.sources import HUB_PREFIX, Source, explained, format_of
+from include.contracts.rules.allowed_sources import is_as_named
 
 #: Files of one source.
 _MOST = 10_000
@@ -51,7 +52,10 @@ def _files(source: Source) -> Iterator[Source]:
             f"a folder of part files, or a pattern (wildcard) such as part-*.csv, with at most {_MOST:,} of them."
         )
     for file in files:
-        yield replace(source, uri=file if source.is_local else filesystem.unstrip_protocol(file))
+        uri = file if source.is_local else filesystem.unstrip_protocol(file)
+        # Who named the folder or the pattern itself has named what it stands for.
+        is_named = source.allowed is not None and is_as_named(source.uri, source.allowed)
+        yield replace(source, uri=uri, allowed=(*(source.allowed or ()), uri) if is_named else source.allowed)
 
 
 def _is_hidden(file: str, folder: str) -> bool:

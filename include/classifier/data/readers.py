@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import lzma
 import zlib
-from collections.abc import Iterator
-from typing import IO, Any
+from collections.abc import Iterable, Iterator
+from typing import IO, TYPE_CHECKING, Any
 
 from include.classifier.data.batches import Batch, table_batches
+from include.classifier.data.bounds import most_bytes, pieces, unbounded
 from include.classifier.data.content import no_text
 from include.classifier.data.delimited import read_delimited
 from include.classifier.data.headers import has_columns
@@ -18,6 +20,9 @@ from include.classifier.data.lines import CHUNK_BYTES, Lines
 from include.classifier.data.problems import Problems
 from include.classifier.data.sources import Source
 from include.contracts.settings import DataConfig
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 #: Names of fields that are remembered of a file whose records have others each.
 _FIELDS = 1000
@@ -103,6 +108,25 @@ def _read_parquet(file: IO[bytes], source: Source, data: DataConfig, problems: P
         table = parquet.ParquetFile(file, buffer_size=CHUNK_BYTES)
         if has_columns(table.schema_arrow.names, source, data, problems):
             columns = [data.text_column, data.label_column]
-            yield from table_batches(table.iter_batches(batch_size=_BATCH_ROWS, columns=columns), data)
+            if pa.types.is_string(table.schema_arrow.field(data.text_column).type):
+                # Each text once: a file of two kilobytes can say one of them a million times.
+                table = parquet.ParquetFile(
+                    file, metadata=table.metadata, buffer_size=CHUNK_BYTES, read_dictionary=columns[:1]
+                )
+            batches = table.iter_batches(batch_size=_BATCH_ROWS, columns=columns)
+            yield from table_batches(_bounded(batches, file.seek(0, io.SEEK_END), source, data), data)
     except pa.ArrowException:
         problems.add(source.name, "is not a Parquet file that can be read", "Write it again, or check its ending.")
+
+
+def _bounded(
+    batches: Iterable[pa.RecordBatch], packed_bytes: int, source: Source, data: DataConfig
+) -> Iterator[pa.RecordBatch]:
+    """Yield a table in pieces, until more has come of it than could be data."""
+    left = most_bytes(packed_bytes)
+    for batch in batches:
+        for piece in pieces(batch, data.text_column):
+            left -= piece.nbytes
+            if left < 0:
+                raise unbounded(source.name)
+            yield piece

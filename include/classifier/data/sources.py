@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -11,8 +11,11 @@ from tempfile import TemporaryDirectory
 from typing import IO, Any, Literal
 from urllib.parse import urlsplit
 
+from include.classifier.data.bounds import check_plain
 from include.classifier.data.content import open_content
 from include.classifier.data.problems import DataError, SourceUnavailableError
+from include.classifier.data.reach import check_file, check_reach, web_options
+from include.contracts.rules.allowed_sources import without_secrets
 from include.contracts.uris import file_uri, from_outside
 from include.models import PROJECT_DIR
 
@@ -48,15 +51,17 @@ class Source:
     :param uri: path, URI, or ``hub:owner/name[:split]``, ``hub:owner/name:configuration:split``; a relative path counts
         from the project's folder, and one that exists is taken as it is written.
     :param split: what its rows are for.
+    :param allowed: what a form may name, see :mod:`include.contracts.rules.allowed_sources`; ``None``: it is trusted.
     """
 
     uri: str
     split: SplitName
+    allowed: Sequence[str] | None = None
 
     @property
     def name(self) -> str:
         """How messages and documents call it: without user, password and query, which may be secrets."""
-        return _CHAIN.join(_without_secrets(address) for address in self.uri.split(_CHAIN))
+        return without_secrets(self.uri)
 
     @property
     def _path(self) -> PurePosixPath:
@@ -103,13 +108,21 @@ class Source:
         """
         with TemporaryDirectory(prefix="source-") as folder:
             try:
-                handle = open_content(self._fetched(folder))
-            except DataError:
-                raise
+                path = self._fetched(folder)
+                check_plain(path, self.name)
+                handle = open_content(path, self.name, is_table=format_of(self._path) == "parquet")
             except Exception as error:  # each kind of store has its own exceptions
                 raise explained(self.name, error) from None  # a traceback would show the address
             with handle:
                 yield handle
+
+    def check_reach(self) -> None:
+        """Make sure that whoever named it may have it read.
+
+        :raises DataError: when a form names what it may not.
+        """
+        if self.allowed is not None:
+            check_reach(self.uri, self.name, self.allowed)
 
     def filesystem(self) -> tuple[Any, str]:
         """Return the file system of fsspec that it lies in, and its path there.
@@ -121,8 +134,13 @@ class Source:
         self._check_address()
         # A web address is asked for byte by byte as it stands, or its signature would not be that of the address. One
         # with letters that no address may hold has to be encoded first.
-        as_it_stands = {"encoded": True} if self.is_web_address and _ADDRESS.fullmatch(self.uri) else {}
-        return url_to_fs(as_uri(from_outside(self.uri)), **as_it_stands)
+        options: dict[str, Any] = {"encoded": True} if self.is_web_address and _ADDRESS.fullmatch(self.uri) else {}
+        if self.is_web_address and self.allowed is not None:
+            options |= web_options(self.uri, self.name, self.allowed)
+        filesystem, path = url_to_fs(as_uri(from_outside(self.uri)), **options)
+        if self.is_local and self.allowed is not None:
+            check_file(path, self.uri, self.name, self.allowed)
+        return filesystem, path
 
     def _check_address(self) -> None:
         protocol = as_uri(self.uri).partition("://")[0]
@@ -131,6 +149,7 @@ class Source:
                 f"{self.name}: is not read from there. Use a path, or one address that begins with "
                 f"{', '.join(f'{name}://' for name in PROTOCOLS)}; a copy at such a place will do."
             )
+        self.check_reach()
 
     def _fetched(self, folder: str) -> str:
         from fsspec.implementations.local import LocalFileSystem
@@ -150,21 +169,10 @@ def format_of(path: PurePosixPath) -> str | None:
     return _FORMATS.get((PurePosixPath(path.stem) if is_compressed else path).suffix.lower())
 
 
-def _without_secrets(address: str) -> str:
-    protocol, separator, rest = address.partition("://")
-    if not separator:
-        return address
-    place, slash, path = rest.partition("/")
-    key, mark, query = path.partition("?")
-    if protocol in ("http", "https"):
-        path = key.partition("#")[0]
-    elif mark and "=" in query:  # a key may hold a question mark, a signature is never shown
-        path = key
-    return f"{protocol}://{place.rpartition('@')[2].partition('?')[0]}{slash}{path}"
-
-
 def explained(name: str, error: Exception) -> DataError | SourceUnavailableError:
     """Say what an exception means: its own words may hold an address with a token in it."""
+    if isinstance(error, DataError):
+        return error
     status = getattr(error, "status", None)
     if isinstance(error, FileNotFoundError) or status == 404:
         return DataError(f"{name}: not found. Check the path; a relative one counts from {PROJECT_DIR}.")

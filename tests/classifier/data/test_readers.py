@@ -238,13 +238,22 @@ def test_empty_file_is_named(tmp_path: Path, name: str) -> None:
     assert f"{name}: the file is empty" in problem
 
 
-@pytest.mark.parametrize("first_row", ["1,Great food", f"{'a very long review ' * 9},none"])
+@pytest.mark.parametrize(
+    "first_row", ["1,Great food", f"{'a very long review ' * 9},none", "Great food was had,no", "a,sk-Great/key+"]
+)
 def test_text_in_place_of_a_header_is_not_repeated(tmp_path: Path, first_row: str) -> None:
     (problem,) = read(write(tmp_path / "a.csv", f"{first_row}\n2,Bad food\n"))[1]
 
     assert "header line" in problem
     assert "Great" not in problem
     assert "very long" not in problem
+
+
+def test_of_many_columns_the_first_are_named(tmp_path: Path) -> None:
+    (problem,) = read(write(tmp_path / "a.csv", ",".join(f"column {n}" for n in range(3000)) + "\n1\n"))[1]
+
+    assert "'column 0', 'column 1', " in problem
+    assert "'column 19', 2,980 more. Rename" in problem
 
 
 def test_column_that_stands_there_twice_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,113 @@
+"""What the trigger form may read: places that the operator of the installation has named, and nothing else.
+
+The form is filled in by whoever may start a release, and is read with the rights and in the network of a worker.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from include.contracts.uris import local_path
+
+_PROJECT_DIR = Path(__file__).parents[3]
+
+#: Named by `make release`, whose user could read everything anyway.
+EVERYTHING = "*"
+#: Data sets and models of the Hub by their owner and name; a folder or a loader of the library is neither.
+HUB = "hub:"
+_HUB_ID = re.compile(r"hub:[\w-][\w.-]*/[\w-][\w.-]*(:[\w.\[\]:%+-]+)?", re.ASCII)
+_FILE = "file"
+_CHAIN = "::"
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    scheme: str
+    host: str
+    path: str
+
+    def holds(self, other: _Place) -> bool:
+        if self.scheme != other.scheme:
+            return False
+        if not self.host and self.scheme != _FILE:
+            return True
+        return self.host == other.host and f"{other.path}/".startswith(f"{self.path.rstrip('/')}/")
+
+
+def is_allowed(location: str, allowed: Iterable[str]) -> bool:
+    """Tell whether something may be read.
+
+    :param location: path, URI, or ``hub:owner/name[:split]``; a relative path counts from the project's folder.
+    :param allowed: locations as they are, folders, ``scheme://host[/folder]``, ``scheme://`` for all that it reaches,
+        :data:`HUB`, or :data:`EVERYTHING`.
+    """
+    allowed = list(allowed)
+    if EVERYTHING in allowed or location in allowed:
+        return True
+    if location.startswith(HUB):
+        return HUB in allowed and _HUB_ID.fullmatch(location) is not None
+    place = _place(location)
+    if place is None:
+        return False
+    # An address with a query stands for itself alone.
+    return any(entry.holds(place) for name in allowed if "?" not in name and (entry := _place(name)))
+
+
+def is_as_named(location: str, allowed: Iterable[str]) -> bool:
+    """Tell whether a location was named itself, and not only what it lies in: it is trusted as it is."""
+    return not {EVERYTHING, location}.isdisjoint(allowed)
+
+
+def named_hosts(allowed: Iterable[str]) -> set[str]:
+    """Return the hosts that were named: they alone may have an address inside of a network."""
+    hosts = (urlsplit(name).hostname for name in allowed if "://" in name)
+    return {host for host in hosts if host}
+
+
+def refusals(locations: Sequence[str], allowed: Sequence[str]) -> list[str]:
+    """Return a sentence for each location that may not be read, without the secrets that it may hold."""
+    return [
+        f"{without_secrets(location)} is not read on behalf of a form: the model's YAML does not name it. Name it, its "
+        "folder or its host in `data.allowed_sources`, or start the release with `make release`."
+        for location in locations
+        if not is_allowed(location, allowed)
+    ]
+
+
+def without_secrets(location: str) -> str:
+    """Return how messages and documents call a location: without user, password and query."""
+    return _CHAIN.join(_hidden(address) for address in location.split(_CHAIN))
+
+
+def _place(location: str) -> _Place | None:
+    """Return where something lies, ``None`` for what must not be compared: it may lead elsewhere than it says."""
+    if _CHAIN in location or location.startswith(HUB) or any(ord(letter) < 32 for letter in location):
+        return None
+    if "://" not in location:
+        location = f"{_FILE}://{posixpath.join(_PROJECT_DIR.as_posix(), location)}"
+        return _Place(_FILE, "", posixpath.normpath(location.removeprefix(f"{_FILE}://")))
+    scheme = location.partition("://")[0]
+    if scheme == _FILE:
+        return _Place(_FILE, "", posixpath.normpath(local_path(location)))
+    host, path = urlsplit(location).netloc, unquote(urlsplit(location).path)
+    if "@" in host or "\\" in location or ".." in path.split("/"):
+        return None
+    return _Place(scheme.lower(), host.lower(), path)
+
+
+def _hidden(address: str) -> str:
+    protocol, separator, rest = address.partition("://")
+    if not separator:
+        return address
+    place, slash, path = rest.partition("/")
+    key, mark, query = path.partition("?")
+    if protocol in ("http", "https"):
+        path = key.partition("#")[0]
+    elif mark and "=" in query:  # a key may hold a question mark, a signature is never shown
+        path = key
+    return f"{protocol}://{place.rpartition('@')[2].partition('?')[0]}{slash}{path}"

@@ -1,0 +1,99 @@
+"""What a form may name, as a table of tries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from include.contracts.rules.allowed_sources import EVERYTHING, is_allowed, is_as_named, named_hosts, refusals
+
+PROJECT = Path(__file__).parents[3]
+ALLOWED = (
+    "https://data.example/reviews.csv?version=1",
+    "s3://models/reviews",
+    "hub:",
+    "gs://",
+    "https://files.example:8443/team",
+    "/data/shared/",
+    "include/sample_data",
+    "file:///srv/data",
+)
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        *ALLOWED[:2],
+        "s3://models/reviews/20260101000000/dataset/train.parquet",
+        "gs://any-bucket/a.csv",
+        "hub:owner/name",
+        "hub:owner/name.v2:train[:10%]",
+        "https://files.example:8443/team/a.csv?sig=x",
+        "HTTPS://FILES.example:8443/team/a.csv",
+        "/data/shared/a.csv",
+        "/data/./shared/b/../a.csv",
+        "file:///data/shared/a.csv",
+        "/srv/data/a.csv",
+        "include/sample_data/train.csv",
+        str(PROJECT / "include" / "sample_data" / "train.csv"),
+    ],
+)
+def test_what_was_named_and_what_lies_in_it_is_read(location: str) -> None:
+    assert is_allowed(location, ALLOWED)
+    assert refusals([location], ALLOWED) == []
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "/etc/passwd",
+        "/data/shared-by-others/a.csv",
+        "/data/shared/../secret.csv",
+        "include/sample_data/../../.state/airflow/passwords.json",
+        "file:///data/shared/../../etc/a.csv",
+        "file:////etc/a.csv",
+        "s3://models/reviews-of-others/a.csv",
+        "s3://models/reviews/../other/a.csv",
+        "s3://models/reviews/%2e%2e/other/a.csv",
+        "s3://others/reviews/a.csv",
+        "http://files.example:8443/team/a.csv",
+        "https://files.example/team/a.csv",
+        "https://files.example:8443.evil.example/team/a.csv",
+        "https://files.example:8443@evil.example/team/a.csv",
+        "https://me:password@files.example:8443/team/a.csv",
+        "https://evil.example\\@files.example:8443/team/a.csv",
+        "https://files.example:8443/team/../other/a.csv",
+        "https://data.example/reviews.csv?version=2",
+        "http://127.0.0.1/latest/meta-data/x.csv",
+        "http://[::1]/x.csv",
+        "hub:json",
+        "hub:/etc",
+        "hub:../..",
+        "hub:owner/name/../..",
+        "hub:./folder",
+        "hub:owner/name\n",
+        "simplecache::s3://models/reviews/a.csv",
+        "reference://a.csv::s3://models/reviews/a.json",
+        "s3://models/reviews/\x00a.csv",
+        "ftp://files.example/a.csv",
+        "",
+        ".",
+    ],
+)
+def test_nothing_else_is_and_the_refusal_tells_no_secret(location: str) -> None:
+    assert not is_allowed(location, ALLOWED)
+    (refusal,) = refusals([location], ALLOWED)
+    assert "data.allowed_sources" in refusal
+    assert "password" not in refusal or "passwords.json" in location
+
+
+def test_a_terminal_may_name_everything() -> None:
+    assert is_allowed("/etc/passwd", [EVERYTHING])
+    assert is_as_named("/etc/passwd", [EVERYTHING])
+
+
+def test_only_what_was_named_itself_is_trusted_as_it_is() -> None:
+    assert is_as_named(ALLOWED[0], ALLOWED)
+    assert not is_as_named("/data/shared/a.csv", ALLOWED)
+    assert named_hosts(ALLOWED) == {"data.example", "models", "files.example"}
