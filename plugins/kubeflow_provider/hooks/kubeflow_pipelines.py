@@ -195,7 +195,7 @@ class KubeflowPipelinesHook(BaseHook):
         """Ask the run to stop. Harmless when it is over or unknown."""
         try:
             api.terminate_run(run_id).send(self.client)
-        except InvalidRequestError as error:
+        except (InvalidRequestError, ServiceUnavailableError) as error:
             self._excuse(run_id, error)
         else:
             self._remember_terminated(run_id)
@@ -204,7 +204,7 @@ class KubeflowPipelinesHook(BaseHook):
         """Like :meth:`terminate_run`, without blocking the event loop."""
         try:
             await api.terminate_run(run_id).asend(self.client)
-        except InvalidRequestError as error:
+        except (InvalidRequestError, ServiceUnavailableError) as error:
             await asyncio.to_thread(self._excuse, run_id, error)
         else:
             self._remember_terminated(run_id)
@@ -383,12 +383,20 @@ class KubeflowPipelinesHook(BaseHook):
             namespace=self.settings.namespace,
         )
 
-    def _excuse(self, run_id: str, error: InvalidRequestError) -> None:
-        """Let pass that a run cannot be terminated because it is over or unknown; the server answers 400 or 404."""
-        if error.http_status not in (400, 404):
+    def _excuse(self, run_id: str, error: InvalidRequestError | ServiceUnavailableError) -> None:
+        """Let pass that a run cannot be terminated which is over, unknown, or being terminated already.
+
+        The server answers 404, 400 ("Row not found"), or 500 where the run's workflow is gone.
+        """
+        if error.http_status not in (400, 404, 500):
             raise error
         document = self._document(run_id)
-        if document is not None and not read_run(document, self.settings).state.is_terminal:
+        if document is None:
+            return
+        state = self._read_listed(document).state
+        if state is RunState.CANCELING:
+            self._remember_terminated(run_id)
+        elif not state.is_terminal:
             raise error
 
     def _remember_terminated(self, run_id: str) -> None:

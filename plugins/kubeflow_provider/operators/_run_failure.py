@@ -11,7 +11,6 @@ from kubeflow_provider.exceptions import (
     RunCancelledError,
     RunFailedError,
     RunTimeoutError,
-    ServiceUnavailableError,
 )
 from kubeflow_provider.services import PipelineService
 from kubeflow_provider.states import RunState
@@ -46,7 +45,7 @@ def failure(event: Mapping[str, Any], service: PipelineService, *, timeout: time
     """
     run_id: str = event["run_id"]
     if event["outcome"] == WaitOutcome.TIMEOUT:
-        cancel(service, run_id)
+        service.terminate_run(run_id)
         return RunTimeoutError(
             f"Pipeline run {run_id} was not over after {timeout} and has been cancelled. Give the task a "
             f"longer `timeout`, or the run less to do.{_log(service, run_id)}",
@@ -64,20 +63,6 @@ def failure(event: Mapping[str, Any], service: PipelineService, *, timeout: time
         f"Pipeline run {run_id} ended as {state.value}{step}: {reason}.{where}{_log(service, run_id)}",
         run_id=run_id,
     )
-
-
-def cancel(service: PipelineService, run_id: str) -> None:
-    """Stop a run.
-
-    :raises ServiceUnavailableError: when the service cannot, and has not even noted the wish.
-    """
-    try:
-        service.terminate_run(run_id)
-    except ServiceUnavailableError:
-        # Kubeflow answers 500 where the run's workflow is gone, which is why the run never ended.
-        run = service.get_run(run_id)
-        if run is not None and run.state is not RunState.CANCELING and not run.state.is_terminal:
-            raise
 
 
 def _log(service: PipelineService, run_id: str) -> str:

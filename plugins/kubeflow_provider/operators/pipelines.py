@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import TaskDeferralTimeout
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.links import XCOM_EXPERIMENT_URL, XCOM_RUN_ID, XCOM_RUN_URL, ExperimentLink, PipelineRunLink
 from kubeflow_provider.operators._cancelling import cancel_from_signal_handler
-from kubeflow_provider.operators._run_failure import cancel, failure, interrupted, out_of_sight
+from kubeflow_provider.operators._run_failure import failure, interrupted, out_of_sight
 from kubeflow_provider.pipelines.spec import bind
 from kubeflow_provider.services import PipelineService, Run, RunRequest
 from kubeflow_provider.states import RunState
@@ -204,7 +204,7 @@ class RunPipelineOperator(BaseOperator):
             self.log.info("An earlier try has left pipeline run %s, which was cancelled.", record["run_id"])
         if record:
             # After a "clear" the old trigger stops its run as well, but nobody promises when, or whether.
-            cancel(service, record["run_id"])
+            service.terminate_run(record["run_id"])
         # Drawn, not derived from the DAG run: one that was deleted and made again must not find its old result.
         now = datetime.now(tz=UTC)
         record = {

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -65,6 +66,13 @@ class PollingTrigger(BaseTrigger):
     #: (https://github.com/apache/airflow/issues/71580), so the first question waits.
     first_poll_seconds: ClassVar[float] = 5.0
 
+    #: For the same reason no event goes out sooner after the start of a trigger: the scheduler was seen to take 7 s.
+    first_event_seconds: ClassVar[float] = 10.0
+
+    #: A bad end waits so long before it is told. What a user has just ended ends badly, and Airflow takes a moment to
+    #: cancel its trigger: on SQLite, which gives the ids of triggers away again, the event would end the next try.
+    bad_end_seconds: ClassVar[float] = 4.0
+
     #: Part of each pause in which a question may wait for those of other triggers, to be asked together with them.
     slack_share: ClassVar[float] = 0.0
 
@@ -96,6 +104,10 @@ class PollingTrigger(BaseTrigger):
             waiting at once.
         """
 
+    def is_good_end(self, payload: Mapping[str, Any]) -> bool:
+        """Say whether an event brings what the task hoped for."""
+        return payload["outcome"] == WaitOutcome.OVER
+
     def age_seconds(self) -> float:
         """Return for how long the thing has been waited for already, by this trigger or another."""
         return 0.0
@@ -116,8 +128,17 @@ class PollingTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event of this trigger."""
         # Only a triggerer gives an id; `airflow dags test` runs triggers itself, and has no scheduler that may be late.
-        first = _FIRST_POLL_WITHOUT_SCHEDULER_SECONDS if self.trigger_id is None else self.first_poll_seconds
-        yield TriggerEvent(await self.wait(first_poll_seconds=first))
+        if self.trigger_id is None:
+            yield TriggerEvent(await self.wait(first_poll_seconds=_FIRST_POLL_WITHOUT_SCHEDULER_SECONDS))
+            return
+        began = time.monotonic()
+        payload = await self.wait(first_poll_seconds=self.first_poll_seconds)
+        is_good = self.is_good_end(payload)
+        least = 0.0 if is_good else self.bad_end_seconds
+        await asyncio.sleep(max(least, began + self.first_event_seconds - time.monotonic()))
+        if not is_good:
+            await self.wait_until_waited_for()
+        yield TriggerEvent(payload)
 
     async def wait(self, *, first_poll_seconds: float = 0.0) -> dict[str, Any]:
         """Poll until the thing is over, the deadline has passed or the service cannot be asked; return the payload.
@@ -177,6 +198,13 @@ class PollingTrigger(BaseTrigger):
             return True
         key = task.task_id if task.map_index < 0 else f"{task.task_id}_{task.map_index}"
         return states.get(task.run_id, {}).get(key) == TaskInstanceState.DEFERRED
+
+    async def wait_until_waited_for(self) -> None:
+        """Return at once while the task is deferred; otherwise Airflow is about to cancel this trigger."""
+        while True:
+            if self.task_instance is None or await self.is_still_waited_for():
+                return
+            await asyncio.sleep(self.bad_end_seconds)
 
     def _seconds_left(self) -> float:
         return (self.deadline - datetime.now(tz=UTC)).total_seconds()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from kubeflow_provider.hooks import aget_pipeline_service
 from kubeflow_provider.services import PipelineService, Run, RunStep
 from kubeflow_provider.states import RunState
-from kubeflow_provider.triggers.base import PollingTrigger
+from kubeflow_provider.triggers._cancelling import cancel_patiently, outlive_the_trigger
+from kubeflow_provider.triggers.base import PollingTrigger, WaitOutcome
 
 _GONE = "the service no longer knows it: somebody deleted it, or the service keeps runs for a shorter time"
 
@@ -91,14 +93,25 @@ class PipelineRunTrigger(PollingTrigger):
             "url": run.url,
         }
 
+    def is_good_end(self, payload: Mapping[str, Any]) -> bool:
+        """Say whether the run has succeeded."""
+        return payload["outcome"] == WaitOutcome.OVER and RunState(payload["state"]).is_successful
+
     async def on_kill(self) -> None:
-        """Stop the run if a user has said that its task is over."""
+        """Stop the run if a user has said that its task is over; goes on trying when Airflow waits no longer."""
+        await outlive_the_trigger(self._cancel())
+
+    async def _cancel(self) -> None:
         if await self.is_still_waited_for():
             self.log.info("Pipeline run %s is left to another triggerer: its task still waits for it.", self.run_id)
             return
-        service = await self.connect()
         self.log.info("Cancelling pipeline run %s.", self.run_id)
-        await service.aterminate_run(self.run_id)
+
+        async def cancel() -> None:
+            service = await self.connect()
+            await service.aterminate_run(self.run_id)
+
+        await cancel_patiently(f"Pipeline run {self.run_id}", cancel, self.log)
 
     def _log_news(self, run: Run) -> None:
         """Say every change once; when there was none for long, say that the run still goes on."""

@@ -6,8 +6,8 @@ Its "Argo" really runs the pipelines, with the pipeline half's interpreter, or d
   one id starts a second workflow and then answers 500.
 * ``CANCELED`` is never written: a terminated run is ``CANCELING`` and ends as ``FAILED``.
 * Zero values are absent, unknown fields are refused, parameters are strictly typed, ``filter`` is decoded twice.
-* A version id that does not exist is a 500; a retry of a run that has not failed is a 409; terminating a finished run
-  is a 400 ("Row not found"); the log endpoint answers 200 with an error in its body.
+* A version id that does not exist is a 500; a retry of a run that has not failed is a 409; terminating a run that is
+  over, or being terminated, is a 400 ("Row not found"); the log endpoint answers 200 with an error in its body.
 
 Requests and responses are checked against the models of the published client, kfp-server-api.
 """

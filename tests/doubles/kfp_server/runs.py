@@ -75,7 +75,7 @@ def create_run(api: Api, request: Request) -> Any:
 
 def terminate_run(api: Api, request: Request, run_id: str) -> Any:
     run = api.run(run_id, "terminate")
-    if run.is_final:
+    if run.is_final or run.state == "CANCELING":
         raise ApiError(INVALID_ARGUMENT, f"Failed to terminate a run {run_id}. Row not found")
     # The history learns of it only if the agent reports while the workflow is still ending.
     run.state = "CANCELING"

@@ -49,6 +49,8 @@ class ThingTrigger(PollingTrigger):
 @pytest.fixture(autouse=True)
 def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base, "_pauses", lambda first, longest, waited: repeat(0.0))
+    monkeypatch.setattr(PollingTrigger, "first_event_seconds", 0.0)
+    monkeypatch.setattr(PollingTrigger, "bad_end_seconds", 0.0)
 
 
 def make(
@@ -110,6 +112,51 @@ async def test_the_first_question_waits_for_the_scheduler_where_there_is_one(
     await payload(trigger)
 
     assert asked_for == [seconds]
+
+
+@pytest.mark.parametrize(
+    ("answers", "seconds"),
+    [
+        ([{}], 10),
+        ([InvalidRequestError("no")], 10),
+        ([None] * 12 + [{}], 0),
+        ([None] * 12 + [InvalidRequestError("no")], 4),
+    ],
+    ids=["good and early", "bad and early", "good and late", "bad and late"],
+)
+async def test_an_event_waits_for_the_scheduler_and_a_bad_one_for_airflow_to_cancel_its_trigger(
+    monkeypatch: pytest.MonkeyPatch, answers: list[Any], seconds: float
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.undo()
+    monkeypatch.setattr(base, "_pauses", lambda first, longest, waited: repeat(1.0))
+    monkeypatch.setattr(base.asyncio, "sleep", sleep)
+    monkeypatch.setattr(base.time, "monotonic", lambda: sum(slept))
+    trigger = make(*answers, seconds=3600)
+    trigger.trigger_id = 7
+    await payload(trigger)
+
+    pause = seconds if len(answers) > 10 else seconds - len(answers)
+    assert slept[len(answers) :] == [pause]
+
+
+async def test_a_bad_end_of_a_task_that_nobody_waits_for_is_never_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited_for = iter([False, False, True])
+
+    async def is_still_waited_for() -> bool:
+        return next(waited_for)
+
+    trigger = make(InvalidRequestError("the run was cancelled"))
+    trigger.trigger_id = 7
+    trigger._task_instance = object()  # type: ignore[assignment]
+    monkeypatch.setattr(trigger, "is_still_waited_for", is_still_waited_for)
+    await payload(trigger)
+
+    assert list(waited_for) == [], "it has waited until somebody does, or until Airflow cancels it"
 
 
 async def test_bears_errors_that_are_not_consecutive() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from kubeflow_provider.services import Run, RunStep
 from kubeflow_provider.states import RunState
-from kubeflow_provider.triggers import pipelines
+from kubeflow_provider.triggers import _cancelling, pipelines
 from kubeflow_provider.triggers.pipelines import PipelineRunTrigger
 
 RUN_ID = "7d4f4b0e-95f7-4a5b-8c38-35a6f6b3b6a5"
@@ -153,6 +154,29 @@ async def test_a_user_who_ends_the_task_ends_the_run(
     assert service.terminated == []
 
     await trigger.on_kill()
+    assert service.terminated == [RUN_ID]
+
+
+async def test_a_cancel_goes_on_when_the_triggerer_waits_for_it_no_longer(
+    trigger: PipelineRunTrigger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Service()
+    has_logged_in = asyncio.Event()
+
+    async def connect(conn_id: str) -> Service:
+        await has_logged_in.wait()
+        return service
+
+    monkeypatch.setattr(pipelines, "aget_pipeline_service", connect)
+    kill = asyncio.create_task(trigger.on_kill())
+    for _ in range(2):  # as Airflow does with every look at its triggers
+        await asyncio.sleep(0.01)
+        kill.cancel()
+    assert service.terminated == []
+
+    has_logged_in.set()
+    while _cancelling._under_way:
+        await asyncio.sleep(0)
     assert service.terminated == [RUN_ID]
 
 

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from kubeflow_provider.exceptions import KubeflowProviderError, PermissionDeniedError, ServiceUnavailableError
+from kubeflow_provider.hooks import kubeflow_pipelines
 from kubeflow_provider.hooks._kubeflow_pipelines.runs import name_with_id
 from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
 from kubeflow_provider.states import RunState
@@ -296,6 +297,35 @@ async def test_terminating_fails_loudly_while_the_run_goes_on(
     with pytest.raises(KubeflowProviderError, match="no such thing"):
         hook.terminate_run(run_id)
     with pytest.raises(KubeflowProviderError, match="no such thing"):
+        await hook.aterminate_run(run_id)
+
+
+@pytest.mark.parametrize("by", ["this process", "another one"])
+async def test_terminating_what_is_being_terminated_already_is_no_error(
+    server: KfpServer, hook: KubeflowPipelinesHook, run_id: str, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    server.script(run_id, ["RUNNING"])
+    hook.terminate_run(run_id)
+    if by == "another one":
+        monkeypatch.setattr(kubeflow_pipelines, "_TERMINATED", set())
+
+    hook.terminate_run(run_id)
+    assert server.runs[run_id].state == "CANCELING", "so that the server answers 400"
+    await hook.aterminate_run(run_id)
+    server.script(run_id, ["FAILED"])
+    assert hook.get_run(run_id).state is RunState.CANCELED  # type: ignore[union-attr]
+
+
+async def test_terminating_a_run_whose_workflow_is_gone_is_no_error_once_the_wish_is_noted(
+    server: KfpServer, hook: KubeflowPipelinesHook, run_id: str
+) -> None:
+    server.script(run_id, ["RUNNING"])
+    server.fault("status", method="POST", path=":terminate", handled="after", status=500)
+    hook.terminate_run(run_id)
+
+    server.runs[run_id].state = "RUNNING"
+    server.fault("status", method="POST", path=":terminate", status=500)
+    with pytest.raises(ServiceUnavailableError):
         await hook.aterminate_run(run_id)
 
 
