@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 from airflow.sdk.exceptions import AirflowException
 
 
@@ -70,3 +71,15 @@ class RunTimeoutError(RunFailedError):
 
 class DeploymentFailedError(KubeflowProviderError):
     """The serving system could not bring up a version."""
+
+
+#: Which errors are worth a retry: what is named here will end the same way again, everything else follows the task's
+#: own ``retries``. The operators of this provider have it unless they are given another ``retry_policy``.
+RETRY_POLICY = ExceptionRetryPolicy(
+    rules=[
+        RetryRule(exception=InvalidRequestError, action=RetryAction.FAIL, reason="the request itself is wrong"),
+        RetryRule(exception=PermissionDeniedError, action=RetryAction.FAIL, reason="permission denied"),
+        RetryRule(exception=RunFailedError, action=RetryAction.FAIL, reason="the pipeline run is over"),
+        RetryRule(exception=DeploymentFailedError, action=RetryAction.FAIL, reason="the deployment is hopeless"),
+    ]
+)

@@ -6,8 +6,9 @@ one of these protocols only, so that a laptop and a cluster can take each other'
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Protocol, runtime_checkable
 
 from kubeflow_provider.states import DeploymentState, RunState
@@ -16,6 +17,9 @@ JsonValue = str | int | float | bool | None | list[Any] | dict[str, Any]
 
 
 # Pipelines
+
+#: So long after its beginning a run is found by its description.
+FINDABLE = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,7 @@ class RunRequest:
         without a cluster has no use for it.
     :param is_repeat: somebody may have asked for this run before, a moment ago and in vain: a service on which a run
         takes time to be seen waits that long before it starts one.
+    :param description: what people read of the run, and by which :meth:`PipelineService.find_runs` finds it.
     """
 
     run_id: str
@@ -40,6 +45,22 @@ class RunRequest:
     experiment: str = "Default"
     cluster: Mapping[str, JsonValue] = field(default_factory=dict)
     is_repeat: bool = False
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedRun:
+    """A run that needs nothing any more but to be started.
+
+    :param document: what :meth:`PipelineService.start_run` needs of it; JSON types, for it may travel to a triggerer.
+    :param url: page of the run to be, for people, where the service has one.
+    :param experiment_url: page of the run's experiment, where the service has one.
+    """
+
+    run_id: str
+    document: Mapping[str, JsonValue]
+    url: str | None = None
+    experiment_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +82,8 @@ class Run:
     :param reason: why it failed, in one line; ``None`` unless it did.
     :param url: page of the run for people, where the service has one.
     :param experiment_url: page of the run's experiment, where the service has one.
+    :param description: the request's.
+    :param created_at: with a time zone, where the service can tell.
     """
 
     run_id: str
@@ -70,6 +93,8 @@ class Run:
     reason: str | None = None
     url: str | None = None
     experiment_url: str | None = None
+    description: str = ""
+    created_at: datetime | None = None
 
 
 @runtime_checkable
@@ -84,7 +109,31 @@ class PipelineService(Protocol):
         """
 
     def create_run(self, request: RunRequest) -> Run:
-        """Start the run, or return the one that already has this id. Safe to repeat, also after a crash."""
+        """Start the run, or return the one that already has this id. Safe to repeat, also after a crash.
+
+        The same as :meth:`prepare_run` and :meth:`start_run`, one after the other.
+        """
+
+    def prepare_run(self, request: RunRequest) -> PreparedRun:
+        """Do everything that has to be done before the run can be started, and start nothing. Safe to repeat.
+
+        :raises InvalidRequestError: naming what stands in the run's way.
+        """
+
+    def start_run(self, document: Mapping[str, JsonValue], *, is_repeat: bool = False) -> Run:
+        """Start a prepared run, or return the one that already has its id. Safe to repeat, also after a crash.
+
+        It needs no file of whoever prepared the run, unless the service is of one machine.
+
+        :param document: of the :class:`PreparedRun`.
+        :param is_repeat: see :class:`RunRequest`.
+        """
+
+    def find_runs(self, text: str) -> Sequence[Run]:
+        """Return the runs whose description holds the text and that nobody has asked to stop; the newest first.
+
+        What is older than :data:`FINDABLE` need not be found.
+        """
 
     def get_run(self, run_id: str) -> Run | None:
         """Return the run, or ``None`` when the service does not know it."""

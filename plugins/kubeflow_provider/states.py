@@ -24,6 +24,11 @@ class RunState(StrEnum):
         return self in _TERMINAL_RUN_STATES
 
     @property
+    def goes_on(self) -> bool:
+        """True while the run may still get to its end: nobody has asked it to stop."""
+        return not self.is_terminal and self is not RunState.CANCELING
+
+    @property
     def is_successful(self) -> bool:
         """True when every step of the run succeeded."""
         return self is RunState.SUCCEEDED

@@ -6,13 +6,8 @@ from typing import Any
 
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
-from kubeflow_provider.exceptions import (
-    DeploymentFailedError,
-    InvalidRequestError,
-    KubeflowProviderError,
-    PermissionDeniedError,
-    RunFailedError,
-)
+from kubeflow_provider import exceptions as provider
+from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError
 
 
 class ReleaseRefusedError(InvalidRequestError):
@@ -54,14 +49,11 @@ class ReleaseFailedError(KubeflowProviderError):
     """A step of a release failed; raised by its report, so that the DAG run ends as failed."""
 
 
-#: Says which errors are worth a retry. Give it to any task that uses this provider: ``retry_policy=RETRY_POLICY``.
-#: Whatever is not named here follows the task's own ``retries``.
+#: Says which errors are worth a retry: the provider's policy, and what only releases know. Whatever is not named here
+#: follows the task's own ``retries``.
 RETRY_POLICY = ExceptionRetryPolicy(
     rules=[
-        RetryRule(exception=InvalidRequestError, action=RetryAction.FAIL, reason="the request itself is wrong"),
-        RetryRule(exception=PermissionDeniedError, action=RetryAction.FAIL, reason="permission denied"),
-        RetryRule(exception=RunFailedError, action=RetryAction.FAIL, reason="the pipeline run is over"),
-        RetryRule(exception=DeploymentFailedError, action=RetryAction.FAIL, reason="the deployment is hopeless"),
+        *provider.RETRY_POLICY.rules,
         RetryRule(exception=CheckFailedError, action=RetryAction.FAIL, reason="the model failed its smoke test"),
         RetryRule(exception=AlertLostError, action=RetryAction.FAIL, reason="telling of it twice changes nothing"),
         RetryRule(exception=ReleaseFailedError, action=RetryAction.FAIL, reason="a report changes nothing"),

@@ -189,6 +189,41 @@ def test_a_run_can_be_stopped(service: PipelineService, ask: Callable[..., RunRe
     assert wait(service, request.run_id, lambda run: run.state.is_terminal).state is RunState.CANCELED
 
 
+def test_a_run_can_be_prepared_here_and_started_there(
+    service: PipelineService, ask: Callable[..., RunRequest], recorded: Path, request: pytest.FixtureRequest
+) -> None:
+    asked = ask()
+    prepared = service.prepare_run(asked)
+    assert service.prepare_run(asked).run_id == prepared.run_id == asked.run_id
+    assert service.get_run(asked.run_id) is None, "nothing is started yet"
+
+    for _ in range(2):
+        run = service.start_run(json.loads(json.dumps(prepared.document)))
+    assert (run.run_id, run.url, run.experiment_url) == (asked.run_id, prepared.url, prepared.experiment_url)
+    wait(service, asked.run_id, lambda run: run.state is RunState.SUCCEEDED)
+    if not _is_real(request):
+        assert len(recorded.read_text().splitlines()) == 1
+
+
+def test_a_run_is_found_by_its_description_while_it_goes_on(
+    service: PipelineService, ask: Callable[..., RunRequest]
+) -> None:
+    text = f"[task {uuid4()} "
+    first, second = (replace(ask(seconds=60), description=f"For people.\n{text}{number}]\n{{}}") for number in (1, 2))
+    other = replace(ask(seconds=60), description=f"[task {uuid4()} 1]")
+    for asked in (first, other, second):
+        service.create_run(asked)
+
+    found = service.find_runs(text)
+    assert {run.run_id for run in found} == {first.run_id, second.run_id}
+    assert {run.description for run in found} == {first.description, second.description}
+    assert all(run.created_at and run.created_at.tzinfo for run in found)
+    assert [run.run_id for run in service.find_runs(f"{text}1]")] == [first.run_id]
+
+    service.terminate_run(first.run_id)
+    assert [run.run_id for run in service.find_runs(text)] == [second.run_id]
+
+
 async def test_the_event_loop_can_ask_and_stop_too(service: PipelineService, ask: Callable[..., RunRequest]) -> None:
     request = ask(seconds=60)
     service.create_run(request)

@@ -6,9 +6,10 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
+from itertools import takewhile
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook, Connection
 
@@ -21,24 +22,23 @@ from kubeflow_provider.exceptions import (
 )
 from kubeflow_provider.hooks._kubeflow_pipelines import api
 from kubeflow_provider.hooks._kubeflow_pipelines.experiments import find_experiment, get_or_create_experiment
-from kubeflow_provider.hooks._kubeflow_pipelines.logs import StepLogs
-from kubeflow_provider.hooks._kubeflow_pipelines.runs import failed_driver, name_with_id, read_run
+from kubeflow_provider.hooks._kubeflow_pipelines.listing import list_documents
+from kubeflow_provider.hooks._kubeflow_pipelines.logs import SERVICE, StepLogs, reason_of_failure
+from kubeflow_provider.hooks._kubeflow_pipelines.runs import name_with_id, read_run
 from kubeflow_provider.hooks._kubeflow_pipelines.settings import PipelinesSettings
 from kubeflow_provider.hooks._kubeflow_pipelines.shared_polling import SharedPolling
 from kubeflow_provider.hooks._kubeflow_pipelines.submission import Submission
 from kubeflow_provider.hooks._kubeflow_pipelines.versions import get_or_upload_version
 from kubeflow_provider.http.authentication import authentication_for
-from kubeflow_provider.http.client import HttpClient, Patience
+from kubeflow_provider.http.client import HttpClient
 from kubeflow_provider.http.settings import HttpSettings
 from kubeflow_provider.kubernetes.module_pod import ModulePod
 from kubeflow_provider.kubernetes.settings import ClusterSettings
 from kubeflow_provider.pipelines import patch
 from kubeflow_provider.pipelines.spec import PipelineSpec, read_pipeline_spec
-from kubeflow_provider.services import JsonValue, Run, RunRequest
+from kubeflow_provider.services import FINDABLE, JsonValue, PreparedRun, Run, RunRequest
 from kubeflow_provider.states import RunState
 
-_SERVICE = "Kubeflow Pipelines"
-_LONGEST_REASON = 500
 #: What Airflow's Kubernetes provider calls its connection; without one of that name it takes what the pod offers.
 _KUBERNETES_CONN_ID = "kubernetes_default"
 
@@ -90,7 +90,7 @@ class KubeflowPipelinesHook(BaseHook):
         self.settings = PipelinesSettings.read(fields, http)
         self._auth = authentication_for(fields, http)
         fields.check()
-        self.client = HttpClient(http, self._auth, service=_SERVICE)
+        self.client = HttpClient(http, self._auth, service=SERVICE)
         self._module_pod: ModulePod | None = None
         self._polling = SharedPolling(self._list_documents)
         self._may_list = True
@@ -122,20 +122,44 @@ class KubeflowPipelinesHook(BaseHook):
         if (known := self.get_run(request.run_id)) is not None:
             self.log.info("Pipeline run %s is known already; it is %s.", known.run_id, known.state.value)
             return known
+        return self.start_run(self.prepare_run(request).document, is_repeat=request.is_repeat)
+
+    def prepare_run(self, request: RunRequest) -> PreparedRun:
+        """Upload the pipeline and find the experiment, where they are not there yet.
+
+        :raises InvalidRequestError: when pipeline, parameters, cluster settings or namespace do not fit.
+        :raises ServiceUnavailableError: when the server cannot be asked now.
+        """
         spec, settings = self._prepare(request)
+        experiment_id = get_or_create_experiment(self.client, request.experiment, namespace=self._namespace)
         body: dict[str, Any] = {
             "run_id": request.run_id,
             "display_name": name_with_id(request.display_name, request.run_id),
-            "experiment_id": get_or_create_experiment(self.client, request.experiment, namespace=self._namespace),
+            "experiment_id": experiment_id,
             "pipeline_version_reference": self.upload_pipeline(spec),
             "runtime_config": {"parameters": dict(request.parameters)},
         }
+        if request.description:
+            body["description"] = request.description
         if root := settings.pipeline_root or self.settings.pipeline_root:
             body["runtime_config"]["pipeline_root"] = root
         if settings.service_account:
             body["service_account"] = settings.service_account
-        submission = Submission(client=self.client, body=body, settle_seconds=self.settle_seconds)
-        return self._read(submission.start(is_repeat=request.is_repeat))
+        return PreparedRun(
+            run_id=request.run_id,
+            document=body,
+            url=self.settings.run_url(request.run_id),
+            experiment_url=self.settings.experiment_url(experiment_id),
+        )
+
+    def start_run(self, document: Mapping[str, JsonValue], *, is_repeat: bool = False) -> Run:
+        """Start a prepared run, or return the one that already has its id.
+
+        :raises InvalidRequestError: when the server refuses it.
+        :raises ServiceUnavailableError: when the server cannot start it now. Asking again with ``is_repeat`` is safe.
+        """
+        submission = Submission(client=self.client, body=document, settle_seconds=self.settle_seconds)
+        return self._read(submission.start(is_repeat=is_repeat))
 
     def get_run(self, run_id: str) -> Run | None:
         """Return the run, or ``None`` when the server does not know it (any more)."""
@@ -180,16 +204,17 @@ class KubeflowPipelinesHook(BaseHook):
                 return
             scope = {"experiment_id": experiment_id}
         filter = api.where("display_name", "IS_SUBSTRING", name_contains) if name_contains else None
-        token = None
-        while limit > 0:
-            page_size = min(limit, api.LARGEST_PAGE)
-            page = api.list_runs(**scope, filter=filter, page_size=page_size, page_token=token).send(self.client)
-            for document in page.get("runs", [])[:limit]:
-                limit -= 1
-                yield self._read_listed(document)
-            token = page.get("next_page_token")
-            if not token:
-                return
+        for document in list_documents(self.client, scope, filter=filter, limit=limit):
+            yield self._read_listed(document)
+
+    def find_runs(self, text: str) -> list[Run]:
+        """Return the runs whose description holds the text and that nobody has asked to stop; the newest first."""
+        oldest = datetime.now(tz=UTC) - FINDABLE
+        filter = api.where("description", "IS_SUBSTRING", text)
+        documents = list_documents(self.client, {"namespace": self._namespace}, filter=filter)
+        runs = map(self._read_listed, documents)
+        young = takewhile(lambda run: run.created_at is None or run.created_at >= oldest, runs)
+        return [run for run in young if run.state.goes_on]
 
     def terminate_run(self, run_id: str) -> None:
         """Ask the run to stop. Harmless when it is over or unknown."""
@@ -349,39 +374,13 @@ class KubeflowPipelinesHook(BaseHook):
 
     def _read(self, document: Mapping[str, Any]) -> Run:
         run = self._read_listed(document)
-        return replace(run, reason=self._reason(document, run)) if run.state is RunState.FAILED else run
-
-    def _reason(self, document: Mapping[str, Any], run: Run) -> str:
-        """Return in one line why a run failed; the API does not know it."""
-        if driver := failed_driver(document):
-            return (
-                f"Step {driver!r} could not be started: its driver failed, which points to its inputs, to a parameter, "
-                "or to Kubeflow's metadata store"
-            )
-        failed = [step.name for step in run.steps if step.state is RunState.FAILED]
-        if not failed:
-            message = document.get("error", {}).get("message", "no step failed: it was stopped from outside")
-            return str(message)[:_LONGEST_REASON]
-        last_words = self._logs.tail(document, 1).strip()
-        return f"Step {failed[-1]!r} failed: {last_words or 'its log is gone'}"[:_LONGEST_REASON]
+        if run.state is not RunState.FAILED:
+            return run
+        return replace(run, reason=reason_of_failure(document, run, self._logs))
 
     @cached_property
     def _logs(self) -> StepLogs:
-        # One attempt: a log is welcome, but nothing waits for it.
-        http, patience = self.client.settings, Patience(attempts=1)
-        ui_client = None
-        if ui_url := self.settings.ui_url:
-            # What proves who is asking goes to the connection's host only.
-            is_same = urlsplit(ui_url)[:2] == urlsplit(http.base_url)[:2]
-            ui_settings = replace(http, base_url=ui_url) if is_same else replace(http, base_url=ui_url, headers={})
-            auth = self._auth if is_same else None
-            ui_client = HttpClient(ui_settings, auth, service=f"{_SERVICE} UI", patience=patience)
-        return StepLogs(
-            api_client=HttpClient(http, self._auth, service=_SERVICE, patience=patience),
-            ui_client=ui_client,
-            settings=self.settings,
-            namespace=self.settings.namespace,
-        )
+        return StepLogs.of(self.client.settings, self._auth, self.settings)
 
     def _excuse(self, run_id: str, error: InvalidRequestError | ServiceUnavailableError) -> None:
         """Let pass that a run cannot be terminated which is over, unknown, or being terminated already.
@@ -394,10 +393,10 @@ class KubeflowPipelinesHook(BaseHook):
         if document is None:
             return
         state = self._read_listed(document).state
+        if state.goes_on:
+            raise error
         if state is RunState.CANCELING:
             self._remember_terminated(run_id)
-        elif not state.is_terminal:
-            raise error
 
     def _remember_terminated(self, run_id: str) -> None:
         _TERMINATED.add(run_id)

@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 
-from kubeflow_provider.exceptions import InvalidRequestError
+from kubeflow_provider.exceptions import RETRY_POLICY, InvalidRequestError
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.operators._cancelling import cancel_from_signal_handler
 from kubeflow_provider.services import PipelineService
@@ -45,6 +45,8 @@ class RunModuleOperator(BaseOperator):
         self.cluster = cluster or {}
         self.timeout = timeout
         self.pipelines_conn_id = pipelines_conn_id
+        if self.retry_policy is None:
+            self.retry_policy = RETRY_POLICY
         self._service: PipelineService | None = None
 
     def execute(self, context: Context) -> None:

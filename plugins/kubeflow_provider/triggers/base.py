@@ -47,11 +47,16 @@ def raise_for_error(event: dict[str, Any]) -> None:
         raise _ERRORS.get(event["error"], KubeflowProviderError)(event["message"])
 
 
+def state_key(task_id: str, map_index: int) -> str:
+    """Return the name by which Airflow's answer about the states of tasks calls one of them."""
+    return task_id if map_index < 0 else f"{task_id}_{map_index}"
+
+
 class PollingTrigger(BaseTrigger):
     """Asks a service again and again until something is over; never blocks the event loop, never raises for an outage.
 
     A subclass says whom it asks, its own arguments, and what one question to the service is. Its event's
-    payload holds ``outcome`` (:class:`WaitOutcome`), everything in :meth:`arguments`, and either what
+    payload holds ``outcome`` (:class:`WaitOutcome`), everything in :meth:`facts`, and either what
     :meth:`poll` returned or, for ``error``, ``error`` and ``message``. ``dag.test`` loses what an operator passes to
     ``defer(kwargs=...)``, so an operator can rely on the event alone.
 
@@ -64,7 +69,7 @@ class PollingTrigger(BaseTrigger):
 
     #: A trigger that fires before the scheduler has seen the worker's exit gets the resumed task marked as failed
     #: (https://github.com/apache/airflow/issues/71580), so the first question waits.
-    first_poll_seconds: ClassVar[float] = 5.0
+    first_poll_seconds: float = 5.0
 
     #: For the same reason no event goes out sooner after the start of a trigger: the scheduler was seen to take 7 s.
     first_event_seconds: ClassVar[float] = 10.0
@@ -107,6 +112,10 @@ class PollingTrigger(BaseTrigger):
     def is_good_end(self, payload: Mapping[str, Any]) -> bool:
         """Say whether an event brings what the task hoped for."""
         return payload["outcome"] == WaitOutcome.OVER
+
+    def facts(self) -> dict[str, Any]:
+        """Return what every event says of the thing; the subclass's own arguments unless it knows better."""
+        return self.arguments()
 
     def age_seconds(self) -> float:
         """Return for how long the thing has been waited for already, by this trigger or another."""
@@ -183,21 +192,26 @@ class PollingTrigger(BaseTrigger):
         :return: ``False`` also for a trigger without a task. ``True`` when Airflow does not say: what was cancelled in
             vain is lost, what goes on in vain can still be cancelled.
         """
-        task = self.task_instance
-        if task is None:
+        if self.task_instance is None:
             return False
+        try:
+            return await sync_to_async(self.ask_whether_waited_for)(self.task_instance)
+        except Exception:
+            self.log.warning("Airflow does not say whether the task still waits; nothing is cancelled.", exc_info=True)
+            return True
+
+    def ask_whether_waited_for(self, task: Any) -> bool:
+        """Ask Airflow whether a task is deferred.
+
+        :param task: its ids, as a trigger's ``task_instance`` has them.
+        """
         # What runs tasks is nothing for the parsing of DAG files, which import this module.
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
-        try:
-            states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
-                dag_id=task.dag_id, task_ids=[task.task_id], run_ids=[task.run_id], map_index=task.map_index
-            )
-        except Exception:
-            self.log.warning("Airflow does not say in which state the task is; nothing is cancelled.", exc_info=True)
-            return True
-        key = task.task_id if task.map_index < 0 else f"{task.task_id}_{task.map_index}"
-        return states.get(task.run_id, {}).get(key) == TaskInstanceState.DEFERRED
+        states = RuntimeTaskInstance.get_task_states(
+            dag_id=task.dag_id, task_ids=[task.task_id], run_ids=[task.run_id], map_index=task.map_index
+        )
+        return states.get(task.run_id, {}).get(state_key(task.task_id, task.map_index)) == TaskInstanceState.DEFERRED
 
     async def wait_until_waited_for(self) -> None:
         """Return at once while the task is deferred; otherwise Airflow is about to cancel this trigger."""
@@ -210,7 +224,7 @@ class PollingTrigger(BaseTrigger):
         return (self.deadline - datetime.now(tz=UTC)).total_seconds()
 
     def _payload(self, outcome: WaitOutcome, facts: dict[str, Any]) -> dict[str, Any]:
-        return {"outcome": outcome.value, **self.arguments(), **facts}
+        return {"outcome": outcome.value, **self.facts(), **facts}
 
     def _error(self, error: KubeflowProviderError) -> dict[str, Any]:
         return self._payload(WaitOutcome.ERROR, {"error": type(error).__name__, "message": str(error)})

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
+from airflow.sdk.execution_time.xcom import XCom
+from airflow.triggers.base import TriggerEvent
+
 from kubeflow_provider.hooks import aget_pipeline_service
-from kubeflow_provider.services import PipelineService, Run, RunStep
+from kubeflow_provider.links import XCOM_RUN_ID
+from kubeflow_provider.services import JsonValue, PipelineService, Run, RunStep
 from kubeflow_provider.states import RunState
 from kubeflow_provider.triggers._cancelling import cancel_patiently, outlive_the_trigger
+from kubeflow_provider.triggers._starting import RunStart
 from kubeflow_provider.triggers.base import PollingTrigger, WaitOutcome
 
 _GONE = "the service no longer knows it: somebody deleted it, or the service keeps runs for a shorter time"
@@ -22,15 +27,21 @@ class PipelineRunTrigger(PollingTrigger):
 
     All triggers of a process that wait on one connection ask together, see
     :class:`~kubeflow_provider.hooks._kubeflow_pipelines.shared_polling.SharedPolling`. The event holds ``run_id``,
-    ``state``, ``reason``, ``failed_step`` and ``url``. A user's "mark failed" or "clear" stops the run; a triggerer
-    that shuts down does not.
+    ``asked_for``, ``is_started``, ``state``, ``reason``, ``failed_step`` and ``url``. A user's "mark failed" or "clear"
+    stops the run; a triggerer that shuts down does not.
 
-    :param run_id: the run.
+    Given a prepared run it starts that first. A worker that started it would be gone before anybody looks after the
+    run: a task that is marked in the seconds between has nobody whom Airflow would tell.
+
+    :param run_id: the run, as its task asks for it.
     :param conn_id: Airflow connection of the pipeline service.
     :param deadline: absolute, with a time zone.
     :param started_at: when the run was asked for, for "after 0:12:05" in the log; default: now.
     :param poll_interval_seconds: longest pause between two questions.
     :param max_poll_errors: so many failed questions in a row end the waiting with an error.
+    :param submission: document of the :class:`~kubeflow_provider.services.PreparedRun` to start; ``None`` for a run
+        that is started already.
+    :param is_repeat: whether an earlier try may have asked for it, see :class:`~kubeflow_provider.services.RunRequest`.
     """
 
     slack_share = 0.5
@@ -47,6 +58,8 @@ class PipelineRunTrigger(PollingTrigger):
         started_at: datetime | None = None,
         poll_interval_seconds: float = 30,
         max_poll_errors: int = 10,
+        submission: Mapping[str, JsonValue] | None = None,
+        is_repeat: bool = False,
     ) -> None:
         super().__init__(
             conn_id=conn_id,
@@ -54,20 +67,43 @@ class PipelineRunTrigger(PollingTrigger):
             poll_interval_seconds=poll_interval_seconds,
             max_poll_errors=max_poll_errors,
         )
-        self.run_id = run_id
+        self.asked_for = run_id
+        self.submission = submission
+        self.is_repeat = is_repeat
+        self._start: RunStart | None = None
+        if submission is not None:
+            self._start = RunStart(run_id=run_id, document=submission, is_repeat=is_repeat, log=self.log)
+            self.first_poll_seconds = 0.0
         self.started_at = started_at or datetime.now(tz=UTC)
         self._state: RunState | None = None
         self._steps: dict[tuple[str, int], RunStep] = {}
         self._spoke_at = time.monotonic()
 
+    @property
+    def run_id(self) -> str:
+        """What the service calls the run: what it was asked for, unless it gives ids of its own."""
+        return (self._start and self._start.run_id) or self.asked_for
+
+    @property
+    def is_started(self) -> bool:
+        """Whether there is anything to ask for."""
+        return self._start is None or self._start.run_id is not None
+
     def arguments(self) -> dict[str, Any]:
         """Return what is this trigger's own."""
-        return {"run_id": self.run_id}
+        return {"run_id": self.asked_for}
+
+    def facts(self) -> dict[str, Any]:
+        """Say which run an event is about, and whether there ever was one."""
+        return {"run_id": self.run_id, "asked_for": self.asked_for, "is_started": self.is_started}
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Add what is no fact of the event."""
         path, kwargs = super().serialize()
-        return path, kwargs | {"started_at": self.started_at}
+        kwargs["started_at"] = self.started_at
+        if self.submission is not None:
+            kwargs |= {"submission": dict(self.submission), "is_repeat": self.is_repeat}
+        return path, kwargs
 
     def age_seconds(self) -> float:
         """Return how long ago the run was asked for."""
@@ -77,8 +113,20 @@ class PipelineRunTrigger(PollingTrigger):
         """Return what runs the pipeline."""
         return await aget_pipeline_service(self.conn_id)
 
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield the one event of this trigger; nothing is started for a task that does not wait for it."""
+        if not self.is_started:
+            await self.wait_until_waited_for()
+        async for event in super().run():
+            yield event
+
     async def poll(self, service: PipelineService, *, slack_seconds: float = 0.0) -> dict[str, Any] | None:
-        """Ask for the run, log what is new, and return how it ended when it has."""
+        """Ask for the run, log what is new, and return how it ended when it has; start it where that is to be done."""
+        if self._start is not None and not self.is_started:
+            started = await self._start.make(service, self.task_instance)
+            if started is not None:
+                self._log_news(started)
+            return None
         run = await service.aget_run(self.run_id, slack_seconds=slack_seconds)
         if run is None:
             return {"state": RunState.UNKNOWN.value, "reason": _GONE, "failed_step": None, "url": None}
@@ -97,6 +145,13 @@ class PipelineRunTrigger(PollingTrigger):
         """Say whether the run has succeeded."""
         return payload["outcome"] == WaitOutcome.OVER and RunState(payload["state"]).is_successful
 
+    def ask_whether_waited_for(self, task: Any) -> bool:
+        """Ask Airflow whether a task is deferred, and for this run: a later try waits for another one."""
+        if not super().ask_whether_waited_for(task):
+            return False
+        ids = {"dag_id": task.dag_id, "task_id": task.task_id, "run_id": task.run_id}
+        return XCom.get_one(key=XCOM_RUN_ID, **ids, map_index=task.map_index) in (None, self.asked_for, self.run_id)
+
     async def on_kill(self) -> None:
         """Stop the run if a user has said that its task is over; goes on trying when Airflow waits no longer."""
         await outlive_the_trigger(self._cancel())
@@ -105,6 +160,8 @@ class PipelineRunTrigger(PollingTrigger):
         if await self.is_still_waited_for():
             self.log.info("Pipeline run %s is left to another triggerer: its task still waits for it.", self.run_id)
             return
+        if self._start is not None:
+            await self._start.settle()
         self.log.info("Cancelling pipeline run %s.", self.run_id)
 
         async def cancel() -> None:

@@ -9,7 +9,8 @@ import signal
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from threading import Thread
@@ -20,7 +21,7 @@ from airflow.sdk import BaseHook, Connection
 
 from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError
-from kubeflow_provider.services import JsonValue, Run, RunRequest
+from kubeflow_provider.services import JsonValue, PreparedRun, Run, RunRequest
 from local_services.pipelines.marked_processes import child_environment, terminate_marked
 from local_services.pipelines.run_folder import RunFolder, worker_lives
 
@@ -34,6 +35,7 @@ if find_spec({_RUNNER!r}) is None:
 print(version("kfp"))
 """
 _TEST_SECONDS = 60
+_NEVER = datetime.min.replace(tzinfo=UTC)
 _REFUSED_TEXT = "python3"
 
 #: How many finished runs keep their folder: artifacts and logs of older ones make room.
@@ -135,7 +137,16 @@ class LocalPipelinesHook(BaseHook):
 
     def create_run(self, request: RunRequest) -> Run:
         """Start the run, or return the one that already has this id."""
+        return self.start_run(self.prepare_run(request).document)
+
+    def prepare_run(self, request: RunRequest) -> PreparedRun:
+        """Check the request; the run itself takes its pipeline from the file, which every process here can read."""
         self.check_run(request)
+        return PreparedRun(run_id=request.run_id, document=asdict(request))
+
+    def start_run(self, document: Mapping[str, JsonValue], *, is_repeat: bool = False) -> Run:
+        """Start a prepared run, or return the one that already has its id."""
+        request = RunRequest(**document)  # type: ignore[arg-type]
         folder = self._folder(request.run_id)
         if self.settings.worker:
             folder.ask(request)
@@ -163,6 +174,11 @@ class LocalPipelinesHook(BaseHook):
         """Like :meth:`get_run`, without blocking the event loop; a few small files need no company."""
         return await asyncio.to_thread(self.get_run, run_id)
 
+    def find_runs(self, text: str) -> list[Run]:
+        """Return the runs whose description holds the text and that nobody has asked to stop; the newest first."""
+        runs = [run for run in self._runs() if run.state.goes_on and text in run.description]
+        return sorted(runs, key=lambda run: run.created_at or _NEVER, reverse=True)
+
     def terminate_run(self, run_id: str) -> None:
         """Stop every process of the run. Harmless when it is over or unknown."""
         run = self.get_run(run_id)
@@ -180,10 +196,7 @@ class LocalPipelinesHook(BaseHook):
 
         :return: how many there were.
         """
-        if not self.settings.runs_dir.is_dir():
-            return 0
-        runs = [self.get_run(path.name) for path in self.settings.runs_dir.iterdir() if RunFolder(path).exists]
-        going = [run.run_id for run in runs if run is not None and not run.state.is_terminal]
+        going = [run.run_id for run in self._runs() if not run.state.is_terminal]
         for run_id in going:
             self.terminate_run(run_id)
         return len(going)
@@ -248,6 +261,12 @@ class LocalPipelinesHook(BaseHook):
         except (KubeflowProviderError, OSError, subprocess.TimeoutExpired) as error:
             return False, str(error)
         return True, f"KFP {result.stdout.strip()} runs pipelines with {self.settings.python}."
+
+    def _runs(self) -> list[Run]:
+        if not self.settings.runs_dir.is_dir():
+            return []
+        runs = [self.get_run(path.name) for path in self.settings.runs_dir.glob("[!.]*") if RunFolder(path).exists]
+        return [run for run in runs if run is not None]
 
     def _read(self, folder: RunFolder) -> Run:
         return folder.read(bury=None if self.settings.worker else lambda: terminate_marked(folder.mark))

@@ -169,10 +169,13 @@ class RunFolder:
             bury()
             document = self._close(document, self._how_it_died(document))
             state = RunState.FAILED
+        request = self._read_request()
         return Run(
             run_id=self.run_id,
             state=state,
-            display_name=self._read_request()["display_name"],
+            display_name=request["display_name"],
+            description=request.get("description", ""),
+            created_at=datetime.fromtimestamp(self.asked_at(), tz=UTC),
             steps=self._steps(document, run=state),
             reason=document.get("reason") if state is RunState.FAILED else None,
         )
@@ -234,6 +237,7 @@ class RunFolder:
                 "parameters": dict(request.parameters),
                 "display_name": request.display_name,
                 "experiment": request.experiment,
+                "description": request.description,
             },
         )
 

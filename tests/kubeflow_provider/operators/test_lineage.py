@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from airflow.sdk import Asset
 
+from kubeflow_provider.operators._run_record import PIPELINE_RUN_KEY
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
 
 pytest.importorskip("airflow.providers.openlineage")
@@ -40,7 +41,8 @@ def extracted(operator: RunPipelineOperator, state: str = "success") -> Any:
 
 def finished(operator: RunPipelineOperator) -> RunPipelineOperator:
     event = {"outcome": "over", "run_id": RUN_ID, "state": "SUCCEEDED", "url": f"https://kfp/#/runs/details/{RUN_ID}"}
-    operator.execute_complete({"task_state_store": {}}, event)  # type: ignore[typeddict-item]
+    store = {PIPELINE_RUN_KEY: {"run_id": RUN_ID}}
+    operator.execute_complete({"task_state_store": store}, event)  # type: ignore[typeddict-item]
     return operator
 
 

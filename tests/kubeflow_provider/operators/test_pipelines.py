@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +23,9 @@ from kubeflow_provider.exceptions import (
 )
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.operators import pipelines
-from kubeflow_provider.operators.pipelines import PIPELINE_RUN_KEY, RunPipelineOperator
+from kubeflow_provider.operators._run_marks import AIRFLOW_ID
+from kubeflow_provider.operators._run_record import PIPELINE_RUN_KEY
+from kubeflow_provider.operators.pipelines import RunPipelineOperator
 from kubeflow_provider.triggers.pipelines import PipelineRunTrigger
 from local_services.pipelines.hook import LocalPipelinesHook
 from local_services.pipelines.marked_processes import MARK
@@ -49,10 +51,19 @@ class Task:
         self.store = Store()
         self.xcom: dict[str, Any] = {}
         self.max_tries = 0
+        self.born = datetime(2026, 11, 29, tzinfo=UTC)
 
     def context(self) -> Any:
-        ti = SimpleNamespace(max_tries=self.max_tries, xcom_push=self.xcom.__setitem__)
-        return {"ti": ti, "task_state_store": self.store}
+        ti = SimpleNamespace(
+            dag_id="releases",
+            run_id="manual",
+            task_id="train",
+            map_index=-1,
+            max_tries=self.max_tries,
+            xcom_push=self.xcom.__setitem__,
+            xcom_pull=lambda task_ids, key, map_indexes: self.xcom.get(key),
+        )
+        return {"ti": ti, "task_state_store": self.store, "dag_run": SimpleNamespace(start_date=self.born)}
 
 
 @pytest.fixture
@@ -66,6 +77,7 @@ def service(tmp_path: Path, pipelines_python: str, monkeypatch: pytest.MonkeyPat
     extra = {"python": pipelines_python, "project_dir": str(ROOT), "runs_dir": str(tmp_path / "runs")}
     value = json.dumps({"conn_type": "local_pipelines", "extra": extra})
     monkeypatch.setenv("AIRFLOW_CONN_PIPELINES_DEFAULT", value)
+    monkeypatch.setenv(f"AIRFLOW_VAR_{AIRFLOW_ID.upper()}", "11111111-1111-4111-8111-111111111111")
     return get_pipeline_service("pipelines_default")
 
 
@@ -115,11 +127,11 @@ def test_refuses_wrong_parameters_before_anything_is_stored(make: Make, task: Ta
 
 
 def test_stores_the_run_before_it_is_submitted(make: Make, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
-    def create_run(hook: LocalPipelinesHook, request: Any) -> None:
-        assert task.store[PIPELINE_RUN_KEY]["run_id"] == request.run_id
+    def start_run(hook: LocalPipelinesHook, document: Any, is_repeat: bool) -> None:
+        assert task.store[PIPELINE_RUN_KEY]["run_id"] == document["run_id"]
         raise ServiceUnavailableError("the worker loses its network")
 
-    monkeypatch.setattr(LocalPipelinesHook, "create_run", create_run)
+    monkeypatch.setattr(LocalPipelinesHook, "start_run", start_run)
     with pytest.raises(ServiceUnavailableError):
         make().execute(task.context())
     assert PIPELINE_RUN_KEY in task.store
@@ -164,7 +176,7 @@ def test_a_task_that_died_before_it_submitted_its_run_submits_that_one(
     make: Make, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(LocalPipelinesHook, "create_run", Mock(side_effect=SystemExit("the worker is gone")))
+        patch.setattr(LocalPipelinesHook, "start_run", Mock(side_effect=SystemExit("the worker is gone")))
         with pytest.raises(SystemExit):
             make().execute(task.context())
     asked_for = task.store[PIPELINE_RUN_KEY]["run_id"]
@@ -182,15 +194,28 @@ def test_a_cleared_task_stops_its_run_and_starts_another(
 
     assert first != second
     assert service.get_run(first).state.value == "CANCELED"  # type: ignore[union-attr]
-    assert task.store[PIPELINE_RUN_KEY]["generation"] == 1
+    assert task.store[PIPELINE_RUN_KEY]["max_tries"] == 1
 
 
-def test_the_number_of_retries_does_not_make_a_generation(make: Make, task: Task) -> None:
+@pytest.mark.parametrize("retries_now", [0, 3, 5])
+def test_retries_that_are_changed_in_the_dag_file_meanwhile_are_no_clear(
+    make: Make, task: Task, tmp_path: Path, retries_now: int
+) -> None:
     task.max_tries = 3
     first = make(retries=3).execute(task.context())
 
-    assert make(retries=3).execute(task.context()) == first
-    assert task.store[PIPELINE_RUN_KEY]["generation"] == 0
+    assert make(retries=retries_now).execute(task.context()) == first
+    assert recorded(tmp_path) == 1
+
+
+@pytest.mark.parametrize(("max_tries", "is_the_same"), [(3, True), (4, False)])
+def test_a_record_of_version_0_1_0_is_read(make: Make, task: Task, max_tries: int, is_the_same: bool) -> None:
+    task.max_tries = 3
+    first = make(retries=3).execute(task.context())
+    task.store[PIPELINE_RUN_KEY]["generation"] = task.store[PIPELINE_RUN_KEY].pop("max_tries") - 3
+    task.max_tries = max_tries
+
+    assert (make(retries=3).execute(task.context()) == first) is is_the_same
 
 
 def test_a_failure_says_where_and_why_and_a_retry_after_it_starts_anew(make: Make, task: Task, tmp_path: Path) -> None:
@@ -293,13 +318,13 @@ def test_a_kill_during_submission_is_not_forgotten(
     make: Make, task: Task, service: LocalPipelinesHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operator = make({"seconds": 30}, wait_for_completion=False)
-    create_run = LocalPipelinesHook.create_run
+    start_run = LocalPipelinesHook.start_run
 
-    def killed(hook: LocalPipelinesHook, request: Any) -> Any:
+    def killed(hook: LocalPipelinesHook, document: Any, is_repeat: bool) -> Any:
         operator.on_kill()
-        return create_run(hook, request)
+        return start_run(hook, document)
 
-    monkeypatch.setattr(LocalPipelinesHook, "create_run", killed)
+    monkeypatch.setattr(LocalPipelinesHook, "start_run", killed)
     with pytest.raises(KubeflowProviderError, match="Airflow has stopped this task"):
         operator.execute(task.context())
     run_id = task.store[PIPELINE_RUN_KEY]["run_id"]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG, ExceptionRetryPolicy, RetryAction
+from airflow.sdk.exceptions import TaskDeferred
 
 from kubeflow_provider.exceptions import (
+    RETRY_POLICY,
     InvalidRequestError,
     KubeflowProviderError,
     PermissionDeniedError,
@@ -22,10 +26,15 @@ from kubeflow_provider.exceptions import (
 from kubeflow_provider.hooks import kubeflow_pipelines
 from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
 from kubeflow_provider.http.client import Patience
-from kubeflow_provider.operators.pipelines import PIPELINE_RUN_KEY, RunPipelineOperator
+from kubeflow_provider.links import ExperimentLink, PipelineRunLink
+from kubeflow_provider.operators._run_marks import AIRFLOW_ID, RunMark
+from kubeflow_provider.operators._run_record import PIPELINE_RUN_KEY
+from kubeflow_provider.operators.pipelines import RunPipelineOperator
+from kubeflow_provider.triggers.pipelines import PipelineRunTrigger
 from tests.doubles.kfp_server import KfpServer, kfp_server
 from tests.doubles.login import PASSWORD, USER, Oauth2ProxyGateway
 
+RUNS = "/apis/v2beta1/runs"
 UI = "https://kubeflow.example.com/pipeline"
 RUNNING = {"state": "RUNNING", "steps": [("record", "SUCCEEDED"), ("finish", "RUNNING")]}
 FAILED = {"state": "FAILED", "steps": [("record", "SUCCEEDED"), ("finish", "FAILED")]}
@@ -49,6 +58,7 @@ class Task:
         self.store = Store()
         self.xcom: dict[str, Any] = {}
         self.clears = 0
+        self.born = datetime(2026, 11, 29, tzinfo=UTC)
 
     @property
     def run_id(self) -> str:
@@ -68,8 +78,17 @@ class Task:
 
     def context(self) -> Any:
         return {
-            "ti": SimpleNamespace(max_tries=self.clears, xcom_push=self.xcom.__setitem__),
+            "ti": SimpleNamespace(
+                dag_id="releases",
+                run_id="manual_1",
+                task_id="train",
+                map_index=-1,
+                max_tries=self.clears,
+                xcom_push=self.xcom.__setitem__,
+                xcom_pull=lambda task_ids, key, map_indexes: self.xcom.get(key),
+            ),
             "task_state_store": self.store,
+            "dag_run": SimpleNamespace(start_date=self.born),
         }
 
     def run(self, **arguments: Any) -> str:
@@ -87,6 +106,7 @@ def server() -> Iterator[KfpServer]:
 def task(server: KfpServer, record_and_wait: str, monkeypatch: pytest.MonkeyPatch) -> Task:
     value = {"conn_type": "kubeflow_pipelines", "host": server.url, "extra": {"ui_url": UI}}
     monkeypatch.setenv("AIRFLOW_CONN_PIPELINES_DEFAULT", json.dumps(value))
+    monkeypatch.setenv(f"AIRFLOW_VAR_{AIRFLOW_ID.upper()}", "11111111-1111-4111-8111-111111111111")
     monkeypatch.setattr(KubeflowPipelinesHook, "settle_seconds", 0.1)
     monkeypatch.setattr(Patience, "pause", lambda patience, state: 0.01)
     return Task(record_and_wait)
@@ -98,13 +118,13 @@ def trained(server: KfpServer) -> int:
 
 def before_waiting(operator: RunPipelineOperator, act: Callable[[], Any]) -> None:
     """Have something happen once the run exists and before it is asked about."""
-    wait = operator._wait
+    go_on = operator._go_on
 
-    def act_and_wait(*arguments: Any, **options: Any) -> str:
+    def act_and_go_on(*arguments: Any) -> str:
         act()
-        return wait(*arguments, **options)
+        return go_on(*arguments)
 
-    operator._wait = act_and_wait  # type: ignore[method-assign]
+    operator._go_on = act_and_go_on  # type: ignore[method-assign]
 
 
 def test_runs_and_leaves_links(server: KfpServer, task: Task) -> None:
@@ -136,9 +156,8 @@ def test_wrong_cluster_settings_are_refused_before_anything_runs(server: KfpServ
 def test_a_server_that_is_down_at_submission_gets_the_run_later(server: KfpServer, task: Task) -> None:
     with server.down(), pytest.raises(ServiceUnavailableError, match="Kubeflow Pipelines"):
         task.run()
-    asked_for = task.run_id
 
-    assert task.run() == asked_for
+    task.run()
     assert trained(server) == 1
 
 
@@ -325,14 +344,14 @@ def test_a_kill_during_submission_stops_the_run_and_a_retry_starts_another(
 ) -> None:
     server.script(None, [RUNNING])
     operator = task.operator()
-    create_run = KubeflowPipelinesHook.create_run
+    start_run = KubeflowPipelinesHook.start_run
 
-    def killed(hook: KubeflowPipelinesHook, request: Any) -> Any:
+    def killed(hook: KubeflowPipelinesHook, document: Any, is_repeat: bool) -> Any:
         if not server.workflows:
             operator.on_kill()
-        return create_run(hook, request)
+        return start_run(hook, document, is_repeat=is_repeat)
 
-    monkeypatch.setattr(KubeflowPipelinesHook, "create_run", killed)
+    monkeypatch.setattr(KubeflowPipelinesHook, "start_run", killed)
     with pytest.raises(KubeflowProviderError, match="Airflow has stopped this task"):
         operator.execute(task.context())
     first = task.run_id
@@ -340,3 +359,154 @@ def test_a_kill_during_submission_stops_the_run_and_a_retry_starts_another(
 
     assert task.run(wait_for_completion=False) != first
     assert trained(server) == 2
+
+
+# The start by the trigger
+
+
+def deferred(task: Task, **arguments: Any) -> PipelineRunTrigger:
+    with pytest.raises(TaskDeferred) as raised:
+        task.run(deferrable=True, **arguments)
+    trigger = raised.value.trigger
+    assert isinstance(trigger, PipelineRunTrigger)
+    return PipelineRunTrigger(**trigger.serialize()[1])  # as another process makes it
+
+
+def test_a_deferrable_task_leaves_the_start_to_its_trigger(server: KfpServer, task: Task) -> None:
+    trigger = deferred(task)
+    assert (trained(server), task.xcom["run_id"]) == (0, task.run_id)
+
+    event = asyncio.run(trigger.wait())
+    assert trained(server) == 1
+    assert task.operator(deferrable=True).execute_complete(task.context(), event) == task.run_id
+
+
+def test_a_retry_of_a_deferrable_task_picks_up_what_the_trigger_has_started(server: KfpServer, task: Task) -> None:
+    server.script(None, [RUNNING])
+    asyncio.run(deferred(task).poll(KubeflowPipelinesHook("pipelines_default")))
+    trigger = deferred(task)
+
+    assert trigger.submission is None
+    assert trigger.run_id == next(iter(server.runs))
+
+
+def test_a_trigger_that_could_not_start_its_run_fails_the_task_without_calling_it_lost(
+    server: KfpServer, task: Task
+) -> None:
+    trigger = deferred(task)
+    server.fault("status", method="POST", path="/runs", status=400, body={"message": "no such parameter"}, times=9)
+    event = asyncio.run(trigger.wait())
+
+    with pytest.raises(InvalidRequestError, match="no such parameter") as error:
+        task.operator().execute_complete(task.context(), event)
+    assert "out of sight" not in str(error.value)
+
+
+def test_an_event_of_an_earlier_try_leaves_the_start_to_the_next_trigger(server: KfpServer, task: Task) -> None:
+    server.script(None, [FAILED])
+    of_the_first = asyncio.run(deferred(task).wait())
+    task.clears = 1
+    second = deferred(task)
+    with pytest.raises(TaskDeferred) as raised:
+        task.operator(deferrable=True).execute_complete(task.context(), of_the_first)
+
+    assert raised.value.trigger.run_id == second.run_id == task.run_id
+    assert raised.value.trigger.submission is not None
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_the_link_is_there_before_the_run_is(server: KfpServer, task: Task, deferrable: bool) -> None:
+    server.fault("status", method="POST", path="/runs", status=400, times=9)
+    with pytest.raises((TaskDeferred, InvalidRequestError)):
+        task.run(deferrable=deferrable)
+
+    url = f"{UI}/#/runs/details/{task.run_id}"
+    assert task.xcom[PipelineRunLink().xcom_key] == task.xcom["run_url"] == url
+    assert task.xcom[ExperimentLink().xcom_key] == task.xcom["experiment_url"]
+
+
+@pytest.mark.parametrize(
+    ("timeout", "execution_timeout", "seconds"),
+    [(60, None, 60), (60, 30, 30), (60, 90, 60)],
+)
+def test_an_execution_timeout_counts_while_the_task_is_deferred(
+    task: Task, timeout: float, execution_timeout: float | None, seconds: float
+) -> None:
+    limit = None if execution_timeout is None else timedelta(seconds=execution_timeout)
+    trigger = deferred(task, timeout=timedelta(seconds=timeout), execution_timeout=limit)
+
+    assert trigger.deadline - trigger.started_at == timedelta(seconds=seconds)
+
+
+# The mark, for when nobody remembers the run
+
+
+def test_a_retry_finds_its_run_by_the_mark_when_the_store_was_emptied(server: KfpServer, task: Task) -> None:
+    server.script(None, [RUNNING])
+    first = task.run(wait_for_completion=False)
+    task.store.clear()
+    server.script(None, [RUNNING, "SUCCEEDED"])
+
+    assert task.run() == first == task.run_id
+    assert trained(server) == 1
+
+
+@pytest.mark.parametrize("change", ["cleared", "made again"])
+def test_a_new_life_of_the_task_stops_the_run_of_the_one_before_though_the_store_was_emptied(
+    server: KfpServer, task: Task, change: str
+) -> None:
+    server.script(None, [RUNNING])
+    first = task.run(wait_for_completion=False)
+    task.store.clear()
+    if change == "cleared":
+        task.clears = 1
+    else:
+        task.born += timedelta(days=1)
+    second = task.run(wait_for_completion=False)
+
+    assert first != second
+    assert server.runs[first].state == "CANCELING"
+    assert server.runs[second].state != "CANCELING"
+
+
+def test_a_run_of_the_same_names_in_another_airflow_is_left_alone(
+    server: KfpServer, task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.script(None, [RUNNING])
+    first = task.run(wait_for_completion=False)
+    task.store.clear()
+    monkeypatch.setenv(f"AIRFLOW_VAR_{AIRFLOW_ID.upper()}", "22222222-2222-4222-8222-222222222222")
+    second = task.run(wait_for_completion=False)
+
+    assert first != second
+    assert server.runs[first].state != "CANCELING"
+
+
+def test_a_server_that_lets_nobody_list_runs_gets_them_all_the_same(server: KfpServer, task: Task) -> None:
+    server.fault("status", method="GET", path=RUNS, status=403, times=1)
+
+    task.run()
+    assert trained(server) == 1
+
+
+def test_a_run_says_in_its_description_which_task_it_belongs_to(server: KfpServer, task: Task) -> None:
+    mark = RunMark.read(server.runs[task.run()].description)
+
+    assert mark is not None
+    assert (mark.dag_id, mark.dag_run_id, mark.task_id) == ("releases", "manual_1", "train")
+    assert mark.asked_for == task.run_id
+
+
+# What an error is worth
+
+
+def test_an_error_that_cannot_mend_itself_is_not_tried_again_unless_the_dag_says_so(task: Task) -> None:
+    own = ExceptionRetryPolicy(rules=[])
+    with DAG("given_a_policy", schedule=None, default_args={"retry_policy": own}):
+        assert task.operator().retry_policy is own
+
+    assert task.operator(retry_policy=own).retry_policy is own
+    policy = task.operator().retry_policy
+    assert policy is RETRY_POLICY
+    decision = policy.evaluate(InvalidRequestError("no"), 1, 3, None)
+    assert decision.action is RetryAction.FAIL

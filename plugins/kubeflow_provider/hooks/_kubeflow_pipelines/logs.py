@@ -6,13 +6,20 @@ import json
 import logging
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
 
 from kubeflow_provider.exceptions import KubeflowProviderError
 from kubeflow_provider.hooks._kubeflow_pipelines import api
-from kubeflow_provider.hooks._kubeflow_pipelines.runs import step_nodes
+from kubeflow_provider.hooks._kubeflow_pipelines.runs import failed_driver, step_nodes
 from kubeflow_provider.hooks._kubeflow_pipelines.settings import PipelinesSettings
-from kubeflow_provider.http.client import HttpClient
+from kubeflow_provider.http.client import HttpClient, Patience
+from kubeflow_provider.http.settings import HttpSettings
+from kubeflow_provider.services import Run
+from kubeflow_provider.states import RunState
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +36,25 @@ _LONGEST_LINE = 1000
 _MOST_BYTES = 256 * 1024
 _MOST_LINES = 200
 _DEFAULT_NAMESPACE = "kubeflow"
+_LONGEST_REASON = 500
+
+#: The server's name in messages.
+SERVICE = "Kubeflow Pipelines"
+
+
+def reason_of_failure(document: Mapping[str, Any], run: Run, logs: StepLogs) -> str:
+    """Return in one line why a run failed; the API does not know it."""
+    if driver := failed_driver(document):
+        return (
+            f"Step {driver!r} could not be started: its driver failed, which points to its inputs, to a parameter, "
+            "or to Kubeflow's metadata store"
+        )
+    failed = [step.name for step in run.steps if step.state is RunState.FAILED]
+    if not failed:
+        message = document.get("error", {}).get("message", "no step failed: it was stopped from outside")
+        return str(message)[:_LONGEST_REASON]
+    last_words = logs.tail(document, 1).strip()
+    return f"Step {failed[-1]!r} failed: {last_words or 'its log is gone'}"[:_LONGEST_REASON]
 
 
 class StepLogs:
@@ -52,6 +78,28 @@ class StepLogs:
         self._ui_client = ui_client
         self._settings = settings
         self._namespace = namespace
+
+    @classmethod
+    def of(cls, http: HttpSettings, auth: httpx.Auth | None, settings: PipelinesSettings) -> StepLogs:
+        """Return the logs of a server that a connection leads to.
+
+        :param http: how to reach it.
+        :param auth: proves who is asking, to the connection's host only.
+        """
+        # One attempt: a log is welcome, but nothing waits for it.
+        patience = Patience(attempts=1)
+        ui_client = None
+        if ui_url := settings.ui_url:
+            is_same = urlsplit(ui_url)[:2] == urlsplit(http.base_url)[:2]
+            ui_settings = replace(http, base_url=ui_url) if is_same else replace(http, base_url=ui_url, headers={})
+            ui_auth = auth if is_same else None
+            ui_client = HttpClient(ui_settings, ui_auth, service=f"{SERVICE} UI", patience=patience)
+        return cls(
+            api_client=HttpClient(http, auth, service=SERVICE, patience=patience),
+            ui_client=ui_client,
+            settings=settings,
+            namespace=settings.namespace,
+        )
 
     def tail(self, document: Mapping[str, Any], last_lines: int) -> str:
         """Return the last lines, empty when nobody has them any more.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from kubeflow_provider.hooks._kubeflow_pipelines.settings import PipelinesSettings
@@ -44,7 +45,15 @@ def read_run(document: Mapping[str, Any], settings: PipelinesSettings, *, was_te
         steps=_steps(document),
         url=settings.run_url(run_id),
         experiment_url=settings.experiment_url(document.get("experiment_id", "")),
+        description=document.get("description", ""),
+        created_at=created_at(document),
     )
+
+
+def created_at(document: Mapping[str, Any]) -> datetime | None:
+    """Return when the run was made."""
+    text = document.get("created_at")
+    return datetime.fromisoformat(text) if text else None
 
 
 def failed_driver(document: Mapping[str, Any]) -> str | None:

@@ -1,0 +1,104 @@
+"""Starts a prepared run from a trigger: once, though another triggerer may take the trigger over at any moment."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
+from typing import Any
+
+from airflow.sdk.execution_time.xcom import XCom
+from asgiref.sync import sync_to_async
+
+from kubeflow_provider.services import JsonValue, PipelineService, Run
+
+#: XCom of the task in which its trigger notes which run it is about to start (``asked_for``), and when it has started
+#: what the service calls it (``run_id``). Airflow empties it with every new try.
+XCOM_START = "run_start"
+
+#: Threads of their own: one that looks for a run whose fate is unknown is busy for minutes.
+_starters = ThreadPoolExecutor(max_workers=16, thread_name_prefix="start-pipeline-run")
+
+
+class RunStart:
+    """The start of one run.
+
+    :param run_id: which run is asked for.
+    :param document: of the :class:`~kubeflow_provider.services.PreparedRun`.
+    :param is_repeat: whether an earlier try of the task may have asked for it.
+    :param log: of the trigger.
+    """
+
+    def __init__(
+        self, *, run_id: str, document: Mapping[str, JsonValue], is_repeat: bool, log: logging.Logger | Any
+    ) -> None:
+        self._asked_for = run_id
+        self._document = document
+        self._is_repeat = is_repeat
+        self._log = log
+        self._posting: Future[Run] | None = None
+        #: What the service calls the run, as soon as it has started.
+        self.run_id: str | None = None
+
+    async def make(self, service: PipelineService, task: Any) -> Run | None:
+        """Start the run, unless a trigger before this one has.
+
+        :param task: ids of the task; ``None`` where Airflow keeps nothing of it, as in ``airflow dags test``.
+        :return: ``None`` when it had been started before.
+        """
+        note = await self._note(task)
+        if note.get("run_id"):
+            self.run_id = note["run_id"]
+            return None
+        is_repeat = self._is_repeat or bool(note)
+        start = partial(service.start_run, self._document, is_repeat=is_repeat)
+        self._posting = _starters.submit(copy_context().run, start)
+        # A thread cannot be cancelled: whoever cancels this finds out by `settle` what has become of it.
+        run = await asyncio.shield(asyncio.wrap_future(self._posting))
+        self.run_id = run.run_id
+        await self._write_note(task, run.run_id)
+        return run
+
+    async def settle(self) -> None:
+        """Return when the run is started or will never be."""
+        if self._posting is None or self._posting.cancel():
+            return
+        try:
+            self.run_id = (await asyncio.shield(asyncio.wrap_future(self._posting))).run_id
+        except Exception as error:
+            self._log.info("The run could not be started: %s", error)
+
+    async def _note(self, task: Any) -> Mapping[str, Any]:
+        """Return what is noted of this run, and note that it is asked for; empty when nobody has asked before."""
+        if task is None:
+            return {}
+        try:
+            note = await sync_to_async(XCom.get_one)(key=XCOM_START, **_ids(task))
+            if note and note["asked_for"] == self._asked_for:
+                return dict(note)
+            await sync_to_async(XCom.set)(XCOM_START, {"asked_for": self._asked_for}, **_ids(task))
+        except Exception as error:
+            self._log.warning("Airflow does not say whether the run was asked for, so it is looked for: %s", error)
+            return {"asked_for": self._asked_for}
+        return {}
+
+    async def _write_note(self, task: Any, run_id: str) -> None:
+        if task is None:
+            return
+        try:
+            note = {"asked_for": self._asked_for, "run_id": run_id}
+            await sync_to_async(XCom.set)(XCOM_START, note, **_ids(task))
+        except Exception as error:  # another triggerer would look for the run, and find it
+            self._log.warning("It could not be noted that the run has started: %s", error)
+
+
+def _ids(task: Any) -> dict[str, Any]:
+    return {
+        "dag_id": task.dag_id,
+        "task_id": task.task_id,
+        "run_id": task.run_id,
+        "map_index": -1 if task.map_index is None else task.map_index,
+    }

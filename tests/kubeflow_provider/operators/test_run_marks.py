@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk import Variable
+
+from kubeflow_provider.operators import _run_marks
+from kubeflow_provider.operators._run_marks import AIRFLOW_ID, RunMark, airflow_id, airflow_text, task_text
+
+HERE, THERE = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+MARK = RunMark(
+    airflow=HERE,
+    dag_id="train_50%",
+    dag_run_id="manual__2026-11-29T08:00:00+00:00",
+    task_id="group.train",
+    map_index=-1,
+    life="2 2026-11-29",
+    asked_for="a run",
+)
+
+
+def context(**ids: Any) -> dict[str, Any]:
+    ti = {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1, "max_tries": 0} | ids
+    return {"ti": SimpleNamespace(**ti), "dag_run": SimpleNamespace(start_date="2026")}
+
+
+@pytest.mark.parametrize("mark", [MARK, replace(MARK, map_index=3), replace(MARK, is_waited_for=False)])
+def test_is_read_from_the_description_that_it_writes(mark: RunMark) -> None:
+    assert RunMark.read(mark.description) == mark
+    assert mark.task_text in mark.description
+    assert airflow_text(HERE) in mark.description
+
+
+def test_the_description_tells_people_which_task_it_was() -> None:
+    assert replace(MARK, map_index=3).description.splitlines()[0] == (
+        "Started by Airflow: task group.train [3] of DAG train_50%, run manual__2026-11-29T08:00:00+00:00."
+    )
+
+
+@pytest.mark.parametrize(
+    "description",
+    ["", "by hand", "{", "[1]", "null", json.dumps({"airflow": HERE}), MARK.description.replace('"life"', '"love"')],
+)
+def test_what_is_no_mark_is_read_as_none(description: str) -> None:
+    assert RunMark.read(description) is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(MARK, airflow=THERE),
+        replace(MARK, dag_id="train_50_"),
+        replace(MARK, dag_run_id="manual__2026-11-29T08:00:00+00:01"),
+        replace(MARK, task_id="train"),
+        replace(MARK, map_index=1),
+    ],
+    ids=["airflow", "dag", "dag run", "task", "map index"],
+)
+def test_no_other_task_is_found_by_it(other: RunMark) -> None:
+    assert MARK.task_text not in other.description
+    assert replace(MARK, map_index=1).task_text not in replace(MARK, map_index=11).description
+
+
+def test_all_map_indexes_of_a_task_are_found_at_once() -> None:
+    text = task_text(HERE, MARK.dag_id, MARK.dag_run_id, MARK.task_id)
+
+    assert all(text in replace(MARK, map_index=index).description for index in (-1, 0, 12))
+
+
+def test_a_filter_has_no_wildcards_in_it() -> None:
+    assert not {"%", "_"} & set(MARK.task_text + airflow_text(HERE))
+
+
+def test_a_retry_has_the_life_of_its_task_and_a_clear_another() -> None:
+    lives = [RunMark.life_in(context(max_tries=max_tries)) for max_tries in (0, 0, 1)]
+
+    assert lives[0] == lives[1] != lives[2]
+
+
+def test_an_airflow_draws_its_id_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: dict[str, str] = {}
+    monkeypatch.setattr(Variable, "get", lambda key, default=None: kept.get(key, default))
+    monkeypatch.setattr(Variable, "set", lambda key, value, description: kept.setdefault(key, value))
+
+    assert airflow_id() == airflow_id() == kept[AIRFLOW_ID]
+
+
+@pytest.mark.parametrize("kept", ["no uuid", RuntimeError("no database")])
+def test_a_run_has_no_mark_where_airflow_cannot_be_told_from_others(
+    monkeypatch: pytest.MonkeyPatch, kept: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def get(key: str, default: Any = None) -> Any:
+        if isinstance(kept, Exception):
+            raise kept
+        return kept
+
+    monkeypatch.setattr(_run_marks.Variable, "get", get)
+
+    assert RunMark.of(context(), asked_for="a run") is None
+    assert f"the Variable {AIRFLOW_ID} cannot be used" in caplog.text
