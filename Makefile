@@ -18,7 +18,7 @@ BASE ?= python:3.11-slim-bookworm
 PIPELINE ?= release_in_kubeflow
 
 .DEFAULT_GOAL := help
-.PHONY: help docs image upload release roll-back reproduce explain retention test test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-preprocessing clean distclean setup env up down logs backup restore test-compose
+.PHONY: help docs image upload release roll-back reproduce explain retention orphans test test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-preprocessing clean distclean setup env up down logs backup restore test-compose
 
 help: ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ roll-back: setup ## Put an earlier release back [MODEL= VERSION=previous REASON=
 
 retention: setup ## List old versions that would be deleted; DRY_RUN=0 deletes them [MODEL= DRY_RUN=1]
 	@$(TOOL) retention
+
+orphans: setup ## List pipeline runs that no task waits for any more; DRY_RUN=0 cancels them [DRY_RUN=1]
+	@$(TOOL) orphans
 
 reproduce: setup ## Train a release again from its recorded facts and compare [RELEASE= MODEL= TOLERANCE=0.01 ANY_CODE=]
 	@$(TOOL) reproduce

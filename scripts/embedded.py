@@ -77,13 +77,22 @@ def test_alert(env: Mapping[str, str]) -> None:
 
 def retention(env: Mapping[str, str]) -> None:
     """List the versions whose files would go, or delete them, in this terminal."""
-    answer = os.environ.get("DRY_RUN") or "1"
-    if answer not in ("0", "1"):
-        sys.exit(f"DRY_RUN={answer!r} must be 1 (only list) or 0 (delete).")
-    conf: dict[str, Any] = {"dry_run": answer == "1"}
+    conf: dict[str, Any] = {"dry_run": _is_dry_run("delete")}
     if os.environ.get("MODEL"):
         conf["model"] = _chosen_model()
     _run_dag(env, "retention", conf, "retention")
+
+
+def orphans(env: Mapping[str, str]) -> None:
+    """List the pipeline runs that no task waits for any more, or cancel them, in this terminal."""
+    _run_dag(env, "orphaned_runs", {"dry_run": _is_dry_run("cancel")}, "search for orphaned runs")
+
+
+def _is_dry_run(otherwise: str) -> bool:
+    answer = os.environ.get("DRY_RUN") or "1"
+    if answer not in ("0", "1"):
+        sys.exit(f"DRY_RUN={answer!r} must be 1 (only list) or 0 ({otherwise}).")
+    return answer == "1"
 
 
 def reproduce(env: Mapping[str, str]) -> None:
@@ -196,6 +205,7 @@ COMMANDS = {
     "roll-back": roll_back,
     "test-alert": test_alert,
     "retention": retention,
+    "orphans": orphans,
     "reproduce": reproduce,
     "explain": explain,
     "airflow": start_airflow,

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from itertools import takewhile
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook, Connection
 

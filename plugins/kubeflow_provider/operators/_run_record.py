@@ -16,9 +16,9 @@ from kubeflow_provider.states import RunState
 
 log = logging.getLogger(__name__)
 
-#: Key in the task state store under which a task keeps its run: ``run_id``, ``max_tries``, ``deadline`` and
-#: ``started_at``. Renaming it, or a field, makes every task that is under way at that moment start its run a second
-#: time.
+#: Key in the task state store under which a task keeps its run: ``run_id``, ``max_tries``, ``deadline``, ``started_at``
+#: and ``is_handed_over``. Renaming it, or a field, makes every task that is under way at that moment start its run a
+#: second time.
 PIPELINE_RUN_KEY = "kubeflow_pipeline_run"
 
 #: Key in the task state store for the id of the run that this task has stopped itself. Kubeflow reports such a run
@@ -47,6 +47,11 @@ class RunRecord:
     def write(self, record: Mapping[str, Any]) -> None:
         """Store it."""
         self._store.set(PIPELINE_RUN_KEY, dict(record))
+
+    def hand_over(self, record: dict[str, Any]) -> None:
+        """Remember that from now on somebody may ask for the run; a try that dies before leaves nothing to look for."""
+        record["is_handed_over"] = True
+        self.write(record)
 
     def settle(self) -> None:
         """Forget the run: if the task has a retry left and its policy allows one, that is to be a new run."""
@@ -78,7 +83,7 @@ class RunRecord:
             run = service.get_run(record["run_id"])
             if not self.was_cancelled(record["run_id"]) and not (run and _is_cancelled(run)):
                 log.info("An earlier try has left pipeline run %s; picking it up.", record["run_id"])
-                return record, run, True
+                return record, run, bool(record.get("is_handed_over", True))
             log.info("An earlier try has left pipeline run %s, which was cancelled.", record["run_id"])
         # Drawn, not derived from the DAG run: one that was deleted and made again must not find its old result.
         new = self._new(str(uuid4()), datetime.now(tz=UTC), limit)
@@ -88,7 +93,7 @@ class RunRecord:
             # The store was emptied, or this is a server that outlived Airflow's database.
             log.info("An earlier try has left pipeline run %s; picking it up.", own[0].run_id)
             new = self._new(own[0].run_id, own[0].created_at or datetime.now(tz=UTC), limit)
-            self.write(new)
+            self.hand_over(new)
             _stop(service, [run.run_id for run in left if run is not own[0]])
             return new, own[0], True
         # After a "clear" the old trigger stops its run as well, but nobody promises when, or whether.
@@ -108,6 +113,7 @@ class RunRecord:
         return {
             "run_id": run_id,
             "max_tries": self._context["ti"].max_tries,
+            "is_handed_over": False,
             "started_at": started_at.isoformat(),
             "deadline": (started_at + limit).isoformat(),
         }

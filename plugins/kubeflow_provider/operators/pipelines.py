@@ -130,6 +130,7 @@ class RunPipelineOperator(BaseOperator):
         self._show(context, prepared.run_id, prepared.url, prepared.experiment_url)
         if self._killed:
             raise interrupted(record["run_id"])
+        self._record.hand_over(record)
         if self.deferrable and self.wait_for_completion:
             self.log.info("Pipeline run %s (%s) is started by the triggerer.", prepared.run_id, self.display_name)
             self._defer(context, record, submission=prepared.document, is_repeat=is_repeat)

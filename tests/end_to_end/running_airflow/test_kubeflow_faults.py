@@ -20,7 +20,17 @@ from tests.waiting import wait_for
 pytestmark = [pytest.mark.airflow, pytest.mark.pipelines]
 
 TASK = "train"
-DAG_IDS = ("blocking", "deferring", "short", "limited", "behind_a_login", "dies_before", "dies_after")
+DAG_IDS = (
+    "blocking",
+    "deferring",
+    "short",
+    "limited",
+    "behind_a_login",
+    "dies_before",
+    "dies_after",
+    "torn_down",
+    "sweep",
+)
 DAGS = """
     import os
     import signal
@@ -28,8 +38,9 @@ DAGS = """
 
     from airflow.sdk import DAG
 
-    from model_releases.exceptions import RETRY_POLICY
+    from airflow.providers.standard.operators.empty import EmptyOperator
     from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
+    from kubeflow_provider.operators.cancel import CancelOrphanedRunsOperator, CancelPipelineRunOperator
     from kubeflow_provider.operators.pipelines import RunPipelineOperator
 
     # How long a run that may have been asked for is looked for; on a real server it has to be minutes.
@@ -44,21 +55,21 @@ DAGS = """
 
 
     class DiesBeforeSubmitting(RunPipelineOperator):
-        def _submit(self, *arguments, **options):
+        def _prepare(self, *arguments):
             die_once(self)
-            return super()._submit(*arguments, **options)
+            return super()._prepare(*arguments)
 
 
     class DiesAfterSubmitting(RunPipelineOperator):
-        def defer(self, **options):
+        def _go_on(self, *arguments):
             die_once(self)
-            super().defer(**options)
+            return super()._go_on(*arguments)
 
 
-    def make(dag_id, operator=RunPipelineOperator, dagrun_timeout=None, conn_id="kubeflow", **options):
+    def make(dag_id, operator=RunPipelineOperator, dagrun_timeout=None, conn_id="kubeflow", teardown=False, **options):
         params = {"file": "", "seconds": 1.0}
         with DAG(dag_id, schedule=None, params=params, dagrun_timeout=dagrun_timeout):
-            operator(
+            run = operator(
                 task_id="train",
                 pipeline_file=PIPELINE,
                 parameters={"file": "{{ params.file }}", "seconds": "{{ params.seconds }}"},
@@ -66,9 +77,12 @@ DAGS = """
                 pipelines_conn_id=conn_id,
                 retries=2,
                 retry_delay=timedelta(seconds=1),
-                retry_policy=RETRY_POLICY,
                 **{"deferrable": True, **options},
             )
+            if teardown:
+                first = EmptyOperator(task_id="first")
+                cancel = CancelPipelineRunOperator(task_id="cancel", tasks="train", pipelines_conn_id=conn_id)
+                first >> run >> cancel.as_teardown(setups=first)
 
 
     make("blocking", deferrable=False)
@@ -77,7 +91,13 @@ DAGS = """
     make("limited", dagrun_timeout=timedelta(seconds=12))
     make("behind_a_login", conn_id="gateway")
     make("dies_before", DiesBeforeSubmitting)
-    make("dies_after", DiesAfterSubmitting)
+    make("dies_after", DiesAfterSubmitting, deferrable=False)
+    make("torn_down", teardown=True)
+
+    with DAG("sweep", schedule=None, params={"cancel": False}):
+        CancelOrphanedRunsOperator(
+            task_id="sweep", pipelines_conn_id="kubeflow", grace=timedelta(), cancel="{{ params.cancel }}"
+        )
 """
 
 
@@ -97,7 +117,7 @@ def gateway(server: KfpServer) -> Iterator[Oauth2ProxyGateway]:
 def airflow(serve: Serve, server: KfpServer, gateway: Oauth2ProxyGateway, record_and_wait: str) -> AirflowServer:
     login = {"login": USER, "password": PASSWORD, "extra": {"authentication": "dex"}}
     connections = {
-        "kubeflow": {"conn_type": "kubeflow_pipelines", "host": server.url},
+        "kubeflow": {"conn_type": "kubeflow_pipelines", "host": server.url, "extra": {"ui_url": server.url}},
         "gateway": {"conn_type": "kubeflow_pipelines", "host": gateway.url, **login},
     }
     return serve({"faults.py": DAGS.replace("PIPELINE", repr(record_and_wait))}, connections, DAG_IDS)
@@ -133,9 +153,15 @@ class Training:
     def wait_for_task(self, *states: str) -> None:
         self.airflow.wait_for_task(self.dag_id, self.run_id, TASK, states)
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether any run was started that nobody has asked to stop."""
+        return any(not flow.is_stopped and flow.process and flow.process.poll() is None for flow in self.workflows)
+
     def wait_for_the_trigger(self) -> None:
-        """Wait until the task is deferred and its trigger asks for the run: until then it may cancel nothing."""
+        """Wait until the task is deferred and its trigger has started the run and asked for it."""
         self.wait_for_task("deferred")
+        wait_for(lambda: self.workflows, "the trigger starts the run")
         path = f"/runs/{self.workflows[0].run_id}"
         before = self.server.calls("GET", path)
         wait_for(lambda: self.server.calls("GET", path) > before, "the trigger asks for the run")
@@ -228,6 +254,92 @@ def test_marking_a_deferred_task_as_failed_stops_the_training(train: Any) -> Non
 
     wait_for(training.has_stopped, "the training stops")
     assert training.wait() == "failed"
+
+
+def test_whatever_is_marked_or_cleared_around_its_deferral_leaves_no_run_behind(
+    airflow: AirflowServer, server: KfpServer, tmp_path: Path
+) -> None:
+    def fail(training: Training) -> None:
+        training.mark_failed()
+
+    def fail_the_dag_run(training: Training) -> None:
+        airflow.call("PATCH", f"/dags/deferring/dagRuns/{training.run_id}", {"state": "failed"})
+
+    trainings = []
+    for number, (state, act) in enumerate(
+        [("running", fail), ("deferred", fail), ("running", fail_the_dag_run), ("deferred", fail_the_dag_run)]
+    ):
+        training = Training(airflow, server, tmp_path / str(number), "deferring", 300)
+        trainings.append(training)
+        training.wait_for_task(state)
+        act(training)
+    cleared = Training(airflow, server, tmp_path / "cleared", "deferring", 300)
+    cleared.wait_for_task("deferred")
+    cleared.clear()
+
+    for training in trainings:
+        assert training.wait() == "failed"
+    wait_for(lambda: cleared.begun and cleared.task()["try_number"] == 2, "the cleared one trains")
+    # By then every trigger that was ever made has had its look.
+    wait_for(lambda: not any(training.goes_on for training in trainings), "the trainings stop")
+    assert sum(not flow.is_stopped for flow in cleared.workflows) == 1
+    cleared.mark_failed()
+    wait_for(lambda: not cleared.goes_on, "the last one stops")
+
+
+def test_a_server_that_is_slow_to_hear_of_a_cancel_hears_of_it(train: Any, server: KfpServer) -> None:
+    training = train("deferring", 300)
+    training.wait_for_the_trigger()
+    # Airflow waits for one second.
+    server.fault("slow", method="POST", path=":terminate", seconds=3)
+    training.mark_failed()
+
+    wait_for(training.has_stopped, "the training stops")
+
+
+def test_the_link_to_the_run_is_there_while_a_task_waits_in_its_worker(train: Any, airflow: AirflowServer) -> None:
+    training = train("blocking", 4)
+    wait_for(lambda: training.workflows, "the run is started")
+    path = f"/dags/blocking/dagRuns/{training.run_id}/taskInstances/{TASK}/links"
+    link = airflow.call("GET", path)["extra_links"]["Pipeline run"]
+
+    assert training.task()["state"] == "running"
+    assert link.endswith(f"/runs/details/{training.workflows[0].run_id}")
+    training.wait_for_success()
+
+
+def test_a_run_that_nobody_could_cancel_is_swept(
+    train: Any, airflow: AirflowServer, server: KfpServer, tmp_path: Path
+) -> None:
+    training = train("deferring", 300)
+    waited_for = Training(airflow, server, tmp_path / "waited for", "blocking", 300)
+    training.wait_for_the_trigger()
+    wait_for(lambda: waited_for.begun, "the other training begins")
+    run_id = training.workflows[0].run_id
+    server.fault("status", method="POST", path=":terminate", status=400, body={"message": "no"}, times=1000)
+    training.mark_failed()
+    wait_for(lambda: server.calls("POST", f"{run_id}:terminate"), "the trigger tries")
+
+    told = airflow.trigger("sweep")
+    assert airflow.wait("sweep", told) == "success"
+    assert airflow.xcom("sweep", told, "sweep") == [run_id]
+    assert training.goes_on
+    server.clear_faults()
+    swept = airflow.trigger("sweep", {"cancel": True})
+    assert airflow.wait("sweep", swept) == "success"
+    wait_for(training.has_stopped, "the training stops")
+    assert waited_for.goes_on
+    waited_for.mark_failed()
+    wait_for(waited_for.has_stopped, "the other training stops")
+
+
+def test_a_teardown_ends_what_a_failed_dag_run_has_left(train: Any, airflow: AirflowServer) -> None:
+    training = train("torn_down", 300)
+    training.wait_for_the_trigger()
+    airflow.call("PATCH", f"/dags/torn_down/dagRuns/{training.run_id}", {"state": "failed"})
+
+    wait_for(training.has_stopped, "the training stops")
+    airflow.wait_for_task("torn_down", training.run_id, "cancel", ("success",))
 
 
 def test_marking_a_running_task_as_failed_stops_the_training(train: Any) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from airflow.sdk import DAG, ExceptionRetryPolicy, RetryAction
@@ -388,6 +389,22 @@ def test_a_retry_of_a_deferrable_task_picks_up_what_the_trigger_has_started(serv
 
     assert trigger.submission is None
     assert trigger.run_id == next(iter(server.runs))
+
+
+@pytest.mark.parametrize("dies_in", ["prepare_run", "defer"])
+def test_a_task_that_died_before_anybody_could_start_its_run_leaves_nothing_to_look_for(
+    task: Task, monkeypatch: pytest.MonkeyPatch, dies_in: str
+) -> None:
+    with monkeypatch.context() as patch:
+        owner = KubeflowPipelinesHook if dies_in == "prepare_run" else RunPipelineOperator
+        patch.setattr(owner, dies_in, Mock(side_effect=SystemExit("the worker is gone")))
+        with pytest.raises(SystemExit):
+            task.run(deferrable=True)
+    first = task.run_id
+    trigger = deferred(task)
+
+    assert trigger.run_id == first
+    assert trigger.is_repeat is (dies_in == "defer"), "its trigger may be there all the same"
 
 
 def test_a_trigger_that_could_not_start_its_run_fails_the_task_without_calling_it_lost(

@@ -131,6 +131,18 @@ def test_makes_itself_again_with_what_is_to_be_started(make: Any) -> None:
     assert PipelineRunTrigger(**kwargs).serialize() == (path, kwargs)
 
 
+def test_what_is_to_be_started_survives_airflows_store(make: Any) -> None:
+    from airflow.models.trigger import Trigger
+
+    trigger = make()
+    parameters = {"a": [1, 2.5, None, {"b": "c"}], "d": ""}
+    trigger.submission = {"run_id": RUN_ID, "runtime_config": {"parameters": parameters}}
+    path, kwargs = trigger.serialize()
+    stored = Trigger(classpath=path, kwargs=kwargs)
+
+    assert PipelineRunTrigger(**stored.kwargs).serialize() == (path, kwargs)
+
+
 def test_what_0_1_0_has_stored_starts_nothing() -> None:
     stored = {"run_id": RUN_ID, "conn_id": "c", "deadline": datetime.now(tz=UTC), "started_at": datetime.now(tz=UTC)}
     trigger = PipelineRunTrigger(**stored, poll_interval_seconds=30, max_poll_errors=10)
