@@ -8,8 +8,8 @@ from decimal import Decimal
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from include.classifier.data.batches import Batch
 from include.classifier.data.columns import as_texts, clean_all, distinct, unescape_all
+from include.classifier.data.formats.batches import Batch
 from include.classifier.data.problems import Problems
 from include.classifier.data.sources import Source, SplitName
 from include.contracts.settings import DataConfig, label_text

@@ -10,13 +10,13 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import IO, TYPE_CHECKING, Any
 
-from include.classifier.data.batches import Batch, table_batches
 from include.classifier.data.bounds import most_bytes, pieces, unbounded
-from include.classifier.data.content import no_text
-from include.classifier.data.delimited import read_delimited
-from include.classifier.data.headers import has_columns
-from include.classifier.data.hub import read_hub
-from include.classifier.data.lines import CHUNK_BYTES, Lines
+from include.classifier.data.formats.batches import Batch, table_batches
+from include.classifier.data.formats.content import no_text
+from include.classifier.data.formats.delimited import read_delimited
+from include.classifier.data.formats.headers import has_columns
+from include.classifier.data.formats.hub import read_hub
+from include.classifier.data.formats.lines import CHUNK_BYTES, Lines
 from include.classifier.data.problems import Problems
 from include.classifier.data.sources import Source
 from include.contracts.settings import DataConfig

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from include.classifier.data.batches import Batch
 from include.classifier.data.checks import RowChecks, UnknownLabels
+from include.classifier.data.formats.batches import Batch
 from include.classifier.data.problems import PLACES_SHOWN, DataError, Places, Problems
 from include.classifier.data.readers import read_batches
 from include.classifier.data.repeated import TextIndex

@@ -12,7 +12,7 @@ from typing import IO, Any, Literal
 from urllib.parse import urlsplit
 
 from include.classifier.data.bounds import check_plain
-from include.classifier.data.content import open_content
+from include.classifier.data.formats.content import open_content
 from include.classifier.data.problems import DataError, SourceUnavailableError
 from include.classifier.data.reach import check_file, check_reach, web_options
 from include.contracts.rules.allowed_sources import without_secrets

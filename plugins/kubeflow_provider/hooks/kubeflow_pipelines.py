@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from functools import cached_property
 from itertools import takewhile
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook, Connection
 
@@ -297,7 +296,7 @@ class KubeflowPipelinesHook(BaseHook):
             server = self.server
             api.list_experiments(namespace=self._namespace, page_size=1).send(self.client)
         except KubeflowProviderError as error:
-            return False, f"{error}{self._hint_at_path(error)}"
+            return False, f"{error}{api.hint_at_path(self.client.settings.base_url, error)}"
         mode = f"namespace {self.settings.namespace}" if server.is_multi_user else "single-user"
         return True, f"Kubeflow Pipelines {server.version or 'of an unknown version'} answers ({mode})."
 
@@ -330,12 +329,6 @@ class KubeflowPipelinesHook(BaseHook):
             self._make_sure_of_address(error)
             return None
         return document
-
-    def _hint_at_path(self, error: KubeflowProviderError) -> str:
-        """Return what to look at first when something else than the API may have answered."""
-        if urlsplit(self.client.settings.base_url).path or error.http_status is None:
-            return ""
-        return " host has no path: on a Kubeflow platform the API is at https://.../pipeline."
 
     def _make_sure_of_address(self, not_found: InvalidRequestError) -> None:
         """Tell a run that is gone from a gateway that has lost its way to the server."""

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from include.classifier.data.batches import Batch
 from include.classifier.data.checks import DROP_REASONS, LabelIndex, RowChecks, check_split
+from include.classifier.data.formats.batches import Batch
 from include.classifier.data.problems import Problems
 from include.classifier.data.sources import Source, SplitName
 from include.contracts.settings import DataConfig

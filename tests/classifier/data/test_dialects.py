@@ -110,7 +110,7 @@ def test_what_is_written_is_what_is_read(
     write: Callable[[random.Random, Path], tuple[Path, list[Row], str | None]],
     size: int,
 ) -> None:
-    monkeypatch.setattr("include.classifier.data.lines.CHUNK_BYTES", size)
+    monkeypatch.setattr("include.classifier.data.formats.lines.CHUNK_BYTES", size)
     monkeypatch.setattr("include.classifier.data.readers.CHUNK_BYTES", max(size, 64))
     for seed in range(rounds * (4 if rounds < 20 else 200)):
         rng = random.Random(seed)

@@ -61,7 +61,7 @@ def test_long_files_say_how_far_reading_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("include.classifier.data.rows._PROGRESS_ROWS", 2)
-    monkeypatch.setattr("include.classifier.data.lines.CHUNK_BYTES", 1)
+    monkeypatch.setattr("include.classifier.data.formats.lines.CHUNK_BYTES", 1)
     (tmp_path / "a.csv").write_text("text,label\n" + "fine,1\n" * 5)
 
     with read_rows([Source(str(tmp_path / "a.csv"), "train")], DATA, Problems()):

@@ -9,11 +9,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from tenacity import AsyncRetrying, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-from kubeflow_provider.exceptions import ServiceUnavailableError
+from kubeflow_provider.exceptions import KubeflowProviderError, ServiceUnavailableError
 from kubeflow_provider.http.client import HttpClient
 
 _V2 = "/apis/v2beta1"
@@ -194,3 +194,10 @@ def get_node_log(*, run_id: str, pod_name: str) -> Call:
     """What a pod has said, from the API server. The status is always 200; an error stands at the body's end."""
     path = f"/apis/v1alpha1/runs/{quote(run_id, safe='')}/nodes/{quote(pod_name, safe='')}/log"
     return Call(method="GET", path=path, expect="text")
+
+
+def hint_at_path(base_url: str, error: KubeflowProviderError) -> str:
+    """Return what to look at first when something else than the API may have answered, empty when nothing else has."""
+    if urlsplit(base_url).path or error.http_status is None:
+        return ""
+    return " host has no path: on a Kubeflow platform the API is at https://.../pipeline."

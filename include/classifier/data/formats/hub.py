@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from include.classifier.data.batches import Batch, table_batches
-from include.classifier.data.headers import has_columns
+from include.classifier.data.formats.batches import Batch, table_batches
+from include.classifier.data.formats.headers import has_columns
 from include.classifier.data.problems import DataError, Problems, SourceUnavailableError
 from include.classifier.data.sources import HUB_PREFIX, Source
 from include.contracts.settings import DataConfig, label_text

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from include.classifier.data.lines import Lines
+from include.classifier.data.formats.lines import Lines
 from include.classifier.data.problems import Problems
 from include.classifier.data.sources import Source
 
@@ -17,7 +17,7 @@ def make(content: bytes) -> tuple[Lines, Problems]:
 
 
 def test_what_was_looked_at_is_handed_out_nevertheless(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("include.classifier.data.lines.CHUNK_BYTES", 4)
+    monkeypatch.setattr("include.classifier.data.formats.lines.CHUNK_BYTES", 4)
     lines, _ = make(b"one\ntwo\nthree\nfour")
 
     assert next(lines) == "one\n"
@@ -30,7 +30,7 @@ def test_what_was_looked_at_is_handed_out_nevertheless(monkeypatch: pytest.Monke
 
 
 def test_lines_behind_a_chunk_can_be_read_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("include.classifier.data.lines.CHUNK_BYTES", 1)
+    monkeypatch.setattr("include.classifier.data.formats.lines.CHUNK_BYTES", 1)
     lines, _ = make(b"one\ntwo\nthree\n")
     lines.look_ahead()
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from include.classifier.data.batches import Batch
-from include.classifier.data.headers import has_columns
-from include.classifier.data.lines import Lines
+from include.classifier.data.formats.batches import Batch
+from include.classifier.data.formats.headers import has_columns
+from include.classifier.data.formats.lines import Lines
 from include.classifier.data.problems import Problems
 from include.classifier.data.sources import Source
 from include.contracts.settings import DataConfig

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from include.classifier.data.bounds import whole_line
-from include.classifier.data.encodings import as_utf8, likely_encodings
+from include.classifier.data.formats.encodings import as_utf8, likely_encodings
 from include.classifier.data.problems import Problems
 from include.classifier.data.sources import Source
 

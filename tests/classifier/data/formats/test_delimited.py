@@ -9,8 +9,8 @@ import random
 import pyarrow as pa
 import pytest
 
-from include.classifier.data.delimited import Layout, read_chunk, read_delimited
-from include.classifier.data.lines import Lines
+from include.classifier.data.formats.delimited import Layout, read_chunk, read_delimited
+from include.classifier.data.formats.lines import Lines
 from include.classifier.data.problems import Problems
 from include.classifier.data.sources import Source
 from include.contracts.settings import DataConfig
@@ -75,7 +75,7 @@ def read(content: bytes, name: str = "a.csv") -> tuple[list[tuple[int, str, str]
 
 
 def test_reading_goes_on_at_once_behind_a_row_that_is_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("include.classifier.data.lines.CHUNK_BYTES", 1)
+    monkeypatch.setattr("include.classifier.data.formats.lines.CHUNK_BYTES", 1)
 
     rows, problems, at_once = read(b'text,label\na,1\nb "c" d,2\n"two\nlines",1\ne,2\n')
 
@@ -104,7 +104,7 @@ def test_chunks_of_any_size_give_the_rows_of_the_csv_module(
         line = reader.line_num + 1
 
     for size in (1, 30, 1000, 1 << 20):
-        monkeypatch.setattr("include.classifier.data.lines.CHUNK_BYTES", size)
+        monkeypatch.setattr("include.classifier.data.formats.lines.CHUNK_BYTES", size)
         rows, problems, at_once = read(content.encode())
 
         assert (rows, problems) == (expected[1:], [])
@@ -114,7 +114,7 @@ def test_chunks_of_any_size_give_the_rows_of_the_csv_module(
 
 @pytest.mark.parametrize("size", [1, 40, 1 << 20])
 def test_in_a_tsv_a_quotation_mark_is_a_character_like_any_other(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
-    monkeypatch.setattr("include.classifier.data.lines.CHUNK_BYTES", size)
+    monkeypatch.setattr("include.classifier.data.formats.lines.CHUNK_BYTES", size)
     texts = ['"begins', "plain", 'ends"', '"both"', 'a ""doubled"" one', '"', "", "'", 'in "the" middle']
     content = "text\tlabel\n" + "".join(f"{text}\t1\n" for text in texts)
 
