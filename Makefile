@@ -5,6 +5,11 @@ PIPELINES_PYTHON := .venv/pipelines/bin/python
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 TOOL := $(AIRFLOW_PYTHON) scripts/embedded.py
 
+# MLflow's migrations take a percent sign in their path for a placeholder.
+ifneq (,$(findstring %,$(CURDIR)))
+$(error The path of this checkout holds a percent sign, which MLflow cannot have in it. Move the checkout)
+endif
+
 # Settings of one release: `make release MODEL=yelp-reviews TRAIN=train.csv EVALUATION=validation.csv EPOCHS=2`
 SETTINGS := MODEL TRAIN EVALUATION BASE_MODEL EPOCHS LEARNING_RATE BATCH_SIZE MAX_LENGTH SEED \
 	MIN_ACCURACY MIN_MACRO_F1 MAX_REGRESSION WHEN_INCONCLUSIVE MUST_BEAT_BASELINE MAX_LATENCY_RATIO MAX_SIZE_RATIO \

@@ -27,9 +27,7 @@ from include.pipelines.local_steps import ENVIRONMENTS, take_over
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # What KFP's executor and kfp.local add around a step's own output.
 _INPUT = re.compile(r"^(?P<indent>\s*)\[KFP Executor[^\n]*Got executor_input:\n.*?^(?P=indent)\}\n", re.DOTALL | re.M)
-_NOT_A_REASON = re.compile(
-    r"^(\[KFP Executor .*|[-\s]*|[\d:.]+ - INFO - .*|[\d:.]+ - ERROR - Task '[^']*' finished with status .*)$"
-)
+_NOT_A_REASON = re.compile(r"^(\[KFP Executor .*|[-\s]*|[\d:.]+ - INFO - .*)$")
 _LONGEST_REASON = 500
 _TAIL_BYTES = 64 * 1024
 
@@ -46,7 +44,7 @@ class RunRecord:
         self._progress = run_dir / "progress"
         self._lock = threading.Lock()
         self._steps: list[dict[str, Any]] = []
-        self._exit_codes: dict[str, int | None] = {}
+        self._exit_codes: dict[str, int] = {}
         self._document: dict[str, Any] = {"state": "RUNNING", "reason": None, "started": _now(), "steps": self._steps}
         self._write()
 
@@ -62,14 +60,16 @@ class RunRecord:
             self._write()
         return step
 
-    def step_ends(self, step: dict[str, Any], state: str, exit_code: int | None) -> None:
-        """Record the end of a step.
-
-        :param exit_code: of its process, ``None`` when there was none.
-        """
+    def step_has_run(self, step: dict[str, Any], exit_code: int) -> None:
+        """Record where a step's own output ends."""
         with self._lock:
-            step |= {"state": state, "ended": _now(), "log_end": self._log_size()}
+            step["log_end"] = self._log_size()
             self._exit_codes[step["name"]] = exit_code
+
+    def step_ends(self, step: dict[str, Any], state: str) -> None:
+        """Record the end of a step."""
+        with self._lock:
+            step |= {"state": state, "ended": _now(), "log_end": step["log_end"] or self._log_size()}
             self._write()
 
     def run_ends(self, state: str, reason: str | None = None) -> None:

@@ -23,7 +23,7 @@ ENVIRONMENTS = ".environments"
 _INSTALLS = "pip install"
 #: In an environment once a step has installed its packages there, or has found that they cannot be had.
 _READY = "ready"
-_last = threading.local()
+_current = threading.local()
 
 
 class Watcher(Protocol):
@@ -32,7 +32,10 @@ class Watcher(Protocol):
     def step_starts(self, name: str) -> Any:
         """Return what stands for a step that starts."""
 
-    def step_ends(self, step: Any, state: str, exit_code: int | None) -> None:
+    def step_has_run(self, step: Any, exit_code: int) -> None:
+        """Take how its process ended, before kfp.local has said a word about that."""
+
+    def step_ends(self, step: Any, state: str) -> None:
         """Take how it ended."""
 
 
@@ -51,20 +54,20 @@ def take_over(watcher: Watcher, environments: Path) -> None:
                 code = subprocess_task_handler.run_local_subprocess(
                     full_command=self.full_command, env_vars={**self.env_vars, **variables}
                 )
-            _last.exit_code = code
+            watcher.step_has_run(_current.step, code)
             return status.Status.FAILURE if code else status.Status.SUCCESS
 
     run_task: Callable[..., tuple[dict[str, Any], status.Status]] = task_dispatcher.run_single_task_implementation
 
     def run(*arguments: Any, **named: Any) -> tuple[dict[str, Any], status.Status]:
         step = watcher.step_starts(str(named["component_name"]).removeprefix("comp-"))
-        _last.exit_code = None
+        _current.step = step
         succeeded = False
         try:
             outputs, found = run_task(*arguments, **named)
             succeeded = found is status.Status.SUCCESS
         finally:
-            watcher.step_ends(step, "SUCCEEDED" if succeeded else "FAILED", _last.exit_code)
+            watcher.step_ends(step, "SUCCEEDED" if succeeded else "FAILED")
         return outputs, found
 
     subprocess_task_handler.SubprocessTaskHandler = Handler
