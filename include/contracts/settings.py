@@ -63,7 +63,10 @@ class DataConfig(Section):
 
     train: list[str] = Field(description="Paths, URIs or Hub data set ids (`hub:owner/name[:split]`) to train on.")
     evaluation: list[str] = Field([], description="The same for evaluation; empty splits off `evaluation_fraction`.")
-    text_column: str = Field("text", description="Column with the text.")
+    text_column: str | list[str] = Field(
+        "text", description="Column with the text; a list: what stands in these is joined, such as title and body."
+    )
+    text_separator: str = Field(" ", description="Stands between the texts of several columns.")
     label_column: str = Field("label", description="Column with the label.")
     labels: dict[str, str] = Field(
         description="Value in the label column -> name that the endpoint answers, in the order of the classes."
@@ -108,6 +111,22 @@ class DataConfig(Section):
         if len({label_text(key) for key in self.labels}) != len(self.labels):
             raise ValueError("labels: two values differ by white space or by the spelling of an accent alone")
         return self
+
+    @model_validator(mode="after")
+    def _columns_differ(self) -> DataConfig:
+        if not self.text_columns or len({*self.text_columns, self.label_column}) <= len(self.text_columns):
+            raise ValueError("text_column: name each column once, and not the one with the label")
+        return self
+
+    @property
+    def text_columns(self) -> list[str]:
+        """The columns whose texts are one."""
+        return [self.text_column] if isinstance(self.text_column, str) else list(self.text_column)
+
+    @property
+    def columns(self) -> list[str]:
+        """All columns that are read: those with the text, and behind them the one with the label."""
+        return [*self.text_columns, self.label_column]
 
     @model_validator(mode="after")
     def _encoding_is_known(self) -> DataConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
@@ -94,26 +94,29 @@ def whole_line(file: IO[bytes], name: str) -> bytes:
     return line
 
 
-def pieces(table: pa.RecordBatch, column: str) -> Iterator[pa.RecordBatch]:
+def pieces(table: pa.RecordBatch, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Yield a table's rows in pieces with about as many bytes of text each, however often a text is repeated.
 
-    :param column: the texts; plain, or as a dictionary with each of them once.
+    :param columns: the texts; plain, or as dictionaries with each of them once.
     """
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    texts = table.column(column)
-    if not pa.types.is_dictionary(texts.type):
-        yield table
-        return
-    lengths = pc.fill_null(pc.take(pc.binary_length(texts.dictionary), texts.indices), 0).to_numpy(zero_copy_only=False)
-    piece = np.cumsum(lengths, dtype=np.int64) // _PIECE_BYTES
+    packed = [name for name in columns if pa.types.is_dictionary(table.schema.field(name).type)]
+    lengths = np.zeros(len(table), dtype=np.int64)
+    for name in packed:
+        texts = table.column(name)
+        found = pc.fill_null(pc.take(pc.binary_length(texts.dictionary), texts.indices), 0)
+        lengths += found.to_numpy(zero_copy_only=False)
+    piece = np.cumsum(lengths) // _PIECE_BYTES
     begins = [0, *(np.flatnonzero(np.diff(piece)) + 1).tolist(), len(table)]
-    position = table.schema.get_field_index(column)
     for begin, end in pairwise(begins):
         part = table.slice(begin, end - begin)
-        yield part.set_column(position, column, part.column(column).dictionary_decode())
+        for name in packed:
+            position = table.schema.get_field_index(name)
+            part = part.set_column(position, name, part.column(name).dictionary_decode())
+        yield part
 
 
 def most_bytes(packed_bytes: int) -> int:

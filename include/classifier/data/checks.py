@@ -8,7 +8,7 @@ from decimal import Decimal
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from include.classifier.data.columns import as_texts, clean_all, distinct, unescape_all
+from include.classifier.data.columns import as_texts, clean_all, distinct, joined, unescape_all
 from include.classifier.data.formats.batches import Batch
 from include.classifier.data.problems import Problems
 from include.classifier.data.sources import Source, SplitName
@@ -71,7 +71,7 @@ class RowChecks:
     def __init__(self, data: DataConfig, problems: Problems) -> None:
         self._labels = LabelIndex(list(data.labels))
         self._max_characters = data.max_text_characters
-        self._unescape = data.unescape
+        self._unescape, self._separator = data.unescape, data.text_separator
         self.unknown_labels = UnknownLabels()
         self._problems = problems
 
@@ -82,8 +82,9 @@ class RowChecks:
         """
         import numpy as np
 
-        texts = as_texts(batch.texts)
-        cleaned = clean_all(unescape_all(texts.values) if self._unescape else texts.values)
+        parts = [as_texts(column) for column in batch.texts]
+        texts = joined([part.values for part in parts], self._separator)
+        cleaned = clean_all(unescape_all(texts) if self._unescape else texts)
         labels, rows = distinct(batch.labels)
         classes = np.array([self._labels.find(label) for label in labels], dtype=np.int64)
         counts = np.bincount(rows, minlength=len(labels))
@@ -94,9 +95,9 @@ class RowChecks:
         reasons[_characters(cleaned) == 0] = reason_code(EMPTY)  # the more telling one last, so that it stays
         known_types = np.array([isinstance(label, _LABEL_TYPES) for label in labels], dtype=bool)[rows]
         refused = {
-            _TEXT_TYPE: ~texts.are_texts,
-            _TEXT_LENGTH: _characters(texts.values) > self._max_characters,
-            _TEXT_UNICODE: ~texts.are_unicode,
+            _TEXT_TYPE: ~np.logical_and.reduce([part.are_texts for part in parts]),
+            _TEXT_LENGTH: _characters(texts) > self._max_characters,
+            _TEXT_UNICODE: ~np.logical_and.reduce([part.are_unicode for part in parts]),
             _LABEL_TYPE: ~known_types,
         }
         found = [(int(row), what) for what, fails in refused.items() for row in np.flatnonzero(fails)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from include.classifier.serving.text import clean
@@ -42,6 +43,17 @@ def as_texts(values: pa.Array | list[Any]) -> Texts:
         encoded = [None if text is None else text.encode(errors="replace").decode() for text in texts]
         same = [text == other for text, other in zip(texts, encoded, strict=True)]
         return Texts(pa.array(encoded, pa.string()), are_texts, np.array(same, dtype=bool))
+
+
+def joined(columns: Sequence[pa.Array], separator: str) -> pa.Array:
+    """Return the texts of several columns as one column; what is null or empty leaves no separator."""
+    import pyarrow as pa
+    from pyarrow import compute
+
+    if len(columns) == 1:
+        return columns[0]
+    filled = [compute.if_else(compute.equal(column, ""), pa.scalar(None, pa.string()), column) for column in columns]
+    return compute.binary_join_element_wise(*filled, separator, null_handling="skip")
 
 
 def unescape_all(texts: pa.Array) -> pa.Array:

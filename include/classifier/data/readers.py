@@ -64,14 +64,16 @@ def _read_json_lines(lines: Lines, source: Source, data: DataConfig, problems: P
 
     fields: dict[str, None] = {}  # in the order in which they came
     while lines.look_ahead():
-        numbers, texts, labels = [], [], []
+        numbers, labels = [], []
+        texts: list[list[Any]] = [[] for _ in data.text_columns]
         for line in lines:
             record = _json_object(line, lines.number, source, problems)
             if record is not None:
                 # What is null may be left out, in the first record as well.
                 fields |= dict.fromkeys(record) if len(fields) < _FIELDS else {}
                 numbers.append(lines.number)
-                texts.append(record.get(data.text_column))
+                for column, name in zip(texts, data.text_columns, strict=True):
+                    column.append(record.get(name))
                 labels.append(record.get(data.label_column))
             if not lines.looked_ahead:
                 break
@@ -107,13 +109,13 @@ def _read_parquet(file: IO[bytes], source: Source, data: DataConfig, problems: P
         # With a buffer, what is in memory does not depend on how large the file's row groups are.
         table = parquet.ParquetFile(file, buffer_size=CHUNK_BYTES)
         if has_columns(table.schema_arrow.names, source, data, problems):
-            columns = [data.text_column, data.label_column]
-            if pa.types.is_string(table.schema_arrow.field(data.text_column).type):
+            schema = table.schema_arrow
+            if strings := [name for name in data.text_columns if pa.types.is_string(schema.field(name).type)]:
                 # Each text once: a file of two kilobytes can say one of them a million times.
                 table = parquet.ParquetFile(
-                    file, metadata=table.metadata, buffer_size=CHUNK_BYTES, read_dictionary=columns[:1]
+                    file, metadata=table.metadata, buffer_size=CHUNK_BYTES, read_dictionary=strings
                 )
-            batches = table.iter_batches(batch_size=_BATCH_ROWS, columns=columns)
+            batches = table.iter_batches(batch_size=_BATCH_ROWS, columns=data.columns)
             yield from table_batches(_bounded(batches, file.seek(0, io.SEEK_END), source, data), data)
     except pa.ArrowException:
         problems.add(source.name, "is not a Parquet file that can be read", "Write it again, or check its ending.")
@@ -125,7 +127,7 @@ def _bounded(
     """Yield a table in pieces, until more has come of it than could be data."""
     left = most_bytes(packed_bytes)
     for batch in batches:
-        for piece in pieces(batch, data.text_column):
+        for piece in pieces(batch, data.text_columns):
             left -= piece.nbytes
             if left < 0:
                 raise unbounded(source.name)

@@ -23,7 +23,7 @@ def read_rows(source: Source, data: DataConfig, problems: Problems) -> list[Row]
     rows: list[Row] = []
     for batch in read_batches(source, data, problems):
         texts, labels = (
-            column.to_pylist() if isinstance(column, pa.Array) else column for column in (batch.texts, batch.labels)
+            column.to_pylist() if isinstance(column, pa.Array) else column for column in (batch.texts[0], batch.labels)
         )
         rows += [Row(*values) for values in zip(batch.numbers.tolist(), texts, labels, strict=True)]
     return rows

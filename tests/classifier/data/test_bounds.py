@@ -67,7 +67,7 @@ def test_pieces_are_the_table_and_none_is_larger_than_it_must_be(texts: list[str
     labels = list(range(len(texts)))
     column = pa.array(texts, pa.string()).dictionary_encode()
     table = pa.RecordBatch.from_arrays([pa.array(labels, pa.int64()), column], names=["label", "text"])
-    found = list(pieces(table, "text"))
+    found = list(pieces(table, ["text"]))
     assert [text for piece in found for text in piece.column("text").to_pylist()] == texts
     assert [label for piece in found for label in piece.column("label").to_pylist()] == labels
     for piece in found:

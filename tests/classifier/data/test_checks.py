@@ -51,7 +51,7 @@ class TestLabelIndex:
 
 def row_problems(*rows: tuple[Any, Any]) -> tuple[list[str], list[str]]:
     problems = Problems()
-    batch = Batch(np.arange(2, len(rows) + 2), [text for text, _ in rows], [label for _, label in rows])
+    batch = Batch(np.arange(2, len(rows) + 2), [[text for text, _ in rows]], [label for _, label in rows])
     checked = RowChecks(DATA, problems).check(batch, Source("a.csv", "train"))
     return [("", *DROP_REASONS)[reason] for reason in checked.reasons], problems.messages()
 
@@ -143,7 +143,7 @@ def test_what_only_looks_alike_is_another_label(value: Any, key: str) -> None:
 def test_unknown_labels_are_shown_where_they_are_frequent_and_short() -> None:
     checks = RowChecks(DATA, Problems())
     labels = ["Negative"] * 5 + ["POS"] * 3 + ["rare"] * 2 + ["a text " * 6] * 9
-    checks.check(Batch(np.arange(len(labels)), ["fine"] * len(labels), labels), Source("a.csv", "train"))
+    checks.check(Batch(np.arange(len(labels)), [["fine"] * len(labels)], labels), Source("a.csv", "train"))
 
     assert str(checks.unknown_labels) == "'Negative' (5 rows), 'POS' (3 rows)"
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import csv, parquet
 
 from include.classifier.data.problems import Problems
 from include.classifier.data.rows import read_rows
@@ -81,3 +84,25 @@ def test_no_text_lies_in_the_folder_for_temporary_files_under_a_name(
     with read_rows([Source(str(tmp_path / "a.csv"), "train")], DATA, Problems()) as rows:
         assert len(rows.store) == 1
         assert not list(folder.iterdir())  # a process that is killed takes its files with it
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.parquet", "hub"])
+def test_texts_of_several_columns_are_one(tmp_path: Path, name: str) -> None:
+    table = pa.table({"body": ["long", "", None, "x"], "label": ["1"] * 4, "title": ["Short", "only", "None", ""]})
+    path = tmp_path / name
+    if name == "a.csv":
+        csv.write_csv(table, path)
+    elif name == "a.jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
+    elif name == "a.parquet":
+        parquet.write_table(table, path)
+    else:
+        path.mkdir()
+        parquet.write_table(table, path / "train.parquet")
+    data = DATA.model_copy(update={"text_column": ["title", "body"], "text_separator": ". "})
+    uri = f"hub:{path}" if name == "hub" else str(path)
+
+    with read_rows([Source(uri, "train")], data, problems := Problems()) as rows:
+        found = [text for batch in rows.store.batches(np.ones(4), 1) for text in batch.column("text").to_pylist()]
+
+    assert (found, problems.messages()) == (["Short. long", "only", "None", "x"], [])

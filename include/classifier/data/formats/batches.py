@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from include.contracts.settings import DataConfig
@@ -16,7 +16,7 @@ class Batch(NamedTuple):
     """Rows as they stand in a source, one after the other; values are whatever the format gave."""
 
     numbers: np.ndarray  #: Line or row index of each row, int64, shape (rows,).
-    texts: pa.Array | list[Any]
+    texts: Sequence[pa.Array | list[Any]]  #: One column, or several whose texts are one.
     labels: pa.Array | list[Any]
 
 
@@ -31,5 +31,6 @@ def table_batches(tables: Iterable[pa.RecordBatch], data: DataConfig) -> Iterato
     for table in tables:
         table.validate(full=True)  # bytes that are not UTF-8 would come up later, and nobody would know from where
         numbers = np.arange(begin, begin + len(table))
-        yield Batch(numbers, table.column(data.text_column), table.column(data.label_column))
+        texts = [table.column(name) for name in data.text_columns]
+        yield Batch(numbers, texts, table.column(data.label_column))
         begin += len(table)

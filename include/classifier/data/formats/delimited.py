@@ -32,7 +32,7 @@ class Layout(NamedTuple):
     delimiter: str
     quoted: bool  #: Whether a quotation mark begins and ends a field; in a .tsv it is a character like any other.
     columns: int
-    text: int  #: Index of the column with the text.
+    texts: tuple[int, ...]  #: Indices of the columns with the text.
     label: int
     longest_field: int  #: In characters; the csv module's limit.
 
@@ -60,8 +60,8 @@ def read_delimited(lines: Lines, source: Source, data: DataConfig, problems: Pro
     if found is None:
         return
     delimiter, header = found
-    text, label = header.index(data.text_column), header.index(data.label_column)
-    layout = Layout(delimiter, quoted, len(header), text, label, longest_field)
+    *texts, label = (header.index(name) for name in data.columns)
+    layout = Layout(delimiter, quoted, len(header), tuple(texts), label, longest_field)
     reader = _records(lines, delimiter, quoted=quoted)
     whole = True
     while whole and (ahead := lines.look_ahead()):
@@ -86,7 +86,7 @@ def _read_header(
     quoted = source.format != "tsv"
     for each in (delimiter, *_OTHER_DELIMITERS):
         names = next(_records([first], each, quoted=quoted, strict=False))
-        if data.text_column in names and data.label_column in names:
+        if set(data.columns) <= set(names):
             delimiter = each
             break
     header = _next_record(_records(chain([first], lines), delimiter, quoted=quoted), source, lines.number, problems)
@@ -105,7 +105,8 @@ def _read_row_by_row(
     """Return the rows of the lines that were looked at, and whether reading can go on."""
     import numpy as np
 
-    numbers, texts, labels = [], [], []
+    numbers, labels = [], []
+    texts: list[list[str]] = [[] for _ in layout.texts]
     record: list[str] | None = []
     while lines.looked_ahead and record is not None:
         line = lines.number + 1
@@ -121,7 +122,8 @@ def _read_row_by_row(
             )
         elif record:
             numbers.append(line)
-            texts.append(record[layout.text])
+            for column, index in zip(texts, layout.texts, strict=True):
+                column.append(record[index])
             labels.append(record[layout.label])
     return Batch(np.array(numbers, dtype=np.int64), texts, labels), record is not None
 
@@ -157,7 +159,7 @@ def read_chunk(chunk: bytes, layout: Layout, line: int) -> Chunk | None:
     table = _parse(chunk, size, layout)
     if table is None or len(table) != len(rows.lines):
         return None
-    texts, labels = (table.column(str(index)).combine_chunks() for index in (layout.text, layout.label))
+    *texts, labels = (table.column(str(index)).combine_chunks() for index in (*layout.texts, layout.label))
     return Chunk(Batch(line + rows.lines, texts, labels), rows.line_count, size)
 
 
@@ -201,7 +203,7 @@ def _parse(chunk: bytes, size: int, layout: Layout) -> pa.Table | None:
     if not _is_plain_text(chunk):
         return None
     names = [str(index) for index in range(layout.columns)]
-    wanted = list(dict.fromkeys((names[layout.text], names[layout.label])))
+    wanted = [names[index] for index in (*layout.texts, layout.label)]
     try:
         return arrow_csv.read_csv(
             pa.BufferReader(pa.py_buffer(chunk).slice(0, size)),

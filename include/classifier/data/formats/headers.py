@@ -16,7 +16,7 @@ _MOST_COLUMN_NAMES = 20
 
 def has_columns(names: Sequence[str], source: Source, data: DataConfig, problems: Problems) -> bool:
     """Return whether text and label can be told; gathers what is wrong with the names otherwise."""
-    wanted = (data.text_column, data.label_column)
+    wanted = data.columns
     missing = [name for name in wanted if name not in names]
     if missing and set(names) & set(data.labels):
         # The first review is taken for the names of the columns, and a review belongs in no log.

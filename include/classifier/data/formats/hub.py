@@ -52,7 +52,7 @@ def read_hub(source: Source, data: DataConfig, problems: Problems) -> Iterator[B
     names = getattr(dataset.features[data.label_column], "names", None) or []
     if names and not _are_named(names, data, source, problems):
         names = []
-    dataset = dataset.select_columns([data.text_column, data.label_column]).with_format("arrow")
+    dataset = dataset.select_columns(data.columns).with_format("arrow")
     tables = (batch for table in dataset.iter(_BATCH_ROWS) for batch in table.to_batches())
     for batch in table_batches(tables, data):
         labels = batch.labels if isinstance(batch.labels, list) else batch.labels.to_pylist()

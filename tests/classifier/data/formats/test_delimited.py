@@ -16,14 +16,14 @@ from include.classifier.data.sources import Source
 from include.contracts.settings import DataConfig
 
 DATA = DataConfig(train=["unused.csv"], labels={"1": "bad", "2": "good"})
-LAYOUT = Layout(delimiter=",", quoted=True, columns=2, text=0, label=1, longest_field=50)
+LAYOUT = Layout(delimiter=",", quoted=True, columns=2, texts=(0,), label=1, longest_field=50)
 
 
 def rows_of(chunk: bytes) -> list[tuple[int, str, str]] | None:
     found = read_chunk(chunk, LAYOUT, 2)
     if found is None:
         return None
-    texts, labels = (column.to_pylist() for column in (found.batch.texts, found.batch.labels))  # type: ignore[union-attr]
+    texts, labels = (column.to_pylist() for column in (found.batch.texts[0], found.batch.labels))  # type: ignore[union-attr]
     return list(zip(found.batch.numbers.tolist(), texts, labels, strict=True))
 
 
@@ -68,8 +68,8 @@ def read(content: bytes, name: str = "a.csv") -> tuple[list[tuple[int, str, str]
     source = Source(name, "train")
     rows, at_once = [], []
     for batch in read_delimited(Lines(io.BytesIO(content), source, problems), source, DATA, problems):
-        at_once.append(isinstance(batch.texts, pa.Array))
-        columns = [column.to_pylist() if isinstance(column, pa.Array) else column for column in batch[1:]]
+        at_once.append(isinstance(batch.texts[0], pa.Array))
+        columns = [each.to_pylist() if isinstance(each, pa.Array) else each for each in (*batch.texts, batch.labels)]
         rows += list(zip(batch.numbers.tolist(), *columns, strict=True))
     return rows, problems.messages(), at_once
 
