@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -19,6 +21,7 @@ from airflow.sdk import (
 from include.code_revision import code_revision
 from include.contracts.dataset import Dataset
 from include.contracts.form import FIELDS, schema_of, templates
+from include.contracts.rules.allowed_sources import refusals
 from include.contracts.section import Section
 from include.contracts.settings import GateConfig, TrainingConfig
 from kubeflow_provider.operators.modules import RunModuleOperator
@@ -48,7 +51,10 @@ from model_releases.versions import asked_version
 
 def form(config: ModelConfig) -> dict[str, Param]:
     """Return the fields of the trigger form, with the model's own settings as defaults."""
-    sources = "One path, URI or Hub data set id (`hub:owner/name[:split]`) on each line."
+    sources = (
+        "One path, URI or Hub data set id (`hub:owner/name[:split]`) on each line; others than the model's own have to "
+        "be named in `data.allowed_sources`."
+    )
     return {
         "train": Param(
             config.data.train, type="array", items={"type": "string"}, minItems=1, section="Data",
@@ -108,6 +114,12 @@ def dataset_check(uri: str, conn_id: str | None) -> Any:
     return check
 
 
+def refused_sources(config: ModelConfig, form: Mapping[str, Any]) -> str:
+    """Return what the form names and may not have read, in sentences; empty when that is nothing."""
+    sources = [*form["train"], *(form["evaluation"] or ())]
+    return " ".join(refusals(sources, config.allowed_sources, base_model=form["base_model"]))
+
+
 def pipeline_parameters(config: ModelConfig, version: str) -> dict[str, Any]:
     """Return the pipeline's parameters as far as they are known before a release begins.
 
@@ -161,6 +173,8 @@ def release_dag(config: ModelConfig) -> DAG:
             "claimed_version": claimed_version,
             "release_version": release_version,
             "code_revision": code_revision,
+            "allowed_sources": lambda: json.dumps(config.allowed_sources),
+            "refused_sources": lambda params: refused_sources(config, params),
             "data_config": lambda params: config.data.with_sources(params["train"], params["evaluation"]),
         },
         deadline=deadline(config),
@@ -203,6 +217,7 @@ def release_dag(config: ModelConfig) -> DAG:
             parameters=pipeline_parameters(config, asked),
             cluster=cluster,
             settings=config.serving.model_dump(mode="json"),
+            refused_sources="{{ refused_sources(params) }}",
             roll_back_dag_id=ids.ROLL_BACK_DAG,
         )
         preprocess = RunModuleOperator(
@@ -214,6 +229,7 @@ def release_dag(config: ModelConfig) -> DAG:
                 "data": data,
                 "seed": "{{ params.seed }}",
                 "output-uri": f"{folder}/dataset",
+                "allowed-sources": "{{ allowed_sources() }}",
             },
             cluster=cluster,
         )

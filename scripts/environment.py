@@ -80,6 +80,8 @@ def environment(state: Path, *, airflow_port: int = 8080, serving_port: int = 80
             "mlflow", tracking_uri=_sqlite_url(state / "mlflow" / "mlflow.db")
         ),
     }
+    # What the form may name besides what each model does: data files beside the state folder, none of them hidden.
+    settings["ALLOWED_SOURCES"] = os.environ.get("ALLOWED_SOURCES") or str(state.parent)
     if alert_url := os.environ.get("ALERT_URL"):
         settings["AIRFLOW_CONN_ALERTS_DEFAULT"] = _connection("apprise", config=[{"path": alert_url, "tag": "alerts"}])
     overridden = {name for name in settings if name.startswith("AIRFLOW_CONN_")} | {"MODEL_STORE"}

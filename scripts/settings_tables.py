@@ -21,6 +21,11 @@ _MAKE_SETTINGS = (
         "Apprise URL that gets the alerts, for example `mailto://…`, `slack://…`, `json://host/path`.",
     ),
     ("MODEL_STORE", "`file://<STATE_DIR>/store`", "Where packed models are kept: `file://`, `s3://`, `gs://`."),
+    (
+        "ALLOWED_SOURCES",
+        "the folder of `STATE_DIR`",
+        "`make airflow`: what the trigger form may name besides what each model's YAML does; commas between.",
+    ),
     ("STATE_DIR", "`.state`", "Folder for everything that is written: Airflow's home, runs, models, registry."),
     ("SERVING_PORT", "`8085`", "TorchServe's port for predictions, on loopback."),
     ("AIRFLOW_PORT", "`8080`", "Port of Airflow's UI and API, on loopback."),

@@ -87,6 +87,11 @@ class DataConfig(Section):
     max_text_characters: Annotated[int, Field(ge=1)] = Field(
         100_000, description="A longer text means that the file was read wrongly, and is refused."
     )
+    allowed_sources: list[str] = Field(
+        [],
+        description="What the trigger form may name besides the sources above, the model's own folder of the store and "
+        "`hub:owner/name`: folders, `s3://bucket/folder`, `https://host`, `https://` for every public host.",
+    )
 
     @model_validator(mode="before")
     @classmethod

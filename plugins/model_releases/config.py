@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
+from include.contracts.rules.allowed_sources import HUB
 from include.contracts.section import Section, problems
 from include.contracts.settings import (
     AlertsConfig,
@@ -94,6 +95,16 @@ class ModelConfig(TrainedModel):
         """URI of this model's folder in the model store, without a slash at its end."""
         store = self.store or os.environ.get("MODEL_STORE") or file_uri(PROJECT_DIR / ".state" / "store")
         return f"{from_outside(store).rstrip('/')}/{self.name}"
+
+    @property
+    def allowed_sources(self) -> list[str]:
+        """What the trigger form may name, see :mod:`include.contracts.rules.allowed_sources`.
+
+        ``$ALLOWED_SOURCES`` of a worker names more, for all models; `make release` names everything with it.
+        """
+        installation = (entry.strip() for entry in os.environ.get("ALLOWED_SOURCES", "").split(","))
+        own = [*self.data.train, *self.data.evaluation, self.training.base_model, self.store_uri, HUB]
+        return [*own, *self.data.allowed_sources, *filter(None, installation)]
 
     def report_uri(self, version: str) -> str:
         """Return where a version's report lies in the store."""

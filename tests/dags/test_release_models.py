@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from datetime import timedelta
@@ -246,3 +247,28 @@ def test_a_release_has_a_deadline_where_the_model_asks_for_one(tmp_path, monkeyp
 
 def test_a_release_without_a_limit_has_no_deadline(bag):
     assert not bag.dags["release_sample_reviews"].deadline
+
+
+@pytest.mark.parametrize(
+    ("form", "environment", "refused"),
+    [
+        ({}, "", []),
+        ({"train": ["/data/more.csv"], "evaluation": ["s3://models/my-model/1/a.csv"]}, "", ["/data/more.csv"]),
+        ({"train": ["/data/more.csv"]}, "/elsewhere, /data", []),
+        ({"train": ["/etc/a.csv"], "base_model": "/etc"}, "*", []),
+        ({"evaluation": ["http://127.0.0.1/a.csv"], "base_model": "/etc"}, "", ["http://127.0.0.1/a.csv", "/etc"]),
+        ({"train": ["include/a.csv", "hub:owner/name", "https://data.example/a.csv"]}, "", ["include/a.csv"]),
+    ],
+)
+def test_the_form_names_what_the_yaml_and_the_installation_allow(tmp_path, monkeypatch, form, environment, refused):
+    data = {"train": "train.csv", "labels": ["bad", "good"], "allowed_sources": ["https://data.example"]}
+    write_model(tmp_path, store="s3://models", data=data)
+    monkeypatch.setenv("ALLOWED_SOURCES", environment)
+    dag = load_dags(tmp_path, monkeypatch).dags["release_my_model"]
+    check, preprocess = dag.get_task("check"), dag.get_task("preprocess")
+    said = check.render_template(check.refused_sources, {"params": {**dict(dag.params), **form}})
+    assert said.count("is not read on behalf of a form") == len(refused)
+    for name in refused:
+        assert f"{name} is not read" in said
+    allowed = json.loads(preprocess.render_template(preprocess.arguments["allowed-sources"], {}))
+    assert {"train.csv", "scratch", "s3://models/my-model", "hub:", "https://data.example"} <= set(allowed)

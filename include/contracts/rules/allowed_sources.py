@@ -21,6 +21,7 @@ EVERYTHING = "*"
 #: Data sets and models of the Hub by their owner and name; a folder or a loader of the library is neither.
 HUB = "hub:"
 _HUB_ID = re.compile(r"hub:[\w-][\w.-]*/[\w-][\w.-]*(:[\w.\[\]:%+-]+)?", re.ASCII)
+_HUB_MODEL = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)
 _FILE = "file"
 _CHAIN = "::"
 
@@ -36,7 +37,11 @@ class _Place:
             return False
         if not self.host and self.scheme != _FILE:
             return True
-        return self.host == other.host and f"{other.path}/".startswith(f"{self.path.rstrip('/')}/")
+        inside = f"{other.path}/".removeprefix(f"{self.path.rstrip('/')}/")
+        if self.host != other.host or inside == f"{other.path}/":
+            return False
+        # What is hidden in a folder is named by whoever means it, such as the state of this project.
+        return self.scheme != _FILE or not any(name.startswith(".") for name in inside.split("/"))
 
 
 def is_allowed(location: str, allowed: Iterable[str]) -> bool:
@@ -58,6 +63,11 @@ def is_allowed(location: str, allowed: Iterable[str]) -> bool:
     return any(entry.holds(place) for name in allowed if "?" not in name and (entry := _place(name)))
 
 
+def is_allowed_model(name: str, allowed: Iterable[str]) -> bool:
+    """Tell whether a base model may be read: one of the Hub by its id, or a folder as :func:`is_allowed` has it."""
+    return _HUB_MODEL.fullmatch(name) is not None or is_allowed(name, allowed)
+
+
 def is_as_named(location: str, allowed: Iterable[str]) -> bool:
     """Tell whether a location was named itself, and not only what it lies in: it is trusted as it is."""
     return not {EVERYTHING, location}.isdisjoint(allowed)
@@ -69,13 +79,15 @@ def named_hosts(allowed: Iterable[str]) -> set[str]:
     return {host for host in hosts if host}
 
 
-def refusals(locations: Sequence[str], allowed: Sequence[str]) -> list[str]:
+def refusals(locations: Sequence[str], allowed: Sequence[str], *, base_model: str | None = None) -> list[str]:
     """Return a sentence for each location that may not be read, without the secrets that it may hold."""
+    refused = [location for location in locations if not is_allowed(location, allowed)]
+    if base_model is not None and not is_allowed_model(base_model, allowed):
+        refused.append(base_model)
     return [
         f"{without_secrets(location)} is not read on behalf of a form: the model's YAML does not name it. Name it, its "
         "folder or its host in `data.allowed_sources`, or start the release with `make release`."
-        for location in locations
-        if not is_allowed(location, allowed)
+        for location in refused
     ]
 
 

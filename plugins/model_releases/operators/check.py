@@ -40,6 +40,7 @@ class CheckReleaseOperator(ReleaseStep):
     :param parameters: values for the IR's parameters as far as they are known by now (templated).
     :param cluster: what the run will ask of a cluster, see :class:`RunRequest` (templated).
     :param settings: ``serving`` section of the model's YAML (templated).
+    :param refused_sources: what the form names and may not have read, in sentences; empty: nothing (templated).
     :param roll_back_dag_id: DAG by which people roll back: no release begins while it does; ``None``: not asked.
     :param pipelines_conn_id: connection to the pipeline service.
     :raises InvalidRequestError: when the request can never work as it stands.
@@ -47,7 +48,15 @@ class CheckReleaseOperator(ReleaseStep):
     :raises ServiceUnavailableError: when a service or the store does not answer, or the model is being rolled back.
     """
 
-    template_fields = (*ReleaseStep.template_fields, "store_uri", "pipeline_file", "parameters", "cluster", "settings")
+    template_fields = (
+        *ReleaseStep.template_fields,
+        "store_uri",
+        "pipeline_file",
+        "parameters",
+        "cluster",
+        "settings",
+        "refused_sources",
+    )
 
     def __init__(
         self,
@@ -57,6 +66,7 @@ class CheckReleaseOperator(ReleaseStep):
         parameters: Mapping[str, Any],
         cluster: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
+        refused_sources: str = "",
         roll_back_dag_id: str | None = None,
         pipelines_conn_id: str = "pipelines_default",
         **kwargs: Any,
@@ -67,10 +77,13 @@ class CheckReleaseOperator(ReleaseStep):
         self.parameters = parameters
         self.cluster = cluster or {}
         self.settings = settings or {}
+        self.refused_sources = refused_sources
         self.roll_back_dag_id = roll_back_dag_id
         self.pipelines_conn_id = pipelines_conn_id
 
     def execute(self, context: Context) -> dict[str, str]:
+        if self.refused_sources:
+            raise InvalidRequestError(f"Nothing was started. {self.refused_sources}")
         request = RunRequest(
             run_id=str(uuid4()),
             pipeline_file=self.pipeline_file,

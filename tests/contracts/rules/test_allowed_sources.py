@@ -97,3 +97,22 @@ def test_only_what_was_named_itself_is_trusted_as_it_is() -> None:
     assert is_as_named(ALLOWED[0], ALLOWED)
     assert not is_as_named("/data/shared/a.csv", ALLOWED)
     assert named_hosts(ALLOWED) == {"data.example", "models", "files.example"}
+
+
+def test_what_is_hidden_in_a_folder_is_not_named_with_it() -> None:
+    assert is_allowed("/data/.hidden/a.csv", ["/data/.hidden"])
+    for location in ("/data/.hidden/a.csv", "/data/folder/.a.csv", "/data/.a.csv"):
+        assert not is_allowed(location, ["/data"])
+
+
+@pytest.mark.parametrize("name", ["scratch", "bert-base-uncased", "owner/name.v2", "/models/ours", "/models/ours/v1"])
+def test_a_base_model_is_one_of_the_hub_or_in_a_folder_that_was_named(name: str) -> None:
+    assert refusals([], ["/models/ours"], base_model=name) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc", "/models", "../../etc", "./folder", "~/folder", ".state/a", "http://127.0.0.1/x", "a/b/c", "a/.."]
+)
+def test_any_other_base_model_is_refused(name: str) -> None:
+    (refusal,) = refusals([], ["/models/ours"], base_model=name)
+    assert refusal.startswith(f"{name} is not read on behalf of a form")

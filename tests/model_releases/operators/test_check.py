@@ -162,3 +162,10 @@ def test_a_service_that_does_not_answer_is_not_asked_about_the_run(services, tmp
     with pytest.raises(ServiceUnavailableError, match="no network"):
         operator(tmp_path, record_and_wait).execute(FakeContext())
     assert services["pipelines_default"].asked == []
+
+
+def test_what_the_form_may_not_name_is_refused_before_anybody_is_asked(services, tmp_path, record_and_wait):
+    services["serving_default"].problem = "never asked"
+    with pytest.raises(InvalidRequestError, match=r"Nothing was started\. /etc/a\.csv is not read"):
+        operator(tmp_path, record_and_wait, refused_sources="/etc/a.csv is not read").execute(FakeContext())
+    assert not list(tmp_path.rglob("claim.json"))
