@@ -6,6 +6,7 @@ import ipaddress
 import os
 import socket
 from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from include.classifier.data.problems import DataError
@@ -35,6 +36,16 @@ def check_file(path: str, uri: str, name: str, allowed: Sequence[str]) -> None:
     real = [entry if "://" in entry else os.path.realpath(entry) for entry in map(_as_path, allowed)]
     if not is_as_named(uri, allowed) and not is_allowed(os.path.realpath(path), real):
         raise _refused(name)
+
+
+def check_hub_id(name: str, source: str) -> None:
+    """Make sure that a data set of the Hub has an owner; without one the library takes it for a loader of its own.
+
+    :param source: how messages call it.
+    :raises DataError: when it has none, and is no folder of this machine either.
+    """
+    if "/" not in name and not (name and Path(name).is_dir()):
+        raise DataError(f"{source}: a data set of the Hub is named by its owner and name, as in hub:owner/name.")
 
 
 def web_options(uri: str, name: str, allowed: Sequence[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 
 from include.classifier.data import reach
 from include.classifier.data.problems import DataError
-from include.classifier.data.reach import is_public
+from include.classifier.data.reach import check_hub_id, is_public
 from include.classifier.data.sources import Source
 
 CSV = b"text,label\n"
@@ -124,3 +124,10 @@ def test_the_hub_is_asked_for_data_sets_and_not_for_folders(tmp_path: Path) -> N
         with pytest.raises(DataError, match="not read on behalf of a form"):
             Source(uri, "train", ("hub:",)).check_reach()
     Source("hub:owner/name", "train", ("hub:",)).check_reach()
+
+
+@pytest.mark.parametrize("name", ["json", "text", "imdb", ""])
+def test_a_data_set_without_an_owner_is_no_data_set(name: str) -> None:
+    with pytest.raises(DataError, match="as in hub:owner/name"):
+        check_hub_id(name, f"hub:{name}")
+    check_hub_id(f"owner/{name}", f"hub:owner/{name}")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from include.classifier.data.formats.batches import Batch, table_batches
 from include.classifier.data.formats.headers import has_columns
 from include.classifier.data.problems import DataError, Problems, SourceUnavailableError
+from include.classifier.data.reach import check_hub_id
 from include.classifier.data.sources import HUB_PREFIX, Source
 from include.contracts.settings import DataConfig, label_text
 
@@ -31,7 +32,8 @@ class Address(NamedTuple):
         :raises DataError: when it is none of the three.
         """
         name, *parts = source.uri.removeprefix(HUB_PREFIX).split(":")
-        if not name or len(parts) > 2:
+        check_hub_id(name, source.name)
+        if len(parts) > 2:
             form = f"{HUB_PREFIX}owner/name, with :split or :configuration:split behind it"
             raise DataError(f"{source.name}: is no address of a Hub data set. Write {form}.")
         split = parts[-1] if parts else ""

@@ -140,7 +140,7 @@ class TestConfigurations:
             read(f"hub:owner/several{address}")
 
 
-@pytest.mark.parametrize("address", ["hub:", "hub:a/b:c:d:e"])
+@pytest.mark.parametrize("address", ["hub:a/b:c:d:e"])
 def test_what_is_no_address_of_a_data_set_is_told_the_form(address: str) -> None:
     with pytest.raises(DataError, match="Write hub:owner/name, with :split or :configuration:split"):
         read(address)
