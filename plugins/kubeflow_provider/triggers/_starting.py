@@ -76,10 +76,10 @@ class RunStart:
         if task is None:
             return {}
         try:
-            note = await sync_to_async(XCom.get_one)(key=XCOM_START, **_ids(task))
+            note = await sync_to_async(XCom.get_one)(key=XCOM_START, **xcom_ids(task))
             if note and note["asked_for"] == self._asked_for:
                 return dict(note)
-            await sync_to_async(XCom.set)(XCOM_START, {"asked_for": self._asked_for}, **_ids(task))
+            await sync_to_async(XCom.set)(XCOM_START, {"asked_for": self._asked_for}, **xcom_ids(task))
         except Exception as error:
             self._log.warning("Airflow does not say whether the run was asked for, so it is looked for: %s", error)
             return {"asked_for": self._asked_for}
@@ -90,12 +90,13 @@ class RunStart:
             return
         try:
             note = {"asked_for": self._asked_for, "run_id": run_id}
-            await sync_to_async(XCom.set)(XCOM_START, note, **_ids(task))
+            await sync_to_async(XCom.set)(XCOM_START, note, **xcom_ids(task))
         except Exception as error:  # another triggerer would look for the run, and find it
             self._log.warning("It could not be noted that the run has started: %s", error)
 
 
-def _ids(task: Any) -> dict[str, Any]:
+def xcom_ids(task: Any) -> dict[str, Any]:
+    """Return what names the XComs of a trigger's task."""
     return {
         "dag_id": task.dag_id,
         "task_id": task.task_id,

@@ -16,7 +16,7 @@ from kubeflow_provider.links import XCOM_RUN_ID
 from kubeflow_provider.services import JsonValue, PipelineService, Run, RunStep
 from kubeflow_provider.states import RunState
 from kubeflow_provider.triggers._cancelling import cancel_patiently, outlive_the_trigger
-from kubeflow_provider.triggers._starting import RunStart
+from kubeflow_provider.triggers._starting import RunStart, xcom_ids
 from kubeflow_provider.triggers.base import PollingTrigger, WaitOutcome
 
 _GONE = "the service no longer knows it: somebody deleted it, or the service keeps runs for a shorter time"
@@ -149,8 +149,7 @@ class PipelineRunTrigger(PollingTrigger):
         """Ask Airflow whether a task is deferred, and for this run: a later try waits for another one."""
         if not super().ask_whether_waited_for(task):
             return False
-        ids = {"dag_id": task.dag_id, "task_id": task.task_id, "run_id": task.run_id}
-        return XCom.get_one(key=XCOM_RUN_ID, **ids, map_index=task.map_index) in (None, self.asked_for, self.run_id)
+        return XCom.get_one(key=XCOM_RUN_ID, **xcom_ids(task)) in (None, self.asked_for, self.run_id)
 
     async def on_kill(self) -> None:
         """Stop the run if a user has said that its task is over; goes on trying when Airflow waits no longer."""

@@ -24,6 +24,7 @@ DAG_IDS = (
     "blocking",
     "deferring",
     "short",
+    "short_task",
     "limited",
     "behind_a_login",
     "dies_before",
@@ -88,6 +89,7 @@ DAGS = """
     make("blocking", deferrable=False)
     make("deferring")
     make("short", timeout=timedelta(seconds=12))
+    make("short_task", execution_timeout=timedelta(seconds=12))
     make("limited", dagrun_timeout=timedelta(seconds=12))
     make("behind_a_login", conn_id="gateway")
     make("dies_before", DiesBeforeSubmitting)
@@ -367,12 +369,14 @@ def test_a_training_that_outlives_its_deadline_or_its_dag_run_is_stopped(
     train: Any, airflow: AirflowServer, server: KfpServer, tmp_path: Path
 ) -> None:
     short = train("short", 300)
+    short_task = Training(airflow, server, tmp_path / "short_task", "short_task", 300)
     limited = Training(airflow, server, tmp_path / "limited", "limited", 300)
 
-    assert short.wait() == "failed"
-    assert "was not over after 0:00:12 and has been cancelled" in short.log()
-    assert short.task()["try_number"] == 1
+    for training in (short, short_task):
+        assert training.wait() == "failed"
+        assert "was not over after 0:00:12 and has been cancelled" in training.log()
+        assert training.task()["try_number"] == 1
     assert limited.wait() == "failed"
-    for training in (short, limited):
+    for training in (short, short_task, limited):
         wait_for(training.has_stopped, "the training stops")
         assert len(training.workflows) == 1

@@ -205,7 +205,13 @@ async def test_a_triggerer_that_lost_the_trigger_to_another_one_ends_no_run(
         return {} if state == "gone" else {"manual": {key: state}}
 
     monkeypatch.setattr(pipelines, "aget_pipeline_service", connect)
+
+    def get_one(*, key: str, dag_id: str, task_id: str, run_id: str, map_index: int) -> str:
+        assert (key, dag_id, task_id, run_id) == ("run_id", "releases", "train", "manual")
+        return RUN_ID
+
     monkeypatch.setattr(RuntimeTaskInstance, "get_task_states", get_task_states)
+    monkeypatch.setattr(pipelines.XCom, "get_one", get_one)
     trigger.task_instance = SimpleNamespace(dag_id="releases", task_id="train", run_id="manual", map_index=map_index)
 
     await trigger.on_kill()
