@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4, uuid5
 
@@ -16,6 +17,15 @@ log = logging.getLogger(__name__)
 #: Airflow Variable that tells this Airflow from others which use the same Kubeflow: DAGs and their runs may have the
 #: same names there. An Airflow that was made from a copy of this one's database needs another value.
 AIRFLOW_ID = "kubeflow_provider_airflow_id"
+
+#: Kubeflow's database keeps descriptions of at most 255 characters, and fails to store a run with a longer one.
+LONGEST_DESCRIPTION = 255
+
+_NAMES = re.compile(r"^Airflow: (?P<names>\[.*\])$", re.MULTILINE)
+_MARK = re.compile(
+    r"^\[airflow (?P<airflow>\w+)\]\[task \w+ -?\d+\]\[life (?P<life>\w+) (?P<run>\w+)\](?P<alone>\[alone\])?$",
+    re.MULTILINE,
+)
 
 
 def airflow_id() -> str | None:
@@ -32,22 +42,36 @@ def airflow_id() -> str | None:
 
 
 def airflow_text(airflow: str) -> str:
-    """Return what the descriptions of all runs of an Airflow hold."""
-    return f"[airflow {airflow}]"
+    """Return what the descriptions of all runs of an Airflow hold.
+
+    :param airflow: see :func:`airflow_id`.
+    """
+    return f"[airflow {UUID(airflow).hex[:12]}]"
+
+
+def task_text(airflow: str, dag_id: str, dag_run_id: str, task_id: str) -> str:
+    """Return what the descriptions of a task's runs hold, whatever their map index is.
+
+    Not the names themselves: a server's filter takes ``_`` and ``%`` for any characters.
+    """
+    return f"[task {uuid5(UUID(airflow), json.dumps([dag_id, dag_run_id, task_id])).hex[:16]} "
+
+
+def life_of(context: Mapping[str, Any]) -> str:
+    """Return the life that a task is in: another one after a "clear", or when its DAG run is made again."""
+    return uuid5(UUID(int=0), f"{context['ti'].max_tries} {context['dag_run'].start_date}").hex[:8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunMark:
     """Which task a run belongs to.
 
-    :param airflow: see :func:`airflow_id`.
     :param dag_run_id: Airflow's run id. :param map_index: -1 for a task that is not mapped.
-    :param life: changes with a "clear", and when a DAG run is deleted and made again; not with a retry.
-    :param asked_for: the Kubeflow run's id, as its task asked for it.
+    :param life: see :func:`life_of`.
+    :param asked_for: how the id begins by which the task has asked for the run.
     :param is_waited_for: whether the task waits until the run is over.
     """
 
-    airflow: str
     dag_id: str
     dag_run_id: str
     task_id: str
@@ -57,57 +81,52 @@ class RunMark:
     is_waited_for: bool = True
 
     @classmethod
-    def of(cls, context: Mapping[str, Any], *, asked_for: str, is_waited_for: bool = True) -> RunMark | None:
-        """Return the mark of a task's run, ``None`` when this Airflow cannot be told from others."""
-        airflow = airflow_id()
-        if airflow is None:
-            return None
+    def of(cls, context: Mapping[str, Any], *, asked_for: str, is_waited_for: bool = True) -> RunMark:
+        """Return the mark of a task's run."""
         ti = context["ti"]
         return cls(
-            airflow=airflow,
             dag_id=ti.dag_id,
             dag_run_id=ti.run_id,
             task_id=ti.task_id,
             map_index=-1 if ti.map_index is None else ti.map_index,
-            life=cls.life_in(context),
-            asked_for=asked_for,
+            life=life_of(context),
+            asked_for=asked_for[:8],
             is_waited_for=is_waited_for,
         )
 
-    @staticmethod
-    def life_in(context: Mapping[str, Any]) -> str:
-        """Return the life that a task is in."""
-        return f"{context['ti'].max_tries} {context['dag_run'].start_date}"
-
     @classmethod
     def read(cls, description: str) -> RunMark | None:
-        """Return the mark that a run's description holds."""
-        names = {field.name for field in fields(cls)}
-        for line in description.splitlines():
-            try:
-                mark = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(mark, dict) and names == mark.keys():
-                return cls(**mark)
-        return None
+        """Return the mark that a run's description holds; ``None`` also where the names were too long for one."""
+        mark, names = _MARK.search(description), _NAMES.search(description)
+        try:
+            dag_id, dag_run_id, task_id, map_index = json.loads(names["names"] if names else "[]")
+        except ValueError:
+            return None
+        if mark is None:
+            return None
+        return cls(
+            dag_id=dag_id,
+            dag_run_id=dag_run_id,
+            task_id=task_id,
+            map_index=map_index,
+            life=mark["life"],
+            asked_for=mark["run"],
+            is_waited_for=mark["alone"] is None,
+        )
 
-    @property
-    def task_text(self) -> str:
-        """What the descriptions of all runs of this task hold, and no others."""
-        return task_text(self.airflow, self.dag_id, self.dag_run_id, self.task_id) + f"{self.map_index}]"
+    def text(self, airflow: str) -> str:
+        """Return what the descriptions of all runs of this task hold, and no others."""
+        return f"{task_text(airflow, self.dag_id, self.dag_run_id, self.task_id)}{self.map_index}]"
 
-    @property
-    def description(self) -> str:
-        """What stands in the run's description: for people, to find it by, and to read."""
-        index = f" [{self.map_index}]" if self.map_index >= 0 else ""
-        where = f"Started by Airflow: task {self.task_id}{index} of DAG {self.dag_id}, run {self.dag_run_id}."
-        return "\n".join((where, f"{airflow_text(self.airflow)} {self.task_text}", json.dumps(asdict(self))))
+    def description(self, airflow: str) -> str:
+        """Return what stands in the run's description: to find it by, and for people where there is room."""
+        names = f"Airflow: {json.dumps([self.dag_id, self.dag_run_id, self.task_id, self.map_index])}\n"
+        alone = "" if self.is_waited_for else "[alone]"
+        mark = f"{airflow_text(airflow)}{self.text(airflow)}[life {self.life} {self.asked_for}]{alone}"
+        return names + mark if len(names + mark) <= LONGEST_DESCRIPTION else mark
 
 
-def task_text(airflow: str, dag_id: str, dag_run_id: str, task_id: str) -> str:
-    """Return what the descriptions of a task's runs hold, whatever their map index is.
-
-    Not the ids themselves: a server's filter takes ``_`` and ``%`` for any characters.
-    """
-    return f"[task {uuid5(UUID(airflow), json.dumps([dag_id, dag_run_id, task_id]))} "
+def is_of_life(description: str, life: str) -> bool:
+    """Say whether a task's run belongs to this life of it."""
+    mark = _MARK.search(description)
+    return mark is not None and mark["life"] == life

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError
 from kubeflow_provider.links import XCOM_RUN_ID
-from kubeflow_provider.operators._run_marks import RunMark
+from kubeflow_provider.operators._run_marks import RunMark, airflow_id, is_of_life
 from kubeflow_provider.services import PipelineService, Run
 from kubeflow_provider.states import RunState
 
@@ -87,9 +87,9 @@ class RunRecord:
             log.info("An earlier try has left pipeline run %s, which was cancelled.", record["run_id"])
         # Drawn, not derived from the DAG run: one that was deleted and made again must not find its old result.
         new = self._new(str(uuid4()), datetime.now(tz=UTC), limit)
-        mark = RunMark.of(self._context, asked_for=new["run_id"])
-        left = _find(service, mark.task_text) if mark else []
-        if mark and not record and (own := [run for run in left if _life(run) == mark.life]):
+        airflow, mark = airflow_id(), RunMark.of(self._context, asked_for=new["run_id"])
+        left = _find(service, mark.text(airflow)) if airflow else []
+        if not record and (own := [run for run in left if is_of_life(run.description, mark.life)]):
             # The store was emptied, or this is a server that outlived Airflow's database.
             log.info("An earlier try has left pipeline run %s; picking it up.", own[0].run_id)
             new = self._new(own[0].run_id, own[0].created_at or datetime.now(tz=UTC), limit)
@@ -125,11 +125,6 @@ def _find(service: PipelineService, text: str) -> list[Run]:
     except (InvalidRequestError, PermissionDeniedError) as error:
         log.warning("Runs of earlier tries are not looked for, because the service lets nobody list them: %s", error)
         return []
-
-
-def _life(run: Run) -> str | None:
-    mark = RunMark.read(run.description)
-    return mark.life if mark else None
 
 
 def _is_cancelled(run: Run) -> bool:

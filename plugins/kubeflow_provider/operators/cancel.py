@@ -73,7 +73,8 @@ class CancelOrphanedRunsOperator(BaseOperator):
 
     It finds what nothing else can: a run whose triggerer and worker were lost, or Kubeflow away, when it should have
     been cancelled, and one whose DAG run was deleted. A run is known by the mark in its description; those of other
-    Airflows, of people, and of tasks with ``wait_for_completion=False`` are left alone.
+    Airflows, of people, of tasks with ``wait_for_completion=False``, and of tasks whose names (DAG, run and task
+    together more than 150 characters) leave no room for the mark are left alone.
 
     The return value is the ids of the runs that were found.
 
@@ -130,7 +131,7 @@ class CancelOrphanedRunsOperator(BaseOperator):
         born_before = datetime.now(tz=UTC) - self.grace
         for run in service.find_runs(airflow_text(airflow)):
             mark = RunMark.read(run.description)
-            if mark is None or mark.airflow != airflow or not mark.is_waited_for:
+            if mark is None or not mark.is_waited_for:
                 continue
             if run.created_at is None or run.created_at > born_before:
                 continue
@@ -148,4 +149,6 @@ class CancelOrphanedRunsOperator(BaseOperator):
             return f"its task is {states[key]}"
         # A task that is not over may have been cleared, and wait for another run.
         other = XCom.get_one(key=XCOM_RUN_ID, task_id=mark.task_id, run_id=mark.dag_run_id, **ids)
-        return None if other in (None, run.run_id, mark.asked_for) else f"its task waits for run {other}"
+        if other is None or other == run.run_id or str(other).startswith(mark.asked_for):
+            return None
+        return f"its task waits for run {other}"

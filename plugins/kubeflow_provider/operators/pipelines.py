@@ -15,7 +15,7 @@ from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.links import XCOM_RUN_ID, ExperimentLink, PipelineRunLink
 from kubeflow_provider.operators._cancelling import cancel_from_signal_handler
 from kubeflow_provider.operators._run_failure import failure, interrupted, out_of_sight
-from kubeflow_provider.operators._run_marks import RunMark
+from kubeflow_provider.operators._run_marks import RunMark, airflow_id
 from kubeflow_provider.operators._run_record import RunRecord
 from kubeflow_provider.pipelines.spec import bind
 from kubeflow_provider.services import PipelineService, PreparedRun, Run, RunRequest
@@ -209,6 +209,7 @@ class RunPipelineOperator(BaseOperator):
         self, context: Context, service: PipelineService, record: Mapping[str, Any], parameters: Mapping[str, Any]
     ) -> PreparedRun:
         mark = RunMark.of(context, asked_for=record["run_id"], is_waited_for=self.wait_for_completion)
+        airflow = airflow_id()
         return service.prepare_run(
             RunRequest(
                 run_id=record["run_id"],
@@ -217,7 +218,7 @@ class RunPipelineOperator(BaseOperator):
                 display_name=self.display_name,
                 experiment=self.experiment,
                 cluster=self.cluster,
-                description=mark.description if mark else "",
+                description=mark.description(airflow) if airflow else "",
             )
         )
 

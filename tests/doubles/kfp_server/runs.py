@@ -54,6 +54,8 @@ def create_run(api: Api, request: Request) -> Any:
     run_id = body.get("run_id") or str(uuid4())
     # As in the real server: the workflow first, whether or not the row can be written afterwards.
     workflow = api.start_workflow(run_id, documents, runtime_config)
+    if len(body.get("description", "")) > 255:
+        raise ApiError(INTERNAL, "Error 1406: Data too long for column 'Description'", chain="Failed to store run")
     if run_id in api.runs or api.rows_to_lose:
         api.rows_to_lose = max(0, api.rows_to_lose - 1)
         raise ApiError(INTERNAL, f"Error 1062: Duplicate entry '{run_id}'", chain="Failed to store run to table")

@@ -16,9 +16,7 @@ from kubeflow_provider.services import Run
 from kubeflow_provider.states import RunState
 
 HERE, THERE = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
-MARK = RunMark(
-    airflow=HERE, dag_id="d", dag_run_id="r", task_id="train", map_index=-1, life="0 2026", asked_for="asked for"
-)
+MARK = RunMark(dag_id="d", dag_run_id="r", task_id="train", map_index=-1, life="12345678", asked_for="abcdef12")
 OLD = timedelta(hours=1)
 
 
@@ -28,11 +26,13 @@ class Service:
         self.terminated: list[str] = []
         self.refused: set[str] = set()
 
-    def add(self, run_id: str, mark: RunMark | None, *, age: timedelta = OLD, state: str = "RUNNING") -> None:
+    def add(
+        self, run_id: str, mark: RunMark | None, *, age: timedelta = OLD, state: str = "RUNNING", airflow: str = HERE
+    ) -> None:
         self.runs[run_id] = Run(
             run_id=run_id,
             state=RunState(state),
-            description=mark.description if mark else "by hand",
+            description=mark.description(airflow) if mark else "by hand",
             created_at=datetime.now(tz=UTC) - age,
         )
 
@@ -119,7 +119,7 @@ def test_a_run_whose_dag_run_was_deleted_is_orphaned(service: Service, sweep: An
 
 
 @pytest.mark.parametrize(
-    ("xcom", "is_orphaned"), [(None, False), ("a", False), ("asked for", False), ("another", True)]
+    ("xcom", "is_orphaned"), [(None, False), ("a", False), ("abcdef12-3456", False), ("another", True)]
 )
 def test_a_run_is_orphaned_when_its_task_waits_for_another(
     service: Service, airflow: Airflow, sweep: Any, xcom: str | None, is_orphaned: bool
@@ -141,21 +141,22 @@ def test_a_mapped_task_is_asked_for_by_its_index(service: Service, airflow: Airf
 
 
 @pytest.mark.parametrize(
-    ("mark", "age", "state"),
+    ("mark", "facts"),
     [
-        (None, OLD, "RUNNING"),
-        (replace(MARK, airflow=THERE), OLD, "RUNNING"),
-        (replace(MARK, is_waited_for=False), OLD, "RUNNING"),
-        (MARK, timedelta(minutes=29), "RUNNING"),
-        (MARK, OLD, "CANCELING"),
-        (MARK, OLD, "SUCCEEDED"),
+        (None, {}),
+        (MARK, {"airflow": THERE}),
+        (replace(MARK, is_waited_for=False), {}),
+        (replace(MARK, dag_id="d" * 250), {}),
+        (MARK, {"age": timedelta(minutes=29)}),
+        (MARK, {"state": "CANCELING"}),
+        (MARK, {"state": "SUCCEEDED"}),
     ],
-    ids=["by hand", "another Airflow's", "nobody was to wait", "young", "being cancelled", "over"],
+    ids=["by hand", "another Airflow's", "nobody was to wait", "long names", "young", "being cancelled", "over"],
 )
 def test_what_is_no_orphan_of_this_airflow_is_left_alone(
-    service: Service, airflow: Airflow, sweep: Any, mark: RunMark | None, age: timedelta, state: str
+    service: Service, airflow: Airflow, sweep: Any, mark: RunMark | None, facts: dict[str, Any]
 ) -> None:
-    service.add("a", mark, age=age, state=state)
+    service.add("a", mark, **facts)
     airflow.states = {"train": "failed"}
 
     assert sweep() == service.terminated == []

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -9,17 +8,25 @@ import pytest
 from airflow.sdk import Variable
 
 from kubeflow_provider.operators import _run_marks
-from kubeflow_provider.operators._run_marks import AIRFLOW_ID, RunMark, airflow_id, airflow_text, task_text
+from kubeflow_provider.operators._run_marks import (
+    AIRFLOW_ID,
+    LONGEST_DESCRIPTION,
+    RunMark,
+    airflow_id,
+    airflow_text,
+    is_of_life,
+    life_of,
+    task_text,
+)
 
 HERE, THERE = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 MARK = RunMark(
-    airflow=HERE,
     dag_id="train_50%",
     dag_run_id="manual__2026-11-29T08:00:00+00:00",
     task_id="group.train",
     map_index=-1,
-    life="2 2026-11-29",
-    asked_for="a run",
+    life="12345678",
+    asked_for="abcdef12",
 )
 
 
@@ -28,55 +35,93 @@ def context(**ids: Any) -> dict[str, Any]:
     return {"ti": SimpleNamespace(**ti), "dag_run": SimpleNamespace(start_date="2026")}
 
 
-@pytest.mark.parametrize("mark", [MARK, replace(MARK, map_index=3), replace(MARK, is_waited_for=False)])
+@pytest.mark.parametrize(
+    "mark",
+    [
+        MARK,
+        replace(MARK, map_index=3),
+        replace(MARK, is_waited_for=False),
+        replace(MARK, dag_id='quoted "ü"'),
+        RunMark.of(context(map_index=None), asked_for="7d4f4b0e-95f7-4a5b-8c38-35a6f6b3b6a5"),
+    ],
+)
 def test_is_read_from_the_description_that_it_writes(mark: RunMark) -> None:
-    assert RunMark.read(mark.description) == mark
-    assert mark.task_text in mark.description
-    assert airflow_text(HERE) in mark.description
+    description = mark.description(HERE)
+
+    assert RunMark.read(description) == mark
+    assert mark.text(HERE) in description
+    assert airflow_text(HERE) in description
+    assert is_of_life(description, mark.life)
+    assert description.isascii()
 
 
 def test_the_description_tells_people_which_task_it_was() -> None:
-    assert replace(MARK, map_index=3).description.splitlines()[0] == (
-        "Started by Airflow: task group.train [3] of DAG train_50%, run manual__2026-11-29T08:00:00+00:00."
+    assert (
+        replace(MARK, map_index=3)
+        .description(HERE)
+        .startswith('Airflow: ["train_50%", "manual__2026-11-29T08:00:00+00:00", "group.train", 3]\n')
     )
+
+
+@pytest.mark.parametrize("length", [1, 60, 100, 250])
+def test_is_never_too_long_for_kubeflows_database_and_found_however_long_the_names_are(length: int) -> None:
+    mark = replace(MARK, dag_id="d" * length, map_index=99_999, is_waited_for=False)
+    description = mark.description(HERE)
+
+    assert len(description) <= LONGEST_DESCRIPTION
+    assert mark.text(HERE) in description
+    assert is_of_life(description, mark.life)
+    assert RunMark.read(description) == (mark if length <= 100 else None)
 
 
 @pytest.mark.parametrize(
     "description",
-    ["", "by hand", "{", "[1]", "null", json.dumps({"airflow": HERE}), MARK.description.replace('"life"', '"love"')],
+    [
+        "",
+        "by hand",
+        'Airflow: ["d", "r", "t", -1]',
+        "Airflow: [1]\n" + MARK.description(HERE).splitlines()[1],
+        "Airflow: [\n" + MARK.description(HERE).splitlines()[1],
+        MARK.description(HERE).splitlines()[1],
+        MARK.description(HERE).replace("[life", "[love"),
+    ],
 )
-def test_what_is_no_mark_is_read_as_none(description: str) -> None:
+def test_what_is_no_whole_mark_is_read_as_none(description: str) -> None:
     assert RunMark.read(description) is None
 
 
 @pytest.mark.parametrize(
     "other",
     [
-        replace(MARK, airflow=THERE),
         replace(MARK, dag_id="train_50_"),
         replace(MARK, dag_run_id="manual__2026-11-29T08:00:00+00:01"),
         replace(MARK, task_id="train"),
         replace(MARK, map_index=1),
     ],
-    ids=["airflow", "dag", "dag run", "task", "map index"],
+    ids=["dag", "dag run", "task", "map index"],
 )
 def test_no_other_task_is_found_by_it(other: RunMark) -> None:
-    assert MARK.task_text not in other.description
-    assert replace(MARK, map_index=1).task_text not in replace(MARK, map_index=11).description
+    assert MARK.text(HERE) not in other.description(HERE)
+    assert replace(MARK, map_index=1).text(HERE) not in replace(MARK, map_index=11).description(HERE)
+
+
+def test_no_task_of_another_airflow_is_found_by_it() -> None:
+    assert MARK.text(HERE) not in MARK.description(THERE)
+    assert airflow_text(HERE) not in MARK.description(THERE)
 
 
 def test_all_map_indexes_of_a_task_are_found_at_once() -> None:
     text = task_text(HERE, MARK.dag_id, MARK.dag_run_id, MARK.task_id)
 
-    assert all(text in replace(MARK, map_index=index).description for index in (-1, 0, 12))
+    assert all(text in replace(MARK, map_index=index).description(HERE) for index in (-1, 0, 12))
 
 
 def test_a_filter_has_no_wildcards_in_it() -> None:
-    assert not {"%", "_"} & set(MARK.task_text + airflow_text(HERE))
+    assert not {"%", "_"} & set(MARK.text(HERE) + airflow_text(HERE))
 
 
 def test_a_retry_has_the_life_of_its_task_and_a_clear_another() -> None:
-    lives = [RunMark.life_in(context(max_tries=max_tries)) for max_tries in (0, 0, 1)]
+    lives = [life_of(context(max_tries=max_tries)) for max_tries in (0, 0, 1)]
 
     assert lives[0] == lives[1] != lives[2]
 
@@ -100,5 +145,5 @@ def test_a_run_has_no_mark_where_airflow_cannot_be_told_from_others(
 
     monkeypatch.setattr(_run_marks.Variable, "get", get)
 
-    assert RunMark.of(context(), asked_for="a run") is None
+    assert airflow_id() is None
     assert f"the Variable {AIRFLOW_ID} cannot be used" in caplog.text
