@@ -20,7 +20,7 @@ from environment import AIRFLOW, environment, keep_private, migrate, state_dir
 from release_log import readable
 
 from include.contracts.form import FIELDS, read_field
-from include.contracts.rules.allowed_sources import EVERYTHING
+from include.contracts.rules.allowed_sources import EVERYTHING, without_secrets
 from model_releases import ids
 
 
@@ -125,7 +125,7 @@ def _run_dag(env: Mapping[str, str], dag_id: str, conf: Mapping[str, Any], what:
         state_dir() / "logs" / f"{what.replace(' of ', '-').replace(' ', '-')}-{datetime.now(UTC):%Y%m%d-%H%M%S}.jsonl"
     )
     log.parent.mkdir(parents=True, exist_ok=True)
-    print(f"Starting the {what}{' with ' + json.dumps(conf) if conf else ''} (whole log: {log})", flush=True)
+    print(f"Starting the {what}{' with ' + json.dumps(_shown(conf)) if conf else ''} (whole log: {log})", flush=True)
     command = [AIRFLOW, "dags", "test", dag_id, "-c", json.dumps(conf)]
     json_logs = {"AIRFLOW__LOGGING__JSON_LOGS": "True", "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
@@ -145,6 +145,14 @@ def _run_dag(env: Mapping[str, str], dag_id: str, conf: Mapping[str, Any], what:
     if process.wait():
         sys.exit(f"The {what} failed after {seconds:.0f} s. The whole log: {log}")
     print(f"Done in {seconds:.0f} s.")
+
+
+def _shown(conf: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a form without what the addresses of sources may hide."""
+    return {
+        name: [without_secrets(source) for source in value] if isinstance(value, list) else value
+        for name, value in conf.items()
+    }
 
 
 def _copied(lines: Any, file: Any) -> Any:

@@ -40,6 +40,11 @@ _REFUSED_TEXT = "python3"
 
 #: How many finished runs keep their folder: artifacts and logs of older ones make room.
 KEEP_FINISHED_RUNS = 20
+#: Stands for ``python -m`` with arguments that come on standard input.
+_MODULE_RUNNER = (
+    "import json, runpy, sys; module = sys.argv[1]; sys.argv[1:] = json.load(sys.stdin); "
+    "runpy.run_module(module, run_name='__main__', alter_sys=True)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +224,9 @@ class LocalPipelinesHook(BaseHook):
     ) -> None:
         """Run ``python -m module --key=value ...`` of the pipeline half in its environment and wait for it.
 
+        The arguments are handed over on its standard input: everybody on the machine sees those of a process, and the
+        address of a source may hold a password.
+
         :raises InvalidRequestError: when it exits with 2; the message is its last line on stderr.
         :raises KubeflowProviderError: when it exits with another non-zero code or takes too long.
         """
@@ -313,9 +321,10 @@ class LocalPipelinesHook(BaseHook):
             ) from error
 
     def _run_module(self, command: list[str], mark: str, timeout_seconds: float) -> None:
+        module, *arguments = command
         process = self._popen(
-            ["-m", *command],
-            **self._surroundings(mark),
+            ["-c", _MODULE_RUNNER, module],
+            **self._surroundings(mark) | {"stdin": subprocess.PIPE},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -328,6 +337,9 @@ class LocalPipelinesHook(BaseHook):
         ]
         for reader in readers:
             reader.start()
+        assert process.stdin is not None  # PIPE
+        with suppress(BrokenPipeError), process.stdin:  # whoever died before has said why
+            process.stdin.write(json.dumps(arguments))
         try:
             code = process.wait(timeout=timeout_seconds)
         except subprocess.TimeoutExpired as error:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -15,6 +16,7 @@ from airflow.sdk import Connection
 from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError
 from local_services.pipelines import hook as local_pipelines
 from local_services.pipelines.hook import LocalPipelinesHook
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.pipelines
 
@@ -49,6 +51,23 @@ def chores(mark_of: LocalPipelinesHook) -> list[psutil.Process]:
         except psutil.Error:
             continue
     return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_no_argument_of_a_module_is_seen_in_the_list_of_processes(module_hook: LocalPipelinesHook) -> None:
+    arguments = {"do": "sleep", "data": "https://me:PASSWORD@host/a.csv"}
+
+    def run() -> None:
+        with suppress(KubeflowProviderError):  # it is stopped
+            module_hook.run_module("chore", arguments, timeout_seconds=60)
+
+    call = threading.Thread(target=run)
+    call.start()
+    wait_for(lambda: any(process.name() == "sleep" for process in chores(module_hook)), "the module is at work")
+    seen = [word for process in chores(module_hook) for word in process.cmdline()]
+    module_hook.terminate_module()
+    call.join()
+    assert "chore" in seen, "it can be told from others"
+    assert "PASSWORD" not in str(seen)
 
 
 def test_passes_a_modules_output_to_the_task_log(
