@@ -309,8 +309,9 @@ def roll_back_behind(monkeypatch: pytest.MonkeyPatch, error: str, **states: str)
         ("DeploymentFailedError", {"deploy_candidate": "failed", "promote": "upstream_failed"}, True),
         ("", {"deploy_candidate": "failed", "promote": "upstream_failed"}, True),
         ("ReleaseRefusedError", {"deploy_candidate": "success", "promote": "failed"}, True),
+        ("VersionSealedError", {"deploy_candidate": "success", "promote": "failed"}, False),
     ],
-    ids=["refused", "never begun", "failed", "died without a word", "refused when it was deployed already"],
+    ids=["refused", "never begun", "failed", "died without a word", "refused when it was deployed already", "sealed"],
 )
 def test_only_what_was_touched_is_undone(
     monkeypatch: pytest.MonkeyPatch,
