@@ -256,10 +256,13 @@ def test_a_run_that_takes_too_long_is_cancelled(make: Make, task: Task, service:
     assert marked_processes.find(MARK, error.value.run_id) == []
 
 
+@pytest.mark.parametrize("is_emptied", [False, True])
 def test_a_deferral_that_airflow_ends_counts_as_too_long(
-    make: Make, task: Task, service: LocalPipelinesHook, monkeypatch: pytest.MonkeyPatch
+    make: Make, task: Task, service: LocalPipelinesHook, monkeypatch: pytest.MonkeyPatch, is_emptied: bool
 ) -> None:
     run_id = make({"seconds": 30}, wait_for_completion=False).execute(task.context())
+    if is_emptied:
+        task.store.clear()
 
     def resume(*arguments: Any) -> None:
         raise TaskDeferralTimeout("Trigger timeout")

@@ -419,15 +419,21 @@ def test_a_trigger_that_could_not_start_its_run_fails_the_task_without_calling_i
     assert "out of sight" not in str(error.value)
 
 
-def test_an_event_of_an_earlier_try_leaves_the_start_to_the_next_trigger(server: KfpServer, task: Task) -> None:
+@pytest.mark.parametrize("is_emptied", [False, True])
+def test_an_event_of_an_earlier_try_leaves_the_start_to_the_next_trigger(
+    server: KfpServer, task: Task, is_emptied: bool
+) -> None:
     server.script(None, [FAILED])
     of_the_first = asyncio.run(deferred(task).wait())
     task.clears = 1
     second = deferred(task)
+    if is_emptied:
+        task.store.clear()
     with pytest.raises(TaskDeferred) as raised:
         task.operator(deferrable=True).execute_complete(task.context(), of_the_first)
 
-    assert raised.value.trigger.run_id == second.run_id == task.run_id
+    assert raised.value.trigger.run_id == task.run_id == task.xcom["run_id"]
+    assert (task.run_id == second.run_id) is not is_emptied
     assert raised.value.trigger.submission is not None
 
 
