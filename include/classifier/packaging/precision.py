@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from include.classifier.packaging.onnx_export import ExportError, export, write
+from include.classifier.packaging.onnx_export import ExportError, export, reason, write
 from include.classifier.progress import report
 from include.classifier.serving.cpus import SMALL_MODEL_PARAMETERS, threads_of_a_worker
 from include.classifier.serving.predictor import Prediction, Predictor
@@ -96,10 +96,17 @@ def variant(name: str, model_dir: Path, target: Path) -> Path:
 
 
 def _write(exported: onnx.ModelProto, model_dir: Path, workspace: Path, settings: ServingConfig) -> dict[str, Path]:
+    """Write what is to be measured. A variant that does not run is none, unless it was asked for."""
     folders = {}
-    if settings.precision == "auto":
-        folders[ONNX_FLOAT32] = write(exported, model_dir, workspace / ONNX_FLOAT32, as_int8=False)
-    folders[ONNX_INT8] = write(exported, model_dir, workspace / ONNX_INT8, as_int8=True)
+    for name in (ONNX_FLOAT32, ONNX_INT8) if settings.precision == "auto" else (ONNX_INT8,):
+        try:
+            folders[name] = write(exported, model_dir, workspace / name, as_int8=name == ONNX_INT8)
+            Predictor.load(folders[name]).predict(["ready"])
+        except Exception as error:  # The quantizer's and ONNX Runtime's errors have no class in common.
+            if settings.precision == "int8":
+                raise PrecisionError(f"serving.precision is int8, but it does not run: {reason(error)}.") from error
+            folders.pop(name, None)
+            report(f"package: {name} is left out, it does not run: {reason(error)}")
     return folders
 
 

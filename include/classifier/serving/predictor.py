@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,7 +16,8 @@ from .torch_engine import TorchEngine
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-#: Beside the model's own files: ``{"labels": [...], "max_length": ...}``, the labels in the order of the classes.
+#: Beside the model's own files: ``{"labels": [...], "max_length": ..., "padding": ...}``, the labels in the order of
+#: the classes.
 CLASSIFIER_FILE = "classifier.json"
 
 
@@ -27,6 +29,12 @@ class Prediction:
     score: float  #: Probability of the label.
     probabilities: dict[str, float]  #: By label name, in the order of the classes; they add up to 1.
     truncated: bool  #: The text had more tokens than the model reads.
+
+    def likeliest(self, count: int | None) -> dict[str, float]:
+        """Return so many probabilities, the largest first; for ``None`` all of them in the order of the classes."""
+        if count is None:
+            return self.probabilities
+        return dict(sorted(self.probabilities.items(), key=itemgetter(1), reverse=True)[:count])
 
 
 class Engine(Protocol):
@@ -67,7 +75,14 @@ class Predictor:
         engine: Engine = (
             OnnxEngine.load(folder, threads=threads)
             if (folder / MODEL_FILE).is_file()
-            else TorchEngine.load(folder, tokenizer, device=device, threads=threads)
+            else TorchEngine.load(
+                folder,
+                tokenizer,
+                device=device,
+                threads=threads,
+                # Archives that do not say it hold models that were padded on their tokenizer's side.
+                padding=facts.get("padding", tokenizer.padding_side),
+            )
         )
         if engine.n_classes != len(facts["labels"]):
             raise ValueError(

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+#: Characters that show nothing although Unicode calls them letters, marks or symbols: joiners, fillers, selectors.
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {chr(0xFE00 + number) for number in range(16)}
+
+
 class Tokens(NamedTuple):
     """Token ids of several texts, neither padded nor sorted."""
 
@@ -20,13 +24,19 @@ class Tokens(NamedTuple):
 def clean(text: str) -> str:
     """Return the text as the model sees it; may be empty. Cleaning it again changes nothing.
 
-    Unicode is composed (NFC) and whitespace collapsed.
+    Unicode is composed (NFC) and whitespace collapsed. Of a text that shows nothing, such as zero-width or NUL characters
+    alone, nothing is left.
     """
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    text = " ".join(unicodedata.normalize("NFC", text).split())
+    return text if any(map(_shows, text)) else ""
+
+
+def _shows(character: str) -> bool:
+    return character not in _BLANK and unicodedata.category(character) not in ("Cc", "Cf", "Zs")
 
 
 def tokenise(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int) -> Tokens:
-    """Turn cleaned texts into token ids.
+    """Turn cleaned texts into token ids, at least one for each: some tokenizers make nothing of a text.
 
     :param tokenizer: one with a ``tokenizer.json``, as all but a few models have.
     :param texts: as :func:`clean` returns them.
@@ -38,4 +48,20 @@ def tokenise(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_lengt
     encoded = tokenizer(list(texts), truncation=True, max_length=max_length, return_attention_mask=False)
     if encoded.encodings is None:
         raise TypeError(f"{type(tokenizer).__name__} has no tokenizer.json: choose a base model that has one.")
-    return Tokens(encoded["input_ids"], [bool(encoding.overflowing) for encoding in encoded.encodings])
+    rows = encoded["input_ids"]
+    if tokenizer.split_special_tokens:
+        # The head of an encoder with a decoder looks for the one end of a text. SentencePiece's vocabularies hold
+        # "</s>" as if it were a word, and find another where somebody wrote one.
+        end = tokenizer.eos_token_id
+        rows = [
+            [token for token, is_ours in zip(ids, each.special_tokens_mask, strict=True) if is_ours or token != end]
+            for ids, each in zip(rows, encoded.encodings, strict=True)
+        ]
+    rows = [ids or [_stand_in(tokenizer)] for ids in rows]
+    return Tokens(rows, [bool(encoding.overflowing) for encoding in encoded.encodings])
+
+
+def _stand_in(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the token for a text of which nothing is left: a model's answer to no token at all is no number."""
+    known = (tokenizer.unk_token_id, tokenizer.eos_token_id, tokenizer.cls_token_id, tokenizer.pad_token_id)
+    return next((token for token in known if token is not None), 0)

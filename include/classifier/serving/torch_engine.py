@@ -4,30 +4,48 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from inspect import signature
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from .cpus import SMALL_MODEL_PARAMETERS
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import BatchEncoding, PreTrainedModel, PreTrainedTokenizerBase
+
+Side: TypeAlias = Literal["right", "left"]
+#: Where rows are padded to the length of the longest; ``none`` where padding would move the model's answers.
+Padding: TypeAlias = Literal["right", "left", "none"]
 
 #: Rows that go through the model at once. More gain nothing on a CPU, and cost memory everywhere.
 MICRO_BATCH_ROWS = 32
 
 
 class TorchEngine:
-    """A model of Transformers, with weights in 32-bit floating point."""
+    """A model of Transformers, with weights in 32-bit floating point.
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, device: str) -> None:
+    :param padding: where rows are padded; ``none``: only rows of the same length go through the model together.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, device: str, padding: Padding = "right"
+    ) -> None:
         self.n_classes = int(model.config.num_labels)
         self._model = model.to(device).eval()
         self._tokenizer = tokenizer
         self._device = device
+        self._padding = padding
 
     @classmethod
     def load(
-        cls, folder: Path, tokenizer: PreTrainedTokenizerBase, *, device: str | None, threads: int | None
+        cls,
+        folder: Path,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        device: str | None,
+        threads: int | None,
+        padding: Padding = "right",
     ) -> TorchEngine:
         """Load ``config.json`` and the weights, which are safetensors.
 
@@ -53,14 +71,16 @@ class TorchEngine:
         model = getattr(transformers, architecture).from_pretrained(folder, dtype=torch.float32, local_files_only=True)
         if threads is not None:
             torch.set_num_threads(1 if model.num_parameters() < SMALL_MODEL_PARAMETERS else threads)
-        return cls(model, tokenizer, device=(device or "cuda:0") if torch.cuda.is_available() else "cpu")
+        device = (device or "cuda:0") if torch.cuda.is_available() else "cpu"
+        return cls(model, tokenizer, device=device, padding=padding)
 
     def probabilities(self, rows: Sequence[list[int]]) -> list[list[float]]:
         """Return the probabilities of each row of token ids, shape (rows, classes)."""
         # Neighbours of about the same length waste the least padding.
         order = sorted(range(len(rows)), key=lambda index: len(rows[index]), reverse=True)
         found: list[list[float]] = [[]] * len(rows)
-        for chunk in _chunks(order, MICRO_BATCH_ROWS):
+        groups = groupby(order, key=lambda index: len(rows[index]) if self._padding == "none" else 0)
+        for chunk in (chunk for _, group in groups for chunk in _chunks(list(group), MICRO_BATCH_ROWS)):
             for row, values in zip(chunk, self._pass([rows[index] for index in chunk]), strict=True):
                 found[row] = values
         return found
@@ -68,10 +88,41 @@ class TorchEngine:
     def _pass(self, rows: Sequence[list[int]]) -> list[list[float]]:
         import torch
 
-        batch = self._tokenizer.pad({"input_ids": list(rows)}, return_tensors="pt").to(self._device)
+        batch = pad(
+            self._tokenizer,
+            rows,
+            with_mask=takes_mask(self._model),
+            padding_side="left" if self._padding == "left" else "right",
+        ).to(self._device)
         with torch.inference_mode():
-            logits = self._model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+            logits = self._model(**batch).logits
         return torch.softmax(logits.float(), dim=-1).tolist()
+
+
+def takes_mask(model: PreTrainedModel) -> bool:
+    """Tell whether a model can be told which tokens are padding; FNet, for one, cannot."""
+    return "attention_mask" in signature(model.forward).parameters
+
+
+def pad(
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[list[int]],
+    *,
+    with_mask: bool,
+    padding_side: Side,
+    pad_to_multiple_of: int | None = None,
+) -> BatchEncoding:
+    """Return rows of token ids as tensors of one length, as training, evaluation and the server give them to a model.
+
+    :param with_mask: whether ``attention_mask`` stands beside ``input_ids``.
+    """
+    return tokenizer.pad(
+        {"input_ids": list(rows)},
+        padding_side=padding_side,
+        pad_to_multiple_of=pad_to_multiple_of,
+        return_attention_mask=with_mask,
+        return_tensors="pt",
+    )
 
 
 def _chunks(items: Sequence[int], size: int) -> Iterator[Sequence[int]]:

@@ -67,6 +67,10 @@ def train(
         texts=cleaned,
         max_length=settings.max_length,
     )
+    if base.max_length < settings.max_length:
+        report(f"train: the base model reads {base.max_length} tokens at most, not {settings.max_length}")
+    if base.padding == "none":
+        report("train: padding moves this model's answers, so it answers only texts of equal length together")
     limit_threads(base.model.num_parameters())
     rows = _encode(base, cleaned, classes)
     chosen = held_out(classes, settings.seed) if settings.early_stopping_patience else np.zeros(len(rows), dtype=bool)
@@ -150,6 +154,7 @@ def _save(base: BaseModel, labels: Sequence[str], settings: TrainingConfig, mode
     facts = {
         "labels": list(labels),
         "max_length": base.max_length,
+        "padding": base.padding,
         "base_model": settings.base_model,
         "base_model_revision": base.revision,
     }

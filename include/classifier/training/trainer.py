@@ -14,7 +14,6 @@ import numpy as np
 import torch  # noqa: TID253  see above
 from torch.nn.functional import cross_entropy  # noqa: TID253
 from transformers import (  # noqa: TID253
-    DataCollatorWithPadding,
     EarlyStoppingCallback,
     EvalPrediction,
     Trainer,
@@ -26,6 +25,7 @@ from transformers import (  # noqa: TID253
 
 from include.classifier.metrics import accuracy, confusion_matrix, log_loss, macro_f1
 from include.classifier.progress import duration, report
+from include.classifier.serving.torch_engine import Side, pad, takes_mask
 from include.classifier.training.dropout import draw_quickly
 from include.classifier.training.first_token import read_first_token_only
 from include.classifier.training.hardware import mixed_precision
@@ -171,10 +171,11 @@ def fit(
         ),
         train_dataset=train,
         eval_dataset=validation,
-        data_collator=DataCollatorWithPadding(base.tokenizer, pad_to_multiple_of=8 if precision else None),
+        data_collator=_collator(base, multiple=8 if precision else None),
         processing_class=base.tokenizer,
         compute_loss_func=_loss(class_weights),
         compute_metrics=_validation_scores,
+        preprocess_logits_for_metrics=_logits_only,
         callbacks=callbacks,
     )
     # The Trainer's own printer repeats in another form what is reported above.
@@ -186,6 +187,23 @@ def fit(
     )
     trainer.train()
     return trainer.state.epoch or 0.0, trainer.state.best_global_step or trainer.state.global_step
+
+
+def _collator(base: BaseModel, *, multiple: int | None) -> Callable[[Encoded], dict[str, torch.Tensor]]:
+    with_mask = takes_mask(base.model)
+    side: Side = "left" if base.padding == "left" else "right"
+
+    def collate(rows: Encoded) -> dict[str, torch.Tensor]:
+        ids = [row["input_ids"] for row in rows]
+        batch = pad(base.tokenizer, ids, with_mask=with_mask, padding_side=side, pad_to_multiple_of=multiple)
+        return {**batch, "labels": torch.tensor([row["labels"] for row in rows])}
+
+    return collate
+
+
+def _logits_only(outputs: torch.Tensor | tuple[torch.Tensor, ...], labels: torch.Tensor) -> torch.Tensor:
+    """Return the first of what a model gives: an encoder with a decoder gives its states as well."""
+    return outputs if isinstance(outputs, torch.Tensor) else outputs[0]
 
 
 def _loss(class_weights: Sequence[float] | None) -> Callable[..., torch.Tensor]:

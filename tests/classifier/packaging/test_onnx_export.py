@@ -69,11 +69,23 @@ def test_a_model_that_cannot_be_exported_says_why(tiny_model: Path, monkeypatch:
     import torch
 
     def refuse(*_: object, **__: object) -> None:
-        raise RuntimeError("no such operator\nand a page more")
+        try:
+            raise ValueError("\x1b[96mno such operator\x1b[0m\nand a page more")
+        except ValueError as error:
+            raise RuntimeError("This is step 1/3") from error
 
     monkeypatch.setattr(torch.onnx, "export", refuse)
 
-    with pytest.raises(ExportError, match=r"^RuntimeError: no such operator$"):
+    with pytest.raises(ExportError, match=r"^ValueError: no such operator$"):
+        export(tiny_model)
+
+
+def test_a_model_that_onnx_runtime_answers_otherwise_is_not_exported(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_export, "LARGEST_DIFFERENCE", -1.0)
+
+    with pytest.raises(ExportError, match=r"probabilities of a text of 3 tokens differ by"):
         export(tiny_model)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from include.classifier.packaging import precision
+from include.classifier.packaging import onnx_export, precision
 from include.classifier.packaging.onnx_export import ExportError
 from include.classifier.packaging.precision import (
     ONNX_FLOAT32,
@@ -76,6 +76,21 @@ def test_int8_is_packed_when_it_was_asked_for(tiny_model: Path, tmp_path: Path) 
 
     assert (folder, facts["chosen"]) == (tmp_path / ONNX_INT8, ONNX_INT8)
     assert not (tmp_path / ONNX_FLOAT32).exists()
+
+
+@pytest.mark.usefixtures("large")
+def test_a_variant_that_does_not_run_is_left_out_unless_it_was_asked_for(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot(*_: object) -> None:
+        raise RuntimeError("no such kernel")
+
+    monkeypatch.setattr(onnx_export, "quantize", cannot)
+
+    _, facts = choose(tiny_model, tmp_path / "auto", texts=TEXTS, serving={})
+    assert [each["variant"] for each in facts["measured"]] == ["torch-float32", "onnx-float32"]
+    with pytest.raises(PrecisionError, match="does not run: RuntimeError: no such kernel"):
+        choose(tiny_model, tmp_path / "int8", texts=TEXTS, serving={"precision": "int8"})
 
 
 @pytest.mark.usefixtures("large")

@@ -20,6 +20,18 @@ def test_whitespace_and_accents_are_made_uniform(text: str, cleaned: str) -> Non
     assert clean(text) == cleaned
 
 
+@pytest.mark.parametrize(
+    "text", ["\u200b", "\0\0", "\u200d \ufeff", "\u2060\u00ad", "\ufe0f", "\u3164", "\u2800 \u2800", "\x1b\x07"]
+)
+def test_of_a_text_that_shows_nothing_nothing_is_left(text: str) -> None:
+    assert clean(text) == ""
+
+
+@pytest.mark.parametrize("text", ["a\u200bb", "\u2764\ufe0f", "\u4e2d", "!", "\u0301e", "\ue000"])
+def test_what_shows_something_stays(text: str) -> None:
+    assert clean(text)
+
+
 @pytest.mark.parametrize("text", ['\\\\""', '\\\\"\\"', "\\\\nn", "\\\\\\", "a \u0301\\n\u0301", "\\\\n\\\\n"])
 def test_cleaning_twice_changes_nothing_more(text: str) -> None:
     assert clean(clean(text)) == clean(text)
@@ -30,6 +42,11 @@ def tokenizer(tiny_model: Path):
     from transformers import PreTrainedTokenizerFast
 
     return PreTrainedTokenizerFast.from_pretrained(tiny_model)
+
+
+def test_a_text_of_which_the_tokenizer_makes_nothing_is_an_unknown_token(tokenizer) -> None:
+    tokenizer.backend_tokenizer.post_processor = None
+    assert tokenise(tokenizer, ["", "good"], max_length=6).input_ids[0] == [tokenizer.unk_token_id]
 
 
 def test_only_texts_with_more_tokens_than_the_limit_count_as_truncated(tokenizer) -> None:
