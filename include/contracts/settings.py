@@ -83,7 +83,11 @@ class DataConfig(Section):
     )
     min_rows: Annotated[int, Field(ge=2)] = Field(50, description="Fewest rows to train on.")
     min_evaluation_rows: Annotated[int, Field(ge=2)] = Field(20, description="Fewest rows to evaluate on.")
-    min_class_share: Fraction = Field(0.02, description="Smallest share of a class among the training rows.")
+    min_class_share: Fraction | None = Field(
+        None,
+        description="Smallest share of a class among the training rows; none: a tenth of what it would have among even "
+        "classes, and never more than 0.02.",
+    )
     max_text_characters: Annotated[int, Field(ge=1)] = Field(
         100_000, description="A longer text means that the file was read wrongly, and is refused."
     )
@@ -140,6 +144,21 @@ class DataConfig(Section):
         except LookupError:
             raise ValueError(f"encoding: {self.encoding!r} is none that Python knows for texts") from None
         return self
+
+    @model_validator(mode="after")
+    def _class_share_can_hold(self) -> DataConfig:
+        even = 1 / len(self.labels)
+        if self.min_class_share is not None and self.min_class_share > even:
+            raise ValueError(
+                f"min_class_share: {self.min_class_share:g} cannot hold for {len(self.labels):,} classes, even ones "
+                f"have {even:.3g} each; leave it out, or lower it"
+            )
+        return self
+
+    @property
+    def smallest_class_share(self) -> float:
+        """The share of the training rows that every class must have."""
+        return min(0.02, 0.1 / len(self.labels)) if self.min_class_share is None else self.min_class_share
 
     def with_sources(self, train: list[str], evaluation: list[str] | None) -> DataConfig:
         """Return the same settings for other data."""
@@ -326,6 +345,11 @@ class ServingConfig(Section):
     )
     response_timeout_seconds: Annotated[int, Field(ge=1)] = Field(
         60, description="A worker that takes longer is restarted."
+    )
+    top_k: Annotated[int, Field(ge=1)] | None = Field(
+        None,
+        description="Labels in an answer, the likeliest first, unless a request asks for another number with `top_k`; "
+        "none: all of them.",
     )
     precision: Literal["auto", "float32", "int8"] = Field(
         "auto",

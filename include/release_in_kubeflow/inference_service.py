@@ -116,28 +116,30 @@ class InferenceService:
             time.sleep(self._patience.poll)
         return f"Putting the version before back failed: {words} Look at {self.name} now."
 
-    def predict(self, texts: list[str], *, tries: int = 1) -> Answer:
+    def predict(self, texts: list[str], *, tries: int = 1, top_k: int | None = None) -> Answer:
         """Ask the service's address inside the cluster.
 
         :param tries: how often to ask while nothing, or a 503, comes back.
+        :param top_k: labels to answer; default: as many as the model's settings say.
         """
+        body = {"instances": texts} | ({} if top_k is None else {"top_k": top_k})
         for _ in range(tries - 1):
-            answer = self._ask(texts)
+            answer = self._ask(body)
             if answer.status not in (0, 503):
                 return answer
             time.sleep(self._patience.poll)
-        return self._ask(texts)
+        return self._ask(body)
 
     # How it is done
 
-    def _ask(self, texts: list[str]) -> Answer:
+    def _ask(self, body: Mapping[str, Any]) -> Answer:
         import requests
 
         if not (url := _address(self._look())):
             return Answer(0)
         try:
             response = requests.post(
-                f"{url}/v1/models/{self.name}:predict", json={"instances": texts}, timeout=60, allow_redirects=False
+                f"{url}/v1/models/{self.name}:predict", json=body, timeout=60, allow_redirects=False
             )
             predictions = response.json()["predictions"] if response.status_code == 200 else []
         except (requests.RequestException, KeyError, TypeError, ValueError):

@@ -188,7 +188,9 @@ def _check_golden_examples(service: InferenceService, candidate: Mapping[str, An
     :raises DeploymentError: at the first answer that is not as recorded.
     """
     examples = candidate["golden_examples"]
-    answer = service.predict([example["text"] for example in examples], tries=3)
+    answer = service.predict(
+        [example["text"] for example in examples], tries=3, top_k=len(examples[0]["probabilities"])
+    )
     if answer.status != 200 or len(answer.predictions) != len(examples):
         raise DeploymentError(
             f"{len(examples)} golden examples gave {len(answer.predictions)} predictions with HTTP status "

@@ -26,6 +26,17 @@ def test_texts_become_a_tensor() -> None:
     }
 
 
+def test_a_number_of_labels_becomes_a_parameter() -> None:
+    assert json.loads(as_v2_request(b'{"instances": ["a"], "top_k": 3}'))["parameters"] == {"top_k": 3}
+
+
+def test_labels_of_each_row_become_its_probabilities() -> None:
+    likeliest = outputs(probabilities=[0.9, 0.6], labels=["good", "bad"])
+    next(output for output in likeliest["outputs"] if output["name"] == "labels")["shape"] = [2, 1]
+    rows = as_v1_answer(likeliest)["predictions"]
+    assert [row["probabilities"] for row in rows] == [{"good": 0.9}, {"bad": 0.6}]
+
+
 def test_bad_input_stays_bad() -> None:
     asked = {kind: as_v2_request(body) for kind, body in BAD_INPUTS.items()}
     assert asked["not JSON"] == BAD_INPUTS["not JSON"]

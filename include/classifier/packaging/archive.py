@@ -165,13 +165,15 @@ def _check_labels(model_dir: Path) -> None:
 
 def _server_settings(serving: Mapping[str, Any] | None) -> bytes:
     settings = ServingConfig.model_validate(dict(serving or {}))
-    document = {
+    document: dict[str, Any] = {
         "minWorkers": settings.workers,
         "maxWorkers": settings.workers,
         "batchSize": settings.batch_size,
         "maxBatchDelay": settings.max_batch_delay_ms,
         "responseTimeout": settings.response_timeout_seconds,
     }
+    if settings.top_k is not None:
+        document["handler"] = {"top_k": settings.top_k}
     return yaml.safe_dump(document, sort_keys=True).encode()
 
 

@@ -19,6 +19,7 @@ from include.classifier.packaging.golden import choose
 from include.classifier.packaging.precision import choose as choose_precision
 from include.classifier.packaging.server import TorchServe, torchserve
 from include.classifier.serving.predictor import Prediction, Predictor
+from include.classifier.serving.protocol import MAX_ANSWER_BYTES
 from include.contracts.settings import ServingConfig
 
 #: Rows of the evaluation data that are asked of server and packed model alike, that golden examples come from, and
@@ -110,6 +111,8 @@ def server_config(model: str, version: str, serving: Mapping[str, Any]) -> str:
         # KServe's wrapper polls without a token and would never find the model ready.
         "disable_token_authorization": "true",
         "metrics_mode": "prometheus",
+        # Requests that were joined come back from the worker in one piece.
+        "max_response_size": str((settings.batch_size + 1) * MAX_ANSWER_BYTES),
         "model_store": "/mnt/models/model-store",
         "model_snapshot": json.dumps(snapshot, sort_keys=True, separators=(",", ":")),
     }
@@ -144,7 +147,8 @@ def _try(
         expected = predictor.predict(texts)
         load_seconds = server.wait_until_ready(model)
         _say(f"TorchServe serves {model} {version} after {load_seconds:.1f} s.")
-        difference = largest_difference(texts, expected, _served(server, model, texts), version=version)
+        served = _served(server, model, texts, n_labels=len(predictor.labels))
+        difference = largest_difference(texts, expected, served, version=version)
         _say(f"{len(texts)} served answers equal those in-process; largest difference {difference:.1e}.")
         latencies = _latencies_ms(server, model, texts)
     p50, p95 = statistics.median(latencies), statistics.quantiles(latencies, n=20)[-1]
@@ -178,10 +182,10 @@ def sample_texts(uri: str, rows: int) -> list[str]:
     return [by_label[index * len(by_label) // count].as_py() for index in range(count)]
 
 
-def _served(server: TorchServe, model: str, texts: Sequence[str]) -> list[dict[str, Any]]:
+def _served(server: TorchServe, model: str, texts: Sequence[str], *, n_labels: int) -> list[dict[str, Any]]:
     answers: list[dict[str, Any]] = []
     for start in range(0, len(texts), _REQUEST_ROWS):
-        body = {"instances": list(texts[start : start + _REQUEST_ROWS])}
+        body = {"instances": list(texts[start : start + _REQUEST_ROWS]), "top_k": n_labels}
         status, answer = server.predict(f"/v1/models/{model}:predict", body)
         if status != 200:
             # The answer itself is left out: what a broken handler writes there may hold a text.

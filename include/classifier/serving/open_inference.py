@@ -32,24 +32,31 @@ def read_tensor(body: Mapping[str, Any]) -> tuple[Any, str]:
     return rows, "inputs[0].data"
 
 
-def write_tensors(predictions: Sequence[Prediction], *, model: str, version: str, request_id: str | None) -> str:
-    """Return the body of a 200: label, score, probabilities by label, and whether the text was truncated."""
+def write_tensors(
+    predictions: Sequence[Prediction], *, model: str, version: str, request_id: str | None, top_k: int | None = None
+) -> str:
+    """Return the body of a 200: label, score, probabilities by label, and whether the text was truncated.
+
+    :param top_k: so many of the likeliest labels, so that each row has labels of its own; ``None``: all labels, once.
+    """
     rows = len(predictions)
-    labels = list(predictions[0].probabilities)
+    found = [prediction.likeliest(top_k) for prediction in predictions]
+    width = len(found[0])
+    labels = list(found[0]) if top_k is None else [label for row in found for label in row]
     answer: dict[str, Any] = {
         "model_name": model,
         "model_version": version,
         "outputs": [
-            _tensor("label", "BYTES", [rows], [found.label for found in predictions]),
-            _tensor("score", "FP64", [rows], [round(found.score, 6) for found in predictions]),
+            _tensor("label", "BYTES", [rows], [prediction.label for prediction in predictions]),
+            _tensor("score", "FP64", [rows], [round(prediction.score, 6) for prediction in predictions]),
             _tensor(
                 "probabilities",
                 "FP64",
-                [rows, len(labels)],
-                [round(value, 6) for found in predictions for value in found.probabilities.values()],
+                [rows, width],
+                [round(value, 6) for row in found for value in row.values()],
             ),
-            _tensor("labels", "BYTES", [len(labels)], labels),
-            _tensor("truncated", "BOOL", [rows], [found.truncated for found in predictions]),
+            _tensor("labels", "BYTES", [width] if top_k is None else [rows, width], labels),
+            _tensor("truncated", "BOOL", [rows], [prediction.truncated for prediction in predictions]),
         ],
     }
     if request_id is not None:

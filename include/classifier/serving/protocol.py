@@ -17,6 +17,13 @@ from .text import clean
 
 MAX_INSTANCES = 1000
 
+#: Of one answer. TorchServe takes as many times this as it joins requests (``max_response_size``), and ends a worker
+#: that sends more, with all the requests that were joined.
+MAX_ANSWER_BYTES = 6_000_000
+
+#: Of one row besides its labels and their probabilities, and of a probability with what stands around it.
+_ROW_BYTES, _NUMBER_BYTES = 160, 13
+
 #: Keys under which a text may stand in an object.
 TEXT_KEYS = ("data", "text")
 
@@ -26,6 +33,20 @@ _EXPECTED = 'send {"instances": ["a text", ...]} as application/json'
 class BadRequest(ValueError):
     """The client has to change its request; becomes a 400."""
 
+    code, reason, kind = 400, "Bad Request", "BadRequestException"
+
+
+class AnswerTooLarge(BadRequest):
+    """The answer would be larger than the server lets through; becomes a 413."""
+
+    code, reason, kind = 413, "Payload Too Large", "AnswerTooLargeException"
+
+
+class Unanswered(BadRequest):
+    """The model failed on these texts and on no others; becomes a 500."""
+
+    code, reason, kind = 500, "Internal Server Error", "PredictionException"
+
 
 @dataclass(frozen=True)
 class Request:
@@ -34,6 +55,7 @@ class Request:
     texts: list[str]
     is_v2: bool = False
     request_id: str | None = None
+    top_k: int | None = None  #: So many of the likeliest labels; ``None``: as the model's settings say.
 
 
 def read_request(parameters: Mapping[str, Any], content_type: str = "") -> Request:
@@ -50,37 +72,62 @@ def read_request(parameters: Mapping[str, Any], content_type: str = "") -> Reque
     if not isinstance(body, Mapping):
         raise BadRequest(f"The body is {_kind(body)}: {_EXPECTED}.")
     if "instances" in body:
-        return Request(_rows(body["instances"], "instances"))
+        return Request(_rows(body["instances"], "instances"), top_k=_top_k(body, "top_k"))
     if "inputs" in body:
         try:
             rows, name = read_tensor(body)
         except ValueError as error:
             raise BadRequest(f"{error}.") from None
-        return Request(_rows(rows, name), is_v2=True, request_id=str(body["id"]) if "id" in body else None)
+        request_id = str(body["id"]) if "id" in body else None
+        given = body.get("parameters")
+        top_k = _top_k(given if isinstance(given, Mapping) else {}, "parameters.top_k")
+        return Request(_rows(rows, name), is_v2=True, request_id=request_id, top_k=top_k)
     for key in TEXT_KEYS:
         if key in body:
             rows = body[key]
-            return Request(_rows(rows, key) if isinstance(rows, list) else [_text(rows, key)])
+            texts = _rows(rows, key) if isinstance(rows, list) else [_text(rows, key)]
+            return Request(texts, top_k=_top_k(body, "top_k"))
     raise BadRequest(f'There are no "instances": {_EXPECTED}.')
+
+
+def check_size(request: Request, labels: Sequence[str]) -> None:
+    """Refuse a request whose answer would be too large, before anything is computed for it.
+
+    :param labels: that the model knows.
+    :raises AnswerTooLarge: naming how many texts may be sent, or that fewer labels may be asked for.
+    """
+    sizes = sorted((len(json.dumps(label, ensure_ascii=False).encode()) for label in labels), reverse=True)
+    largest_row = _ROW_BYTES + sizes[0] + sum(size + _NUMBER_BYTES for size in sizes[: request.top_k])
+    size, fitting = largest_row * len(request.texts), MAX_ANSWER_BYTES // largest_row
+    if size > MAX_ANSWER_BYTES:
+        fewer = f"send at most {fitting:,} texts in one request, or " if fitting else ""
+        raise AnswerTooLarge(
+            f"The answer to {len(request.texts):,} texts with up to {min(request.top_k or len(labels), len(labels)):,} "
+            f"labels each may have {size:,} bytes, more than {MAX_ANSWER_BYTES:,}: {fewer}ask for the "
+            'likeliest labels alone with "top_k": 5.'
+        )
 
 
 def write_answer(request: Request, predictions: Sequence[Prediction], *, model: str, version: str) -> str:
     """Return the body of a 200, in the form of the request: one object for each row, or tensors."""
     if request.is_v2:
-        return write_tensors(predictions, model=model, version=version, request_id=request.request_id)
-    return json.dumps({"predictions": [_row(prediction, version) for prediction in predictions]}, ensure_ascii=False)
+        return write_tensors(
+            predictions, model=model, version=version, request_id=request.request_id, top_k=request.top_k
+        )
+    rows = [_row(prediction, version, request.top_k) for prediction in predictions]
+    return json.dumps({"predictions": rows}, ensure_ascii=False)
 
 
 def write_refusal(error: BadRequest) -> str:
-    """Return the body of a 400, in the form of TorchServe's own errors."""
-    return json.dumps({"code": 400, "type": "BadRequestException", "message": str(error)})
+    """Return the body of a refusal, in the form of TorchServe's own errors."""
+    return json.dumps({"code": error.code, "type": error.kind, "message": str(error)})
 
 
-def _row(prediction: Prediction, version: str) -> dict[str, Any]:
+def _row(prediction: Prediction, version: str, top_k: int | None) -> dict[str, Any]:
     row: dict[str, Any] = {
         "label": prediction.label,
         "score": round(prediction.score, 6),
-        "probabilities": {label: round(value, 6) for label, value in prediction.probabilities.items()},
+        "probabilities": {label: round(value, 6) for label, value in prediction.likeliest(top_k).items()},
         "version": version,
     }
     if prediction.truncated:
@@ -103,6 +150,15 @@ def _decode(body: Any, content_type: str) -> Any:
             return text
         where = f" in line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
         raise BadRequest(f"The body is not JSON{where}: {_EXPECTED}.") from None
+
+
+def _top_k(body: Mapping[str, Any], name: str) -> int | None:
+    value = body.get("top_k")
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise BadRequest(f'"{name}" must be a whole number, 1 or more: how many of the likeliest labels to answer.')
+    return value
 
 
 def _rows(rows: Any, name: str) -> list[str]:

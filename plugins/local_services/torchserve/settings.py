@@ -105,6 +105,8 @@ def _is_loopback(host: str) -> bool:
 # closed by the folder around its socket instead. `allowed_urls` leaves plain file names of the model store only.
 # While an archive is unpacked, the thread that carries the request waits, and with it every user's connection that the
 # same thread carries. By default there are two threads for each CPU: on two CPUs a quarter of the users would wait.
+# Joined requests come back from a worker in one piece; how large each may be is the handler's to say. By default
+# TorchServe would end a worker that sends 6.5 MB.
 CONFIG = """\
 inference_address={address}
 management_address=unix:{socket}
@@ -121,6 +123,7 @@ install_py_dep_per_model=false
 allowed_urls=file://{model_store}/.*
 default_workers_per_model=1
 number_of_netty_threads=64
+max_response_size=2000000000
 """
 
 # TorchServe's own configuration copies every access and every prediction to the console, without an end.

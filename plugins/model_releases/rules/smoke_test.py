@@ -57,7 +57,7 @@ class SmokeTest:
         :raises ServiceUnavailableError: when a request is not answered at all; this says nothing about the model.
         """
         yield self._golden_at_once(predict)
-        answers = [predict(_body([example.text])) for example in self.examples]
+        answers = [predict(_body([example])) for example in self.examples]
         yield self._golden_one_by_one(answers)
         yield self._latency(answers)
         for kind, body in BAD_INPUTS.items():
@@ -65,7 +65,7 @@ class SmokeTest:
 
     def _golden_at_once(self, predict: Predict) -> str:
         check = "golden examples in one request"
-        answer = _first_answer(predict, _body([example.text for example in self.examples]), self.patience_seconds)
+        answer = _first_answer(predict, _body(self.examples), self.patience_seconds)
         largest = self._compare(check, answer, self.examples, first_row=1)
         return f"{check}: {len(self.examples)} as recorded, largest difference {largest:.4f}"
 
@@ -113,8 +113,10 @@ class SmokeTest:
         return difference
 
 
-def _body(texts: Sequence[str]) -> bytes:
-    return json.dumps({"instances": list(texts)}).encode()
+def _body(examples: Sequence[GoldenExample]) -> bytes:
+    """Return a request for all the labels that are recorded, however few the model answers by itself."""
+    top_k = len(examples[0].probabilities)
+    return json.dumps({"instances": [example.text for example in examples], "top_k": top_k}).encode()
 
 
 def _first_answer(predict: Predict, body: bytes, patience_seconds: float) -> Answer:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ts.context import Context, RequestProcessor
 
-from include.classifier.serving import cpus, handler, torch_engine
+from include.classifier.serving import cpus, handler, predictor, protocol, torch_engine
 
 VERSION = "20261121030000"
 
@@ -71,6 +71,50 @@ def test_a_bad_request_does_not_harm_its_neighbours(context: Context) -> None:
     assert [context.get_response_status(index)[0] for index in range(3)] == [200, 400, 200]
     assert "instances[1]" in bad["message"]
     assert first["predictions"][0]["probabilities"] != last["predictions"][0]["probabilities"]
+
+
+def test_a_text_that_the_model_fails_on_takes_no_other_along(
+    context: Context, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    predict = predictor.Predictor.predict
+
+    def fails(self: Any, texts: list[str]) -> Any:
+        for text in texts:
+            if text == "slow":
+                raise RuntimeError(f"cannot read {text}")
+        return predict(self, texts)
+
+    monkeypatch.setattr(predictor.Predictor, "predict", fails)
+    first, broken, last = answer(context, *({"body": {"instances": [text]}} for text in ("good", "slow", "bad")))
+
+    assert [context.get_response_status(index)[0] for index in range(3)] == [200, 500, 200]
+    assert len(first["predictions"]) == len(last["predictions"]) == 1
+    assert "failed on these texts" in broken["message"]
+    assert "RuntimeError" in caplog.text
+    assert "cannot read slow" not in caplog.text
+
+
+def test_an_answer_that_no_server_lets_through_is_a_413(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "MAX_ANSWER_BYTES", 1000)
+
+    large, small = answer(context, {"body": {"instances": ["good"] * 9}}, {"body": {"instances": ["good"]}})
+
+    assert [context.get_response_status(index)[0] for index in range(2)] == [413, 200]
+    assert "send at most 4 texts" in large["message"]
+    assert len(small["predictions"]) == 1
+
+
+def test_the_models_settings_say_how_many_labels_are_answered(
+    tiny_model: Path, context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handler, "_handler", None)
+    context = context_of(tiny_model, handler={"top_k": 1})
+
+    few, all_of_them = answer(
+        context, {"body": {"instances": ["good"]}}, {"body": {"instances": ["good"], "top_k": 99}}
+    )
+
+    assert [len(body["predictions"][0]["probabilities"]) for body in (few, all_of_them)] == [1, 3]
 
 
 def test_a_batch_of_bad_requests_is_answered(context: Context) -> None:

@@ -6,7 +6,16 @@ from typing import Any
 import pytest
 
 from include.classifier.serving.predictor import Prediction
-from include.classifier.serving.protocol import BadRequest, Request, read_request, write_answer, write_refusal
+from include.classifier.serving.protocol import (
+    MAX_ANSWER_BYTES,
+    AnswerTooLarge,
+    BadRequest,
+    Request,
+    check_size,
+    read_request,
+    write_answer,
+    write_refusal,
+)
 
 JSON = "application/json"
 SECRET = "Zyxwvut"
@@ -91,6 +100,72 @@ def test_a_bad_request_is_told_what_to_change_and_where(
 
     assert message in str(refusal.value)
     assert SECRET not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"instances": ["a"], "top_k": 3},
+        {"data": "a", "top_k": 3},
+        {"inputs": [tensor("a")], "parameters": {"top_k": 3}},
+    ],
+)
+def test_a_request_may_ask_for_the_likeliest_labels_alone(body: dict[str, Any]) -> None:
+    assert read_request({"body": body}).top_k == 3
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "3", True])
+def test_a_number_of_labels_is_a_whole_one(value: Any) -> None:
+    with pytest.raises(BadRequest, match='"top_k" must be a whole number'):
+        read_request({"body": {"instances": ["a"], "top_k": value}})
+
+
+LONG = Prediction("b", 0.5, {"a": 0.2, "b": 0.5, "c": 0.3}, truncated=False)
+
+
+def test_the_likeliest_labels_come_first() -> None:
+    [row] = json.loads(write_answer(Request(["t"], top_k=2), [LONG], model="m", version="1"))["predictions"]
+    assert (row["label"], list(row["probabilities"].items())) == ("b", [("b", 0.5), ("c", 0.3)])
+
+
+def test_tensors_of_the_likeliest_labels_have_a_row_of_labels_for_each_text() -> None:
+    request = Request(["t", "u"], is_v2=True, top_k=2)
+    answer = json.loads(write_answer(request, [LONG, LONG], model="m", version="1"))
+    outputs = {output["name"]: output for output in answer["outputs"]}
+    assert (outputs["labels"]["shape"], outputs["labels"]["data"]) == ([2, 2], ["b", "c", "b", "c"])
+    assert outputs["probabilities"]["data"] == [0.5, 0.3, 0.5, 0.3]
+
+
+NAMES = [f"Home and Garden > Department {number // 5} > Category é {number}" for number in range(1000)]
+
+
+@pytest.mark.parametrize("is_v2", [False, True])
+@pytest.mark.parametrize("top_k", [None, 7])
+def test_no_answer_is_larger_than_it_was_expected_to_be(top_k: int | None, is_v2: bool) -> None:
+    probabilities = {name: 1e-4 * place for place, name in enumerate(NAMES)}
+    answer = Prediction(NAMES[0], 0.123456, probabilities, truncated=True)
+
+    def is_refused(texts: int) -> bool:
+        try:
+            check_size(Request(["a"] * texts, top_k=top_k), NAMES)
+        except AnswerTooLarge:
+            return True
+        return False
+
+    allowed = max(texts for texts in range(1, 1001) if not is_refused(texts))
+    request = Request(["a"] * allowed, top_k=top_k, is_v2=is_v2)
+    body = write_answer(request, [answer] * allowed, model="m" * 48, version="2" * 14)
+    assert len(body.encode()) <= MAX_ANSWER_BYTES
+
+
+def test_an_answer_that_would_be_too_large_is_refused_with_what_to_send_instead() -> None:
+    with pytest.raises(AnswerTooLarge) as refusal:
+        check_size(Request(["a"] * 250), NAMES)
+    told = int(str(refusal.value).split("send at most ")[1].split(" texts")[0])
+
+    check_size(Request(["a"] * told), NAMES)
+    check_size(Request(["a"] * 1000, top_k=5), NAMES)
+    assert json.loads(write_refusal(refusal.value))["code"] == 413
 
 
 def test_an_answer_has_one_object_for_each_row() -> None:
