@@ -74,6 +74,15 @@ def expected_calibration_error(truth: Classes, probabilities: Probabilities, n_b
     return float(np.abs(surplus).sum() / len(truth))
 
 
+def most_mistaken(matrix: NDArray[np.int64], count: int) -> list[int]:
+    """Return the classes with the most wrong rows, their own and those taken for them; in the order of the classes.
+
+    :param matrix: rows by true class (row) and predicted class (column).
+    """
+    wrong = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * np.diag(matrix)
+    return sorted(int(each) for each in np.argsort(-wrong, kind="stable")[:count])
+
+
 def length_slices(texts: Sequence[str]) -> list[tuple[str, NDArray[np.bool_]]]:
     """Split rows into a shorter, a middle and a longer third by their number of words.
 

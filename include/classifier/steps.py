@@ -40,7 +40,7 @@ class Headline(NamedTuple):
     """What a pipeline's UI shows of an evaluation.
 
     :param metrics: flat name -> value.
-    :param labels: names in the order of the confusion matrix.
+    :param labels: names in the order of the confusion matrix; of very many those that are most often mistaken.
     :param confusion: rows by true (row) and predicted (column) label.
     """
 
@@ -148,9 +148,12 @@ def evaluate_step(
     :param live_uri: package of the live model; empty before the first release.
     :param confidence: of the intervals around the differences to the live model.
     """
+    import numpy as np
+
     from include.classifier.evaluation.predictions import write_predictions
     from include.classifier.evaluation.scoring import evaluate
-    from include.classifier.report.page import CURVES, make_report, write_report
+    from include.classifier.metrics import most_mistaken
+    from include.classifier.report.page import CURVES, MOST_SHOWN_LABELS, make_report, write_report
     from include.classifier.tracking import resume
 
     package = json.loads(Path(package_file).read_text(encoding="utf-8"))
@@ -198,7 +201,10 @@ def evaluate_step(
         tracker.log_file(name, content)
     document["report_uri"] = write_report(page, output_uri)
     write_candidate(document, output_uri)
-    return Headline(headline, dataset["labels"], found.confusion.tolist())
+    shown = most_mistaken(found.confusion, MOST_SHOWN_LABELS)
+    return Headline(
+        headline, [dataset["labels"][each] for each in shown], found.confusion[np.ix_(shown, shown)].tolist()
+    )
 
 
 def write_candidate(document: dict[str, Any], output_uri: str) -> str:

@@ -21,6 +21,14 @@ def rows() -> tuple[np.ndarray, np.ndarray]:
     return random.integers(0, 3, size=200), probabilities
 
 
+def test_the_most_mistaken_classes_come_in_their_own_order():
+    matrix = np.array([[5, 0, 0, 0], [0, 3, 2, 0], [0, 1, 4, 0], [1, 0, 0, 4]])
+    # Wrong rows of and for each: 1, 3, 3, 1.
+    assert metrics.most_mistaken(matrix, 2) == [1, 2]
+    assert metrics.most_mistaken(matrix, 3) == [0, 1, 2]
+    assert metrics.most_mistaken(matrix, 9) == [0, 1, 2, 3]
+
+
 def test_scores_equal_those_of_scikit_learn(rows):
     from sklearn import metrics as reference
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 #: Reasons to drop a row instead of refusing the file, as they stand in dataset.json. A row has the first that fits.
 EMPTY, UNKNOWN_LABEL, DUPLICATE, LEAKED = DROP_REASONS = ("empty", "unknown_label", "duplicate", "leaked")
 
+#: Classes that a message names; the rest is counted.
+_CLASSES_SHOWN = 10
+
 _WHOLE_NUMBER = re.compile(r"([+-]?\d+)\.0+")
 
 
@@ -176,7 +179,7 @@ def check_split(
     setting, fewest = (
         ("min_rows", data.min_rows) if split == "train" else ("min_evaluation_rows", data.min_evaluation_rows)
     )
-    floor = data.min_class_share if split == "train" else 0.0
+    floor = data.smallest_class_share if split == "train" else 0.0
     found = f"{split} data"
     if rows < fewest:
         what = f"rows left: {rows} (dropped: {lost}), {setting} asks for at least {fewest}"
@@ -187,5 +190,7 @@ def check_split(
         problems.add(found, f"all rows have one single label: {present[0]}", remedy)
     below = [f"{key!r} has {count}" for key, count in zip(keys, counts, strict=True) if count < floor * rows]
     if below:
-        what = f"below min_class_share of {floor:g} among {rows} rows: {', '.join(below)}"
+        more = f" and {len(below) - _CLASSES_SHOWN:,} more classes" if len(below) > _CLASSES_SHOWN else ""
+        shown = ", ".join(below[:_CLASSES_SHOWN])
+        what = f"below min_class_share of {floor:g} among {rows} rows: {shown}{more}"
         problems.add(found, what, f"{remedy_for_labels}Give more rows of these labels, or lower the setting.")

@@ -151,11 +151,17 @@ def _live(uri: str, model: str, labels: Sequence[str]) -> _Packed | None:
     known = live.predictor.labels
     if set(known) != set(labels):
         report(
-            f"evaluate: the live version {live.version} has other labels ({', '.join(known)}) than the data set "
-            f"has ({', '.join(labels)}); the candidate is not compared with it"
+            f"evaluate: the live version {live.version} has other labels ({_others(known, labels)}) than the data set "
+            f"({_others(labels, known)}); the candidate is not compared with it"
         )
         return None
     return live
+
+
+def _others(ours: Sequence[str], theirs: Sequence[str]) -> str:
+    """Return labels that only the first have: some of them, and how many there are."""
+    names = [label for label in ours if label not in set(theirs)]
+    return f"{len(names):,} that the other has not: {', '.join(names[:10])}" if names else "none that the other has not"
 
 
 def _line(name: str, found: dict[str, Any]) -> str:

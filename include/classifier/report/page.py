@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from include.classifier.data.sources import as_uri
 from include.classifier.evaluation.scoring import Evaluation
-from include.classifier.metrics import confusion_matrix
+from include.classifier.metrics import confusion_matrix, most_mistaken
 from include.classifier.report import pictures as figures
 from include.classifier.report import tables
 
@@ -27,6 +27,9 @@ CURVES = {
     "loss": ("loss on training rows", "candidate"),
     "validation_log_loss": ("log loss on held-out rows", "live"),
 }
+
+#: Of more labels than this, those that are most often mistaken are drawn and listed; ``candidate.json`` has all.
+MOST_SHOWN_LABELS = 60
 
 #: The two models that are drawn.
 _DRAWN = ("candidate", "live")
@@ -58,14 +61,17 @@ def make_report(
         return Markup(figures.as_text(picture))  # noqa: S704  its names and numbers are escaped by ElementTree
 
     metrics, comparison, labels = found.metrics, found.comparison, document["labels"]
+    shown = most_mistaken(found.confusion, MOST_SHOWN_LABELS)
     compared: dict[str, Sequence[_ComparedRow]] = {
         "metrics": tables.metric_rows(metrics, comparison),
         "slices": tables.slice_rows(metrics, comparison),
-        "classes": tables.class_rows(metrics, comparison),
+        "classes": [row for row in tables.class_rows(metrics, comparison) if row.number - 1 in shown],
     }
     intervals = {name: _intervals(rows) for name, rows in compared.items()}
     confusions, bins = _confusions(found), _calibration(found)
-    pictures = dict(_draw(labels, confusions, bins, [each for group in intervals.values() for each in group], curves))
+    drawn = {who: matrix[np.ix_(shown, shown)] for who, matrix in confusions.items()}
+    numbered = {each + 1: labels[each] for each in shown}
+    pictures = dict(_draw(numbered, drawn, bins, [each for group in intervals.values() for each in group], curves))
     page = _template().render(
         document=document,
         live=metrics["live"],
@@ -81,6 +87,7 @@ def make_report(
         interval=lambda change, extent: inline(figures.interval(change, extent)),
         signed=tables.signed,
         numbered=len(labels) > figures.MOST_NAMED_LABELS,
+        shown=len(shown),
         style=Markup(figures.STYLE),  # noqa: S704  our own file
     )
     return Report(page, {f"{name}.svg": figures.as_file(picture) for name, picture in pictures.items()})
@@ -114,7 +121,7 @@ def _template() -> Template:
 
 
 def _draw(
-    labels: Sequence[str],
+    labels: Mapping[int, str],
     confusions: Mapping[str, NDArray[np.int64]],
     bins: Mapping[str, Sequence[tables.CalibrationBin]],
     differences: Sequence[tables.Difference],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 from xml.etree.ElementTree import Element, SubElement, tostring
@@ -76,17 +76,22 @@ def reliability(bins: Sequence[CalibrationBin], *, who: str, description: str) -
     return picture
 
 
-def confusion(matrix: NDArray[np.int64], labels: Sequence[str], *, description: str) -> Element:
+def confusion(matrix: NDArray[np.int64], labels: Sequence[str] | Mapping[int, str], *, description: str) -> Element:
     """Draw which labels are taken for which; a cell's shade is its share of the true label's rows.
 
     :param matrix: rows by true (row) and predicted (column) label, shape ``(n_labels, n_labels)``.
+    :param labels: names, by the numbers that stand for them where they are many; default: 1, 2, 3 and so on.
     """
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     return _matrix(matrix, shares, ["candidate"], labels, description=description, number="{:d}")
 
 
 def confusion_difference(
-    candidate: NDArray[np.int64], live: NDArray[np.int64], labels: Sequence[str], *, description: str
+    candidate: NDArray[np.int64],
+    live: NDArray[np.int64],
+    labels: Sequence[str] | Mapping[int, str],
+    *,
+    description: str,
 ) -> Element:
     """Draw where the candidate answers otherwise than the live model: ``better`` has more hits or fewer mistakes.
 
@@ -181,7 +186,7 @@ def _matrix(
     numbers: NDArray[np.int64],
     shades: NDArray[np.float64],
     colours: Sequence[str],
-    labels: Sequence[str],
+    labels: Sequence[str] | Mapping[int, str],
     *,
     description: str,
     number: str,
@@ -191,7 +196,8 @@ def _matrix(
     :param shades: from 0 to 1 for the last of the colours, from -1 for the first.
     :param number: format of a cell's number.
     """
-    named = len(labels) <= MOST_NAMED_LABELS
+    by_number = labels if isinstance(labels, Mapping) else dict(enumerate(labels, start=1))
+    names, named = list(by_number.values()), len(labels) <= MOST_NAMED_LABELS
     cell = max(30, min(56, 240 // len(labels))) if named else max(7, 360 // len(labels))
     margin, side = (104 if named else 40), cell * len(labels)
     room = 64 if named else 8  # for the last name, which leans to the right
@@ -201,12 +207,12 @@ def _matrix(
         x, y = margin + column * cell, margin + row * cell
         box = _rectangle(picture, x, y, cell, cell, f"{colours[-1] if shade > 0 else colours[0]} bar")
         box.set("opacity", f"{0.06 + 0.94 * abs(shade):.3f}")
-        _hover(box, f"true {labels[row]}, predicted {labels[column]}: {number.format(value)}")
+        _hover(box, f"true {names[row]}, predicted {names[column]}: {number.format(value)}")
         if named:
             kind = "middle on-dark" if abs(shade) > 0.55 else "middle"
             _text(picture, (x + cell / 2, y + cell / 2 + 4), number.format(value), kind)
     _rectangle(picture, margin, margin, side, side, "frame")
-    for place, name in _axis_names(labels, named=named):
+    for place, name in _axis_names(by_number, named=named):
         middle = margin + (place + 0.5) * cell
         _text(picture, (margin - 6, middle + 4), name, "end")
         top = _text(picture, (middle, margin - 6), name, "start" if named else "middle")
@@ -217,12 +223,12 @@ def _matrix(
     return picture
 
 
-def _axis_names(labels: Sequence[str], *, named: bool) -> Iterator[tuple[int, str]]:
-    for place, label in enumerate(labels):
+def _axis_names(labels: Mapping[int, str], *, named: bool) -> Iterator[tuple[int, str]]:
+    for place, (number, label) in enumerate(labels.items()):
         if named:
             yield place, _shortened(label, 13)
         elif place % 5 == 4:
-            yield place, str(place + 1)
+            yield place, str(number)
 
 
 def _interval_marks(row: Difference, extent: float, height: float) -> Iterator[Element]:

@@ -15,6 +15,9 @@ from include.contracts.metrics import MAIN_METRICS
 #: The most frequent mistakes that are listed.
 MOST_MISTAKES = 10
 
+#: Numbers of a setting that are written out, such as the weights of the classes.
+MOST_LISTED = 20
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -255,6 +258,8 @@ def _megabytes(size: float) -> str:
 
 
 def _words(value: Any) -> str:
+    if isinstance(value, (list, tuple)) and len(value) > MOST_LISTED:
+        return f"{len(value):,} values from {_words(min(value))} to {_words(max(value))}"
     if isinstance(value, (list, tuple)):
         return ", ".join(_words(each) for each in value)
     return f"{value:g}" if isinstance(value, float) else str(value)

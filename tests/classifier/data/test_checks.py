@@ -115,6 +115,24 @@ def test_class_below_the_floor_is_refused() -> None:
     assert problem.startswith("train data: below min_class_share of 0.3 among 4 rows: '2' has 1.")
 
 
+@pytest.mark.parametrize("classes", [2, 5, 77, 200, 500, 1000])
+def test_even_classes_of_any_number_are_enough_and_an_empty_one_is_not(classes: int) -> None:
+    data = DataConfig(train=["a"], labels=[f"label {number}" for number in range(classes)])
+    problems = Problems()
+
+    check_split([16] * classes, "train", data.model_copy(update={"min_rows": 2}), problems, lost="none")
+    assert problems.messages() == []
+
+    check_split([0] * (classes - 1) + [16 * classes], "train", data, problems, lost="none")
+    assert all(len(message) < 600 for message in problems.messages())
+    assert any("min_class_share" in message for message in problems.messages())
+
+
+def test_a_share_that_no_even_classes_have_is_refused_in_a_sentence() -> None:
+    with pytest.raises(ValueError, match=r"min_class_share: 0.02 cannot hold for 77 classes, even ones have 0.013"):
+        DataConfig(train=["a"], labels=[str(number) for number in range(77)], min_class_share=0.02)
+
+
 def test_all_that_is_wrong_with_a_split_is_said_at_once() -> None:
     assert len(split_problems(2, 0)) == 3
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from include.classifier.evaluation import baseline
 from include.classifier.evaluation.baseline import baseline_probabilities
 
 TRAIN = ["good food", "good place", "bad food", "bad place"]
@@ -21,6 +22,15 @@ def test_it_learns_and_gives_classes_without_training_rows_no_probability():
 def test_it_learns_when_no_word_stands_in_two_rows():
     found = baseline_probabilities(["superb", "awful"], [1, 0], ["superb", "awful"], n_classes=2)
     assert found.argmax(axis=1).tolist() == [1, 0]
+
+
+def test_many_classes_go_by_fewer_words(monkeypatch):
+    monkeypatch.setattr(baseline, "_MOST_WEIGHTS", 6)
+    texts = ["good food", "good food", "bad place", "bad place", "bad"]
+    found = baseline_probabilities(texts, [0, 0, 1, 1, 1], ["food", "bad"], n_classes=3)
+    # Two words for three classes: "bad", which stands there most often, and one of the others.
+    assert found[1].argmax() == 1
+    assert np.allclose(found.sum(axis=1), 1)
 
 
 def test_class_weights_lift_the_rare_class():

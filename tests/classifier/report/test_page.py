@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from include.classifier.metrics import most_mistaken
 from include.classifier.report.page import REPORT, make_report, write_report
 from include.contracts.candidate import Candidate
 from tests.classifier.made_up_evaluation import LIVE, VERSION, made_up_evaluation
@@ -75,6 +76,19 @@ def test_any_number_of_labels_is_shown(number: int) -> None:
     # One picture in each row of a table that compares, and five that stand alone.
     rows = 2 + 3 + number
     assert page.count("svg") == rows + 4
+
+
+def test_a_page_of_a_thousand_labels_shows_those_that_are_most_often_mistaken() -> None:
+    labels = [f"label {number:04d}" for number in range(1000)]
+    found, document = made_up_evaluation(labels, rows=4000)
+    page, pictures = make_report(found, document)
+
+    assert "60 of 1,000 labels are shown" in page
+    assert len(page) < 1_000_000
+    assert all(len(picture) < 300_000 for picture in pictures.values())
+    mistaken = most_mistaken(found.confusion, 60)
+    listed = re.findall(r'<th scope="row"><bdi>(label \d+)</bdi></th>\n<td class="number">[\d.]+</td>', page)
+    assert listed[:60] == [labels[each] for each in mistaken]
 
 
 def test_a_first_release_has_a_page_without_a_live_model() -> None:
