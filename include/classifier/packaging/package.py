@@ -36,6 +36,9 @@ _LATENCY_REQUESTS = 40
 #: means that other code, another tokenizer or other weights are served.
 LARGEST_DIFFERENCE = 1e-3
 
+#: That Java's integers hold, about.
+_LARGEST_NUMBER = 2_000_000_000
+
 _CONFIG_FILE = "config/config.properties"
 
 
@@ -112,7 +115,7 @@ def server_config(model: str, version: str, serving: Mapping[str, Any]) -> str:
         "disable_token_authorization": "true",
         "metrics_mode": "prometheus",
         # Requests that were joined come back from the worker in one piece.
-        "max_response_size": str((settings.batch_size + 1) * MAX_ANSWER_BYTES),
+        "max_response_size": str(min((settings.batch_size + 1) * MAX_ANSWER_BYTES, _LARGEST_NUMBER)),
         "model_store": "/mnt/models/model-store",
         "model_snapshot": json.dumps(snapshot, sort_keys=True, separators=(",", ":")),
     }

@@ -17,7 +17,16 @@ from typing import Any
 
 from .cpus import threads_of_a_worker
 from .predictor import Predictor
-from .protocol import BadRequest, Request, Unanswered, check_size, read_request, write_answer, write_refusal
+from .protocol import (
+    BadRequest,
+    Request,
+    Unanswered,
+    check_size,
+    label_sizes,
+    read_request,
+    write_answer,
+    write_refusal,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +48,7 @@ class Handler:
         self._predictor = Predictor.load(
             Path(properties["model_dir"]), device=device, threads=threads_of_a_worker(workers)
         )
+        self._label_sizes = label_sizes(self._predictor.labels)
         # The first pass allocates and compiles; better now than in somebody's request.
         self._predictor.predict(["ready"])
 
@@ -64,7 +74,7 @@ class Handler:
         try:
             found = read_request(request, content_type)
             found = replace(found, top_k=found.top_k or self._top_k)
-            check_size(found, self._predictor.labels)
+            check_size(found, self._label_sizes)
         except BadRequest as error:
             return error
         return found

@@ -90,19 +90,23 @@ def read_request(parameters: Mapping[str, Any], content_type: str = "") -> Reque
     raise BadRequest(f'There are no "instances": {_EXPECTED}.')
 
 
-def check_size(request: Request, labels: Sequence[str]) -> None:
+def label_sizes(labels: Sequence[str]) -> list[int]:
+    """Return how many bytes each label takes in an answer, the largest first."""
+    return sorted((len(json.dumps(label, ensure_ascii=False).encode()) for label in labels), reverse=True)
+
+
+def check_size(request: Request, sizes: Sequence[int]) -> None:
     """Refuse a request whose answer would be too large, before anything is computed for it.
 
-    :param labels: that the model knows.
+    :param sizes: of the labels that the model knows, from :func:`label_sizes`.
     :raises AnswerTooLarge: naming how many texts may be sent, or that fewer labels may be asked for.
     """
-    sizes = sorted((len(json.dumps(label, ensure_ascii=False).encode()) for label in labels), reverse=True)
     largest_row = _ROW_BYTES + sizes[0] + sum(size + _NUMBER_BYTES for size in sizes[: request.top_k])
     size, fitting = largest_row * len(request.texts), MAX_ANSWER_BYTES // largest_row
     if size > MAX_ANSWER_BYTES:
         fewer = f"send at most {fitting:,} texts in one request, or " if fitting else ""
         raise AnswerTooLarge(
-            f"The answer to {len(request.texts):,} texts with up to {min(request.top_k or len(labels), len(labels)):,} "
+            f"The answer to {len(request.texts):,} texts with up to {len(sizes[: request.top_k]):,} "
             f"labels each may have {size:,} bytes, more than {MAX_ANSWER_BYTES:,}: {fewer}ask for the "
             'likeliest labels alone with "top_k": 5.'
         )

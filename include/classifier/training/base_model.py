@@ -110,7 +110,7 @@ def _agree_on_padding(config: Any, tokenizer: Any) -> None:
 
     Where both name one, the model's counts: positions, and where a text ends, may go by it.
     """
-    known = config.pad_token_id
+    known = getattr(config, "pad_token_id", None)
     if isinstance(known, int) and known >= 0 and (token := tokenizer.convert_ids_to_tokens(known)) is not None:
         tokenizer.pad_token = token
     elif tokenizer.pad_token_id is None:

@@ -83,7 +83,7 @@ def _check_tokenizer(
     except Exception as error:  # The tokenizers' own errors are bare ones.
         raise UnfitError(f"its tokenizer cannot read every text ({error})") from error
     vocabulary = tokenizer.get_vocab()
-    embeddings = getattr(model.get_input_embeddings(), "num_embeddings", None)
+    embeddings = _embeddings(model)
     if embeddings is not None and max(vocabulary.values()) >= embeddings:
         raise UnfitError(
             f"its tokenizer has {len(vocabulary):,} tokens with numbers up to {max(vocabulary.values()):,}, the model "
@@ -97,6 +97,13 @@ def _check_tokenizer(
     if tokenise(packed, [*_ODD_TEXTS, *texts], max_length) != rows:
         kind = type(tokenizer).__name__
         raise UnfitError(f"{kind} does more than the tokenizer.json that it writes, which is all that is packed")
+
+
+def _embeddings(model: PreTrainedModel) -> int | None:
+    try:
+        return getattr(model.get_input_embeddings(), "num_embeddings", None)
+    except NotImplementedError:  # Some that read no tokens have none; what they read shows when they are tried.
+        return None
 
 
 def _longest(

@@ -48,7 +48,9 @@ def test_an_archive_holds_what_serving_needs_and_nothing_else(model_dir: Path, t
     (model_dir / "trainer_state.json").write_text("{}")
     (model_dir / "checkpoint-5").mkdir()
 
-    archive = build(model_dir, tmp_path / "tiny.mar", serving={"workers": 2, "batch_size": 4, "max_batch_delay_ms": 7})
+    archive = build(
+        model_dir, tmp_path / "tiny.mar", serving={"workers": 2, "batch_size": 4, "max_batch_delay_ms": 7, "top_k": 2}
+    )
 
     with zipfile.ZipFile(archive.path) as file:
         assert {entry.compress_type for entry in file.infolist()} == {zipfile.ZIP_STORED}
@@ -76,6 +78,7 @@ def test_an_archive_holds_what_serving_needs_and_nothing_else(model_dir: Path, t
             "batchSize": 4,
             "maxBatchDelay": 7,
             "responseTimeout": 60,
+            "handler": {"top_k": 2},
         }
         assert json.loads(file.read("MAR-INF/MANIFEST.json"))["model"] == {
             "modelName": "tiny",

@@ -12,7 +12,14 @@ import pytest
 
 from include.classifier.packaging import package as packaging
 from include.classifier.packaging.archive import Archive, build_archive, sha256_of
-from include.classifier.packaging.package import PackagingError, largest_difference, package, publish, sample_texts
+from include.classifier.packaging.package import (
+    PackagingError,
+    largest_difference,
+    package,
+    publish,
+    sample_texts,
+    server_config,
+)
 from include.classifier.packaging.server import TorchServeError
 from include.classifier.serving.predictor import Prediction, Predictor
 from include.contracts.candidate import Candidate
@@ -152,6 +159,12 @@ def prediction(label: str, *values: float) -> Prediction:
 
 def served(label: str, *values: float, version: str = VERSION) -> dict[str, Any]:
     return {"label": label, "probabilities": dict(zip(["bad", "good"], values, strict=True)), "version": version}
+
+
+@pytest.mark.parametrize(("batch_size", "room"), [(1, 12_000_000), (16, 102_000_000), (10_000, 2_000_000_000)])
+def test_the_server_has_room_for_the_answers_of_all_requests_that_it_joins(batch_size: int, room: int) -> None:
+    config = server_config("tiny", VERSION, {"batch_size": batch_size})
+    assert f"max_response_size={room}\n" in config
 
 
 def test_the_largest_difference_is_found() -> None:

@@ -12,6 +12,7 @@ from include.classifier.serving.protocol import (
     BadRequest,
     Request,
     check_size,
+    label_sizes,
     read_request,
     write_answer,
     write_refusal,
@@ -137,6 +138,7 @@ def test_tensors_of_the_likeliest_labels_have_a_row_of_labels_for_each_text() ->
 
 
 NAMES = [f"Home and Garden > Department {number // 5} > Category é {number}" for number in range(1000)]
+SIZES = label_sizes(NAMES)
 
 
 @pytest.mark.parametrize("is_v2", [False, True])
@@ -147,7 +149,7 @@ def test_no_answer_is_larger_than_it_was_expected_to_be(top_k: int | None, is_v2
 
     def is_refused(texts: int) -> bool:
         try:
-            check_size(Request(["a"] * texts, top_k=top_k), NAMES)
+            check_size(Request(["a"] * texts, top_k=top_k), SIZES)
         except AnswerTooLarge:
             return True
         return False
@@ -160,11 +162,11 @@ def test_no_answer_is_larger_than_it_was_expected_to_be(top_k: int | None, is_v2
 
 def test_an_answer_that_would_be_too_large_is_refused_with_what_to_send_instead() -> None:
     with pytest.raises(AnswerTooLarge) as refusal:
-        check_size(Request(["a"] * 250), NAMES)
+        check_size(Request(["a"] * 250), SIZES)
     told = int(str(refusal.value).split("send at most ")[1].split(" texts")[0])
 
-    check_size(Request(["a"] * told), NAMES)
-    check_size(Request(["a"] * 1000, top_k=5), NAMES)
+    check_size(Request(["a"] * told), SIZES)
+    check_size(Request(["a"] * 1000, top_k=5), SIZES)
     assert json.loads(write_refusal(refusal.value))["code"] == 413
 
 

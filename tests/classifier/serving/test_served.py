@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +32,42 @@ SECRET = "Zyxwvut"
 
 @pytest.fixture(scope="module")
 def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorchServe]:
-    package = tmp_path_factory.mktemp("package")
+    with served(tiny_model, tmp_path_factory.mktemp("package")) as server:
+        yield server
+
+
+@contextmanager
+def served(model: Path, package: Path) -> Iterator[TorchServe]:
     target = package / "model-store" / "tiny.mar"
-    build_archive(tiny_model, model="tiny", version=VERSION, target=target, serving=SETTINGS)
+    build_archive(model, model="tiny", version=VERSION, target=target, serving=SETTINGS)
     (package / "config").mkdir()
     (package / "config" / "config.properties").write_text(server_config("tiny", VERSION, SETTINGS))
     with torchserve(package) as server:
         server.wait_until_ready("tiny")
         yield server
+
+
+def test_large_answers_of_joined_requests_all_arrive(tiny_model: Path, tmp_path: Path) -> None:
+    """Together they are many times what TorchServe takes from a worker unless it is told otherwise."""
+    model = shutil.copytree(tiny_model, tmp_path / "model")
+    labels = [f"{number} {'long ' * 6000}" for number in range(3)]
+    for name, key, value in (
+        ("classifier.json", "labels", labels),
+        ("config.json", "id2label", {str(number): f"LABEL_{number}" for number in range(3)}),
+    ):
+        document = json.loads((model / name).read_text(encoding="utf-8"))
+        (model / name).write_text(json.dumps(document | {key: value}), encoding="utf-8")
+    with served(model, tmp_path / "package") as server:
+
+        def status_of(rows: int) -> int:
+            return server.predict(KSERVE, {"instances": ["good"] * rows})[0]
+
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            assert [*clients.map(status_of, [45] * CLIENTS)] == [200] * CLIENTS
+        status, refusal = server.predict(KSERVE, {"instances": ["good"] * 100})
+        assert (status, refusal["code"]) == (413, 413)
+        assert "send at most" in refusal["message"]
+        assert status_of(1) == 200
 
 
 @pytest.mark.parametrize("path", [KSERVE, "/predictions/tiny", RAW])
