@@ -79,9 +79,10 @@ def _check_tokenizer(
     from transformers import PreTrainedTokenizerFast
 
     try:
-        rows = tokenise(tokenizer, [*_ODD_TEXTS, *texts], max_length)
+        tokenise(tokenizer, _ODD_TEXTS, max_length)
     except Exception as error:  # The tokenizers' own errors are bare ones.
         raise UnfitError(f"its tokenizer cannot read every text ({error})") from error
+    rows = tokenise(tokenizer, [*_ODD_TEXTS, *texts], max_length)
     vocabulary = tokenizer.get_vocab()
     embeddings = _embeddings(model)
     if embeddings is not None and max(vocabulary.values()) >= embeddings:
@@ -162,7 +163,8 @@ def _logits(
         logits = model(**pad(tokenizer, rows, with_mask=takes_mask(model), padding_side=side)).logits
     except Exception as error:  # Each architecture fails in its own way.
         lengths = ", ".join(str(len(row)) for row in rows)
-        raise UnfitError(f"it cannot read texts of {lengths} tokens ({type(error).__name__}: {error})") from error
+        said = (str(error).splitlines() or ["no message"])[0]
+        raise UnfitError(f"it cannot read texts of {lengths} tokens ({type(error).__name__}: {said})") from error
     if logits.shape != (len(rows), n_labels):
         raise UnfitError(f"it gives figures of shape {tuple(logits.shape)} for {len(rows)} texts and {n_labels} labels")
     if not torch.isfinite(logits).all():
