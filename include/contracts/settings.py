@@ -346,10 +346,10 @@ class ServingConfig(Section):
     response_timeout_seconds: Annotated[int, Field(ge=1)] = Field(
         60, description="A worker that takes longer is restarted."
     )
-    top_k: Annotated[int, Field(ge=1)] | None = Field(
-        None,
+    top_k: Annotated[int, Field(ge=0)] = Field(
+        0,
         description="Labels in an answer, the likeliest first, unless a request asks for another number with `top_k`; "
-        "none: all of them.",
+        "0: all of them.",
     )
     precision: Literal["auto", "float32", "int8"] = Field(
         "auto",

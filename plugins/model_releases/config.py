@@ -57,7 +57,7 @@ class ServingSection(ServingConfig):
     @property
     def packaging(self) -> dict[str, Any]:
         """What training is told: a pod's memory is no reason to train again."""
-        return self.model_dump(exclude={"kserve"}, exclude_none=True)
+        return self.model_dump(exclude={"kserve"})
 
 
 class ModelConfig(TrainedModel):

@@ -172,7 +172,7 @@ def _server_settings(serving: Mapping[str, Any] | None) -> bytes:
         "maxBatchDelay": settings.max_batch_delay_ms,
         "responseTimeout": settings.response_timeout_seconds,
     }
-    if settings.top_k is not None:
+    if settings.top_k:
         document["handler"] = {"top_k": settings.top_k}
     return yaml.safe_dump(document, sort_keys=True).encode()
 
