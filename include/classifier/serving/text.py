@@ -24,8 +24,8 @@ class Tokens(NamedTuple):
 def clean(text: str) -> str:
     """Return the text as the model sees it; may be empty. Cleaning it again changes nothing.
 
-    Unicode is composed (NFC) and whitespace collapsed. Of a text that shows nothing, such as zero-width or NUL characters
-    alone, nothing is left.
+    Unicode is composed (NFC) and whitespace collapsed. Of a text that shows nothing, such as zero-width or NUL
+    characters alone, nothing is left.
     """
     text = " ".join(unicodedata.normalize("NFC", text).split())
     return text if any(map(_shows, text)) else ""
