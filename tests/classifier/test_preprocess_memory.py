@@ -16,7 +16,8 @@ _ROW_CHARACTERS = 1000
 #: Peak memory of a process that preprocesses small batches, in KiB; what the imports take is in it.
 _RUN = """
 import resource, sys
-from include.classifier.data import dataset, lines
+from include.classifier.data import dataset
+from include.classifier.data.formats import lines
 from include.classifier import preprocess
 lines.CHUNK_BYTES = dataset.GROUP_BYTES = 1 << 18
 assert preprocess.main(sys.argv[1:]) == 0

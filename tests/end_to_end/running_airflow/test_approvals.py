@@ -76,10 +76,13 @@ def candidate_of(version: str, folder: Path) -> dict[str, str]:
     return {"version": version, "candidate_uri": file.as_uri()}
 
 
+APPROVED = {"approval": "yes", "approved_by": "Anonymous", "approved_sha256": "a" * 64}
+
+
 @pytest.mark.parametrize(
     ("dag_id", "version", "answer", "after", "state", "facts"),
     [
-        ("asks", "20260103000000", "Approve", "success", "candidate", {"approval": "yes", "approved_by": "Anonymous"}),
+        ("asks", "20260103000000", "Approve", "success", "candidate", APPROVED),
         ("asks", "20260104000000", "Reject", "skipped", "rejected", {"approval": "no", "approved_by": "Anonymous"}),
         ("asks_in_passing", "20260105000000", None, "skipped", "rejected", {"approval": "no"}),
     ],
