@@ -31,7 +31,7 @@ def test_texts_end_with_a_word() -> None:
 
 def test_given_texts_stay_as_they_are_but_for_cleaning(tmp_path: Path) -> None:
     file = tmp_path / "reviews.csv"
-    file.write_text('label,text\n1,"good  food\\n"\n2," "\n3,bad\n', encoding="utf-8")
+    file.write_text('label,text\n1,"good \n food"\n2," "\n3,bad\n', encoding="utf-8")
 
     assert read_reviews(file) == ["good food", "bad"]
 
