@@ -32,7 +32,9 @@ def keep_private(state: Path, store: str) -> None:
     :param state: the state folder; one from before that everybody could enter is closed as well.
     :param store: URI of the model store; the group of a folder elsewhere shares what is written there.
     """
-    is_inside = store.startswith(f"{state.as_uri()}/") or not store.startswith("file:")
+    from include.contracts.uris import local_path
+
+    is_inside = not store.startswith("file:") or Path(local_path(store)).is_relative_to(state)
     os.umask(0o077 if is_inside else 0o007)
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     if (state / "airflow").is_dir() and state.stat().st_uid == os.getuid():

@@ -46,12 +46,22 @@ def test_two_that_come_at_once_have_the_same_secrets(tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize(("store", "file_mode"), [("inside", 0o600), ("outside", 0o660), ("s3", 0o600)])
-def test_nobody_else_reads_what_is_written_whatever_the_umask(tmp_path: Path, store: str, file_mode: int) -> None:
-    state = tmp_path / "state"
+@pytest.mark.parametrize("name", ["state", "State é 100% #2"])
+@pytest.mark.parametrize(
+    ("store", "file_mode"), [("inside", 0o600), ("as written", 0o600), ("outside", 0o660), ("s3", 0o600)]
+)
+def test_nobody_else_reads_what_is_written_whatever_the_umask(
+    tmp_path: Path, store: str, file_mode: int, name: str
+) -> None:
+    state = tmp_path / name
     (state / "airflow").mkdir(parents=True)
     state.chmod(0o755)
-    uri = {"inside": f"{state.as_uri()}/store", "outside": tmp_path.as_uri(), "s3": "s3://models"}[store]
+    uri = {
+        "inside": f"{state.as_uri()}/store",
+        "as written": f"file://{state}/store",
+        "outside": tmp_path.as_uri(),
+        "s3": "s3://models",
+    }[store]
     code = (
         "import os, environment; os.umask(0); environment.keep_private(Path(sys.argv[1]), sys.argv[2])\n"
         "Path(sys.argv[1], 'written').write_text('a text'); Path(sys.argv[1], 'folder').mkdir()"
