@@ -1,7 +1,7 @@
 """What happens to a training on Kubeflow when Airflow's processes die, and when users and limits end its task.
 
 A server that behaves like Kubeflow Pipelines stands for it, and really trains. What needs no running Airflow is in
-``tests/kubeflow_provider/operators/test_pipelines_on_kubeflow.py``.
+``tests/kubeflow_provider/operators/on_kubeflow``.
 """
 
 from __future__ import annotations

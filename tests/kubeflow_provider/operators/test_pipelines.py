@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -29,46 +28,15 @@ from kubeflow_provider.operators.pipelines import RunPipelineOperator
 from kubeflow_provider.triggers.pipelines import PipelineRunTrigger
 from local_services.pipelines.hook import LocalPipelinesHook
 from local_services.pipelines.marked_processes import MARK
+from tests.kubeflow_provider.operators.tries import Tries
 
 ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.pipelines
 
 
-class Store(dict[str, Any]):
-    """Task state store that outlives a try."""
-
-    def set(self, key: str, value: Any) -> None:
-        self[key] = json.loads(json.dumps(value))
-
-    def delete(self, key: str) -> None:
-        self.pop(key, None)
-
-
-class Task:
-    """A task instance over its tries: each call to :meth:`context` is the next try."""
-
-    def __init__(self) -> None:
-        self.store = Store()
-        self.xcom: dict[str, Any] = {}
-        self.max_tries = 0
-        self.born = datetime(2026, 11, 29, tzinfo=UTC)
-
-    def context(self) -> Any:
-        ti = SimpleNamespace(
-            dag_id="releases",
-            run_id="manual",
-            task_id="train",
-            map_index=-1,
-            max_tries=self.max_tries,
-            xcom_push=self.xcom.__setitem__,
-            xcom_pull=lambda task_ids, key, map_indexes: self.xcom.get(key),
-        )
-        return {"ti": ti, "task_state_store": self.store, "dag_run": SimpleNamespace(start_date=self.born)}
-
-
 @pytest.fixture
-def task() -> Task:
-    return Task()
+def task() -> Tries:
+    return Tries()
 
 
 @pytest.fixture
@@ -104,14 +72,14 @@ def recorded(tmp_path: Path) -> int:
     return len(file.read_text().splitlines()) if file.exists() else 0
 
 
-def event(task: Task, **facts: Any) -> dict[str, Any]:
+def event(task: Tries, **facts: Any) -> dict[str, Any]:
     return {"run_id": task.store[PIPELINE_RUN_KEY]["run_id"], "outcome": "over", **facts}
 
 
 Make = Callable[..., RunPipelineOperator]
 
 
-def test_waits_for_the_run_and_returns_its_id(make: Make, task: Task, tmp_path: Path) -> None:
+def test_waits_for_the_run_and_returns_its_id(make: Make, task: Tries, tmp_path: Path) -> None:
     run_id = make({"seconds": "0.2"}).execute(task.context())
 
     assert task.xcom == {"run_id": run_id, "run_url": None, "experiment_url": None}
@@ -119,14 +87,14 @@ def test_waits_for_the_run_and_returns_its_id(make: Make, task: Task, tmp_path: 
     assert recorded(tmp_path) == 1
 
 
-def test_refuses_wrong_parameters_before_anything_is_stored(make: Make, task: Task) -> None:
+def test_refuses_wrong_parameters_before_anything_is_stored(make: Make, task: Tries) -> None:
     with pytest.raises(InvalidRequestError, match="seconds: expected a number"):
         make({"seconds": "{{ soon }}"}).execute(task.context())
 
     assert task.store == {}
 
 
-def test_stores_the_run_before_it_is_submitted(make: Make, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stores_the_run_before_it_is_submitted(make: Make, task: Tries, monkeypatch: pytest.MonkeyPatch) -> None:
     def start_run(hook: LocalPipelinesHook, document: Any, is_repeat: bool) -> None:
         assert task.store[PIPELINE_RUN_KEY]["run_id"] == document["run_id"]
         raise ServiceUnavailableError("the worker loses its network")
@@ -137,7 +105,7 @@ def test_stores_the_run_before_it_is_submitted(make: Make, task: Task, monkeypat
     assert PIPELINE_RUN_KEY in task.store
 
 
-def test_defers_with_everything_in_the_trigger(make: Make, task: Task) -> None:
+def test_defers_with_everything_in_the_trigger(make: Make, task: Tries) -> None:
     with pytest.raises(TaskDeferred) as deferred:
         make({"seconds": 30}, deferrable=True, timeout=timedelta(hours=2)).execute(task.context())
 
@@ -150,20 +118,20 @@ def test_defers_with_everything_in_the_trigger(make: Make, task: Task) -> None:
     assert deferred.value.timeout > timedelta(hours=2)
 
 
-def test_does_not_defer_when_the_run_is_already_over(make: Make, task: Task, tmp_path: Path) -> None:
+def test_does_not_defer_when_the_run_is_already_over(make: Make, task: Tries, tmp_path: Path) -> None:
     run_id = make().execute(task.context())
 
     assert make(deferrable=True).execute(task.context()) == run_id
     assert recorded(tmp_path) == 1
 
 
-def test_need_not_wait(make: Make, task: Task, service: LocalPipelinesHook) -> None:
+def test_need_not_wait(make: Make, task: Tries, service: LocalPipelinesHook) -> None:
     run_id = make({"seconds": 30}, wait_for_completion=False).execute(task.context())
 
     assert not service.get_run(run_id).state.is_terminal  # type: ignore[union-attr]
 
 
-def test_a_retry_picks_up_the_run_with_its_deadline(make: Make, task: Task, tmp_path: Path) -> None:
+def test_a_retry_picks_up_the_run_with_its_deadline(make: Make, task: Tries, tmp_path: Path) -> None:
     first = make({"seconds": 1}, wait_for_completion=False, timeout=timedelta(hours=1)).execute(task.context())
     deadline = task.store[PIPELINE_RUN_KEY]["deadline"]
 
@@ -173,7 +141,7 @@ def test_a_retry_picks_up_the_run_with_its_deadline(make: Make, task: Task, tmp_
 
 
 def test_a_task_that_died_before_it_submitted_its_run_submits_that_one(
-    make: Make, task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Make, task: Tries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(LocalPipelinesHook, "start_run", Mock(side_effect=SystemExit("the worker is gone")))
@@ -186,7 +154,7 @@ def test_a_task_that_died_before_it_submitted_its_run_submits_that_one(
 
 
 def test_a_cleared_task_stops_its_run_and_starts_another(
-    make: Make, task: Task, service: LocalPipelinesHook, tmp_path: Path
+    make: Make, task: Tries, service: LocalPipelinesHook, tmp_path: Path
 ) -> None:
     first = make({"seconds": 30}, wait_for_completion=False).execute(task.context())
     task.max_tries = 1
@@ -199,7 +167,7 @@ def test_a_cleared_task_stops_its_run_and_starts_another(
 
 @pytest.mark.parametrize("retries_now", [0, 3, 5])
 def test_retries_that_are_changed_in_the_dag_file_meanwhile_are_no_clear(
-    make: Make, task: Task, tmp_path: Path, retries_now: int
+    make: Make, task: Tries, tmp_path: Path, retries_now: int
 ) -> None:
     task.max_tries = 3
     first = make(retries=3).execute(task.context())
@@ -209,7 +177,7 @@ def test_retries_that_are_changed_in_the_dag_file_meanwhile_are_no_clear(
 
 
 @pytest.mark.parametrize(("max_tries", "is_the_same"), [(3, True), (4, False)])
-def test_a_record_of_version_0_1_0_is_read(make: Make, task: Task, max_tries: int, is_the_same: bool) -> None:
+def test_a_record_of_version_0_1_0_is_read(make: Make, task: Tries, max_tries: int, is_the_same: bool) -> None:
     task.max_tries = 3
     first = make(retries=3).execute(task.context())
     task.store[PIPELINE_RUN_KEY]["generation"] = task.store[PIPELINE_RUN_KEY].pop("max_tries") - 3
@@ -218,7 +186,7 @@ def test_a_record_of_version_0_1_0_is_read(make: Make, task: Task, max_tries: in
     assert (make(retries=3).execute(task.context()) == first) is is_the_same
 
 
-def test_a_failure_says_where_and_why_and_a_retry_after_it_starts_anew(make: Make, task: Task, tmp_path: Path) -> None:
+def test_a_failure_says_where_and_why_and_a_retry_after_it_starts_anew(make: Make, task: Tries, tmp_path: Path) -> None:
     with pytest.raises(RunFailedError) as error:
         make({"fail": True}).execute(task.context())
 
@@ -232,7 +200,7 @@ def test_a_failure_says_where_and_why_and_a_retry_after_it_starts_anew(make: Mak
     assert recorded(tmp_path) == 2
 
 
-def test_a_run_cancelled_from_outside_fails_the_task(make: Make, task: Task, service: LocalPipelinesHook) -> None:
+def test_a_run_cancelled_from_outside_fails_the_task(make: Make, task: Tries, service: LocalPipelinesHook) -> None:
     run_id = make({"seconds": 30}, wait_for_completion=False).execute(task.context())
     service.terminate_run(run_id)
 
@@ -240,7 +208,7 @@ def test_a_run_cancelled_from_outside_fails_the_task(make: Make, task: Task, ser
         make().execute_complete(task.context(), event(task, state="CANCELED", reason=None, failed_step=None))
 
 
-def test_a_retry_after_its_worker_was_shut_down_starts_anew(make: Make, task: Task) -> None:
+def test_a_retry_after_its_worker_was_shut_down_starts_anew(make: Make, task: Tries) -> None:
     operator = make({"seconds": 30}, wait_for_completion=False)
     first = operator.execute(task.context())
     operator.on_kill()
@@ -248,7 +216,7 @@ def test_a_retry_after_its_worker_was_shut_down_starts_anew(make: Make, task: Ta
     assert make().execute(task.context()) != first
 
 
-def test_a_run_that_takes_too_long_is_cancelled(make: Make, task: Task, service: LocalPipelinesHook) -> None:
+def test_a_run_that_takes_too_long_is_cancelled(make: Make, task: Tries, service: LocalPipelinesHook) -> None:
     with pytest.raises(RunTimeoutError, match="was not over after 0:00:01 and has been cancelled") as error:
         make({"seconds": 30}, timeout=timedelta(seconds=1)).execute(task.context())
 
@@ -258,7 +226,7 @@ def test_a_run_that_takes_too_long_is_cancelled(make: Make, task: Task, service:
 
 @pytest.mark.parametrize("is_emptied", [False, True])
 def test_a_deferral_that_airflow_ends_counts_as_too_long(
-    make: Make, task: Task, service: LocalPipelinesHook, monkeypatch: pytest.MonkeyPatch, is_emptied: bool
+    make: Make, task: Tries, service: LocalPipelinesHook, monkeypatch: pytest.MonkeyPatch, is_emptied: bool
 ) -> None:
     run_id = make({"seconds": 30}, wait_for_completion=False).execute(task.context())
     if is_emptied:
@@ -273,7 +241,7 @@ def test_a_deferral_that_airflow_ends_counts_as_too_long(
     assert service.get_run(run_id).state.value == "CANCELED"  # type: ignore[union-attr]
 
 
-def test_an_outage_leaves_the_run_to_a_retry(make: Make, task: Task) -> None:
+def test_an_outage_leaves_the_run_to_a_retry(make: Make, task: Tries) -> None:
     first = make({"seconds": 1}, wait_for_completion=False).execute(task.context())
     outage = event(task, outcome="error", error="ServiceUnavailableError", message="503")
 
@@ -292,7 +260,7 @@ def test_an_outage_leaves_the_run_to_a_retry(make: Make, task: Task) -> None:
     ],
     ids=lambda facts: facts.get("state", facts["outcome"]),
 )
-def test_what_is_said_of_an_earlier_run_ends_nothing(make: Make, task: Task, facts: dict[str, Any]) -> None:
+def test_what_is_said_of_an_earlier_run_ends_nothing(make: Make, task: Tries, facts: dict[str, Any]) -> None:
     first = make({"seconds": 30}, wait_for_completion=False).execute(task.context())
     of_the_first = event(task, **facts)
     task.max_tries = 1  # as a "clear" does
@@ -307,7 +275,7 @@ def test_what_is_said_of_an_earlier_run_ends_nothing(make: Make, task: Task, fac
     assert deferred.value.trigger.deadline.isoformat() == before["deadline"]
 
 
-def test_on_kill_stops_the_run(make: Make, task: Task, service: LocalPipelinesHook) -> None:
+def test_on_kill_stops_the_run(make: Make, task: Tries, service: LocalPipelinesHook) -> None:
     operator = make({"seconds": 30}, wait_for_completion=False)
     operator.on_kill()  # before there is a run
     operator = make({"seconds": 30}, wait_for_completion=False)
@@ -318,7 +286,7 @@ def test_on_kill_stops_the_run(make: Make, task: Task, service: LocalPipelinesHo
 
 
 def test_a_kill_during_submission_is_not_forgotten(
-    make: Make, task: Task, service: LocalPipelinesHook, monkeypatch: pytest.MonkeyPatch
+    make: Make, task: Tries, service: LocalPipelinesHook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operator = make({"seconds": 30}, wait_for_completion=False)
     start_run = LocalPipelinesHook.start_run
