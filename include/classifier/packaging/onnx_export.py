@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 import warnings
 from collections.abc import Iterator, Sequence
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from include.classifier.progress import first_line
 from include.classifier.serving.onnx_engine import MODEL_FILE
 from include.classifier.serving.predictor import CLASSIFIER_FILE, read_json
 from include.classifier.serving.text import tokenise
@@ -29,10 +29,6 @@ LARGEST_DIFFERENCE = 1e-3
 
 #: Tokens of the longest text that both are asked for: attention to many more takes gigabytes.
 _LONGEST_TRIED = 1024
-
-
-#: What a terminal takes for colours.
-_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 class ExportError(RuntimeError):
@@ -126,11 +122,10 @@ def _check(document: onnx.ModelProto, logits: Module, rows: Sequence[Tensor]) ->
 
 
 def reason(error: BaseException) -> str:
-    """Return the first line of what is behind an error, without the colours that PyTorch paints its own in."""
+    """Return the first line of what is behind an error."""
     while error.__cause__ is not None:
         error = error.__cause__
-    said = _COLOURS.sub("", str(error)).strip()
-    return f"{type(error).__name__}: {said.splitlines()[0] if said else 'no message'}"
+    return first_line(error)
 
 
 def quantize(model: onnx.ModelProto, target: Path) -> None:

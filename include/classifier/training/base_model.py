@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from include.classifier.progress import first_line
 from include.classifier.serving.torch_engine import Padding
 from include.classifier.training.rehearsal import UnfitError, rehearse
 from include.models import PROJECT_DIR
@@ -152,9 +153,9 @@ def _explain(name: str, revision: str | None, source: str, error: Exception) -> 
 
 def _reason(error: Exception) -> str:
     """Return what a person can do something with; the libraries' own remedies are for other programs."""
-    said = str(error).strip()
+    said = str(error)
     if "trust_remote_code" in said:
         return "it brings code of its own, which is never run here: choose an architecture that Transformers has"
     if "tiktoken" in said:
         return "there is neither a tokenizer.json nor a SentencePiece file that can be read"
-    return f"{type(error).__name__}: {said.splitlines()[0] if said else 'no message'}"
+    return first_line(error)

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
+from include.classifier.progress import first_line
 from include.classifier.serving.text import tokenise
 from include.classifier.serving.torch_engine import Padding, Side, pad, takes_mask
 
@@ -163,8 +164,7 @@ def _logits(
         logits = model(**pad(tokenizer, rows, with_mask=takes_mask(model), padding_side=side)).logits
     except Exception as error:  # Each architecture fails in its own way.
         lengths = ", ".join(str(len(row)) for row in rows)
-        said = (str(error).splitlines() or ["no message"])[0]
-        raise UnfitError(f"it cannot read texts of {lengths} tokens ({type(error).__name__}: {said})") from error
+        raise UnfitError(f"it cannot read texts of {lengths} tokens ({first_line(error)})") from error
     if logits.shape != (len(rows), n_labels):
         raise UnfitError(f"it gives figures of shape {tuple(logits.shape)} for {len(rows)} texts and {n_labels} labels")
     if not torch.isfinite(logits).all():

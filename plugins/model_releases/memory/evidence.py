@@ -17,8 +17,6 @@ from model_releases.memory.outcome import first_xcom
 if TYPE_CHECKING:
     from include.contracts.candidate import Candidate
 
-_CHUNK_BYTES = 1024 * 1024
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
@@ -98,13 +96,10 @@ def _changed(uri: str, found: str, expected: str, what: str) -> ReleaseRefusedEr
 
 
 def _sha256(uri: str, conn_id: str | None) -> str:
-    digest = hashlib.sha256()
     try:
         with open_plain(uri, conn_id=conn_id) as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
+            return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
     except FileNotFoundError as error:
         raise InvalidRequestError(f"{uri} is gone.") from error
     except OSError as error:
         raise ServiceUnavailableError(f"{uri} cannot be read: {error.strerror or error}.") from error
-    return digest.hexdigest()
