@@ -12,41 +12,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import yaml
 from airflow.sdk import DAG, Connection
 
 from include.contracts.registry_tags import ReleaseState
 from model_releases.operators.retention import RetentionOperator
 from model_releases.registry.mlflow import MlflowHook
 from tests.alert_listener import alert_listener
-from tests.serving_support import MODEL, Users, connection_json, torchserve
-from tests.toy_package import LABELS, TEXTS, USERS_WORD
+from tests.end_to_end.toy_world import USERS_TEXT, World, release_dag_of_toys
+from tests.serving_support import MODEL, connection_json, torchserve
+from tests.toy_package import TEXTS
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.airflow, pytest.mark.pipelines, pytest.mark.torchserve]
 
 LONG = pytest.mark.long
 
-#: What users send; no golden example.
-USERS_TEXT = f"a good table for two, {USERS_WORD}"
 DEPLOYMENT = ["deploy_candidate", "smoke_test", "promote", "verify", "release"]
-
-
-class World:
-    """The embedded world in this process: local pipelines, TorchServe, MLflow on SQLite, and somebody to alert."""
-
-    def __init__(self, serving: SimpleNamespace, registry: MlflowHook, alerts: list[dict[str, str]]) -> None:
-        self.serving = serving.hook
-        self.registry = registry
-        self.alerts = alerts
-        self.live = ""
-
-    def record(self, version: str) -> Any:
-        return self.registry.get_release(MODEL, version)
-
-    def users(self) -> Users:
-        body = json.dumps({"instances": [USERS_TEXT]}).encode()
-        return Users(self.serving.endpoint_url(MODEL), number=1, body=body, pause_seconds=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -57,27 +38,10 @@ def patch() -> Iterator[pytest.MonkeyPatch]:
 
 @pytest.fixture(scope="module")
 def dag(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) -> Any:
-    """The release DAG of a model whose pipeline makes toy packages, from the project's own DAG file."""
-    from airflow.dag_processing.dagbag import DagBag
-
     folder = tmp_path_factory.mktemp("models")
-    rows = [f'"{label} place number {number}",{label}' for number in range(40) for label in LABELS]
-    (folder / "train.csv").write_text("\n".join(["text,label", *rows]) + "\n")
-    settings = {
-        "name": MODEL,
-        "pipeline": "tests/test_pipelines/publish_toy_package.yaml",
-        "store": (folder / "store").as_uri(),
-        "data": {"train": str(folder / "train.csv"), "labels": list(LABELS), "min_evaluation_rows": 2},
-        "training": {"base_model": "sound"},
-        "smoke_test": {"max_latency_ms": 900},
-    }
-    (folder / "toy.yaml").write_text(yaml.safe_dump(settings))
     patch.setenv("MODELS_DIR", str(folder))
     patch.setenv("ALLOWED_SOURCES", "*")  # a base model is the name of a defect here
-    bag = DagBag(str(ROOT / "dags" / "release_models.py"), safe_mode=False)
-    assert bag.import_errors == {}
-    (dag,) = bag.dags.values()
-    return dag
+    return release_dag_of_toys(folder)
 
 
 @pytest.fixture(scope="module")
