@@ -113,7 +113,7 @@ def test_store_is_the_models_own_else_the_environments_else_the_projects(
     plain = read_model_config(write(tmp_path))
     own = read_model_config(write(tmp_path, SMALLEST + "store: gs://models/\n"))
 
-    assert plain.store_uri == f"{PROJECT_DIR.as_uri()}/.state/store/reviews"
+    assert plain.store_uri == f"file://{PROJECT_DIR}/.state/store/reviews"
     monkeypatch.setenv("MODEL_STORE", "s3://bucket/store/")
     assert plain.store_uri == "s3://bucket/store/reviews"
     assert own.store_uri == "gs://models/reviews"

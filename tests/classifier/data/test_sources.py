@@ -169,7 +169,7 @@ def test_uris_are_made_without_a_slash_at_the_end(tmp_path: Path) -> None:
     assert as_uri(tmp_path) == tmp_path.as_uri()
     assert as_uri(tmp_path / "My Data é#") == f"file://{tmp_path}/My Data é#"
     assert as_uri("s3://bucket/folder/") == "s3://bucket/folder"
-    assert as_uri("data/") == f"{PROJECT_DIR.as_uri()}/data"
+    assert as_uri("data/") == f"file://{PROJECT_DIR}/data"
 
 
 NAMES = ["My Data.csv", "отзывы.csv", "a#1.csv", "100%25.csv", "lang=en.csv", "train (1).csv", "a[1].csv", "a?b=c.csv"]
