@@ -299,6 +299,7 @@ def test_a_server_that_is_slow_to_hear_of_a_cancel_hears_of_it(train: Any, serve
     wait_for(training.has_stopped, "the training stops")
 
 
+@pytest.mark.long
 def test_the_link_to_the_run_is_there_while_a_task_waits_in_its_worker(train: Any, airflow: AirflowServer) -> None:
     training = train("blocking", 4)
     wait_for(lambda: training.workflows, "the run is started")
@@ -335,6 +336,7 @@ def test_a_run_that_nobody_could_cancel_is_swept(
     wait_for(waited_for.has_stopped, "the other training stops")
 
 
+@pytest.mark.long
 def test_a_teardown_ends_what_a_failed_dag_run_has_left(train: Any, airflow: AirflowServer) -> None:
     training = train("torn_down", 300)
     training.wait_for_the_trigger()
