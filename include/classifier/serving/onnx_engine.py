@@ -6,7 +6,7 @@ its neighbours: 8-bit activations are scaled by the largest value in the pass, w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,20 @@ class OnnxEngine:
         session = onnxruntime.InferenceSession(folder / MODEL_FILE, options, providers=["CPUExecutionProvider"])
         return cls(session, threads=threads)
 
-    def probabilities(self, rows: Sequence[list[int]]) -> list[list[float]]:
-        """Return the probabilities of each row of token ids, shape (rows, classes)."""
+    def probabilities(self, rows: Sequence[list[int]], before_pass: Callable[[], None]) -> list[list[float]]:
+        """Return the probabilities of each row of token ids, shape (rows, classes).
+
+        :param before_pass: is called before each row, from any thread; what it raises is raised.
+        """
+
+        def next_pass(row: list[int]) -> list[float]:
+            before_pass()
+            return self._pass(row)
+
         if self._pool is None or len(rows) == 1:
-            return [self._pass(row) for row in rows]
+            return [next_pass(row) for row in rows]
         # Rows side by side: threads that share one row wait for each other in every layer.
-        return list(self._pool.map(self._pass, rows))
+        return list(self._pool.map(next_pass, rows))
 
     def _pass(self, row: list[int]) -> list[float]:
         import numpy as np

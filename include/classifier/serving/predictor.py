@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -42,7 +42,7 @@ class Engine(Protocol):
 
     n_classes: int
 
-    def probabilities(self, rows: Sequence[list[int]]) -> list[list[float]]:
+    def probabilities(self, rows: Sequence[list[int]], before_pass: Callable[[], None]) -> list[list[float]]:
         """Return the probabilities of each row of token ids, shape (rows, classes)."""
 
 
@@ -91,10 +91,13 @@ class Predictor:
             )
         return cls(engine, tokenizer, labels=facts["labels"], max_length=facts["max_length"])
 
-    def predict(self, texts: Sequence[str]) -> list[Prediction]:
-        """Predict any number of texts; answers come in the order of the texts, and do not depend on the neighbours."""
+    def predict(self, texts: Sequence[str], before_pass: Callable[[], None] = lambda: None) -> list[Prediction]:
+        """Predict any number of texts; answers come in the order of the texts, and do not depend on the neighbours.
+
+        :param before_pass: is called again and again, before a few texts each; what it raises ends the work.
+        """
         tokens = tokenise(self._tokenizer, [clean(text) for text in texts], self.max_length)
-        rows = self._engine.probabilities(tokens.input_ids)
+        rows = self._engine.probabilities(tokens.input_ids, before_pass)
         return [self._prediction(values, cut) for values, cut in zip(rows, tokens.truncated, strict=True)]
 
     def _prediction(self, values: Sequence[float], truncated: bool) -> Prediction:

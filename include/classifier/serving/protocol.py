@@ -21,6 +21,9 @@ MAX_INSTANCES = 1000
 #: that sends more, with all the requests that were joined.
 MAX_ANSWER_BYTES = 6_000_000
 
+#: After these a client for whose request there was no time may come again.
+RETRY_AFTER_SECONDS = 5
+
 #: Of one row besides its labels and their probabilities, and of a probability with what stands around it.
 _ROW_BYTES, _NUMBER_BYTES = 160, 13
 
@@ -46,6 +49,29 @@ class Unanswered(BadRequest):
     """The model failed on these texts and on no others; becomes a 500."""
 
     code, reason, kind = 500, "Internal Server Error", "PredictionException"
+
+
+class TooMuch(BadRequest):
+    """The model would need longer for this request than the server gives it; becomes a 413."""
+
+    code, reason, kind = 413, "Payload Too Large", "RequestTooLargeException"
+
+    def __init__(self, texts: int, seconds: float) -> None:
+        super().__init__(
+            f"{texts:,} texts took longer than the {seconds:.0f} s that a request may take: send fewer in one request, "
+            "or raise serving.response_timeout_seconds of the model."
+        )
+
+
+class Busy(BadRequest):
+    """Other requests left no time for this one; becomes a 503 that says when to come again."""
+
+    code, reason, kind = 503, "Service Unavailable", "ServiceUnavailableException"
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"Other requests kept the model busy: send this one again in {RETRY_AFTER_SECONDS} s, or fewer texts in it."
+        )
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from tokenizers import Encoding
     from transformers import PreTrainedTokenizerBase
 
 
 #: Characters that show nothing although Unicode calls them letters, marks or symbols: joiners, fillers, selectors.
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | {chr(0xFE00 + number) for number in range(16)}
+
+
+#: Characters of a text that are read for each token that a model reads, at first and at most: what a text costs must
+#: not grow with what somebody sends. All but odd texts have fewer than eight to a token.
+_CHARACTERS, _MOST_CHARACTERS = 16, 1024
 
 
 class Tokens(NamedTuple):
@@ -40,25 +46,53 @@ def tokenise(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_lengt
 
     :param tokenizer: one with a ``tokenizer.json``, as all but a few models have.
     :param texts: as :func:`clean` returns them.
-    :param max_length: in tokens, special tokens included; what is longer is cut.
+    :param max_length: in tokens, special tokens included; what is longer is cut. Of a text with more than 1,024
+        characters for each of them the rest is cut unread.
     :raises TypeError: for a tokenizer in pure Python, which does not tell what it cut off.
     """
     if not texts:
         return Tokens([], [])
-    encoded = tokenizer(list(texts), truncation=True, max_length=max_length, return_attention_mask=False)
-    if encoded.encodings is None:
-        raise TypeError(f"{type(tokenizer).__name__} has no tokenizer.json: choose a base model that has one.")
-    rows = encoded["input_ids"]
+    pieces = [_piece(text, _CHARACTERS * max_length, tokenizer.truncation_side) for text in texts]
+    found = _encode(tokenizer, pieces, max_length)
+    again = [
+        index
+        for index, (piece, encoding) in enumerate(zip(pieces, found, strict=True))
+        # Too few tokens; or cut within a word, or next to what was kept: what was left out may have had a say in it.
+        if len(piece) < len(texts[index]) and (" " not in piece or len(encoding.overflowing) < 2)
+    ]
+    longer = [_piece(texts[index], _MOST_CHARACTERS * max_length, tokenizer.truncation_side) for index in again]
+    for index, piece, encoding in zip(again, longer, _encode(tokenizer, longer, max_length), strict=True):
+        pieces[index], found[index] = piece, encoding
+    rows = [encoding.ids for encoding in found]
     if tokenizer.split_special_tokens:
         # The head of an encoder with a decoder looks for the one end of a text. SentencePiece's vocabularies hold
         # "</s>" as if it were a word, and find another where somebody wrote one.
         end = tokenizer.eos_token_id
         rows = [
             [token for token, is_ours in zip(ids, each.special_tokens_mask, strict=True) if is_ours or token != end]
-            for ids, each in zip(rows, encoded.encodings, strict=True)
+            for ids, each in zip(rows, found, strict=True)
         ]
     rows = [ids or [_stand_in(tokenizer)] for ids in rows]
-    return Tokens(rows, [bool(encoding.overflowing) for encoding in encoded.encodings])
+    cut = [len(piece) < len(text) for piece, text in zip(pieces, texts, strict=True)]
+    return Tokens(rows, [bool(encoding.overflowing) or is_cut for encoding, is_cut in zip(found, cut, strict=True)])
+
+
+def _encode(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_length: int) -> list[Encoding]:
+    if not texts:
+        return []
+    encodings = tokenizer(texts, truncation=True, max_length=max_length, return_attention_mask=False).encodings
+    if encodings is None:
+        raise TypeError(f"{type(tokenizer).__name__} has no tokenizer.json: choose a base model that has one.")
+    return list(encodings)
+
+
+def _piece(text: str, characters: int, truncation_side: str) -> str:
+    """Return at most so many characters of a cleaned text, whole words where there are several."""
+    if len(text) <= characters:
+        return text
+    if truncation_side == "left":
+        return text[-characters:].partition(" ")[2] or text[-characters:]
+    return text[:characters].rpartition(" ")[0] or text[:characters]
 
 
 def _stand_in(tokenizer: PreTrainedTokenizerBase) -> int:

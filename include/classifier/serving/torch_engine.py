@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from inspect import signature
 from itertools import groupby
 from pathlib import Path
@@ -74,13 +74,17 @@ class TorchEngine:
         device = (device or "cuda:0") if torch.cuda.is_available() else "cpu"
         return cls(model, tokenizer, device=device, padding=padding)
 
-    def probabilities(self, rows: Sequence[list[int]]) -> list[list[float]]:
-        """Return the probabilities of each row of token ids, shape (rows, classes)."""
+    def probabilities(self, rows: Sequence[list[int]], before_pass: Callable[[], None]) -> list[list[float]]:
+        """Return the probabilities of each row of token ids, shape (rows, classes).
+
+        :param before_pass: is called before every few rows; what it raises is raised.
+        """
         # Neighbours of about the same length waste the least padding.
         order = sorted(range(len(rows)), key=lambda index: len(rows[index]), reverse=True)
         found: list[list[float]] = [[]] * len(rows)
         groups = groupby(order, key=lambda index: len(rows[index]) if self._padding == "none" else 0)
         for chunk in (chunk for _, group in groups for chunk in _chunks(list(group), MICRO_BATCH_ROWS)):
+            before_pass()
             for row, values in zip(chunk, self._pass([rows[index] for index in chunk]), strict=True):
                 found[row] = values
         return found

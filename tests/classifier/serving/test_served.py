@@ -158,6 +158,17 @@ def test_a_thousand_rows_are_answered(server: TorchServe) -> None:
     assert answer["predictions"][-1]["probabilities"] != answer["predictions"][0]["probabilities"]
 
 
+def test_huge_texts_keep_nobody_else_waiting(server: TorchServe) -> None:
+    """Six at once, each almost as large as TorchServe takes; they once cost the worker its life."""
+    bodies = [{"instances": ["a b " * 1_500_000]}] * 6 + [{"instances": ["good food"]}]
+
+    with ThreadPoolExecutor(len(bodies)) as clients:
+        answers = [*clients.map(lambda body: server.predict(KSERVE, body), bodies)]
+
+    assert [status for status, _ in answers] == [200] * 7
+    assert [answer["predictions"][0].get("truncated", False) for _, answer in answers] == [True] * 6 + [False]
+
+
 def test_requests_are_joined_and_a_bad_one_among_them_is_refused_alone(server: TorchServe) -> None:
     bodies: list[Any] = [{"instances": [f"good food {'very ' * index}"]} for index in range(CLIENTS)]
     alone = [server.predict(KSERVE, body)[1] for body in bodies]

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
 
 from include.classifier.serving.text import clean, tokenise
 
@@ -39,8 +44,6 @@ def test_cleaning_twice_changes_nothing_more(text: str) -> None:
 
 @pytest.fixture
 def tokenizer(tiny_model: Path):
-    from transformers import PreTrainedTokenizerFast
-
     return PreTrainedTokenizerFast.from_pretrained(tiny_model)
 
 
@@ -64,3 +67,55 @@ def test_truncated_texts_keep_their_special_tokens(tokenizer) -> None:
 
 def test_no_texts_have_no_tokens(tokenizer) -> None:
     assert tokenise(tokenizer, [], max_length=5) == ([], [])
+
+
+def _tokenizers(corpus: list[str]) -> Iterator[tuple[str, PreTrainedTokenizerFast]]:
+    """Yield one of each kind that reads words; and one that reads all of a text, as SentencePiece's do."""
+    kinds = {
+        "WordPiece": (models.WordPiece(unk_token="[UNK]"), trainers.WordPieceTrainer),
+        "BPE": (models.BPE(unk_token="[UNK]"), trainers.BpeTrainer),
+        "Unigram": (models.Unigram(), trainers.UnigramTrainer),
+    }
+    for name, split in (("WordPiece", True), ("BPE", True), ("Unigram", True), ("Unigram", False)):
+        model, trainer = kinds[name]
+        tokenizer = Tokenizer(model)
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(split=split)
+        unknown = {"unk_token": "[UNK]"} if name == "Unigram" else {}
+        tokenizer.train_from_iterator(
+            corpus, trainer(vocab_size=200, special_tokens=["[UNK]"], show_progress=False, **unknown)
+        )
+        yield f"{name} {split}", PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]")
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_a_long_text_has_the_tokens_that_all_of_it_has(side: str) -> None:
+    corpus = ["the food was good and the place was not", "\u4e2d\u6587\u98df\u7269\u5f88\u597d", "aaaa bbbb", "x" * 9]
+    chosen = random.Random(5)
+    parts = [*" ".join(corpus).split(" "), "w" * 40, "\u4e2d" * 7, "a" * 300]
+    texts = [clean(" ".join(chosen.choices(parts, k=length))) for length in (1, 7, 12, 40, 200, 900) for _ in range(8)]
+    texts += ["y" * 3000, "good" * 500, "\u4e2d\u6587" * 900]
+    for name, tokenizer in _tokenizers(corpus):
+        tokenizer.truncation_side = side
+        whole = tokenizer(texts, truncation=True, max_length=8)
+
+        tokens = tokenise(tokenizer, texts, 8)
+
+        assert tokens.input_ids == whole["input_ids"], name
+        unread = [len(text) > 1024 * 8 for text in texts]
+        cut = [bool(each.overflowing) for each in whole.encodings]
+        assert tokens.truncated == [any(pair) for pair in zip(cut, unread, strict=True)], name
+
+
+def test_what_a_text_costs_does_not_grow_with_its_length(tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    call = type(tokenizer).__call__
+
+    def counts(self: Any, texts: list[str], **options: Any) -> Any:
+        read.extend(map(len, texts))
+        return call(self, texts, **options)
+
+    monkeypatch.setattr(type(tokenizer), "__call__", counts)
+    tokens = tokenise(tokenizer, ["good food " * 100_000, "g" * 1_000_000], 6)
+
+    assert tokens.truncated == [True, True]
+    assert max(read) <= 1024 * 6
