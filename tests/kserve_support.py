@@ -126,7 +126,6 @@ def real_kserve() -> tuple[KServeHook, Callable[[str, str, str], ModelVersion]]:
 
     def build(model: str, version: str, behaviour: str) -> ModelVersion:
         built = build_version(store, version, behaviour=behaviour, model=model)
-        write_server_config(store / model / version, model=model, version=version)
         return replace(built, settings={**built.settings, "kserve": settings})
 
     return KServeHook("serving_test", connection=conn), build
@@ -136,18 +135,6 @@ def forget_model(hook: KServeHook, model: str) -> None:
     """Delete a model's InferenceServices."""
     for name in (model, f"{model}-candidate"):
         hook._delete(name)
-
-
-def write_server_config(package: Path, *, model: str, version: str) -> None:
-    """Write what the server in a pod reads beside the archive, as ``include/classifier/packaging/package.py`` does."""
-    how: dict[str, Any] = {"defaultVersion": True, "marName": f"{model}.mar", "minWorkers": 1, "maxWorkers": 1}
-    how |= {"batchSize": 4, "maxBatchDelay": 5, "responseTimeout": 30}
-    snapshot = {"name": "startup.cfg", "modelCount": 1, "models": {model: {version: how}}}
-    (package / "config").mkdir()
-    (package / "config" / "config.properties").write_text(
-        f"enable_envvars_config=true\ndisable_token_authorization=true\nmodel_snapshot={json.dumps(snapshot)}\n",
-        encoding="utf-8",
-    )
 
 
 def settled(hook: KServeHook, model: str, version: str) -> Deployment:

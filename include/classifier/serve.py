@@ -3,7 +3,7 @@
 ``python -m include.classifier.serve FOLDER`` serves until it is told to stop. It ends with 1 when the model cannot be
 loaded, so that its pod crashes with the reason in its log: TorchServe alone would start workers for ever.
 
-``python -m include.classifier.serve --check`` ends with 0 when a worker holds each model: the readiness probe.
+``python -m include.classifier.serve --check`` ends with 0 when a worker holds the model: the readiness probe.
 
 Only predictions (port 8080) and metrics (8082) can be reached from other pods. Whoever could reach the management API
 could load code; here it is a socket in a private folder.
@@ -12,25 +12,31 @@ could load code; here it is a socket in a private folder.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
 import signal
+import stat
 import sys
 import tempfile
 import threading
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
+
+from include.classifier.packaging.archive import check_names, sha256_of
 from include.classifier.packaging.server import TorchServe, TorchServeError, is_ready, start
+from include.classifier.packaging.server_settings import server_config, worker_settings
 from include.torchserve import kill, terminate
 
-_CONFIG = Path("config", "config.properties")
 _LOG_CONFIG = Path(__file__).with_suffix(".xml")
 
-#: In the server's folder, for the probe: the names of its models.
-_MODELS = "models.json"
+#: In the server's folder, for the probe: the name of its model.
+_MODEL = "model"
+
+_CHUNK_BYTES = 1 << 20
 
 #: Variable with the digest of the archive that a release was made from; empty or absent: any will do.
 ARCHIVE_SHA256 = "ARCHIVE_SHA256"
@@ -40,46 +46,73 @@ class PackageError(ValueError):
     """The folder holds no package; the message says what is missing."""
 
 
-def model_names(package: Path) -> list[str]:
-    """Return the names under which a package's models are served.
+def pin(package: Path, target: Path, sha256: str | None) -> str:
+    """Copy the archive that is served, and write the server's settings, both out of reach of whoever may write there.
 
-    :param package: folder with ``config/config.properties`` and ``model-store/``.
-    :raises PackageError: when it is not one.
+    Nothing but the archive decides what is run and how: the ``config.properties`` of the package is for other servers.
+
+    :param package: folder with ``model-store/``.
+    :param target: becomes a package of the same layout; absent or empty.
+    :param sha256: hex digest that the archive must have; ``None``: any will do, where there is one archive alone.
+    :return: the name under which the model is served.
+    :raises PackageError: when the archive is not there, or no other can be told from it.
     """
-    try:
-        lines = (package / _CONFIG).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
+    store = target / "model-store"
+    store.mkdir(parents=True)
+    archives = sorted((package / "model-store").glob("*.mar"))
+    if not archives:
         raise PackageError(
-            f"{package / _CONFIG} cannot be read ({error.strerror}): mount the folder of a package, "
+            f"{package / 'model-store'} holds no archive: mount the folder of a package, "
             "<store>/<model>/<version>/package."
-        ) from error
-    settings = dict(line.split("=", 1) for line in lines if "=" in line)
-    try:
-        models = json.loads(settings["model_snapshot"])["models"]
-        archives = [how["marName"] for versions in models.values() for how in versions.values()]
-    except (KeyError, ValueError, TypeError, AttributeError):
-        raise PackageError(f"{package / _CONFIG} has no model_snapshot that names models and archives.") from None
-    if missing := [name for name in archives if not (package / "model-store" / name).exists()]:
-        raise PackageError(f"{package / 'model-store'} has no {', '.join(missing)}: the package is not complete.")
-    return list(models)
-
-
-def check_archive(package: Path, sha256: str) -> None:
-    """Find out whether a package is the one that was evaluated and tested.
-
-    :param sha256: hex digest that one of its archives must have.
-    :raises PackageError: when none has.
-    """
-    digests = {}
-    for archive in sorted((package / "model-store").glob("*.mar")):
-        with archive.open("rb") as file:
-            digests[archive.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    if sha256 not in digests.values():
-        found = ", ".join(f"{name} has SHA-256 {digest}" for name, digest in digests.items()) or "there is none"
-        raise PackageError(
-            f"{package / 'model-store'} does not hold the archive that was released (SHA-256 {sha256}): {found}. "
-            "Somebody changed it in the model store; train and release a new version."
         )
+    if sha256 is None and len(archives) > 1:
+        names = ", ".join(archive.name for archive in archives)
+        raise PackageError(f"{package / 'model-store'} holds {names}: say with ${ARCHIVE_SHA256} which is served.")
+    found = []
+    for archive in archives:
+        copy = store / archive.name
+        digest = _copy(archive, copy)
+        if sha256 in (None, digest):
+            return _configure(target, copy)
+        copy.unlink()
+        found.append(f"{archive.name} has SHA-256 {digest}")
+    raise PackageError(
+        f"{package / 'model-store'} does not hold the archive that was released (SHA-256 {sha256}): "
+        f"{', '.join(found)}. Somebody changed it in the model store; train and release a new version."
+    )
+
+
+def _copy(archive: Path, copy: Path) -> str:
+    """Return the digest of what was copied."""
+    try:
+        # Whoever writes the store may have put a link, a pipe or a device there.
+        with os.fdopen(os.open(archive, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as source:
+            if not stat.S_ISREG(os.fstat(source.fileno()).st_mode):
+                raise PackageError(f"{archive} is no regular file: release a new version.")
+            with copy.open("xb") as sink:
+                shutil.copyfileobj(source, sink, _CHUNK_BYTES)
+    except OSError as error:
+        raise PackageError(f"{archive} cannot be copied to {copy.parent}: {error.strerror}.") from error
+    return sha256_of(copy)
+
+
+def _configure(package: Path, archive: Path) -> str:
+    """Write the settings for an archive, by what stands in it, and return the model's name."""
+    try:
+        with zipfile.ZipFile(archive) as entries:
+            manifest = json.loads(entries.read("MAR-INF/MANIFEST.json"))["model"]
+            given = yaml.safe_load(entries.read(manifest["configFile"])) if "configFile" in manifest else {}
+        name, version = str(manifest["modelName"]), str(manifest["modelVersion"])
+        check_names(name, version)
+        workers = {key: int(given.get(key, value)) for key, value in worker_settings({}).items()}
+        settings = server_config(name, version, workers)
+    except (zipfile.BadZipFile, KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError) as error:
+        raise PackageError(f"{archive.name} is no archive that this project made: {error!r}.") from error
+    archive.rename(archive.with_name(f"{name}.mar"))
+    config = package / "config" / "config.properties"
+    config.parent.mkdir()
+    config.write_text(settings, encoding="utf-8")
+    return name
 
 
 def serve(
@@ -102,15 +135,13 @@ def serve(
     :raises PackageError: when the folder holds no package, or another one than ``$ARCHIVE_SHA256`` says.
     :raises TorchServeError: when the model cannot be loaded.
     """
-    models = model_names(package)
-    if sha256 := os.environ.get(ARCHIVE_SHA256):
-        check_archive(package, sha256)
     # A container that starts again finds the socket and the process number that the one before it left.
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True)
-    (folder / _MODELS).write_text(json.dumps(models), encoding="utf-8")
+    model = pin(package, folder / "package", os.environ.get(ARCHIVE_SHA256) or None)
+    (folder / _MODEL).write_text(model, encoding="utf-8")
     process = start(
-        package,
+        folder / "package",
         folder,
         inference_address=f"http://{host}:{port}",
         metrics_address=f"http://{host}:{metrics_port}",
@@ -133,9 +164,8 @@ def serve(
         signal.signal(number, stop)
     server = TorchServe(process, folder, port=port)
     try:
-        for model in models:
-            seconds = server.wait_until_ready(model, timeout_seconds=timeout_seconds)
-            print(f"Serving {model} on port {port} after {seconds:.1f} s.", flush=True)
+        seconds = server.wait_until_ready(model, timeout_seconds=timeout_seconds)
+        print(f"Serving {model} on port {port} after {seconds:.1f} s.", flush=True)
         code = process.wait()
     except TorchServeError:
         if not told_to_stop.is_set():
@@ -147,15 +177,15 @@ def serve(
 
 
 def check(folder: Path) -> int:
-    """Return 0 when a worker holds each of the models that are served from this folder, else 1."""
+    """Return 0 when a worker holds the model that is served from this folder, else 1."""
     try:
-        models = json.loads((folder / _MODELS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        models = []
-    waiting = [model for model in models if not is_ready(folder, model)]
-    if models and not waiting:
+        model = (folder / _MODEL).read_text(encoding="utf-8")
+    except OSError:
+        print("Not ready: the server has not started", file=sys.stderr)
+        return 1
+    if is_ready(folder, model):
         return 0
-    print(f"Not ready: {', '.join(waiting)}" if waiting else "Not ready: the server has not started", file=sys.stderr)
+    print(f"Not ready: {model}", file=sys.stderr)
     return 1
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -18,9 +19,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from include.classifier.packaging.archive import build_archive
-from include.classifier.packaging.package import server_config
-from include.classifier.serve import PackageError, check_archive, model_names
+from include.classifier.packaging.archive import build_archive, sha256_of
+from include.classifier.packaging.server_settings import server_config, worker_settings
+from include.classifier.serve import PackageError, pin
 from tests.waiting import LIMIT_SECONDS, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +35,7 @@ def package(tiny_model: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "package"
     build_archive(tiny_model, model="tiny", version=VERSION, target=folder / "model-store" / "tiny.mar")
     (folder / "config").mkdir()
-    (folder / "config" / "config.properties").write_text(server_config("tiny", VERSION, {}))
+    (folder / "config" / "config.properties").write_text(server_config("tiny", VERSION, worker_settings({})))
     return folder
 
 
@@ -74,25 +75,60 @@ def check(folder: Path) -> int:
     return subprocess.run([*SERVE, "--check", "--folder", str(folder)], env=ENVIRONMENT, check=False).returncode
 
 
-def test_names_what_is_missing_in_a_folder(package: Path, tmp_path: Path) -> None:
-    assert model_names(package) == ["tiny"]
-    with pytest.raises(PackageError, match=r"config.properties cannot be read .* mount the folder of a package"):
-        model_names(tmp_path / "nowhere")
-    (package / "model-store" / "tiny.mar").unlink()
-    with pytest.raises(PackageError, match=r"has no tiny.mar: the package is not complete"):
-        model_names(package)
-    (package / "config" / "config.properties").write_text("model_store=/mnt/models/model-store\n")
-    with pytest.raises(PackageError, match="has no model_snapshot"):
-        model_names(package)
+def with_code(archive: Path, target: Path) -> None:
+    """Copy an archive whose code does more."""
+    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(target, "w") as sink:
+        for entry in source.infolist():
+            more = b"\nraise SystemExit" if entry.filename.endswith("handler.py") else b""
+            sink.writestr(entry, source.read(entry) + more)
 
 
-def test_serves_only_the_archive_that_was_released(package: Path) -> None:
+def test_nothing_but_the_archive_says_what_is_served_and_how(package: Path, tmp_path: Path) -> None:
     archive = package / "model-store" / "tiny.mar"
-    released = hashlib.sha256(archive.read_bytes()).hexdigest()
-    check_archive(package, released)
+    released = sha256_of(archive)
+    with_code(archive, package / "model-store" / "other.mar")
+    config = package / "config" / "config.properties"
+    config.write_text(config.read_text().replace("tiny.mar", "other.mar") + "service_envelope=evil\n")
+
+    assert pin(package, tmp_path / "pinned", released) == "tiny"
+
+    [pinned] = (tmp_path / "pinned" / "model-store").iterdir()
+    assert (pinned.name, sha256_of(pinned)) == ("tiny.mar", released)
+    expected = server_config("tiny", VERSION, worker_settings({}))
+    assert (tmp_path / "pinned" / "config" / "config.properties").read_text() == expected
+
+
+@pytest.mark.parametrize("sha256", [None, "0" * 64])
+@pytest.mark.parametrize("kind", ["nothing", "two", "link", "pipe", "garbage", "a name that leads elsewhere"])
+def test_what_is_no_package_is_refused(kind: str, sha256: str | None, package: Path, tmp_path: Path) -> None:
+    archive = package / "model-store" / "tiny.mar"
+    with_code(archive, other := tmp_path / "other.mar")
+    if kind == "two":
+        shutil.copy(other, package / "model-store")
+    else:
+        archive.unlink()
+    match kind:
+        case "link":
+            archive.symlink_to(other)
+        case "pipe":
+            os.mkfifo(archive)
+        case "garbage":
+            archive.write_bytes(b"PK")
+        case "a name that leads elsewhere":
+            manifest = {"model": {"modelName": "../x", "modelVersion": VERSION, "configFile": "c"}}
+            with zipfile.ZipFile(archive, "w") as entries:
+                entries.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
+                entries.writestr("c", "{}")
+    with pytest.raises(PackageError, match=r"model-store|no archive that this project made"):
+        pin(package, tmp_path / "pinned", sha256)
+
+
+def test_serves_only_the_archive_that_was_released(package: Path, tmp_path: Path) -> None:
+    archive = package / "model-store" / "tiny.mar"
+    released = sha256_of(archive)
     archive.write_bytes(archive.read_bytes() + b"x")
     with pytest.raises(PackageError, match=f"SHA-256 {released}.: tiny.mar has SHA-256 .* Somebody changed it"):
-        check_archive(package, released)
+        pin(package, tmp_path / "pinned", released)
 
 
 def ask(port: int) -> str:

@@ -12,7 +12,7 @@ from kubeflow_provider.services import ModelVersion
 from kubeflow_provider.states import DeploymentState
 from tests.doubles.kubernetes.kserve import KServeSettings
 from tests.doubles.kubernetes.kserve.definitions import RUNTIMES
-from tests.kserve_support import GOOD, RUNTIME, KServeWorld, Users, kserve, settled, write_server_config
+from tests.kserve_support import GOOD, RUNTIME, KServeWorld, Users, kserve, settled
 from tests.serving_image import install_runtime
 from tests.serving_support import build_version
 
@@ -41,7 +41,6 @@ def world(tmp_path: Path, store: Path, pipelines_python: str) -> Iterator[KServe
 
 def build(store: Path, version: str) -> ModelVersion:
     built = build_version(store, version, model=MODEL)
-    write_server_config(store / MODEL / version, model=MODEL, version=version)
     return replace(built, settings={**built.settings, "kserve": {"storage": {store.as_uri(): "pvc://models"}}})
 
 

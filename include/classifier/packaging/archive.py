@@ -21,6 +21,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from include.classifier import serving as serving_package
+from include.classifier.packaging.server_settings import worker_settings
 from include.classifier.serving.onnx_engine import MODEL_FILE
 from include.classifier.serving.predictor import CLASSIFIER_FILE, read_json
 from include.contracts.settings import ModelName, ServingConfig
@@ -64,12 +65,12 @@ def build_archive(
     :param serving: the settings of ``ModelConfig.serving``; default: theirs.
     :raises ArchiveError: when a file is missing, the labels do not fit the model, or a name or version is not allowed.
     """
-    _check_names(model, version)
+    check_names(model, version)
     contents: dict[str, Path | bytes] = {path.name: path for path in _model_files(model_dir)}
     _check_labels(model_dir)
     for path in sorted(Path(serving_package.__file__ or "").parent.glob("*.py")):
         contents[f"{PACKAGE}/{path.name}"] = path
-    contents["model-config.yaml"] = _server_settings(serving)
+    contents["model-config.yaml"] = _model_config(serving or {})
     contents["MAR-INF/MANIFEST.json"] = _manifest(model, version)
     target.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
@@ -119,7 +120,11 @@ def _digest(file: IO[bytes]) -> str:
     return digest.hexdigest()
 
 
-def _check_names(model: str, version: str) -> None:
+def check_names(model: str, version: str) -> None:
+    """Refuse what cannot stand in a URL.
+
+    :raises ArchiveError: saying which it is.
+    """
     try:
         TypeAdapter(ModelName).validate_python(model)
     except ValidationError as error:
@@ -163,17 +168,10 @@ def _check_labels(model_dir: Path) -> None:
         )
 
 
-def _server_settings(serving: Mapping[str, Any] | None) -> bytes:
-    settings = ServingConfig.model_validate(dict(serving or {}))
-    document: dict[str, Any] = {
-        "minWorkers": settings.workers,
-        "maxWorkers": settings.workers,
-        "batchSize": settings.batch_size,
-        "maxBatchDelay": settings.max_batch_delay_ms,
-        "responseTimeout": settings.response_timeout_seconds,
-    }
-    if settings.top_k:
-        document["handler"] = {"top_k": settings.top_k}
+def _model_config(serving: Mapping[str, Any]) -> bytes:
+    document = worker_settings(serving)
+    if top_k := ServingConfig.model_validate(dict(serving)).top_k:
+        document["handler"] = {"top_k": top_k}
     return yaml.safe_dump(document, sort_keys=True).encode()
 
 

@@ -5,7 +5,6 @@ Nothing reaches the model store before the server has given the answers that the
 
 from __future__ import annotations
 
-import json
 import shutil
 import statistics
 import tempfile
@@ -18,9 +17,8 @@ from include.classifier.packaging.archive import Archive, build_archive, open_ar
 from include.classifier.packaging.golden import choose
 from include.classifier.packaging.precision import choose as choose_precision
 from include.classifier.packaging.server import TorchServe, torchserve
+from include.classifier.packaging.server_settings import server_config, worker_settings
 from include.classifier.serving.predictor import Prediction, Predictor
-from include.classifier.serving.protocol import MAX_ANSWER_BYTES
-from include.contracts.settings import ServingConfig
 
 #: Rows of the evaluation data that are asked of server and packed model alike, that golden examples come from, and
 #: that a rollout is watched with.
@@ -35,9 +33,6 @@ _LATENCY_REQUESTS = 40
 #: Batches are put together differently in the server, which moves float32 sums in the last digits. Anything larger
 #: means that other code, another tokenizer or other weights are served.
 LARGEST_DIFFERENCE = 1e-3
-
-#: That Java's integers hold, about.
-_LARGEST_NUMBER = 2_000_000_000
 
 _CONFIG_FILE = "config/config.properties"
 
@@ -76,7 +71,7 @@ def package(
         archive = build_archive(packed, model=model, version=version, target=folder / file, serving=serving)
         _say(f"Built {file}: {archive.size_bytes / 1e6:.1f} MB, SHA-256 {archive.sha256}.")
         (folder / "config").mkdir()
-        (folder / _CONFIG_FILE).write_text(server_config(model, version, serving), encoding="utf-8")
+        (folder / _CONFIG_FILE).write_text(server_config(model, version, worker_settings(serving)), encoding="utf-8")
         facts = _try(folder, archive, unpacked=Path(name) / "unpacked", texts=texts, model=model, version=version)
         facts["serving"]["precision"] = precision
         publish(folder, output_uri, [file, _CONFIG_FILE])
@@ -84,42 +79,6 @@ def package(
     return {
         "archive": {"uri": output_uri, "file": file, "sha256": archive.sha256, "size_bytes": archive.size_bytes}
     } | facts
-
-
-def server_config(model: str, version: str, serving: Mapping[str, Any]) -> str:
-    """Return the ``config.properties`` that stands beside the archive.
-
-    KServe's wrapper takes the model's name from ``model_snapshot`` and expects exactly these ports. Settings from the
-    environment come first (``enable_envvars_config``), so that a runtime can choose others.
-    """
-    settings = ServingConfig.model_validate(dict(serving))
-    how = {
-        "defaultVersion": True,
-        "marName": f"{model}.mar",
-        "minWorkers": settings.workers,
-        "maxWorkers": settings.workers,
-        "batchSize": settings.batch_size,
-        "maxBatchDelay": settings.max_batch_delay_ms,
-        "responseTimeout": settings.response_timeout_seconds,
-    }
-    snapshot = {"name": "startup.cfg", "modelCount": 1, "models": {model: {version: how}}}
-    lines = {
-        "inference_address": "http://0.0.0.0:8085",
-        "management_address": "http://0.0.0.0:8085",
-        "metrics_address": "http://0.0.0.0:8082",
-        "grpc_inference_port": "7070",
-        "grpc_management_port": "7071",
-        "enable_envvars_config": "true",
-        "install_py_dep_per_model": "false",
-        # KServe's wrapper polls without a token and would never find the model ready.
-        "disable_token_authorization": "true",
-        "metrics_mode": "prometheus",
-        # Requests that were joined come back from the worker in one piece.
-        "max_response_size": str(min((settings.batch_size + 1) * MAX_ANSWER_BYTES, _LARGEST_NUMBER)),
-        "model_store": "/mnt/models/model-store",
-        "model_snapshot": json.dumps(snapshot, sort_keys=True, separators=(",", ":")),
-    }
-    return "".join(f"{key}={value}\n" for key, value in lines.items())
 
 
 def publish(folder: Path, uri: str, files: Sequence[str]) -> None:

@@ -2,8 +2,8 @@
 
 Answers all rows of all requests that TorchServe joined in one pass through the model. A bad request among them gets its
 own 400; its neighbours get their answers. One that takes too long is given up before TorchServe would end the worker,
-with everybody's requests; large ones come last. No service envelope is needed, and none may be set: KServe's own reads only
-the first request of a batch.
+with everybody's requests; large ones come last. No service envelope is needed, and none may be set: KServe's own reads
+only the first request of a batch.
 """
 
 from __future__ import annotations

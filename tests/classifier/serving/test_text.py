@@ -3,13 +3,15 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerFast
 
 from include.classifier.serving.text import clean, tokenise
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 
 @pytest.mark.parametrize(
@@ -43,7 +45,9 @@ def test_cleaning_twice_changes_nothing_more(text: str) -> None:
 
 
 @pytest.fixture
-def tokenizer(tiny_model: Path):
+def tokenizer(tiny_model: Path) -> PreTrainedTokenizerFast:
+    from transformers import PreTrainedTokenizerFast
+
     return PreTrainedTokenizerFast.from_pretrained(tiny_model)
 
 
@@ -71,6 +75,8 @@ def test_no_texts_have_no_tokens(tokenizer) -> None:
 
 def _tokenizers(corpus: list[str]) -> Iterator[tuple[str, PreTrainedTokenizerFast]]:
     """Yield one of each kind that reads words; and one that reads all of a text, as SentencePiece's do."""
+    from transformers import PreTrainedTokenizerFast
+
     kinds = {
         "WordPiece": (models.WordPiece(unk_token="[UNK]"), trainers.WordPieceTrainer),
         "BPE": (models.BPE(unk_token="[UNK]"), trainers.BpeTrainer),

@@ -1,0 +1,57 @@
+"""What TorchServe is told about a model: in the archive, and in the ``config.properties`` that a server starts with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from include.classifier.serving.protocol import MAX_ANSWER_BYTES
+from include.contracts.settings import ServingConfig
+
+#: That Java's integers hold, about.
+_LARGEST_NUMBER = 2_000_000_000
+
+
+def worker_settings(serving: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a model is served, in TorchServe's words.
+
+    :param serving: the settings of ``ModelConfig.serving``.
+    """
+    settings = ServingConfig.model_validate(dict(serving))
+    return {
+        "minWorkers": settings.workers,
+        "maxWorkers": settings.workers,
+        "batchSize": settings.batch_size,
+        "maxBatchDelay": settings.max_batch_delay_ms,
+        "responseTimeout": settings.response_timeout_seconds,
+    }
+
+
+def server_config(model: str, version: str, workers: Mapping[str, Any]) -> str:
+    """Return the ``config.properties`` that stands beside the archive.
+
+    KServe's wrapper takes the model's name from ``model_snapshot`` and expects exactly these ports. Settings from the
+    environment come first (``enable_envvars_config``), so that a runtime can choose others.
+
+    :param workers: as :func:`worker_settings` returns them.
+    """
+    how = {"defaultVersion": True, "marName": f"{model}.mar", **workers}
+    snapshot = {"name": "startup.cfg", "modelCount": 1, "models": {model: {version: how}}}
+    lines = {
+        "inference_address": "http://0.0.0.0:8085",
+        "management_address": "http://0.0.0.0:8085",
+        "metrics_address": "http://0.0.0.0:8082",
+        "grpc_inference_port": "7070",
+        "grpc_management_port": "7071",
+        "enable_envvars_config": "true",
+        "install_py_dep_per_model": "false",
+        # KServe's wrapper polls without a token and would never find the model ready.
+        "disable_token_authorization": "true",
+        "metrics_mode": "prometheus",
+        # Requests that were joined come back from the worker in one piece.
+        "max_response_size": str(min((workers["batchSize"] + 1) * MAX_ANSWER_BYTES, _LARGEST_NUMBER)),
+        "model_store": "/mnt/models/model-store",
+        "model_snapshot": json.dumps(snapshot, sort_keys=True, separators=(",", ":")),
+    }
+    return "".join(f"{key}={value}\n" for key, value in lines.items())
