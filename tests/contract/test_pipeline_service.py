@@ -47,16 +47,29 @@ def kubeflow(host: str, *, token: str | None = None, **extra: Any) -> PipelineSe
 
 
 @contextmanager
-def kubeflow_single_user(tmp_path: Path, python: str) -> Iterator[PipelineService]:
-    """A stand-alone server of an older release, whose logs only the UI can show."""
-    with kfp_server(python=python, version="2.5.0") as server:
+def kubeflow_2_16(tmp_path: Path, python: str) -> Iterator[PipelineService]:
+    """A stand-alone server, whose logs only the UI can show; each step has one row."""
+    with kfp_server(python=python, version="2.16.1") as server:
         yield kubeflow(server.url, ui_url=server.url)
 
 
 @contextmanager
-def kubeflow_multi_user(tmp_path: Path, python: str) -> Iterator[PipelineService]:
-    """A platform."""
-    with kfp_server(python=python, multi_user=True, token="a token", prefix="/pipeline") as server:
+def kubeflow_2_17(tmp_path: Path, python: str) -> Iterator[PipelineService]:
+    """A platform; each step comes with its attempts."""
+    with platform(python, "2.17.0") as service:
+        yield service
+
+
+@contextmanager
+def kubeflow_3_0(tmp_path: Path, python: str) -> Iterator[PipelineService]:
+    """A platform that tells of tasks instead, where asked for them."""
+    with platform(python, "3.0.0") as service:
+        yield service
+
+
+@contextmanager
+def platform(python: str, version: str) -> Iterator[PipelineService]:
+    with kfp_server(python=python, version=version, multi_user=True, token="a token", prefix="/pipeline") as server:
         yield kubeflow(server.url, token="a token", namespace="team", dashboard=True)
 
 
@@ -71,7 +84,7 @@ def kubeflow_for_real(tmp_path: Path, python: str) -> Iterator[PipelineService]:
 real = pytest.param(kubeflow_for_real, marks=pytest.mark.skipif(not ENDPOINT, reason="KFP_ENDPOINT names no server"))
 
 
-@pytest.fixture(params=[local, kubeflow_single_user, kubeflow_multi_user, real])
+@pytest.fixture(params=[local, kubeflow_2_16, kubeflow_2_17, kubeflow_3_0, real])
 def service(request: pytest.FixtureRequest, tmp_path: Path, pipelines_python: str) -> Iterator[PipelineService]:
     with request.param(tmp_path, pipelines_python) as service:
         yield service
@@ -172,8 +185,8 @@ def test_a_failure_names_its_step_and_shows_its_log(service: PipelineService, as
     run = wait(service, request.run_id, lambda run: run.state.is_terminal)
 
     assert run.state is RunState.FAILED
-    assert run.reason
-    assert [step.name for step in run.steps if step.state is RunState.FAILED] == ["finish"]
+    assert "column 'stars' is missing" in str(run.reason)
+    assert [(step.name, step.state.value) for step in run.steps] == [("record", "SUCCEEDED"), ("finish", "FAILED")]
     assert "column 'stars' is missing" in service.get_run_log(request.run_id)
     assert len(service.get_run_log(request.run_id, last_lines=1).splitlines()) == 1
 

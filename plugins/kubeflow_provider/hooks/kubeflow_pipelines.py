@@ -370,7 +370,7 @@ class KubeflowPipelinesHook(BaseHook):
         run = self._read_listed(document)
         if run.state is not RunState.FAILED:
             return run
-        return replace(run, reason=reason_of_failure(document, run, self._logs))
+        return replace(run, reason=reason_of_failure(document, self._logs))
 
     @cached_property
     def _logs(self) -> StepLogs:

@@ -5,6 +5,8 @@ Its "Argo" really runs the pipelines, with the pipeline half's interpreter, or d
 * A client's ``run_id`` is honoured, but creating is no upsert: the workflow comes before the row, so a second POST of
   one id starts a second workflow and then answers 500.
 * ``CANCELED`` is never written: a terminated run is ``CANCELING`` and ends as ``FAILED``.
+* 2.17 shows each node of a workflow with an attempt (``record`` and ``record(0)``), because its manifests give every
+  template a retry strategy; steps that never began have rows without a state. 3.0 shows tasks, where asked for them.
 * Zero values are absent, unknown fields are refused, parameters are strictly typed, ``filter`` is decoded twice.
 * A version id that does not exist is a 500; a retry of a run that has not failed is a 409; terminating a run that is
   over, or being terminated, is a 400 ("Row not found"); the log endpoint answers 200 with an error in its body.
@@ -45,8 +47,9 @@ class KfpServer(HttpServer):
     def script(self, run_id: str | None, states: list[Any]) -> None:
         """Let a run (``None``: every run) show these states, one for each GET, without running anything.
 
-        :param states: a state, or a mapping with ``state``, ``steps`` ((name, state) pairs) and ``cached`` (names).
-            ``""`` is what the server makes of a workflow without a phase. The last one stays.
+        :param states: a state, or a mapping with ``state``, ``steps`` ((name, state) pairs), and the names of steps
+            that are ``cached`` and of such that ``never`` began. ``""`` is what the server makes of a workflow without
+            a phase. The last one stays.
         """
         self.api.script(run_id, states)
 
@@ -69,6 +72,7 @@ def kfp_server(
     python: str | None = None,
     multi_user: bool = False,
     version: str = "2.17.0",
+    has_attempts: bool | None = None,
     token: str | None = None,
     namespaces: tuple[str, ...] = ("team",),
     prefix: str = "",
@@ -76,7 +80,8 @@ def kfp_server(
     """Run a server for the length of a block.
 
     :param python: interpreter of the pipeline half; without it runs stay PENDING unless they are scripted.
-    :param version: of the server; the field ``tag_name`` of its health.
+    :param version: of the server; the field ``tag_name`` of its health. 3.0 answers as the preview of August 2026.
+    :param has_attempts: whether every template has a retry strategy; by default from 2.17 on.
     :param token: bearer token that every request must carry.
     :param namespaces: those that callers may use where ``multi_user``.
     :param prefix: path in front of everything, for example ``/pipeline``.
@@ -85,6 +90,7 @@ def kfp_server(
         api = Api(
             multi_user=multi_user,
             tag_name=version,
+            has_attempts=has_attempts,
             python=python,
             folder=Path(folder),
             token=token,

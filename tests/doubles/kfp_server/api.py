@@ -11,7 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 from tests.doubles.kfp_server.argo import Workflow
-from tests.doubles.kfp_server.checks import unknown_fields
+from tests.doubles.kfp_server.checks import unknown_in_answer
 from tests.doubles.kfp_server.errors import (
     INTERNAL,
     INVALID_ARGUMENT,
@@ -21,8 +21,9 @@ from tests.doubles.kfp_server.errors import (
     ApiError,
     UploadError,
 )
-from tests.doubles.kfp_server.state import RunRow, timestamp, without_zero_values
+from tests.doubles.kfp_server.state import RunRow
 from tests.doubles.kfp_server.transport import Request, Response
+from tests.doubles.kfp_server.values import timestamp, without_zero_values
 
 #: Method, pattern of the path, what answers it, and the model that the answer must fit.
 Route = tuple[str, str, Callable[..., Any], str | None]
@@ -33,6 +34,7 @@ class Api:
 
     :param multi_user: whether profiles are told apart; ``namespaces`` are those that callers may use.
     :param tag_name: version of the server.
+    :param has_attempts: whether every template has a retry strategy; ``None`` is what the version's manifests say.
     :param python: interpreter of the pipeline half, which runs the workflows; without it nothing runs them.
     :param folder: for the workflows' files.
     :param token: bearer token that every request must carry; ``None`` lets everybody in.
@@ -45,6 +47,7 @@ class Api:
         *,
         multi_user: bool,
         tag_name: str,
+        has_attempts: bool | None,
         python: str | None,
         folder: Path,
         token: str | None,
@@ -65,7 +68,9 @@ class Api:
         self.rows_to_lose = 0
         #: Where a pod's log can be had: in the UI, at the API server.
         self.log_sources = {"ui", "api"}
-        self.minor = int(match[1]) if (match := re.match(r"2\.(\d+)", tag_name)) else 99
+        #: A build without a version is taken for a late 2.
+        self.version = (int(match[1]), int(match[2])) if (match := re.match(r"(\d+)\.(\d+)", tag_name)) else (2, 99)
+        self.has_attempts = self.version >= (2, 17) if has_attempts is None else has_attempts
         self.python = python
         self.folder = folder
         self.namespaces = namespaces
@@ -81,7 +86,7 @@ class Api:
             with self._lock:
                 return self._route(request)
         except ApiError as error:
-            return Response(body=error.body(old_gateway=self.minor <= 5), status=error.http_status)
+            return Response(body=error.body(old_gateway=self.version <= (2, 5)), status=error.http_status)
         except UploadError as error:
             return Response(body=error.body(), status=error.http_status)
 
@@ -94,7 +99,8 @@ class Api:
                 body = handler(self, request, *match.groups())
                 if isinstance(body, Response):
                     return body
-                assert not model or not (problems := unknown_fields(body, model)), problems
+                problems = unknown_in_answer(body, model, version=self.version) if model else []
+                assert not problems, problems
                 return Response(body=body)
         return Response(body={"code": NOT_FOUND, "message": "Not Found"}, status=404)
 
@@ -158,6 +164,7 @@ class Api:
             documents=documents,
             parameters=config.get("parameters", {}),
             folder=self.folder / f"workflow-{len(self.workflows)}",
+            has_attempts=self.has_attempts,
         )
         self.workflows.append(workflow)
         if self.python and not {run_id, None} & self.scripts.keys():

@@ -13,8 +13,8 @@ import yaml
 from tests.doubles.kfp_server.api import Api
 from tests.doubles.kfp_server.checks import check_request, page, public
 from tests.doubles.kfp_server.errors import ALREADY_EXISTS, INVALID_ARGUMENT, NOT_FOUND, ApiError, UploadError
-from tests.doubles.kfp_server.state import timestamp, without_zero_values
 from tests.doubles.kfp_server.transport import Request
+from tests.doubles.kfp_server.values import timestamp, without_zero_values
 
 _LARGEST_UPLOAD = 32 * 1024 * 1024
 
@@ -26,7 +26,7 @@ def get_health(api: Api, request: Request) -> Any:
             "tag_name": api.tag_name,
             "multi_user": api.multi_user,
             # Known since 2.14.
-            "pipeline_store": "database" if api.minor >= 14 else "",
+            "pipeline_store": "database" if api.version >= (2, 14) else "",
         }
     )
 
@@ -38,7 +38,7 @@ def list_experiments(api: Api, request: Request) -> Any:
 
 
 def create_experiment(api: Api, request: Request) -> Any:
-    body = check_request(request.body, "V2beta1Experiment", minor=api.minor)
+    body = check_request(request.body, "V2beta1Experiment", version=api.version)
     namespace = api.authorize(body.get("namespace", ""), "create", "experiments")
     if not body.get("display_name"):
         raise ApiError(INVALID_ARGUMENT, "Experiment's name cannot be empty", chain="Failed to create an experiment")
@@ -61,7 +61,7 @@ def list_pipelines(api: Api, request: Request) -> Any:
 
 
 def create_pipeline(api: Api, request: Request) -> Any:
-    body = check_request(request.body, "V2beta1Pipeline", minor=api.minor)
+    body = check_request(request.body, "V2beta1Pipeline", version=api.version)
     namespace = api.authorize(body.get("namespace", ""), "create", "pipelines", shared=True)
     name = body.get("name") or body.get("display_name")
     if not name:
@@ -71,7 +71,7 @@ def create_pipeline(api: Api, request: Request) -> Any:
     row = without_zero_values(
         {
             "pipeline_id": str(uuid4()),
-            "name": name if api.minor >= 14 else "",
+            "name": name if api.version >= (2, 14) else "",
             "display_name": body.get("display_name") or name,
             "description": body.get("description", ""),
             "namespace": namespace,
@@ -112,7 +112,7 @@ def upload_version(api: Api, request: Request) -> Any:
         {
             "pipeline_id": pipeline_id,
             "pipeline_version_id": str(uuid4()),
-            "name": name if api.minor >= 14 else "",
+            "name": name if api.version >= (2, 14) else "",
             "display_name": request.query.get("display_name") or name,
             "description": request.query.get("description", ""),
             "created_at": timestamp(time.time()),

@@ -19,12 +19,28 @@ _ENUM = re.compile(r"(State|Operation|Mode)$")
 #: Fields that came with later versions than 2.13.
 _FIELDS_SINCE_2_14 = {"V2beta1Pipeline": {"name", "tags"}, "V2beta1PipelineVersion": {"name", "tags"}}
 
+#: Fields of answers that the published client, which is of 2.17, does not know.
+_FIELDS_SINCE_3_0 = {"V2beta1Run": {"tasks", "task_count"}}
 
-def unknown_fields(document: Any, kind: str, *, path: str = "", without: Mapping[str, set[str]] = {}) -> list[str]:
+
+def unknown_in_answer(document: Any, kind: str, *, version: tuple[int, int]) -> list[str]:
+    """Compare an answer of a server of this version with a model of the published API client."""
+    return unknown_fields(document, kind, besides=_FIELDS_SINCE_3_0 if version >= (3, 0) else {})
+
+
+def unknown_fields(
+    document: Any,
+    kind: str,
+    *,
+    path: str = "",
+    without: Mapping[str, set[str]] = {},
+    besides: Mapping[str, set[str]] = {},
+) -> list[str]:
     """Compare a JSON document with a model of the published API client.
 
     :param kind: the model's name, for example ``V2beta1Run``, or a type as the client writes it.
     :param without: model -> fields that the server is too old to know.
+    :param besides: model -> fields that are too new for the client.
     :return: what does not fit: field with its path, and why.
     """
     if match := _GENERIC.match(kind):
@@ -35,7 +51,7 @@ def unknown_fields(document: Any, kind: str, *, path: str = "", without: Mapping
         return [
             problem
             for key, value in pairs
-            for problem in unknown_fields(value, inner, path=f"{path}[{key}]", without=without)
+            for problem in unknown_fields(value, inner, path=f"{path}[{key}]", without=without, besides=besides)
         ]
     model = getattr(kfp_server_api, kind, None)
     if model is None or not model.openapi_types:
@@ -47,9 +63,12 @@ def unknown_fields(document: Any, kind: str, *, path: str = "", without: Mapping
         for name, wire in model.attribute_map.items()
         if wire not in without.get(kind, set())
     }
-    problems = [f'{path}: unknown field "{name}"' for name in document.keys() - fields.keys()]
+    known = fields.keys() | besides.get(kind, set())
+    problems = [f'{path}: unknown field "{name}"' for name in document.keys() - known]
     for name in document.keys() & fields.keys():
-        problems += unknown_fields(document[name], fields[name], path=f"{path}.{name}", without=without)
+        problems += unknown_fields(
+            document[name], fields[name], path=f"{path}.{name}", without=without, besides=besides
+        )
     return problems
 
 
@@ -66,13 +85,13 @@ def _wrong_scalar(value: Any, kind: str, path: str) -> list[str]:
     return []
 
 
-def check_request(body: bytes, kind: str, *, minor: int) -> dict[str, Any]:
+def check_request(body: bytes, kind: str, *, version: tuple[int, int]) -> dict[str, Any]:
     """Parse a request body; the server refuses what it does not know."""
     try:
         document = json.loads(body)
     except ValueError as error:
         raise ApiError(INVALID_ARGUMENT, f"invalid JSON: {error}", chain="proto") from error
-    problems = unknown_fields(document, kind, without=_FIELDS_SINCE_2_14 if minor < 14 else {})
+    problems = unknown_fields(document, kind, without=_FIELDS_SINCE_2_14 if version < (2, 14) else {})
     if problems:
         raise ApiError(INVALID_ARGUMENT, problems[0], chain="proto: (line 1:2)")
     return dict(document)

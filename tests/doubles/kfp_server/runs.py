@@ -34,11 +34,11 @@ def list_runs(api: Api, request: Request) -> Any:
 def get_run(api: Api, request: Request, run_id: str) -> Any:
     run = api.run(run_id, "get")
     run.next_of_script()
-    return run.document()
+    return run.document(is_full=request.query.get("view") == "FULL")
 
 
 def create_run(api: Api, request: Request) -> Any:
-    body = check_request(request.body, "V2beta1Run", minor=api.minor)
+    body = check_request(request.body, "V2beta1Run", version=api.version)
     if not body.get("display_name"):
         raise ApiError(INTERNAL, "The run name is empty. Please specify a valid name", chain="InternalServerError")
     experiment_id = body.get("experiment_id", "")
@@ -69,6 +69,7 @@ def create_run(api: Api, request: Request) -> Any:
         reference=body["pipeline_version_reference"],
         service_account=body.get("service_account") or ("default-editor" if api.multi_user else "pipeline-runner"),
         runtime_config=runtime_config,
+        has_tasks=api.version >= (3, 0),
     )
     api.give_script(run)
     api.runs[run_id] = run

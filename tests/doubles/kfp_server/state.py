@@ -5,28 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-from tests.doubles.kfp_server.argo import Node, Workflow, make_nodes
+from tests.doubles.kfp_server.argo import Node, Workflow
+from tests.doubles.kfp_server.tasks import tasks_of
+from tests.doubles.kfp_server.values import timestamp, without_zero_values
 
 _FINAL = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
 
 
-def timestamp(seconds: float) -> str:
-    """Return a time as the server writes it: whole seconds; what has not happened yet is 1970."""
-    return datetime.fromtimestamp(int(seconds), tz=UTC).isoformat().replace("+00:00", "Z")
-
-
-def without_zero_values(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what the server leaves out: empty text, zero, empty lists and objects."""
-    return {name: value for name, value in document.items() if value not in ("", 0, None, [], {})}
-
-
 @dataclass(slots=True, kw_only=True)
 class RunRow:
-    """A row of the table of runs."""
+    """A row of the table of runs.
+
+    :param has_tasks: whether the server keeps tasks of its own, as it does from 3.0 on, and shows no nodes.
+    """
 
     run_id: str
     display_name: str
@@ -43,8 +37,14 @@ class RunRow:
     nodes: list[Node] = field(default_factory=list)
     created: float = field(default_factory=time.time)
     finished: float = 0
+    has_tasks: bool = False
     is_scripted: bool = False
     script: list[Any] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        # What Argo has not looked at has no phase, and that is told as no state.
+        self.set_state("PENDING")
+        self.state_history.append({"update_time": timestamp(self.created)})
 
     @property
     def is_final(self) -> bool:
@@ -70,12 +70,11 @@ class RunRow:
         self.set_state(entry["state"])
         if not entry["state"]:
             return  # a workflow that Argo has not looked at has neither a phase nor nodes
-        self.nodes = make_nodes(
-            self.workflow.name,
+        self.nodes = self.workflow.make_nodes(
             entry.get("steps", ()),
             state=entry["state"],
-            began=self.created,
             cached=entry.get("cached", ()),
+            never=entry.get("never", ()),
         )
 
     def sync(self) -> None:
@@ -102,9 +101,11 @@ class RunRow:
             "state": self.state,
         }
 
-    def document(self) -> dict[str, Any]:
-        """Return the row as the API shows it."""
-        tasks = [self._task(node) for node in self.nodes]
+    def document(self, *, is_full: bool = False) -> dict[str, Any]:
+        """Return the row as the API shows it.
+
+        :param is_full: whether it was asked for with ``view=FULL``, which servers before 3.0 do not know.
+        """
         return without_zero_values(
             {
                 "experiment_id": self.experiment_id,
@@ -119,13 +120,18 @@ class RunRow:
                 "scheduled_at": timestamp(self.created),
                 "finished_at": timestamp(self.finished),
                 "state": self.state,
-                "run_details": without_zero_values({"task_details": tasks}),
                 "state_history": self.state_history,
             }
+            | (self._tasks(is_full) if self.has_tasks else self._details())
         )
 
-    def _task(self, node: Node) -> dict[str, Any]:
+    def _details(self) -> dict[str, Any]:
+        return {"run_details": without_zero_values({"task_details": [self._row(node) for node in self.nodes]})}
+
+    def _row(self, node: Node) -> dict[str, Any]:
         # Neither the pod's name nor an error is ever filled in, and a row's own id is not its node's.
+        begins = without_zero_values({"update_time": timestamp(node.started), "state": node.first_state})
+        ends = {"update_time": timestamp(node.ended), "state": node.state}
         return without_zero_values(
             {
                 "run_id": self.run_id,
@@ -135,6 +141,13 @@ class RunRow:
                 "start_time": timestamp(node.started),
                 "end_time": timestamp(node.ended),
                 "state": node.state,
+                "state_history": [begins, ends] if node.ended and node.state else [begins],
                 "child_tasks": [{"pod_name": child} for child in node.children],
             }
         )
+
+    def _tasks(self, is_full: bool) -> dict[str, Any]:
+        is_stopped = self.workflow.is_stopped
+        tasks = tasks_of(self.nodes, run_id=self.run_id, run_name=self.display_name, is_stopped=is_stopped)
+        shown = {"tasks": tasks, "pipeline_spec": self.workflow.documents[0]} if is_full else {}
+        return {"task_count": len(tasks)} | shown

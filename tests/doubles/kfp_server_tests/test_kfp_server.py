@@ -19,6 +19,9 @@ import kfp_server_api
 import pytest
 
 from tests.doubles.kfp_server import KfpServer, kfp_server
+from tests.doubles.kfp_server.argo import Workflow
+from tests.doubles.kfp_server.captured import captured_run
+from tests.doubles.kfp_server.tasks import tasks_of
 
 V2 = "/apis/v2beta1"
 ENDPOINT = os.environ.get("KFP_ENDPOINT")
@@ -199,6 +202,44 @@ def test_the_end_of_a_run_is_final(double: KfpServer, record_and_wait: str) -> N
     assert (too_early.status_code, stopped.status_code, stopped.json()) == (409, 200, {})
     assert states == ["FAILED", "FAILED"]
     assert (too_late.status_code, "Row not found" in too_late.text) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "never"),
+    [
+        ("2_17_succeeded", [("record", "SUCCEEDED"), ("finish", "SUCCEEDED")], []),
+        ("2_17_failed", [("record", "FAILED")], ["finish"]),
+        ("2_17_terminated", [("record-driver", "FAILED")], ["finish"]),
+    ],
+)
+def test_a_workflow_has_the_nodes_of_a_real_one(name: str, steps: list[tuple[str, str]], never: list[str]) -> None:
+    document = captured_run(name)
+    rows = document["run_details"]["task_details"]
+    workflow = min((row["display_name"] for row in rows if row["display_name"].startswith("record-and-wait")), key=len)
+    double = Workflow(run_id="", documents=[], parameters={}, folder=Path(), name=workflow)
+
+    nodes = double.make_nodes(steps, state=document["state"], never=never)
+
+    assert sorted((node.name, node.state, *node.children) for node in nodes) == sorted(
+        (row["display_name"], row.get("state", ""), *(child["pod_name"] for child in row.get("child_tasks", [])))
+        for row in rows
+    )
+
+
+def test_the_tasks_of_3_0_have_the_pods_of_real_ones() -> None:
+    document = captured_run("3_0_failed")
+    double = Workflow(run_id="", documents=[], parameters={}, folder=Path(), name="record-and-wait-vgkkj")
+    nodes = double.make_nodes([("record", "SUCCEEDED"), ("finish", "FAILED")], state="FAILED")
+
+    tasks = tasks_of(nodes, run_id=document["run_id"], run_name=document["display_name"], is_stopped=False)
+
+    fields = ("name", "display_name", "state", "status_metadata", "type", "scope_path")
+    assert [
+        [task.get(field) for field in fields] + [(pod["name"], pod["type"]) for pod in task["pods"]] for task in tasks
+    ] == [
+        [task.get(field) for field in fields] + [(pod["name"], pod["type"]) for pod in task["pods"]]
+        for task in document["tasks"]
+    ]
 
 
 def test_the_published_client_understands_the_double(double: KfpServer, record_and_wait: str) -> None:

@@ -14,12 +14,10 @@ import httpx
 
 from kubeflow_provider.exceptions import KubeflowProviderError
 from kubeflow_provider.hooks._kubeflow_pipelines import api
-from kubeflow_provider.hooks._kubeflow_pipelines.runs import failed_driver, step_nodes
 from kubeflow_provider.hooks._kubeflow_pipelines.settings import PipelinesSettings
+from kubeflow_provider.hooks._kubeflow_pipelines.steps import read_steps
 from kubeflow_provider.http.client import HttpClient, Patience
 from kubeflow_provider.http.settings import HttpSettings
-from kubeflow_provider.services import Run
-from kubeflow_provider.states import RunState
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +28,6 @@ _INPUT = re.compile(
 )
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
-#: Templates that a step's pod is made from, as they stand in its name; the second one where the step has retries.
-_TEMPLATES = ("system-container-impl", "retry-system-container-impl")
 _LONGEST_LINE = 1000
 _MOST_BYTES = 256 * 1024
 _MOST_LINES = 200
@@ -42,19 +38,26 @@ _LONGEST_REASON = 500
 SERVICE = "Kubeflow Pipelines"
 
 
-def reason_of_failure(document: Mapping[str, Any], run: Run, logs: StepLogs) -> str:
-    """Return in one line why a run failed; the API does not know it."""
-    if driver := failed_driver(document):
-        return (
-            f"Step {driver!r} could not be started: its driver failed, which points to its inputs, to a parameter, "
-            "or to Kubeflow's metadata store"
+def reason_of_failure(document: Mapping[str, Any], logs: StepLogs) -> str:
+    """Return in one line why a run failed; the API says little of it."""
+    told = read_steps(document)
+    if told.not_started:
+        said = f" ({told.message})" if told.message else ""
+        reason = (
+            f"Step {told.not_started!r} could not be started: its driver failed{said}, which points to its inputs, to "
+            "a parameter, or to Kubeflow's metadata store"
         )
-    failed = [step.name for step in run.steps if step.state is RunState.FAILED]
-    if not failed:
-        message = document.get("error", {}).get("message", "no step failed: it was stopped from outside")
-        return str(message)[:_LONGEST_REASON]
-    last_words = logs.tail(document, 1).strip()
-    return f"Step {failed[-1]!r} failed: {last_words or 'its log is gone'}"[:_LONGEST_REASON]
+    elif told.failed:
+        last_words = logs.tail(document, 1).strip()
+        reason = f"Step {told.failed!r} failed: {last_words or told.message or 'its log is gone'}"
+    elif message := document.get("error", {}).get("message") or told.message:
+        reason = str(message)
+    elif told.is_complete:
+        reason = "no step failed: it was stopped from outside"
+    else:
+        where = f"-l pipeline/runid={document['run_id']}"
+        reason = f"Kubeflow names no step that failed; its workflow may say why (kubectl describe workflow {where})"
+    return reason[:_LONGEST_REASON]
 
 
 class StepLogs:
@@ -112,7 +115,7 @@ class StepLogs:
         return ""
 
     def _sources(self, document: Mapping[str, Any]) -> Iterator[str]:
-        pods = pod_names(step_nodes(document))
+        pods = read_steps(document).pods
         run_id = document["run_id"]
         if self._ui_client is not None:
             created = document.get("created_at", "")[:10]
@@ -161,15 +164,6 @@ class StepLogs:
         except (ApiException, HTTPError) as error:
             log.debug("No log in the cluster for run %s: %s", run_id, type(error).__name__)
             return ""
-
-
-def pod_names(nodes: list[str]) -> list[str]:
-    """Return the names that the pods of nodes may have: Argo puts the template's name into the node's id."""
-    names = []
-    for node in dict.fromkeys(nodes):
-        workflow, _, number = node.rpartition("-")
-        names += [f"{workflow}-{template}-{number}" for template in _TEMPLATES] + [node]
-    return names
 
 
 def own_lines(text: str) -> list[str]:

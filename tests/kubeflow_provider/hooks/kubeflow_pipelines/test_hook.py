@@ -7,6 +7,7 @@ import logging
 import re
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import yaml
@@ -137,7 +138,7 @@ def test_service_account_and_pipeline_root_belong_to_the_run(
     assert [row.service_account for row in rows] == ["default-editor", "trainer"]
 
 
-@pytest.mark.parametrize("version", ["2.5.0", "2.15.0", "2.17.0", "unknown"])
+@pytest.mark.parametrize("version", ["2.5.0", "2.17.0", "3.0.0", "unknown"])
 @pytest.mark.parametrize("multi_user", [True, False])
 def test_every_release_and_mode_takes_a_run(
     make_hook: MakeHook, make_request: MakeRequest, version: str, multi_user: bool
@@ -149,6 +150,7 @@ def test_every_release_and_mode_takes_a_run(
         assert [row.namespace for row in server.runs.values()] == (["team"] if multi_user else [""])
         assert hook.test_connection()[0]
         assert len(list(hook.list_runs())) == 1
+        assert hook.get_run(str(uuid4())) is None
 
 
 def test_names_are_found_whatever_stands_in_them(
@@ -274,19 +276,6 @@ def test_somebody_elses_cancellation_is_seen_in_the_history(
     assert states == [RunState.RUNNING, RunState.CANCELING, RunState.CANCELED]
 
 
-def test_an_end_without_a_failed_step_came_from_outside(
-    server: KfpServer, hook: KubeflowPipelinesHook, make_request: MakeRequest
-) -> None:
-    run_id = hook.create_run(make_request()).run_id
-    server.script(run_id, ["RUNNING", "FAILED"])
-    hook.get_run(run_id)
-
-    run = hook.get_run(run_id)
-
-    assert run is not None
-    assert (run.state, run.reason) == (RunState.FAILED, "no step failed: it was stopped from outside")
-
-
 def test_only_a_failed_run_can_be_retried(
     server: KfpServer, hook: KubeflowPipelinesHook, make_request: MakeRequest
 ) -> None:
@@ -306,30 +295,30 @@ def test_only_a_failed_run_can_be_retried(
 
 
 @pytest.mark.pipelines
-@pytest.mark.parametrize("sources", [{"ui"}, {"api"}, {"ui", "api"}, set()])
 def test_the_log_comes_from_whoever_has_it(
-    make_hook: MakeHook, make_request: MakeRequest, pipelines_python: str, sources: set[str], tmp_path: Path
+    make_hook: MakeHook, make_request: MakeRequest, pipelines_python: str, tmp_path: Path
 ) -> None:
     parameters = {"file": str(tmp_path / "recorded"), "fail": True}
     with kfp_server(python=pipelines_python, multi_user=True, prefix="/pipeline") as server:
-        server.api.log_sources = sources
         hook = make_hook(server.url, namespace="team")
         run_id = hook.create_run(make_request(parameters=parameters)).run_id
         process = server.workflows[0].process
         assert process is not None
         process.wait(60)
+        for sources in ({"ui"}, {"api"}, {"ui", "api"}, set[str]()):
+            server.api.log_sources = sources
 
-        run = hook.get_run(run_id)
-        log = hook.get_run_log(run_id)
+            run = hook.get_run(run_id)
+            log = hook.get_run_log(run_id)
 
-    assert run is not None
-    if sources:
-        assert run.reason == "Step 'finish' failed: ValueError: column 'stars' is missing"
-        assert log.splitlines()[-1].endswith("ValueError: column 'stars' is missing")
-        assert "launcher" not in log and "KFP Executor" not in log and "parameterValues" not in log
-    else:
-        assert run.reason == "Step 'finish' failed: its log is gone"
-        assert log == ""
+            assert run is not None
+            if sources:
+                assert run.reason == "Step 'finish' failed: ValueError: column 'stars' is missing"
+                assert log.splitlines()[-1].endswith("ValueError: column 'stars' is missing")
+                assert "launcher" not in log and "KFP Executor" not in log and "parameterValues" not in log
+            else:
+                assert run.reason == "Step 'finish' failed: its log is gone"
+                assert log == ""
 
 
 def test_what_proves_who_is_asking_goes_to_the_connections_host_only(

@@ -1,0 +1,61 @@
+"""What a server keeps of a run from 3.0 on: a task for the pipeline and one for each step whose driver has begun."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+from uuid import NAMESPACE_OID, uuid5
+
+from tests.doubles.kfp_server.argo import EXECUTOR, Node
+from tests.doubles.kfp_server.values import timestamp, without_zero_values
+
+_DRIVER = re.compile(r"(?P<step>.+)-driver(\(0\))?$")
+
+
+def tasks_of(nodes: Iterable[Node], *, run_id: str, run_name: str, is_stopped: bool) -> list[dict[str, Any]]:
+    """Return the tasks behind a workflow's nodes, without their inputs and outputs.
+
+    A task is made by its driver, and its executor tells how it ended; so one whose pod never began has a driver only,
+    and one whose pod was killed, as those of a workflow that is stopped are, goes on for ever.
+    """
+    nodes = [node for node in nodes if node.state]
+    drivers = {match["step"]: node for node in nodes if node.is_pod and (match := _DRIVER.match(node.name))}
+    executors = {node.group: node for node in nodes if node.is_executor}
+    ends = {node.name: node for node in nodes}
+    ids = {name: str(uuid5(NAMESPACE_OID, f"{run_id} {name}")) for name in drivers}
+    tasks = []
+    for name, driver in sorted(drivers.items(), key=lambda item: item[1].started):
+        end, executor = ends.get(name, driver), executors.get(name)
+        is_root, is_cached = name == "root", executor is not None and executor.state == "SKIPPED"
+        state = "CACHED" if is_cached else "RUNNING" if is_stopped and end.state == "FAILED" else end.state
+        pods = [(driver, "system-dag-driver" if is_root else "system-container-driver", "DRIVER")]
+        if executor is not None and not is_cached:
+            pods.append((executor, EXECUTOR, "EXECUTOR"))
+        message = "failed to execute component: exit status 1" if executor else "resolving inputs: no such parameter"
+        history = [(driver.started, "RUNNING")] + ([] if state == "RUNNING" else [(end.ended, state)])
+        tasks.append(
+            without_zero_values(
+                {
+                    "name": "ROOT" if is_root else name,
+                    "display_name": run_name if is_root else name,
+                    "task_id": ids[name],
+                    "run_id": run_id,
+                    "pods": [
+                        {"name": node.pod(template), "uid": ids[name], "type": kind} for node, template, kind in pods
+                    ],
+                    "create_time": timestamp(driver.started),
+                    "end_time": timestamp(end.ended) if end.ended and state != "RUNNING" else "",
+                    "state": state,
+                    "status_metadata": {"message": message} if state == "FAILED" and not is_root else {},
+                    "state_history": [{"update_time": timestamp(when), "state": what} for when, what in history],
+                    "type": "ROOT" if is_root else "RUNTIME",
+                    "parent_task_id": "" if is_root else ids["root"],
+                    "child_tasks": [{"task_id": ids[step], "name": step} for step in ids if step != "root"]
+                    if is_root
+                    else [],
+                    "scope_path": "root" if is_root else f"root.{name}",
+                }
+            )
+        )
+    return tasks
