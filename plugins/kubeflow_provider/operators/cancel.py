@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import Context
 from airflow.sdk.execution_time.xcom import XCom
 
-from kubeflow_provider.exceptions import RETRY_POLICY, KubeflowProviderError, ServiceUnavailableError
+from kubeflow_provider.exceptions import KubeflowProviderError, ServiceUnavailableError
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.links import XCOM_RUN_ID
+from kubeflow_provider.operators._base import ServiceOperator
 from kubeflow_provider.operators._run_marks import RunMark, airflow_id, airflow_text, task_text
 from kubeflow_provider.services import PipelineService, Run
 from kubeflow_provider.triggers.base import state_key
@@ -20,7 +21,7 @@ from kubeflow_provider.triggers.base import state_key
 _OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 
-class CancelPipelineRunOperator(BaseOperator):
+class CancelPipelineRunOperator(ServiceOperator):
     """Cancel whatever tasks of the same DAG run have left going; made to be a teardown.
 
     Marking a task, or its DAG run, cancels its pipeline run by itself, as long as a triggerer or a worker is there to
@@ -43,8 +44,6 @@ class CancelPipelineRunOperator(BaseOperator):
         super().__init__(**kwargs)
         self.tasks = tasks
         self.pipelines_conn_id = pipelines_conn_id
-        if self.retry_policy is None:
-            self.retry_policy = RETRY_POLICY
 
     def execute(self, context: Context) -> list[str]:
         """Cancel what goes on."""
@@ -68,7 +67,7 @@ class CancelPipelineRunOperator(BaseOperator):
         return list(dict.fromkeys([*(str(run_id) for run_id in told), *(run.run_id for run in marked)]))
 
 
-class CancelOrphanedRunsOperator(BaseOperator):
+class CancelOrphanedRunsOperator(ServiceOperator):
     """Cancel the runs of this Airflow that go on though the task that waited for them is over, or waits for another.
 
     It finds what nothing else can: a run whose triggerer and worker were lost, or Kubeflow away, when it should have
@@ -98,8 +97,6 @@ class CancelOrphanedRunsOperator(BaseOperator):
         self.pipelines_conn_id = pipelines_conn_id
         self.grace = grace
         self.cancel = cancel
-        if self.retry_policy is None:
-            self.retry_policy = RETRY_POLICY
 
     def execute(self, context: Context) -> list[str]:
         """Find them, and cancel them where that is wanted.

@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import Context
 
-from kubeflow_provider.exceptions import RETRY_POLICY, InvalidRequestError
+from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks import get_pipeline_service
+from kubeflow_provider.operators._base import ServiceOperator
 from kubeflow_provider.operators._cancelling import cancel_from_signal_handler
 from kubeflow_provider.services import PipelineService
 
 
-class RunModuleOperator(BaseOperator):
+class RunModuleOperator(ServiceOperator):
     """Run one module of the pipeline half in its environment and wait for it, with its output in the task log.
 
     :param module: dotted name, for example ``include.classifier.preprocess``. Templated.
@@ -45,8 +46,6 @@ class RunModuleOperator(BaseOperator):
         self.cluster = cluster or {}
         self.timeout = timeout
         self.pipelines_conn_id = pipelines_conn_id
-        if self.retry_policy is None:
-            self.retry_policy = RETRY_POLICY
         self._service: PipelineService | None = None
 
     def execute(self, context: Context) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.sdk import BaseOperator, Context, conf
+from airflow.sdk import Context, conf
 from airflow.sdk.exceptions import TaskDeferralTimeout
 
-from kubeflow_provider.exceptions import RETRY_POLICY
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.links import XCOM_RUN_ID, ExperimentLink, PipelineRunLink
+from kubeflow_provider.operators._base import ServiceOperator
 from kubeflow_provider.operators._cancelling import cancel_from_signal_handler
 from kubeflow_provider.operators._run_failure import failure, interrupted, out_of_sight
 from kubeflow_provider.operators._run_marks import RunMark, airflow_id
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _BACKSTOP = timedelta(minutes=5)
 
 
-class RunPipelineOperator(BaseOperator):
+class RunPipelineOperator(ServiceOperator):
     """Run a compiled pipeline and wait until it is over.
 
     A deferrable task prepares the run and leaves its start to the trigger, so that there is never a run that nobody
@@ -45,7 +45,8 @@ class RunPipelineOperator(BaseOperator):
     the task's ``inlets`` and ``outlets``, or where it has none the parameters ``dataset_uri`` and ``output_uri``.
 
     :param pipeline_file: absolute path of the compiled pipeline (IR YAML). Templated.
-    :param parameters: values for the pipeline's parameters; text that spells a number is cast. Templated.
+    :param parameters: values for the pipeline's parameters; text is cast to the types that it declares, and stays as
+        it is written where that is text, also in a DAG that renders native objects. Templated.
     :param display_name: the run's name for people. Templated.
     :param experiment: groups runs in the service's UI. Templated.
     :param cluster: image, storage and scheduling in a cluster, see :class:`RunRequest`; other services have no use
@@ -102,8 +103,6 @@ class RunPipelineOperator(BaseOperator):
         self.timeout = timeout
         self.max_poll_errors = max_poll_errors
         self.wait_for_completion = wait_for_completion
-        if self.retry_policy is None:
-            self.retry_policy = RETRY_POLICY
         self._service: PipelineService | None = None
         self._record: RunRecord | None = None
         self._run_id: str | None = None
@@ -215,8 +214,8 @@ class RunPipelineOperator(BaseOperator):
                 run_id=record["run_id"],
                 pipeline_file=self.pipeline_file,
                 parameters=parameters,
-                display_name=self.display_name,
-                experiment=self.experiment,
+                display_name=str(self.display_name),
+                experiment=str(self.experiment),
                 cluster=self.cluster,
                 description=mark.description(airflow) if airflow else "",
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -146,7 +147,7 @@ def _refuse(value: Any) -> JsonValue:
 
 
 def _text(value: Any) -> str:
-    # A whole number is let through because native rendering makes one of "20261121030000", and nothing is lost.
+    # A template of a DAG that renders native objects may give a whole number, and nothing is lost.
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise TypeError
     return str(value)
@@ -183,13 +184,24 @@ def _truth(value: Any) -> bool:
 
 def _json(kind: type) -> Callable[[Any], Any]:
     def cast(value: Any) -> Any:
-        document = json.loads(value) if isinstance(value, str) else value
+        document = _read_document(value) if isinstance(value, str) else value
         if not isinstance(document, kind):
             raise TypeError
         _check_whole_numbers(document)
         return json.loads(json.dumps(document, allow_nan=False))
 
     return cast
+
+
+def _read_document(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        # A template writes a list or an object as Python does.
+        try:
+            return _plain(ast.literal_eval(text))
+        except SyntaxError as error:
+            raise ValueError from error
 
 
 def _check_whole_numbers(document: Any) -> None:

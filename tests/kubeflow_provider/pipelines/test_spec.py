@@ -103,6 +103,8 @@ def test_what_a_template_or_a_form_makes_of_none_is_not_given_either(
             {"a": 0.5, "b": [7], "c": [[1, 2]]},
         ),
         ("mark", {"large": 2**53, "true": True}, {"large": 2**53, "true": True}),
+        # What a template makes of it.
+        ("mark", "{'a': (1, None), 'b': True}", {"a": [1, None], "b": True}),
         ("repeat", Numpy(3), 3),
         ("seconds", Numpy(1.5), 1.5),
         ("fail", Numpy(True), True),
@@ -143,6 +145,8 @@ def test_says_what_to_do_with_an_old_schema(record_and_wait: str, tmp_path: Path
         ("mark", "[1]", "a JSON object"),
         ("mark", "{", "a JSON object"),
         ("mark", {"a": object()}, "a JSON object"),
+        ("mark", "{'a': object()}", "a JSON object"),
+        ("mark", "{'a': {1}}", "a JSON object"),
         ("file", ["f"], "text"),
         ("file", 1.5, "text"),
     ],

@@ -1,0 +1,50 @@
+"""What the operators of this package have in common."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from kubeflow_provider.exceptions import RETRY_POLICY
+
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.sdk import Context
+
+
+class ServiceOperator(BaseOperator):
+    """A task for a service. It has :data:`RETRY_POLICY` unless task or ``default_args`` say otherwise.
+
+    In a DAG that renders native objects, a template of one expression gives what the expression gives, and everything
+    else is text. Airflow would read that text as Python, and make 1000 of "1_000", 1.1 of "1.10" and nothing of "";
+    here whoever knows the type that is wanted casts it.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if self.retry_policy is None:
+            self.retry_policy = RETRY_POLICY
+
+    def render_template(
+        self,
+        content: Any,
+        context: Context,
+        jinja_env: jinja2.Environment | None = None,
+        seen_oids: set[int] | None = None,
+    ) -> Any:
+        """Render a value, and what is in it."""
+        from jinja2.nativetypes import NativeEnvironment
+
+        env = jinja_env or self.get_template_env()
+        if not isinstance(content, str) or not isinstance(env, NativeEnvironment):
+            return super().render_template(content, context, env, seen_oids)
+        template = env.from_string(content)
+        scope: Any = copy.copy(context)
+        scope.update((name, value) for name, value in template.globals.items() if name not in scope)
+        try:
+            nodes = list(template.root_render_func(template.new_context(scope, shared=True)))
+        except Exception:
+            env.handle_exception()  # so that the traceback points to the template
+        return nodes[0] if len(nodes) == 1 else "".join(map(str, nodes))
