@@ -8,7 +8,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from airflow.sdk import DAG
+from airflow.sdk import DAG, BaseOperator
 from airflow.sdk.exceptions import TaskDeferralTimeout, TaskDeferred
 
 from include import marked_processes
@@ -21,7 +21,6 @@ from kubeflow_provider.exceptions import (
     ServiceUnavailableError,
 )
 from kubeflow_provider.hooks import get_pipeline_service
-from kubeflow_provider.operators import pipelines
 from kubeflow_provider.operators._run_marks import AIRFLOW_ID
 from kubeflow_provider.operators._run_record import PIPELINE_RUN_KEY
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
@@ -235,7 +234,7 @@ def test_a_deferral_that_airflow_ends_counts_as_too_long(
     def resume(*arguments: Any) -> None:
         raise TaskDeferralTimeout("Trigger timeout")
 
-    monkeypatch.setattr(pipelines.BaseOperator, "resume_execution", resume)
+    monkeypatch.setattr(BaseOperator, "resume_execution", resume)
     with pytest.raises(RunTimeoutError):
         make().resume_execution("__fail__", {}, task.context())
     assert service.get_run(run_id).state.value == "CANCELED"  # type: ignore[union-attr]
