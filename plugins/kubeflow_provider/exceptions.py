@@ -66,7 +66,7 @@ class RunCancelledError(RunFailedError):
 
 
 class RunTimeoutError(RunFailedError):
-    """The run was still going when its time was over; it has been cancelled."""
+    """The run was still going when its time was over, and has been cancelled, or could not even be started by then."""
 
 
 class DeploymentFailedError(KubeflowProviderError):

@@ -45,6 +45,12 @@ def failure(event: Mapping[str, Any], service: PipelineService, *, timeout: time
     """
     run_id: str = event["run_id"]
     if event["outcome"] == WaitOutcome.TIMEOUT:
+        if not _is_started(event, service):
+            return RunTimeoutError(
+                f"Pipeline run {run_id} was not started within {timeout}: no triggerer had room for its task, or none "
+                "ran. Give the triggerer more of it ([triggerer] capacity), or the task a longer `timeout`.",
+                run_id=run_id,
+            )
         service.terminate_run(run_id)
         return RunTimeoutError(
             f"Pipeline run {run_id} was not over after {timeout} and has been cancelled. Give the task a "
@@ -63,6 +69,13 @@ def failure(event: Mapping[str, Any], service: PipelineService, *, timeout: time
         f"Pipeline run {run_id} ended as {state.value}{step}: {reason}.{where}{_log(service, run_id)}",
         run_id=run_id,
     )
+
+
+def _is_started(event: Mapping[str, Any], service: PipelineService) -> bool:
+    """Say whether there is a run; Airflow ends a deferral of itself, and its event knows nothing."""
+    if "is_started" in event:
+        return bool(event["is_started"])
+    return service.get_run(event["run_id"]) is not None
 
 
 def _log(service: PipelineService, run_id: str) -> str:

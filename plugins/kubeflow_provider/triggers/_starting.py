@@ -43,17 +43,21 @@ class RunStart:
         #: What the service calls the run, as soon as it has started.
         self.run_id: str | None = None
 
-    async def make(self, service: PipelineService, task: Any) -> Run | None:
+    async def make(self, service: PipelineService, task: Any, *, is_late: bool = False) -> Run | None:
         """Start the run, unless a trigger before this one has.
 
         :param task: ids of the task; ``None`` where Airflow keeps nothing of it, as in ``airflow dags test``.
-        :return: ``None`` when it had been started before.
+        :param is_late: whether the run's time is over already, because no triggerer had room for so long. What nobody
+            has asked for before is not started then: it would be cancelled at once.
+        :return: ``None`` when it had been started before, or is not.
         """
         note = await self._note(task)
         if note.get("run_id"):
             self.run_id = note["run_id"]
             return None
         is_repeat = self._is_repeat or bool(note)
+        if is_late and not is_repeat:
+            return None
         start = partial(service.start_run, self._document, is_repeat=is_repeat)
         self._posting = _starters.submit(copy_context().run, start)
         # A thread cannot be cancelled: whoever cancels this finds out by `settle` what has become of it.

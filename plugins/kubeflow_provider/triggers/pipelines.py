@@ -123,7 +123,7 @@ class PipelineRunTrigger(PollingTrigger):
     async def poll(self, service: PipelineService, *, slack_seconds: float = 0.0) -> dict[str, Any] | None:
         """Ask for the run, log what is new, and return how it ended when it has; start it where that is to be done."""
         if self._start is not None and not self.is_started:
-            started = await self._start.make(service, self.task_instance)
+            started = await self._start.make(service, self.task_instance, is_late=self._seconds_left() <= 0)
             if started is not None:
                 self._log_news(started)
             return None

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
+from uuid import uuid4
 
 import pytest
 from airflow.sdk import DAG, BaseOperator
@@ -238,6 +239,14 @@ def test_a_deferral_that_airflow_ends_counts_as_too_long(
     with pytest.raises(RunTimeoutError):
         make().resume_execution("__fail__", {}, task.context())
     assert service.get_run(run_id).state.value == "CANCELED"  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("facts", [{"is_started": False}, {}], ids=["by its trigger", "by Airflow's own timeout"])
+def test_a_run_that_was_never_started_is_told_as_such(make: Make, task: Tries, facts: dict[str, Any]) -> None:
+    event = {"run_id": str(uuid4()), "outcome": "timeout", **facts}
+
+    with pytest.raises(RunTimeoutError, match="was not started within 12:00:00: no triggerer had room"):
+        make().execute_complete(task.context(), event)
 
 
 def test_an_outage_leaves_the_run_to_a_retry(make: Make, task: Tries) -> None:

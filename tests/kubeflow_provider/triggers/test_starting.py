@@ -184,6 +184,24 @@ async def test_a_triggerer_that_takes_over_what_may_have_started_looks_for_it(
     assert service.started == [True]
 
 
+async def test_a_run_whose_time_is_over_before_there_was_room_for_it_is_not_started(
+    service: Service, airflow: Airflow, make: Any
+) -> None:
+    trigger = make()
+    trigger.deadline = datetime.now(tz=UTC)
+    event = await payload(trigger)
+
+    assert service.started == []
+    assert (event["outcome"], event["run_id"], event["is_started"]) == ("timeout", RUN_ID, False)
+    # What an earlier trigger may have asked for is looked for, to be cancelled.
+    airflow.xcom[XCOM_START] = {"asked_for": RUN_ID}
+    trigger = make()
+    trigger.deadline = datetime.now(tz=UTC)
+    event = await payload(trigger)
+    assert service.started == [True]
+    assert (event["outcome"], event["is_started"]) == ("timeout", True)
+
+
 async def test_what_was_noted_of_another_run_counts_for_nothing(service: Service, airflow: Airflow, make: Any) -> None:
     airflow.xcom[XCOM_START] = {"asked_for": "another", "run_id": "another"}
     await payload(make())
