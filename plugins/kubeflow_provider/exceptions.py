@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 from airflow.sdk.exceptions import AirflowException
 
@@ -16,6 +18,14 @@ class KubeflowProviderError(AirflowException):
     def __init__(self, message: str = "", *, http_status: int | None = None) -> None:
         super().__init__(message)
         self.http_status = http_status
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy and pickle what an error holds: its class may want other arguments than its message."""
+        return _made_again, (type(self), self.args), self.__dict__
+
+
+def _made_again(error: type[KubeflowProviderError], args: tuple[Any, ...]) -> KubeflowProviderError:
+    return error.__new__(error, *args)
 
 
 class InvalidRequestError(KubeflowProviderError):

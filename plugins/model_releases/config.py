@@ -135,6 +135,17 @@ class ModelConfig(TrainedModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _packaging_is_not_cached(self) -> ModelConfig:
+        """Every step of the project's own pipelines says so itself."""
+        step = self.cluster.steps.get("package")
+        if step is not None and step.cache:
+            raise ValueError(
+                "cluster.steps.package.cache: this step writes to the model store, where Kubeflow's cache does not "
+                "look; leave it out"
+            )
+        return self
+
     def connection(self, service: Literal["pipelines", "serving", "registry", "alerts"]) -> str:
         """Return the id of the connection that leads to a service."""
         return self.connections.get(service, f"{service}_default")

@@ -22,9 +22,6 @@ Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|[KMGTPE]i?)?$")
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Text = Annotated[str, Field(min_length=1)]
 
-#: Steps whose effect lies in the model store, which Kubeflow's cache does not look at: reusing one would skip it.
-NEVER_CACHED = frozenset({"package"})
-
 
 class Settings(BaseModel):
     """Settings that a person writes: unknown ones are refused, and nothing changes after reading."""
@@ -97,7 +94,7 @@ class StepSettings(Settings):
     retry_backoff_seconds: Annotated[int, Field(ge=0)] = Field(
         60, description="Pause before the first retry; doubled with each, up to an hour."
     )
-    cache: bool | None = Field(None, description="Reuse an earlier result for the same inputs; never for `package`.")
+    cache: bool | None = Field(None, description="Reuse an earlier result for the same inputs.")
     node_selector: dict[str, str] = Field({}, description="Labels of its nodes, besides those for all steps.")
     tolerations: tuple[Toleration, ...] = Field((), description="Besides those for all steps.")
 
@@ -153,11 +150,6 @@ class ClusterSettings(Settings):
 
     @model_validator(mode="after")
     def _is_sound(self) -> ClusterSettings:
-        if cached := sorted(name for name in NEVER_CACHED if name in self.steps and self.steps[name].cache):
-            raise ValueError(
-                f"steps.{cached[0]}.cache: this step writes to the model store, where Kubeflow's cache does not look; "
-                "leave it out"
-            )
         paths = [volume.mount_path for volume in self.volumes]
         if len(set(paths)) < len(paths):
             raise ValueError("volumes: two of them have the same `mount_path`")

@@ -12,13 +12,7 @@ from copy import deepcopy
 from typing import Any, NamedTuple
 
 from kubeflow_provider.exceptions import InvalidRequestError
-from kubeflow_provider.kubernetes.settings import (
-    NEVER_CACHED,
-    ClusterSettings,
-    EnvironmentSource,
-    StepSettings,
-    Toleration,
-)
+from kubeflow_provider.kubernetes.settings import ClusterSettings, EnvironmentSource, StepSettings, Toleration
 from kubeflow_provider.pipelines.spec import PipelineSpec
 
 log = logging.getLogger(__name__)
@@ -77,7 +71,7 @@ def apply(spec: PipelineSpec, settings: ClusterSettings, *, server_version: str 
         )
     for step in steps:
         own = settings.steps.get(step.name, StepSettings())
-        _set_task(step.task, own, never_cached=step.name in NEVER_CACHED)
+        _set_task(step.task, own)
         _set_container(step.container, settings)
         config = _executor_config(settings, own)
         if config or (platform and settings.variables):
@@ -105,11 +99,11 @@ def _steps(document: Mapping[str, Any]) -> Iterator[_Step]:
                 yield _Step(name, task, label, container)
 
 
-def _set_task(task: dict[str, Any], step: StepSettings, *, never_cached: bool) -> None:
+def _set_task(task: dict[str, Any], step: StepSettings) -> None:
     if step.display_name is not None:
         task.setdefault("taskInfo", {})["name"] = step.display_name
-    if never_cached or step.cache is not None:
-        task["cachingOptions"] = {"enableCache": True} if step.cache and not never_cached else {}
+    if step.cache is not None:
+        task["cachingOptions"] = {"enableCache": True} if step.cache else {}
     if step.retries:
         task["retryPolicy"] = {
             "backoffDuration": f"{step.retry_backoff_seconds}s",

@@ -68,11 +68,12 @@ class PollingTrigger(BaseTrigger):
     """
 
     #: A trigger that fires before the scheduler has seen the worker's exit gets the resumed task marked as failed
-    #: (https://github.com/apache/airflow/issues/71580), so the first question waits.
-    first_poll_seconds: float = 5.0
-
-    #: For the same reason no event goes out sooner after the start of a trigger: the scheduler was seen to take 7 s.
+    #: (https://github.com/apache/airflow/issues/71580), so no event goes out sooner after the start of a trigger: the
+    #: scheduler was seen to take 7 s.
     first_event_seconds: ClassVar[float] = 10.0
+
+    #: An answer that may not be told yet need not be asked for.
+    first_poll_seconds: float = first_event_seconds
 
     #: A bad end waits so long before it is told. What a user has just ended ends badly, and Airflow takes a moment to
     #: cancel its trigger: on SQLite, which gives the ids of triggers away again, the event would end the next try.

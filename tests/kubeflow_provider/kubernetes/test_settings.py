@@ -38,7 +38,6 @@ def test_nothing_is_needed() -> None:
         ({"run_as_user": 0}, r"cluster\.run_as_user: .*greater than or equal to 1"),
         ({"module_pod": {"memory": "two"}}, r"module_pod\.memory: "),
         ({"steps": {"train": {"retries": -1}}}, r"steps\.train\.retries: "),
-        ({"steps": {"package": {"cache": True}}}, r"steps\.package\.cache: this step writes to the model store"),
     ],
 )
 def test_a_wrong_setting_is_named(mapping: dict[str, Any], complaint: str) -> None:

@@ -49,6 +49,7 @@ SETTINGS: dict[str, Any] = {
             "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoExecute", "seconds": 60}],
         },
         "evaluate": {"display_name": "Measure", "cache": True},
+        "package": {"cache": False},
     },
 }
 
@@ -105,10 +106,8 @@ def test_a_pipeline_without_settings_is_left_alone(version: str | None) -> None:
     assert settled(spec, version) == spec
 
 
-def test_packaging_is_never_cached(before: PipelineSpec) -> None:
-    assert task(before, "package")["cachingOptions"] == {"enableCache": True}
-
-    assert task(settled(before), "package")["cachingOptions"] == {}
+def test_whether_a_step_is_cached_is_its_authors_choice_whatever_it_is_called(before: PipelineSpec) -> None:
+    assert task(settled(before), "package")["cachingOptions"] == {"enableCache": True}
 
 
 def test_caching_and_retries_can_be_switched_off(before: PipelineSpec) -> None:

@@ -96,7 +96,7 @@ async def test_never_sleeps_past_its_deadline(monkeypatch: pytest.MonkeyPatch) -
     assert (await payload(make(seconds=0.05)))["outcome"] == WaitOutcome.TIMEOUT
 
 
-@pytest.mark.parametrize(("trigger_id", "seconds"), [(7, 5.0), (None, 0.5)], ids=["in a triggerer", "in dags test"])
+@pytest.mark.parametrize(("trigger_id", "seconds"), [(7, 10.0), (None, 0.5)], ids=["in a triggerer", "in dags test"])
 async def test_the_first_question_waits_for_the_scheduler_where_there_is_one(
     monkeypatch: pytest.MonkeyPatch, trigger_id: int | None, seconds: float
 ) -> None:
