@@ -48,3 +48,10 @@ class DeploymentState(StrEnum):
     def is_terminal(self) -> bool:
         """True when waiting longer changes nothing."""
         return self is not DeploymentState.PENDING
+
+
+#: States of Airflow's tasks that will do nothing more, unless a user says so.
+TASK_OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+
+#: Those of tasks with whose work nobody goes on; a cleared task goes on with it in its next try.
+TASK_GIVEN_UP = TASK_OVER - {"success"}

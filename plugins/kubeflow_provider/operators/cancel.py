@@ -15,10 +15,8 @@ from kubeflow_provider.links import XCOM_RUN_ID
 from kubeflow_provider.operators._base import ServiceOperator
 from kubeflow_provider.operators._run_marks import RunMark, airflow_id, airflow_text, task_text
 from kubeflow_provider.services import PipelineService, Run
+from kubeflow_provider.states import TASK_OVER
 from kubeflow_provider.triggers.base import state_key
-
-#: Tasks in these states will do nothing more, unless a user says so.
-_OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 
 class CancelPipelineRunOperator(ServiceOperator):
@@ -142,7 +140,7 @@ class CancelOrphanedRunsOperator(ServiceOperator):
         key = state_key(mark.task_id, mark.map_index)
         if key not in states:
             return "its task is gone"
-        if states[key] in _OVER:
+        if states[key] in TASK_OVER:
             return f"its task is {states[key]}"
         # A task that is not over may have been cleared, and wait for another run.
         other = XCom.get_one(key=XCOM_RUN_ID, task_id=mark.task_id, run_id=mark.dag_run_id, **ids)

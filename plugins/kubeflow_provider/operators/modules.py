@@ -11,7 +11,7 @@ from airflow.sdk import Context
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.operators._base import ServiceOperator
-from kubeflow_provider.operators._cancelling import cancel_from_signal_handler
+from kubeflow_provider.operators.cancelling import cancel_from_signal_handler
 from kubeflow_provider.services import PipelineService
 
 

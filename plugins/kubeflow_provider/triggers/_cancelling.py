@@ -14,7 +14,7 @@ from kubeflow_provider.exceptions import InvalidRequestError
 
 #: So long a service that does not answer is asked to stop something: longer than it takes to restart it.
 PATIENCE_SECONDS = 900.0
-_LONGEST_PAUSE_SECONDS = 30.0
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 1.0, 30.0
 
 #: An event loop holds its tasks weakly.
 _under_way: set[asyncio.Task[None]] = set()
@@ -40,7 +40,7 @@ async def cancel_patiently(what: str, cancel: Callable[[], Awaitable[None]], log
     :param log: of the trigger.
     """
     until = time.monotonic() + PATIENCE_SECONDS
-    pause = 1.0
+    pause = _FIRST_PAUSE_SECONDS
     while True:
         try:
             await cancel()

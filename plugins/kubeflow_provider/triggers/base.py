@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -16,11 +16,14 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from kubeflow_provider.exceptions import (
+    DeploymentFailedError,
     InvalidRequestError,
     KubeflowProviderError,
     PermissionDeniedError,
     ServiceUnavailableError,
 )
+from kubeflow_provider.states import TASK_GIVEN_UP
+from kubeflow_provider.triggers._cancelling import cancel_patiently, outlive_the_trigger
 
 
 class WaitOutcome(StrEnum):
@@ -34,7 +37,8 @@ class WaitOutcome(StrEnum):
 _FIRST_POLL_WITHOUT_SCHEDULER_SECONDS = 0.5
 
 _ERRORS: dict[str, type[KubeflowProviderError]] = {
-    error.__name__: error for error in (InvalidRequestError, PermissionDeniedError, ServiceUnavailableError)
+    error.__name__: error
+    for error in (DeploymentFailedError, InvalidRequestError, PermissionDeniedError, ServiceUnavailableError)
 }
 
 
@@ -50,6 +54,22 @@ def raise_for_error(event: dict[str, Any]) -> None:
 def state_key(task_id: str, map_index: int) -> str:
     """Return the name by which Airflow's answer about the states of tasks calls one of them."""
     return task_id if map_index < 0 else f"{task_id}_{map_index}"
+
+
+def ask_state(task: Any) -> str | None:
+    """Ask Airflow for the state of a task: ``None`` for one that was cleared, ``removed`` for one that is gone.
+
+    :param task: its ids, as a trigger's ``task_instance`` and an operator's ``ti`` have them.
+    """
+    # What runs tasks is nothing for the parsing of DAG files, which import this module.
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    map_index = -1 if task.map_index is None else task.map_index
+    found = RuntimeTaskInstance.get_task_states(
+        dag_id=task.dag_id, task_ids=[task.task_id], run_ids=[task.run_id], map_index=map_index
+    )
+    states: dict[str, str | None] = found.get(task.run_id, {})
+    return states.get(state_key(task.task_id, map_index), TaskInstanceState.REMOVED)
 
 
 class PollingTrigger(BaseTrigger):
@@ -206,13 +226,7 @@ class PollingTrigger(BaseTrigger):
 
         :param task: its ids, as a trigger's ``task_instance`` has them.
         """
-        # What runs tasks is nothing for the parsing of DAG files, which import this module.
-        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-
-        states = RuntimeTaskInstance.get_task_states(
-            dag_id=task.dag_id, task_ids=[task.task_id], run_ids=[task.run_id], map_index=task.map_index
-        )
-        return states.get(task.run_id, {}).get(state_key(task.task_id, task.map_index)) == TaskInstanceState.DEFERRED
+        return ask_state(task) == TaskInstanceState.DEFERRED
 
     async def wait_until_waited_for(self) -> None:
         """Return at once while the task is deferred; otherwise Airflow is about to cancel this trigger."""
@@ -220,6 +234,30 @@ class PollingTrigger(BaseTrigger):
             if self.task_instance is None or await self.is_still_waited_for():
                 return
             await asyncio.sleep(self.bad_end_seconds)
+
+    async def undo_if_given_up(self, what: str, undo: Callable[[], Awaitable[None]]) -> None:
+        """Take back what the task has brought about when a user has ended it for good; made for ``on_kill``.
+
+        A task that was cleared needs it in its next try, and so does another triggerer that has taken this trigger
+        over. Goes on trying when Airflow waits no longer.
+
+        :param what: names it in the log.
+        :param undo: takes it back; safe to repeat.
+        """
+
+        async def ask_and_undo() -> None:
+            try:
+                state = await sync_to_async(ask_state)(self.task_instance)
+            except Exception as error:
+                raise ServiceUnavailableError(f"Airflow does not say whether the task is over: {error}") from error
+            if state in TASK_GIVEN_UP:
+                self.log.info("The task is %s: %s is taken back.", state, what)
+                await undo()
+            else:
+                self.log.info("The task is %s: %s stays for whoever goes on with it.", state or "cleared", what)
+
+        if self.task_instance is not None:
+            await outlive_the_trigger(cancel_patiently(what, ask_and_undo, self.log))
 
     def _seconds_left(self) -> float:
         return (self.deadline - datetime.now(tz=UTC)).total_seconds()

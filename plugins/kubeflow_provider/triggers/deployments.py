@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
+
+from asgiref.sync import sync_to_async
 
 from kubeflow_provider.hooks import aget_serving_service
 from kubeflow_provider.services import ServingService
 from kubeflow_provider.states import DeploymentState
-from kubeflow_provider.triggers.base import PollingTrigger
+from kubeflow_provider.triggers.base import PollingTrigger, WaitOutcome
 
 
 class DeploymentTrigger(PollingTrigger):
     """Asks the serving system until a version is READY or FAILED.
 
-    The event carries ``state``, ``reason`` and ``url`` of the deployment.
+    The event carries ``state``, ``reason`` and ``url`` of the deployment. When a user ends the task for good ("mark
+    failed" of the task or its DAG run), the version is taken out of service; after a "clear" the next try needs it.
 
     :param model: name of the model.
     :param version: the candidate.
@@ -59,3 +63,16 @@ class DeploymentTrigger(PollingTrigger):
             self.log.info("%s %s is not ready yet: %s", self.model, self.version, deployment.reason or "starting")
             return None
         return {"state": deployment.state.value, "reason": deployment.reason, "url": deployment.url}
+
+    def is_good_end(self, payload: Mapping[str, Any]) -> bool:
+        """Say whether the version is ready."""
+        return payload["outcome"] == WaitOutcome.OVER and DeploymentState(payload["state"]) is DeploymentState.READY
+
+    async def on_kill(self) -> None:
+        """Take the version out of service if nobody goes on with it."""
+
+        async def remove() -> None:
+            service = await self.connect()
+            await sync_to_async(service.remove, thread_sensitive=False)(self.model, self.version)
+
+        await self.undo_if_given_up(f"Candidate {self.model} {self.version}", remove)

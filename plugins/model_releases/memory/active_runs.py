@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kubeflow_provider.states import TASK_OVER
 from model_releases import ids
 
 _ACTIVE_STATES = ["queued", "running"]
@@ -17,7 +18,6 @@ _ACTIVE_STATES = ["queued", "running"]
 _DEPLOYMENT = (*ids.DEPLOYMENT, ids.ROLL_BACK)
 
 _NOT_BEGUN = frozenset({None, "skipped", "upstream_failed", "removed"})
-_OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 
 
 def active_runs(context: Mapping[str, Any], dag_id: str, *, task_id: str = ids.CHECK) -> list[Any]:
@@ -67,7 +67,7 @@ def deployment_under_way(context: Mapping[str, Any], dag_id: str) -> str | None:
             .get(run.run_id, {})
         )
         first, *others = (states.get(task_id) for task_id in _DEPLOYMENT)
-        if first not in _NOT_BEGUN and not (first in _OVER and _OVER.issuperset(others)):
+        if first not in _NOT_BEGUN and not (first in TASK_OVER and TASK_OVER.issuperset(others)):
             return str(run.run_id)
     return None
 

@@ -11,7 +11,7 @@ from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailable
 from model_releases import ids
 from model_releases.exceptions import ReleaseRefusedError
 from model_releases.memory import xcoms
-from model_releases.memory.candidate import open_plain, read_text
+from model_releases.memory.candidate import open_plain, parse_candidate_of, read_text
 from model_releases.memory.outcome import first_xcom
 
 if TYPE_CHECKING:
@@ -52,6 +52,20 @@ class Evidence:
     def facts(self) -> dict[str, str]:
         """Return what the registry keeps of it; the digest of the archive is among the candidate's own facts."""
         return {"candidate_sha256": self.candidate_sha256, "report_sha256": self.report_sha256}
+
+
+def read_judged(model: str, version: str, *, uri: str, sha256: str | None, conn_id: str | None) -> Candidate:
+    """Return what the ``candidate.json`` of a version says.
+
+    :param sha256: that it must have; ``None``: any.
+    :raises InvalidRequestError: when it is another version's, or not what it should be.
+    :raises ReleaseRefusedError: when it was changed since it was judged.
+    :raises ServiceUnavailableError: when it cannot be read.
+    """
+    text = read_text(uri, conn_id=conn_id)
+    if sha256 is not None:
+        insist_on_digest(uri, text_sha256(text), sha256)
+    return parse_candidate_of(model, version, text, uri=uri)
 
 
 def text_sha256(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,13 +10,16 @@ from airflow.sdk import BaseOperator
 
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks import get_serving_service
-from model_releases.memory.candidate import parse_candidate_of, read_text
-from model_releases.memory.evidence import insist_on_digest, text_sha256
+from kubeflow_provider.operators.cancelling import cancel_from_signal_handler
+from kubeflow_provider.states import TASK_GIVEN_UP
+from kubeflow_provider.triggers.base import ask_state
+from model_releases.memory.evidence import read_judged
 from model_releases.registry import get_registry_service
 
 if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol
 
     from include.contracts.candidate import Candidate
     from kubeflow_provider.services import ServingService
@@ -94,7 +98,38 @@ class ReleaseStep(BaseOperator):
         """
         if not self.candidate_uri:
             raise InvalidRequestError(f"Task {self.task_id} needs a `candidate_uri`.")
-        text = read_text(self.candidate_uri, conn_id=self.store_conn_id)
-        if self.candidate_sha256 is not None:
-            insist_on_digest(self.candidate_uri, text_sha256(text), str(self.candidate_sha256))
-        return parse_candidate_of(self.model, self.version, text, uri=self.candidate_uri)
+        sha256 = None if self.candidate_sha256 is None else str(self.candidate_sha256)
+        return read_judged(self.model, self.version, uri=self.candidate_uri, sha256=sha256, conn_id=self.store_conn_id)
+
+
+class ReversibleStep(ReleaseStep):
+    """A step that leaves something in the serving system that must not stay when a user ends the task for good.
+
+    After a "clear", and when only the worker goes down, the next try needs it. While the task is deferred its trigger
+    does the same.
+    """
+
+    _ti: RuntimeTaskInstanceProtocol | None = None
+    _is_killed = False
+
+    @abstractmethod
+    def take_back(self) -> None:
+        """Take it out of the serving system; safe to repeat."""
+
+    def begin(self, context: Context) -> None:
+        """Remember whose task this is, before anything is changed."""
+        self._ti = context["ti"]
+
+    def on_kill(self) -> None:
+        """Take back what was brought about if nobody goes on with it."""
+        self._is_killed = True
+        cancel_from_signal_handler(self._take_back_if_given_up)
+
+    def after_change(self) -> None:
+        """Take a change back that was under way when the task was killed, and has come after all."""
+        if self._is_killed:
+            self._take_back_if_given_up()
+
+    def _take_back_if_given_up(self) -> None:
+        if self._ti is not None and ask_state(self._ti) in TASK_GIVEN_UP:
+            self.take_back()

@@ -22,7 +22,7 @@ from model_releases.exceptions import ReleaseRefusedError
 from model_releases.links import EndpointLink
 from model_releases.memory import xcoms
 from model_releases.memory.active_runs import roll_back_under_way
-from model_releases.operators.base import ReleaseStep
+from model_releases.operators.base import ReleaseStep, ReversibleStep
 from model_releases.rules.replaceable import refuse_outdated, refuse_pinned
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 _DEFER_BUFFER = timedelta(minutes=5)
 
 
-class DeployCandidateOperator(ReleaseStep):
+class DeployCandidateOperator(ReversibleStep):
     """Bring a version up beside the live one, without traffic, and wait until it is ready.
 
     Pushes ``previous_version`` (live before, empty when none was) and ``endpoint`` as XComs before it changes
     anything, so that :class:`~model_releases.operators.undo.RollBackOperator` knows the way back from here on.
-    Returns the candidate's own address.
+    Returns the candidate's own address. A task that a user ends for good takes the candidate away.
 
     :param settings: ``serving`` section of the model's YAML, as a mapping or as JSON (templated).
     :param compared_with: version that was live when the release began, empty when none was: the candidate is refused
@@ -78,6 +78,7 @@ class DeployCandidateOperator(ReleaseStep):
 
     def execute(self, context: Context) -> str | None:
         """Deploy, and wait here or in the triggerer."""
+        self.begin(context)
         candidate = self.read_candidate()
         service = self.serving_service()
         registry = self.registry_service() if self.registry_conn_id else None
@@ -101,6 +102,7 @@ class DeployCandidateOperator(ReleaseStep):
                 origin=origin,
             )
         )
+        self.after_change()
         if deployment.state.is_terminal:
             return self._result(deployment.state, deployment.reason, deployment.url)
         trigger = DeploymentTrigger(
@@ -123,6 +125,10 @@ class DeployCandidateOperator(ReleaseStep):
                 "the task a longer `timeout`."
             )
         return self._result(DeploymentState(event["state"]), event["reason"], event["url"])
+
+    def take_back(self) -> None:
+        """Take the candidate away."""
+        self.serving_service().remove(self.model, self.version)
 
     def _refuse_comeback(
         self, context: Context, candidate: Candidate, service: ServingService, registry: RegistryService | None

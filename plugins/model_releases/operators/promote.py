@@ -2,42 +2,49 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import time
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk import conf
+
 from include.contracts.settings import RolloutConfig
-from kubeflow_provider.exceptions import DeploymentFailedError
 from kubeflow_provider.states import DeploymentState
+from kubeflow_provider.triggers.base import raise_for_error
 from model_releases.config import read_section
+from model_releases.exceptions import CheckFailedError
 from model_releases.links import EndpointLink
 from model_releases.memory import xcoms
-from model_releases.operators.base import ReleaseStep
+from model_releases.operators.base import ReleaseStep, ReversibleStep
 from model_releases.rules.replaceable import refuse_outdated, refuse_pinned
-from model_releases.rules.rollout import Watch
+from model_releases.rules.rollout import longest_watch_seconds
+from model_releases.triggers.promotion import PromotionTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from kubeflow_provider.services import Answer, Deployment, ServingService
+    from kubeflow_provider.services import ServingService
 
-_POLL_SECONDS = 2.0
+#: The trigger ends by itself at the deadline; the scheduler's own limit is only the net below it.
+_DEFER_BUFFER = timedelta(minutes=5)
 
 
-class PromoteOperator(ReleaseStep):
+class PromoteOperator(ReversibleStep):
     """Give a version the traffic and wait until users reach it. Returns the address that they call.
 
     Where the serving system can split traffic, the version gets it in steps. Each is watched with the held-out rows
     of the release: errors, latency, agreement with the live version. A step that is not convincing fails the task,
-    and the roll back takes the traffic away again. A task that runs again begins with the first step.
+    and the roll back takes the traffic away again; a task that a user ends for good does so itself. A task that runs
+    again begins with the first step.
 
     :param rollout: ``rollout`` section of the model's YAML, as a mapping or as JSON; empty: all at once (templated).
     :param timeout: how long the serving system may take for a change of traffic.
     :param compared_with: version that was live when the release began, empty when none was: the version is refused
         when another one is live by now, and when a person has taken it back once; ``None``: it is not asked, as in a
         roll back (templated).
+    :param deferrable: watch in the triggerer, without a worker slot.
     :raises CheckFailedError: naming the step and what was not good enough.
     :raises DeploymentFailedError: when the version fails while it gets the traffic, or is not ready in time.
     :raises ReleaseRefusedError: before anything is changed, see ``compared_with``.
@@ -52,27 +59,68 @@ class PromoteOperator(ReleaseStep):
         rollout: Mapping[str, Any] | str | None = None,
         timeout: timedelta = timedelta(minutes=15),
         compared_with: str | None = None,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.rollout = rollout or {}
         self.timeout = timeout
         self.compared_with = compared_with
+        self.deferrable = deferrable
 
     def execute(self, context: Context) -> str:
-        """Promote."""
+        """Promote, and wait here or in the triggerer where there is something to wait for."""
+        self.begin(context)
         settings = json.loads(self.rollout) if isinstance(self.rollout, str) else self.rollout
         policy = read_section(RolloutConfig, settings, name="rollout") if settings else None
         service = self.serving_service()
         self._refuse_comeback(service)
-        live = service.get_live(self.model)
-        if policy and policy.steps and live and live.version != self.version and service.can_split_traffic(self.model):
-            self._in_steps(service, policy, live.version)
-        self._wait(service, service.promote(self.model, self.version))
-        endpoint = service.endpoint_url(self.model)
+        trigger = self._trigger(policy)
+        if not trigger.promotion(service).has_steps():
+            promoted = service.promote(self.model, self.version)
+            self.after_change()
+            if promoted is not None and promoted.state is DeploymentState.READY:
+                return self._is_live(context)
+        if self.deferrable:
+            self.defer(
+                trigger=trigger,
+                method_name="execute_complete",
+                timeout=trigger.deadline - datetime.now(tz=UTC) + _DEFER_BUFFER,
+            )
+        return self.execute_complete(context, asyncio.run(trigger.wait()))
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> str:
+        """Go on with what became of it."""
+        raise_for_error(event)
+        if failed := event.get("failed_check"):
+            raise CheckFailedError(failed["check"], expected=failed["expected"], got=failed["got"])
+        return self._is_live(context)
+
+    def take_back(self) -> None:
+        """Send users back to what was live before, and take the version away."""
+        self.serving_service().roll_back(self.model, candidate=self.version, previous=None)
+
+    def _is_live(self, context: Context) -> str:
+        endpoint = self.serving_service().endpoint_url(self.model)
         context["ti"].xcom_push(key=xcoms.ENDPOINT, value=endpoint)
         self.log.info("%s %s is live at %s.", self.model, self.version, endpoint)
         return endpoint
+
+    def _trigger(self, policy: RolloutConfig | None) -> PromotionTrigger:
+        # One for the comparison of answers, one for all of the traffic.
+        changes = 2 + len(policy.steps if policy else ())
+        watching = timedelta(seconds=longest_watch_seconds(policy) if policy else 0)
+        return PromotionTrigger(
+            model=self.model,
+            version=self.version,
+            conn_id=self.serving_conn_id,
+            deadline=datetime.now(tz=UTC) + changes * self.timeout + watching,
+            rollout=policy.model_dump() if policy else {},
+            timeout_seconds=self.timeout.total_seconds(),
+            candidate_uri=self.candidate_uri,
+            candidate_sha256=None if self.candidate_sha256 is None else str(self.candidate_sha256),
+            store_conn_id=self.store_conn_id,
+        )
 
     def _refuse_comeback(self, service: ServingService) -> None:
         if self.compared_with is None:
@@ -81,38 +129,3 @@ class PromoteOperator(ReleaseStep):
             refuse_pinned(self.model, self.version, self.registry_service())
         candidate = self.read_candidate()
         refuse_outdated(candidate, service, compared_with=str(self.compared_with))
-
-    def _in_steps(self, service: ServingService, policy: RolloutConfig, live: str) -> None:
-        def ask(body: bytes, version: str | None) -> Answer:
-            return service.predict(self.model, body, version=version)
-
-        candidate = self.read_candidate()
-        texts = candidate.held_out_texts or [example.text for example in candidate.golden_examples]
-        watch = Watch(policy=policy, version=self.version, live=live, texts=texts, ask=ask)
-        for line in watch.compare_answers():
-            self.log.info("Passed %s.", line)
-        for percent in policy.steps:
-            self._wait(service, service.shift_traffic(self.model, self.version, percent))
-            self.log.info(
-                "%s %s has %d %% of the traffic; watching it for %.0f s.",
-                self.model,
-                self.version,
-                percent,
-                policy.watch_seconds,
-            )
-            for line in watch.watch_users(percent):
-                self.log.info("Passed %s.", line)
-
-    def _wait(self, service: ServingService, deployment: Deployment | None) -> None:
-        """Wait until what was asked for has arrived."""
-        deadline = time.monotonic() + self.timeout.total_seconds()
-        while deployment is None or deployment.state is not DeploymentState.READY:
-            reason = (deployment and deployment.reason) or "no reason given"
-            if deployment and deployment.state is DeploymentState.FAILED:
-                raise DeploymentFailedError(f"{self.model} {self.version} failed on its way to the traffic: {reason}")
-            if time.monotonic() > deadline:
-                raise DeploymentFailedError(
-                    f"{self.model} {self.version} did not get the traffic within {self.timeout}: {reason}"
-                )
-            time.sleep(_POLL_SECONDS)
-            deployment = service.get_deployment(self.model, self.version)

@@ -9,16 +9,21 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException
 
+from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.hooks import get_serving_service
+from model_releases import ids
 from model_releases.alerts.alert import NOBODY, Alert, Severity
 from model_releases.alerts.conditions import Condition, Pace, follow
 from model_releases.alerts.delivery import GIVE_UP_AFTER, deliver_waiting, send_alert
 from model_releases.alerts.findings import DISAGREEMENT, Watched, disagreement, recall, remember, renewed, unreachable
 from model_releases.exceptions import AlertLostError
+from model_releases.memory.active_runs import deployment_under_way, roll_back_under_way
 from model_releases.registry import get_registry_service
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+_LEFT_BEHIND = "its release ended before it was live, and rolled nothing back; watch_releases took it out of service"
 
 
 class WatchReleaseOperator(BaseOperator):
@@ -27,11 +32,17 @@ class WatchReleaseOperator(BaseOperator):
     It remembers what it found for the next look, and which version is live for the deadline of the model's age. A
     service that cannot be asked is told as well, and does not fail the task.
 
+    A candidate whose release ended without rolling it back (its DAG run was marked failed, a worker and a triggerer
+    were lost) is taken out of service, its part of the traffic included. One that has all of the traffic is left to
+    people: that is a disagreement.
+
     :param model: name of the model.
     :param alert_conn_ids: severity -> connection of type ``apprise``, or ``none``.
     :param disagreement_grace: what is over sooner is never told: while a release is recorded, both may differ.
     :param remind_after: what goes on is told again after so long.
     :param max_age: age of the live version at which its deadline passes; ``None`` without one.
+    :param release_dag_id: DAG that releases the model; default: its own. While it deploys nothing is taken back.
+    :param roll_back_dag_id: DAG by which people roll back; nor is it while they do.
     :param serving_conn_id: connection to the serving system.
     :param registry_conn_id: connection to the registry.
     """
@@ -46,6 +57,8 @@ class WatchReleaseOperator(BaseOperator):
         disagreement_grace: timedelta = timedelta(minutes=30),
         remind_after: timedelta = timedelta(days=1),
         max_age: timedelta | None = None,
+        release_dag_id: str | None = None,
+        roll_back_dag_id: str = ids.ROLL_BACK_DAG,
         serving_conn_id: str = "serving_default",
         registry_conn_id: str = "registry_default",
         **kwargs: Any,
@@ -56,12 +69,41 @@ class WatchReleaseOperator(BaseOperator):
         self.disagreement_grace = disagreement_grace
         self.remind_after = remind_after
         self.max_age = max_age
+        self.release_dag_id = release_dag_id or ids.release_dag(model)
+        self.roll_back_dag_id = roll_back_dag_id
         self.serving_conn_id = serving_conn_id
         self.registry_conn_id = registry_conn_id
 
     def execute(self, context: Context) -> str:
         """Look, tell what there is to tell, and return the live version (empty without one)."""
-        return self.look(datetime.now(UTC))
+        live = self.look(datetime.now(UTC))
+        try:
+            self._take_back_what_was_left(context)
+        except AirflowException as error:
+            self.log.error("What releases may have left behind stays until the next look: %s", error)
+        return live
+
+    def _take_back_what_was_left(self, context: Context) -> None:
+        registry = get_registry_service(self.registry_conn_id)
+        # Read before the runs are: a release is seen as running before its candidate is recorded.
+        left = registry.list_releases(self.model, state=ReleaseState.CANDIDATE)
+        if not left or self._is_changing(context):
+            return
+        serving = get_serving_service(self.serving_conn_id)
+        live = serving.get_live(self.model)
+        for release in left:
+            now = registry.get_release(self.model, release.version)  # it may have ended in between
+            if now and now.state is release.state and (live is None or live.version != release.version):
+                self.log.warning("%s %s was left behind by its release: taken back.", self.model, release.version)
+                serving.roll_back(self.model, candidate=release.version, previous=None)
+                registry.set_state(self.model, release.version, ReleaseState.FAILED, reason=_LEFT_BEHIND)
+
+    def _is_changing(self, context: Context) -> bool:
+        """Say whether a release or a person is changing what is served."""
+        return bool(
+            deployment_under_way(context, self.release_dag_id)
+            or roll_back_under_way(context, self.roll_back_dag_id, self.model)
+        )
 
     def look(self, now: datetime) -> str:
         """Do it as if it were now."""

@@ -1,7 +1,8 @@
 """Watches a version that has a part of the traffic, and says whether it may get more.
 
 The held-out rows of the release are asked through the address that users call, so that what is measured is what users
-get; each answer names the version that gave it. No message names a text.
+get; each answer names the version that gave it. No message names a text. Whoever watches does the waiting: a task
+sleeps, a triggerer does something else meanwhile.
 """
 
 from __future__ import annotations
@@ -46,7 +47,6 @@ class Watch:
     :param live: the version that has the rest.
     :param texts: held-out rows.
     :param ask: asks the serving system.
-    :param sleep: waits; replaced in tests.
     :param clock: seconds that only rise; replaced in tests.
     """
 
@@ -58,7 +58,6 @@ class Watch:
         live: str,
         texts: Sequence[str],
         ask: Ask,
-        sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.policy = policy
@@ -66,8 +65,8 @@ class Watch:
         self.live = live
         self.texts = texts
         self._ask = ask
-        self._sleep = sleep
         self._clock = clock
+        self._samples: list[Sample] = []
 
     def compare_answers(self) -> Iterator[str]:
         """Ask both versions for the held-out rows and yield a line for each comparison that is good enough.
@@ -80,21 +79,39 @@ class Watch:
         yield _at_most("disagreement with the live version", differing, self.policy.max_disagreement, f"{rows} rows")
         yield _at_most("label shift", label_shift(ours, theirs), self.policy.max_label_shift, f"{rows} rows")
 
-    def watch_users(self, percent: int) -> Iterator[str]:
-        """Ask as users do until there is enough to judge, and yield a line for each check that passed.
+    def ask_users(self, percent: int) -> Iterator[float]:
+        """Ask as users do until there is enough to judge, and yield after each question for how long to wait.
+
+        :param percent: the version's share at present.
+        """
+        start = self._clock()
+        # So that the version's share of the requests gives half as many samples again as are needed.
+        pause = self.policy.watch_seconds * percent / 100 / (1.5 * max(self.policy.min_samples, 1))
+        self._samples = []
+        for text in cycle(self.texts):
+            self._samples.append(self._one(text))
+            waited = self._clock() - start
+            enough = sum(sample.version == self.version for sample in self._samples) >= self.policy.min_samples
+            if waited >= self.policy.watch_seconds * (1 if enough else _PATIENCE_FACTOR):
+                return
+            yield pause
+        raise InvalidRequestError("The candidate has no held-out rows to watch a rollout with; package it again.")
+
+    def judge_users(self, percent: int) -> Iterator[str]:
+        """Judge the answers that :meth:`ask_users` got, and yield a line for each check that passed.
 
         :param percent: the version's share at present, for the messages.
         :raises CheckFailedError: for too many failures, too slow answers, and too few answers to tell.
         """
-        samples = self._sample(percent)
         ours, theirs, failed = (
-            [sample for sample in samples if sample.version == version] for version in (self.version, self.live, "")
+            [sample for sample in self._samples if sample.version == version]
+            for version in (self.version, self.live, "")
         )
         if len(ours) < self.policy.min_samples:
             raise CheckFailedError(
                 f"rollout at {percent} %",
                 expected=f"at least {self.policy.min_samples} answers of {self.version}",
-                got=f"{len(ours)} of {len(samples)}: too few to tell",
+                got=f"{len(ours)} of {len(self._samples)}: too few to tell",
             )
         # A failure names no version: all of them count against the new one.
         rate = len(failed) / (len(ours) + len(failed))
@@ -103,20 +120,6 @@ class Watch:
             ours_ms, theirs_ms = (statistics.median(sample.latency_ms for sample in found) for found in (ours, theirs))
             detail = f"median {ours_ms:.0f} ms, live {theirs_ms:.0f} ms"
             yield _at_most(f"latency ratio at {percent} %", ours_ms / theirs_ms, self.policy.max_latency_ratio, detail)
-
-    def _sample(self, percent: int) -> list[Sample]:
-        start = self._clock()
-        # So that the version's share of the requests gives half as many samples again as are needed.
-        pause = self.policy.watch_seconds * percent / 100 / (1.5 * max(self.policy.min_samples, 1))
-        samples: list[Sample] = []
-        for text in cycle(self.texts):
-            samples.append(self._one(text))
-            waited = self._clock() - start
-            enough = sum(sample.version == self.version for sample in samples) >= self.policy.min_samples
-            if waited >= self.policy.watch_seconds * (1 if enough else _PATIENCE_FACTOR):
-                return samples
-            self._sleep(pause)
-        raise InvalidRequestError("The candidate has no held-out rows to watch a rollout with; package it again.")
 
     def _one(self, text: str) -> Sample:
         try:
@@ -141,6 +144,11 @@ class Watch:
                     expected=f"{len(texts)} predictions of {version}",
                     got=f"HTTP {answer.status_code} with something else",
                 ) from None
+
+
+def longest_watch_seconds(policy: RolloutConfig) -> float:
+    """Return for how long the users of all steps together may be watched."""
+    return len(policy.steps) * policy.watch_seconds * _PATIENCE_FACTOR
 
 
 def label_shift(ours: Sequence[str], theirs: Sequence[str]) -> float:

@@ -4,7 +4,7 @@ from threading import Event, Lock
 
 import pytest
 
-from kubeflow_provider.operators._cancelling import cancel_from_signal_handler
+from kubeflow_provider.operators.cancelling import cancel_from_signal_handler
 from tests.waiting import LIMIT_SECONDS
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -9,16 +10,18 @@ from itertools import cycle
 from typing import Any
 
 import pytest
+from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk.module_loading import import_string
 
 from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import DeploymentFailedError
 from kubeflow_provider.services import Answer, Deployment
 from kubeflow_provider.states import DeploymentState
 from model_releases.exceptions import CheckFailedError, ReleaseRefusedError
-from model_releases.operators import promote
 from model_releases.operators.promote import PromoteOperator
 from model_releases.registry.service import Release
 from model_releases.rules.rollout import Watch
+from model_releases.triggers import promotion
 from tests.connected import connect
 from tests.serving_support import FakeContext
 
@@ -81,7 +84,7 @@ class Clock:
     def __call__(self) -> float:
         return self.now
 
-    def sleep(self, seconds: float) -> None:
+    async def sleep(self, seconds: float) -> None:
         self.now += seconds
 
 
@@ -89,18 +92,19 @@ class Clock:
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[SplittingService]:
     instance = SplittingService()
     connect(monkeypatch, serving_default=instance)
-    monkeypatch.setattr(promote, "_POLL_SECONDS", 0.0)
     clock = Clock()
-    monkeypatch.setattr(promote, "Watch", partial(Watch, clock=clock, sleep=clock.sleep))
+    monkeypatch.setattr(promotion, "Watch", partial(Watch, clock=clock))
+    monkeypatch.setattr(promotion.asyncio, "sleep", clock.sleep)
     return instance
 
 
+def make(uri: str, rollout: Any = ROLLOUT, **settings: Any) -> PromoteOperator:
+    settings = {"registry_conn_id": None, "deferrable": False} | settings
+    return PromoteOperator(task_id="promote", model=MODEL, version=NEW, candidate_uri=uri, rollout=rollout, **settings)
+
+
 def run(uri: str, rollout: Any = ROLLOUT, **settings: Any) -> str:
-    settings = {"registry_conn_id": None} | settings
-    operator = PromoteOperator(
-        task_id="promote", model=MODEL, version=NEW, candidate_uri=uri, rollout=rollout, **settings
-    )
-    return operator.execute(FakeContext())  # type: ignore[arg-type]
+    return make(uri, rollout, **settings).execute(FakeContext())  # type: ignore[arg-type]
 
 
 def test_the_traffic_comes_in_steps_and_each_is_watched(
@@ -120,7 +124,7 @@ def test_the_section_may_be_json_as_a_template_renders_it(
 @pytest.mark.parametrize("rollout", [None, {}, ROLLOUT | {"steps": []}])
 def test_without_steps_it_comes_at_once(service: SplittingService, rollout: Any) -> None:
     run("", rollout=rollout)
-    assert service.asked_for == [100]
+    assert {*service.asked_for} == {100}
 
 
 def test_a_step_that_does_not_convince_ends_the_rollout(
@@ -142,13 +146,46 @@ def test_a_version_that_fails_on_the_way_ends_the_rollout(
     assert service.asked_for == [10]
 
 
+async def event_of(deferred: TaskDeferred) -> dict[str, Any]:
+    """Return what a trigger says that a triggerer has made from what the task left."""
+    path, arguments = deferred.trigger.serialize()
+    (event,) = [event async for event in import_string(path)(**arguments).run()]
+    return dict(event.payload)
+
+
+@pytest.mark.parametrize("is_wrong_at", [-1, 50])
+def test_a_deferrable_task_leaves_the_watch_to_its_trigger(
+    service: SplittingService, write_candidate: Callable[..., str], is_wrong_at: int
+) -> None:
+    service.is_wrong_at = is_wrong_at
+    operator, context = make(write_candidate(), deferrable=True), FakeContext()
+    with pytest.raises(TaskDeferred) as caught:
+        operator.execute(context)  # type: ignore[arg-type]
+    assert service.asked_for == []
+
+    event = json.loads(json.dumps(asyncio.run(event_of(caught.value))))
+    if is_wrong_at == 50:
+        with pytest.raises(CheckFailedError, match="at 50 %") as failure:
+            operator.execute_complete(context, event)  # type: ignore[arg-type]
+        assert failure.value.check == "rollout at 50 %"
+        assert service.asked_for == [10, 50]
+    else:
+        assert operator.execute_complete(context, event) == context.xcoms["endpoint"]  # type: ignore[arg-type]
+        assert service.asked_for == [10, 50, 100]
+
+
+def test_a_task_with_nothing_to_watch_or_wait_for_is_not_deferred(service: SplittingService) -> None:
+    service.promote = lambda model, version: service._deployment(version)  # type: ignore[method-assign]
+    assert run("", rollout=None, deferrable=True)
+
+
 def test_a_version_that_is_live_already_is_not_watched_again(
     service: SplittingService, write_candidate: Callable[..., str]
 ) -> None:
     run(write_candidate())
     service.asked_for.clear()
     run(write_candidate())
-    assert service.asked_for == [100]
+    assert {*service.asked_for} == {100}
 
 
 @pytest.mark.parametrize("pinned", [False, True])

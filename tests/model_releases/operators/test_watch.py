@@ -16,6 +16,7 @@ from kubeflow_provider.exceptions import ServiceUnavailableError
 from model_releases.alerts import NOBODY, Alert, Severity, delivery, send_alert
 from model_releases.alerts.delivery import GIVE_UP_AFTER
 from model_releases.exceptions import AlertLostError
+from model_releases.operators import watch as watching
 from model_releases.operators.watch import DeliverAlertsOperator, TestAlertsOperator, WatchReleaseOperator
 from model_releases.registry.service import Release
 from tests.alert_listener import Listener, alert_listener
@@ -193,3 +194,24 @@ def test_one_test_alert_of_each_severity_is_sent_and_a_silent_receiver_is_named(
     ]
     listener.refuse = 1000
     assert run_dag(dag).state == "failed"
+
+
+@pytest.mark.parametrize("others", [None, "deployment", "roll back"])
+def test_a_candidate_that_its_release_left_behind_is_taken_back_unless_somebody_is_at_it(
+    registry: Any, serving: Any, monkeypatch: pytest.MonkeyPatch, others: str | None
+) -> None:
+    for version in (OLD, NEW):
+        registry.register(Release(model=MODEL, version=version, state=ReleaseState.CANDIDATE), metrics={})
+    serving.promote(MODEL, OLD)  # it has all of the traffic: that is for people
+    taken_back: list[str] = []
+    monkeypatch.setattr(
+        serving, "roll_back", lambda model, *, candidate, previous: taken_back.append(candidate), raising=False
+    )
+    monkeypatch.setattr(watching, "deployment_under_way", lambda context, dag_id: others == "deployment")
+    monkeypatch.setattr(watching, "roll_back_under_way", lambda context, dag_id, model: others == "roll back")
+
+    watch()._take_back_what_was_left({})  # type: ignore[typeddict-item]
+
+    assert taken_back == ([] if others else [NEW])
+    assert registry.get_release(MODEL, OLD).state is ReleaseState.CANDIDATE
+    assert registry.get_release(MODEL, NEW).state is (ReleaseState.CANDIDATE if others else ReleaseState.FAILED)

@@ -68,15 +68,20 @@ def watch(traffic: Traffic, **policy: Any) -> Watch:
         live=LIVE,
         texts=TEXTS,
         ask=traffic.ask,
-        sleep=traffic.sleep,
         clock=lambda: traffic.now,
     )
+
+
+def watch_users(watched: Watch, traffic: Traffic, percent: int) -> list[str]:
+    for pause in watched.ask_users(percent):
+        traffic.sleep(pause)
+    return list(watched.judge_users(percent))
 
 
 @pytest.mark.parametrize(("every", "percent"), [(2, 50), (10, 10), (100, 1)])
 def test_a_sound_version_passes_with_enough_answers_at_any_share(every: int, percent: int) -> None:
     traffic = Traffic(every)
-    lines = list(watch(traffic).watch_users(percent))
+    lines = watch_users(watch(traffic), traffic, percent)
     assert [line.split(":")[0] for line in lines] == [f"error rate at {percent} %", f"latency ratio at {percent} %"]
     assert "median 20 ms, live 10 ms" in lines[1]
     assert traffic.now >= 60
@@ -85,13 +90,14 @@ def test_a_sound_version_passes_with_enough_answers_at_any_share(every: int, per
 def test_too_few_answers_are_a_no_and_not_a_yes() -> None:
     traffic = Traffic(every=10**6)
     with pytest.raises(CheckFailedError, match=r"rollout at 10 %: expected at least 20 answers .* too few to tell"):
-        list(watch(traffic).watch_users(10))
+        watch_users(watch(traffic), traffic, 10)
     assert 180 <= traffic.now < 200, "it was patient, and not for ever"
 
 
 def test_failures_count_against_the_new_version() -> None:
+    traffic = Traffic(fail=lambda number: number % 10 == 0)
     with pytest.raises(CheckFailedError, match=r"error rate at 50 %: expected at most 0\.01, got 0\.1"):
-        list(watch(Traffic(fail=lambda number: number % 10 == 0)).watch_users(50))
+        watch_users(watch(traffic), traffic, 50)
 
 
 def test_no_answer_at_all_is_a_failure_too() -> None:
@@ -106,12 +112,13 @@ def test_no_answer_at_all_is_a_failure_too() -> None:
     watched = watch(traffic)
     watched._ask = ask
     with pytest.raises(CheckFailedError, match="error rate"):
-        list(watched.watch_users(50))
+        watch_users(watched, traffic, 50)
 
 
 def test_a_slow_version_is_a_no() -> None:
+    traffic = Traffic(new_ms=50)
     with pytest.raises(CheckFailedError, match=r"latency ratio at 50 %: expected at most 2, got 5 \(median 50 ms"):
-        list(watch(Traffic(new_ms=50)).watch_users(50))
+        watch_users(watch(traffic), traffic, 50)
 
 
 def test_answers_are_compared_row_by_row() -> None:

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 _SECONDS = 4.0
 
 
-def cancel_from_signal_handler(*actions: Callable[[], None], seconds: float = _SECONDS) -> None:
+def cancel_from_signal_handler(*actions: Callable[[], object], seconds: float = _SECONDS) -> None:
     """Run every action in a thread of its own and wait a few seconds for them.
 
     A signal handler runs in the middle of whatever the main thread was doing. Where that holds a lock (of the HTTP
@@ -31,7 +31,7 @@ def cancel_from_signal_handler(*actions: Callable[[], None], seconds: float = _S
         thread.join(max(0.0, until - time.monotonic()))
 
 
-def _run(action: Callable[[], None]) -> None:
+def _run(action: Callable[[], object]) -> None:
     try:
         action()
     except Exception as error:  # the process is about to end; whatever it was, somebody should read of it

@@ -1,0 +1,240 @@
+"""Gives a version the traffic, all at once or in steps that are watched; in a triggerer or a task."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import copy_context
+from datetime import datetime
+from typing import Any
+
+from airflow.triggers.base import TriggerEvent
+
+from include.contracts.settings import RolloutConfig
+from kubeflow_provider.exceptions import DeploymentFailedError
+from kubeflow_provider.hooks import aget_serving_service
+from kubeflow_provider.services import Answer, Deployment, ServingService
+from kubeflow_provider.states import DeploymentState
+from kubeflow_provider.triggers.base import PollingTrigger
+from model_releases.exceptions import CheckFailedError
+from model_releases.memory.evidence import read_judged
+from model_releases.rules.rollout import Watch
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS = 2.0
+
+#: Threads of their own: questions to a serving system that hangs must not keep the triggerer's others waiting.
+_threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="promote-model")
+
+
+class Promotion:
+    """The way of a version to the traffic.
+
+    :param service: the serving system.
+    :param policy: the steps; ``None``: all at once.
+    :param timeout_seconds: how long the serving system may take for a change of traffic.
+    :param texts: reads the held-out rows of the release, where they are needed.
+    """
+
+    def __init__(
+        self,
+        service: ServingService,
+        model: str,
+        version: str,
+        *,
+        policy: RolloutConfig | None,
+        timeout_seconds: float,
+        texts: Callable[[], Sequence[str]],
+    ) -> None:
+        self._service = service
+        self._model = model
+        self._version = version
+        self._policy = policy
+        self._timeout_seconds = timeout_seconds
+        self._texts = texts
+
+    def has_steps(self) -> bool:
+        """Return whether there is anything to watch before the version has all of the traffic."""
+        live = self._service.get_live(self._model)
+        is_new = live is not None and live.version != self._version
+        return bool(self._policy and self._policy.steps and is_new and self._service.can_split_traffic(self._model))
+
+    def go(self) -> Iterator[float]:
+        """Do it, and yield for how long to wait before it goes on. From the beginning it is safe to repeat.
+
+        :raises CheckFailedError: naming the step and what was not good enough.
+        :raises DeploymentFailedError: when the version fails while it gets the traffic, or is not ready in time.
+        """
+        if self.has_steps():
+            yield from self._in_steps()
+        yield from self._arrival(self._service.promote(self._model, self._version))
+
+    def _in_steps(self) -> Iterator[float]:
+        def ask(body: bytes, version: str | None) -> Answer:
+            return self._service.predict(self._model, body, version=version)
+
+        live = self._service.get_live(self._model)
+        assert self._policy and live  # or there are no steps
+        watch = Watch(policy=self._policy, version=self._version, live=live.version, texts=self._texts(), ask=ask)
+        for line in watch.compare_answers():
+            log.info("Passed %s.", line)
+        for percent in self._policy.steps:
+            yield from self._arrival(self._service.shift_traffic(self._model, self._version, percent))
+            words = "%s %s has %d %% of the traffic; watching it for %.0f s."
+            log.info(words, self._model, self._version, percent, self._policy.watch_seconds)
+            yield from watch.ask_users(percent)
+            for line in watch.judge_users(percent):
+                log.info("Passed %s.", line)
+
+    def _arrival(self, deployment: Deployment | None) -> Iterator[float]:
+        """Wait until what was asked for has arrived."""
+        name = f"{self._model} {self._version}"
+        deadline = time.monotonic() + self._timeout_seconds
+        while deployment is None or deployment.state is not DeploymentState.READY:
+            reason = (deployment and deployment.reason) or "no reason given"
+            if deployment and deployment.state is DeploymentState.FAILED:
+                raise DeploymentFailedError(f"{name} failed on its way to the traffic: {reason}")
+            if time.monotonic() > deadline:
+                raise DeploymentFailedError(
+                    f"{name} did not get the traffic within {self._timeout_seconds:.0f} s: {reason}"
+                )
+            yield _POLL_SECONDS
+            deployment = self._service.get_deployment(self._model, self._version)
+
+
+class PromotionTrigger(PollingTrigger):
+    """Carries a promotion out. A triggerer that takes it over begins with the first step again.
+
+    When a user ends the task for good ("mark failed" of the task or its DAG run), users are sent back to what was live
+    before and the version goes. The event has ``failed_check`` where the watch found the version not good enough.
+
+    :param model: name of the model.
+    :param version: the version that gets the traffic.
+    :param conn_id: connection to the serving system.
+    :param deadline: when all of it must be over, see :class:`PollingTrigger`.
+    :param rollout: the section of the model's YAML; empty: all at once.
+    :param timeout_seconds: how long the serving system may take for a change of traffic.
+    :param candidate_uri: URI of the version's ``candidate.json``, which holds the rows to watch it with.
+    :param candidate_sha256: SHA-256 that it must have; ``None``: any.
+    :param store_conn_id: Airflow connection for the model store, where it needs one.
+    """
+
+    #: It does not ask, it acts; that the event waits for the scheduler is enough.
+    first_poll_seconds = 0.0
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        version: str,
+        conn_id: str,
+        deadline: datetime,
+        rollout: Mapping[str, Any],
+        timeout_seconds: float,
+        candidate_uri: str | None,
+        candidate_sha256: str | None,
+        store_conn_id: str | None,
+        poll_interval_seconds: float = 30,
+        max_poll_errors: int = 1,
+    ) -> None:
+        super().__init__(
+            conn_id=conn_id,
+            deadline=deadline,
+            poll_interval_seconds=poll_interval_seconds,
+            max_poll_errors=max_poll_errors,
+        )
+        self.model = model
+        self.version = version
+        self.rollout = dict(rollout)
+        self.timeout_seconds = timeout_seconds
+        self.candidate_uri = candidate_uri
+        self.candidate_sha256 = candidate_sha256
+        self.store_conn_id = store_conn_id
+        self._doing: Future[Any] | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what makes the same promotion again."""
+        return {
+            "model": self.model,
+            "version": self.version,
+            "rollout": self.rollout,
+            "timeout_seconds": self.timeout_seconds,
+            "candidate_uri": self.candidate_uri,
+            "candidate_sha256": self.candidate_sha256,
+            "store_conn_id": self.store_conn_id,
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """Say which version an event is about."""
+        return {"model": self.model, "version": self.version}
+
+    async def connect(self) -> ServingService:
+        """Return what serves the version."""
+        return await aget_serving_service(self.conn_id)
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Yield the one event of this trigger; nothing is promoted for a task that does not wait for it."""
+        await self.wait_until_waited_for()
+        async for event in super().run():
+            yield event
+
+    def promotion(self, service: ServingService) -> Promotion:
+        """Return what is to be carried out."""
+        return Promotion(
+            service,
+            self.model,
+            self.version,
+            policy=RolloutConfig.model_validate(self.rollout) if self.rollout else None,
+            timeout_seconds=self.timeout_seconds,
+            texts=self._read_texts,
+        )
+
+    async def poll(self, service: ServingService, *, slack_seconds: float = 0.0) -> dict[str, Any] | None:
+        """Carry it out to its end."""
+        steps = self.promotion(service).go()
+        try:
+            while True:
+                pause = await self._in_a_thread(next, steps, None)
+                if pause is None:
+                    return {}
+                await asyncio.sleep(pause)
+        except CheckFailedError as error:
+            return {"failed_check": error.facts()}
+
+    def is_good_end(self, payload: Mapping[str, Any]) -> bool:
+        """Say whether the version has the traffic."""
+        return super().is_good_end(payload) and "failed_check" not in payload
+
+    async def on_kill(self) -> None:
+        """Send users back if nobody goes on with the version."""
+
+        async def send_back() -> None:
+            # What is under way in a thread could give the traffic away again.
+            if self._doing is not None and not self._doing.cancel():
+                with suppress(Exception):
+                    await asyncio.wrap_future(self._doing)
+            service = await self.connect()
+            await self._in_a_thread(lambda: service.roll_back(self.model, candidate=self.version, previous=None))
+
+        await self.undo_if_given_up(f"The promotion of {self.model} {self.version}", send_back)
+
+    async def _in_a_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        self._doing = _threads.submit(copy_context().run, work, *arguments)
+        # A thread cannot be cancelled: whoever cancels this waits for it in `on_kill`.
+        return await asyncio.shield(asyncio.wrap_future(self._doing))
+
+    def _read_texts(self) -> Sequence[str]:
+        assert self.candidate_uri  # the operator has read it
+        candidate = read_judged(
+            self.model,
+            self.version,
+            uri=self.candidate_uri,
+            sha256=self.candidate_sha256,
+            conn_id=self.store_conn_id,
+        )
+        return candidate.held_out_texts or [example.text for example in candidate.golden_examples]
