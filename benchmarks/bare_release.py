@@ -28,7 +28,6 @@ def release(request: dict[str, Any]) -> Times:
     from include.classifier.packaging.server import torchserve
     from include.classifier.preprocess import preprocess
     from include.classifier.steps import evaluate_step, package_step, train_step
-    from include.contracts.candidate import Candidate
     from include.contracts.registry_tags import ReleaseState
     from include.models import read_trained_model
     from include.release_in_kubeflow.registry import Registry
@@ -78,10 +77,11 @@ def release(request: dict[str, Any]) -> Times:
             confidence=config.gate.confidence,
             tracking_uri=tracking_uri,
         )
-    candidate = read_candidate(output_uri)
+    judged = read_candidate(output_uri)
+    candidate = judged.model_dump(exclude_unset=True)
     with step("register"):
         releases = Registry(tracking_uri)
-        releases.register(Candidate.model_validate(candidate), state=ReleaseState.CANDIDATE)
+        releases.register(judged, state=ReleaseState.CANDIDATE)
     deployed = torchserve(folder / "package")
     with step("deploy"):
         server = deployed.__enter__()

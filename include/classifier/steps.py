@@ -9,18 +9,20 @@ from datetime import UTC, datetime
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from include.classifier.data.dataset import read_dataset, read_split
 from include.classifier.data.sources import as_uri
 from include.classifier.progress import report
 from include.contracts.candidate import Candidate
+from include.contracts.claims import claim_attempt
 from include.contracts.metrics import MAIN_METRICS
 from include.contracts.settings import TrainingConfig
 
 CANDIDATE = "candidate.json"
 
-#: Where the package lies below the output URI. Not beside the data set: whatever stands in the package's folder is
-#: copied into every serving pod.
+#: Where the package lies below the folder of its attempt. Not beside the data set: whatever stands in the package's
+#: folder is copied into every serving pod.
 PACKAGE_FOLDER = "package"
 
 #: Modules that the steps import when they need them, for a process that runs several steps and imports them once.
@@ -111,21 +113,26 @@ def package_step(
     :param model_dir: what :func:`train_step` wrote.
     :param package_file: gets what is known about the package, as JSON. A file and not a parameter: it holds users'
         texts, and pipelines print parameters to their logs.
-    :param output_uri: folder of the release.
+    :param output_uri: folder of the release. What was packed there before stays: the package of a second training lies
+        in a folder of its own below it.
     :param serving: section ``serving`` of the model's YAML.
     """
+    import fsspec
+
     from include.classifier.packaging.package import package
 
-    report(f"package: packing {model_name} {model_version} and trying it on TorchServe")
+    store, path = fsspec.core.url_to_fs(as_uri(output_uri))
+    attempt = claim_attempt(store, path, mark=str(uuid4()), run=f"{model_name} {model_version}")
+    report(f"package: packing {model_name} {model_version} {attempt or 'attempt-1'} and trying it on TorchServe")
     facts = package(
         Path(model_dir),
         dataset=read_dataset(dataset_uri),
         model=model_name,
         version=model_version,
-        output_uri=f"{as_uri(output_uri)}/{PACKAGE_FOLDER}",
+        output_uri=f"{_attempt_uri(output_uri, attempt)}/{PACKAGE_FOLDER}",
         serving=dict(serving),
     )
-    _write_json(package_file, facts)
+    _write_json(package_file, facts | {"attempt": attempt})
 
 
 def evaluate_step(
@@ -143,6 +150,9 @@ def evaluate_step(
 ) -> Headline:
     """Score the packed model against the live one and the baseline, and write ``candidate.json``, last of all.
 
+    The document alone says which attempt it is about: it stands in the folder of the release, everything that it names
+    in that of the attempt.
+
     :param package_file: what :func:`package_step` wrote.
     :param training_file: what :func:`train_step` wrote.
     :param live_uri: package of the live model; empty before the first release.
@@ -157,6 +167,7 @@ def evaluate_step(
     from include.classifier.tracking import resume
 
     package = json.loads(Path(package_file).read_text(encoding="utf-8"))
+    attempt_uri = _attempt_uri(output_uri, package.pop("attempt", ""))
     training = json.loads(Path(training_file).read_text(encoding="utf-8"))
     dataset = read_dataset(dataset_uri)
     evaluation = read_split(dataset, "evaluation")
@@ -172,7 +183,7 @@ def evaluate_step(
         class_weights=training["parameters"]["class_weights"],
         confidence=confidence,
     )
-    write_predictions(found.truth, found.probabilities, labels=dataset["labels"], output_uri=output_uri)
+    write_predictions(found.truth, found.probabilities, labels=dataset["labels"], output_uri=attempt_uri)
     headline = _headline(found.metrics)
     tracker = resume(tracking_uri, training["tracking_run_id"])
     tracker.log_metrics(headline)
@@ -199,7 +210,7 @@ def evaluate_step(
     page, pictures = make_report(found, document, curves=curves)
     for name, content in {"report.html": page.encode("utf-8"), **pictures}.items():
         tracker.log_file(name, content)
-    document["report_uri"] = write_report(page, output_uri)
+    document["report_uri"] = write_report(page, attempt_uri)
     write_candidate(document, output_uri)
     shown = most_mistaken(found.confusion, MOST_SHOWN_LABELS)
     return Headline(
@@ -221,6 +232,10 @@ def write_candidate(document: dict[str, Any], output_uri: str) -> str:
     filesystem.mv(f"{folder}/.{CANDIDATE}", path)
     report(f"evaluate: wrote {uri}")
     return uri
+
+
+def _attempt_uri(output_uri: str, attempt: str) -> str:
+    return f"{as_uri(output_uri)}/{attempt}".rstrip("/")
 
 
 def _write_json(path: str, document: Mapping[str, Any]) -> None:

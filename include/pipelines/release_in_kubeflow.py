@@ -58,11 +58,11 @@ def load_data(
 @_component
 def register(
     output_uri: str, tracking_uri: str, min_macro_f1: float, max_regression: float, when_inconclusive: str, gate: dict
-) -> None:
-    """Register the candidate in MLflow, or reject it."""
+) -> dict:
+    """Register the candidate in MLflow, or reject it; returns the digests of what was judged."""
     from include.release_in_kubeflow.steps import register_step
 
-    register_step(
+    return register_step(
         output_uri=output_uri,
         tracking_uri=tracking_uri,
         min_macro_f1=min_macro_f1,
@@ -75,6 +75,7 @@ def register(
 @_component
 def deploy(
     output_uri: str,
+    judged: dict,
     tracking_uri: str,
     volume: str,
     runtime: str,
@@ -89,6 +90,7 @@ def deploy(
 
     deploy_step(
         output_uri=output_uri,
+        judged=judged,
         tracking_uri=tracking_uri,
         volume=volume,
         runtime=runtime,
@@ -101,11 +103,12 @@ def deploy(
 
 
 @_component
-def predict(output_uri: str, tracking_uri: str, namespace: str, labels: dsl.Output[dsl.Metrics]) -> None:
+def predict(output_uri: str, judged: dict, tracking_uri: str, namespace: str, labels: dsl.Output[dsl.Metrics]) -> None:
     """Ask the deployed model the golden examples; put the version before back when it answers wrongly."""
     from include.release_in_kubeflow.steps import predict_step
 
-    for label, count in predict_step(output_uri=output_uri, tracking_uri=tracking_uri, namespace=namespace).items():
+    counts = predict_step(output_uri=output_uri, judged=judged, tracking_uri=tracking_uri, namespace=namespace)
+    for label, count in counts.items():
         labels.log_metric(label, count)
 
 
@@ -149,7 +152,7 @@ def release_in_kubeflow(
         data: The section `data` of a model's YAML: train, evaluation, text_column, label_column, labels and more.
         store_uri: Model store; below file:///mnt/models it lies on the volume, else for example s3://bucket/models.
         volume: Persistent volume claim that is mounted at /mnt/models; no matter when compiled for an object store.
-        model_version: Version of the release, 14 digits; empty for the present time.
+        model_version: Version of the release, 14 digits; empty for the present time. If taken, the next second.
         training: The section `training` of a model's YAML: base_model, epochs, learning_rate, seed and more.
         serving: Settings of the model server: workers, batch_size, max_batch_delay_ms, response_timeout_seconds.
         min_macro_f1: Macro F1 on the evaluation rows, at least; a worse candidate is rejected.
@@ -231,6 +234,7 @@ def release_in_kubeflow(
 
     deployed = deploy(
         output_uri=output_uri,
+        judged=registered.output,
         tracking_uri=tracking_uri,
         volume=volume,
         runtime=runtime,
@@ -240,9 +244,9 @@ def release_in_kubeflow(
         memory=serving_memory,
         min_replicas=min_replicas,
     )
-    deployed.set_display_name("Deploy").after(registered)
+    deployed.set_display_name("Deploy")
 
-    predicted = predict(output_uri=output_uri, tracking_uri=tracking_uri, namespace=namespace)
+    predicted = predict(output_uri=output_uri, judged=registered.output, tracking_uri=tracking_uri, namespace=namespace)
     predicted.set_display_name("Predict").after(deployed)
 
     for task in (loaded, trained, packaged, evaluated, registered, deployed, predicted):

@@ -5,6 +5,7 @@ Only for pipelines that release without Airflow; under Airflow its own tasks kee
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from include.classifier.tracking import mlflow_client
@@ -46,12 +47,20 @@ class Registry:
         """Return the version of the live release; empty when there is none."""
         return self._live_tag(model, VERSION_TAG)
 
-    def register(self, candidate: Candidate, *, state: ReleaseState, reason: str = "") -> None:
-        """Create the release's entry with its facts, or bring the one that is there up to date."""
+    def judged(self, model: str, version: str) -> str:
+        """Return the digest of the document that was judged before as this version; empty when none was."""
+        entry = None if self._client is None else self._find(self._client, model, version)
+        return "" if entry is None else entry.tags.get(f"{FACT_TAG_PREFIX}candidate_sha256", "")
+
+    def register(self, candidate: Candidate, *, state: ReleaseState, reason: str = "", **facts: str) -> None:
+        """Create the release's entry with its facts, or bring the one that is there up to date.
+
+        :param facts: more than those that the candidate says of itself.
+        """
         if self._client is None:
             return
         model, version = candidate.model, candidate.version
-        tags = {VERSION_TAG: version, ARCHIVE_TAG: candidate.archive.uri, **_facts(candidate)}
+        tags = {VERSION_TAG: version, ARCHIVE_TAG: candidate.archive.uri, **_facts(candidate, facts)}
         entry = self._find(self._client, model, version)
         if entry is None:
             entry = self._create(self._client, candidate, tags)
@@ -117,6 +126,7 @@ def _tag_state(client: MlflowClient, entry: ModelVersion, state: ReleaseState, r
         client.set_model_version_tag(entry.name, entry.version, name, value)
 
 
-def _facts(candidate: Candidate) -> dict[str, str]:
+def _facts(candidate: Candidate, more: Mapping[str, str]) -> dict[str, str]:
     metrics = {f"{METRIC_FACT_PREFIX}{name}": repr(value) for name, value in main_metrics(candidate).items()}
-    return {f"{FACT_TAG_PREFIX}{name}": value for name, value in (facts(candidate) | metrics).items()}
+    found = facts(candidate) | metrics | {name: value for name, value in more.items() if value}
+    return {f"{FACT_TAG_PREFIX}{name}": value for name, value in found.items()}

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 from include.classifier.data.sources import as_uri
 from include.classifier.progress import report
 from include.classifier.steps import CANDIDATE
 from include.contracts import release_marks as marks
 from include.contracts.candidate import Candidate
+from include.contracts.claims import claim_version
+from include.contracts.evidence import Evidence, EvidenceError, insist_on_digest
 from include.contracts.registry_tags import ReleaseState
 from include.contracts.rules.gate import decide
 from include.contracts.settings import DataConfig, GateConfig, TrainingConfig
+from include.contracts.versions import version_of
 from include.release_in_kubeflow.inference_service import DeploymentError, InferenceService, storage_uri
 from include.release_in_kubeflow.registry import Registry
 
@@ -48,13 +53,19 @@ def load_data_step(
 
     :param data: section ``data`` of a model's YAML.
     :param training: section ``training``, whose seed is that of the split as well.
-    :param model_version: 14 digits; empty for the present time.
+    :param model_version: 14 digits; empty for the present time. The release gets it, or the next second that no
+        other one has.
     :param store_uri: the model store; the release gets a folder in it.
     """
+    import fsspec
+
     from include.classifier.preprocess import preprocess
 
-    version = model_version or f"{datetime.now(UTC):%Y%m%d%H%M%S}"
-    folder = f"{as_uri(store_uri)}/{model_name}/{version}"
+    models = f"{as_uri(store_uri)}/{model_name}"
+    store, path = fsspec.core.url_to_fs(models)
+    asked = model_version or version_of(datetime.now(UTC))
+    version = claim_version(store, path, asked, mark=str(uuid4()), run="release-in-kubeflow")
+    folder = f"{models}/{version}"
     seed = TrainingConfig.model_validate(dict(training)).seed
     preprocess(DataConfig.model_validate(dict(data)), model=model_name, seed=seed, output_uri=f"{folder}/dataset")
     live = Registry(tracking_uri).live_package(model_name)
@@ -70,17 +81,21 @@ def register_step(
     max_regression: float,
     when_inconclusive: str = "reject",
     gate: Mapping[str, Any] | None = None,
-) -> None:
+) -> dict[str, str]:
     """Register the candidate, or reject it; the rules are the gate's of a release with Airflow.
 
     :param min_macro_f1: on the evaluation rows, at least.
     :param max_regression: how much macro F1 may lie below the live model's on the same rows.
     :param when_inconclusive: ``reject`` or ``release``, where the interval holds both sides of that margin.
     :param gate: other conditions, see :class:`~include.contracts.settings.GateConfig`; default: its defaults.
+    :return: the digests of what it has judged: the steps after it insist on them.
     :raises NotGoodEnoughError: when it is rejected; the registry says so as well.
+    :raises EvidenceError: when the archive is not the one that was evaluated, or other files were judged before.
     """
-    candidate = _candidate(output_uri)
+    candidate, found = _candidate(output_uri)
     releases = Registry(tracking_uri)
+    if before := releases.judged(candidate.model, candidate.version):
+        insist_on_digest(_candidate_uri(output_uri), found.candidate_sha256, before)
     conditions = dict(gate or {})
     if candidate.comparison:  # its interval was made as this run was asked to
         conditions["confidence"] = candidate.comparison.confidence
@@ -92,15 +107,17 @@ def register_step(
     live = releases.live_version(candidate.model) or None
     decision = decide(candidate, GateConfig.model_validate(conditions), live_version=live)
     state = ReleaseState.CANDIDATE if decision.accepted else ReleaseState.REJECTED
-    releases.register(candidate, state=state, reason=decision.text)
+    releases.register(candidate, state=state, reason=decision.text, **found.facts())
     if not decision.accepted:
         raise NotGoodEnoughError(f"{candidate.model} {candidate.version} is {decision.text}.")
     report(f"register: {candidate.model} {candidate.version} is {decision.line}")
+    return found.to_json()
 
 
 def deploy_step(
     *,
     output_uri: str,
+    judged: Mapping[str, str],
     tracking_uri: str,
     volume: str,
     runtime: str,
@@ -113,17 +130,18 @@ def deploy_step(
 ) -> None:
     """Deploy the package with KServe and wait until the new version answers.
 
+    :param judged: what :func:`register_step` returned.
     :param volume: persistent volume claim that holds the store; of no account with an object store.
     :param runtime: ServingRuntime or ClusterServingRuntime of the serving image.
     :param service_account: of the serving pods, for example one with the credentials of the object store.
+    :raises EvidenceError: when a file is not what was judged.
     :raises DeploymentError: when it does not; the version before has been put back.
     """
-    candidate = read_candidate(output_uri)
-    model, version = candidate["model"], candidate["version"]
-    archive = candidate["archive"]
+    candidate = _judged(output_uri, judged)
+    model, version, archive = candidate.model, candidate.version, candidate.archive
     resources = {"cpu": cpu, "memory": memory}
     predictor: dict[str, Any] = {
-        "annotations": {marks.ARCHIVE_URI: archive["uri"], marks.ARCHIVE_SHA256: archive["sha256"]},
+        "annotations": {marks.ARCHIVE_URI: archive.uri, marks.ARCHIVE_SHA256: archive.sha256},
         "minReplicas": min_replicas,
         # A model has no business with the Kubernetes API.
         "automountServiceAccountToken": False,
@@ -131,9 +149,9 @@ def deploy_step(
             "modelFormat": {"name": "pytorch"},
             "runtime": runtime,
             "protocolVersion": "v1",
-            "storageUri": storage_uri(archive["uri"], volume=volume),
+            "storageUri": storage_uri(archive.uri, volume=volume),
             "resources": {"requests": resources, "limits": resources},
-            "env": [{"name": marks.ARCHIVE_SHA256_VARIABLE, "value": archive["sha256"]}],
+            "env": [{"name": marks.ARCHIVE_SHA256_VARIABLE, "value": archive.sha256}],
         },
     }
     if service_account:
@@ -147,19 +165,25 @@ def deploy_step(
 
 
 def predict_step(
-    *, output_uri: str, tracking_uri: str, namespace: str = "", service: InferenceService | None = None
+    *,
+    output_uri: str,
+    judged: Mapping[str, str],
+    tracking_uri: str,
+    namespace: str = "",
+    service: InferenceService | None = None,
 ) -> dict[str, int]:
     """Ask the deployed model the golden examples; put the version before back when it answers wrongly.
 
+    :param judged: what :func:`register_step` returned.
     :return: label -> how many of the answers; no text is printed or returned.
-    :raises DeploymentError: naming the row that is wrong.
+    :raises DeploymentError: naming the row that is wrong, or the file that cannot be read, or is not what was judged.
     """
     candidate = read_candidate(output_uri)
-    model, version = candidate["model"], candidate["version"]
+    model, version = candidate.model, candidate.version
     service = service or InferenceService(model, namespace=namespace)
     try:
-        labels = _check_golden_examples(service, candidate)
-    except DeploymentError as error:
+        labels = _check_golden_examples(service, _judged(output_uri, judged).model_dump(exclude_unset=True))
+    except (DeploymentError, EvidenceError, OSError) as error:
         message = f"{model} {version} answers wrongly: {error}. {service.put_back(version)}"
         Registry(tracking_uri).set_state(model, version, ReleaseState.ROLLED_BACK, reason=message[:500])
         raise DeploymentError(message) from None
@@ -169,17 +193,37 @@ def predict_step(
     return counts
 
 
-def read_candidate(output_uri: str) -> dict[str, Any]:
+def read_candidate(output_uri: str) -> Candidate:
     """Return the release's ``candidate.json``, checked."""
-    return _candidate(output_uri).model_dump(exclude_unset=True)
-
-
-def _candidate(output_uri: str) -> Candidate:
     import fsspec
 
-    uri = f"{as_uri(output_uri)}/{CANDIDATE}"
+    uri = _candidate_uri(output_uri)
     with fsspec.open(uri, "rt", encoding="utf-8") as file:
         return Candidate.parse(file.read(), where=uri)
+
+
+def _judged(output_uri: str, judged: Mapping[str, str]) -> Candidate:
+    """Return the candidate, whose files are what was judged."""
+    candidate, found = _candidate(output_uri)
+    found.insist(candidate, _candidate_uri(output_uri), Evidence(**judged))
+    return candidate
+
+
+def _candidate(output_uri: str) -> tuple[Candidate, Evidence]:
+    """Return the candidate with the digests of its files."""
+    candidate = read_candidate(output_uri)
+    return candidate, Evidence.gather(candidate, _candidate_uri(output_uri), _sha256)
+
+
+def _candidate_uri(output_uri: str) -> str:
+    return f"{as_uri(output_uri)}/{CANDIDATE}"
+
+
+def _sha256(uri: str) -> str:
+    import fsspec
+
+    with fsspec.open(uri, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_golden_examples(service: InferenceService, candidate: Mapping[str, Any]) -> list[str]:

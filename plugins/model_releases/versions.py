@@ -1,11 +1,11 @@
-"""The version of a release: a sortable number made from a time."""
+"""The version of a release under Airflow; what a version is says :mod:`include.contracts.versions`."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-_FORMAT = "%Y%m%d%H%M%S"
+from include.contracts.versions import release_time, version_of
 
 
 def asked_version(dag_run: Any) -> str:
@@ -16,23 +16,8 @@ def asked_version(dag_run: Any) -> str:
     return version_of(dag_run.run_after)
 
 
-def version_of(time: datetime) -> str:
-    """Return for example ``20261121030000``: valid for TorchServe, for a Kubernetes label and for a registry."""
-    return time.astimezone(UTC).strftime(_FORMAT)
-
-
-def release_time(version: str) -> datetime:
-    """Return when a version was asked for, in UTC.
-
-    :raises ValueError: when it is no version that :func:`version_of` makes: exactly 14 digits of a time.
-    """
-    if len(version) != 14 or not version.isascii() or not version.isdigit():
-        raise ValueError(f"{version!r} is no version of a release")
-    return datetime.strptime(version, _FORMAT).replace(tzinfo=UTC)
-
-
 def version_time(version: str) -> datetime | None:
-    """Return when a version was asked for, in UTC; ``None`` for a version that :func:`version_of` has not made."""
+    """Return when a version was asked for, in UTC; ``None`` for what is no version of a release."""
     try:
         return release_time(version)
     except ValueError:

@@ -10,7 +10,7 @@ import pytest
 
 from include.classifier.data.dataset import Split, write_dataset
 from include.classifier.packaging.archive import build_archive
-from include.classifier.steps import evaluate_step, train_step, write_candidate
+from include.classifier.steps import evaluate_step, package_step, train_step, write_candidate
 from include.contracts.candidate import Candidate
 from include.contracts.documents import DocumentError
 
@@ -94,6 +94,29 @@ def test_candidate_json_holds_what_every_step_found(release, tmp_path):
     assert document["report_uri"] == (tmp_path / "report" / "report.html").as_uri()
     assert document["dataset"]["sha256"] in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert not (tmp_path / ".candidate.json").exists()
+
+
+def test_what_is_trained_again_lies_beside_what_was_there_before(release, tmp_path, monkeypatch):
+    packed = json.loads((release / "steps" / "package").read_text(encoding="utf-8"))
+    places = []
+
+    def package(model_dir: Path, *, output_uri: str, **of: Any) -> dict[str, Any]:
+        places.append(output_uri.removeprefix(tmp_path.as_uri()))
+        return packed
+
+    monkeypatch.setattr("include.classifier.packaging.package.package", package)
+    evaluate = {"dataset_uri": f"{release.as_uri()}/dataset/dataset.json", "output_uri": tmp_path.as_uri()}
+    evaluate |= {"model_name": "reviews", "model_version": VERSION}
+    file = tmp_path / "steps" / "package"
+    reports = []
+    for _ in range(2):
+        package_step(**evaluate, model_dir="", package_file=str(file), serving={})
+        evaluate_step(**evaluate, package_file=str(file), training_file=str(release / "steps" / "training"))
+        document = Candidate.parse((tmp_path / "candidate.json").read_text(encoding="utf-8"), where="the candidate")
+        reports.append(document.report_uri.removeprefix(tmp_path.as_uri()))
+    assert places == ["/package", "/attempt-2/package"]
+    assert reports == ["/report/report.html", "/attempt-2/report/report.html"]
+    assert (tmp_path / "attempt-2" / "evaluation" / "predictions.parquet").is_file()
 
 
 def test_scores_and_picture_join_the_training_s_mlflow_run(release, tmp_path):

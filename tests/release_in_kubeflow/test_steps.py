@@ -9,11 +9,22 @@ from typing import Any
 import pytest
 
 from include.contracts.candidate import Candidate
+from include.contracts.evidence import EvidenceError
 from include.contracts.registry_tags import ReleaseState
-from include.release_in_kubeflow.steps import NotGoodEnoughError, register_step
+from include.release_in_kubeflow import steps
+from include.release_in_kubeflow.inference_service import DeploymentError
+from include.release_in_kubeflow.steps import (
+    NotGoodEnoughError,
+    deploy_step,
+    load_data_step,
+    predict_step,
+    register_step,
+)
 from tests.toy_package import publish
 
-LIVE, VERSION = "20260101000000", "20260102000000"
+LIVE = "20260101000000"
+#: Each candidate has one of its own: what was judged of a version once is what is judged of it again.
+VERSIONS = (f"202601020000{second:02}" for second in range(60))
 
 
 @pytest.fixture
@@ -21,7 +32,8 @@ def candidate(tmp_path: Path):
     """Return ``write(low, difference, high)``, which writes a candidate that was compared with a live model."""
 
     def write(*interval: float, model: str = "reviews") -> str:
-        document = publish(tmp_path / VERSION, model=model, version=VERSION)
+        version = next(VERSIONS)
+        document = publish(tmp_path / version, model=model, version=version)
         low, difference, high = interval
         own = document["metrics"]["candidate"]
         document["metrics"]["live"] = own | {"version": LIVE, "macro_f1": own["macro_f1"] - difference}
@@ -40,8 +52,8 @@ def candidate(tmp_path: Path):
             "size_bytes": {"candidate": 1, "live": 1},
             "disagreements": [],
         }
-        (tmp_path / VERSION / "candidate.json").write_text(json.dumps(document), encoding="utf-8")
-        return (tmp_path / VERSION).as_uri()
+        (tmp_path / version / "candidate.json").write_text(json.dumps(document), encoding="utf-8")
+        return (tmp_path / version).as_uri()
 
     return write
 
@@ -92,3 +104,59 @@ def test_a_comparison_with_what_is_live_no_longer_counts_for_nothing(registry, c
             min_macro_f1=0.8,
             max_regression=0.01,
         )
+
+
+class Service:
+    """What is deployed, without a cluster; it answers as the toy model does."""
+
+    def __init__(self) -> None:
+        self.deployed: list[dict[str, Any]] = []
+        self.put_back_from: list[str] = []
+
+    def deploy(self, version: str, predictor: dict[str, Any]) -> None:
+        self.deployed.append(predictor)
+
+    def put_back(self, version: str) -> str:
+        self.put_back_from.append(version)
+        return "The version before was put back."
+
+
+@pytest.mark.parametrize("changed", ["candidate.json", "model-store/reviews.mar"])
+@pytest.mark.parametrize("when", ["before it is deployed", "before it is asked"])
+def test_only_what_was_judged_goes_live(registry, candidate, monkeypatch, changed, when):
+    monkeypatch.setattr(steps, "storage_uri", lambda uri, volume: uri)
+    uri = candidate(0.0, 0.0, 0.0)
+    file = Path(uri.removeprefix("file://")) / changed
+    judged = register_step(output_uri=uri, tracking_uri=registry, min_macro_f1=0.8, max_regression=0.01)
+    known = {"output_uri": uri, "judged": judged, "tracking_uri": registry, "service": Service()}
+    if when == "before it is asked":
+        deploy_step(**known, volume="models", runtime="a-runtime")
+        assert known["service"].deployed[0]["model"]["env"][0]["value"] == judged["archive_sha256"]
+    file.write_bytes(file.read_bytes() + b"\n")
+    if when == "before it is deployed":
+        with pytest.raises(EvidenceError, match=f"{file.name} has SHA-256"):
+            deploy_step(**known, volume="models", runtime="a-runtime")
+        assert not known["service"].deployed
+        with pytest.raises(EvidenceError, match=f"{file.name} has SHA-256"):
+            register_step(output_uri=uri, tracking_uri=registry, min_macro_f1=0.8, max_regression=0.01)
+    else:
+        with pytest.raises(DeploymentError, match=f"{file.name} has SHA-256 .* The version before was put back"):
+            predict_step(**known)
+        assert known["service"].put_back_from == [file.parents[changed.count("/")].name]
+
+
+def test_a_version_that_another_run_has_is_not_taken_from_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("include.classifier.preprocess.preprocess", lambda *_, **__: None)
+    loaded = [
+        load_data_step(
+            data={"train": ["a.csv"], "labels": {"0": "bad", "1": "good"}},
+            training={},
+            model_name="reviews",
+            model_version="20261121030059",
+            store_uri=tmp_path.as_uri(),
+            tracking_uri="",
+        )
+        for _ in range(2)
+    ]
+    assert [release.model_version for release in loaded] == ["20261121030059", "20261121030100"]
+    assert loaded[1].output_uri == f"{tmp_path.as_uri()}/reviews/20261121030100"

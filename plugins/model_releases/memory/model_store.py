@@ -8,8 +8,8 @@ import stat
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING
 
+from include.contracts.versions import release_time
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
-from model_releases.versions import release_time
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath

@@ -14,7 +14,7 @@ from include.contracts.settings import GateConfig
 from model_releases.config import read_section
 from model_releases.links import ReportLink, report_page_url
 from model_releases.memory import xcoms
-from model_releases.memory.evidence import Evidence
+from model_releases.memory.evidence import gather
 from model_releases.memory.release_record import make_record, run_facts
 from model_releases.operators.base import ReleaseStep
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from include.contracts.candidate import Candidate
+    from include.contracts.evidence import Evidence
 
 #: Tasks with these rules want to run whatever became of the tasks before them: a report, a clean-up.
 _RUN_ANYWAY = frozenset({TriggerRule.ALL_DONE, TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, TriggerRule.ALWAYS})
@@ -65,7 +66,7 @@ class GateOperator(ReleaseStep, SkipMixin):
     def execute(self, context: Context) -> None:
         """Decide, and skip what follows when the word is no."""
         policy = read_section(GateConfig, self.policy, name="gate")
-        evidence = Evidence.gather(self.read_candidate(), str(self.candidate_uri), conn_id=self.store_conn_id)
+        evidence = gather(self.read_candidate(), str(self.candidate_uri), conn_id=self.store_conn_id)
         self.candidate_sha256 = evidence.candidate_sha256
         candidate = self.read_candidate()  # what the digest is of, whatever was written since
         serving = self.serving_service()

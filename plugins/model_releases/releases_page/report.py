@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Mapping, Sequence
 
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from model_releases.config import REPORT_PATH, ModelConfig
@@ -14,6 +16,7 @@ HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; "
     "form-action 'none'; base-uri 'none'; frame-ancestors 'self'; sandbox"
 }
+_IN_ATTEMPT = re.compile(rf"(?P<attempt>attempt-[0-9]{{1,3}})/{re.escape('/'.join(REPORT_PATH))}")
 _MAX_BYTES = 20 * 1024 * 1024
 _WAIT_SECONDS = 15.0
 
@@ -35,5 +38,19 @@ def read(model: ModelConfig, version: str) -> str:
 
 def _fetch(model: ModelConfig, version: str) -> str | None:
     store = ModelStore(model.store_uri, conn_id=model.store_conn_id)
-    content = store.read(version, *REPORT_PATH, max_bytes=_MAX_BYTES)
+    document = store.read(version, "candidate.json", max_bytes=_MAX_BYTES)
+    content = store.read(version, *_report_path(version, document), max_bytes=_MAX_BYTES)
     return None if content is None else str(content, "utf-8")
+
+
+def _report_path(version: str, document: bytes | None) -> Sequence[str]:
+    """Return where the report lies below the version's folder: in the attempt that the candidate is of.
+
+    What the document says is a training's word: of it nothing counts but the number of the attempt.
+    """
+    try:
+        uri = str(json.loads(document or b"{}")["report_uri"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        uri = ""
+    found = _IN_ATTEMPT.fullmatch(uri.rpartition(f"/{version}/")[2])
+    return (found["attempt"], *REPORT_PATH) if found else REPORT_PATH

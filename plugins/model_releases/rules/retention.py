@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from include.contracts.settings import RetentionConfig
+from include.contracts.versions import release_time
 from model_releases.registry.service import Release
-from model_releases.versions import release_time
 
 #: Fact of a release whose files were deleted: when, in ISO 8601. Nobody can put such a release back; the Releases
 #: page and the roll back go by it, so a renamed one would offer releases that are gone.

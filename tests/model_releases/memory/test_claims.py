@@ -16,8 +16,8 @@ from airflow.sdk import ObjectStoragePath
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.sdk.io import attach
 
+from include.contracts import claims
 from kubeflow_provider.exceptions import InvalidRequestError
-from model_releases.memory import claims
 from model_releases.memory.claims import claim, claimed_version, release_version
 
 ASKED, NEXT, THIRD = "20261121035959", "20261121040000", "20261121040001"
@@ -56,6 +56,15 @@ def test_a_folder_that_nobody_has_claimed_like_this_is_taken_all_the_same(store:
     assert claim(store, ASKED, mark="a", run="a run") == NEXT
 
 
+def test_each_training_of_a_version_has_a_place_of_its_own(store: str) -> None:
+    folder = ObjectStoragePath(store) / ASKED
+    names = [claims.claim_attempt(folder.fs, folder.path, mark=mark, run="a run") for mark in "abca"]
+    assert names == ["", "attempt-2", "attempt-3", ""]
+    write(f"{store}/{NEXT}/package/config/config.properties")  # as version 0.1.0 wrote it
+    folder = ObjectStoragePath(store) / NEXT
+    assert claims.claim_attempt(folder.fs, folder.path, mark="d", run="a run") == "attempt-2"
+
+
 def test_of_many_at_once_no_two_get_the_same(tmp_path: Path) -> None:
     marks = [f"run-{number}" for number in range(16)]
     with ThreadPoolExecutor(len(marks)) as pool:
@@ -70,17 +79,17 @@ def test_whoever_comes_second_to_a_store_that_refuses_nothing_goes_on(
 ) -> None:
     create = claims._create
 
-    def outrun(path: Any, text: str) -> None:
-        create(path, text)
-        if path.parent.name == ASKED:
-            path.write_text('{"mark": "quicker", "run": ""}', encoding="utf-8")
+    def outrun(filesystem: Any, path: str, text: str) -> None:
+        create(filesystem, path, text)
+        if f"/{ASKED}/" in path:
+            filesystem.pipe_file(path, b'{"mark": "quicker", "run": ""}')
 
     monkeypatch.setattr(claims, "_create", outrun)
     assert claim(tmp_path.as_uri(), ASKED, mark="a", run="a run") == NEXT
 
 
 def test_a_store_without_a_free_second_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "_HORIZON", 2)
+    monkeypatch.setattr(claims, "HORIZON", 2)
     for version in (ASKED, NEXT):
         (tmp_path / version).mkdir()
     with pytest.raises(InvalidRequestError, match=f"a version for each of the 2 seconds from {ASKED}"):

@@ -11,6 +11,7 @@ import pytest
 
 from kubeflow_provider.exceptions import InvalidRequestError
 from model_releases.exceptions import ReleaseRefusedError
+from model_releases.memory import evidence
 from model_releases.memory.candidate import read_candidate
 from model_releases.memory.evidence import Evidence, insist
 
@@ -18,7 +19,7 @@ VERSION = "20260102000000"
 
 
 def gather(uri: str) -> Evidence:
-    return Evidence.gather(read_candidate(uri), uri, conn_id=None)
+    return evidence.gather(read_candidate(uri), uri, conn_id=None)
 
 
 @pytest.fixture

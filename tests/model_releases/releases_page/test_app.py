@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -222,6 +223,28 @@ def test_a_report_is_closed_in_whatever_it_says(client: TestClient, tmp_path: Pa
     assert "script" not in policy
     for version in (LIVE, "..", "%2e%2e", "1" * 15, "\N{ARABIC-INDIC DIGIT ONE}" * 14):
         assert client.get(f"/releases/models/reviews/versions/{version}/report").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("report_uri", "shown"),
+    [
+        ("file:///elsewhere/reviews/{version}/attempt-2/report/report.html", "second"),
+        ("file:///elsewhere/reviews/{version}/report/report.html", "first"),
+        ("file:///elsewhere/reviews/{version}/attempt-2/../../secret/report/report.html", "first"),
+        ("/etc/passwd", "first"),
+        (None, "first"),
+    ],
+)
+def test_a_report_is_that_of_the_attempt_that_the_candidate_is_of(
+    client: TestClient, tmp_path: Path, report_uri: str | None, shown: str
+) -> None:
+    folder = tmp_path / "reviews" / OLD
+    for where, text in (("report", "first"), ("attempt-2/report", "second")):
+        (folder / where).mkdir(parents=True)
+        (folder / where / "report.html").write_text(text)
+    document = json.dumps({"report_uri": report_uri and report_uri.format(version=OLD)})
+    (folder / "candidate.json").write_text(document)
+    assert client.get(f"/releases/models/reviews/versions/{OLD}/report").text == shown
 
 
 def test_a_registry_that_is_down_leaves_the_rest_of_the_page(client: TestClient, parts: SimpleNamespace) -> None:

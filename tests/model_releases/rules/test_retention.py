@@ -9,9 +9,9 @@ import pytest
 
 from include.contracts.registry_tags import ReleaseState
 from include.contracts.settings import RetentionConfig
+from include.contracts.versions import release_time
 from model_releases.registry.service import Release
 from model_releases.rules.retention import decide
-from model_releases.versions import release_time
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 VERSIONS = [f"202601{day:02}000000" for day in range(1, 9)]
