@@ -59,6 +59,13 @@ class ServiceUnavailableError(KubeflowProviderError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class LiveVersionUnknownError(ServiceUnavailableError):
+    """The serving system has lost its record of what is live; whoever knows tells it.
+
+    See :meth:`kubeflow_provider.services.ForgetfulService.restore_live`.
+    """
+
+
 class RunFailedError(KubeflowProviderError):
     """A pipeline run ended in a state other than SUCCEEDED.
 

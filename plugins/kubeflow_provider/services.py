@@ -323,4 +323,12 @@ class ServingService(Protocol):
         """Answer for the connection form's Test button."""
 
 
-# Registry
+@runtime_checkable
+class ForgetfulService(Protocol):
+    """What a serving service has besides when its record of what is live can be lost."""
+
+    def restore_live(self, model: str, version: ModelVersion | None) -> None:
+        """Make the version live that was, after ``get_live`` has raised ``LiveVersionUnknownError``. Safe to repeat.
+
+        :param version: ``None``: nothing was live.
+        """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from airflow.sdk import ObjectStoragePath
 
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.services import ModelVersion
+from local_services.torchserve.record import NAME, VERSION, StoredVersion
 
 #: Version of the placeholder, see :meth:`ArchiveStore.placeholder`. No release has it: theirs have 14 digits.
 PLACEHOLDER_VERSION = "0"
@@ -40,6 +42,8 @@ class ArchiveStore:
         target = self._folder / name
         if not (target.is_file() and _digest(target) == candidate.archive_sha256):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for left in self._folder.glob("*.part"):  # of copies whose process was killed: one is made at a time
+                left.unlink()
             part = target.with_suffix(".part")
             uri = f"{candidate.archive_uri.rstrip('/')}/model-store/{candidate.model}.mar"
             try:
@@ -57,6 +61,16 @@ class ArchiveStore:
         path = self._folder / name
         if not path.is_file() or _digest(path) != sha256:
             raise InvalidRequestError(f"{path} is missing or was changed since it was copied there. Release it again.")
+
+    def versions(self) -> dict[str, dict[str, StoredVersion]]:
+        """Return what lies here, as far as it can be told from the archives alone: model -> version -> archive."""
+        found: dict[str, dict[str, StoredVersion]] = {}
+        for path in sorted(self._folder.glob("*.mar")):
+            model, _, version = path.stem.rpartition("-")
+            if re.match(NAME, model) and re.match(VERSION, version) and path.is_file() and not path.is_symlink():
+                stored = StoredVersion(archive=path.name, sha256=_digest(path))
+                found.setdefault(model, {})[version] = stored
+        return found
 
     def placeholder(self) -> str:
         """Return the file name of an archive that holds no model.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,14 +22,11 @@ from kubeflow_provider.services import Answer, Deployment, ModelVersion
 from kubeflow_provider.states import DeploymentState
 from local_services.torchserve.archives import PLACEHOLDER_VERSION, ArchiveStore
 from local_services.torchserve.loaded_models import LoadedModels
+from local_services.torchserve.lost_record import LostRecord
 from local_services.torchserve.management import ManagementApi, RegistrationError
 from local_services.torchserve.process import TorchServeProcess
-from local_services.torchserve.record import Record, StoredVersion
+from local_services.torchserve.record import Record, StoredVersion, archive_name, check_names
 from local_services.torchserve.settings import TorchServeSettings
-
-#: Names end up in URLs and file names.
-_NAME = re.compile(r"[a-z]([a-z0-9-]{0,46}[a-z0-9])?")
-_VERSION = re.compile(r"[0-9]{14}")
 
 
 class TorchServeHook(BaseHook):
@@ -67,8 +63,8 @@ class TorchServeHook(BaseHook):
         :raises ServiceUnavailableError: when it does not come up.
         """
         if not self._process.is_running():
-            with self._record.lock():
-                self._start_if_absent()
+            with self._change():
+                pass
 
     def stop(self) -> bool:
         """Stop the server. The next call of anything else starts it again.
@@ -83,7 +79,7 @@ class TorchServeHook(BaseHook):
         if not self._process.is_running():
             return []
         found = []
-        for model in sorted(self._record.read()):
+        for model in sorted(self._lost_record.read()):
             for version in sorted(self._management.versions(model)):
                 deployment = self._deployment(model, version)
                 if deployment and version != PLACEHOLDER_VERSION:
@@ -96,7 +92,7 @@ class TorchServeHook(BaseHook):
             self.start()
         except KubeflowProviderError as error:
             return False, str(error)
-        live = {name: model.live for name, model in self._record.read().items() if model.live}
+        live = {name: model.live for name, model in self._lost_record.read().items() if model.live}
         serving = ", ".join(f"{name} {version}" for name, version in sorted(live.items())) or "no model yet"
         return True, f"TorchServe answers at {self._settings.address} and serves {serving}."
 
@@ -104,16 +100,15 @@ class TorchServeHook(BaseHook):
 
     def endpoint_url(self, model: str) -> str:
         """Return the address that users call for predictions."""
-        return f"{self._settings.public_address}{_predict_path(model)}"
+        return f"{self._settings.public_address}/v1/models/{model}:predict"
 
     def predict(self, model: str, body: bytes, *, version: str | None = None, timeout_seconds: float = 30) -> Answer:
         """Send a raw request body to a version, or through the address that users call. Repeats nothing.
 
         :raises ServiceUnavailableError: when there was no answer at all.
         """
-        url = (
-            f"{self._settings.address}{_predict_path(model)}" if version is None else self._version_url(model, version)
-        )
+        public = f"{self._settings.address}/v1/models/{model}:predict"
+        url = public if version is None else self._version_url(model, version)
         try:
             return self._post(url, body, timeout_seconds)
         except httpx.ConnectError:
@@ -141,19 +136,21 @@ class TorchServeHook(BaseHook):
         """Return the version that users reach, or ``None`` before the first release.
 
         A version that should be live but could not be loaded again after a restart is FAILED.
+
+        :raises LiveVersionUnknownError: when the record of it was lost; :meth:`restore_live` brings it back.
         """
         self.start()
         version = self._loaded.default(model)
         if version is not None:
             return self._deployment(model, version)
-        recorded = self._record.model(model).live
+        recorded = self._lost_record.known(model).live
         if recorded is None:
             return None
         return self._failed(model, recorded, "It was not loaded when the server was started.", is_live=True)
 
     def get_previous(self, model: str) -> str | None:
         """Return the version that was live before the present one and is kept to go back to."""
-        return self._record.model(model).previous
+        return self._lost_record.model(model).previous
 
     def get_traffic(self, model: str) -> Mapping[str, int]:
         """Return the live version with all of the traffic, without starting the server; empty before a release.
@@ -163,7 +160,7 @@ class TorchServeHook(BaseHook):
         if self._process.is_running():
             version = self._loaded.default(model)
             return {} if version is None else {version: 100}
-        recorded = self._record.model(model).live
+        recorded = self._lost_record.known(model).live
         if recorded is None:
             return {}
         raise ServiceUnavailableError(
@@ -178,7 +175,7 @@ class TorchServeHook(BaseHook):
 
         :raises InvalidRequestError: when one of them cannot.
         """
-        _check_names(candidate.model, candidate.version)
+        check_names(candidate.model, candidate.version)
 
     def deploy_candidate(self, candidate: ModelVersion) -> Deployment:
         """Load the version beside the live one and wait for its workers; users do not reach it.
@@ -188,9 +185,9 @@ class TorchServeHook(BaseHook):
         :raises InvalidRequestError: when name, version, settings or archive are not what they should be.
         """
         model, version = candidate.model, candidate.version
-        _check_names(model, version)
+        check_names(model, version)
         stored = StoredVersion(
-            archive=f"{model}-{version}.mar", sha256=candidate.archive_sha256, settings=dict(candidate.settings)
+            archive=archive_name(model, version), sha256=candidate.archive_sha256, settings=dict(candidate.settings)
         )
         with self._change():
             served = self._record.model(model)
@@ -248,10 +245,19 @@ class TorchServeHook(BaseHook):
             self._management.set_default(model, version)
             if served.live != version:
                 served.previous = before if before not in (None, version) else served.live
-            served.live = version
+            served.make_live(version)
             self._record.write(model, served)
             self._loaded.unreserve(model)
             return self._expect_deployment(model, version)
+
+    def restore_live(self, model: str, version: ModelVersion | None) -> None:
+        """Make the version live again that the registry holds to be, see :class:`ForgetfulService`.
+
+        :raises InvalidRequestError: when its archive is gone, or is not the one that was released.
+        :raises DeploymentFailedError: when it cannot be loaded any more.
+        """
+        with self._change():
+            self._loaded.restore_live(model, version)
 
     def roll_back(self, model: str, *, candidate: str, previous: str | None) -> Deployment | None:
         """Put the previous version back and remove the candidate, from whatever point a release reached.
@@ -318,6 +324,10 @@ class TorchServeHook(BaseHook):
         return LoadedModels(self._management, self._archives, self._record, self._process.log_dir)
 
     @cached_property
+    def _lost_record(self) -> LostRecord:
+        return LostRecord(self._record, self._archives, self._process, self._loaded)
+
+    @cached_property
     def _client(self) -> httpx.Client:
         # Loopback has no business with the proxies that the environment may name. A connection for each request, so
         # that "cannot connect" always means that nothing was sent; a kept one could break after a server was killed.
@@ -326,8 +336,9 @@ class TorchServeHook(BaseHook):
 
     @contextmanager
     def _change(self) -> Iterator[None]:
-        """Hold the lock over a change, with the server running."""
+        """Hold the lock over a change, with the server running and a record that can be read."""
         with self._record.lock():
+            self._lost_record.mend()
             self._start_if_absent()
             yield
 
@@ -381,17 +392,6 @@ class TorchServeHook(BaseHook):
         except ValueError:
             parsed = answer.text
         return Answer(status_code=answer.status_code, body=parsed, latency_ms=latency_ms)
-
-
-def _predict_path(model: str) -> str:
-    return f"/v1/models/{model}:predict"
-
-
-def _check_names(model: str, version: str) -> None:
-    if not _NAME.fullmatch(model):
-        raise InvalidRequestError(f"Model name {model!r}: use lower-case letters, digits and hyphens, 48 at most.")
-    if not _VERSION.fullmatch(version):
-        raise InvalidRequestError(f"Version {version!r} of {model}: expected 14 digits, such as 20261121030000.")
 
 
 def _no_answer(url: str, error: httpx.TransportError) -> ServiceUnavailableError:

@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 
 from kubeflow_provider.exceptions import DeploymentFailedError, KubeflowProviderError
+from kubeflow_provider.services import ModelVersion
 from local_services.torchserve.archives import PLACEHOLDER_VERSION, ArchiveStore
 from local_services.torchserve.management import ManagementApi, RegistrationError
-from local_services.torchserve.record import Record, ServedModel, StoredVersion
+from local_services.torchserve.record import Record, ServedModel, StoredVersion, archive_name
 from local_services.torchserve.worker_log import WorkerLog
 
 #: ``serving`` section of a model's YAML -> TorchServe's parameter.
@@ -84,7 +85,7 @@ class LoadedModels:
         if previous is None:
             self.reserve(model)
             self._management.set_default(model, PLACEHOLDER_VERSION)
-            served.live = None
+            served.make_live(None)
         else:
             self.put_back(model, previous, served)
             self._drain(model, candidate)
@@ -105,16 +106,31 @@ class LoadedModels:
             except RegistrationError as error:
                 raise DeploymentFailedError(f"{model} {previous} cannot be put back: {error}") from error
         self._management.set_default(model, previous)
-        served.live = previous
+        served.make_live(previous)
         self._record.write(model, served)
+
+    def restore_live(self, model: str, version: ModelVersion | None) -> None:
+        """Make a version live whose record was lost, unless somebody was faster."""
+        served = self._record.model(model)
+        if served.is_live_known:
+            return
+        if version is None:
+            served.make_live(None)
+            self._record.write(model, served)
+            return
+        name = archive_name(model, version.version)
+        self._archives.fetch(version, name)
+        stored = StoredVersion(archive=name, sha256=version.archive_sha256, settings=dict(version.settings))
+        served.versions[version.version] = stored
+        self.put_back(model, version.version, served)
+        self.unreserve(model)
 
     def forget(self, model: str, version: str, served: ServedModel) -> None:
         """Unload a version and delete its archive from the server's own store."""
         self._management.unregister(model, version)
-        stored = served.versions.pop(version, None)
+        served.versions.pop(version, None)
         self._record.write(model, served)
-        if stored:
-            self._archives.delete(stored.archive)
+        self._archives.delete(archive_name(model, version))
         self.unreserve(model)
 
     def _drain(self, model: str, version: str) -> None:

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import re
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
-from kubeflow_provider.exceptions import InvalidRequestError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
+
+#: Names end up in URLs and file names.
+NAME = r"^[a-z]([a-z0-9-]{0,46}[a-z0-9])?$"
+VERSION = r"^[0-9]{14}$"
+
+#: Thousands of versions.
+_MAX_BYTES = 4_000_000
+
+
+class BrokenRecordError(ServiceUnavailableError):
+    """The file is not what :meth:`Record.write` writes; the message says where and how."""
 
 
 @dataclass(slots=True, kw_only=True)
 class StoredVersion:
     """One version as it was deployed.
 
-    :param archive: file name in the model store.
+    :param archive: file name in the model store, see :func:`archive_name`.
     :param sha256: its digest when it was copied.
     :param settings: ``serving`` section of the model's YAML at that time.
     """
@@ -35,11 +52,33 @@ class ServedModel:
     :param live: the version that users reach, ``None`` before the first promotion.
     :param previous: the version that was live before, kept warm.
     :param versions: every version in the model store.
+    :param is_live_known: False when the record was lost while nothing was running that could tell.
     """
 
     live: str | None = None
     previous: str | None = None
     versions: dict[str, StoredVersion] = field(default_factory=dict)
+    is_live_known: bool = True
+
+    def make_live(self, version: str | None) -> None:
+        """Note what users reach from now on."""
+        self.live, self.is_live_known = version, True
+
+
+def check_names(model: str, version: str) -> None:
+    """Make sure that names fit an address and a file.
+
+    :raises InvalidRequestError: naming the one that does not.
+    """
+    if not re.fullmatch(NAME, model):
+        raise InvalidRequestError(f"Model name {model!r}: use lower-case letters, digits and hyphens, 48 at most.")
+    if not re.fullmatch(VERSION, version):
+        raise InvalidRequestError(f"Version {version!r} of {model}: expected 14 digits, such as 20261121030000.")
+
+
+def archive_name(model: str, version: str) -> str:
+    """Return the file name of a version's archive in the model store."""
+    return f"{model}-{version}.mar"
 
 
 class Record:
@@ -54,18 +93,20 @@ class Record:
     def read(self) -> dict[str, ServedModel]:
         """Return every model by name; empty before the first deployment.
 
-        :raises InvalidRequestError: when the file is damaged.
+        :raises BrokenRecordError: when the file is anything else than what was written.
+        :raises ServiceUnavailableError: when it cannot be read.
         """
         try:
-            models = json.loads(self._path.read_text(encoding="utf-8"))["models"]
-            return {name: _served_model(model) for name, model in models.items()}
+            document = _Document.model_validate_json(self._text())
         except FileNotFoundError:
             return {}
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InvalidRequestError(
-                f"{self._path} is damaged ({type(error).__name__}): it says which versions are live. Restore it, or "
-                "move it away and release the models again."
-            ) from error
+        except OSError as error:
+            raise ServiceUnavailableError(f"{self._path} cannot be read: {error.strerror or error}.") from error
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            where = ".".join(str(part)[:60] for part in first["loc"]) or "the document"
+            raise self._broken(f"{where}: {first['msg']}") from None
+        return {name: model.served() for name, model in document.models.items()}
 
     def model(self, name: str) -> ServedModel:
         """Return one model; an empty one when it was never deployed."""
@@ -78,26 +119,115 @@ class Record:
             models[name] = model
         else:
             models.pop(name, None)
-        text = json.dumps({"models": {key: asdict(value) for key, value in models.items()}}, indent=2, sort_keys=True)
-        part = self._path.with_suffix(".part")
-        with part.open("w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())  # a power cut must not leave an empty record behind the new name
-        part.replace(self._path)
+        self._write(models)
+
+    def replace_broken(self, models: dict[str, ServedModel]) -> Path:
+        """Keep a file that cannot be read beside the new one, and return where. The caller holds the lock."""
+        kept = self._path.with_name(f"{self._path.name}.broken-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+        self._path.rename(kept)  # a link itself, and not what it leads to
+        self._write(models)
+        return kept
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Keep every other process from starting the server or changing a model meanwhile.
 
         The kernel lets go of the lock when its holder dies, however it dies.
+
+        :raises ServiceUnavailableError: when something cannot be written meanwhile; the message says where.
         """
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self._path.parent / "lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with (self._path.parent / "lock").open("w") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                yield
+        except OSError as error:
+            raise ServiceUnavailableError(
+                f"{error.filename or self._path.parent}: {error.strerror or error}. Make room there, or let this user "
+                "write to it; what is tried again goes on where this stopped."
+            ) from error
+
+    def _text(self) -> bytes:
+        """Return what stands in the file; nothing but a plain file is read, and no link followed."""
+        try:
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno == errno.ELOOP:
+                raise self._broken("it is a link") from error
+            raise
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise self._broken("it is no plain file")
+        with os.fdopen(descriptor, "rb") as file:
+            text = file.read(_MAX_BYTES + 1)
+        if len(text) > _MAX_BYTES:
+            raise self._broken(f"it has more than {_MAX_BYTES} bytes")
+        return text
+
+    def _write(self, models: dict[str, ServedModel]) -> None:
+        text = json.dumps({"models": {key: asdict(value) for key, value in models.items()}}, indent=2, sort_keys=True)
+        part = self._path.with_suffix(".part")
+        part.unlink(missing_ok=True)
+        with part.open("x", encoding="utf-8") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # a power cut must not leave an empty record behind the new name
+        part.replace(self._path)
+
+    def _broken(self, how: str) -> BrokenRecordError:
+        return BrokenRecordError(f"{self._path}, which says what is live, cannot be read: {how}.")
 
 
-def _served_model(document: dict[str, Any]) -> ServedModel:
-    versions = {name: StoredVersion(**version) for name, version in document["versions"].items()}
-    return ServedModel(live=document["live"], previous=document["previous"], versions=versions)
+# The file as it is read. It decides which archives are loaded, and names come out of it as paths and addresses.
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _Settings(_Strict):
+    model_config = ConfigDict(extra="allow")
+
+    workers: Annotated[int, Field(ge=1, le=1000)] = 1
+    batch_size: Annotated[int, Field(ge=1, le=100_000)] = 1
+    max_batch_delay_ms: Annotated[int, Field(ge=0, le=3_600_000)] = 0
+    response_timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = 1
+
+
+class _Stored(_Strict):
+    archive: str
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    settings: _Settings = _Settings()
+
+
+class _Model(_Strict):
+    live: str | None
+    previous: str | None
+    versions: dict[Annotated[str, Field(pattern=VERSION)], _Stored]
+    is_live_known: bool = True
+
+    def served(self) -> ServedModel:
+        versions = {
+            name: StoredVersion(
+                archive=stored.archive,
+                sha256=stored.sha256,
+                settings=stored.settings.model_dump(exclude_unset=True),
+            )
+            for name, stored in self.versions.items()
+        }
+        previous = self.previous if self.previous in versions else None
+        return ServedModel(live=self.live, previous=previous, versions=versions, is_live_known=self.is_live_known)
+
+
+class _Document(_Strict):
+    models: dict[Annotated[str, Field(pattern=NAME)], _Model]
+
+    @model_validator(mode="after")
+    def _names_what_it_has(self) -> Self:
+        for name, model in self.models.items():
+            if model.live is not None and model.live not in model.versions:
+                raise ValueError(f"{name}: the live version is not among its versions")
+            for version, stored in model.versions.items():
+                if stored.archive != archive_name(name, version):
+                    raise ValueError(f"{name} {version}: its archive is not {archive_name(name, version)}")
+        return self

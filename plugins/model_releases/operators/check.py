@@ -13,6 +13,7 @@ from kubeflow_provider.services import ModelVersion, RunRequest
 from model_releases.memory.active_runs import roll_back_under_way
 from model_releases.memory.candidate import read_candidate
 from model_releases.memory.claims import claim
+from model_releases.memory.live import find_live
 from model_releases.operators.base import ReleaseStep
 from model_releases.rules.sealed import refuse_judged
 
@@ -159,7 +160,7 @@ class CheckReleaseOperator(ReleaseStep):
 
     def _live(self, serving: ServingService, registry: RegistryService) -> tuple[str, str]:
         """Return version and archive URI of what is live; the serving system is the truth, the registry has the URI."""
-        live = serving.get_live(self.model)
+        live = find_live(serving, registry, self.model, settings=self.settings)
         recorded = registry.get_live(self.model)
         recorded_version = recorded.version if recorded else None
         live_version = live.version if live else None

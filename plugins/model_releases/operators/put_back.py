@@ -12,6 +12,7 @@ from model_releases.exceptions import CheckFailedError
 from model_releases.memory.active_runs import deployment_under_way
 from model_releases.memory.candidate import parse_candidate_of, read_text
 from model_releases.memory.evidence import text_sha256
+from model_releases.memory.live import find_live
 from model_releases.operators.base import ReleaseStep
 from model_releases.rules.replaceable import (
     PUT_BACK_BY,
@@ -71,17 +72,15 @@ class ChooseReleaseOperator(ReleaseStep):
             )
         serving = self.serving_service()
         registry = self.registry_service()
-        live = serving.get_live(self.model)
-        live_version = live.version if live else ""
-        release = self._choose(serving, registry, live_version)
+        present = find_live(serving, registry, self.model)
+        live = present.version if present else ""
+        release = self._choose(serving, registry, live)
         candidate_uri = f"{self.store_uri}/{release.version}/candidate.json"
         digest = self._check_archive(release, candidate_uri)
-        self.log.info(
-            "%s %s will be put back in the place of %s.", self.model, release.version, live_version or "nothing"
-        )
+        self.log.info("%s %s will be put back in the place of %s.", self.model, release.version, live or "nothing")
         return {
             "version": release.version,
-            "live_version": live_version,
+            "live_version": live,
             "candidate_uri": candidate_uri,
             "candidate_sha256": digest,
         }

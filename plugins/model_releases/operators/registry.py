@@ -92,7 +92,9 @@ class ReleaseOperator(ReleaseStep):
         registry = self.registry_service()
         known = registry.get_release(self.model, self.version)
         if known is not None and known.state is not ReleaseState.LIVE:
-            refuse_released(self.model, self.version, registry)
+            refuse_pinned(self.model, self.version, registry)
+            if known.state.has_been_live:  # one whose record broke off before its state was written has not
+                refuse_released(self.model, self.version, registry)
         live = serving.get_live(self.model)
         if live is None or live.version != self.version:
             raise CheckFailedError("live version", expected=self.version, got=live.version if live else "none")

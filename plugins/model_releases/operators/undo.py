@@ -85,6 +85,7 @@ class RollBackOperator(ReleaseStep):
                 f"{self.model}: {previous or 'nothing'} should answer instead of {self.version}, but: {error}"
             ) from error
         self._record(context, was_live)
+        self._record_live(live)
         now = f"{live.version} answers" if live else "nothing is live, as before"
         self.log.info("%s %s is rolled back; %s.", self.model, self.version, now)
         return live.version if live else None
@@ -146,6 +147,18 @@ class RollBackOperator(ReleaseStep):
             ReleaseState.ROLLED_BACK if was_live else ReleaseState.FAILED,
             reason=str(failure) if failure else "rolled back by hand",
         )
+
+    def _record_live(self, live: Deployment | None) -> None:
+        """Let the registry say what is live, also where this release had begun to say something else."""
+        if live is None or not self.registry_conn_id:
+            return
+        registry = self.registry_service()
+        recorded = registry.get_live(self.model)
+        if recorded is not None and recorded.version == live.version and recorded.state is ReleaseState.LIVE:
+            return
+        if registry.get_release(self.model, live.version) is not None:
+            reason = f"live again after {self.version}"
+            registry.set_state(self.model, live.version, ReleaseState.LIVE, reason=reason)
 
     def _record_refusal(self, context: Context) -> None:
         """Close the record of a candidate that was refused; one that has been live keeps the record of that."""

@@ -18,6 +18,7 @@ from model_releases.alerts.delivery import GIVE_UP_AFTER, deliver_waiting, send_
 from model_releases.alerts.findings import DISAGREEMENT, Watched, disagreement, recall, remember, renewed, unreachable
 from model_releases.exceptions import AlertLostError
 from model_releases.memory.active_runs import deployment_under_way, roll_back_under_way
+from model_releases.memory.live import find_live
 from model_releases.registry import get_registry_service
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class WatchReleaseOperator(BaseOperator):
             # Before the first release there is nothing to compare, and no serving system to wake up for it.
             return "", ""
         serving = get_serving_service(self.serving_conn_id)
-        recorded, live = registry.get_live(self.model), serving.get_live(self.model)
+        recorded, live = registry.get_live(self.model), find_live(serving, registry, self.model)
         return recorded.version if recorded else "", live.version if live else ""
 
     def _renewed(self, before: str, live: str, now: datetime) -> Iterator[Alert]:

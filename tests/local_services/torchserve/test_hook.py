@@ -129,13 +129,6 @@ def test_a_folder_that_others_can_enter_is_refused(pipelines_python: str, tmp_pa
         run_dir.rmdir()
 
 
-def test_a_damaged_record_is_named(pipelines_python: str, tmp_path: Path) -> None:
-    hook = TorchServeHook("here", connection=connection(pipelines_python, tmp_path))
-    (tmp_path / "live.json").write_text('{"models": {"a": 1}}')
-    with pytest.raises(InvalidRequestError, match=r"live\.json is damaged"):
-        hook.get_previous("a")
-
-
 @pytest.mark.parametrize(("model", "version"), [("../x", FIRST), ("Reviews", FIRST), ("reviews", "1.0")])
 def test_names_that_do_not_fit_an_address_are_refused(tmp_path: Path, model: str, version: str) -> None:
     hook = TorchServeHook("here", connection=connection(sys.executable, tmp_path))

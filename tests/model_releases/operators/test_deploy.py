@@ -84,6 +84,10 @@ class Registry:
     def get_release(self, model: str, version: str) -> Release | None:
         return self.release
 
+    def get_live(self, model: str) -> Release:
+        """Return what these tests have live before and after."""
+        return Release(model=model, version=LIVE, state=ReleaseState.LIVE)
+
     def release_url(self, model: str, version: str) -> str:
         return f"http://registry/{model}/{version}"
 

@@ -1,0 +1,78 @@
+"""What becomes of a record that cannot be read: it is kept, and made anew from what is still known."""
+
+from __future__ import annotations
+
+import logging
+
+from kubeflow_provider.exceptions import LiveVersionUnknownError
+from local_services.torchserve.archives import ArchiveStore
+from local_services.torchserve.loaded_models import LoadedModels
+from local_services.torchserve.process import TorchServeProcess
+from local_services.torchserve.record import BrokenRecordError, Record, ServedModel
+
+log = logging.getLogger(__name__)
+
+
+class LostRecord:
+    """The record of a server, for whoever reads it: mended where it has to be.
+
+    A server that runs knows what it serves. Without one the archives in its store are left, of which nobody here knows
+    which was live: the registry does.
+    """
+
+    def __init__(
+        self, record: Record, archives: ArchiveStore, process: TorchServeProcess, loaded: LoadedModels
+    ) -> None:
+        self._record = record
+        self._archives = archives
+        self._process = process
+        self._loaded = loaded
+
+    def read(self) -> dict[str, ServedModel]:
+        """Return every model by name. The caller does not hold the lock."""
+        try:
+            return self._record.read()
+        except BrokenRecordError:
+            with self._record.lock():
+                self.mend()
+            return self._record.read()
+
+    def model(self, name: str) -> ServedModel:
+        """Return one model; an empty one when it was never deployed. The caller does not hold the lock."""
+        return self.read().get(name, ServedModel())
+
+    def known(self, model: str) -> ServedModel:
+        """Return one model, of which it must be known what is live. The caller does not hold the lock.
+
+        :raises LiveVersionUnknownError: when it is not.
+        """
+        served = self.model(model)
+        if not served.is_live_known:
+            raise LiveVersionUnknownError(
+                f"Which version of {model} was live is not known here, because live.json was broken (it is kept beside "
+                "the new one). The next release, roll back or watch_releases takes it from the registry."
+            )
+        return served
+
+    def mend(self) -> None:
+        """Make a record anew that cannot be read, and say so. The caller holds the lock."""
+        try:
+            self._record.read()
+        except BrokenRecordError as error:
+            models = self._made_anew()
+            kept = self._record.replace_broken(models)
+            live = (f"{name} {model.live or 'with an unknown live version'}" for name, model in models.items())
+            log.error(
+                "%s It is kept as %s, and was made anew from the server and its model store: %s.",
+                error,
+                kept.name,
+                ", ".join(live) or "nothing is there",
+            )
+
+    def _made_anew(self) -> dict[str, ServedModel]:
+        is_running, models = self._process.is_running(), {}
+        for model, versions in self._archives.versions().items():
+            live = self._loaded.default(model) if is_running else None
+            live = live if live in versions else None
+            models[model] = ServedModel(live=live, versions=versions, is_live_known=live is not None)
+        return models

@@ -1,0 +1,45 @@
+"""Which version is live: the serving system is the truth, and where it has lost that, the registry is."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from include.contracts.settings import ServingConfig
+from kubeflow_provider.exceptions import LiveVersionUnknownError
+from kubeflow_provider.services import Deployment, ForgetfulService, ModelVersion
+
+if TYPE_CHECKING:
+    from kubeflow_provider.services import ServingService
+    from model_releases.registry.service import RegistryService
+
+log = logging.getLogger(__name__)
+
+
+def find_live(
+    serving: ServingService, registry: RegistryService, model: str, *, settings: Mapping[str, Any] | None = None
+) -> Deployment | None:
+    """Return the version that users reach; one that the serving system has lost is put back first.
+
+    :param settings: ``serving`` section of the model's YAML, where the caller knows it.
+    :raises KubeflowProviderError: when it cannot be put back, or one of them cannot be asked.
+    """
+    try:
+        return serving.get_live(model)
+    except LiveVersionUnknownError as error:
+        if not isinstance(serving, ForgetfulService):
+            raise
+        recorded = registry.get_live(model)
+        log.warning("%s The registry says: %s.", error, recorded.version if recorded else "nothing was live")
+    version = None
+    if recorded is not None:
+        version = ModelVersion(
+            model=model,
+            version=recorded.version,
+            archive_uri=recorded.archive_uri,
+            archive_sha256=recorded.facts.get("archive_sha256", ""),
+            settings=settings or ServingConfig().model_dump(),
+        )
+    serving.restore_live(model, version)
+    return serving.get_live(model)
