@@ -58,16 +58,22 @@ def _label(value: Any) -> str:
     return str(value)
 
 
+#: Name of a column, or its number in files that have no names for them.
+Column = str | int
+
+
 class DataConfig(Section):
     """Where the data comes from and what it must look like."""
 
     train: list[str] = Field(description="Paths, URIs or Hub data set ids (`hub:owner/name[:split]`) to train on.")
     evaluation: list[str] = Field([], description="The same for evaluation; empty splits off `evaluation_fraction`.")
-    text_column: str | list[str] = Field(
-        "text", description="Column with the text; a list: what stands in these is joined, such as title and body."
+    text_column: Column | list[Column] = Field(
+        "text",
+        description="Column with the text; a list: what stands in these is joined, such as title and body. Numbers, "
+        "the first column is 1, are for files without a header.",
     )
     text_separator: str = Field(" ", description="Stands between the texts of several columns.")
-    label_column: str = Field("label", description="Column with the label.")
+    label_column: Column = Field("label", description="Column with the label; a number where `text_column` is one.")
     labels: dict[str, str] = Field(
         description="Value in the label column -> name that the endpoint answers, in the order of the classes."
     )
@@ -123,19 +129,32 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _columns_differ(self) -> DataConfig:
-        if not self.text_columns or len({*self.text_columns, self.label_column}) <= len(self.text_columns):
+        if not self.text_columns or len(set(self.columns)) <= len(self.text_columns):
             raise ValueError("text_column: name each column once, and not the one with the label")
+        numbers = [column for column in self._columns if isinstance(column, int)]
+        if numbers and (len(numbers) < len(self._columns) or min(numbers) < 1):
+            raise ValueError("text_column, label_column: all are names, or all are numbers, of which the first is 1")
         return self
 
     @property
-    def text_columns(self) -> list[str]:
-        """The columns whose texts are one."""
-        return [self.text_column] if isinstance(self.text_column, str) else list(self.text_column)
+    def _columns(self) -> list[Column]:
+        texts = self.text_column if isinstance(self.text_column, list) else [self.text_column]
+        return [*texts, self.label_column]
 
     @property
     def columns(self) -> list[str]:
         """All columns that are read: those with the text, and behind them the one with the label."""
-        return [*self.text_columns, self.label_column]
+        return [str(column) for column in self._columns]
+
+    @property
+    def text_columns(self) -> list[str]:
+        """The columns whose texts are one."""
+        return self.columns[:-1]
+
+    @property
+    def has_header(self) -> bool:
+        """Whether columns are known by their names; otherwise files have none, and :attr:`columns` are numbers."""
+        return isinstance(self.label_column, str)
 
     @model_validator(mode="after")
     def _encoding_is_known(self) -> DataConfig:

@@ -74,7 +74,7 @@ def _read_json_lines(lines: Lines, source: Source, data: DataConfig, problems: P
                 numbers.append(lines.number)
                 for column, name in zip(texts, data.text_columns, strict=True):
                     column.append(record.get(name))
-                labels.append(record.get(data.label_column))
+                labels.append(record.get(data.columns[-1]))
             if not lines.looked_ahead:
                 break
         if numbers and not has_columns(list(fields), source, data, problems):

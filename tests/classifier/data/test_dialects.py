@@ -9,9 +9,9 @@ import io
 import json
 import lzma
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pytest
@@ -50,7 +50,26 @@ def table(rng: random.Random, pieces: tuple[str, ...]) -> list[Row]:
     ]
 
 
-def as_csv(rng: random.Random, rows: list[Row]) -> tuple[str, str]:
+class Written(NamedTuple):
+    suffix: str
+    content: str
+    settings: Mapping[str, Any] = {}
+
+
+def as_csv(rng: random.Random, rows: list[Row]) -> Written:
+    order = rng.sample(range(3), 3)
+    return Written(".csv", csv_of(rng, [("the text", "class", "id, or so"), *((*row, "") for row in rows)], order))
+
+
+def as_csv_without_header(rng: random.Random, rows: list[Row]) -> Written:
+    # The first row's label tells the delimiter.
+    rows[0] = rows[0]._replace(label=rng.choice(("1", "2.0")))
+    order = [1, *rng.sample((0, 2), 2)]
+    settings = {"label_column": 1, "text_column": order.index(0) + 1}
+    return Written(".csv", csv_of(rng, [(*row, "") for row in rows], order), settings)
+
+
+def csv_of(rng: random.Random, rows: list[tuple[str, ...]], order: list[int]) -> str:
     file = io.StringIO(newline="")
     end = rng.choice(("\n", "\r\n"))
     writer = csv.writer(
@@ -60,37 +79,40 @@ def as_csv(rng: random.Random, rows: list[Row]) -> tuple[str, str]:
         quoting=rng.choice((csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC)),
     )
     file.write(end * rng.choice((0, 0, 1, 3)))
-    order = rng.sample(range(3), 3)
-    for row in (("the text", "class", "id, or so"), *((row.text, row.label, "") for row in rows)):
+    for row in rows:
         writer.writerow([row[index] for index in order])
         file.write(end * (rng.random() < 0.05))
     content = file.getvalue()
-    return ".csv", content.rstrip("\r\n") if rng.random() < 0.2 and rows[-1].text else content
+    return content.rstrip("\r\n") if rng.random() < 0.2 and rows[-1][0] else content
 
 
-def as_tsv(rng: random.Random, rows: list[Row]) -> tuple[str, str]:
+def as_tsv(rng: random.Random, rows: list[Row]) -> Written:
     end = rng.choice(("\n", "\r\n"))
-    return ".tsv", "".join(f"{label}\t{text}{end}" for text, label in [Row("the text", "class"), *rows])
+    has_header = rng.random() < 0.7
+    lines = [*([Row("the text", "class")] if has_header else []), *rows]
+    settings = {} if has_header else {"label_column": 1, "text_column": 2}
+    return Written(".tsv", "".join(f"{label}\t{text}{end}" for text, label in lines), settings)
 
 
-def as_json_lines(rng: random.Random, rows: list[Row]) -> tuple[str, str]:
+def as_json_lines(rng: random.Random, rows: list[Row]) -> Written:
     end, is_ascii = rng.choice(("\n", "\r\n")), rng.random() < 0.5
     records = ({"id": None, "class": label, "the text": text} for text, label in rows)
-    return rng.choice((".jsonl", ".ndjson")), "".join(json.dumps(each, ensure_ascii=is_ascii) + end for each in records)
+    content = "".join(json.dumps(each, ensure_ascii=is_ascii) + end for each in records)
+    return Written(rng.choice((".jsonl", ".ndjson")), content)
 
 
-def write_text(rng: random.Random, folder: Path) -> tuple[Path, list[Row], str | None]:
-    write = rng.choice((as_csv, as_tsv, as_json_lines))
+def write_text(rng: random.Random, folder: Path) -> tuple[Path, list[Row], Mapping[str, Any]]:
+    write = rng.choice((as_csv, as_csv_without_header, as_tsv, as_json_lines))
     rows = table(rng, PIECES if write is not as_tsv else ONE_LINE)
-    suffix, content = write(rng, rows)
+    written = write(rng, rows)
     encoding, packed = rng.choice(ENCODINGS), rng.choice(list(PACKED))
-    path = folder / f"{rng.choice(('a', 'My données (1)', '100%25 #'))}{suffix}{packed}"
-    path.write_bytes(PACKED[packed](content.encode(encoding)))
+    path = folder / f"{rng.choice(('a', 'My données (1)', '100%25 #'))}{written.suffix}{packed}"
+    path.write_bytes(PACKED[packed](written.content.encode(encoding)))
     is_shown = encoding.startswith("utf") and not encoding.endswith(("le", "be"))
-    return path, rows, None if is_shown else encoding
+    return path, rows, {**written.settings, "encoding": None if is_shown else encoding}
 
 
-def write_parquet(rng: random.Random, folder: Path) -> tuple[Path, list[Row], str | None]:
+def write_parquet(rng: random.Random, folder: Path) -> tuple[Path, list[Row], Mapping[str, Any]]:
     rows = table(rng, PIECES)
     strings = rng.choice((pa.string(), pa.large_string(), pa.binary(), pa.string_view()))
     columns = [pa.array([value.encode() for value in column]).cast(strings) for column in zip(*rows, strict=True)]
@@ -98,7 +120,7 @@ def write_parquet(rng: random.Random, folder: Path) -> tuple[Path, list[Row], st
         columns = [column.dictionary_encode() for column in columns]
     path = folder / f"a{rng.choice(('.parquet', '.PQ'))}"
     parquet.write_table(pa.table(dict(zip(("the text", "class"), columns, strict=True))), path)
-    return path, rows, None
+    return path, rows, {}
 
 
 @pytest.mark.parametrize("size", [1, 64, 4 << 20])
@@ -107,21 +129,21 @@ def test_what_is_written_is_what_is_read(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     rounds: int,
-    write: Callable[[random.Random, Path], tuple[Path, list[Row], str | None]],
+    write: Callable[[random.Random, Path], tuple[Path, list[Row], Mapping[str, Any]]],
     size: int,
 ) -> None:
     monkeypatch.setattr("include.classifier.data.formats.lines.CHUNK_BYTES", size)
     monkeypatch.setattr("include.classifier.data.readers.CHUNK_BYTES", max(size, 64))
     for seed in range(rounds * (4 if rounds < 20 else 200)):
         rng = random.Random(seed)
-        path, rows, encoding = write(rng, tmp_path)
+        path, rows, settings = write(rng, tmp_path)
         problems = Problems()
 
-        found = read_rows(Source(str(path), "train"), DATA.model_copy(update={"encoding": encoding}), problems)
+        found = read_rows(Source(str(path), "train"), DATA.model_copy(update=settings), problems)
 
-        assert problems.messages() == [], (seed, path.name, encoding)
+        assert problems.messages() == [], (seed, path.name, settings)
         texts = [(_text(row.text), _text(row.label)) for row in found]
-        assert texts == [(row.text, row.label) for row in rows], (seed, path.name, encoding)
+        assert texts == [(row.text, row.label) for row in rows], (seed, path.name, settings)
         path.unlink()
 
 

@@ -266,3 +266,17 @@ def test_file_that_only_claims_to_be_parquet_is_named(tmp_path: Path) -> None:
     (problem,) = read(write(tmp_path / "a.parquet", "text,label\nfine,1\n"))[1]
 
     assert problem.startswith(f"{tmp_path / 'a.parquet'}: is not a Parquet file")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
+def test_columns_that_have_names_are_not_counted(tmp_path: Path, name: str) -> None:
+    table = pa.table({"1": ["1"], "2": ["fine"]})
+    if name == "a.jsonl":
+        write(tmp_path / name, '{"1": "1", "2": "fine"}\n')
+    else:
+        parquet.write_table(table, tmp_path / name)
+
+    assert read(tmp_path / name, text_column="2", label_column="1")[0][0][1:] == ("fine", "1")
+    rows, (problem,) = read(tmp_path / name, text_column=2, label_column=1)
+    assert rows == []
+    assert "its columns have names, and the settings give their numbers" in problem

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
+from include.classifier.data.checks import LabelIndex
 from include.classifier.data.formats.batches import Batch
-from include.classifier.data.formats.headers import has_columns
+from include.classifier.data.formats.headers import has_columns, numbered_columns
 from include.classifier.data.formats.lines import Lines
 from include.classifier.data.problems import Problems
 from include.classifier.data.sources import Source
@@ -35,6 +36,7 @@ class Layout(NamedTuple):
     texts: tuple[int, ...]  #: Indices of the columns with the text.
     label: int
     longest_field: int  #: In characters; the csv module's limit.
+    counted_in: str = "header"  #: What says how many columns there are.
 
 
 class Chunk(NamedTuple):
@@ -46,7 +48,7 @@ class Chunk(NamedTuple):
 
 
 def read_delimited(lines: Lines, source: Source, data: DataConfig, problems: Problems) -> Iterator[Batch]:
-    """Read a file with a header, which the first line that is not empty holds.
+    """Read a file with a header, which the first line that is not empty holds, or one without, by column numbers.
 
     Where only another separator than the usual one gives the columns that the settings name, it is that.
 
@@ -56,12 +58,14 @@ def read_delimited(lines: Lines, source: Source, data: DataConfig, problems: Pro
     longest_field = max(131_072, 2 * data.max_text_characters)
     csv.field_size_limit(longest_field)
     quoted = source.format != "tsv"
-    found = _read_header(lines, source, data, problems, "," if quoted else "\t")
+    find_columns = _read_header if data.has_header else _look_at_first_row
+    found = find_columns(lines, source, data, problems, "," if quoted else "\t")
     if found is None:
         return
     delimiter, header = found
     *texts, label = (header.index(name) for name in data.columns)
-    layout = Layout(delimiter, quoted, len(header), tuple(texts), label, longest_field)
+    counted_in = "header" if data.has_header else "first row"
+    layout = Layout(delimiter, quoted, len(header), tuple(texts), label, longest_field, counted_in)
     reader = _records(lines, delimiter, quoted=quoted)
     whole = True
     while whole and (ahead := lines.look_ahead()):
@@ -80,8 +84,7 @@ def _read_header(
     """Return delimiter and names of the columns, ``None`` when something is wrong with them."""
     first = next((line for line in lines if line.strip("\r\n")), None)
     if first is None:
-        if lines.number and not lines.broken:
-            problems.add(source.name, "holds nothing but empty lines", "Check whether writing it has failed.")
+        _say_blank(lines, source, problems)
         return None
     quoted = source.format != "tsv"
     for each in (delimiter, *_OTHER_DELIMITERS):
@@ -91,6 +94,38 @@ def _read_header(
             break
     header = _next_record(_records(chain([first], lines), delimiter, quoted=quoted), source, lines.number, problems)
     return (delimiter, header) if header and has_columns(header, source, data, problems) else None
+
+
+def _look_at_first_row(
+    lines: Lines, source: Source, data: DataConfig, problems: Problems, delimiter: str
+) -> tuple[str, list[str]] | None:
+    """Return delimiter and numbers of the columns, ``None`` when something is wrong; the row itself is still to come.
+
+    The delimiter is the first that leaves a label that the model knows in its column, or else one with all columns.
+    """
+    quoted, places = source.format != "tsv", [int(number) for number in data.columns]
+    rows = {each: _first_row(lines, each, quoted=quoted) for each in (delimiter, *_OTHER_DELIMITERS)}
+    if not any(rows.values()):
+        _say_blank(lines, source, problems)
+        return None
+    whole = [each for each, row in rows.items() if len(row) >= max(places)]
+    known = LabelIndex(list(data.labels))
+    likely = [each for each in whole if known.find(rows[each][places[-1] - 1]) >= 0]
+    chosen = next(iter([*likely, *whole, delimiter]))
+    numbers = numbered_columns(len(rows[chosen]), source, data, problems)
+    return (chosen, numbers) if numbers else None
+
+
+def _first_row(lines: Lines, delimiter: str, *, quoted: bool) -> list[str]:
+    try:
+        return next(filter(None, _records(lines.to_come(), delimiter, quoted=quoted, strict=False)), [])
+    except csv.Error:  # a field without an end
+        return []
+
+
+def _say_blank(lines: Lines, source: Source, problems: Problems) -> None:
+    if lines.sample and not lines.broken:
+        problems.add(source.name, "holds nothing but empty lines", "Check whether writing it has failed.")
 
 
 def _records(lines: Iterable[str], delimiter: str, *, quoted: bool, strict: bool = True) -> Iterator[list[str]]:
@@ -114,7 +149,7 @@ def _read_row_by_row(
         if record and len(record) != layout.columns:  # an empty line is none
             problems.add(
                 source.name,
-                f"the row has {len(record)} fields, the header has {layout.columns}",
+                f"the row has {len(record)} fields, the {layout.counted_in} has {layout.columns}",
                 "Put texts that contain the delimiter or a line break in quotation marks."
                 if layout.quoted
                 else "A .tsv has no quotation marks around texts: write texts with tabs or line breaks as .csv.",

@@ -13,6 +13,8 @@ from include.classifier.data.sources import Source
 
 #: Bytes that are looked at in one go.
 CHUNK_BYTES = 4 << 20
+#: Bytes that a row may take which is looked at before it is read.
+_MOST_TO_COME = 4 << 20
 
 
 class Lines(Iterator[str]):
@@ -89,6 +91,16 @@ class Lines(Iterator[str]):
             self._end()
         self._ahead, self._ahead_bytes = io.BytesIO(chunk), len(chunk)
         return chunk
+
+    def to_come(self) -> Iterator[str]:
+        """Yield the next lines, at most :data:`_MOST_TO_COME` bytes or one, without handing them out."""
+        begin, ahead = 0, self.look_ahead()
+        while begin < len(ahead):
+            end = ahead.find(b"\n", begin) + 1 or len(ahead)
+            yield ahead[begin:end].decode("utf-8" if begin or self.offset else "utf-8-sig", errors="replace")
+            begin = end
+            if begin == len(ahead) < _MOST_TO_COME:
+                ahead = self.look_ahead()
 
     def skip(self, *, lines: int, size: int) -> None:
         """Hand out lines that were looked at, unread.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import random
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -148,3 +149,48 @@ def test_a_file_of_empty_lines_is_said_to_be_one() -> None:
 def test_another_delimiter_counts_only_where_it_gives_the_columns() -> None:
     assert read(b'label;text\n1;"so; fine"\n')[0] == [(2, "so; fine", "1")]
     assert read(b"a;text,label\n1,2\n")[1][0].startswith("a.csv: missing columns: 'text'")
+
+
+def read_without_header(content: str, name: str = "a.csv", **settings: Any) -> tuple[list[tuple[Any, ...]], list[str]]:
+    problems = Problems()
+    source = Source(name, "train")
+    data = DataConfig(train=[name], labels=["1", "3"], **{"text_column": 2, "label_column": 1, **settings})
+    rows: list[tuple[Any, ...]] = []
+    for batch in read_delimited(Lines(io.BytesIO(content.encode()), source, problems), source, data, problems):
+        columns = [pa.array(column).to_pylist() for column in (*batch.texts, batch.labels)]
+        rows += zip(batch.numbers.tolist(), *columns, strict=True)
+    return rows, problems.messages()
+
+
+@pytest.mark.parametrize(
+    ("content", "settings", "rows"),
+    [
+        ('"3","a, b","c"\n"1","d","e\nf"\n', {"text_column": [2, 3]}, [(1, "a, b", "c", "3"), (2, "d", "e\nf", "1")]),
+        ("\n\r\n1,a\r\n3,b", {}, [(3, "a", "1"), (4, "b", "3")]),
+        ("\ufeff1,a\n", {}, [(1, "a", "1")]),
+        ("3;a, b\n1;c\n", {}, [(1, "a, b", "3"), (2, "c", "1")]),
+        ("a, b|c|1\n", {"text_column": 1, "label_column": 3}, [(1, "a, b", "1")]),
+        ("none,a;b\n1,c\n", {}, [(1, "a;b", "none"), (2, "c", "1")]),
+        ("text,label\n1,a\n", {"name": "a.csv"}, [(1, "label", "text"), (2, "a", "1")]),
+        ('1\t"a\n3\tb"\n', {"name": "a.tsv"}, [(1, '"a', "1"), (2, 'b"', "3")]),
+    ],
+)
+def test_files_without_a_header_are_read_by_column_numbers(
+    content: str, settings: dict[str, Any], rows: list[tuple[Any, ...]]
+) -> None:
+    assert read_without_header(content, **settings) == (rows, [])
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("", "a.csv: the file is empty"),
+        ("\n\n", "a.csv: holds nothing but empty lines"),
+        ("1,secret\n", "a.csv: has 2 columns, and the settings ask for number 3. Check text_column"),
+        ("1,a,b\n3,c\n", "a.csv, line 2: the row has 2 fields, the first row has 3"),
+    ],
+)
+def test_files_without_a_header_that_lack_columns_are_named(content: str, problem: str) -> None:
+    (message,) = read_without_header(content, text_column=[2, 3])[1]
+    assert message.startswith(problem)
+    assert "secret" not in message
