@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import PurePosixPath
 
+from include.classifier.data.formats.class_folders import has_class_folders
 from include.classifier.data.problems import DataError, Problems
-from include.classifier.data.sources import HUB_PREFIX, Source, explained, format_of
+from include.classifier.data.sources import CLASS_FOLDERS, HUB_PREFIX, Source, explained, format_of
 from include.contracts.rules.allowed_sources import is_as_named
 
 #: Files of one source.
@@ -46,10 +47,14 @@ def _files(source: Source) -> Iterator[Source]:
     except Exception as error:  # each kind of store has its own exceptions
         raise explained(source.name, error) from None
     files = sorted(file for file in paths if format_of(PurePosixPath(file)) and not _is_hidden(file, path))
+    if not files and source.is_local and what == "the folder" and has_class_folders(path):
+        yield replace(source, found=CLASS_FOLDERS)
+        return
     if not files or len(files) > _MOST:
         raise DataError(
             f"{source.name}: {what} holds {len(files):,} files whose names tell a format. A source is one file, "
-            f"a folder of part files, or a pattern (wildcard) such as part-*.csv, with at most {_MOST:,} of them."
+            f"a folder of part files, or a pattern (wildcard) such as part-*.csv, with at most {_MOST:,} of them; "
+            "on this machine also a folder of folders that are called by their labels and hold .txt files."
         )
     for file in files:
         uri = file if source.is_local else filesystem.unstrip_protocol(file)

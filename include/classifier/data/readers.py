@@ -12,18 +12,21 @@ from typing import IO, TYPE_CHECKING, Any
 
 from include.classifier.data.bounds import most_bytes, pieces, unbounded
 from include.classifier.data.formats.batches import Batch, table_batches
+from include.classifier.data.formats.class_folders import read_class_folders
 from include.classifier.data.formats.content import no_text
 from include.classifier.data.formats.delimited import read_delimited
 from include.classifier.data.formats.headers import has_columns
 from include.classifier.data.formats.hub import read_hub
 from include.classifier.data.formats.lines import CHUNK_BYTES, Lines
 from include.classifier.data.problems import Problems
-from include.classifier.data.sources import Source
+from include.classifier.data.sources import CLASS_FOLDERS, Source
 from include.contracts.settings import DataConfig
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+#: Format of what is no single file -> what reads it.
+_NO_FILES = {"hub": read_hub, CLASS_FOLDERS: read_class_folders}
 #: Names of fields that are remembered of a file whose records have others each.
 _FIELDS = 1000
 #: Rows of a table that are looked at in one go.
@@ -38,8 +41,8 @@ def read_batches(source: Source, data: DataConfig, problems: Problems) -> Iterat
     :raises DataError: when the file is not there or its format is unknown.
     :raises SourceUnavailableError: when its store does not hand it out.
     """
-    if source.format == "hub":
-        yield from read_hub(source, data, problems)
+    if read_itself := _NO_FILES.get(source.format):
+        yield from read_itself(source, data, problems)
         return
     try:
         with source.open() as file:

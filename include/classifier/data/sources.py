@@ -42,6 +42,9 @@ _FORMATS = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
+#: Folders of texts, by their labels; see :mod:`include.classifier.data.formats.class_folders`.
+CLASS_FOLDERS = "class folders"
+_PLACES = {"parquet": "row index", "hub": "row index", CLASS_FOLDERS: "text file"}
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,13 @@ class Source:
         from the project's folder, and one that exists is taken as it is written.
     :param split: what its rows are for.
     :param allowed: what a form may name, see :mod:`include.contracts.rules.allowed_sources`; ``None``: it is trusted.
+    :param found: its format where that was found by looking: the name of a folder tells none.
     """
 
     uri: str
     split: SplitName
     allowed: Sequence[str] | None = None
+    found: str | None = None
 
     @property
     def name(self) -> str:
@@ -82,10 +87,12 @@ class Source:
 
     @property
     def format(self) -> str:
-        """``hub``, or what the file's name says: ``csv``, ``tsv``, ``jsonl`` or ``parquet``.
+        """``hub``, what was found, or what the file's name says: ``csv``, ``tsv``, ``jsonl`` or ``parquet``.
 
         :raises DataError: when the name does not tell.
         """
+        if self.found:
+            return self.found
         if self.uri.startswith(HUB_PREFIX):
             return "hub"
         if (found := format_of(self._path)) is None:
@@ -97,7 +104,7 @@ class Source:
 
     def place(self, number: int) -> str:
         """Return how a person finds a row: the line of a text file, the index that pandas shows for a table."""
-        return f"{'row index' if self.format in ('parquet', 'hub') else 'line'} {number}"
+        return f"{_PLACES.get(self.format, 'line')} {number}"
 
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:

@@ -61,6 +61,15 @@ def likely_encodings(sample: bytes) -> str:
     return ", ".join(f"{name} ({share:.0%} letters)" for name, share in list(found.items())[:_GUESSES])
 
 
+def encoding_remedy(sample: bytes) -> str:
+    """Say what to do about bytes that are not UTF-8."""
+    return (
+        "Set `encoding` in the model's `data` to that of the file, or save it as UTF-8. By its bytes it may be "
+        f"{likely_encodings(sample) or 'none that is known'}; only who knows the language can tell which of them reads "
+        "right."
+    )
+
+
 def _shown_by(sample: bytes) -> str | None:
     """Return the wide encoding that a mark or zero bytes show, ``None`` for all others."""
     for mark, encoding in _MARKS.items():

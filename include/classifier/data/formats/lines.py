@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from include.classifier.data.bounds import whole_line
-from include.classifier.data.formats.encodings import as_utf8, likely_encodings
+from include.classifier.data.formats.encodings import as_utf8, encoding_remedy
 from include.classifier.data.problems import Problems
 from include.classifier.data.sources import Source
 
@@ -32,7 +32,7 @@ class Lines(Iterator[str]):
         self._ahead: IO[bytes] = io.BytesIO()
         self._ahead_bytes = 0
         self._over = False
-        self._likely = ""
+        self._told = ""
         self.broken = False  #: Whether the first line could not be read.
         self.number = 0  #: Lines that were handed out.
         self.offset = 0  #: Bytes of them.
@@ -59,12 +59,9 @@ class Lines(Iterator[str]):
         return line.decode("utf-8", errors="replace")
 
     def _remedy(self, line: bytes) -> str:
-        if not self._likely:  # told once for all lines, or each would be a problem of its own
-            self._likely = likely_encodings(self.sample + line) or "none that is known"
-        return (
-            "Set `encoding` in the model's `data` to that of the file, or save it as UTF-8. By its bytes it may be "
-            f"{self._likely}; only who knows the language can tell which of them reads right."
-        )
+        if not self._told:  # once for all lines, or each would be a problem of its own
+            self._told = encoding_remedy(self.sample + line)
+        return self._told
 
     def _end(self) -> None:
         if not self.offset:
