@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from include.classifier.data.checks import DROP_REASONS, check_split, reason_code
 from include.classifier.data.dataset import write_dataset
 from include.classifier.data.part_files import all_files
-from include.classifier.data.problems import DataError, Places, Problems, SourceUnavailableError
+from include.classifier.data.problems import DataError, Places, Problems, SourceUnavailableError, some
 from include.classifier.data.repeated import mark_repeated
 from include.classifier.data.rows import Rows, read_rows
 from include.classifier.data.sources import Source, SplitName
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
-#: Labels that a line names; the rest is counted.
-_LABELS_SHOWN = 20
 #: How a row's split stands in an array.
 _MARKS = {split: mark for mark, split in enumerate(SPLITS, start=1)}
 
@@ -139,17 +137,11 @@ def _print_places(what: str, places: Places) -> None:
 def _print_result(document: dict[str, Any]) -> None:
     for name, split in document["splits"].items():
         counts = split["label_counts"]
-        listed = _some([f"{label} {count:,}" for label, count in counts.items()])
+        listed = some([f"{label} {count:,}" for label, count in counts.items()])
         print(f"{name}: {split['rows']:,} rows written to {split['uri']} ({listed}).")
         if missing := [label for label, count in counts.items() if not count]:
-            print(f"Warning: no {name} row has the label {_some(missing)}; nothing can be said about it.")
+            print(f"Warning: no {name} row has the label {some(missing)}; nothing can be said about it.")
     print(f"Digest of the data set: {document['sha256']}", flush=True)
-
-
-def _some(items: Sequence[str]) -> str:
-    """Return the first of them, and how many more there are."""
-    more = f" and {len(items) - _LABELS_SHOWN:,} more" if len(items) > _LABELS_SHOWN else ""
-    return ", ".join(items[:_LABELS_SHOWN]) + more
 
 
 def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

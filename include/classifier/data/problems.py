@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 #: Places that a message names; the rest is counted.
 PLACES_SHOWN = 3
 #: Problems that the last line of an error holds; all of them are printed above it.
 PROBLEMS_SHOWN = 3
+#: Labels that a line names.
+_LABELS_SHOWN = 20
 
 
 class DataError(ValueError):
@@ -94,3 +96,9 @@ class Problems:
         messages = self.messages()
         if messages:
             raise DataError(*messages)
+
+
+def some(labels: Sequence[str]) -> str:
+    """Return the first labels, and how many more there are."""
+    more = f" and {len(labels) - _LABELS_SHOWN:,} more" if len(labels) > _LABELS_SHOWN else ""
+    return ", ".join(labels[:_LABELS_SHOWN]) + more

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from include.classifier.data.checks import RowChecks, UnknownLabels
+from include.classifier.data.checks import Checked, RowChecks, UnknownLabels
 from include.classifier.data.formats.batches import Batch
-from include.classifier.data.problems import PLACES_SHOWN, DataError, Places, Problems
+from include.classifier.data.problems import PLACES_SHOWN, DataError, Places, Problems, some
 from include.classifier.data.readers import read_batches
 from include.classifier.data.repeated import TextIndex
 from include.classifier.data.row_store import RowStore
@@ -21,6 +22,47 @@ if TYPE_CHECKING:
     import numpy as np
 
 _PROGRESS_ROWS = 100_000
+
+
+class FirstRows:
+    """How long the first texts of a split are, and their labels: numbers that show it when the wrong column is read.
+
+    :param label_names: in the order of the classes.
+    """
+
+    _MOST = 1000
+
+    def __init__(self, split: SplitName, label_names: Sequence[str]) -> None:
+        self._split, self._label_names = split, label_names
+        self._lengths: list[int] = []
+        self._classes: list[int] = []
+
+    def add(self, checked: Checked) -> None:
+        """Take the next rows, as long as they are among the first, and print what is known once these are complete."""
+        from pyarrow import compute
+
+        if left := self._MOST - len(self._lengths):
+            self._lengths += compute.utf8_length(checked.texts.slice(0, left)).to_pylist()
+            self._classes += checked.classes[:left].tolist()
+            if len(self._lengths) == self._MOST:
+                self._print()
+
+    def end(self) -> None:
+        """Print what is known of fewer rows."""
+        if 0 < len(self._lengths) < self._MOST:
+            self._print()
+
+    def _print(self) -> None:
+        lengths = sorted(self._lengths)
+        half, most = (lengths[math.ceil(share * len(lengths)) - 1] for share in (0.5, 0.95))
+        counts = [(name, self._classes.count(index)) for index, name in enumerate(self._label_names)]
+        found = [f"{name} {count:,}" for name, count in sorted(counts, key=lambda each: -each[1]) if count]
+        unknown = f"; not known {count:,}" if (count := self._classes.count(-1)) else ""
+        print(
+            f"{self._split}, first {len(lengths):,} rows: {lengths[0]:,} to {lengths[-1]:,} characters, half at most "
+            f"{half:,}, 95 % at most {most:,}; labels: {some(found) or 'none'}{unknown}.",
+            flush=True,
+        )
 
 
 @dataclass
@@ -77,19 +119,22 @@ def read_rows(sources: Sequence[Source], data: DataConfig, problems: Problems) -
         in_rows = Problems()
         checks = RowChecks(data, in_rows)
         rows.unknown_labels = checks.unknown_labels
+        first = {source.split: FirstRows(source.split, list(data.labels.values())) for source in sources}
         for source in sources:
             try:
                 for batch in _with_progress(read_batches(source, data, problems), source):
-                    _take(batch, source, checks, rows)
+                    first[source.split].add(_take(batch, source, checks, rows))
             except DataError as error:
                 problems.take(error)
             rows.ends.append(len(store))
+        for each in first.values():
+            each.end()
         problems.extend(in_rows)
         store.seal()
         yield rows
 
 
-def _take(batch: Batch, source: Source, checks: RowChecks, rows: Rows) -> None:
+def _take(batch: Batch, source: Source, checks: RowChecks, rows: Rows) -> Checked:
     import numpy as np
     import pyarrow as pa
 
@@ -97,6 +142,7 @@ def _take(batch: Batch, source: Source, checks: RowChecks, rows: Rows) -> None:
     kept = checked.reasons == 0
     rows.texts.add(checked.texts.filter(pa.array(kept)), len(rows.store) + np.flatnonzero(kept))
     rows.store.append(checked, batch.numbers)
+    return checked
 
 
 def _with_progress(batches: Iterator[Batch], source: Source) -> Iterator[Batch]:

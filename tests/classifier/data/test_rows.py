@@ -70,7 +70,8 @@ def test_long_files_say_how_far_reading_is(
     with read_rows([Source(str(tmp_path / "a.csv"), "train")], DATA, Problems()):
         pass
 
-    assert capsys.readouterr().out.splitlines() == [f"{tmp_path / 'a.csv'}: {rows} rows read." for rows in (2, 4)]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:-1] == [f"{tmp_path / 'a.csv'}: {rows} rows read." for rows in (2, 4)]
 
 
 def test_no_text_lies_in_the_folder_for_temporary_files_under_a_name(
@@ -106,3 +107,38 @@ def test_texts_of_several_columns_are_one(tmp_path: Path, name: str) -> None:
         found = [text for batch in rows.store.batches(np.ones(4), 1) for text in batch.column("text").to_pylist()]
 
     assert (found, problems.messages()) == (["Short. long", "only", "None", "x"], [])
+
+
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [
+        ([("a" * 5, "1")], "first 1 rows: 5 to 5 characters, half at most 5, 95 % at most 5; labels: bad 1."),
+        (
+            [("é" * n, "2" if n % 4 else "secret") for n in range(1, 101)],
+            "first 100 rows: 1 to 100 characters, half at most 50, 95 % at most 95; labels: good 75; not known 25.",
+        ),
+        (
+            [("private", "1"), ("  ", "2"), *[("private", "2")] * 1500],
+            "first 1,000 rows: 0 to 7 characters, half at most 7, 95 % at most 7; labels: good 999, bad 1.",
+        ),
+        (
+            [("private", "secret")],
+            "first 1 rows: 7 to 7 characters, half at most 7, 95 % at most 7; labels: none; not known 1.",
+        ),
+    ],
+)
+@pytest.mark.parametrize("chunk", [64, 1 << 20])
+def test_first_rows_are_told_in_numbers(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    rows: list[tuple[str, str]],
+    line: str,
+    chunk: int,
+) -> None:
+    monkeypatch.setattr("include.classifier.data.formats.lines.CHUNK_BYTES", chunk)
+    (tmp_path / "a.csv").write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows))
+    with read_rows([Source(str(tmp_path / "a.csv"), "train")], DATA, Problems()):
+        pass
+
+    assert capsys.readouterr().out == f"train, {line}\n"
