@@ -14,7 +14,7 @@ endif
 SETTINGS := MODEL TRAIN EVALUATION BASE_MODEL EPOCHS LEARNING_RATE BATCH_SIZE MAX_LENGTH SEED \
 	MIN_ACCURACY MIN_MACRO_F1 MAX_REGRESSION WHEN_INCONCLUSIVE MUST_BEAT_BASELINE MAX_LATENCY_RATIO MAX_SIZE_RATIO \
 	REQUIRE_APPROVAL \
-	VERSION REASON DRY_RUN RELEASE TOLERANCE ANY_CODE TEXT ALERT_URL MODEL_STORE ALLOWED_SOURCES STATE_DIR SERVING_PORT AIRFLOW_PORT
+	VERSION REASON DRY_RUN RELEASE TOLERANCE ANY_CODE TEXT DATA ROWS ENCODING ALERT_URL MODEL_STORE ALLOWED_SOURCES STATE_DIR SERVING_PORT AIRFLOW_PORT
 export $(SETTINGS)
 
 # `make image` and `make upload`: where your cluster can pull it from.
@@ -23,12 +23,15 @@ BASE ?= python:3.11-slim-bookworm
 PIPELINE ?= release_in_kubeflow
 
 .DEFAULT_GOAL := help
-.PHONY: help docs image upload release roll-back reproduce explain retention orphans test test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-preprocessing clean distclean setup env up down logs backup restore test-compose
+.PHONY: help docs image upload release roll-back preview reproduce explain retention orphans test test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-preprocessing clean distclean setup env up down logs backup restore test-compose
 
 help: ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/airflow/.installed .venv/pipelines/.installed ## Install both environments
+
+preview: setup ## Show the first rows of a source as a release would read them [DATA=train.csv MODEL= ROWS=5 ENCODING=]
+	@$(TOOL) preview
 
 release: setup ## Train, package, prove and promote a model [MODEL= TRAIN= EVALUATION= BASE_MODEL= EPOCHS= ...]
 	@$(TOOL) release

@@ -108,6 +108,11 @@ def explain(env: Mapping[str, str]) -> None:
     one_release.explain(_chosen_model(), _serving())
 
 
+def preview(env: Mapping[str, str]) -> None:
+    """Show the first rows of a source as a release of the model would read them."""
+    one_release.preview(_chosen_model())
+
+
 def _chosen_model() -> str:
     from model_releases.config import read_model_configs
 
@@ -219,6 +224,7 @@ COMMANDS = {
     "orphans": orphans,
     "reproduce": reproduce,
     "explain": explain,
+    "preview": preview,
     "airflow": start_airflow,
     "serve": serve,
     "status": status,

@@ -1,4 +1,4 @@
-"""Looks at one release again: trains it once more, or explains how it answers a text."""
+"""Looks at one release: at the rows that it would read, at how it answers a text, or by training it once more."""
 
 from __future__ import annotations
 
@@ -41,6 +41,17 @@ def explain(model: str, serving: Any) -> None:
     answer = _served_answer(serving, model, version, text, is_live=version == live) if version in served else None
     question = json.dumps({"text": text, "served": answer})
     sys.exit(_module("include.classifier.lookback.explain", _recorded(model, version), question))
+
+
+def preview(model: str) -> None:
+    """Show the first rows of a source as a release would read them."""
+    data = _config(model).data
+    rows = os.environ.get("ROWS") or "5"
+    if not rows.isdecimal():
+        sys.exit(f"ROWS={rows!r} must be a number.")
+    settings = data.model_dump() | ({"encoding": os.environ["ENCODING"]} if os.environ.get("ENCODING") else {})
+    question = {"data": settings, "source": os.environ.get("DATA") or data.train[0], "rows": int(rows)}
+    sys.exit(_module("include.classifier.preview", [], json.dumps(question)))
 
 
 def _served_answer(serving: Any, model: str, version: str, text: str, *, is_live: bool) -> dict[str, Any] | None:

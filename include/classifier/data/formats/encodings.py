@@ -8,7 +8,7 @@ from typing import IO, Any
 
 #: Bytes at the beginning of a file that are looked at.
 SAMPLE_BYTES = 1 << 16
-#: Encodings that a message names.
+#: Encodings that are named.
 _GUESSES = 3
 _READ_CHARACTERS = 1 << 16
 
@@ -49,7 +49,7 @@ def as_utf8(file: IO[bytes], encoding: str | None) -> tuple[IO[bytes], bytes]:
     return io.BufferedReader(_Encoded(text), SAMPLE_BYTES), sample
 
 
-def likely_encodings(sample: bytes) -> str:
+def guesses(sample: bytes) -> list[tuple[str, float]]:
     """Return encodings that make text of some bytes, the likeliest first, with the share of letters that each reads."""
     from charset_normalizer import from_bytes
 
@@ -58,15 +58,16 @@ def likely_encodings(sample: bytes) -> str:
         text = str(match)
         letters = sum(character.isalpha() for character in text) / max(1, sum(not each.isspace() for each in text))
         found.setdefault(match.encoding.replace("_", "-"), letters)
-    return ", ".join(f"{name} ({share:.0%} letters)" for name, share in list(found.items())[:_GUESSES])
+    return list(found.items())[:_GUESSES]
 
 
 def encoding_remedy(sample: bytes) -> str:
     """Say what to do about bytes that are not UTF-8."""
+    likely = ", ".join(f"{name} ({share:.0%} letters)" for name, share in guesses(sample))
     return (
         "Set `encoding` in the model's `data` to that of the file, or save it as UTF-8. By its bytes it may be "
-        f"{likely_encodings(sample) or 'none that is known'}; only who knows the language can tell which of them reads "
-        "right."
+        f"{likely or 'none that is known'}; only who knows the language can tell which of them reads right (`make "
+        "preview` shows it)."
     )
 
 
