@@ -10,16 +10,15 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
+from include.contracts.rollout import RolloutConfig, SmokeTestConfig
 from include.contracts.rules.allowed_sources import HUB
 from include.contracts.section import Section, problems
 from include.contracts.settings import (
     AlertsConfig,
     ApprovalConfig,
     RetentionConfig,
-    RolloutConfig,
     ScheduleConfig,
     ServingConfig,
-    SmokeTestConfig,
     TrainedModel,
 )
 from include.contracts.uris import file_uri, from_outside

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import conf
 
-from include.contracts.settings import RolloutConfig
+from include.contracts.rollout import RolloutConfig
 from kubeflow_provider.states import DeploymentState
 from kubeflow_provider.triggers.base import raise_for_error
 from model_releases.config import read_section

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from include.contracts.settings import RolloutConfig
+from include.contracts.rollout import RolloutConfig
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.services import Answer
 from model_releases.config import read_section
