@@ -18,6 +18,7 @@ from include.classifier.data.formats.delimited import read_delimited
 from include.classifier.data.formats.headers import has_columns
 from include.classifier.data.formats.hub import read_hub
 from include.classifier.data.formats.lines import CHUNK_BYTES, Lines
+from include.classifier.data.formats.workbook import read_workbook
 from include.classifier.data.problems import Problems
 from include.classifier.data.sources import CLASS_FOLDERS, Source
 from include.contracts.settings import DataConfig
@@ -46,8 +47,8 @@ def read_batches(source: Source, data: DataConfig, problems: Problems) -> Iterat
         return
     try:
         with source.open() as file:
-            if source.format == "parquet":
-                yield from _read_parquet(file, source, data, problems)
+            if read_table := _TABLES.get(source.format):
+                yield from read_table(file, source, data, problems)
             else:
                 lines = Lines(file, source, problems, data.encoding)
                 if kind := no_text(lines.sample):
@@ -122,6 +123,10 @@ def _read_parquet(file: IO[bytes], source: Source, data: DataConfig, problems: P
             yield from table_batches(_bounded(batches, file.seek(0, io.SEEK_END), source, data), data)
     except pa.ArrowException:
         problems.add(source.name, "is not a Parquet file that can be read", "Write it again, or check its ending.")
+
+
+#: Format of what is no text -> what reads it.
+_TABLES = {"parquet": _read_parquet, "xlsx": read_workbook}
 
 
 def _bounded(

@@ -41,10 +41,11 @@ _FORMATS = {
     ".json": "jsonl",
     ".parquet": "parquet",
     ".pq": "parquet",
+    ".xlsx": "xlsx",
 }
 #: Folders of texts, by their labels; see :mod:`include.classifier.data.formats.class_folders`.
 CLASS_FOLDERS = "class folders"
-_PLACES = {"parquet": "row index", "hub": "row index", CLASS_FOLDERS: "text file"}
+_PLACES = {"parquet": "row index", "hub": "row index", "xlsx": "row", CLASS_FOLDERS: "text file"}
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Source:
 
     @property
     def format(self) -> str:
-        """``hub``, what was found, or what the file's name says: ``csv``, ``tsv``, ``jsonl`` or ``parquet``.
+        """``hub``, what was found, or what the file's name says: ``csv``, ``tsv``, ``jsonl``, ``parquet`` or ``xlsx``.
 
         :raises DataError: when the name does not tell.
         """

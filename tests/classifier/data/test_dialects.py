@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pytest
+from openpyxl import Workbook
 from pyarrow import parquet
 
 from include.classifier.data.problems import Problems
@@ -29,6 +30,8 @@ PIECES = (
     *("\t", "\n", "\r\n", "\x0b", "\x1c", "\x85"),
 )
 ONE_LINE = tuple(piece for piece in PIECES if not {"\t", "\n", "\r\n"} & {piece})
+#: XML has one kind of line break, and few control characters.
+IN_CELLS = tuple(piece for piece in PIECES if piece not in ("\r\n", "\x0b", "\x1c"))
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "gb18030")
 PACKED: dict[str, Callable[[bytes], bytes]] = {
     "": bytes,
@@ -123,8 +126,27 @@ def write_parquet(rng: random.Random, folder: Path) -> tuple[Path, list[Row], Ma
     return path, rows, {}
 
 
-@pytest.mark.parametrize("size", [1, 64, 4 << 20])
-@pytest.mark.parametrize("write", [write_text, write_parquet])
+def write_workbook(rng: random.Random, folder: Path) -> tuple[Path, list[Row], Mapping[str, Any]]:
+    rows = table(rng, IN_CELLS)
+    has_header = rng.random() < 0.7
+    sheet = Workbook().active
+    order = rng.sample(range(3), 3)
+    empty = rng.choice((0, 0, 1, 3))
+    header = [("the text", "class", "id, or so")] if has_header else []
+    for number, row in enumerate((*header, *((*row, "id") for row in rows)), start=1 + empty):
+        for column, place in enumerate(order, start=1):
+            cell = sheet.cell(number, column, row[place])
+            cell.data_type = "s"  # "=" begins a formula otherwise
+    path = folder / f"a{rng.choice(('.xlsx', '.XLSX'))}"
+    sheet.parent.save(path)
+    settings = {} if has_header else {"text_column": order.index(0) + 1, "label_column": order.index(1) + 1}
+    return path, rows, settings
+
+
+@pytest.mark.parametrize(
+    ("write", "size"),
+    [*((write, size) for write in (write_text, write_parquet) for size in (1, 64, 4 << 20)), (write_workbook, 1)],
+)
 def test_what_is_written_is_what_is_read(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -134,6 +156,7 @@ def test_what_is_written_is_what_is_read(
 ) -> None:
     monkeypatch.setattr("include.classifier.data.formats.lines.CHUNK_BYTES", size)
     monkeypatch.setattr("include.classifier.data.readers.CHUNK_BYTES", max(size, 64))
+    monkeypatch.setattr("include.classifier.data.formats.workbook._BATCH_ROWS", 3)
     for seed in range(rounds * (4 if rounds < 20 else 200)):
         rng = random.Random(seed)
         path, rows, settings = write(rng, tmp_path)
@@ -147,5 +170,6 @@ def test_what_is_written_is_what_is_read(
         path.unlink()
 
 
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+def _text(value: str | bytes | None) -> str:
+    # A workbook has no cells that are there and empty.
+    return value.decode() if isinstance(value, bytes) else value or ""

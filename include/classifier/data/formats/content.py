@@ -24,8 +24,12 @@ class Kind(NamedTuple):
 
 
 _NO_TEXT = (
-    Kind(b"PK\x03\x04", "is a workbook or a zip archive, not text", "Save the sheet as CSV, or unpack the file."),
-    Kind(b"\xd0\xcf\x11\xe0", "is a workbook of the old format, not text", "Save the sheet as CSV."),
+    Kind(
+        b"PK\x03\x04",
+        "is a workbook or a zip archive, not text",
+        "Let the name of a workbook end in .xlsx, or save the sheet as CSV; unpack an archive.",
+    ),
+    Kind(b"\xd0\xcf\x11\xe0", "is a workbook of the old format, not text", "Save it as .xlsx, or the sheet as CSV."),
     Kind(b"PAR1", "is a Parquet file", "Let its name end in .parquet."),
     Kind(b"ARROW1", "is an Arrow file", "Save it as Parquet."),
     Kind(b"SQLite format 3", "is a database, not text", "Export the table as CSV."),
