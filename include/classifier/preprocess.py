@@ -75,6 +75,7 @@ def preprocess(
             splits={split: rows.store.batches(marks, mark) for split, mark in _MARKS.items()},
             sources=[
                 {"uri": source.name, "split": source.split, "rows": count}
+                | ({} if source.version is None else {"version": source.version})
                 for source, count in zip(sources, rows.counts(), strict=True)
             ],
             rows_in=len(rows.store),

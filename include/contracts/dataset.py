@@ -31,6 +31,7 @@ class Source(Part):
     uri: str
     split: Literal["train", "evaluation"]
     rows: Count
+    version: Count | None = Field(None, description="Of a table that keeps its versions, the one that was read")
 
 
 class PerSplit(Part):

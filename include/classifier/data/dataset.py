@@ -212,7 +212,7 @@ def read_dataset(uri: str) -> dict[str, Any]:
             text = file.read().decode("utf-8")
     except FileNotFoundError:
         raise DataError(f"{uri}: not found. Run preprocessing first; this file is the last that it writes.") from None
-    return Dataset.parse(text, where=uri).model_dump()
+    return Dataset.parse(text, where=uri).model_dump(exclude_unset=True)
 
 
 def read_split(document: Mapping[str, Any], name: SplitName) -> Split:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import PurePosixPath
 
 from include.classifier.data.formats.class_folders import has_class_folders
+from include.classifier.data.formats.delta import LOG, pinned
 from include.classifier.data.problems import DataError, Problems
 from include.classifier.data.sources import CLASS_FOLDERS, HUB_PREFIX, Source, explained, format_of
-from include.contracts.rules.allowed_sources import is_as_named
 
 #: Files of one source.
 _MOST = 10_000
 _WILDCARDS = "*?["
+_OTHER_TABLES = re.compile(r"/metadata/[^/]+\.metadata\.json$|/\.hoodie/")
 
 
 def all_files(sources: Iterable[Source], problems: Problems) -> list[Source]:
@@ -46,6 +48,9 @@ def _files(source: Source) -> Iterator[Source]:
             return
     except Exception as error:  # each kind of store has its own exceptions
         raise explained(source.name, error) from None
+    if what == "the folder" and _is_delta_table(paths, path, source):
+        yield pinned(source)
+        return
     files = sorted(file for file in paths if format_of(PurePosixPath(file)) and not _is_hidden(file, path))
     if not files and source.is_local and what == "the folder" and has_class_folders(path):
         yield replace(source, found=CLASS_FOLDERS)
@@ -57,10 +62,24 @@ def _files(source: Source) -> Iterator[Source]:
             "on this machine also a folder of folders that are called by their labels and hold .txt files."
         )
     for file in files:
-        uri = file if source.is_local else filesystem.unstrip_protocol(file)
-        # Who named the folder or the pattern itself has named what it stands for.
-        is_named = source.allowed is not None and is_as_named(source.uri, source.allowed)
-        yield replace(source, uri=uri, allowed=(*(source.allowed or ()), uri) if is_named else source.allowed)
+        yield source.part(file if source.is_local else filesystem.unstrip_protocol(file))
+
+
+def _is_delta_table(paths: Iterable[str], folder: str, source: Source) -> bool:
+    """Return whether a folder is a table of Delta Lake.
+
+    :raises DataError: when there are tables in it, or it is one of another kind: such a folder holds rows as well that
+        were deleted or written anew.
+    """
+    tables = {path.partition(f"/{LOG}/")[0] for path in paths if f"/{LOG}/" in path}
+    if tables - {folder}:
+        raise DataError(f"{source.name}: holds Delta tables. Name each of them as a source of its own.")
+    if any(_OTHER_TABLES.search(path) for path in paths):
+        raise DataError(
+            f"{source.name}: is a table of Iceberg or Hudi, whose files hold deleted rows as well. Export it "
+            "as Parquet."
+        )
+    return bool(tables)
 
 
 def _is_hidden(file: str, folder: str) -> bool:

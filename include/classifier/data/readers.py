@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import lzma
 import zlib
-from collections.abc import Iterable, Iterator
-from typing import IO, TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
-from include.classifier.data.bounds import most_bytes, pieces, unbounded
-from include.classifier.data.formats.batches import Batch, table_batches
+from include.classifier.data.formats.batches import Batch
 from include.classifier.data.formats.class_folders import read_class_folders
 from include.classifier.data.formats.content import no_text
 from include.classifier.data.formats.delimited import read_delimited
+from include.classifier.data.formats.delta import read_delta
 from include.classifier.data.formats.headers import has_columns
 from include.classifier.data.formats.hub import read_hub
-from include.classifier.data.formats.lines import CHUNK_BYTES, Lines
+from include.classifier.data.formats.lines import Lines
+from include.classifier.data.formats.parquet import read_parquet
 from include.classifier.data.formats.workbook import read_workbook
 from include.classifier.data.problems import Problems
-from include.classifier.data.sources import CLASS_FOLDERS, Source
+from include.classifier.data.sources import CLASS_FOLDERS, DELTA, Source
 from include.contracts.settings import DataConfig
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 #: Format of what is no single file -> what reads it.
-_NO_FILES = {"hub": read_hub, CLASS_FOLDERS: read_class_folders}
+_NO_FILES = {"hub": read_hub, CLASS_FOLDERS: read_class_folders, DELTA: read_delta}
+#: Format of what is no text -> what reads it.
+_TABLES = {"parquet": read_parquet, "xlsx": read_workbook}
 #: Names of fields that are remembered of a file whose records have others each.
 _FIELDS = 1000
-#: Rows of a table that are looked at in one go.
-_BATCH_ROWS = 16_384
 
 
 def read_batches(source: Source, data: DataConfig, problems: Problems) -> Iterator[Batch]:
@@ -103,40 +100,3 @@ def _json_object(line: str, number: int, source: Source, problems: Problems) -> 
         place=source.place(number),
     )
     return None
-
-
-def _read_parquet(file: IO[bytes], source: Source, data: DataConfig, problems: Problems) -> Iterator[Batch]:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        # With a buffer, what is in memory does not depend on how large the file's row groups are.
-        table = parquet.ParquetFile(file, buffer_size=CHUNK_BYTES)
-        if has_columns(table.schema_arrow.names, source, data, problems):
-            schema = table.schema_arrow
-            if strings := [name for name in data.text_columns if pa.types.is_string(schema.field(name).type)]:
-                # Each text once: a file of two kilobytes can say one of them a million times.
-                table = parquet.ParquetFile(
-                    file, metadata=table.metadata, buffer_size=CHUNK_BYTES, read_dictionary=strings
-                )
-            batches = table.iter_batches(batch_size=_BATCH_ROWS, columns=data.columns)
-            yield from table_batches(_bounded(batches, file.seek(0, io.SEEK_END), source, data), data)
-    except pa.ArrowException:
-        problems.add(source.name, "is not a Parquet file that can be read", "Write it again, or check its ending.")
-
-
-#: Format of what is no text -> what reads it.
-_TABLES = {"parquet": _read_parquet, "xlsx": read_workbook}
-
-
-def _bounded(
-    batches: Iterable[pa.RecordBatch], packed_bytes: int, source: Source, data: DataConfig
-) -> Iterator[pa.RecordBatch]:
-    """Yield a table in pieces, until more has come of it than could be data."""
-    left = most_bytes(packed_bytes)
-    for batch in batches:
-        for piece in pieces(batch, data.text_columns):
-            left -= piece.nbytes
-            if left < 0:
-                raise unbounded(source.name)
-            yield piece

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import IO, Any, Literal
@@ -15,7 +15,7 @@ from include.classifier.data.bounds import check_plain
 from include.classifier.data.formats.content import open_content
 from include.classifier.data.problems import DataError, SourceUnavailableError
 from include.classifier.data.reach import check_file, check_reach, web_options
-from include.contracts.rules.allowed_sources import without_secrets
+from include.contracts.rules.allowed_sources import is_as_named, without_secrets
 from include.contracts.uris import file_uri, from_outside
 from include.models import PROJECT_DIR
 
@@ -45,7 +45,13 @@ _FORMATS = {
 }
 #: Folders of texts, by their labels; see :mod:`include.classifier.data.formats.class_folders`.
 CLASS_FOLDERS = "class folders"
-_PLACES = {"parquet": "row index", "hub": "row index", "xlsx": "row", CLASS_FOLDERS: "text file"}
+#: Tables of Delta Lake, see :mod:`include.classifier.data.formats.delta`.
+DELTA = "delta"
+_PLACES = {
+    **dict.fromkeys(("parquet", "hub", DELTA), "row index"),
+    "xlsx": "row",
+    CLASS_FOLDERS: "text file",
+}
 
 
 @dataclass(frozen=True)
@@ -57,12 +63,14 @@ class Source:
     :param split: what its rows are for.
     :param allowed: what a form may name, see :mod:`include.contracts.rules.allowed_sources`; ``None``: it is trusted.
     :param found: its format where that was found by looking: the name of a folder tells none.
+    :param version: of a table that keeps its versions.
     """
 
     uri: str
     split: SplitName
     allowed: Sequence[str] | None = None
     found: str | None = None
+    version: int | None = None
 
     @property
     def name(self) -> str:
@@ -102,6 +110,11 @@ class Source:
                 f"(compressed: {', '.join(_COMPRESSIONS)}), or {HUB_PREFIX}owner/name for a Hub data set."
             )
         return found
+
+    def part(self, uri: str) -> Source:
+        """Return one of the addresses that it stands for: who has named it has named them all."""
+        is_named = self.allowed is not None and is_as_named(self.uri, self.allowed)
+        return replace(self, uri=uri, allowed=(*(self.allowed or ()), uri) if is_named else self.allowed)
 
     def place(self, number: int) -> str:
         """Return how a person finds a row: the line of a text file, the index that pandas shows for a table."""

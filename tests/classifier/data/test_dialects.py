@@ -155,7 +155,7 @@ def test_what_is_written_is_what_is_read(
     size: int,
 ) -> None:
     monkeypatch.setattr("include.classifier.data.formats.lines.CHUNK_BYTES", size)
-    monkeypatch.setattr("include.classifier.data.readers.CHUNK_BYTES", max(size, 64))
+    monkeypatch.setattr("include.classifier.data.formats.parquet.CHUNK_BYTES", max(size, 64))
     monkeypatch.setattr("include.classifier.data.formats.workbook._BATCH_ROWS", 3)
     for seed in range(rounds * (4 if rounds < 20 else 200)):
         rng = random.Random(seed)
