@@ -193,6 +193,13 @@ def test_quote_that_is_never_closed_does_not_eat_a_large_file(tmp_path: Path) ->
     assert "line 2: the quoting is broken" in problem
 
 
+def test_a_header_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    rows, (problem,) = read(write(tmp_path / "a.csv", "text\r,label\nfine,1\n"))
+
+    assert rows == []
+    assert "line 1: the quoting is broken in the row that begins here (new-line" in problem
+
+
 def test_ragged_rows_are_all_named_in_one_problem(tmp_path: Path) -> None:
     content = "text,label\n" + "fine,1\n" + "good, but dear,2\n" * 5 + "fine,2\n"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -88,10 +89,10 @@ def _read_header(
         return None
     quoted = source.format != "tsv"
     for each in (delimiter, *_OTHER_DELIMITERS):
-        names = next(_records([first], each, quoted=quoted, strict=False))
-        if set(data.columns) <= set(names):
-            delimiter = each
-            break
+        with suppress(csv.Error):  # to be told of by reading it
+            if set(data.columns) <= set(next(_records([first], each, quoted=quoted, strict=False))):
+                delimiter = each
+                break
     header = _next_record(_records(chain([first], lines), delimiter, quoted=quoted), source, lines.number, problems)
     return (delimiter, header) if header and has_columns(header, source, data, problems) else None
 
@@ -104,7 +105,15 @@ def _look_at_first_row(
     The delimiter is the first that leaves a label that the model knows in its column, or else one with all columns.
     """
     quoted, places = source.format != "tsv", [int(number) for number in data.columns]
-    rows = {each: _first_row(lines, each, quoted=quoted) for each in (delimiter, *_OTHER_DELIMITERS)}
+    rows: dict[str, list[str]] = {}
+    for each in (delimiter, *_OTHER_DELIMITERS):
+        try:
+            rows[each] = next(filter(None, _records(lines.to_come(), each, quoted=quoted, strict=False)), [])
+        except csv.Error as error:
+            broken = error
+    if not rows:
+        _say_broken(broken, source, lines.number + 1, problems)
+        return None
     if not any(rows.values()):
         _say_blank(lines, source, problems)
         return None
@@ -112,20 +121,22 @@ def _look_at_first_row(
     known = LabelIndex(list(data.labels))
     likely = [each for each in whole if known.find(rows[each][places[-1] - 1]) >= 0]
     chosen = next(iter([*likely, *whole, delimiter]))
-    numbers = numbered_columns(len(rows[chosen]), source, data, problems)
+    numbers = numbered_columns(len(rows.get(chosen, [])), source, data, problems)
     return (chosen, numbers) if numbers else None
-
-
-def _first_row(lines: Lines, delimiter: str, *, quoted: bool) -> list[str]:
-    try:
-        return next(filter(None, _records(lines.to_come(), delimiter, quoted=quoted, strict=False)), [])
-    except csv.Error:  # a field without an end
-        return []
 
 
 def _say_blank(lines: Lines, source: Source, problems: Problems) -> None:
     if lines.sample and not lines.broken:
         problems.add(source.name, "holds nothing but empty lines", "Check whether writing it has failed.")
+
+
+def _say_broken(error: csv.Error, source: Source, line: int, problems: Problems) -> None:
+    problems.add(
+        source.name,
+        f"the quoting is broken in the row that begins here ({error})",
+        'Put texts in "quotation marks", double those inside them (""), and close each.',
+        place=source.place(line),
+    )
 
 
 def _records(lines: Iterable[str], delimiter: str, *, quoted: bool, strict: bool = True) -> Iterator[list[str]]:
@@ -167,12 +178,7 @@ def _next_record(reader: Iterator[list[str]], source: Source, line: int, problem
     try:
         return next(reader, None)
     except csv.Error as error:
-        problems.add(
-            source.name,
-            f"the quoting is broken in the row that begins here ({error})",
-            'Put texts in "quotation marks", double those inside them (""), and close each.',
-            place=source.place(line),
-        )
+        _say_broken(error, source, line, problems)
     return None
 
 

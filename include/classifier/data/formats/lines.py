@@ -29,7 +29,7 @@ class Lines(Iterator[str]):
         self._file, self.sample = as_utf8(file, encoding)
         self._source = source
         self._problems = problems
-        self._ahead: IO[bytes] = io.BytesIO()
+        self._ahead = io.BytesIO()
         self._ahead_bytes = 0
         self._over = False
         self._told = ""
@@ -82,7 +82,7 @@ class Lines(Iterator[str]):
         """Return the next lines without handing them out; empty at the end of the file."""
         if self._over:
             return b""
-        chunk = self._ahead.read() + self._file.read(CHUNK_BYTES)
+        chunk = self._unread() + self._file.read(CHUNK_BYTES)
         chunk += whole_line(self._file, self._source.name)
         if not chunk:
             self._end()
@@ -91,13 +91,16 @@ class Lines(Iterator[str]):
 
     def to_come(self) -> Iterator[str]:
         """Yield the next lines, at most :data:`_MOST_TO_COME` bytes or one, without handing them out."""
-        begin, ahead = 0, self.look_ahead()
+        begin, ahead = 0, self._unread() or self.look_ahead()
         while begin < len(ahead):
             end = ahead.find(b"\n", begin) + 1 or len(ahead)
             yield ahead[begin:end].decode("utf-8" if begin or self.offset else "utf-8-sig", errors="replace")
             begin = end
             if begin == len(ahead) < _MOST_TO_COME:
                 ahead = self.look_ahead()
+
+    def _unread(self) -> bytes:
+        return self._ahead.getvalue()[self._ahead.tell() :]
 
     def skip(self, *, lines: int, size: int) -> None:
         """Hand out lines that were looked at, unread.

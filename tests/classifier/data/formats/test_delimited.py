@@ -186,6 +186,7 @@ def test_files_without_a_header_are_read_by_column_numbers(
     [
         ("", "a.csv: the file is empty"),
         ("\n\n", "a.csv: holds nothing but empty lines"),
+        ("\n1,a\r,secret\n", "a.csv, line 1: the quoting is broken in the row that begins here (new-line"),
         ("1,secret\n", "a.csv: has 2 columns, and the settings ask for number 3. Check text_column"),
         ("1,a,b\n3,c\n", "a.csv, line 2: the row has 2 fields, the first row has 3"),
     ],
