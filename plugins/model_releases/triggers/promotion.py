@@ -14,7 +14,7 @@ from typing import Any
 
 from airflow.triggers.base import TriggerEvent
 
-from include.contracts.settings import RolloutConfig
+from include.contracts.rollout import RolloutConfig
 from kubeflow_provider.exceptions import DeploymentFailedError
 from kubeflow_provider.hooks import aget_serving_service
 from kubeflow_provider.services import Answer, Deployment, ServingService
