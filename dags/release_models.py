@@ -151,7 +151,12 @@ def release_dag(config: ModelConfig) -> DAG:
     connections: dict[str, Any] = {
         f"{service}_conn_id": config.connection(service) for service in ("pipelines", "serving", "registry")
     }
-    notifier = ReleaseNotifier(model=config.name, version=known, conn_id=config.alert_connections)
+    notifier = ReleaseNotifier(
+        model=config.name,
+        version=known,
+        conn_id=config.alert_connections,
+        tells_success=config.alerts.tell_success,
+    )
     judged = f"(ti.xcom_pull('{ids.GATE}', key='{xcoms.JUDGED}') or {{}})"
     checked = f"ti.xcom_pull('{ids.CHECK}')"
     compared_with = f"{{{{ ({checked} or {{}}).get('live_version', '') }}}}"

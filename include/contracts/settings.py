@@ -300,6 +300,7 @@ class AlertsConfig(Section):
     disagreement_grace_minutes: Annotated[float, Field(ge=0)] = Field(
         30, description="So long may registry and serving disagree, or not answer, before somebody is told."
     )
+    tell_success: bool = Field(False, description="Whether a release that went live is told as well, quietly.")
     remind_after_hours: Annotated[float, Field(gt=0)] = Field(
         24, description="What goes on is told again after so long."
     )

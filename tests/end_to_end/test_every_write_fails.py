@@ -222,7 +222,7 @@ def tries() -> Iterator[Any]:
 
 
 @pytest.mark.computes
-@pytest.mark.parametrize(("story", "then", "mode", "server"), tries())
+@pytest.mark.parametrize(("story", "then", "mode", "server"), [*tries()])
 def test_one_truth_is_left(world: World, story: str, then: str, mode: str, server: str) -> None:
     prepare, steps_of, goal = STORIES[story]
     if world._saved is None:

@@ -32,6 +32,7 @@ class ReleaseNotifier(BaseNotifier):
     :param version: version of the release (templated).
     :param conn_id: Airflow connection of type ``apprise`` (templated), or one for each
         :class:`~model_releases.alerts.Severity`; ``none`` tells nobody, and so does one that is not there.
+    :param tells_success: whether a release that went live is told as well, quietly.
     :param report_task_id: the :class:`~model_releases.operators.report.ReportOperator` of the DAG.
     :param roll_back_task_id: the task that rolls back.
     """
@@ -42,6 +43,7 @@ class ReleaseNotifier(BaseNotifier):
         model: str,
         version: str,
         conn_id: str | Mapping[str, str] = "alerts_default",
+        tells_success: bool = False,
         report_task_id: str = ids.REPORT,
         roll_back_task_id: str = ids.ROLL_BACK,
     ) -> None:
@@ -49,6 +51,7 @@ class ReleaseNotifier(BaseNotifier):
         self.model = model
         self.version = version
         self.conn_ids = {level: conn_id if isinstance(conn_id, str) else conn_id[level] for level in Severity}
+        self.tells_success = tells_success
         self.report_task_id = report_task_id
         self.roll_back_task_id = roll_back_task_id
 
@@ -67,7 +70,12 @@ class ReleaseNotifier(BaseNotifier):
         if context.get("exception") is not None and "ti" in context:
             # This callback may stand in the place of the one that all tasks have.
             remember_failure(context)
-        alert = release_alert(self._outcome(context), dag_id=context["dag"].dag_id, run_id=context["run_id"])
+        alert = release_alert(
+            self._outcome(context),
+            dag_id=context["dag"].dag_id,
+            run_id=context["run_id"],
+            tells_success=self.tells_success,
+        )
         if alert is not None:
             send_alert(alert, self._rendered(self.conn_ids[alert.severity], context))
 

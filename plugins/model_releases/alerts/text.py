@@ -16,12 +16,12 @@ _WORTH_TELLING = frozenset({OutcomeKind.FAILED, OutcomeKind.REJECTED, OutcomeKin
 _CUT = "\n[... shortened for this receiver: the task's log has all of it ...]\n"
 
 
-def release_alert(outcome: Outcome, *, dag_id: str, run_id: str) -> Alert | None:
-    """Return what there is to tell of a release, ``None`` when it went well or was not due.
+def release_alert(outcome: Outcome, *, dag_id: str, run_id: str, tells_success: bool = False) -> Alert | None:
+    """Return what there is to tell of a release, ``None`` when it was not due, or went well and that is not asked for.
 
     The same failure of the same DAG run is the same alert, however often its tasks are cleared.
     """
-    if outcome.kind not in _WORTH_TELLING:
+    if outcome.kind not in _WORTH_TELLING and not (tells_success and outcome.kind is OutcomeKind.RELEASED):
         return None
     failure = outcome.failure
     what = (failure.task_id, failure.message) if failure else (outcome.kind.value, outcome.line)

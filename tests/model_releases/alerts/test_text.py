@@ -63,6 +63,15 @@ def test_what_went_as_it_should_is_not_told(kind: OutcomeKind) -> None:
     assert release_alert(replace(REJECTED, kind=kind), **RUN) is None
 
 
+def test_a_release_that_went_live_is_told_quietly_where_that_is_asked_for() -> None:
+    released = replace(REJECTED, kind=OutcomeKind.RELEASED, line="released: macro F1 0.893")
+    alert = release_alert(released, **RUN, tells_success=True)
+    assert alert is not None
+    assert (alert.severity, alert.subject) == (Severity.QUIET, "INFO: Release of reviews 20260102000000 released")
+    assert "Reason: released: macro F1 0.893" in alert.body
+    assert release_alert(replace(released, kind=OutcomeKind.NOT_DUE), **RUN, tells_success=True) is None
+
+
 def test_two_models_released_by_runs_of_one_name_are_two_alerts() -> None:
     alerts = [
         release_alert(FAILED, **RUN),
