@@ -70,7 +70,7 @@ _KSERVE_FIELDS = {
         enum=["cluster_local", "gateway", "path", "service_proxy"],
     ),
     "path_template": form_field("Path template", "path: KServe's pathTemplate; default /serving/{namespace}/{name}."),
-    "system_namespace": form_field("KServe's namespace", "Where KServe is installed; default kserve."),
+    "system_namespace": form_field("KServe's namespace", "Where KServe is installed; default kserve, else kubeflow."),
     "unschedulable_seconds": form_field(
         "Patience for nodes", "Seconds that a pod may wait for a node; default 600.", kind="number"
     ),

@@ -22,9 +22,10 @@ from kubeflow_provider.hooks._kserve.api import ClusterApi
 from kubeflow_provider.hooks._kserve.capabilities import Capabilities, read_capabilities
 from kubeflow_provider.hooks._kserve.doors import Doors
 from kubeflow_provider.hooks._kserve.inspection import Inspector, reachable
-from kubeflow_provider.hooks._kserve.modes import ANNOTATION, Mode, mode_of
+from kubeflow_provider.hooks._kserve.modes import Mode, mode_of
+from kubeflow_provider.hooks._kserve.plans import Plan, mode_annotation
 from kubeflow_provider.hooks._kserve.pod_troubles import Patience
-from kubeflow_provider.hooks._kserve.record import Record, check_archive, stamped
+from kubeflow_provider.hooks._kserve.record import Record, check_archive
 from kubeflow_provider.hooks._kserve.settings import KServeSettings
 from kubeflow_provider.hooks._kserve.snapshots import Snapshots
 from kubeflow_provider.hooks._kserve.traffic import Traffic, shares
@@ -134,12 +135,16 @@ class KServeHook(BaseHook):
     def check_candidate(self, candidate: ModelVersion) -> None:
         """Find out whether a version could be deployed: names, settings, storage, mode and runtime.
 
+        What can be seen by the settings alone is seen here; for the rest KServe's own webhooks are asked, without
+        making anything. They refuse what the mode of the cluster does not take, also where nobody may read that mode.
+
         :raises InvalidRequestError: naming what stands in its way.
         """
         public = self._service(candidate.model)
         if public:
             Record.of(public)  # it must be one of ours
-        self._plan(candidate, public)
+        for service in self._plan(candidate, public).trials(self._settings.namespace):
+            self._api.try_service(service)
         runtime = PredictorSettings.of(candidate.settings).runtime
         known = self._api.runtimes()
         elsewhere = self._api.cluster_runtimes() if runtime not in known else ()
@@ -162,18 +167,16 @@ class KServeHook(BaseHook):
         if public and Record.of(public).version == version:
             check_archive(public, candidate)
             return self._expect_deployment(model, version)
-        predictor, annotations = self._plan(candidate, public)
+        plan = self._plan(candidate, public)
         if public:
             self._snapshots.keep(model, public)
-        if self._snapshots.get(model, version) == predictor and self._candidate(model, version):
+        if self._snapshots.get(model, version) == plan.predictor and self._candidate(model, version):
             present = self._expect_deployment(model, version)
             if present.state is not DeploymentState.FAILED:
                 return present
-        self._snapshots.put(model, version, predictor)
+        self._snapshots.put(model, version, plan.predictor)
         self._delete(specs.candidate_name(model))
-        spec = stamped(specs.as_candidate(predictor), stable=None, previous=None, replaces=None)
-        name, namespace = specs.candidate_name(model), self._settings.namespace
-        made = self._api.create_service(specs.inference_service(name, namespace, spec, annotations=annotations))
+        made = self._api.create_service(plan.candidate_service(self._settings.namespace))
         return reachable(model, version, DeploymentState.PENDING, is_live=False, service=made)
 
     def shift_traffic(self, model: str, version: str, percent: int) -> Deployment:
@@ -195,7 +198,8 @@ class KServeHook(BaseHook):
         if public is None or Record.of(public).version != version:
             self._check_ready(model, version)
         if public is None:
-            self._traffic.start(model, version, annotations=self._mode_of_candidate(model))
+            annotations, mode = self._mode_of_candidate(model)
+            self._traffic.start(model, version, annotations=annotations, mode=mode)
         else:
             self._traffic.shift(model, version, percent)
         if percent == 100:
@@ -228,7 +232,7 @@ class KServeHook(BaseHook):
                 self._delete(model)
         elif previous is not None and self._snapshots.get(model, previous):
             self.log.warning("%s: its InferenceService is gone; making it again with %s.", model, previous)
-            self._traffic.start(model, previous, annotations={})
+            self._traffic.start(model, previous, annotations={}, mode=None)
             is_left = True
         self._forget(model, candidate)
         if is_left:
@@ -290,7 +294,8 @@ class KServeHook(BaseHook):
 
     @cached_property
     def _capabilities(self) -> Capabilities:
-        return read_capabilities(self._api.definition(), self._api.config(self._settings.system_namespace))
+        configs = (self._api.config(namespace) for namespace in self._settings.system_namespaces)
+        return read_capabilities(self._api.definition(), next(filter(None, configs), None))
 
     @cached_property
     def _inspector(self) -> Inspector:
@@ -306,30 +311,13 @@ class KServeHook(BaseHook):
         candidate = self._service(specs.candidate_name(model))
         return candidate if candidate and Record.of(candidate).version == version else None
 
-    def _plan(self, candidate: ModelVersion, public: Object | None) -> tuple[Object, dict[str, str]]:
-        """Return a version's predictor, and the annotations that give a new service its mode."""
-        specs.check_name(candidate.model)
-        settings = PredictorSettings.of(candidate.settings)
-        wanted = self._wanted_mode(public, settings)
-        predictor = specs.predictor(candidate, settings, mode=wanted or self._capabilities.default_mode)
-        return predictor, self._capabilities.mode_annotations(wanted)
+    def _plan(self, candidate: ModelVersion, public: Object | None) -> Plan:
+        return Plan.of(candidate, public, self._capabilities)
 
-    def _wanted_mode(self, public: Object | None, settings: PredictorSettings) -> Mode | None:
-        asked = None if settings.deployment_mode == "detect" else Mode(settings.deployment_mode.capitalize())
-        present = mode_of(public) if public else None
-        if present and asked and present is not asked:
-            raise InvalidRequestError(
-                f"InferenceService {public['metadata']['name'] if public else ''} is in {present} mode and stays in "
-                f"it: KServe refuses to change it. Take `serving.kserve.deployment_mode: {settings.deployment_mode}` "
-                "back, or release the model under another name."
-            )
-        return present or asked
-
-    def _mode_of_candidate(self, model: str) -> dict[str, str]:
+    def _mode_of_candidate(self, model: str) -> tuple[dict[str, str], Mode | None]:
         """The first release is served as its candidate was; a mode that was not asked for is not asked for now."""
         candidate = self._service(specs.candidate_name(model))
-        annotations = (candidate["metadata"].get("annotations") or {}) if candidate else {}
-        return {ANNOTATION: annotations[ANNOTATION]} if ANNOTATION in annotations else {}
+        return (mode_annotation(candidate), mode_of(candidate)) if candidate else ({}, None)
 
     def _whom_to_ask(self, model: str, version: str | None) -> tuple[Object, str]:
         """Return the service to ask, and the tag of a revision in it."""
@@ -375,6 +363,10 @@ class KServeHook(BaseHook):
             if found.state is DeploymentState.READY:
                 return
             if found.state is DeploymentState.FAILED or time.monotonic() > deadline:
+                if self._inspector.answers(model, public):
+                    words = "%s %s answers, though not all of it is there: %s"
+                    self.log.warning(words, model, found.version, found.reason)
+                    return
                 raise DeploymentFailedError(f"{model} {found.version} does not come up again: {found.reason}")
             self.log.info("%s %s is not back yet: %s", model, found.version, found.reason)
             time.sleep(self.poll_seconds)

@@ -68,7 +68,9 @@ def _from_answer(error: Any, told: str, advice: Mapping[int, str], was_sent: boo
         return ServiceUnavailableError(text, http_status=status, was_sent=was_sent)
     if status in (0, 408, 409, 410, 429) or status >= 500:
         return ServiceUnavailableError(text, http_status=status, was_sent=was_sent)
-    if status in (401, 403) and "admission webhook" not in message:
+    if "admission webhook" in message:
+        return InvalidRequestError(text, http_status=status)  # its words are all there is to go by, whatever the status
+    if status in (401, 403):
         return PermissionDeniedError(_with(advice.get(status) or advice.get(403), text), http_status=status)
     return InvalidRequestError(_with(advice.get(status) or advice.get(0), text), http_status=status)
 

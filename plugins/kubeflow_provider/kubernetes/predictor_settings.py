@@ -9,7 +9,11 @@ from pydantic import Field, model_validator
 
 from kubeflow_provider.kubernetes.settings import ObjectName, Quantity, Settings, Text, Toleration, VariableName
 
-_KNATIVE_METRICS = frozenset({"concurrency", "rps"})
+DeploymentMode = Literal["knative", "standard"]
+
+#: What pods can be added for. The other mode refuses it, or ignores it without a word.
+_METRICS: dict[DeploymentMode, tuple[str, ...]] = {"knative": ("concurrency", "rps"), "standard": ("cpu", "memory")}
+_OTHER: dict[DeploymentMode, DeploymentMode] = {"knative": "standard", "standard": "knative"}
 
 
 class Batcher(Settings):
@@ -49,7 +53,9 @@ class PredictorSettings(Settings):
     min_replicas: Annotated[int, Field(ge=0)] = Field(1, description="Pods at least; 0 in Knative mode only.")
     max_replicas: Annotated[int, Field(ge=1)] = Field(1, description="Pods at most.")
     scale_metric: Literal["concurrency", "rps", "cpu", "memory"] | None = Field(
-        None, description="What pods are added for; `concurrency` and `rps` in Knative mode only."
+        None,
+        description="What pods are added for: `concurrency` and `rps` in Knative mode, `cpu` and `memory` in Standard "
+        "mode.",
     )
     scale_target: Annotated[int, Field(ge=1)] | None = Field(None, description="Its value for one pod.")
     container_concurrency: Annotated[int, Field(ge=1)] | None = Field(
@@ -73,18 +79,19 @@ class PredictorSettings(Settings):
             raise ValueError("`min_replicas` is above `max_replicas`")
         if self.scale_target and not self.scale_metric:
             raise ValueError("`scale_target` needs `scale_metric`")
-        if self.deployment_mode == "standard" and (problems := self.standard_problems()):
+        if self.deployment_mode != "detect" and (problems := self.problems_in(self.deployment_mode)):
             raise ValueError("; ".join(problems))
         return self
 
-    def standard_problems(self) -> list[str]:
-        """Return what KServe would ignore in Standard mode, where it says nothing about it."""
+    def problems_in(self, mode: DeploymentMode) -> list[str]:
+        """Return which settings a mode does not take: those that KServe refuses, and those that it would ignore."""
         problems = []
-        if self.scale_metric in _KNATIVE_METRICS:
-            problems.append(f"`scale_metric: {self.scale_metric}` works in Knative mode only; take cpu or memory")
-        if self.container_concurrency:
+        if self.scale_metric and self.scale_metric not in (metrics := _METRICS[mode]):
+            only = f"works in {_OTHER[mode].capitalize()} mode only; take {' or '.join(metrics)}"
+            problems.append(f"`scale_metric: {self.scale_metric}` {only}")
+        if mode == "standard" and self.container_concurrency:
             problems.append("`container_concurrency` works in Knative mode only")
-        if self.min_replicas == 0:
+        if mode == "standard" and self.min_replicas == 0:
             problems.append("`min_replicas: 0` works in Knative mode only")
         return problems
 

@@ -44,10 +44,15 @@ class DeploymentTrigger(PollingTrigger):
         )
         self.model = model
         self.version = version
+        self._reason: str | None = None
 
     def arguments(self) -> dict[str, Any]:
         """Return what names the deployment."""
         return {"model": self.model, "version": self.version}
+
+    def facts(self) -> dict[str, Any]:
+        """Say which deployment an event is about, and what stood in its way when it was last asked for."""
+        return {**self.arguments(), "reason": self._reason}
 
     async def connect(self) -> ServingService:
         """Return what serves the version."""
@@ -60,6 +65,7 @@ class DeploymentTrigger(PollingTrigger):
             reason = "it is not deployed any more; somebody removed it, or the server was started again"
             return {"state": DeploymentState.FAILED.value, "reason": reason, "url": None}
         if not deployment.state.is_terminal:
+            self._reason = deployment.reason
             self.log.info("%s %s is not ready yet: %s", self.model, self.version, deployment.reason or "starting")
             return None
         return {"state": deployment.state.value, "reason": deployment.reason, "url": deployment.url}

@@ -121,7 +121,8 @@ class DeployCandidateOperator(ReversibleStep):
         raise_for_error(event)
         if event["outcome"] == WaitOutcome.TIMEOUT:
             raise DeploymentFailedError(
-                f"{self.model} {self.version} was not ready within {self.timeout}. Look at the serving system, or give "
+                f"{self.model} {self.version} was not ready within {self.timeout}: "
+                f"{event.get('reason') or 'the serving system does not say why'}. Look at the serving system, or give "
                 "the task a longer `timeout`."
             )
         return self._result(DeploymentState(event["state"]), event["reason"], event["url"])

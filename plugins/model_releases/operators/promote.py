@@ -20,7 +20,7 @@ from model_releases.memory import xcoms
 from model_releases.operators.base import ReleaseStep, ReversibleStep
 from model_releases.rules.replaceable import refuse_outdated, refuse_pinned
 from model_releases.rules.rollout import longest_watch_seconds
-from model_releases.triggers.promotion import PromotionTrigger
+from model_releases.triggers.promotion import MOST_WATCHES, PromotionTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -107,9 +107,9 @@ class PromoteOperator(ReversibleStep):
         return endpoint
 
     def _trigger(self, policy: RolloutConfig | None) -> PromotionTrigger:
-        # One for the comparison of answers, one for all of the traffic.
-        changes = 2 + len(policy.steps if policy else ())
-        watching = timedelta(seconds=longest_watch_seconds(policy) if policy else 0)
+        # One for the comparison of answers, one for all of the traffic; as often as a step may be watched.
+        changes = 2 + MOST_WATCHES * len(policy.steps if policy else ())
+        watching = timedelta(seconds=MOST_WATCHES * longest_watch_seconds(policy) if policy else 0)
         return PromotionTrigger(
             model=self.model,
             version=self.version,

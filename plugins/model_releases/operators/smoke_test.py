@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Literal
 
+from kubeflow_provider.exceptions import DeploymentFailedError
+from kubeflow_provider.states import DeploymentState
 from model_releases.operators.base import ReleaseStep
 from model_releases.rules.smoke_test import SmokeTest
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from kubeflow_provider.services import Answer
+    from kubeflow_provider.services import Answer, ServingService
+
+_POLL_SECONDS = 2.0
 
 
 class SmokeTestOperator(ReleaseStep):
@@ -23,6 +28,8 @@ class SmokeTestOperator(ReleaseStep):
     :param max_latency_ms: largest median of the single predictions (templated).
     :param probability_tolerance: largest difference to a recorded probability (templated).
     :param patience_seconds: how long a version that has just been deployed may answer 404, 503 or not at all.
+    :param wake_seconds: how long a version may take that has scaled to zero, or lost its pods with a node.
+    :raises DeploymentFailedError: when it does not come up again.
     :raises CheckFailedError: naming the first check that failed, what was expected and what came back.
     """
 
@@ -35,6 +42,7 @@ class SmokeTestOperator(ReleaseStep):
         max_latency_ms: float | str = 2000,
         probability_tolerance: float | str = 0.01,
         patience_seconds: float = 15,
+        wake_seconds: float = 600,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -44,6 +52,7 @@ class SmokeTestOperator(ReleaseStep):
         self.max_latency_ms = max_latency_ms
         self.probability_tolerance = probability_tolerance
         self.patience_seconds = patience_seconds
+        self.wake_seconds = wake_seconds
 
     def execute(self, context: Context) -> None:
         """Run the checks; one log line for each that passed."""
@@ -61,6 +70,19 @@ class SmokeTestOperator(ReleaseStep):
         def predict(body: bytes) -> Answer:
             return service.predict(self.model, body, version=version)
 
+        self._wake(service)
         for line in test.run(predict):
             self.log.info("Passed %s.", line)
         self.log.info("%s %s passed its smoke test through the %s.", self.model, self.version, self.through)
+
+    def _wake(self, service: ServingService) -> None:
+        """Wait until the version is there; what its answers are worth, and how fast they come, is tested then."""
+        deadline = time.monotonic() + self.wake_seconds
+        while True:
+            found = service.get_deployment(self.model, self.version)
+            if found is None or found.state is DeploymentState.READY:
+                return
+            if found.state is DeploymentState.FAILED or time.monotonic() > deadline:
+                raise DeploymentFailedError(f"{self.model} {self.version} is not there to be tested: {found.reason}")
+            self.log.info("%s %s is waited for: %s", self.model, self.version, found.reason)
+            time.sleep(_POLL_SECONDS)

@@ -27,6 +27,8 @@ from model_releases.rules.rollout import Watch
 log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 2.0
+#: So often a step is watched that is disturbed each time; then it is judged by what was seen.
+MOST_WATCHES = 3
 
 #: Threads of their own: questions to a serving system that hangs must not keep the triggerer's others waiting.
 _threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="promote-model")
@@ -87,9 +89,19 @@ class Promotion:
             yield from self._arrival(self._service.shift_traffic(self._model, self._version, percent))
             words = "%s %s has %d %% of the traffic; watching it for %.0f s."
             log.info(words, self._model, self._version, percent, self._policy.watch_seconds)
-            yield from watch.ask_users(percent)
+            yield from self._undisturbed(watch, percent)
             for line in watch.judge_users(percent):
                 log.info("Passed %s.", line)
+
+    def _undisturbed(self, watch: Watch, percent: int) -> Iterator[float]:
+        """Watch the users; again when the version lost pods meanwhile, to a drained node for example."""
+        for _ in range(MOST_WATCHES):
+            yield from watch.ask_users(percent)
+            found = self._service.get_deployment(self._model, self._version)
+            if found is None or found.state is DeploymentState.READY:
+                return
+            log.warning("%s %s is watched again: %s", self._model, self._version, found.reason)
+            yield from self._arrival(found)
 
     def _arrival(self, deployment: Deployment | None) -> Iterator[float]:
         """Wait until what was asked for has arrived."""

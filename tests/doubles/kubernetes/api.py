@@ -114,9 +114,8 @@ class Api:
         if (entry.get("metadata") or {}).get("resourceVersion"):
             raise bad_request("resourceVersion should not be set on objects to be created")
         entry = managed_fields.updated(None, entry, manager=request.manager)
-        if request.query.get("dryRun"):
-            return entry
-        return self._store.create(target.resource, entry, target.namespace)
+        is_real = not request.query.get("dryRun")
+        return self._store.create(target.resource, entry, target.namespace, is_real=is_real)
 
     def _replace(self, request: Request, target: Target) -> Object:
         entry = self._readable(request, target.resource)

@@ -86,9 +86,10 @@ class Store:
 
     # Writing
 
-    def create(self, resource: Resource, entry: Object, namespace: str = "") -> Object:
+    def create(self, resource: Resource, entry: Object, namespace: str = "", *, is_real: bool = True) -> Object:
         """Store a new object. Its name may be generated.
 
+        :param is_real: False does everything but store it, as ``dryRun=All`` does.
         :raises ApiError: 404 for an unknown namespace, 409 for a taken name, 422 for none; what admission refuses.
         """
         entry = copied(entry)
@@ -110,7 +111,8 @@ class Store:
                     entry.pop("status", None)
             for admit in self.admissions:
                 admit(resource, entry, None)
-            self._put(resource, entry, "ADDED", None)
+            if is_real:
+                self._put(resource, entry, "ADDED", None)
             return copied(entry)
 
     def update(self, resource: Resource, entry: Object, *, subresource: str = "") -> Object:

@@ -44,6 +44,24 @@ def test_a_bad_predictor_is_refused(standard: Serving, predictor: dict[str, Any]
     assert why in refusal(refused)
 
 
+@pytest.mark.parametrize(
+    ("predictor", "why"),
+    [
+        ({"deploymentStrategy": {"type": "Recreate"}}, "only supported for raw deployment mode"),
+        ({"scaleMetric": "cpu"}, r"[cpu] is not a supported metric"),
+    ],
+)
+def test_knative_mode_takes_no_strategy_and_no_metric_of_standard_mode(predictor: dict[str, Any], why: str) -> None:
+    with serving("Knative") as made:
+        create = made.custom.create_namespaced_custom_object
+        with pytest.raises(ApiException) as refused:
+            create(*GROUP, made.body(OLD, **predictor), dry_run="All")
+        create(*GROUP, made.body(OLD), dry_run="All")
+        assert made.custom.list_namespaced_custom_object(*GROUP)["items"] == [], "a dry run makes nothing"
+
+    assert why in refusal(refused)
+
+
 def test_canaries_belong_to_standard_mode_only() -> None:
     with serving("Knative", version="0.21.0") as made:
         body = made.body(OLD)

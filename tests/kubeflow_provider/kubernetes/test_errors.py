@@ -42,7 +42,7 @@ def answer(status: int, message: str | None = "no") -> ApiException:
         (answer(401), PermissionDeniedError, "answered 401 .*: no. Give rights.$"),
         (answer(403), PermissionDeniedError, "answered 403 .*: no. Give rights.$"),
         (answer(403, "exceeded quota: compute"), ServiceUnavailableError, "exceeded quota: compute. Wait"),
-        (answer(403, 'admission webhook "x" denied'), InvalidRequestError, "denied. Give rights.$"),
+        (answer(403, 'admission webhook "x" denied'), InvalidRequestError, "denied$"),
         (answer(409), ServiceUnavailableError, "answered 409 .*: no$"),
         (answer(410), ServiceUnavailableError, "answered 410 .*: no$"),
         (answer(429), ServiceUnavailableError, "answered 429 .*: no$"),

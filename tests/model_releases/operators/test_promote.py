@@ -55,7 +55,7 @@ class SplittingService:
         return self.shift_traffic(model, version, 100)
 
     def get_deployment(self, model: str, version: str) -> Deployment:
-        self._pending -= 1
+        self._pending = max(0, self._pending - 1)
         return self._deployment(version, DeploymentState.PENDING if self._pending else self.becomes)
 
     def predict(self, model: str, body: bytes, *, version: str | None = None) -> Answer:
@@ -177,6 +177,23 @@ def test_a_deferrable_task_leaves_the_watch_to_its_trigger(
 def test_a_task_with_nothing_to_watch_or_wait_for_is_not_deferred(service: SplittingService) -> None:
     service.promote = lambda model, version: service._deployment(version)  # type: ignore[method-assign]
     assert run("", rollout=None, deferrable=True)
+
+
+def test_a_step_during_which_the_version_lost_pods_is_watched_again(
+    service: SplittingService, write_candidate: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disturbed = iter([True, True, False])
+    watched: list[int] = []
+
+    class Disturbed(Watch):
+        def ask_users(self, percent: int) -> Iterator[float]:
+            watched.append(percent)
+            yield from super().ask_users(percent)
+            service._pending = 2 if next(disturbed, False) else 0
+
+    monkeypatch.setattr(promotion, "Watch", partial(Disturbed, clock=promotion.Watch.keywords["clock"]))
+    run(write_candidate())
+    assert watched == [10, 10, 10, 50]
 
 
 def test_a_version_that_is_live_already_is_not_watched_again(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Iterator
@@ -11,8 +12,11 @@ from typing import Any
 
 import pytest
 
-from kubeflow_provider.exceptions import InvalidRequestError
+from kubeflow_provider.exceptions import DeploymentFailedError, InvalidRequestError
+from kubeflow_provider.services import Deployment
+from kubeflow_provider.states import DeploymentState
 from model_releases.exceptions import CheckFailedError
+from model_releases.operators import smoke_test
 from model_releases.operators.smoke_test import SmokeTestOperator
 from tests.serving_support import MODEL, FakeContext, build_version, candidate_uri, connection_json, torchserve
 from tests.toy_package import TEXTS
@@ -59,6 +63,27 @@ def test_a_candidate_without_golden_examples_is_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"golden_examples": []}))
     with pytest.raises(InvalidRequestError, match="golden_examples: List should have at least 1 item"):
         operator(candidate_uri(version), FIRST).execute(FakeContext())
+
+
+READY, PENDING, FAILED = (
+    Deployment(model=MODEL, version=FIRST, state=state, reason="it sleeps")
+    for state in (DeploymentState.READY, DeploymentState.PENDING, DeploymentState.FAILED)
+)
+
+
+@pytest.mark.parametrize(
+    ("seen", "refusal"),
+    [([READY], None), ([PENDING, PENDING, READY], None), ([None], None), ([PENDING, FAILED], "it sleeps")],
+)
+def test_a_version_that_sleeps_or_lost_its_pods_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, seen: list[Deployment | None], refusal: str | None
+) -> None:
+    monkeypatch.setattr(smoke_test, "_POLL_SECONDS", 0)
+    states = iter(seen)
+    service = SimpleNamespace(get_deployment=lambda model, version: next(states))
+    with pytest.raises(DeploymentFailedError, match=refusal) if refusal else contextlib.nullcontext():
+        operator("file:///x", FIRST)._wake(service)  # type: ignore[arg-type]
+    assert list(states) == []
 
 
 def test_the_way_must_be_known() -> None:

@@ -13,9 +13,9 @@ from kubeflow_provider.exceptions import (
     KubeflowProviderError,
     ServiceUnavailableError,
 )
-from kubeflow_provider.hooks._kserve.patches import merge_patch
 from kubeflow_provider.http.quiet import quiet_libraries
 from kubeflow_provider.kubernetes.errors import typed_errors
+from kubeflow_provider.kubernetes.patches import merge_patch
 
 if TYPE_CHECKING:
     from kubeflow_provider.kubernetes.client import ConnectedKubernetesHook
@@ -29,6 +29,8 @@ _CONFLICT = 409
 #: KServe writes a service's status several times a second while it becomes ready; each write makes ours a conflict.
 _ATTEMPTS = 20
 _PAUSE_SECONDS = 0.1
+#: A webhook of somebody else's that cannot look without doing something; then nobody can be asked.
+_NO_DRY_RUN = "does not support dry run"
 _ADVICE = {
     403: "Give Airflow's service account the rights of deploy/kserve/rbac.yaml.",
     404: "Is KServe installed there, and the namespace right?",
@@ -65,6 +67,22 @@ class ClusterApi:
             f"create InferenceService {name}", lambda: create(*self._where(), service), passing=(_CONFLICT,)
         )
         return made or self.get_service(name) or service
+
+    def try_service(self, service: Object) -> None:
+        """Let the cluster's webhooks look at an InferenceService that is not made.
+
+        :raises InvalidRequestError: in their words, when it would be refused.
+        """
+        name, create = service["metadata"]["name"], self._custom.create_namespaced_custom_object
+        try:
+            self._call(
+                f"try to create InferenceService {name}",
+                lambda: create(*self._where(), service, dry_run="All"),
+                passing=(_CONFLICT,),
+            )
+        except InvalidRequestError as error:
+            if _NO_DRY_RUN not in str(error):
+                raise
 
     def change_service(self, name: str, edit: Callable[[Object], None]) -> Object:
         """Change an InferenceService as it is now; where somebody was faster, change what they have made of it.

@@ -11,7 +11,7 @@ from kubeflow_provider.hooks._kserve.doors import Doors
 from kubeflow_provider.hooks._kserve.modes import Mode, mode_of
 from kubeflow_provider.hooks._kserve.observation import Observation
 from kubeflow_provider.hooks._kserve.pod_troubles import Patience
-from kubeflow_provider.hooks._kserve.proof import prove
+from kubeflow_provider.hooks._kserve.proof import answers, prove
 from kubeflow_provider.hooks._kserve.readiness import Verdict, judge
 from kubeflow_provider.services import Deployment
 from kubeflow_provider.states import DeploymentState
@@ -38,6 +38,11 @@ class Inspector:
     def verdict(self, service: Object) -> Verdict:
         """Judge the version in a service's spec by what Kubernetes says about it."""
         return self._look(service)[1]
+
+    def answers(self, model: str, service: Object) -> bool:
+        """Tell whether users are answered by the version in a service's spec, whatever else is the matter with it."""
+        seen = Observation(service=service, pods=self._api.pods(service["metadata"]["name"]))
+        return answers(seen, partial(self._doors.predict, model, service, timeout_seconds=_PROOF_SECONDS))
 
     def deployment(self, model: str, service: Object, *, is_live: bool) -> Deployment:
         """Judge it by a prediction as well, and tell why it failed with the last lines of its log."""

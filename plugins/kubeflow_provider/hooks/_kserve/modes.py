@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
+from kubeflow_provider.kubernetes.predictor_settings import DeploymentMode
+
 ANNOTATION = "serving.kserve.io/deploymentMode"
 
 
@@ -13,6 +15,11 @@ class Mode(StrEnum):
 
     KNATIVE = "Knative"
     STANDARD = "Standard"
+
+    @property
+    def setting(self) -> DeploymentMode:
+        """What it is called in a model's settings."""
+        return "knative" if self is Mode.KNATIVE else "standard"
 
     @property
     def old_name(self) -> str:

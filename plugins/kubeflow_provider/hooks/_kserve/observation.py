@@ -80,6 +80,12 @@ class Observation:
         since, moment = self.record.since, time_of(event)
         return since is None or moment is None or moment >= since
 
+    def has_pods_since(self, event: Object) -> bool:
+        """Tell whether pods of the version came into being after something was said: it is over then."""
+        moment = time_of(event)
+        born = (parse_time(pod["metadata"].get("creationTimestamp")) for pod in self.own_pods())
+        return moment is not None and any(stamp is not None and stamp > moment for stamp in born)
+
     def seconds_since(self, moment: datetime | None) -> float:
         """Return how long ago a moment was; 0 where it is not known."""
         return (self.now - moment).total_seconds() if moment else 0.0

@@ -1,7 +1,20 @@
-"""Why a pod does not become ready, and whether it is worth waiting. KServe's own status tells little of it."""
+"""Why a pod does not become ready, and whether it is worth waiting. KServe's own status tells little of it.
+
+| what is seen | whose it is | what becomes of it |
+|---|---|---|
+| evicted, drained, preempted, lost or ended with its node | the cluster's | named and waited out |
+| exit code 137 that is not memory, 143; a failed probe is not behind it | the cluster's | named and waited out |
+| a registry that does not answer; a volume that is busy elsewhere | the cluster's | named and waited out |
+| no node with room | the cluster's, or what it asks for | waited for long, then given up by name |
+| out of memory, another exit code, a failed probe, again and again | its own | given up |
+| an image, Secret, claim or volume that is not there | its own settings | given up |
+
+For how long is waited in the end, whoever asks decides; the last reason is told then.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +24,7 @@ from kubeflow_provider.hooks._kserve.specs import CONTAINER
 
 Object = dict[str, Any]
 
-#: Nothing inside the cluster heals these.
+#: Why a container does not start, for reasons that nothing inside the cluster heals.
 _HOPELESS_WAITS = {
     "InvalidImageName": "the name of its image is wrong",
     "ErrImageNeverPull": "its image is not on the node, and must not be pulled",
@@ -20,8 +33,30 @@ _HOPELESS_WAITS = {
     "RunContainerError": "its container cannot be started",
 }
 _IMAGE_WAITS = ("ImagePullBackOff", "ErrImagePull")
+#: What is said of a registry that is away or has had enough, and not of an image that it does not have.
+_REGISTRY_IS_AWAY = re.compile(
+    r"time[d ]*-?out|connection (refused|reset)|no such host|too ?many ?requests|\b(429|50[0234])\b|unexpected EOF",
+    re.IGNORECASE,
+)
 _MOUNT_EVENTS = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
-_OUT_OF_MEMORY = 137
+
+#: Why a pod ended that was none of its own doing; its controller makes another one. A pod of a full or broken node has
+#: one of further reasons (``OutOfcpu``, ``NodeAffinity`` ...), so that this only says it better.
+_TAKEN_AWAY = {
+    "Evicted": "was evicted from its node",
+    "Preempting": "made room for a more important pod",
+    "Preempted": "made room for a more important pod",
+    "NodeLost": "was lost with its node",
+    "NodeShutdown": "was ended with its node",
+    "Shutdown": "was ended with its node",
+    "Terminated": "was ended with its node",
+}
+#: Condition of a pod that is being taken away, by an eviction or a drain for example; its reason says by what.
+_DISRUPTION = "DisruptionTarget"
+
+_SIGKILL, _SIGTERM = 137, 143
+#: Kubernetes forgets earlier crashes of a container that has run for so long.
+_FORGOTTEN_SECONDS = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,12 +94,15 @@ class Trouble:
 
 def pod_troubles(pod: Object, seen: Observation, patience: Patience) -> Iterator[Trouble]:
     """Yield what is wrong with a pod, causes first."""
+    if taken_away := _taken_away(pod):
+        yield Trouble(text=taken_away, is_hopeless=False)
+        return
     age = seen.seconds_since(parse_time(pod["metadata"].get("creationTimestamp")))
     yield from _scheduling(pod, age, patience)
     yield from _mounts(pod, seen)
     status = pod.get("status") or {}
     containers = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
-    found = [trouble for container in containers for trouble in _container(pod, container, age, patience)]
+    found = [trouble for container in containers for trouble in _container(pod, container, seen, age, patience)]
     # What happens to the model's container happens to its sidecars too; its own word is the one that helps.
     yield from [trouble for trouble in found if trouble.container == CONTAINER] or found
 
@@ -99,7 +137,7 @@ def _mounts(pod: Object, seen: Observation) -> Iterator[Trouble]:
             )
 
 
-def _container(pod: Object, status: Object, age: float, patience: Patience) -> Iterator[Trouble]:
+def _container(pod: Object, status: Object, seen: Observation, age: float, patience: Patience) -> Iterator[Trouble]:
     name, restarts = status.get("name", ""), status.get("restartCount", 0)
     what = f"{_name(pod)}, container {name}"
     waiting = (status.get("state") or {}).get("waiting") or {}
@@ -109,17 +147,35 @@ def _container(pod: Object, status: Object, age: float, patience: Patience) -> I
         yield Trouble(text=text, is_hopeless=True, container=name)
     elif reason in _IMAGE_WAITS:
         text = f"{what}: its image {status.get('image')} cannot be pulled ({reason}): {message}"
-        yield Trouble(text=text, is_hopeless=age >= patience.grace_seconds, container=name)
+        events = [event for event in seen.events_of(pod) if event.get("reason") == "Failed"]
+        is_own = not any(_REGISTRY_IS_AWAY.search(said.get("message", "")) for said in (waiting, *events))
+        yield Trouble(text=text, is_hopeless=is_own and age >= patience.grace_seconds, container=name)
     elif end := _last_end(status):
         words = (end.get("message") or "").strip()
         last_words = f". Its last words:\n{words}" if words else ""
+        ending, is_own = _ending(pod, name, end, seen)
+        is_repeated = restarts >= patience.restarts or age >= patience.grace_seconds
         yield Trouble(
-            text=f"{what} {_ending(name, end)}, {restarts} restart(s) so far{last_words}",
-            is_hopeless=restarts >= patience.restarts or age >= patience.grace_seconds,
+            text=f"{what} {ending}, {restarts} restart(s) so far{last_words}",
+            is_hopeless=is_own and is_repeated and not _is_accident(end),
             pod=None if words else pod["metadata"]["name"],
             container=name,
             has_crashed="terminated" not in (status.get("state") or {}),
         )
+
+
+def _taken_away(pod: Object) -> str | None:
+    """Say by what a pod was ended whose end is no fault of what it runs, ``None`` for any other."""
+    status = pod.get("status") or {}
+    condition = find(status.get("conditions"), _DISRUPTION)
+    is_marked = condition.get("status") == "True"
+    if status.get("phase") != "Failed" and not is_marked:
+        return None
+    reason = status.get("reason") or ""
+    marks = [condition.get("reason"), condition.get("message")] if is_marked else []
+    words = [word.strip() for word in (reason, status.get("message"), *marks) if word]
+    told = ": ".join(dict.fromkeys(filter(None, words))) or "nobody says why"
+    return f"{_name(pod)} {_TAKEN_AWAY.get(reason, 'was taken away')} ({told}); waiting for another"
 
 
 def _last_end(status: Object) -> Object | None:
@@ -128,11 +184,31 @@ def _last_end(status: Object) -> Object | None:
     return next((end for end in ends if end and end.get("exitCode")), None)
 
 
-def _ending(container: str, end: Object) -> str:
-    if end.get("reason") == "OOMKilled" or end.get("exitCode") == _OUT_OF_MEMORY:
+def _is_accident(end: Object) -> bool:
+    """Tell whether a container had run for long before it ended, so that its restarts are no loop."""
+    began, ended = parse_time(end.get("startedAt")), parse_time(end.get("finishedAt"))
+    return bool(began and ended and (ended - began).total_seconds() >= _FORGOTTEN_SECONDS)
+
+
+def _ending(pod: Object, container: str, end: Object, seen: Observation) -> tuple[str, bool]:
+    """Return how a container ended, and whether that was its own fault."""
+    code = end["exitCode"]
+    if end.get("reason") == "OOMKilled":
         advice = ": raise `serving.kserve.memory`" if container == CONTAINER else ""
-        return f"ran out of memory (exit code 137){advice}"
-    return f"ended with exit code {end['exitCode']}"
+        return f"ran out of memory (exit code {code}){advice}", True
+    if end.get("reason") == "ContainerStatusUnknown":
+        return f"was lost with its node (exit code {code})", False
+    if code in (_SIGKILL, _SIGTERM):
+        if probe := _failed_probe(pod, seen):
+            return f"was ended because it does not answer (exit code {code}): {probe}", True
+        return f"was ended from outside (exit code {code}, not for its memory): by its node or by somebody", False
+    return f"ended with exit code {code}", True
+
+
+def _failed_probe(pod: Object, seen: Observation) -> str | None:
+    """Return what Kubernetes said when it ended a container whose liveness or start-up probe has failed."""
+    said = (str(event.get("message", "")) for event in seen.events_of(pod) if event.get("reason") == "Killing")
+    return next((words for words in said if "probe" in words), None)
 
 
 def _name(pod: Object) -> str:

@@ -10,6 +10,7 @@ from kubeflow_provider.exceptions import ServiceUnavailableError
 from kubeflow_provider.hooks._kserve.observation import Observation, find, parse_time
 from kubeflow_provider.hooks._kserve.pod_troubles import Patience
 from kubeflow_provider.hooks._kserve.readiness import Verdict
+from kubeflow_provider.hooks._kserve.record import VERSION_LABEL
 from kubeflow_provider.services import Answer
 from kubeflow_provider.states import DeploymentState
 
@@ -26,11 +27,20 @@ def prove(seen: Observation, patience: Patience, predict: Callable[[bytes], Answ
     obstacle = _obstacle(seen.record.version, predict)
     if obstacle is None:
         return Verdict(state=DeploymentState.READY)
+    if not seen.own_pods():
+        # It sleeps, and a question wakes it: how long that takes is for its first pod to say.
+        return Verdict(state=DeploymentState.PENDING, reason=f"it has scaled to zero and is woken: {obstacle}")
     waited = min((seen.seconds_since(moment) for moment in _ready_since(seen)), default=0.0)
     if waited < patience.route_seconds:
         return Verdict(state=DeploymentState.PENDING, reason=f"its pods are ready, but {obstacle}")
     reason = f"its pods have been ready for {waited:.0f} s, but {obstacle}"
     return Verdict(state=DeploymentState.FAILED, reason=reason)
+
+
+def answers(seen: Observation, predict: Callable[[bytes], Answer]) -> bool:
+    """Tell whether a service answers with its version, and only with that, however much of it is missing."""
+    versions = {(pod["metadata"].get("labels") or {}).get(VERSION_LABEL) for pod in seen.pods}
+    return versions <= {seen.record.version} and _obstacle(seen.record.version, predict) is None
 
 
 def _obstacle(version: str, predict: Callable[[bytes], Answer]) -> str | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubeflow_provider.hooks._kserve.modes import Mode
-from kubeflow_provider.hooks._kserve.observation import REVISION_LABEL, Observation, find, parse_time
+from kubeflow_provider.hooks._kserve.observation import REVISION_LABEL, Observation, find, parse_time, time_of
 from kubeflow_provider.hooks._kserve.pod_troubles import Patience, Trouble, pod_troubles
 from kubeflow_provider.hooks._kserve.record import VERSION_LABEL
 from kubeflow_provider.states import DeploymentState
@@ -25,6 +25,17 @@ _EMPTY_EVENTS = ("InferenceServiceNotReady",)
 _HOPELESS_EVENTS = ("ServerlessModeRejected",)
 _REVISION_CONDITIONS = ("LatestDeploymentReady", "PredictorConfigurationReady", "PredictorReady")
 _HOPELESS_REVISIONS = ("Unable to fetch image", "Initial scale was never achieved", "ProgressDeadlineExceeded")
+#: What a condition says while pods are on their way, of a new version as after the drain of a node; how long that may
+#: take is for whoever waits. Everything else that is False for long is hopeless.
+_ON_THE_WAY = (
+    "MinimumReplicasUnavailable",
+    "ReplicaSetUpdated",
+    "Deploying",
+    "RevisionMissing",
+    "ConfigurationMissing",
+)
+#: KServe writes down how a container ended, and not by whom: these may be the cluster's, which its pods tell.
+_ENDED_FROM_OUTSIDE = (137, 143)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +70,7 @@ def _obstacle(seen: Observation) -> str | None:
     obstacle = _knative_obstacle(seen) if seen.mode is Mode.KNATIVE else _standard_obstacle(seen)
     if obstacle:
         return obstacle
-    pods = seen.own_pods()
+    pods = [pod for pod in seen.own_pods() if (pod.get("status") or {}).get("phase") != "Failed"]
     if not any(_is_ready(pod) for pod in pods) and (pods or seen.service["spec"]["predictor"].get("minReplicas", 1)):
         return f"none of its {len(pods)} pod(s) is ready"
     if seen.condition("Ready").get("status") != "True":
@@ -114,13 +125,13 @@ def _troubles(seen: Observation, patience: Patience) -> Iterator[Trouble]:
     # They repeat what the pods say; why, and how long to wait, is known from there.
     yield from _model_status(seen, is_late=is_late and not of_pods)
     yield from _conditions(seen, is_late=is_late and not of_pods)
-    yield from _service_events(seen, is_late=is_late)
+    yield from _service_events(seen, patience, is_late=is_late)
 
 
 def _refused_pods(seen: Observation, *, is_late: bool) -> Iterator[Trouble]:
     """Pods that a quota or an admission rule keeps from coming into being."""
     for event in seen.events_of_parts():
-        if event.get("reason") == "FailedCreate":
+        if event.get("reason") == "FailedCreate" and not seen.has_pods_since(event):
             yield Trouble(text=f"Its pods are refused: {event.get('message', '')}", is_hopeless=is_late)
     for deployment in seen.deployments:
         condition = find((deployment.get("status") or {}).get("conditions"), "ReplicaFailure")
@@ -137,7 +148,8 @@ def _model_status(seen: Observation, *, is_late: bool) -> Iterator[Trouble]:
         text = f"KServe cannot serve it ({reason}): {message}"
         yield Trouble(text=text, is_hopeless=is_late or reason in _HOPELESS_SPECS)
     elif status.get("transitionStatus") == "BlockedByFailedLoad":
-        yield Trouble(text=f"The model cannot be loaded ({reason}): {message}", is_hopeless=is_late)
+        is_own = failure.get("exitCode") not in _ENDED_FROM_OUTSIDE
+        yield Trouble(text=f"The model cannot be loaded ({reason}): {message}", is_hopeless=is_late and is_own)
 
 
 def _conditions(seen: Observation, *, is_late: bool) -> Iterator[Trouble]:
@@ -151,16 +163,19 @@ def _conditions(seen: Observation, *, is_late: bool) -> Iterator[Trouble]:
         changed_at = parse_time(condition.get("lastTransitionTime"))
         is_old = since is not None and changed_at is not None and changed_at < since
         if condition.get("status") == "False" and not is_old:
-            text = f"{kind} is False ({condition.get('reason', '')}): {condition.get('message', '')}"
-            yield Trouble(text=text, is_hopeless=is_late or any(words in text for words in _HOPELESS_REVISIONS))
+            reason = condition.get("reason", "")
+            text = f"{kind} is False ({reason}): {condition.get('message', '')}"
+            is_over = is_late and reason not in _ON_THE_WAY
+            yield Trouble(text=text, is_hopeless=is_over or any(words in text for words in _HOPELESS_REVISIONS))
 
 
-def _service_events(seen: Observation, *, is_late: bool) -> Iterator[Trouble]:
+def _service_events(seen: Observation, patience: Patience, *, is_late: bool) -> Iterator[Trouble]:
     for event in seen.events_of(seen.service):
         reason = event.get("reason", "")
         if event.get("type") == "Warning" and reason not in _EMPTY_EVENTS and seen.is_news(event):
             text = f"KServe says ({reason}): {event.get('message', '')}"
-            yield Trouble(text=text, is_hopeless=reason in _HOPELESS_EVENTS or (is_late and reason == "InternalError"))
+            goes_on = reason == "InternalError" and seen.seconds_since(time_of(event)) < patience.grace_seconds
+            yield Trouble(text=text, is_hopeless=reason in _HOPELESS_EVENTS or (is_late and goes_on))
 
 
 def _is_ready(pod: Object) -> bool:

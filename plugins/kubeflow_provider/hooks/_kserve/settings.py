@@ -14,6 +14,8 @@ from kubeflow_provider.http.authentication import authentication_for
 from kubeflow_provider.http.settings import HttpSettings
 
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+#: Of KServe's own manifests, and of a Kubeflow platform's.
+_SYSTEM_NAMESPACES = ("kserve", "kubeflow")
 DEFAULT_PATH_TEMPLATE = "/serving/{namespace}/{name}"
 
 
@@ -40,7 +42,7 @@ class KServeSettings:
         default kubeconfig.
     :param door: see :class:`DoorKind`.
     :param path_template: KServe's ``pathTemplate``, with ``{namespace}`` and ``{name}``.
-    :param system_namespace: where KServe itself is installed.
+    :param system_namespaces: where KServe itself may be installed.
     :param unschedulable_seconds: how long a pod may wait for a node, which an autoscaler may have to start.
     :param http: address of the gateway, TLS, proxy.
     :param auth: what the gateway asks for.
@@ -50,7 +52,7 @@ class KServeSettings:
     kubernetes_conn_id: str | None
     door: DoorKind
     path_template: str
-    system_namespace: str
+    system_namespaces: tuple[str, ...]
     unschedulable_seconds: float
     http: HttpSettings
     auth: httpx.Auth | None
@@ -82,7 +84,7 @@ class KServeSettings:
             kubernetes_conn_id=fields.text("kubernetes_conn_id") or None,
             door=door,
             path_template=template,
-            system_namespace=fields.text("system_namespace", "kserve"),
+            system_namespaces=(named,) if (named := fields.text("system_namespace")) else _SYSTEM_NAMESPACES,
             unschedulable_seconds=unschedulable_seconds,
             http=http,
             auth=auth,

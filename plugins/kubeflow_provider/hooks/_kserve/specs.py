@@ -66,13 +66,13 @@ def storage_uri(archive_uri: str, storage: Mapping[str, str]) -> str:
 
 
 def predictor(candidate: ModelVersion, settings: PredictorSettings, *, mode: Mode | None) -> Object:
-    """Return the predictor of a version, as users will be served.
+    """Return the predictor of a version, as it is in either mode; :func:`for_users` adds what only one takes.
 
     :param mode: of the service that it is for; ``None`` when it is not known yet.
     :raises InvalidRequestError: naming everything that does not fit the mode, or the archive's place.
     """
-    if mode is Mode.STANDARD and (problems := settings.standard_problems()):
-        raise InvalidRequestError(f"serving.kserve: {'; '.join(problems)}; this cluster serves in Standard mode.")
+    if mode and (problems := settings.problems_in(mode.setting)):
+        raise InvalidRequestError(f"serving.kserve: {'; '.join(problems)}; this model is served in {mode} mode.")
     spec: Object = {
         "labels": {**settings.labels, VERSION_LABEL: candidate.version, MODEL_LABEL: candidate.model},
         "annotations": settings.annotations | origin(candidate),
@@ -82,10 +82,6 @@ def predictor(candidate: ModelVersion, settings: PredictorSettings, *, mode: Mod
         "automountServiceAccountToken": False,
         "model": _model(candidate, settings),
     }
-    if mode is not Mode.KNATIVE:
-        # Kubernetes' own default takes a quarter of the old pods away before new ones are ready.
-        update = {"maxUnavailable": 0, "maxSurge": "25%"}
-        spec["deploymentStrategy"] = {"type": "RollingUpdate", "rollingUpdate": update}
     optional: Object = {
         "serviceAccountName": settings.service_account,
         "scaleMetric": settings.scale_metric,
@@ -114,10 +110,22 @@ def inference_service(name: str, namespace: str, spec: Object, *, annotations: M
     return {"apiVersion": API_VERSION, "kind": "InferenceService", "metadata": metadata, "spec": {"predictor": spec}}
 
 
+def for_users(spec: Object, mode: Mode | None) -> Object:
+    """Return the predictor for the service that users call.
+
+    :param mode: of that service; KServe refuses a strategy where the mode is not Standard, or is not said.
+    """
+    if mode is not Mode.STANDARD:
+        return {key: value for key, value in spec.items() if key != "deploymentStrategy"}
+    # Kubernetes' own default takes a quarter of the old pods away before new ones are ready.
+    update = {"maxUnavailable": 0, "maxSurge": "25%"}
+    return spec | {"deploymentStrategy": {"type": "RollingUpdate", "rollingUpdate": update}}
+
+
 def as_candidate(spec: Object) -> Object:
     """Return the predictor for a version without users: one pod, which does not go to sleep."""
     spec = copy.deepcopy(spec) | {"minReplicas": 1, "maxReplicas": 1}
-    for key in ("scaleMetric", "scaleTarget", "logger"):
+    for key in ("scaleMetric", "scaleTarget", "logger", "deploymentStrategy"):
         spec.pop(key, None)
     return spec
 

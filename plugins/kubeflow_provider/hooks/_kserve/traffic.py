@@ -17,7 +17,7 @@ from kubeflow_provider.hooks._kserve.api import ClusterApi
 from kubeflow_provider.hooks._kserve.modes import Mode, mode_of
 from kubeflow_provider.hooks._kserve.record import Record, stamped
 from kubeflow_provider.hooks._kserve.snapshots import Snapshots
-from kubeflow_provider.hooks._kserve.specs import inference_service
+from kubeflow_provider.hooks._kserve.specs import for_users, inference_service
 
 Object = dict[str, Any]
 
@@ -51,12 +51,13 @@ class Traffic:
         self._poll_seconds = poll_seconds
         self._send_back_seconds = send_back_seconds
 
-    def start(self, model: str, version: str, *, annotations: dict[str, str]) -> Object:
+    def start(self, model: str, version: str, *, annotations: dict[str, str], mode: Mode | None) -> Object:
         """Make the service of a model's first release, which gets all of the traffic.
 
         :param annotations: what says the deployment mode.
+        :param mode: that it will have; ``None`` where it is not known.
         """
-        spec = stamped(self._predictor(model, version), stable=None, previous=None, replaces=None)
+        spec = stamped(for_users(self._predictor(model, version), mode), stable=None, previous=None, replaces=None)
         return self._api.create_service(inference_service(model, self._api.namespace, spec, annotations=annotations))
 
     def shift(self, model: str, version: str, percent: int) -> Object:
@@ -77,7 +78,7 @@ class Traffic:
                     f"{model} {version} is live, and {record.version} has a part of the traffic. Roll that one back."
                 )
             service["spec"]["predictor"] = stamped(
-                self._predictor(model, version),
+                for_users(self._predictor(model, version), mode_of(service)),
                 stable=record.live,
                 previous=record.live,
                 replaces=_newest_revision(service),
@@ -114,7 +115,7 @@ class Traffic:
         is_knative, record = mode_of(service) is Mode.KNATIVE, Record.of(service)
         if is_knative and (record.percent is not None or record.previous == target):
             self._send_back(model)
-        predictor = self._predictor(model, target)
+        predictor = for_users(self._predictor(model, target), mode_of(service))
 
         def edit(service: Object) -> None:
             service["spec"]["predictor"] = stamped(

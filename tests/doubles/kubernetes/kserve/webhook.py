@@ -13,6 +13,7 @@ from tests.doubles.kubernetes.resources import Resource
 from tests.doubles.kubernetes.store import Object
 
 MODE = "serving.kserve.io/deploymentMode"
+_CLASS = "autoscaling.knative.dev/class"
 _VALIDATOR = "inferenceservice.kserve-webhook-server.validator"
 _NAME = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
 _NOT_IN_CANARIES = ("maxReplicas", "scaleTarget", "scaleMetric", "autoScaling", "workerSpec")
@@ -91,6 +92,8 @@ def _problems(new: Object, old: Object | None, settings: KServeSettings) -> list
         problems.append(f"update rejected: deploymentMode cannot be changed from '{fixed}' to '{mode}'")
     for field, predictor in _predictors(new["spec"]):
         problems += [f"{field}: {why}" if "canary" in field else why for why in _predictor_problems(predictor)]
+        if settings.mode_named(mode or settings.default_mode) != STANDARD:
+            problems += _problems_without_standard(predictor, annotations)
     if not new["spec"].get("predictor"):
         problems.append("spec.predictor: Required value")
     if new["spec"].get("canary"):
@@ -116,6 +119,17 @@ def _predictor_problems(predictor: dict[str, Any]) -> list[str]:
         problems.append("ContainerConcurrency cannot be less than 0")
     if not 0 <= (predictor.get("canaryTrafficPercent") or 0) <= 100:
         problems.append("canaryTrafficPercent must be between 0 and 100")
+    return problems
+
+
+def _problems_without_standard(predictor: dict[str, Any], annotations: dict[str, str]) -> list[str]:
+    """Return what is refused unless Standard mode is in the annotation; its defaulter writes only that mode there."""
+    problems = []
+    if predictor.get("deploymentStrategy") is not None:
+        problems.append("customizing deploymentStrategy is only supported for raw deployment mode")
+    metric = predictor.get("scaleMetric")
+    if metric not in (None, "concurrency", "rps") and annotations.get(_CLASS) != "hpa.autoscaling.knative.dev":
+        problems.append(f"[{metric}] is not a supported metric")
     return problems
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from kubeflow_provider.hooks._kserve.observation import Observation
 from kubeflow_provider.hooks._kserve.pod_troubles import Patience
-from kubeflow_provider.hooks._kserve.proof import prove
+from kubeflow_provider.hooks._kserve.proof import answers, prove
 from kubeflow_provider.hooks._kserve.readiness import Verdict, judge
 from kubeflow_provider.hooks._kserve.specs import inference_service
 from kubeflow_provider.services import Answer
@@ -161,6 +162,93 @@ def test_a_container_is_given_up_when_it_will_not_heal(container: Object, age: f
     assert look(made, pod(ready=False, age=age, **container)).state is state
 
 
+def ended(code: int, reason: str = "Error", *, ran: float = 10, restarts: int = 9) -> Object:
+    """Return a container that ended so, again and again, after it had run for some seconds."""
+    end = {"exitCode": code, "reason": reason, "startedAt": stamp(ran), "finishedAt": stamp(0)}
+    waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
+    return {"state": waiting, "lastState": {"terminated": end}, "restartCount": restarts}
+
+
+def of_pod(reason: str, message: str) -> list[Object]:
+    return [{"reason": reason, "message": message, "involvedObject": {"uid": "pod"}}]
+
+
+DISRUPTED = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "drained"}
+BACK_OFF = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}}
+
+#: Container, status of its pod, events -> whether it is the candidate's own fault, and what people read.
+FAULTS: dict[str, tuple[Object, Object, list[Object], bool, str]] = {
+    "out of memory": (ended(137, "OOMKilled"), {}, [], True, "ran out of memory"),
+    "a crash": (ended(1), {}, [], True, "ended with exit code 1"),
+    "a probe that fails": (
+        ended(137), {}, of_pod("Killing", "Container x failed liveness probe, will be restarted"), True,
+        "does not answer .exit code 137.: Container x failed liveness probe",
+    ),
+    "137 that is not memory": (ended(137), {}, [], False, "from outside .exit code 137, not for its memory"),
+    "told to stop": (ended(143), {}, of_pod("Killing", "Stopping container x"), False, "from outside .exit code 143"),
+    "lost with its node": (ended(137, "ContainerStatusUnknown"), {}, [], False, "was lost with its node"),
+    "a crash after days": (ended(1, ran=90_000), {}, [], False, "ended with exit code 1"),
+    "an eviction": (
+        ended(137), {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}, [],
+        False, "was evicted from its node .Evicted: The node was low on resource",
+    ),
+    "a drain": (ended(143), {"conditions": [DISRUPTED]}, [], False, "taken away .EvictionByEvictionAPI: drained"),
+    "preemption": (ended(137), {"phase": "Failed", "reason": "Preempting"}, [], False, "a more important pod"),
+    "a node that goes down": (ended(137), {"phase": "Failed", "reason": "Terminated"}, [], False, "with its node"),
+    "a node without room": (ended(1), {"phase": "Failed", "reason": "OutOfcpu"}, [], False, "was taken away .OutOfcpu"),
+    "no such image": (BACK_OFF, {}, of_pod("Failed", "manifest unknown"), True, "cannot be pulled"),
+    "a registry that is away": (
+        BACK_OFF, {}, of_pod("Failed", "dial tcp: i/o timeout"), False, "cannot be pulled",
+    ),
+    "a registry that has had enough": (
+        BACK_OFF, {}, of_pod("Failed", "toomanyrequests: pull rate limit"), False, "cannot be pulled",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["Knative", "Standard"])
+@pytest.mark.parametrize("case", FAULTS)
+def test_only_its_own_faults_are_held_against_a_version(mode: str, case: str) -> None:
+    container, status, events, is_own, words = FAULTS[case]
+    made = service(mode, since=5000, components=component(ready=OLD, old=100))
+    made["status"]["conditions"].append(
+        {"type": "PredictorReady", "status": "False", "reason": "MinimumReplicasUnavailable"}
+    )
+    failed = pod(ready=False, age=5000, **container)
+    failed["status"] |= status
+    verdict = look(made, failed, events=events, deployments=[deployment(availableReplicas=0)])
+
+    assert verdict.state is (DeploymentState.FAILED if is_own else DeploymentState.PENDING)
+    assert re.search(words, verdict.reason or ""), verdict.reason
+
+
+@pytest.mark.parametrize("reason", ["MinimumReplicasUnavailable", "ProgressDeadlineExceeded"])
+def test_pods_that_are_on_their_way_are_waited_for_until_kubernetes_gives_up(reason: str) -> None:
+    made = service("Standard", since=5000)
+    made["status"]["conditions"].append({"type": "PredictorReady", "status": "False", "reason": reason})
+    starting = pod(ready=False, state={"waiting": {"reason": "ContainerCreating"}})
+    verdict = look(made, starting, deployments=[deployment(availableReplicas=0)])
+
+    gave_up = reason == "ProgressDeadlineExceeded"
+    assert verdict.state is (DeploymentState.FAILED if gave_up else DeploymentState.PENDING)
+
+
+def test_what_is_over_is_not_held_against_a_version() -> None:
+    made = service("Standard", since=5000)
+    quota = {
+        "reason": "FailedCreate", "message": "exceeded quota", "lastTimestamp": stamp(4000),
+        "involvedObject": {"kind": "ReplicaSet", "name": "reviews-predictor-1"},
+    }  # fmt: skip
+    stumbled: Object = {"reason": "InternalError", "type": "Warning", "message": "conflict"}
+    stumbled |= {"lastTimestamp": stamp(4000), "involvedObject": {"uid": "service"}}
+    starting = pod(ready=False, state={"waiting": {"reason": "ContainerCreating"}})
+    seen: Object = {"deployments": [deployment(availableReplicas=0)]}
+    assert look(made, starting, events=[quota, stumbled], **seen).state is DeploymentState.PENDING
+
+    assert look(made, events=[quota], **seen).state is DeploymentState.FAILED, "no pod has come since"
+    assert look(made, events=[stumbled | {"lastTimestamp": stamp(5)}], **seen).state is DeploymentState.FAILED
+
+
 def test_a_node_is_waited_for_longer_than_anything_else() -> None:
     waiting = pod(ready=False, age=300)
     waiting["status"]["conditions"].append(
@@ -175,13 +263,15 @@ def test_a_node_is_waited_for_longer_than_anything_else() -> None:
 
 
 def test_a_failure_that_kserve_still_remembers_is_no_failure() -> None:
-    failure = {"reason": "ModelLoadFailed", "message": "137", "exitCode": 137}
+    failure: Object = {"reason": "ModelLoadFailed", "message": "no file", "exitCode": 1}
     remembered = {"transitionStatus": "InProgress", "lastFailureInfo": failure}
     made = service(since=500, components=component(ready=OLD, old=100), modelStatus=remembered)
     assert look(made, pod(ready=False)).state is DeploymentState.PENDING
     made["status"]["modelStatus"] = {**remembered, "transitionStatus": "BlockedByFailedLoad"}
-    assert look(made).reason == "The model cannot be loaded (ModelLoadFailed): 137"
+    assert look(made).reason == "The model cannot be loaded (ModelLoadFailed): no file"
     assert look(made).state is DeploymentState.FAILED
+    failure["exitCode"] = 137
+    assert look(made).state is DeploymentState.PENDING, "by whom it was ended only its pods tell"
 
 
 def test_kserve_s_word_of_a_failed_load_does_not_come_before_the_pod_s_own() -> None:
@@ -249,6 +339,29 @@ STALE = {"predictions": [{"version": "20260101000000"}]}
 def test_a_route_that_is_still_being_made_is_waited_for_and_not_for_ever(answer: Answer) -> None:
     assert proof(answer, ready_for=10).state is DeploymentState.PENDING
     assert proof(answer, ready_for=100).state is DeploymentState.FAILED
+
+
+def test_a_version_that_sleeps_is_woken_however_long_that_takes() -> None:
+    made = service(since=10**6, components=component())
+    made["spec"]["predictor"]["minReplicas"] = 0
+    made["status"]["conditions"][0]["lastTransitionTime"] = stamp(10**6)
+    verdict = prove(Observation(service=made, now=NOW), Patience(), lambda body: answered(503))
+    assert verdict.state is DeploymentState.PENDING
+    assert "has scaled to zero and is woken" in (verdict.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("versions", "answer", "expected"),
+    [
+        ([VERSION], answered(200, GOOD), True),
+        ([VERSION], answered(503), False),
+        ([VERSION, "20260101000000"], answered(200, GOOD), False),
+        ([], answered(200, GOOD), True),
+    ],
+)
+def test_a_version_answers_when_nobody_else_can(versions: list[str], answer: Answer, expected: bool) -> None:
+    seen = Observation(service=service(), pods=[pod(version=version) for version in versions], now=NOW)
+    assert answers(seen, lambda body: answer) is expected
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from airflow.sdk import BaseHook
 
+from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks._kserve.record import VERSION_LABEL
 from kubeflow_provider.states import DeploymentState
 from kubeflow_provider.triggers.deployments import DeploymentTrigger
 from tests.doubles.kubernetes.kserve import Behaviour, KServeSettings
 from tests.doubles.kubernetes.kserve.definitions import SERVICES
-from tests.doubles.kubernetes.resources import CONTROLLER_REVISIONS
+from tests.doubles.kubernetes.resources import CONFIG_MAPS, CONTROLLER_REVISIONS
 from tests.kserve_support import GOOD, KServeWorld, Users, kserve, release, version_of
 
 pytestmark = pytest.mark.waits
@@ -114,6 +115,32 @@ def test_a_roll_back_may_go_to_any_version_that_is_kept(tmp_path: Path) -> None:
         assert live.version == answering(world) == FIRST
         label = world.k8s.kserve.service(MODEL)["spec"]["predictor"]["labels"][VERSION_LABEL]
         assert label == FIRST
+
+
+@pytest.mark.parametrize("mode", ["Serverless", pytest.param("Standard", marks=pytest.mark.long)])
+def test_releases_work_where_nobody_may_find_out_the_mode(tmp_path: Path, mode: str) -> None:
+    second = "20260102000000"
+    with kserve(tmp_path, settings=KServeSettings(default_mode=mode)) as world:
+        world.k8s.faults.forbid("get", "configmaps")
+        world.hook.check_candidate(version_of(MODEL, FIRST))
+        if mode == "Serverless":
+            with pytest.raises(InvalidRequestError, match=r"admission webhook.*\[cpu\] is not a supported metric$"):
+                world.hook.check_candidate(version_of(MODEL, FIRST, scale_metric="cpu"))
+        assert world.k8s.store.entries(SERVICES) == [], "it was only tried"
+        release(world.hook, MODEL, FIRST)
+        world.hook.check_candidate(version_of(MODEL, second))
+        release(world.hook, MODEL, second)
+        world.hook.roll_back(MODEL, candidate=second, previous=FIRST)
+        assert answering(world) == FIRST
+
+
+def test_the_configuration_is_found_where_a_kubeflow_platform_has_it(tmp_path: Path) -> None:
+    with kserve(tmp_path) as world:
+        name = "inferenceservice-config"
+        config = world.k8s.store.delete(CONFIG_MAPS, "kserve", name)
+        world.k8s.add_namespace("kubeflow")
+        world.k8s.store.create(CONFIG_MAPS, {"metadata": {"name": name}, "data": config["data"]}, "kubeflow")
+        assert "Knative mode by default" in world.hook.test_connection()[1]
 
 
 # While a task is deferred

@@ -9,7 +9,7 @@ import pytest
 
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks._kserve.modes import Mode
-from kubeflow_provider.hooks._kserve.specs import as_candidate, check_name, predictor, storage_uri
+from kubeflow_provider.hooks._kserve.specs import as_candidate, check_name, for_users, predictor, storage_uri
 from kubeflow_provider.kubernetes.predictor_settings import PredictorSettings
 from tests.kserve_support import version_of
 
@@ -76,8 +76,15 @@ def test_scaling_batching_and_logging_reach_kserve() -> None:
 
 
 def test_a_rolling_update_takes_no_old_pod_away_before_a_new_one_is_ready() -> None:
-    assert spec_of(Mode.STANDARD)["deploymentStrategy"]["rollingUpdate"]["maxUnavailable"] == 0
-    assert "deploymentStrategy" not in spec_of(Mode.KNATIVE)
+    spec = for_users(spec_of(Mode.STANDARD), Mode.STANDARD)
+    assert spec["deploymentStrategy"]["rollingUpdate"]["maxUnavailable"] == 0
+
+
+@pytest.mark.parametrize("mode", [Mode.KNATIVE, None])
+def test_a_strategy_is_said_only_where_the_mode_is_known_to_take_it(mode: Mode | None) -> None:
+    once_standard = for_users(spec_of(), Mode.STANDARD)
+    for spec in (spec_of(mode), for_users(once_standard, mode), as_candidate(once_standard)):
+        assert "deploymentStrategy" not in spec
 
 
 def test_a_candidate_is_one_pod_that_stays_awake_and_copies_no_texts() -> None:
@@ -89,9 +96,16 @@ def test_a_candidate_is_one_pod_that_stays_awake_and_copies_no_texts() -> None:
     assert not {"scaleMetric", "scaleTarget", "logger"} & spec.keys()
 
 
-def test_what_the_clusters_mode_would_ignore_is_refused() -> None:
-    with pytest.raises(InvalidRequestError, match=r"rps.*works in Knative mode only.*serves in Standard mode"):
-        spec_of(Mode.STANDARD, scale_metric="rps", scale_target=5)
+@pytest.mark.parametrize("mode", Mode)
+@pytest.mark.parametrize("metric", ["concurrency", "rps", "cpu", "memory"])
+def test_what_the_mode_does_not_take_is_refused(mode: Mode, metric: str) -> None:
+    taken_by = Mode.KNATIVE if metric in ("concurrency", "rps") else Mode.STANDARD
+    assert spec_of(None, scale_metric=metric)["scaleMetric"] == metric
+    if mode is taken_by:
+        assert spec_of(mode, scale_metric=metric)["scaleMetric"] == metric
+        return
+    with pytest.raises(InvalidRequestError, match=rf"{metric}. works in {taken_by} mode only.*served in {mode} mode"):
+        spec_of(mode, scale_metric=metric)
 
 
 @pytest.mark.parametrize(
