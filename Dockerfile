@@ -19,6 +19,12 @@ ARG PIP_EXTRA_INDEX_URL
 COPY include/requirements.txt /tmp/requirements.txt
 RUN python3 -m venv /opt/venv \
     && /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check -r /tmp/requirements.txt
+# Packages for more formats of data, see docs/adding-a-model.md.
+ARG PIPELINES_EXTRA_PACKAGES=""
+RUN if [ -n "${PIPELINES_EXTRA_PACKAGES}" ]; then \
+      /opt/venv/bin/pip install --no-cache-dir --disable-pip-version-check ${PIPELINES_EXTRA_PACKAGES} \
+      && /opt/venv/bin/pip check; \
+    fi
 
 # The Airflow half's packages, with the drivers for PostgreSQL.
 FROM ${BASE} AS airflow-environment

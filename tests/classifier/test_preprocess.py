@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from openpyxl import Workbook
 from pyarrow import parquet
 
 from include.classifier.data.dataset import read_dataset, read_split
@@ -78,10 +79,18 @@ def test_rows_are_dropped_counted_and_reported_with_their_places(
 
 
 def test_all_formats_give_the_same_bytes_and_digest(tmp_path: Path) -> None:
-    files = [write_csv(tmp_path / "a.csv", ROWS), tmp_path / "a.jsonl", tmp_path / "a.parquet"]
+    files = [write_csv(tmp_path / "a.csv", ROWS), *(tmp_path / f"a.{kind}" for kind in ("jsonl", "parquet", "xlsx"))]
     files[1].write_text("".join(json.dumps({"label": int(label), "text": text}) + "\n" for text, label in ROWS))
     table = pa.table({"text": [text for text, _ in ROWS], "label": pa.array([float(label) for _, label in ROWS])})
     parquet.write_table(table, files[2])
+    book = Workbook()
+    for row in [("label", "text"), *((int(label), text) for text, label in ROWS)]:
+        book.active.append(row)
+    book.save(files[3])
+    files.append(tmp_path / "a.folder")
+    for number, (text, label) in enumerate(ROWS):
+        (files[4] / label).mkdir(parents=True, exist_ok=True)
+        (files[4] / label / f"{number:02}.txt").write_text(text)
 
     documents = [run(config(file), tmp_path / file.suffix) for file in files]
 
