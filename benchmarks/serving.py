@@ -81,7 +81,8 @@ def questions(trained: Path, reviews: Sequence[str], count: int) -> list[str]:
     """Return texts that the model reads to their ends."""
     from transformers import PreTrainedTokenizerFast
 
-    return cut(PreTrainedTokenizerFast.from_pretrained(trained), pick(reviews, count), max_length=MAX_LENGTH)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(trained, trust_remote_code=False)
+    return cut(tokenizer, pick(reviews, count), max_length=MAX_LENGTH)
 
 
 def with_server(

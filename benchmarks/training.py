@@ -203,8 +203,8 @@ def score(model_dir: Path, rows: Rows) -> float:
     from sklearn.metrics import f1_score
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    model = AutoModelForSequenceClassification.from_pretrained(model_dir).eval()
-    tokenizer = AutoTokenizer.from_pretrained(model_dir)
+    model = AutoModelForSequenceClassification.from_pretrained(model_dir, trust_remote_code=False).eval()
+    tokenizer = AutoTokenizer.from_pretrained(model_dir, trust_remote_code=False)
     found: list[int] = []
     for start in range(0, len(rows.texts), _SCORING_BATCH):
         batch = tokenizer(

@@ -12,7 +12,6 @@ could load code; here it is a socket in a private folder.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import signal
@@ -29,6 +28,7 @@ import yaml
 from include.classifier.packaging.archive import check_names, sha256_of
 from include.classifier.packaging.server import TorchServe, TorchServeError, is_ready, start
 from include.classifier.packaging.server_settings import server_config, worker_settings
+from include.contracts.archives import check_archive
 from include.torchserve import kill, terminate
 
 _LOG_CONFIG = Path(__file__).with_suffix(".xml")
@@ -100,7 +100,7 @@ def _configure(package: Path, archive: Path) -> str:
     """Write the settings for an archive, by what stands in it, and return the model's name."""
     try:
         with zipfile.ZipFile(archive) as entries:
-            manifest = json.loads(entries.read("MAR-INF/MANIFEST.json"))["model"]
+            manifest = check_archive(entries, where=archive.name)["model"]
             given = yaml.safe_load(entries.read(manifest["configFile"])) if "configFile" in manifest else {}
         name, version = str(manifest["modelName"]), str(manifest["modelVersion"])
         check_names(name, version)

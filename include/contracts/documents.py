@@ -74,6 +74,8 @@ class Document(Part):
             document = json.loads(text)
         except json.JSONDecodeError as error:
             raise DocumentError(f"{where} is not JSON: {error.msg} in line {error.lineno}.") from error
+        except (ValueError, RecursionError) as error:  # a number of thousands of digits, or too deep
+            raise DocumentError(f"{where} is no document of ours: {type(error).__name__}.") from error
         return cls.read(document, where=where)
 
     @classmethod

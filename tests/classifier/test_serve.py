@@ -99,7 +99,7 @@ def test_nothing_but_the_archive_says_what_is_served_and_how(package: Path, tmp_
 
 
 @pytest.mark.parametrize("sha256", [None, "0" * 64])
-@pytest.mark.parametrize("kind", ["nothing", "two", "link", "pipe", "garbage", "a name that leads elsewhere"])
+@pytest.mark.parametrize("kind", ["nothing", "two", "link", "pipe", "garbage", "a name that leads elsewhere", "a way out"])
 def test_what_is_no_package_is_refused(kind: str, sha256: str | None, package: Path, tmp_path: Path) -> None:
     archive = package / "model-store" / "tiny.mar"
     with_code(archive, other := tmp_path / "other.mar")
@@ -112,6 +112,9 @@ def test_what_is_no_package_is_refused(kind: str, sha256: str | None, package: P
             archive.symlink_to(other)
         case "pipe":
             os.mkfifo(archive)
+        case "a way out":
+            with zipfile.ZipFile(shutil.copy(other, archive), "a") as entries:
+                entries.writestr("../evil.py", "")
         case "garbage":
             archive.write_bytes(b"PK")
         case "a name that leads elsewhere":

@@ -150,6 +150,12 @@ def test_text_that_is_no_json_is_refused_with_the_line() -> None:
         Dataset.parse('{"schema_version": 1,\noops', where="s3://store/x")
 
 
+@pytest.mark.parametrize("text", ["[" * 500_000, f'{{"schema_version": {"1" * 5000}}}'])
+def test_text_that_no_reader_takes_is_refused(text: str) -> None:
+    with pytest.raises(DocumentError, match=r"s3://store/x is no document of ours: \w+Error\."):
+        Dataset.parse(text, where="s3://store/x")
+
+
 def test_no_text_is_in_a_representation() -> None:
     candidate = Candidate.read(DOCUMENTS[Candidate], where="here")
 

@@ -67,7 +67,7 @@ def explain(folder: Path, text: str) -> Explanation:
 
     predictor_module, text_module = _served_code(folder)
     predictor = predictor_module.Predictor.load(folder)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     cleaned = text_module.clean(text)
     (token_ids,) = text_module.tokenise(tokenizer, [cleaned], predictor.max_length).input_ids
     offsets = tokenizer(

@@ -24,6 +24,7 @@ from include.classifier import serving as serving_package
 from include.classifier.packaging.server_settings import worker_settings
 from include.classifier.serving.onnx_engine import MODEL_FILE
 from include.classifier.serving.predictor import CLASSIFIER_FILE, read_json
+from include.contracts.archives import MANIFEST, ArchiveContentError, check_archive
 from include.contracts.settings import ModelName, ServingConfig
 
 #: What the serving code is called inside the archive. Not `include`: a PYTHONPATH that the server was started with
@@ -71,7 +72,7 @@ def build_archive(
     for path in sorted(Path(serving_package.__file__ or "").parent.glob("*.py")):
         contents[f"{PACKAGE}/{path.name}"] = path
     contents["model-config.yaml"] = _model_config(serving or {})
-    contents["MAR-INF/MANIFEST.json"] = _manifest(model, version)
+    contents[MANIFEST] = _manifest(model, version)
     target.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(contents):
@@ -98,12 +99,13 @@ def open_archive(source: str | Path, folder: Path, *, sha256: str | None = None)
             file.seek(0)
         try:
             with zipfile.ZipFile(file) as archive:
+                check_archive(archive, where=str(source))
                 for member in archive.infolist():
-                    _extract(archive, member, folder, where=str(source))
-        except zipfile.BadZipFile as error:
+                    _extract(archive, member, folder)
+        except ArchiveContentError as error:
+            raise ArchiveError(str(error)) from error
+        except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:  # changed, encrypted, packed otherwise
             raise ArchiveError(f"{source} is no .mar archive: {error}.") from error
-    if not (folder / "MAR-INF" / "MANIFEST.json").is_file():
-        raise ArchiveError(f"{source} has no MAR-INF/MANIFEST.json: it is no .mar archive.")
     return folder
 
 
@@ -204,15 +206,11 @@ def _add(archive: zipfile.ZipFile, name: str, content: Path | bytes) -> None:
         shutil.copyfileobj(source, sink, _CHUNK_BYTES)
 
 
-def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path, *, where: str) -> None:
-    """Write one entry below the folder, or refuse it when it points elsewhere."""
-    parts = PurePosixPath(member.filename).parts
-    is_link = stat.S_ISLNK(member.external_attr >> 16)
-    if member.filename.startswith("/") or ".." in parts or "\\" in member.filename or is_link:
-        raise ArchiveError(f"{where}: entry {member.filename!r} points out of the archive; do not use this file.")
+def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
+    """Write one entry of an archive that was checked below the folder."""
     if member.is_dir():
         return
-    path = folder.joinpath(*parts)
+    path = folder.joinpath(*PurePosixPath(member.filename).parts)
     path.parent.mkdir(parents=True, exist_ok=True)
     with archive.open(member) as source, path.open("wb") as sink:
         shutil.copyfileobj(source, sink, _CHUNK_BYTES)

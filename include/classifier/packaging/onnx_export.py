@@ -59,7 +59,9 @@ def export(model_dir: Path) -> onnx.ModelProto:
             return self.model(input_ids=input_ids).logits
 
     architecture = read_json(model_dir / "config.json")["architectures"][0]
-    model = getattr(transformers, architecture).from_pretrained(model_dir, dtype=torch.float32, local_files_only=True)
+    model = getattr(transformers, architecture).from_pretrained(
+        model_dir, dtype=torch.float32, local_files_only=True, use_safetensors=True, trust_remote_code=False
+    )
     read_first_token_only(model)
     logits = Logits(model.eval())
     max_length = int(read_json(model_dir / CLASSIFIER_FILE)["max_length"])
@@ -92,7 +94,7 @@ def _rows(model_dir: Path, max_length: int) -> list[Tensor]:
     import torch
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(model_dir, local_files_only=True)
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(model_dir, local_files_only=True, trust_remote_code=False)
     texts = [" ".join(["a"] * words) for words in (1, 8, min(max_length, _LONGEST_TRIED))]
     return [torch.tensor([row]) for row in tokenise(tokenizer, texts, max_length).input_ids]
 

@@ -71,7 +71,7 @@ class Predictor:
 
         facts = read_json(folder / CLASSIFIER_FILE)
         # Not AutoTokenizer: it may run code of the archive's own.
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         engine: Engine = (
             OnnxEngine.load(folder, threads=threads)
             if (folder / MODEL_FILE).is_file()

@@ -68,7 +68,9 @@ class TorchEngine:
             )
         # float32 even where the weights are stored smaller: bfloat16 is slow on CPUs, and golden examples must be
         # answered alike on every machine.
-        model = getattr(transformers, architecture).from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        model = getattr(transformers, architecture).from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, trust_remote_code=False
+        )
         if threads is not None:
             torch.set_num_threads(1 if model.num_parameters() < SMALL_MODEL_PARAMETERS else threads)
         device = (device or "cuda:0") if torch.cuda.is_available() else "cpu"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle  # only for the name of its error
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from include.classifier.progress import first_line
 from include.classifier.serving.torch_engine import Padding
+from include.classifier.training.model_files import ADAPTER, ModelFilesError, check_folder, check_size
 from include.classifier.training.rehearsal import UnfitError, rehearse
 from include.models import PROJECT_DIR
 
@@ -71,14 +73,20 @@ def load_base_model(
 def _load(name: str, revision: str | None, n_labels: int) -> tuple[Any, Any]:
     import torch
     import transformers
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+    from transformers.utils.peft_utils import find_adapter_config_file
 
     source = _source(name)
     options = {"revision": revision, "trust_remote_code": False}
     try:
+        if Path(source).is_dir():
+            check_folder(Path(source))
+        elif find_adapter_config_file(source, revision=revision):
+            raise ModelFilesError(f"{ADAPTER} says that it is an adapter: merge it into its base model, and name that")
+        check_size(AutoConfig.from_pretrained(source, num_labels=n_labels, **options))
         # A head for other labels is replaced; weights are trained in float32 whatever they are stored in.
         model = AutoModelForSequenceClassification.from_pretrained(
-            source, num_labels=n_labels, ignore_mismatched_sizes=True, dtype=torch.float32, **options
+            source, num_labels=n_labels, ignore_mismatched_sizes=True, dtype=torch.float32, weights_only=True, **options
         )
         # The heads of encoders with a decoder look for the one end of a text. An end that somebody wrote into the text
         # has to be a word like others.
@@ -154,6 +162,14 @@ def _explain(name: str, revision: str | None, source: str, error: Exception) -> 
 def _reason(error: Exception) -> str:
     """Return what a person can do something with; the libraries' own remedies are for other programs."""
     said = str(error)
+    if isinstance(error, ModelFilesError):
+        return said
+    if isinstance(error, pickle.UnpicklingError) or "weights_only" in said:
+        return "its weights are a pickle that holds more than tensors, which is never opened: give them as safetensors"
+    if type(error).__name__ == "SafetensorError":
+        return f"its weights are no safetensors that can be read ({first_line(error)}): copy them again"
+    if isinstance(error, RecursionError):
+        return "one of its files is nested deeper than any is: copy it again"
     if "trust_remote_code" in said:
         return "it brings code of its own, which is never run here: choose an architecture that Transformers has"
     if "tiktoken" in said:

@@ -95,7 +95,7 @@ def _check_tokenizer(
     # The archive's tokenizer is its tokenizer.json alone, without a class that may do more.
     with tempfile.TemporaryDirectory(prefix="tokenizer-") as folder:
         tokenizer.save_pretrained(folder)
-        packed = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+        packed = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     if tokenise(packed, [*_ODD_TEXTS, *texts], max_length) != rows:
         kind = type(tokenizer).__name__
         raise UnfitError(f"{kind} does more than the tokenizer.json that it writes, which is all that is packed")

@@ -12,6 +12,7 @@ from typing import IO
 
 from airflow.sdk import ObjectStoragePath
 
+from include.contracts.archives import MANIFEST, ArchiveContentError, check_archive
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.services import ModelVersion
 from local_services.torchserve.record import NAME, VERSION, StoredVersion
@@ -20,7 +21,6 @@ from local_services.torchserve.record import NAME, VERSION, StoredVersion
 PLACEHOLDER_VERSION = "0"
 
 _CHUNK_BYTES = 1 << 20
-_MANIFEST = "MAR-INF/MANIFEST.json"
 
 
 class ArchiveStore:
@@ -51,7 +51,11 @@ class ArchiveStore:
                 part.replace(target)
             finally:
                 part.unlink(missing_ok=True)
-        _check_version(target, candidate.version)
+        try:
+            _check_version(target, candidate.version)
+        except InvalidRequestError:
+            target.unlink()  # or it would be taken for one that was deployed
+            raise
 
     def verify(self, name: str, sha256: str) -> None:
         """Make sure that an archive is still the one that was fetched.
@@ -84,7 +88,7 @@ class ArchiveStore:
             model = {"modelName": "placeholder", "modelVersion": PLACEHOLDER_VERSION, "handler": "placeholder.py"}
             manifest = {"createdOn": "", "runtime": "python", "model": model, "archiverVersion": "0.12.0"}
             with zipfile.ZipFile(path, "w") as archive:
-                archive.writestr(_MANIFEST, json.dumps(manifest))
+                archive.writestr(MANIFEST, json.dumps(manifest))
                 archive.writestr("placeholder.py", "")
         return path.name
 
@@ -126,8 +130,10 @@ def _chunks(file: IO[bytes]) -> Iterator[bytes]:
 def _check_version(path: Path, version: str) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
-            found = json.loads(archive.read(_MANIFEST))["model"]["modelVersion"]
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
-        raise InvalidRequestError(f"{path.name} is not a model archive with a {_MANIFEST}.") from error
+            found = check_archive(archive, where=path.name)["model"]["modelVersion"]
+    except ArchiveContentError as error:
+        raise InvalidRequestError(str(error)) from error
+    except (zipfile.BadZipFile, KeyError, TypeError) as error:
+        raise InvalidRequestError(f"{path.name} is not a model archive with a {MANIFEST}.") from error
     if found != version:
         raise InvalidRequestError(f"{path.name} holds version {found!r}; asked for was {version!r}.")

@@ -200,6 +200,48 @@ def test_a_link_in_an_archive_is_refused(tmp_path: Path) -> None:
         open_archive(tmp_path / "evil.mar", tmp_path / "unpacked")
 
 
+def bomb(file: zipfile.ZipFile) -> None:
+    file.writestr("a.json", bytes(30_000_000), zipfile.ZIP_DEFLATED)
+
+
+def many(file: zipfile.ZipFile) -> None:
+    for number in range(1001):
+        file.writestr(f"{number}.py", "")
+
+
+def twice(file: zipfile.ZipFile) -> None:
+    with pytest.warns(UserWarning, match="Duplicate"):
+        file.writestr("MAR-INF/MANIFEST.json", "{}")
+
+
+def device(file: zipfile.ZipFile) -> None:
+    entry = zipfile.ZipInfo("model.safetensors")
+    entry.external_attr = (stat.S_IFCHR | 0o666) << 16
+    file.writestr(entry, "")
+
+
+@pytest.mark.parametrize(
+    ("manifest", "add", "message"),
+    [
+        ("{}", bomb, "unpacks to 30 MB, more than 20 times its size"),
+        ("{}", many, "has 1002 entries"),
+        ("{}", twice, "is there twice"),
+        ("{}", device, "points out of the archive"),
+        ("[" * 90_000, lambda file: None, r"MANIFEST\.json cannot be read"),
+        ("[]", lambda file: None, r"MANIFEST\.json cannot be read"),
+        (" " * 200_000, lambda file: None, "has more than 100000 bytes"),
+    ],
+)
+def test_what_nobody_would_pack_is_not_unpacked(manifest: str, add: Any, message: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "evil.mar", "w") as file:
+        file.writestr("MAR-INF/MANIFEST.json", manifest)
+        add(file)
+
+    with pytest.raises(ArchiveError, match=message):
+        open_archive(tmp_path / "evil.mar", tmp_path / "unpacked")
+    assert list((tmp_path / "unpacked").iterdir()) == []
+
+
 def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.mar").write_text("no zip")
     with zipfile.ZipFile(tmp_path / "other.mar", "w") as file:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import os
+import pickle
 import re
 import shutil
 from collections.abc import Callable
@@ -12,6 +15,7 @@ from typing import Any
 import pytest
 
 from include.classifier.training.base_model import BaseModel, BaseModelError, load_base_model
+from include.models import PROJECT_DIR
 from tests.classifier import architectures
 from tests.classifier.architectures import LABELS, TEXTS
 
@@ -107,6 +111,60 @@ def own_code(folder: Path) -> None:
     change(folder / "config.json", model_type="own", auto_map={"AutoConfig": "own.Own", "AutoModel": "own.Model"})
 
 
+class Opened:
+    """Says so when a pickle with it is opened as pickles are."""
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (Path("opened"),)
+
+
+def a_pickle(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"weight": Opened()}))
+
+
+def a_pickle_of_torch(folder: Path) -> None:
+    import torch
+
+    (folder / "model.safetensors").unlink()
+    torch.save({"weight": Opened()}, folder / "pytorch_model.bin")
+
+
+def weights_elsewhere(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder.parent / "weights.safetensors")
+    index = {"metadata": {}, "weight_map": {"bert.embeddings.word_embeddings.weight": "../weights.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def no_index(folder: Path) -> None:
+    (folder / "model.safetensors.index.json").write_text("[]")
+
+
+def no_safetensors(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes((2**62).to_bytes(8, "little") + b"{}")
+
+
+def an_adapter(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+
+
+def too_large(folder: Path) -> None:
+    change(folder / "config.json", hidden_size=1_000_000, intermediate_size=4_000_000)
+
+
+def too_deep(folder: Path) -> None:
+    change(folder / "config.json", num_hidden_layers=1_000_000)
+
+
+def nested(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_text("[" * 500_000)
+
+
+def a_fifo(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    os.mkfifo(folder / "tokenizer.json")
+
+
 def no_vocabulary(folder: Path) -> None:
     (folder / "spm.model").write_bytes(b"no SentencePiece")
 
@@ -118,16 +176,29 @@ def no_vocabulary(folder: Path) -> None:
         ("bert", no_unknown, "its tokenizer cannot read every text"),
         ("bert", no_numbers, "no number"),
         ("bert", own_code, "code of its own"),
+        ("bert", a_pickle, "a pickle that holds more than tensors, which is never opened: give them as safetensors"),
+        ("bert", a_pickle_of_torch, "a pickle that holds more than tensors"),
+        ("bert", weights_elsewhere, "names weights that do not lie beside it"),
+        ("bert", no_index, r"index\.json is no object"),
+        ("bert", no_safetensors, "no safetensors that can be read"),
+        ("bert", an_adapter, "merge it into its base model"),
+        ("bert", too_large, "GB of weights, and this machine has .* choose a smaller model"),
+        ("bert", too_deep, "asks for 1000000 layers"),
+        ("bert", nested("config.json"), r"config\.json is nested deeper than any is"),
+        ("bert", nested("tokenizer.json"), "nested deeper than any is"),
+        ("bert", a_fifo, r"tokenizer\.json is no plain file"),
         ("deberta-v2", no_vocabulary, "neither a tokenizer.json nor a SentencePiece file"),
     ],
 )
-def test_what_cannot_be_served_is_refused_with_the_reason(model_type, spoil, reason, model):
+def test_what_cannot_be_served_is_refused_with_the_reason(model_type, spoil, reason, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     folder = model(model_type)
     spoil(folder)
     with pytest.raises(BaseModelError) as refusal:
         load(folder)
     assert re.search(reason, str(refusal.value))
     assert str(folder) in str(refusal.value)
+    assert not Path("opened").exists()
 
 
 def test_trying_a_model_draws_no_random_numbers(model):
@@ -140,3 +211,17 @@ def test_trying_a_model_draws_no_random_numbers(model):
     torch.manual_seed(3)
     assert all(torch.equal(first[name], tensor) for name, tensor in load(folder).model.state_dict().items())
     assert torch.rand(1) == expected
+
+
+def test_nothing_that_is_loaded_may_bring_code():
+    """Whoever reads a model says so, at every place: a library's default was to ask."""
+    places = []
+    for path in sorted(path for folder in ("include", "benchmarks") for path in (PROJECT_DIR / folder).rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = call.func.attr if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) else ""
+            if name not in ("from_pretrained", "from_config") or "rivals" in path.parts:
+                continue
+            said = {keyword.arg for keyword in call.keywords}
+            places.append(path.name)
+            assert "trust_remote_code" in said or None in said, f"{path}:{call.lineno}"
+    assert len(places) > 8

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kubeflow_provider.exceptions import LiveVersionUnknownError, ServiceUnavailableError
+from kubeflow_provider.exceptions import InvalidRequestError, LiveVersionUnknownError, ServiceUnavailableError
 from local_services.torchserve.hook import TorchServeHook
 from local_services.torchserve.record import BrokenRecordError, Record, ServedModel, StoredVersion
 from tests.quick_torchserve import Server, quick_hook
@@ -137,6 +140,20 @@ def test_what_nobody_here_knows_is_told_from_outside(lost: TorchServeHook, tmp_p
 def test_nothing_was_live(lost: TorchServeHook) -> None:
     lost.restore_live(MODEL, None)
     assert lost.get_live(MODEL) is None
+
+
+def test_an_archive_that_leads_out_of_itself_never_comes_to_the_server(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hook, version = quick_hook(monkeypatch, tmp_path, Server()), build_version(tmp_path / "store", FIRST)
+    archive = Path(version.archive_uri.removeprefix("file://"), "model-store", f"{MODEL}.mar")
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr("../evil.py", "")
+    digest = sha256(archive.read_bytes()).hexdigest()
+    with pytest.raises(InvalidRequestError, match="points out of the archive"):
+        hook.deploy_candidate(replace(version, archive_sha256=digest))
+    assert hook.get_deployment(MODEL, FIRST) is None
+    assert not list((tmp_path / "model-store").glob(f"{MODEL}*"))
 
 
 def test_a_full_disk_is_named_with_what_to_do(

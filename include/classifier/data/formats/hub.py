@@ -101,9 +101,10 @@ def _load(source: Source, address: Address) -> Any:
                 f"{HUB_PREFIX}{address.name}:{there[0]}:{address.split}."
             ) from None
         raise DataError(f"{source.name}: split {address.split!r} cannot be read: {error}") from error
-    except DatasetsError as error:
+    except (DatasetsError, RuntimeError) as error:
         raise DataError(
-            f"{source.name}: cannot be read ({type(error).__name__}). Is it made of plain files?"
+            f"{source.name}: cannot be read ({type(error).__name__}). Is it made of plain files? A script of its own, "
+            "or of a folder, is never run: convert it to Parquet."
         ) from error
     except OSError as error:
         raise SourceUnavailableError(

@@ -144,3 +144,12 @@ class TestConfigurations:
 def test_what_is_no_address_of_a_data_set_is_told_the_form(address: str) -> None:
     with pytest.raises(DataError, match="Write hub:owner/name, with :split or :configuration:split"):
         read(address)
+
+
+def test_a_script_is_never_run(tmp_path: Path) -> None:
+    folder = tmp_path / "owner" / "scripted"
+    folder.mkdir()
+    write(folder / "scripted.py", "from pathlib import Path\nPath('opened').touch()\n")
+    with pytest.raises(DataError, match=r"hub:owner/scripted: cannot be read .* is never run: convert it to Parquet"):
+        read("hub:owner/scripted")
+    assert not (tmp_path / "opened").exists()
