@@ -71,7 +71,8 @@ class ArchiveStore:
         found: dict[str, dict[str, StoredVersion]] = {}
         for path in sorted(self._folder.glob("*.mar")):
             model, _, version = path.stem.rpartition("-")
-            if re.match(NAME, model) and re.match(VERSION, version) and path.is_file() and not path.is_symlink():
+            is_named = re.fullmatch(NAME, model) and re.fullmatch(VERSION, version)
+            if is_named and path.is_file() and not path.is_symlink():
                 stored = StoredVersion(archive=path.name, sha256=_digest(path))
                 found.setdefault(model, {})[version] = stored
         return found

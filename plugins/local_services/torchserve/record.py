@@ -25,6 +25,8 @@ VERSION = r"^[0-9]{14}$"
 
 #: Thousands of versions.
 _MAX_BYTES = 4_000_000
+#: TorchServe's numbers have 32 bits.
+_LARGEST_NUMBER = 2_000_000_000
 
 
 class BrokenRecordError(ServiceUnavailableError):
@@ -97,23 +99,25 @@ class Record:
         :raises ServiceUnavailableError: when it cannot be read.
         """
         try:
-            document = _Document.model_validate_json(self._text())
+            return _parsed(self._text())
         except FileNotFoundError:
+            if self._kept():  # whoever made a new one was killed before it was there
+                raise self._broken("it is gone") from None
             return {}
         except OSError as error:
             raise ServiceUnavailableError(f"{self._path} cannot be read: {error.strerror or error}.") from error
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            where = ".".join(str(part)[:60] for part in first["loc"]) or "the document"
-            raise self._broken(f"{where}: {first['msg']}") from None
-        return {name: model.served() for name, model in document.models.items()}
+            raise self._broken(_first_problem(error)) from None
 
     def model(self, name: str) -> ServedModel:
         """Return one model; an empty one when it was never deployed."""
         return self.read().get(name, ServedModel())
 
     def write(self, name: str, model: ServedModel) -> None:
-        """Put a model into the file, or take it out when it has no version left. The caller holds the lock."""
+        """Put a model into the file, or take it out when it has no version left. The caller holds the lock.
+
+        :raises InvalidRequestError: for what could not be read again.
+        """
         models = self.read()
         if model.versions:
             models[name] = model
@@ -123,10 +127,11 @@ class Record:
 
     def replace_broken(self, models: dict[str, ServedModel]) -> Path:
         """Keep a file that cannot be read beside the new one, and return where. The caller holds the lock."""
-        kept = self._path.with_name(f"{self._path.name}.broken-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
-        self._path.rename(kept)  # a link itself, and not what it leads to
+        if os.path.lexists(self._path):
+            kept = self._path.with_name(f"{self._path.name}.broken-{datetime.now(UTC):%Y%m%dT%H%M%S%f}")
+            self._path.rename(kept)  # a link itself, and not what it leads to
         self._write(models)
-        return kept
+        return self._kept()[-1]
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -166,6 +171,10 @@ class Record:
 
     def _write(self, models: dict[str, ServedModel]) -> None:
         text = json.dumps({"models": {key: asdict(value) for key, value in models.items()}}, indent=2, sort_keys=True)
+        try:
+            _parsed(text)
+        except ValidationError as error:
+            raise InvalidRequestError(f"TorchServe cannot be told this: {_first_problem(error)}.") from None
         part = self._path.with_suffix(".part")
         part.unlink(missing_ok=True)
         with part.open("x", encoding="utf-8") as file:
@@ -173,6 +182,9 @@ class Record:
             file.flush()
             os.fsync(file.fileno())  # a power cut must not leave an empty record behind the new name
         part.replace(self._path)
+
+    def _kept(self) -> list[Path]:
+        return sorted(self._path.parent.glob(f"{self._path.name}.broken-*"))
 
     def _broken(self, how: str) -> BrokenRecordError:
         return BrokenRecordError(f"{self._path}, which says what is live, cannot be read: {how}.")
@@ -189,9 +201,9 @@ class _Settings(_Strict):
     model_config = ConfigDict(extra="allow")
 
     workers: Annotated[int, Field(ge=1, le=1000)] = 1
-    batch_size: Annotated[int, Field(ge=1, le=100_000)] = 1
-    max_batch_delay_ms: Annotated[int, Field(ge=0, le=3_600_000)] = 0
-    response_timeout_seconds: Annotated[int, Field(ge=1, le=86_400)] = 1
+    batch_size: Annotated[int, Field(ge=1, le=_LARGEST_NUMBER)] = 1
+    max_batch_delay_ms: Annotated[int, Field(ge=0, le=_LARGEST_NUMBER)] = 0
+    response_timeout_seconds: Annotated[int, Field(ge=1, le=_LARGEST_NUMBER)] = 1
 
 
 class _Stored(_Strict):
@@ -231,3 +243,14 @@ class _Document(_Strict):
                 if stored.archive != archive_name(name, version):
                     raise ValueError(f"{name} {version}: its archive is not {archive_name(name, version)}")
         return self
+
+
+def _parsed(text: bytes | str) -> dict[str, ServedModel]:
+    document = _Document.model_validate_json(text)
+    return {name: model.served() for name, model in document.models.items()}
+
+
+def _first_problem(error: ValidationError) -> str:
+    """Return where the first problem is, and which, without the value that stands there."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    return f"{'.'.join(str(part)[:60] for part in first['loc']) or 'the document'}: {first['msg']}"

@@ -35,6 +35,10 @@ def as_text(content: Any) -> Callable[[Path], None]:
     return lambda path: path.write_text(text, encoding="utf-8")
 
 
+def interrupted(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
 def linked(path: Path) -> None:
     path.with_name("elsewhere.json").write_text(json.dumps(document()))
     path.symlink_to("elsewhere.json")
@@ -94,6 +98,27 @@ def test_what_was_written_is_read_and_a_message_quotes_nothing_of_a_broken_one(t
     assert "secret" not in str(broken.value)
     as_text(document(previous=SECOND))(path)  # as version 0.1.0 may have left it
     assert record.model("reviews").previous is None
+
+
+def test_whoever_makes_it_anew_may_be_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, record = tmp_path / "live.json", Record(tmp_path)
+    path.write_text("")
+    with monkeypatch.context() as killed:
+        killed.setattr(Path, "replace", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            record.replace_broken({})
+    assert not path.exists()
+    with pytest.raises(BrokenRecordError, match="it is gone"):
+        record.read()
+    assert record.replace_broken({}).read_text() == ""
+    assert record.read() == {}
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
+    stored = StoredVersion(archive=f"reviews-{FIRST}.mar", sha256=SHA256, settings={"workers": 10**6})
+    with pytest.raises(InvalidRequestError, match="workers: Input should be less than or equal to 1000"):
+        Record(tmp_path).write("reviews", ServedModel(versions={FIRST: stored}))
+    assert Record(tmp_path).read() == {}
 
 
 def test_a_server_that_runs_says_what_it_serves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
