@@ -10,6 +10,9 @@ from include.contracts.candidate import Candidate
 from include.contracts.documents import DocumentError
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 
+#: A candidate of a thousand classes has a tenth of it.
+_MOST_BYTES = 50_000_000
+
 
 def read_text(uri: str, *, conn_id: str | None = None) -> str:
     """Read a document of the model store.
@@ -17,11 +20,14 @@ def read_text(uri: str, *, conn_id: str | None = None) -> str:
     :param uri: for example ``s3://models/reviews/20261121030000/candidate.json``.
     :param conn_id: Airflow connection for the store; empty or ``None`` where it needs none.
     :raises ServiceUnavailableError: when it cannot be read.
-    :raises InvalidRequestError: when it is no text.
+    :raises InvalidRequestError: when it is no text, or larger than any document is.
     """
     try:
         with open_plain(uri, conn_id=conn_id) as file:
-            return file.read().decode("utf-8")
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise InvalidRequestError(f"{uri} has more than {_MOST_BYTES // 1_000_000} MB: it is no document of ours.")
+        return content.decode("utf-8")
     except OSError as error:
         raise ServiceUnavailableError(f"{uri} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
