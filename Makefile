@@ -23,12 +23,15 @@ BASE ?= python:3.11-slim-bookworm
 PIPELINE ?= release_in_kubeflow
 
 .DEFAULT_GOAL := help
-.PHONY: help docs image upload release roll-back preview reproduce explain retention orphans test test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-preprocessing clean distclean setup env up down logs backup restore test-compose
+.PHONY: help docs image upload release roll-back validate preview reproduce explain retention orphans test test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-preprocessing clean distclean setup env up down logs backup restore test-compose
 
 help: ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/airflow/.installed .venv/pipelines/.installed ## Install both environments
+
+validate: .venv/airflow/.installed ## Check models' YAML files without starting anything, for a pull request [MODEL= name, file or folder]
+	@$(AIRFLOW_PYTHON) scripts/validate_models.py
 
 preview: setup ## Show the first rows of a source as a release would read them [DATA=train.csv MODEL= ROWS=5 ENCODING=]
 	@$(TOOL) preview

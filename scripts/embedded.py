@@ -16,7 +16,7 @@ from typing import Any
 
 import one_release
 from airflow_process import PARTS, airflow_processes, start_airflow, stop_airflow
-from environment import AIRFLOW, environment, keep_private, migrate, state_dir
+from environment import environment, keep_private, migrate, state_dir
 from release_log import readable
 
 from include.contracts.form import FIELDS, read_field
@@ -123,6 +123,14 @@ def _chosen_model() -> str:
     return model
 
 
+#: `airflow dags test` of a DAG, with its configuration from the standard input: every account of a machine sees the
+#: arguments of its processes, and a source's address may have a signature.
+_TEST_DAG = (
+    "import runpy, sys; sys.argv = ['airflow', 'dags', 'test', sys.argv[1], '-c', sys.stdin.read()]; "
+    "runpy.run_module('airflow', run_name='__main__')"
+)
+
+
 def _run_dag(env: Mapping[str, str], dag_id: str, conf: Mapping[str, Any], what: str) -> None:
     migrate(env)
     started = time.monotonic()
@@ -131,12 +139,18 @@ def _run_dag(env: Mapping[str, str], dag_id: str, conf: Mapping[str, Any], what:
     )
     log.parent.mkdir(parents=True, exist_ok=True)
     print(f"Starting the {what}{' with ' + json.dumps(_shown(conf)) if conf else ''} (whole log: {log})", flush=True)
-    command = [AIRFLOW, "dags", "test", dag_id, "-c", json.dumps(conf)]
     json_logs = {"AIRFLOW__LOGGING__JSON_LOGS": "True", "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(
-        command, env={**os.environ, **env, **json_logs}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-c", _TEST_DAG, dag_id],
+        env={**os.environ, **env, **json_logs},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
-    assert process.stdout is not None
+    assert process.stdin is not None and process.stdout is not None
+    with process.stdin:
+        process.stdin.write(json.dumps(conf))
     try:
         with log.open("w", encoding="utf-8") as file:
             for text in readable(_copied(process.stdout, file)):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
+from croniter import croniter
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from include.contracts.rollout import RolloutConfig, SmokeTestConfig
@@ -123,6 +124,14 @@ class ModelConfig(TrainedModel):
     def pipeline_file(self) -> str:
         """Absolute path of the compiled IR."""
         return str(PROJECT_DIR / self.pipeline)
+
+    @model_validator(mode="after")
+    def _cron_is_one(self) -> ModelConfig:
+        """Airflow would refuse it with the DAG file, and with it all other models."""
+        cron = self.schedule.cron
+        if cron is not None and not croniter.is_valid({"@quarterly": "0 0 1 */3 *"}.get(cron, cron)):
+            raise ValueError(f"schedule.cron: {cron!r} is no cron expression such as `0 3 * * 1`")
+        return self
 
     @model_validator(mode="after")
     def _gate_knows_its_labels(self) -> ModelConfig:
