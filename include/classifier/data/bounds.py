@@ -124,9 +124,12 @@ def most_bytes(packed_bytes: int) -> int:
     return max(_FREE_BYTES, _LARGEST_RATIO * packed_bytes)
 
 
-def unbounded(name: str) -> DataError:
-    """Return the error for a file of which more comes than could be data."""
+def unbounded(name: str, ratio: int | None = None) -> DataError:
+    """Return the error for a file of which more comes than could be data.
+
+    :param ratio: what may come of each of its bytes, where that is not what may come of any file's.
+    """
     return DataError(
-        f"{name}: unpacks to more than {_LARGEST_RATIO} times its size, which no reviews do. Look whether the file is "
-        "what its name says; unpack it yourself if it is."
+        f"{name}: unpacks to more than {ratio or _LARGEST_RATIO} times its size, which no reviews do. Look whether the "
+        "file is what its name says; unpack it yourself if it is."
     )

@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 from xml.etree.ElementTree import ParseError
 from xml.parsers import expat
@@ -25,9 +26,15 @@ if TYPE_CHECKING:
 
 Row = tuple[int, Sequence["ReadOnlyCell"]]
 
-#: What a workbook may unpack to, whatever its own size: its texts are held in memory.
-_MOST_BYTES = 512 << 20
-_MOST_PARTS, _MOST_ROWS, _MOST_COLUMNS = 10_000, 1_048_576, 1024
+#: What a workbook may unpack to: so much whatever its size, so many times its size (tables have ten), and never more
+#: than this, because its texts are held in memory.
+_FREE_BYTES, _LARGEST_RATIO, _MOST_BYTES = 16 << 20, 30, 512 << 20
+#: And what it may be made of: elements of XML become objects of a hundred times their size, those of a row for a while.
+_MOST_PARTS, _MOST_ROWS, _MOST_CELLS, _MOST_ELEMENTS_OF_ROW = 10_000, 1_048_576, 16_384, 1_000_000
+#: Elements that are of no row, such as texts: so many whatever its size, for each of its bytes, and at most.
+_FREE_ELEMENTS, _ELEMENTS_PER_BYTE, _MOST_ELEMENTS = 500_000, 5, 5_000_000
+#: Columns among which those of the settings are looked for.
+_MOST_COLUMNS = 1024
 _BATCH_ROWS, _BATCH_CHARACTERS = 16_384, 4 << 20
 #: What openpyxl makes of files that are not what they should be.
 _BROKEN = (
@@ -66,32 +73,59 @@ def read_workbook(file: IO[bytes], source: Source, data: DataConfig, problems: P
 
 
 def _check_parts(file: IO[bytes], source: Source) -> None:
-    """Make sure, before anything is unpacked, that it all fits and that no part defines words of its own in XML."""
+    """Make sure, before a part is read, that all of them fit into memory and none does harm."""
+    packed = file.seek(0, io.SEEK_END)
     with zipfile.ZipFile(file) as archive:
         parts = archive.infolist()
         size = sum(part.file_size for part in parts)  # no more than this is unpacked of any
-        if len(parts) > _MOST_PARTS or size > most_bytes(file.seek(0, io.SEEK_END)):
-            raise unbounded(source.name)
         if size > _MOST_BYTES:
             raise DataError(f"{source.name}: unpacks to more than {_MOST_BYTES >> 20} MB. Save the sheet as CSV.")
+        if len(parts) > _MOST_PARTS or size > max(_FREE_BYTES, _LARGEST_RATIO * packed):
+            raise unbounded(source.name, _LARGEST_RATIO)
+        left = min(_MOST_ELEMENTS, max(_FREE_ELEMENTS, _ELEMENTS_PER_BYTE * packed))
         for part in parts:
             with archive.open(part) as content:
-                if _defines_words(content):
-                    raise zipfile.BadZipFile
+                left = _Elements(left).count(content)
 
 
-def _defines_words(content: IO[bytes]) -> bool:
-    """Return whether XML has a document type, whose entities may unfold without an end; none of Excel's has one."""
-    found: list[str] = []
-    parser = expat.ParserCreate()
-    parser.StartDoctypeDeclHandler = lambda *_: found.append("type")
-    parser.StartElementHandler = lambda *_: found.append("element")
-    try:
-        while not found and (chunk := content.read(1 << 12)):
-            parser.Parse(chunk)
-    except expat.ExpatError:  # a picture
-        pass
-    return found[:1] == ["type"]
+class _Elements:
+    """Counts the elements of a part's XML, with their attributes, and knows what no workbook has.
+
+    :param left: so many may be outside of rows.
+    """
+
+    def __init__(self, left: int) -> None:
+        self._left = left
+        self._rows = self._cells = 0
+        self._left_of_row = _MOST_ELEMENTS_OF_ROW
+
+    def count(self, content: IO[bytes]) -> int:
+        """Return how many are left; of a picture there are none.
+
+        :raises ValueError: when there are too many, or the part defines words of its own: these may unfold without an
+            end.
+        """
+        parser = expat.ParserCreate(namespace_separator="}")
+        parser.StartDoctypeDeclHandler = self._type_begins
+        parser.StartElementHandler = self._element_begins
+        with suppress(expat.ExpatError):
+            while chunk := content.read(1 << 16):
+                parser.Parse(chunk)
+        return self._left
+
+    def _type_begins(self, *_: Any) -> None:
+        raise ValueError("a document type")
+
+    def _element_begins(self, name: str, attributes: dict[str, str]) -> None:
+        if name.endswith("}row"):
+            self._rows, self._cells, self._left_of_row = self._rows + 1, 0, _MOST_ELEMENTS_OF_ROW
+        elif self._rows:
+            self._cells += name.endswith("}c")
+            self._left_of_row -= 1 + len(attributes)
+        else:
+            self._left -= 1 + len(attributes)
+        if self._rows > _MOST_ROWS or self._cells > _MOST_CELLS or min(self._left, self._left_of_row) < 0:
+            raise ValueError("more than a table has")
 
 
 class _Sheet:

@@ -142,13 +142,18 @@ def test_what_is_no_workbook_is_named(tmp_path: Path, name: str, content: bytes)
         (SHEET, "<worksheet", '<!DOCTYPE worksheet [<!ENTITY a "a">]><worksheet'),
         (TEXTS, "<sst", '<!-- --> <!DOCTYPE sst [<!ENTITY a "a">]><sst'),
         (TEXTS, "<sst", "<sst><"),
+        (TEXTS, "</sst>", "<si/>" * 1000 + "</sst>"),
+        (SHEET, "</sheetData>", "<row/>" * 1000 + "</sheetData>"),
+        (SHEET, "</row>", "<c/>" * 1000 + "</row>"),
+        (SHEET, "</row>", "<other a='b'/>" * 500 + "</row>"),
         ("xl/workbook.xml", "sheets", "nothing"),
     ],
 )
 def test_a_workbook_that_does_harm_or_is_broken_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, old: str, new: str
 ) -> None:
-    monkeypatch.setattr(workbook, "_MOST_ROWS", 1000)
+    for limit in ("ROWS", "CELLS", "ELEMENTS", "ELEMENTS_OF_ROW"):
+        monkeypatch.setattr(workbook, f"_MOST_{limit}", 900)
     path = packed(tmp_path / "a.xlsx", **{name: PARTS[name].replace(old, new)})
 
     assert new in PARTS[name].replace(old, new)
@@ -161,14 +166,15 @@ def test_what_unpacks_or_repeats_without_an_end_is_given_up(tmp_path: Path, monk
     texts = PARTS[TEXTS].replace("really", "really " * 1000)
     path = packed(tmp_path / "a.xlsx", **{SHEET: sheet, TEXTS: texts})
     assert len(read(path)[0]) == 198
-    for part, limit in ((4, "unpacks to more than 50 times its size"), (0, "unpacks to more than 0 MB")):
-        monkeypatch.setattr("include.classifier.data.bounds._FREE_BYTES", 1 << 16)
-        monkeypatch.setattr(workbook, "_MOST_BYTES", part << 20)
-        with pytest.raises(DataError, match=rf"a\.xlsx: {limit}"):
-            read(path)
-    monkeypatch.setattr("include.classifier.data.bounds._FREE_BYTES", 1 << 10)
-    monkeypatch.setattr("include.classifier.data.bounds._LARGEST_RATIO", 1)
-    with pytest.raises(DataError, match="unpacks to more than 1 times its size"):
+    monkeypatch.setattr("include.classifier.data.bounds._FREE_BYTES", 1 << 16)
+    with pytest.raises(DataError, match=r"a\.xlsx: unpacks to more than 50 times its size"):
+        read(path)
+    monkeypatch.setattr(workbook, "_FREE_BYTES", 1 << 10)
+    monkeypatch.setattr(workbook, "_LARGEST_RATIO", 2)
+    with pytest.raises(DataError, match=r"a\.xlsx: unpacks to more than 2 times its size"):
+        read(path)
+    monkeypatch.setattr(workbook, "_MOST_BYTES", 1 << 10)
+    with pytest.raises(DataError, match=r"a\.xlsx: unpacks to more than 0 MB"):
         read(path)
 
 
