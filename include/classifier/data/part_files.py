@@ -52,7 +52,7 @@ def _files(source: Source) -> Iterator[Source]:
         yield pinned(source)
         return
     files = sorted(file for file in paths if format_of(PurePosixPath(file)) and not _is_hidden(file, path))
-    if not files and source.is_local and what == "the folder" and has_class_folders(path):
+    if not files and source.is_local and what == "the folder" and has_class_folders(path, source):
         yield replace(source, found=CLASS_FOLDERS)
         return
     if not files or len(files) > _MOST:

@@ -22,9 +22,15 @@ _BATCH_ROWS, _BATCH_BYTES = 16_384, 16 << 20
 _MOST_UNREADABLE = 0.05
 
 
-def has_class_folders(folder: str) -> bool:
-    """Return whether there are texts in a folder's folders."""
-    return next(_texts(Path(folder)), None) is not None
+def has_class_folders(folder: str, source: Source) -> bool:
+    """Return whether there are texts in a folder's folders.
+
+    :raises DataError: when it may not be read.
+    """
+    try:
+        return next(_texts(Path(folder)), None) is not None
+    except OSError as error:
+        raise explained(source.name, error) from None
 
 
 def read_class_folders(source: Source, data: DataConfig, problems: Problems) -> Iterator[Batch]:

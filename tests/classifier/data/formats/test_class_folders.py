@@ -62,6 +62,18 @@ def test_a_form_names_such_a_folder_as_it_names_a_file(folder: Path) -> None:
         assert "not read on behalf of a form" in read(named, allowed)[1][0]
 
 
+def test_a_folder_that_may_not_be_read_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(path)
+
+    monkeypatch.setattr("include.classifier.data.formats.class_folders.os.scandir", refuse)
+    source = Source(str(folder), "train")
+    with pytest.raises(DataError, match="reading it is not allowed"):
+        class_folders.has_class_folders(str(folder), source)
+    with pytest.raises(DataError, match="reading it is not allowed"):
+        list(class_folders.read_class_folders(source, DATA, Problems()))
+
+
 def test_part_files_go_before_texts(folder: Path) -> None:
     write(folder / "a.csv", "text,label\nfine,pos\n")
 
