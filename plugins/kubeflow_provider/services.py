@@ -64,6 +64,18 @@ class PreparedRun:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedModule:
+    """A module's pod that needs nothing any more but to be made.
+
+    :param pod: as Kubernetes takes it; JSON types, for it travels to a triggerer.
+    :param kubernetes_conn_id: Airflow connection of the cluster.
+    """
+
+    pod: Mapping[str, JsonValue]
+    kubernetes_conn_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunStep:
     """One step of a run, in the order in which it started.
 
@@ -161,15 +173,31 @@ class PipelineService(Protocol):
         *,
         timeout_seconds: float,
         cluster: Mapping[str, JsonValue] | None = None,
+        is_prepared: bool = False,
     ) -> None:
         """Run ``python -m module --key=value ...`` of the pipeline half in its environment and wait for it.
 
         Its output goes to the task log line by line. An empty value leaves its key out. ``cluster`` is as in
         :class:`RunRequest`.
 
+        :param is_prepared: what :meth:`prepare_module` has described is over; what became of it is told here.
         :raises InvalidRequestError: when it exits with 2, its word for input that must be mended first; the
             message is its last line on stderr.
         :raises KubeflowProviderError: when it exits with another non-zero code, or takes longer than the timeout.
+        """
+
+    def prepare_module(
+        self,
+        module: str,
+        arguments: Mapping[str, str],
+        *,
+        timeout_seconds: float,
+        cluster: Mapping[str, JsonValue] | None = None,
+    ) -> PreparedModule | None:
+        """Return what a triggerer needs to start the module and look after it; nothing is started here.
+
+        :return: ``None`` where whoever asks for it has to run it: its process is a child of theirs.
+        :raises InvalidRequestError: naming what stands in its way.
         """
 
     def terminate_module(self) -> None:

@@ -24,6 +24,7 @@ from kubeflow_provider.hooks._kubeflow_pipelines import api
 from kubeflow_provider.hooks._kubeflow_pipelines.experiments import find_experiment, get_or_create_experiment
 from kubeflow_provider.hooks._kubeflow_pipelines.listing import list_documents
 from kubeflow_provider.hooks._kubeflow_pipelines.logs import SERVICE, StepLogs, reason_of_failure
+from kubeflow_provider.hooks._kubeflow_pipelines.modules import ModulesInPods
 from kubeflow_provider.hooks._kubeflow_pipelines.runs import name_with_id, read_run
 from kubeflow_provider.hooks._kubeflow_pipelines.settings import PipelinesSettings
 from kubeflow_provider.hooks._kubeflow_pipelines.shared_polling import SharedPolling
@@ -32,15 +33,11 @@ from kubeflow_provider.hooks._kubeflow_pipelines.versions import get_or_upload_v
 from kubeflow_provider.http.authentication import authentication_for
 from kubeflow_provider.http.client import HttpClient
 from kubeflow_provider.http.settings import HttpSettings
-from kubeflow_provider.kubernetes.module_pod import ModulePod
 from kubeflow_provider.kubernetes.settings import ClusterSettings
 from kubeflow_provider.pipelines import patch
 from kubeflow_provider.pipelines.spec import PipelineSpec, read_pipeline_spec
 from kubeflow_provider.services import FINDABLE, JsonValue, PreparedRun, Run, RunRequest
 from kubeflow_provider.states import RunState
-
-#: What Airflow's Kubernetes provider calls its connection; without one of that name it takes what the pod offers.
-_KUBERNETES_CONN_ID = "kubernetes_default"
 
 #: So many runs are asked for one by one at the same time; the others wait.
 _ALONE_AT_ONCE = 8
@@ -61,7 +58,7 @@ class Server:
     is_multi_user: bool
 
 
-class KubeflowPipelinesHook(BaseHook):
+class KubeflowPipelinesHook(ModulesInPods, BaseHook):
     """The pipeline service (:class:`kubeflow_provider.services.PipelineService`) of a Kubeflow cluster.
 
     Pipelines are uploaded once, as versions that are named after what they hold, with the model's cluster settings in
@@ -91,7 +88,6 @@ class KubeflowPipelinesHook(BaseHook):
         self._auth = authentication_for(fields, http)
         fields.check()
         self.client = HttpClient(http, self._auth, service=SERVICE)
-        self._module_pod: ModulePod | None = None
         self._polling = SharedPolling(self._list_documents)
         self._may_list = True
         self._alone = asyncio.Semaphore(_ALONE_AT_ONCE)
@@ -256,37 +252,6 @@ class KubeflowPipelinesHook(BaseHook):
         :return: ``pipeline_id`` and ``pipeline_version_id``.
         """
         return get_or_upload_version(self.client, spec, namespace=self._namespace)
-
-    # Modules
-
-    def run_module(
-        self,
-        module: str,
-        arguments: Mapping[str, str],
-        *,
-        timeout_seconds: float,
-        cluster: Mapping[str, JsonValue] | None = None,
-    ) -> None:
-        """Run ``python -m module --key=value ...`` of the pipeline half in a pod and wait for it.
-
-        :raises InvalidRequestError: when it exits with 2; the message is its last line on stderr.
-        :raises KubeflowProviderError: when it exits with another non-zero code or takes too long.
-        """
-        pod = ModulePod(
-            settings=ClusterSettings.from_mapping(cluster or {}),
-            kubernetes_conn_id=self.settings.kubernetes_conn_id or _KUBERNETES_CONN_ID,
-            namespace=self.settings.namespace,
-        )
-        self._module_pod = pod
-        try:
-            pod.run(module, arguments, timeout_seconds=timeout_seconds)
-        finally:
-            self._module_pod = None
-
-    def terminate_module(self) -> None:
-        """Stop what :meth:`run_module` is running for this hook. Harmless when there is nothing."""
-        if pod := self._module_pod:
-            pod.terminate()
 
     # The connection's form
 

@@ -4,39 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import math
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context, get_current_context
 
-from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError, ServiceUnavailableError
+from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError
 from kubeflow_provider.kubernetes.errors import typed_errors
 from kubeflow_provider.kubernetes.pod_arguments import pod_arguments
+from kubeflow_provider.kubernetes.pod_start import CALL_LABEL, RIGHTS, START_SECONDS, find, is_of_call, name_of, start
 from kubeflow_provider.kubernetes.settings import ClusterSettings
 
 if TYPE_CHECKING:
     from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
     from kubernetes.client import V1Pod
 
-log = logging.getLogger(__name__)
-
-#: Label that tells a pod of this very call from one that the same task has left behind. Tries that are under way find
-#: their pod by it: never rename.
-CALL_LABEL = "kubeflow-provider/call"
-
-#: How long a pod may wait for a node, and then for image and volumes. A cluster that has to grow takes minutes.
-START_SECONDS = 600
-#: How long a pod that was deleted may take to be gone.
-GONE_SECONDS = 60
-
 # Airflow leaves a task five seconds after it has asked it to stop.
 _GRACE_SECONDS = 5
 _POLL_SECONDS = 1
+#: What is over when it is looked at needs no time to start.
+_STARTED_SECONDS = 1
 _CONTAINER = "base"
-_RIGHTS = "The rights that are needed stand in deploy/."
 
 
 class ModulePod:
@@ -64,19 +53,35 @@ class ModulePod:
         self._operator: KubernetesPodOperator | None = None
         self._stopped = False
 
-    def run(self, module: str, arguments: Mapping[str, str], *, timeout_seconds: float) -> None:
+    def prepare(self, module: str, arguments: Mapping[str, str], *, timeout_seconds: float) -> dict[str, Any]:
+        """Return the pod as it is to be made, for a :class:`~kubeflow_provider.kubernetes.pod_start.PreparedPod`.
+
+        :raises InvalidRequestError: when the settings cannot work.
+        """
+        from kubernetes.client import ApiClient
+
+        context = _context()
+        with typed_errors(f"prepare {module} in a pod", conn_id=self._kubernetes_conn_id):
+            operator = self._new_operator(_command(module, arguments), timeout_seconds, context)
+            document: dict[str, Any] = ApiClient().sanitize_for_serialization(operator.build_pod_request_obj(context))
+        return document
+
+    def run(
+        self, module: str, arguments: Mapping[str, str], *, timeout_seconds: float, is_prepared: bool = False
+    ) -> None:
         """Run the module and wait for it; its output goes to the task log. An empty value leaves its key out.
 
         :param timeout_seconds: after this time on a node Kubernetes ends the pod, also when nobody waits any more.
+        :param is_prepared: the pod that :meth:`prepare` has described was started by somebody else and is over;
+            what became of it is told here.
         :raises InvalidRequestError: when it exits with 2 (the message is its last line), or the settings cannot work.
         :raises ServiceUnavailableError: when Kubernetes cannot be asked; the pod goes on, and a retry waits for it.
         :raises KubeflowProviderError: when it exits with another code, takes too long, or does not start.
         """
-        command = [module, *(f"--{key}={value}" for key, value in arguments.items() if value != "")]
         self._stopped = False
         try:
-            with typed_errors(f"run {module} in a pod", conn_id=self._kubernetes_conn_id, advice={403: _RIGHTS}):
-                self._run(command, timeout_seconds)
+            with typed_errors(f"run {module} in a pod", conn_id=self._kubernetes_conn_id, advice={403: RIGHTS}):
+                self._run(_command(module, arguments), timeout_seconds, is_prepared)
         except KubeflowProviderError:
             if self._stopped:  # the error only tells that the pod has gone
                 raise KubeflowProviderError(f"{module} was stopped.") from None
@@ -90,15 +95,20 @@ class ModulePod:
             self._stopped = True
             operator.on_kill()
 
-    def _run(self, command: list[str], timeout_seconds: float) -> None:
+    def _run(self, command: list[str], timeout_seconds: float, is_prepared: bool) -> None:
         from kubernetes.client import ApiException
 
         context = _context()
         operator = self._new_operator(command, timeout_seconds, context)
+        if is_prepared:
+            operator.schedule_timeout_seconds = operator.startup_timeout_seconds = _STARTED_SECONDS
         # Known before it exists: `terminate` may be called while it is being made.
         operator.pod = operator.build_pod_request_obj(context)
         self._operator = operator
-        _start(operator, operator.pod)
+        if not is_prepared:
+            start(operator.pod_manager, operator.pod)
+        elif not ((found := find(operator.pod_manager, operator.pod)) and is_of_call(found, operator.pod)):
+            raise _gone(command[0], operator.pod)
         if self._stopped:
             operator.on_kill()
         try:
@@ -106,10 +116,7 @@ class ModulePod:
         except ApiException as answer:
             if answer.status != 404:
                 raise
-            error = KubeflowProviderError(
-                f"{command[0]} is gone: its pod {_where(operator.pod)} was deleted, by somebody or with its node. "
-                "Another try starts anew."
-            )
+            error = _gone(command[0], operator.pod)
         operator.process_pod_deletion(operator.pod, reraise=False)
         if error:
             raise error
@@ -156,6 +163,16 @@ class ModulePod:
         )
 
 
+def _gone(module: str, pod: V1Pod) -> KubeflowProviderError:
+    return KubeflowProviderError(
+        f"{module} is gone: its pod {name_of(pod)} was deleted, by somebody or with its node. Another try starts anew."
+    )
+
+
+def _command(module: str, arguments: Mapping[str, str]) -> list[str]:
+    return [module, *(f"--{key}={value}" for key, value in arguments.items() if value != "")]
+
+
 def _context() -> Context | None:
     try:
         return get_current_context()
@@ -174,55 +191,6 @@ def _identity(context: Context | None) -> tuple[list[Any], int]:
 
 def _digest(parts: list[Any]) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
-def _start(operator: KubernetesPodOperator, request: V1Pod) -> None:
-    """Make the pod, unless an earlier try of this call has left it; one of another call makes room first."""
-    from kubernetes.client import ApiException
-
-    where = _where(request)
-    found = _find(operator, request)
-    if found and _is_usable(found, request):
-        log.info("An earlier try has left pod %s; waiting for it.", where)
-        return
-    if found:
-        log.info("Deleting pod %s, which an earlier try has left.", where)
-        operator.pod_manager.delete_pod(found)
-        _wait_until_gone(operator, request)
-    try:
-        operator.pod_manager.create_pod(request)
-    except ApiException as error:
-        # A conflict with itself: the answer to an earlier request got lost on its way.
-        if error.status != 409 or not ((found := _find(operator, request)) and _is_usable(found, request)):
-            raise
-    log.info("Pod %s runs `python -m %s`.", where, operator.arguments[0])
-
-
-def _wait_until_gone(operator: KubernetesPodOperator, pod: V1Pod) -> None:
-    deadline = time.monotonic() + GONE_SECONDS
-    while _find(operator, pod):
-        if time.monotonic() > deadline:
-            raise ServiceUnavailableError(
-                f"Pod {_where(pod)} of an earlier try was deleted {GONE_SECONDS} s ago and is still there; `kubectl "
-                "describe pod` says why. No second one is started beside it."
-            )
-        time.sleep(_POLL_SECONDS)
-
-
-def _find(operator: KubernetesPodOperator, request: V1Pod) -> V1Pod | None:
-    from kubernetes.client import ApiException
-
-    try:
-        return operator.pod_manager.read_pod(request)
-    except ApiException as error:
-        if error.status == 404:
-            return None
-        raise
-
-
-def _is_usable(pod: V1Pod, request: V1Pod) -> bool:
-    same = (pod.metadata.labels or {}).get(CALL_LABEL) == request.metadata.labels[CALL_LABEL]
-    return same and pod.status.phase != "Failed" and pod.metadata.deletion_timestamp is None
 
 
 def _outcome(
@@ -278,10 +246,6 @@ def _failure(pod: V1Pod, module: str, timeout_seconds: float) -> KubeflowProvide
             f"{last_words}"
         )
     return KubeflowProviderError(f"{module} exited with {ended.exit_code}: {last_words}")
-
-
-def _where(pod: V1Pod) -> str:
-    return f"{pod.metadata.namespace}/{pod.metadata.name}"
 
 
 def _joined(*parts: str | None) -> str:

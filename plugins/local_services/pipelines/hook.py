@@ -40,9 +40,11 @@ _REFUSED_TEXT = "python3"
 
 #: How many finished runs keep their folder: artifacts and logs of older ones make room.
 KEEP_FINISHED_RUNS = 20
-#: Stands for ``python -m`` with arguments that come on standard input.
+#: Stands for ``python -m`` with arguments that come on standard input. A task that is killed takes its module with it
+#: (``PR_SET_PDEATHSIG``, ``SIGTERM``); one that was killed before leaves no arguments to begin with.
 _MODULE_RUNNER = (
-    "import json, runpy, sys; module = sys.argv[1]; sys.argv[1:] = json.load(sys.stdin); "
+    "import ctypes, json, runpy, sys; sys.platform == 'linux' and ctypes.CDLL(None).prctl(1, 15); "
+    "module = sys.argv[1]; sys.argv[1:] = json.load(sys.stdin); "
     "runpy.run_module(module, run_name='__main__', alter_sys=True)"
 )
 
@@ -221,6 +223,7 @@ class LocalPipelinesHook(BaseHook):
         *,
         timeout_seconds: float,
         cluster: Mapping[str, JsonValue] | None = None,
+        is_prepared: bool = False,
     ) -> None:
         """Run ``python -m module --key=value ...`` of the pipeline half in its environment and wait for it.
 
@@ -239,6 +242,16 @@ class LocalPipelinesHook(BaseHook):
             self._run_module([module, *(f"--{key}={value}" for key, value in given.items())], mark, timeout_seconds)
         finally:
             self._module_mark = None
+
+    def prepare_module(
+        self,
+        module: str,
+        arguments: Mapping[str, str],
+        *,
+        timeout_seconds: float,
+        cluster: Mapping[str, JsonValue] | None = None,
+    ) -> None:
+        """Return nothing: on this machine the module is a process of the task, which ends with it."""
 
     def terminate_module(self) -> None:
         """Stop what :meth:`run_module` is running for this hook. Harmless when there is nothing."""

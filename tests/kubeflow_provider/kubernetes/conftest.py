@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kubeflow_provider.kubernetes import module_pod
+from kubeflow_provider.kubernetes import module_pod, pod_start
 from kubeflow_provider.kubernetes.module_pod import ModulePod
 from kubeflow_provider.kubernetes.settings import ClusterSettings
 from tests.doubles.kubernetes import Cluster, Image, cluster
@@ -41,6 +41,7 @@ SLEEP = time.sleep
 @pytest.fixture(autouse=True)
 def quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module_pod, "_POLL_SECONDS", 0.05)
+    monkeypatch.setattr(pod_start, "_POLL_SECONDS", 0.05)
     # PodManager looks at a pod that is not over once in two seconds, a constant of its own.
     monkeypatch.setattr("airflow.providers.cncf.kubernetes.utils.pod_manager.time.sleep", lambda seconds: SLEEP(0.02))
 

@@ -177,13 +177,13 @@ def test_a_module_can_be_stopped(k8s: Cluster) -> None:
 def test_a_module_that_is_stopped_while_its_pod_is_being_made_does_not_run(
     k8s: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pod, start = module(), module_pod._start
+    pod, start = module(), module_pod.start
 
     def start_and_stop(*arguments: Any) -> None:
         pod.terminate()
         start(*arguments)
 
-    monkeypatch.setattr(module_pod, "_start", start_and_stop)
+    monkeypatch.setattr(module_pod, "start", start_and_stop)
     with pytest.raises(KubeflowProviderError, match=r"^chore was stopped\.$"):
         pod.run("chore", {"do": "sleep"}, timeout_seconds=600)
 

@@ -12,7 +12,7 @@ from kubeflow_provider.exceptions import (
     KubeflowProviderError,
     ServiceUnavailableError,
 )
-from kubeflow_provider.kubernetes import module_pod
+from kubeflow_provider.kubernetes import module_pod, pod_start
 from kubeflow_provider.kubernetes.module_pod import ModulePod
 from tests.doubles.kubernetes import Cluster
 from tests.kubeflow_provider.kubernetes.conftest import module, wait_for_pods
@@ -111,7 +111,7 @@ def test_no_second_pod_is_started_beside_one_that_does_not_go(
 
     died(module(), {"do": "sleep"})
     monkeypatch.setattr(PodManager, "delete_pod", lambda *_: None)
-    monkeypatch.setattr(module_pod, "GONE_SECONDS", 0.1)
+    monkeypatch.setattr(pod_start, "GONE_SECONDS", 0.1)
 
     with pytest.raises(ServiceUnavailableError, match=r"is still there; `kubectl describe pod`"):
         module(env={"MODE": "new"}).run("chore", {"do": "sleep"}, timeout_seconds=60)

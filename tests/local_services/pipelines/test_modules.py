@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -127,3 +130,21 @@ def test_a_retry_stops_what_a_killed_try_left_running(
         module_hook.run_module("chore", {"do": "sleep"}, timeout_seconds=1)
 
     assert not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in left)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent is gone")
+def test_a_task_that_is_killed_takes_its_module_with_it(module_hook: LocalPipelinesHook) -> None:
+    command = [module_hook.settings.python, "-c", local_pipelines._MODULE_RUNNER, "chore"]
+    task = (
+        f"import subprocess, time; child = subprocess.Popen({command}, stdin=subprocess.PIPE, text=True); "
+        """child.stdin.write('["--do=sleep"]'); child.stdin.close(); print(child.pid, flush=True); time.sleep(60)"""
+    )
+    environment = {"PYTHONPATH": module_hook.settings.project_dir, "PATH": os.environ["PATH"]}
+    options: dict[str, Any] = {"stdout": subprocess.PIPE, "text": True, "env": environment}
+    with subprocess.Popen([sys.executable, "-c", task], **options) as worker:
+        module = psutil.Process(int(worker.stdout.readline()))
+        wait_for(lambda: bool(module.children()), lambda: "the module to be at work")
+        (child,) = module.children()
+        worker.kill()
+    wait_for(lambda: not module.is_running() or module.status() == psutil.STATUS_ZOMBIE, lambda: "its end")
+    child.kill()  # what a module starts in a session of its own is found by the next try
