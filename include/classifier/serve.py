@@ -28,7 +28,7 @@ import yaml
 from include.classifier.packaging.archive import check_names, sha256_of
 from include.classifier.packaging.server import TorchServe, TorchServeError, is_ready, start
 from include.classifier.packaging.server_settings import server_config, worker_settings
-from include.contracts.archives import check_archive
+from include.contracts.version.archives import check_archive
 from include.torchserve import kill, terminate
 
 _LOG_CONFIG = Path(__file__).with_suffix(".xml")

@@ -14,12 +14,12 @@ from include.classifier.progress import report
 from include.classifier.steps import CANDIDATE
 from include.contracts import release_marks as marks
 from include.contracts.candidate import Candidate
-from include.contracts.claims import claim_version
-from include.contracts.evidence import Evidence, EvidenceError, insist_on_digest
 from include.contracts.registry_tags import ReleaseState
 from include.contracts.rules.gate import decide
 from include.contracts.settings import DataConfig, GateConfig, TrainingConfig
-from include.contracts.versions import version_of
+from include.contracts.version.claims import claim_version
+from include.contracts.version.evidence import Evidence, EvidenceError, insist_on_digest
+from include.contracts.version.numbers import version_of
 from include.release_in_kubeflow.inference_service import DeploymentError, InferenceService, storage_uri
 from include.release_in_kubeflow.registry import Registry
 

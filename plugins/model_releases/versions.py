@@ -1,11 +1,11 @@
-"""The version of a release under Airflow; what a version is says :mod:`include.contracts.versions`."""
+"""The version of a release under Airflow; what a version is says :mod:`include.contracts.version.numbers`."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from include.contracts.versions import release_time, version_of
+from include.contracts.version.numbers import release_time, version_of
 
 
 def asked_version(dag_run: Any) -> str:
