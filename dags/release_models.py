@@ -85,7 +85,7 @@ def schedule(config: ModelConfig) -> Any:
     assets = AssetAny(*(Asset(uri) for uri in config.schedule.assets)) if config.schedule.assets else None
     if not config.schedule.crons:
         return assets
-    timetable = MultipleCronTriggerTimetable(*config.schedule.crons, timezone="UTC")
+    timetable = MultipleCronTriggerTimetable(*config.schedule.crons, timezone=config.schedule.timezone)
     return AssetOrTimeSchedule(timetable=timetable, assets=assets) if assets else timetable
 
 

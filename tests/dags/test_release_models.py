@@ -181,15 +181,18 @@ def test_a_model_is_released_by_cron_by_asset_by_both_or_by_hand(tmp_path, monke
 
 
 def test_the_brakes_stand_before_everything_else_and_see_the_events_of_every_asset(tmp_path, monkeypatch):
+    from airflow.sdk import MultipleCronTriggerTimetable
+
     assets = ["s3://bucket/reviews", "s3://bucket/more"]
-    write_model(tmp_path, schedule={"cron": "0 3 * * 1", "assets": assets, "min_new_rows": 100, "max_age_days": 30})
+    limits = {"min_new_rows": 100, "max_age_days": 30, "timezone": "Europe/Berlin"}
+    write_model(tmp_path, schedule={"cron": "0 3 * * 1", "assets": assets, **limits})
     dag = load_dags(tmp_path, monkeypatch).dags["release_my_model"]
     check = dag.get_task("check")
     assert [asset.uri for asset in check.inlets] == assets
-    assert check._pre_execute_hook.schedule == ScheduleConfig(
-        cron="0 3 * * 1", assets=assets, max_age_days=30, min_new_rows=100
-    )
+    assert check._pre_execute_hook.schedule == ScheduleConfig(cron="0 3 * * 1", assets=assets, **limits)
     assert type(dag.timetable.asset_condition).__name__ == "AssetAny"
+    crons = MultipleCronTriggerTimetable("0 3 * * 1", "0 3 * * *", timezone="Europe/Berlin")
+    assert dag.timetable.timetable == crons
 
 
 def test_a_wrong_yaml_is_an_import_error_that_names_file_and_setting(tmp_path, monkeypatch):
