@@ -13,12 +13,12 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from include.contracts.rollout import RolloutConfig, SmokeTestConfig
 from include.contracts.rules.allowed_sources import HUB
+from include.contracts.schedule import ScheduleConfig
 from include.contracts.section import Section, problems
 from include.contracts.settings import (
     AlertsConfig,
     ApprovalConfig,
     RetentionConfig,
-    ScheduleConfig,
     ServingConfig,
     TrainedModel,
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from include.contracts.settings import ScheduleConfig
+from include.contracts.schedule import ScheduleConfig
 
 PROJECT = Path(__file__).parents[2]
 DAGS = PROJECT / "dags"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from include.contracts.settings import ScheduleConfig
+from include.contracts.schedule import ScheduleConfig
 from model_releases.memory.run_trigger import Trigger
 
 

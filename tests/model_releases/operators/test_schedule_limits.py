@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from include.contracts.registry_tags import ReleaseState
-from include.contracts.settings import ScheduleConfig
+from include.contracts.schedule import ScheduleConfig
 from model_releases.memory import xcoms
 from model_releases.memory.run_trigger import Trigger
 from model_releases.operators import schedule_limits as module

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from include.contracts.settings import ScheduleConfig
+from include.contracts.schedule import ScheduleConfig
 from model_releases.memory.run_trigger import Trigger
 from model_releases.rules.schedule_limits import Situation, announced_rows, fires_at, reason_to_wait
 
