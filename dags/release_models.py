@@ -46,7 +46,7 @@ from model_releases.operators.schedule_limits import ReleaseBrakes
 from model_releases.operators.sealed import RefuseSealed
 from model_releases.operators.smoke_test import SmokeTestOperator
 from model_releases.operators.undo import RollBackOperator
-from model_releases.versions import asked_version
+from model_releases.versions import as_of, asked_version
 
 
 def form(config: ModelConfig) -> dict[str, Param]:
@@ -174,6 +174,7 @@ def release_dag(config: ModelConfig) -> DAG:
         params=form(config),
         tags=["release", *config.tags],
         user_defined_macros={
+            "as_of": as_of,
             "asked_version": asked_version,
             "claimed_version": claimed_version,
             "release_version": release_version,
@@ -235,6 +236,8 @@ def release_dag(config: ModelConfig) -> DAG:
                 "seed": "{{ params.seed }}",
                 "output-uri": f"{folder}/dataset",
                 "allowed-sources": "{{ allowed_sources() }}",
+                "as-of": "{{ as_of(dag_run) }}",
+                "timezone": config.schedule.timezone,
             },
             cluster=cluster,
         )

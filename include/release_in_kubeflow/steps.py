@@ -67,7 +67,13 @@ def load_data_step(
     version = claim_version(store, path, asked, mark=str(uuid4()), run="release-in-kubeflow")
     folder = f"{models}/{version}"
     seed = TrainingConfig.model_validate(dict(training)).seed
-    preprocess(DataConfig.model_validate(dict(data)), model=model_name, seed=seed, output_uri=f"{folder}/dataset")
+    preprocess(
+        DataConfig.model_validate(dict(data)),
+        model=model_name,
+        seed=seed,
+        output_uri=f"{folder}/dataset",
+        as_of=datetime.strptime(version, "%Y%m%d%H%M%S").replace(tzinfo=UTC),
+    )
     live = Registry(tracking_uri).live_package(model_name)
     report(f"load data: {model_name} {version} will be compared with {live or 'no live model: there is none'}")
     return Release(version, folder, f"{folder}/dataset/dataset.json", live)

@@ -16,6 +16,12 @@ def asked_version(dag_run: Any) -> str:
     return version_of(dag_run.run_after)
 
 
+def as_of(dag_run: Any) -> str:
+    """Return the time by which a run's data is dated, ISO 8601: its logical date where it has one. Retries keep it."""
+    moment: datetime = getattr(dag_run, "logical_date", None) or dag_run.run_after
+    return moment.isoformat()
+
+
 def version_time(version: str) -> datetime | None:
     """Return when a version was asked for, in UTC; ``None`` for what is no version of a release."""
     try:
