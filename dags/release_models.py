@@ -21,6 +21,7 @@ from airflow.sdk import (
 from include.code_revision import code_revision
 from include.contracts.dataset import Dataset
 from include.contracts.form import FIELDS, schema_of, templates
+from include.contracts.queries import query_names
 from include.contracts.rules.allowed_sources import refusals
 from include.contracts.section import Section
 from include.contracts.settings import GateConfig, TrainingConfig
@@ -40,6 +41,7 @@ from model_releases.operators.check import CheckReleaseOperator
 from model_releases.operators.deploy import DeployCandidateOperator
 from model_releases.operators.gate import GateOperator
 from model_releases.operators.promote import PromoteOperator
+from model_releases.operators.query import QueryOperator
 from model_releases.operators.registry import RegisterOperator, ReleaseOperator
 from model_releases.operators.report import ReportOperator
 from model_releases.operators.schedule_limits import ReleaseBrakes
@@ -181,6 +183,7 @@ def release_dag(config: ModelConfig) -> DAG:
             "code_revision": code_revision,
             "allowed_sources": lambda: json.dumps(config.allowed_sources),
             "refused_sources": lambda params: refused_sources(config, params),
+            "query_names": lambda params: ",".join(query_names([*params["train"], *(params["evaluation"] or ())])),
             "data_config": lambda params: config.data.with_sources(params["train"], params["evaluation"]),
         },
         deadline=deadline(config),
@@ -226,6 +229,22 @@ def release_dag(config: ModelConfig) -> DAG:
             refused_sources="{{ refused_sources(params) }}",
             roll_back_dag_id=ids.ROLL_BACK_DAG,
         )
+        queries_uri = f"{folder}/queries"
+        query: list[Any] = []
+        if config.data.queries:
+            query = [
+                QueryOperator(
+                    task_id=ids.QUERY,
+                    pre_execute=RefuseSealed(**sealed, writes=True),
+                    candidate_uri=None,
+                    candidate_sha256=None,
+                    queries=config.data.queries,
+                    columns=config.data.columns,
+                    date_column=config.data.date_column,
+                    names="{{ query_names(params) }}",
+                    folder_uri=queries_uri,
+                )
+            ]
         preprocess = RunModuleOperator(
             task_id="preprocess",
             pre_execute=RefuseSealed(**sealed, writes=True),
@@ -238,6 +257,7 @@ def release_dag(config: ModelConfig) -> DAG:
                 "allowed-sources": "{{ allowed_sources() }}",
                 "as-of": "{{ as_of(dag_run) }}",
                 "timezone": config.schedule.timezone,
+                "queries-uri": queries_uri if config.data.queries else "",
             },
             cluster=cluster,
         )
@@ -318,6 +338,7 @@ def release_dag(config: ModelConfig) -> DAG:
             on_success_callback=notifier,  # of a candidate that was rejected, for example
         )
 
+        check >> query >> preprocess
         check >> preprocess >> train >> gate >> approve >> register >> deploy_candidate
         deploy_candidate >> smoke_test >> promote >> verify >> release
         [dag.get_task(step) for step in ids.DEPLOYMENT] >> roll_back

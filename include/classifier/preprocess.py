@@ -23,6 +23,7 @@ from include.classifier.data.dataset import write_dataset
 from include.classifier.data.dated_sources import RECORD, Resolved, add_dates, resolve
 from include.classifier.data.part_files import all_files
 from include.classifier.data.problems import DataError, Places, Problems, SourceUnavailableError, some
+from include.classifier.data.query_rows import stored_rows
 from include.classifier.data.repeated import mark_repeated
 from include.classifier.data.row_dates import RowDates
 from include.classifier.data.rows import Rows, read_rows
@@ -47,6 +48,7 @@ def preprocess(
     allowed_sources: Sequence[str] | None = None,
     as_of: datetime | None = None,
     timezone: str = "UTC",
+    queries_uri: str | None = None,
 ) -> dict[str, Any]:
     """Write the data set of a release, and print what was kept and what was dropped.
 
@@ -57,12 +59,14 @@ def preprocess(
     :param allowed_sources: what the sources may be where a form has named them; ``None``: they are trusted.
     :param as_of: when the release was asked for, which decides the days of dated data; ``None``: now.
     :param timezone: whose days they are.
+    :param queries_uri: folder with the rows of queries, which Airflow has run.
     :return: ``dataset.json``.
     :raises DataError: when the data cannot be used; names every problem with file and row.
     :raises SourceUnavailableError: when a store or server does not hand out a file.
     """
     problems = Problems()
     named = [Source(uri, split, allowed_sources) for split in SPLITS for uri in getattr(data, split)]
+    named, digests = stored_rows(named, problems, queries_uri)
     window = data.window(as_of or datetime.now(UTC), timezone)
     resolved = resolve(named, window, problems, f"{as_uri(output_uri)}/{RECORD}") if window else Resolved(named, None)
     sources = all_files(resolved.sources, problems)
@@ -95,6 +99,7 @@ def preprocess(
                 {"uri": source.name, "split": source.split, "rows": count}
                 | ({} if source.version is None else {"version": source.version})
                 | ({"named": source.named} if source.named else {})
+                | ({"query_sha256": digests[source.named]} if source.named in digests else {})
                 for source, count in zip(sources, rows.counts(), strict=True)
             ],
             rows_in=len(rows.store),
@@ -172,6 +177,9 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=42, help="for the rows split off for evaluation (%(default)s)")
     parser.add_argument("--output-uri", required=True, help="URI of the folder to write to")
     parser.add_argument("--allowed-sources", type=json.loads, help="what a form may name, as a JSON array (anything)")
+    parser.add_argument(
+        "--queries-uri", help="URI of the folder with the rows of queries, which Airflow has run (none)"
+    )
     add_dates(parser)
     return parser.parse_args(arguments)
 
@@ -192,6 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             allowed_sources=options.allowed_sources,
             as_of=options.as_of,
             timezone=options.timezone,
+            queries_uri=options.queries_uri,
         )
     except ValidationError as error:
         settings = "; ".join(

@@ -32,7 +32,10 @@ class Source(Part):
     split: Literal["train", "evaluation"]
     rows: Count
     version: Count | None = Field(None, description="Of a table that keeps its versions, the one that was read")
-    named: str | None = Field(None, description="The source of the settings that it is of, where that holds {date}")
+    named: str | None = Field(
+        None, description="The source of the settings that it is of, where that holds {date} or is a query"
+    )
+    query_sha256: Sha256 | None = Field(None, description="Of the query's SQL")
 
 
 class DatedSource(Part):

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from include.contracts.dates import SourceName, Span, Window, days_of, is_dated
+from include.contracts.queries import QueryConfig, QueryName
 from include.contracts.section import Section
 
 #: A name that is valid at once as TorchServe model, InferenceService, DAG id part and registry entry.
@@ -43,6 +44,9 @@ class DataConfig(Section):
     )
     evaluation: list[SourceName] = Field(
         [], description="The same for evaluation; empty splits off `evaluation_fraction`."
+    )
+    queries: dict[QueryName, QueryConfig] = Field(
+        {}, exclude=True, description="Queries that Airflow runs; a source `query:NAME` is the rows of one."
     )
     last: Span | None = Field(
         None,

@@ -71,6 +71,33 @@ def test_the_steps_stand_in_the_order_of_the_design(bag, dag_id):
     assert set(dag.task_ids) == {*CHAIN, "roll_back", "report"}
 
 
+def test_queries_are_run_before_preprocessing_and_nothing_of_them_reaches_the_pipeline_half(tmp_path, monkeypatch):
+    tickets, more = {"connection": "warehouse", "query": "SELECT secret"}, {"connection": "other", "query": "SELECT 1"}
+    queries = {"tickets": tickets, "more": more}
+    data = {"train": ["query:tickets", "train.csv"], "labels": ["bad", "good"], "queries": queries}
+    write_model(tmp_path, data=data)
+    dag = load_dags(tmp_path, monkeypatch).dags["release_my_model"]
+    check, query, preprocess = (dag.get_task(name) for name in ("check", "query", "preprocess"))
+    assert query.upstream_task_ids == {"check"}
+    assert preprocess.upstream_task_ids == {"check", "query"}
+    assert query.queries["tickets"].query == "SELECT secret"
+
+    for train, names, refused in (
+        (["query:tickets", "train.csv"], "tickets", 0),
+        (["train.csv"], "", 0),
+        (["query:more"], "more", 1),
+        (["query:tickets", "sql:warehouse:SELECT 1"], "tickets", 1),
+    ):
+        context = {"params": {**dict(dag.params), "train": train, "evaluation": None}}
+        assert query.render_template(query.names, context) == names
+        said = check.render_template(check.refused_sources, context)
+        assert said.count("is not read on behalf of a form") == refused
+        handed = preprocess.render_template(preprocess.arguments["data"], context)
+        assert json.loads(handed)["train"] == train
+        assert "SELECT secret" not in handed
+        assert "warehouse" not in handed.replace("sql:warehouse", "")
+
+
 def test_roll_back_watches_every_step_that_touches_serving(bag):
     task = bag.dags["release_sample_reviews"].get_task("roll_back")
     assert task.upstream_task_ids == {"deploy_candidate", "smoke_test", "promote", "verify", "release"}

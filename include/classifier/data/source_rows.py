@@ -26,6 +26,7 @@ from include.classifier.data.readers import read_batches
 from include.classifier.data.row_dates import RowDates
 from include.classifier.data.sources import Source, as_uri
 from include.contracts.dates import is_dated
+from include.contracts.queries import QUERY
 from include.contracts.settings import DataConfig
 
 
@@ -35,7 +36,7 @@ def count_rows(
     """Return name and rows of every training source, in their order.
 
     Of a Parquet file only the end is read; others are read through. Of dated data the rows of the window's days are
-    counted, for each source as the settings name it.
+    counted, for each source as the settings name it. Queries are not run, and have none.
 
     :param as_of: when the release was asked for; ``None``: now.
     :param timezone: whose days they are.
@@ -52,6 +53,9 @@ def count_rows(
     dates = RowDates(str(data.date_column), window) if window and data.date_column else None
     counts: list[dict[str, Any]] = []
     for named in (Source(uri, "train") for uri in data.train):
+        if named.uri.startswith(QUERY):
+            counts.append({"uri": named.uri, "rows": 0})
+            continue
         days = window if is_dated(named.uri) else None
         parts = all_files(on_days(named, days) if days else [named], problems)
         groups = {named.name: parts} if days else {part.name: [part] for part in parts}

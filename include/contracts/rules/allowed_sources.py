@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from include.contracts.queries import QUERY
 from include.contracts.uris import local_path
 
 _PROJECT_DIR = Path(__file__).parents[3]
@@ -98,7 +99,7 @@ def without_secrets(location: str) -> str:
 
 def _place(location: str) -> _Place | None:
     """Return where something lies, ``None`` for what must not be compared: it may lead elsewhere than it says."""
-    if _CHAIN in location or location.startswith(HUB) or any(ord(letter) < 32 for letter in location):
+    if _CHAIN in location or location.startswith((HUB, QUERY)) or any(ord(letter) < 32 for letter in location):
         return None
     if "://" not in location:
         location = f"{_FILE}://{posixpath.join(_PROJECT_DIR.as_posix(), location)}"

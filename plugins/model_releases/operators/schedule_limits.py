@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
+from include.contracts.queries import query_names
 from include.contracts.schedule import ScheduleConfig
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.hooks import get_pipeline_service
@@ -133,6 +134,9 @@ class ReleaseBrakes:
         before, now = _rows(source for source in dataset["sources"] if source["split"] == "train"), _rows(counted)
         if now.keys() != before.keys():
             log.info("The live %s was trained on other sources: their rows are no brake.", self.model)
+            return None
+        if query_names(now):
+            log.info("Rows of queries are not counted before they are run: they are no brake.")
             return None
         # Of dated data the rows of later days were counted, of other sources all there are.
         for source in counted:
