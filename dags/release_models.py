@@ -40,12 +40,12 @@ from model_releases.operators.approval import ReleaseApprovalOperator
 from model_releases.operators.check import CheckReleaseOperator
 from model_releases.operators.deploy import DeployCandidateOperator
 from model_releases.operators.gate import GateOperator
+from model_releases.operators.pre_execute.schedule_limits import ReleaseBrakes
+from model_releases.operators.pre_execute.sealed import RefuseSealed
 from model_releases.operators.promote import PromoteOperator
 from model_releases.operators.query import QueryOperator
 from model_releases.operators.registry import RegisterOperator, ReleaseOperator
 from model_releases.operators.report import ReportOperator
-from model_releases.operators.schedule_limits import ReleaseBrakes
-from model_releases.operators.sealed import RefuseSealed
 from model_releases.operators.smoke_test import SmokeTestOperator
 from model_releases.operators.undo import RollBackOperator
 from model_releases.versions import as_of, asked_version

@@ -20,12 +20,12 @@ from pydantic import ValidationError
 
 from include.classifier.data.checks import DROP_REASONS, check_split, reason_code
 from include.classifier.data.dataset import write_dataset
-from include.classifier.data.dated_sources import RECORD, Resolved, add_dates, resolve
+from include.classifier.data.moving.dated_sources import RECORD, Resolved, add_dates, resolve
+from include.classifier.data.moving.query_rows import stored_rows
+from include.classifier.data.moving.row_dates import RowDates
 from include.classifier.data.part_files import all_files
 from include.classifier.data.problems import DataError, Places, Problems, SourceUnavailableError, some
-from include.classifier.data.query_rows import stored_rows
 from include.classifier.data.repeated import mark_repeated
-from include.classifier.data.row_dates import RowDates
 from include.classifier.data.rows import Rows, read_rows
 from include.classifier.data.sources import Source, SplitName, as_uri
 from include.classifier.data.splitting import split_off

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from include.classifier.data.checks import Checked, RowChecks, UnknownLabels
 from include.classifier.data.formats.batches import Batch
+from include.classifier.data.moving.row_dates import RowDates
 from include.classifier.data.problems import PLACES_SHOWN, DataError, Places, Problems, some
 from include.classifier.data.readers import read_batches
 from include.classifier.data.repeated import TextIndex
-from include.classifier.data.row_dates import RowDates
 from include.classifier.data.row_store import RowStore
 from include.classifier.data.sources import Source, SplitName
 from include.contracts.settings import DataConfig

@@ -19,11 +19,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from include.classifier.data.dated_sources import add_dates, on_days
+from include.classifier.data.moving.dated_sources import add_dates, on_days
+from include.classifier.data.moving.row_dates import RowDates
 from include.classifier.data.part_files import all_files
 from include.classifier.data.problems import DataError, Problems, SourceUnavailableError
 from include.classifier.data.readers import read_batches
-from include.classifier.data.row_dates import RowDates
 from include.classifier.data.sources import Source, as_uri
 from include.contracts.dates import is_dated
 from include.contracts.queries import QUERY

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from include.classifier.data.moving.row_dates import RowDates
 from include.classifier.data.problems import Problems
-from include.classifier.data.row_dates import RowDates
 from include.classifier.data.sources import Source
 from include.contracts.dates import Window
 from include.contracts.settings import DataConfig

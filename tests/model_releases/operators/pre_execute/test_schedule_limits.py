@@ -18,9 +18,9 @@ from include.contracts.registry_tags import ReleaseState
 from include.contracts.schedule import ScheduleConfig
 from model_releases.memory import xcoms
 from model_releases.memory.run_trigger import Trigger
-from model_releases.operators import schedule_limits as module
+from model_releases.operators.pre_execute import schedule_limits as module
+from model_releases.operators.pre_execute.schedule_limits import ReleaseBrakes
 from model_releases.operators.report import ReportOperator
-from model_releases.operators.schedule_limits import ReleaseBrakes
 from model_releases.registry.service import Release
 from tests.connected import connect
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from include.classifier.data.dated_sources import on_days, resolve
+from include.classifier.data.moving.dated_sources import on_days, resolve
 from include.classifier.data.part_files import all_files
 from include.classifier.data.problems import DataError, Problems, SourceUnavailableError
 from include.classifier.data.sources import Source
