@@ -44,19 +44,20 @@ def resolve(named: Iterable[Source], window: Window, problems: Problems, record_
         if not is_dated(source.uri):
             sources.append(source)
             continue
-        missing = before.get((source.name, source.split))
+        recorded = before.get((source.name, source.split))
         try:
-            found = on_days(source, window, without=missing)
+            found = on_days(source, window, without=recorded or ())
             if not found:
                 raise _nothing(source, window)
+            there = {part.uri for part in found}
+            missing = [day for day in window.days() if on_day(source.uri, day) not in there]
+            if recorded is not None and missing != recorded:
+                raise _gone(source, min(set(missing) - set(recorded)))
         except DataError as error:
             problems.take(error)
             failed = True
             continue
         sources += found
-        if missing is None:
-            there = {each.uri for each in found}
-            missing = [day for day in window.days() if on_day(source.uri, day) not in there]
         _print_missing(source, len(found), missing)
         dated.append(DatedSource(uri=source.name, split=source.split, missing=list(map(str, missing))))
     facts = DataWindow(first=str(window.first), last=str(window.last), timezone=window.timezone, sources=dated)
@@ -65,16 +66,15 @@ def resolve(named: Iterable[Source], window: Window, problems: Problems, record_
     return Resolved(sources, facts.model_dump())
 
 
-def on_days(source: Source, window: Window, *, without: Collection[date] | None = None) -> list[Source]:
+def on_days(source: Source, window: Window, *, without: Collection[date] = ()) -> list[Source]:
     """Return a dated source's addresses in a window, in the order of the days, as far as they are there.
 
-    :param without: days of which nothing was there when it was asked first; ``None``: it is asked now.
+    :param without: days that are left out: nothing was there when it was asked first.
     :raises DataError: when a form names what it may not, or no address can be read from.
     """
-    days = [day for day in window.days() if day not in (without or ())]
-    addresses = dict.fromkeys(on_day(source.uri, day) for day in days)
+    addresses = dict.fromkeys(on_day(source.uri, day) for day in window.days() if day not in without)
     parts = [replace(source.part(address), named=source.name) for address in addresses]
-    return [part for part in parts if without is not None or _is_there(part)]
+    return [part for part in parts if _is_there(part)]
 
 
 def _is_there(source: Source) -> bool:
@@ -118,6 +118,14 @@ def _nothing(source: Source, window: Window) -> DataError:
     return DataError(
         f"{source.name}: nothing is there for any of the days {window}; the last address that was tried is {address}. "
         "Check how the source writes its dates, and `last` and `until` in the model's `data`."
+    )
+
+
+def _gone(source: Source, day: date) -> DataError:
+    address = source.part(on_day(source.uri, day)).name
+    return DataError(
+        f"{address}: was there when this release was first tried, and is gone. Put it back, or trigger a new release, "
+        "which reads what is there then."
     )
 
 

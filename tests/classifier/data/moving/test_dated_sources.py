@@ -71,6 +71,15 @@ def test_a_later_try_reads_what_the_first_one_found_and_another_window_is_asked_
     assert read(Source(source.uri, "evaluation"), folder)[1] == ["2026-03-04"]
 
 
+@pytest.mark.parametrize(("pattern", "gone"), [("{date}.csv", "2026-03-03.csv"), ("{date:%Y/%m/%d}", "2026/03/04")])
+def test_a_day_that_a_first_try_has_read_and_that_is_gone_is_named(folder: Path, pattern: str, gone: str) -> None:
+    source = Source(f"{folder}/{pattern}", "train")
+    read(source, folder)
+    (folder / gone).rename(folder / "elsewhere")
+    with pytest.raises(DataError, match=rf"{gone}: was there when this release was first tried, and is gone"):
+        read(source, folder)
+
+
 @pytest.mark.parametrize("broken", ["", "{", "{}", json.dumps({"first": "2026-03-01", "sources": 3})])
 def test_a_record_that_nobody_can_read_is_made_anew(folder: Path, broken: str) -> None:
     source = Source(f"{folder}/{{date}}.csv", "train")
