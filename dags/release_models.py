@@ -243,6 +243,7 @@ def release_dag(config: ModelConfig) -> DAG:
                     date_column=config.data.date_column,
                     names="{{ query_names(params) }}",
                     folder_uri=queries_uri,
+                    execution_timeout=timedelta(hours=2),  # as preprocessing
                 )
             ]
         preprocess = RunModuleOperator(

@@ -29,9 +29,9 @@ class Resolved(NamedTuple):
 
 
 def resolve(named: Iterable[Source], window: Window, problems: Problems, record_uri: str) -> Resolved:
-    """Find the addresses of every dated source; what an earlier try of the release has found is not asked again.
+    """Find the addresses of every dated source: those of the days that an earlier try of the release has found, if any.
 
-    :param problems: gathers sources of which nothing is there on any day.
+    :param problems: gathers sources of which nothing is there on any day, and days that are gone since that try.
     :param record_uri: where that is written down.
     :raises SourceUnavailableError: when a store does not say what it holds.
     """
