@@ -10,7 +10,12 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
 
 from include.contracts.registry_tags import ReleaseState
-from kubeflow_provider.exceptions import DeploymentFailedError, InvalidRequestError, ServiceUnavailableError
+from kubeflow_provider.exceptions import (
+    DeploymentFailedError,
+    InvalidRequestError,
+    LiveVersionUnknownError,
+    ServiceUnavailableError,
+)
 from kubeflow_provider.services import Answer, Deployment, ModelVersion
 from kubeflow_provider.states import DeploymentState
 from model_releases.exceptions import ReleaseRefusedError, RollBackFailedError
@@ -261,6 +266,18 @@ def test_a_roll_back_is_recorded_with_the_first_failure(
     assert roll_back().execute(context) == LIVE
     assert service.roll_backs == [LIVE]
     assert registry.states == [(CANDIDATE, state, "Task smoke_test failed: latency: expected 1 ms, got 2 ms")]
+
+
+def test_what_the_serving_system_has_forgotten_is_put_back_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, registry: Registry, context: FakeContext
+) -> None:
+    class Forgetful(Serving):
+        def get_live(self, model: str) -> Deployment | None:
+            raise LiveVersionUnknownError("the record was broken")
+
+    service = use(monkeypatch, Forgetful(), registry)
+    assert roll_back().execute(context) == LIVE
+    assert service.roll_backs == [LIVE]
 
 
 def test_another_try_still_knows_that_the_candidate_had_been_live(
