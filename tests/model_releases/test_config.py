@@ -60,7 +60,7 @@ def test_settings_survive_the_way_through_a_command_line() -> None:
         (SMALLEST.replace("[bad, good]", "[bad]"), "a classifier needs at least two"),
         (SMALLEST.replace("[bad, good]", "{1: same, 2: same}"), "two of them have the same name"),
         (SMALLEST + "  evaluation_fraction: 1\n", r"data\.evaluation_fraction: Input should be less than 1"),
-        (SMALLEST + "  text_column: 2\n", "text_column, label_column: all are names, or all are numbers"),
+        (SMALLEST + "  text_column: 2\n", "text_column, label_column, date_column: all are names, or all are numbers"),
         (SMALLEST + "  text_column: 0\n  label_column: 1\n", "all are numbers, of which the first is 1"),
         (SMALLEST + "  text_column: [2, 1]\n  label_column: 1\n", "name each column once, and not the one with the"),
         (SMALLEST + "training: {epoch: 3}\n", r"training\.epoch: Extra inputs are not permitted"),
