@@ -91,7 +91,7 @@ class WatchReleaseOperator(BaseOperator):
         if not left or self._is_changing(context):
             return
         serving = get_serving_service(self.serving_conn_id)
-        live = serving.get_live(self.model)
+        live = find_live(serving, registry, self.model)
         for release in left:
             now = registry.get_release(self.model, release.version)  # it may have ended in between
             if now and now.state is release.state and (live is None or live.version != release.version):
