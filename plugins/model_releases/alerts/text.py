@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 
 from model_releases.alerts.alert import Alert, Severity
@@ -11,6 +12,12 @@ from model_releases.memory.outcome import Outcome, OutcomeKind, RollBackResult
 
 _WORTH_TELLING = frozenset({OutcomeKind.FAILED, OutcomeKind.REJECTED, OutcomeKind.STOPPED})
 
+
+_ADDRESS = re.compile(r"(https?|file)://[^\s@\[\]()<>]+")
+#: Lines whose values may be an outsider's alone.
+_OUTSIDERS = frozenset({"Reason", "Failed check", "Expected", "Got", "Roll back failed with"})
+#: Where a mention (``@all``, ``<!channel>``) or a link (``[a](b)``, ``http://``, ``www.``) would begin to be one.
+_MARKUP = re.compile(r"(?<=@)(?=\w)|(?<=<)(?=[@!#&])|(?<=\])(?=\()|(?<=:)(?=//)|(?<=\bwww)(?=\.)")
 
 #: Stands where :func:`shortened` took something out.
 _CUT = "\n[... shortened for this receiver: the task's log has all of it ...]\n"
@@ -35,8 +42,21 @@ def release_alert(outcome: Outcome, *, dag_id: str, run_id: str, tells_success: 
 
 
 def body(lines: Mapping[str, str]) -> str:
-    """Return ``name: value`` lines without those that have no value."""
-    return "\n".join(f"{name}: {value}" for name, value in lines.items() if value)
+    """Return ``name: value`` lines without those that have no value.
+
+    An address that is all of a value is a link; whatever else looks like a link, a mention or a line of its own may be
+    an outsider's words (the name of a source, what a server answers), and is none where it arrives.
+    """
+    return "\n".join(
+        f"{name}: {value if name not in _OUTSIDERS and _ADDRESS.fullmatch(value) else plain(value)}"
+        for name, value in lines.items()
+        if value
+    )
+
+
+def plain(text: str) -> str:
+    """Return a text of which no receiver makes a mention, a link or a line of the alert's own; it reads the same."""
+    return _MARKUP.sub("\u200b", text).replace("\n", "\n    ")
 
 
 def shortened(text: str, limit: int) -> str:

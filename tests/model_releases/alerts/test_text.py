@@ -96,3 +96,32 @@ def test_a_text_that_is_too_long_keeps_its_start_and_its_end(limit: int) -> None
         assert short.startswith("Model: reviews\n")
         assert "shortened for this receiver" in short
         assert short.endswith("\nRoll back: not needed")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "@everyone",
+        "<!channel> and <@U12> and <#C3>",
+        "[the report](http://evil.example)",
+        "see https://evil.example or www.evil.example",
+        "lost\nServing now: 20990101000000",
+    ],
+)
+def test_an_outsiders_words_are_no_mention_no_link_and_no_line_of_the_alert(words: str) -> None:
+    failure = Failure(task_id="preprocess", error="DataError", message=f"train: {words} is not there")
+    alert = release_alert(replace(FAILED, failure=failure), **RUN)
+    assert alert is not None
+    for markup in ("@everyone", "<!channel", "<@U12", "](", "://evil", "www.evil", "\nServing now: 2099"):
+        assert markup not in alert.body
+    assert words.split()[-1] in alert.body.replace("\u200b", "")
+    assert "DAG run: http://airflow/run" in alert.body
+
+
+def test_what_a_server_answers_is_no_link_even_alone() -> None:
+    failure = Failure(
+        task_id="smoke_test", error="CheckFailedError", message="", check="label", got="http://evil.example"
+    )
+    alert = release_alert(replace(FAILED, failure=failure), **RUN)
+    assert alert is not None
+    assert "://evil" not in alert.body
