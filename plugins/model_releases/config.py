@@ -11,6 +11,7 @@ import yaml
 from croniter import croniter
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
+from include.contracts.addresses import secrets_of
 from include.contracts.rollout import RolloutConfig, SmokeTestConfig
 from include.contracts.rules.allowed_sources import HUB
 from include.contracts.section import Section, problems
@@ -131,6 +132,16 @@ class ModelConfig(TrainedModel):
         cron = self.schedule.cron
         if cron is not None and not croniter.is_valid({"@quarterly": "0 0 1 */3 *"}.get(cron, cron)):
             raise ValueError(f"schedule.cron: {cron!r} is no cron expression such as `0 3 * * 1`")
+        return self
+
+    @model_validator(mode="after")
+    def _store_has_no_secret(self) -> ModelConfig:
+        """Its address stands in records, parameters and pods."""
+        if secrets_of(self.store_uri):
+            raise ValueError(
+                "store, $MODEL_STORE: no user, password or signature belongs into the address; put them into a "
+                "connection, name it as `connections.store`, and give them to steps as `cluster.secrets`"
+            )
         return self
 
     @model_validator(mode="after")

@@ -57,6 +57,7 @@ def test_settings_survive_the_way_through_a_command_line() -> None:
         (SMALLEST.replace("reviews", "r" * 49), "name: String should match pattern"),
         (SMALLEST.replace("reviews", "reviews-"), "name: String should match pattern"),
         ("name: reviews\n", "data: Field required"),
+        (f"{SMALLEST}store: s3://key:password@bucket\n", "store, .MODEL_STORE: no user, password or signature"),
         (SMALLEST.replace("[bad, good]", "[bad]"), "a classifier needs at least two"),
         (SMALLEST.replace("[bad, good]", "{1: same, 2: same}"), "two of them have the same name"),
         (SMALLEST + "  evaluation_fraction: 1\n", r"data\.evaluation_fraction: Input should be less than 1"),

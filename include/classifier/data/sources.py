@@ -15,7 +15,8 @@ from include.classifier.data.bounds import check_plain
 from include.classifier.data.formats.content import open_content
 from include.classifier.data.problems import DataError, SourceUnavailableError
 from include.classifier.data.reach import check_file, check_reach, web_options
-from include.contracts.rules.allowed_sources import is_as_named, without_secrets
+from include.contracts.addresses import without_secrets
+from include.contracts.rules.allowed_sources import is_as_named
 from include.contracts.uris import file_uri, from_outside
 from include.models import PROJECT_DIR
 

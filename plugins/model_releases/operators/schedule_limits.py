@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from include.contracts.settings import ScheduleConfig
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.hooks import get_pipeline_service
+from model_releases.addresses import refuse_shown, with_secrets
 from model_releases.memory import xcoms
 from model_releases.memory.run_trigger import Trigger
 from model_releases.registry import get_registry_service
@@ -113,9 +114,11 @@ class ReleaseBrakes:
             return None
         uri = f"{self.store_uri}/source-rows.json"
         pipelines = get_pipeline_service(self.pipelines_conn_id)
+        data = context["task"].render_template(self.data, context)
+        refuse_shown(pipelines, with_secrets(json.loads(data).get("train", ())))
         pipelines.run_module(
             ROWS_MODULE,
-            {"data": context["task"].render_template(self.data, context), "output-uri": uri},
+            {"data": data, "output-uri": uri},
             timeout_seconds=_ROWS_TIMEOUT_SECONDS,
             cluster=self.cluster,
         )

@@ -12,11 +12,12 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urlsplit
 
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.log import mask_secret
 
+from include.contracts.addresses import without_secrets
 from include.contracts.registry_tags import (
     ARCHIVE_TAG,
     FACT_TAG_PREFIX,
@@ -86,7 +87,7 @@ class MlflowHook(BaseHook):
         uri = self._fields.text("tracking_uri")
         parts = urlsplit(uri)
         if parts.scheme in ("http", "https") and parts.hostname:
-            return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
+            return without_secrets(uri).rstrip("/")
         if parts.scheme == "sqlite" and parts.path.startswith("//"):
             return uri
         # Another database would need its password in the URI, and the URI is a parameter of every training run.
