@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from include.contracts.addresses import without_secrets
+from include.contracts.rules.addresses import without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -105,7 +105,7 @@ def tracked_run(
         raise TrackingError(
             f"MLflow at {without_secrets(tracking_uri)} does not start a run in experiment {experiment!r} "
             f"({type(error).__name__}). Check address and permissions, or leave tracking_uri empty."
-        ) from error
+        ) from None  # its own words hold the whole address
     tracker = Tracker(client, run.info.run_id)
     try:
         yield tracker

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from airflow.sdk.log import mask_secret
 
-from include.contracts.addresses import secrets_of, without_secrets
+from include.contracts.rules.addresses import secrets_of, without_secrets
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.services import PipelineService
 

@@ -11,8 +11,8 @@ import yaml
 from croniter import croniter
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
-from include.contracts.addresses import secrets_of
 from include.contracts.rollout import RolloutConfig, SmokeTestConfig
+from include.contracts.rules.addresses import secrets_of
 from include.contracts.rules.allowed_sources import HUB
 from include.contracts.section import Section, problems
 from include.contracts.settings import (
@@ -196,8 +196,10 @@ def read_model_config(path: str | Path) -> ModelConfig:
     path = Path(path)
     try:
         document = parse_model(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise ModelConfigError(f"{path}: cannot be read as YAML: {error}") from error
+    except yaml.YAMLError as error:
+        raise ModelConfigError(f"{path}: cannot be read as YAML: {_place(error)}") from None
     if not isinstance(document, dict):
         raise ModelConfigError(
             f"{path}: expected settings such as `name:` and `data:`, found {type(document).__name__}."
@@ -205,7 +207,14 @@ def read_model_config(path: str | Path) -> ModelConfig:
     try:
         return ModelConfig.model_validate(document)
     except ValidationError as error:
-        raise ModelConfigError(f"{path}: {problems(error)}") from error
+        raise ModelConfigError(f"{path}: {problems(error)}") from None
+
+
+def _place(error: yaml.YAMLError) -> str:
+    """Say what is wrong and where, without the line itself: it may hold an address with a password."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return str(error)
+    return f"{error.problem} in line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
 
 
 def read_model_configs(folder: str | Path | None = None, *, leave_out_wrong: bool = False) -> list[ModelConfig]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +197,20 @@ def test_a_pod_with_a_gpu_gets_pytorch(asked_for: dict[str, Any], expected: str)
     assert ServingSection.model_validate({"kserve": {"gpu": 1}} | asked_for).precision == expected
     with pytest.raises(ValueError, match="int8 runs on CPUs only"):
         ServingSection.model_validate({"kserve": {"gpu": 1}, "precision": "int8"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "data:\n  train: https://me:hidden@h: /a.csv\n",
+        SMALLEST.replace("train.csv", "{https://me:hidden@h/a.csv: 1}"),
+        SMALLEST.replace("train.csv", "[https://me:hidden@h/a.csv, 1]"),
+        f"{SMALLEST}keep_versions: https://me:hidden@h/a.csv\n",
+        f"{SMALLEST}store: https://me:hidden@h/a\n",
+    ],
+)
+def test_what_is_told_of_a_wrong_file_holds_no_address_of_it(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ModelConfigError, match=r"reviews\.yaml: ") as caught:
+        read_model_config(write(tmp_path, text))
+    # As Airflow shows it beside the DAG file.
+    assert "hidden" not in "".join(traceback.format_exception(caught.value))

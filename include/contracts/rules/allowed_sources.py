@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-from include.contracts.addresses import without_secrets
+from include.contracts.rules.addresses import parsed, without_secrets
 from include.contracts.uris import local_path
 
 _PROJECT_DIR = Path(__file__).parents[3]
@@ -76,7 +76,7 @@ def is_as_named(location: str, allowed: Iterable[str]) -> bool:
 
 def named_hosts(allowed: Iterable[str]) -> set[str]:
     """Return the hosts that were named: they alone may have an address inside of a network."""
-    hosts = (urlsplit(name).hostname for name in allowed if "://" in name)
+    hosts = (parsed(name).hostname for name in allowed if "://" in name)
     return {host for host in hosts if host}
 
 
@@ -104,10 +104,10 @@ def _place(location: str) -> _Place | None:
     if "://" not in location:
         location = f"{_FILE}://{posixpath.join(_PROJECT_DIR.as_posix(), location)}"
         return _Place(_FILE, "", posixpath.normpath(location.removeprefix(f"{_FILE}://")))
-    scheme = location.partition("://")[0]
+    scheme, _, rest = location.partition("://")
     if scheme == _FILE:
         return _Place(_FILE, "", posixpath.normpath(local_path(location)))
-    host, path = urlsplit(location).netloc, unquote(urlsplit(location).path)
-    if "@" in host or "\\" in location or ".." in path.split("/"):
+    host, path = parsed(location).netloc, unquote(parsed(location).path)
+    if (rest and not host) or "@" in host or "\\" in location or ".." in path.split("/"):
         return None
     return _Place(scheme.lower(), host.lower(), path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from include.contracts.addresses import secrets_of, without_secrets
+from include.contracts.rules.addresses import secrets_of, without_secrets
 
 LONG = "c29tZS1sb25nLXNpZ25hdHVyZQ"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
-from urllib.parse import unquote
+from urllib.parse import SplitResult, unquote, urlsplit
 
 _CHAIN = "::"
 _WEB = ("http", "https")
@@ -35,6 +35,14 @@ def secrets_of(address: str) -> list[str]:
     parts = [_parts(part) for part in address.split(_CHAIN)]
     found = (secret for part in parts for secret in (*_of_user(part), *_of_query(part.query)))
     return list(dict.fromkeys(form for secret in found if secret for form in (secret, unquote(secret))))
+
+
+def parsed(address: str) -> SplitResult:
+    """Return the parts of an address, none of one that is not well formed: Python's error would quote its password."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 class _Parts(NamedTuple):
