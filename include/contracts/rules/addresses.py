@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
-_CHAIN = "::"
+#: Between the addresses of a chain; in a password it is none.
+_CHAIN = re.compile(r"::(?=(?:[\w.+-]+::)*[\w.+-]+://|[^@]*$)")
 _WEB = ("http", "https")
 #: There it is the name of a container that stands before the ``@``.
 _CONTAINER_FIRST = ("abfs", "abfss", "wasb", "wasbs")
@@ -27,12 +28,12 @@ _VERSION_FIELD = "versionid"
 
 def without_secrets(address: str) -> str:
     """Return how messages and documents call an address: without user, password and query."""
-    return _CHAIN.join(_parts(part).shown for part in address.split(_CHAIN))
+    return "::".join(_parts(part).shown for part in _CHAIN.split(address))
 
 
 def secrets_of(address: str) -> list[str]:
     """Return what nobody else may see of an address: as it is written, and as it is meant. Empty: it has no secret."""
-    parts = [_parts(part) for part in address.split(_CHAIN)]
+    parts = [_parts(part) for part in _CHAIN.split(address)]
     found = (secret for part in parts for secret in (*_of_user(part), *_of_query(part.query)))
     return list(dict.fromkeys(form for secret in found if secret for form in (secret, unquote(secret))))
 
@@ -58,7 +59,7 @@ def _parts(address: str) -> _Parts:
         return _parts_of_path(address)
     place, slash, path = rest.partition("/")
     user, at, host = place.rpartition("@")
-    if not at and "@" in path and not _PLACE.fullmatch(place):  # a password with a slash
+    if "@" in path and ((at and not host) or not _PLACE.fullmatch(host)):  # a password with a slash
         user, _, rest = rest.rpartition("@")
         host, slash, path = rest.partition("/")
     if "?" in host:

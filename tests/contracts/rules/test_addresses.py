@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import string
+from itertools import product
+
 import pytest
 
 from include.contracts.rules.addresses import secrets_of, without_secrets
@@ -36,6 +39,9 @@ LONG = "c29tZS1sb25nLXNpZ25hdHVyZQ"
         ("zip://a.csv::https://me:HIDDEN@h/a.zip?sig=HIDDEN", "zip://a.csv::https://h/a.zip"),
         ("reference://a::simplecache::s3://AKIA:HIDDEN@b/a.json", "reference://a::simplecache::s3://b/a.json"),
         ("hub:https://me:HIDDEN@huggingface.co/owner/name", "hub:https://huggingface.co/owner/name"),
+        ("https://me:HIDDEN::HIDDEN@h/a.csv", "https://h/a.csv"),
+        ("https://me:HIDDEN::HIDDEN/HIDDEN@h/a.csv", "https://h/a.csv"),
+        ("simplecache::https://me:HIDDEN::HIDDEN@h/a.csv", "simplecache::https://h/a.csv"),
         # Mistyped.
         ("https:/me:HIDDEN@h/a.csv", "h/a.csv"),
         ("me:HIDDEN@h:/data/a.csv", "h:/data/a.csv"),
@@ -87,6 +93,15 @@ def test_what_is_not_secret_is_shown_as_it_is(address: str) -> None:
 )
 def test_a_query_that_lets_nobody_in_is_no_secret(address: str) -> None:
     assert secrets_of(address) == []
+
+
+@pytest.mark.parametrize("address", ["https://me:{}@h/a.csv", "s3://key:{}@b/a.csv", "dir::ftp://me:{}@h/a.csv"])
+def test_a_password_may_hold_whatever_it_likes(address: str) -> None:
+    shown = without_secrets(address.replace("me:{}@", "").replace("key:{}@", ""))
+    for letters in product(string.punctuation, repeat=2):
+        password = f"HID{''.join(letters)}DEN"
+        assert without_secrets(address.format(password)) == shown
+        assert any(password in secret for secret in secrets_of(address.format(password))), password
 
 
 def test_a_secret_is_known_as_it_is_written_and_as_it_is_meant() -> None:
