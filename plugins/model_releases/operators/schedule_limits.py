@@ -115,7 +115,9 @@ class ReleaseBrakes:
         uri = f"{self.store_uri}/source-rows.json"
         pipelines = get_pipeline_service(self.pipelines_conn_id)
         data = context["task"].render_template(self.data, context)
-        refuse_shown(pipelines, with_secrets(json.loads(data).get("train", ())))
+        settings = json.loads(data)
+        named = [one for field in ("train", "evaluation", "allowed_sources") for one in settings.get(field, ())]
+        refuse_shown(pipelines, with_secrets(named))
         pipelines.run_module(
             ROWS_MODULE,
             {"data": data, "output-uri": uri},
