@@ -21,7 +21,7 @@ import psutil
 from benchmarks.load import ROOT, Target
 from include.classifier.packaging.archive import build_archive
 from include.classifier.packaging.server import is_ready, start
-from include.classifier.packaging.server_settings import server_config, worker_settings
+from include.classifier.packaging.server_settings import server_config
 from include.torchserve import free_ports
 
 MODEL = "reviews"
@@ -68,7 +68,7 @@ def served(package: Path, *, settings: Mapping[str, Any] | None = None, threads:
     """Serve a package of which the archive is there already; see :func:`ours`."""
     config = package / "config" / "config.properties"
     config.parent.mkdir(exist_ok=True)
-    config.write_text(server_config(MODEL, VERSION, worker_settings(settings or {})), encoding="utf-8")
+    config.write_text(server_config(MODEL, VERSION, settings or {}), encoding="utf-8")
     port, metrics_port = free_ports(2)
     with _folder() as folder:
         command = [sys.executable, "-m", "include.classifier.serve", str(package), "--folder", str(folder / "serving")]

@@ -21,6 +21,7 @@ from airflow.sdk import (
 from include.code_revision import code_revision
 from include.contracts.dataset import Dataset
 from include.contracts.form import FIELDS, schema_of, templates
+from include.contracts.queries import query_names
 from include.contracts.rules.allowed_sources import refusals
 from include.contracts.section import Section
 from include.contracts.settings import DataConfig, GateConfig, TrainingConfig
@@ -40,14 +41,15 @@ from model_releases.operators.approval import ReleaseApprovalOperator
 from model_releases.operators.check import CheckReleaseOperator
 from model_releases.operators.deploy import DeployCandidateOperator
 from model_releases.operators.gate import GateOperator
+from model_releases.operators.pre_execute.schedule_limits import ReleaseBrakes
+from model_releases.operators.pre_execute.sealed import RefuseSealed
 from model_releases.operators.promote import PromoteOperator
+from model_releases.operators.query import QueryOperator
 from model_releases.operators.registry import RegisterOperator, ReleaseOperator
 from model_releases.operators.report import ReportOperator
-from model_releases.operators.schedule_limits import ReleaseBrakes
-from model_releases.operators.sealed import RefuseSealed
 from model_releases.operators.smoke_test import SmokeTestOperator
 from model_releases.operators.undo import RollBackOperator
-from model_releases.versions import asked_version
+from model_releases.versions import as_of, asked_version
 
 
 def form(config: ModelConfig) -> dict[str, Param]:
@@ -86,7 +88,7 @@ def schedule(config: ModelConfig) -> Any:
     assets = AssetAny(*(Asset(uri) for uri in config.schedule.assets)) if config.schedule.assets else None
     if not config.schedule.crons:
         return assets
-    timetable = MultipleCronTriggerTimetable(*config.schedule.crons, timezone="UTC")
+    timetable = MultipleCronTriggerTimetable(*config.schedule.crons, timezone=config.schedule.timezone)
     return AssetOrTimeSchedule(timetable=timetable, assets=assets) if assets else timetable
 
 
@@ -187,6 +189,7 @@ def release_dag(config: ModelConfig) -> DAG:
         params=form(config),
         tags=["release", *config.tags],
         user_defined_macros={
+            "as_of": as_of,
             "asked_version": asked_version,
             "claimed_version": claimed_version,
             "release_version": release_version,
@@ -195,6 +198,7 @@ def release_dag(config: ModelConfig) -> DAG:
             "refused_sources": lambda params: refused_sources(config, params),
             "private_sources": lambda params: with_secrets(named_addresses(config, params)),
             "data_config": lambda params: data_config(config, params),
+            "query_names": lambda params: ",".join(query_names([*params["train"], *(params["evaluation"] or ())])),
         },
         deadline=deadline(config),
         on_failure_callback=notifier,
@@ -240,6 +244,23 @@ def release_dag(config: ModelConfig) -> DAG:
             private_sources="{{ private_sources(params) }}",
             roll_back_dag_id=ids.ROLL_BACK_DAG,
         )
+        queries_uri = f"{folder}/queries"
+        query: list[Any] = []
+        if config.data.queries:
+            query = [
+                QueryOperator(
+                    task_id=ids.QUERY,
+                    pre_execute=RefuseSealed(**sealed, writes=True),
+                    candidate_uri=None,
+                    candidate_sha256=None,
+                    queries=config.data.queries,
+                    columns=config.data.columns,
+                    date_column=config.data.date_column,
+                    names="{{ query_names(params) }}",
+                    folder_uri=queries_uri,
+                    execution_timeout=timedelta(hours=2),  # as preprocessing
+                )
+            ]
         preprocess = RunModuleOperator(
             task_id="preprocess",
             pre_execute=RefuseSealed(**sealed, writes=True),
@@ -250,6 +271,9 @@ def release_dag(config: ModelConfig) -> DAG:
                 "seed": "{{ params.seed }}",
                 "output-uri": f"{folder}/dataset",
                 "allowed-sources": "{{ allowed_sources() }}",
+                "as-of": "{{ as_of(dag_run) }}",
+                "timezone": config.schedule.timezone,
+                "queries-uri": queries_uri if config.data.queries else "",
             },
             cluster=cluster,
         )
@@ -330,6 +354,7 @@ def release_dag(config: ModelConfig) -> DAG:
             on_success_callback=notifier,  # of a candidate that was rejected, for example
         )
 
+        check >> query >> preprocess
         check >> preprocess >> train >> gate >> approve >> register >> deploy_candidate
         deploy_candidate >> smoke_test >> promote >> verify >> release
         [dag.get_task(step) for step in ids.DEPLOYMENT] >> roll_back

@@ -45,12 +45,14 @@ def explain(model: str, serving: Any) -> None:
 
 def preview(model: str) -> None:
     """Show the first rows of a source as a release would read them."""
-    data = _config(model).data
+    config = _config(model)
+    data = config.data
     rows = os.environ.get("ROWS") or "5"
     if not rows.isdecimal():
         sys.exit(f"ROWS={rows!r} must be a number.")
     settings = data.model_dump() | ({"encoding": os.environ["ENCODING"]} if os.environ.get("ENCODING") else {})
     question = {"data": settings, "source": os.environ.get("DATA") or data.train[0], "rows": int(rows)}
+    question["timezone"] = config.schedule.timezone
     sys.exit(_module("include.classifier.preview", [], json.dumps(question)))
 
 

@@ -77,10 +77,10 @@ class AirflowServer:
         for name in COMPONENTS:
             self._start(name)
 
-    def _start(self, command: str, *options: str, name: str = "") -> None:
+    def _start(self, command: str, *options: str, name: str = "", settings: Mapping[str, str] = {}) -> None:
         process = subprocess.Popen(
             [sys.executable, "-m", "airflow", command, *options],
-            env=self.env,
+            env=self.env | dict(settings),
             cwd=self.home,
             stdin=subprocess.DEVNULL,
             stdout=self._output,
@@ -90,11 +90,14 @@ class AirflowServer:
         self._components[name or command] = process
         self._known.add(psutil.Process(process.pid))
 
-    def restart(self, name: str) -> None:
-        """End a component as a redeployment does, and start another."""
+    def restart(self, name: str, settings: Mapping[str, str] = {}) -> None:
+        """End a component as a redeployment does, and start another.
+
+        :param settings: environment variables of the new one.
+        """
         self._components[name].terminate()
         self._components[name].wait(timeout=LIMIT_SECONDS)
-        self._start(name)
+        self._start(name, settings=settings)
 
     def add_triggerer(self, name: str) -> None:
         """Start a triggerer beside the first one."""

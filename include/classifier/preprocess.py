@@ -1,6 +1,7 @@
 """Makes the data set of a release: reads, checks, drops what would spoil the measurement, splits, writes.
 
-``python -m include.classifier.preprocess --model NAME --data JSON --seed N --output-uri URI``
+``python -m include.classifier.preprocess --model NAME --data JSON --seed N --output-uri URI``, with ``--as-of
+TIME`` and ``--timezone NAME`` for dated data.
 
 Ends with 0 when the data set is written, with 2 when data or settings are wrong, and with 1 when another try may help.
 With 1 and 2 the last line on stderr says why. No text of the data is ever printed.
@@ -12,17 +13,21 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 
 from include.classifier.data.checks import DROP_REASONS, check_split, reason_code
 from include.classifier.data.dataset import write_dataset
+from include.classifier.data.moving.dated_sources import RECORD, Resolved, add_dates, resolve
+from include.classifier.data.moving.query_rows import stored_rows
+from include.classifier.data.moving.row_dates import RowDates
 from include.classifier.data.part_files import all_files
 from include.classifier.data.problems import DataError, Places, Problems, SourceUnavailableError, some
 from include.classifier.data.repeated import mark_repeated
 from include.classifier.data.rows import Rows, read_rows
-from include.classifier.data.sources import Source, SplitName
+from include.classifier.data.sources import Source, SplitName, as_uri
 from include.classifier.data.splitting import split_off
 from include.contracts.settings import DataConfig
 
@@ -35,7 +40,15 @@ _MARKS = {split: mark for mark, split in enumerate(SPLITS, start=1)}
 
 
 def preprocess(
-    data: DataConfig, *, model: str, seed: int, output_uri: str, allowed_sources: Sequence[str] | None = None
+    data: DataConfig,
+    *,
+    model: str,
+    seed: int,
+    output_uri: str,
+    allowed_sources: Sequence[str] | None = None,
+    as_of: datetime | None = None,
+    timezone: str = "UTC",
+    queries_uri: str | None = None,
 ) -> dict[str, Any]:
     """Write the data set of a release, and print what was kept and what was dropped.
 
@@ -44,14 +57,23 @@ def preprocess(
     :param seed: decides which rows are split off when ``data.evaluation`` is empty.
     :param output_uri: URI of the folder for the Parquet files and ``dataset.json``.
     :param allowed_sources: what the sources may be where a form has named them; ``None``: they are trusted.
+    :param as_of: when the release was asked for, which decides the days of dated data; ``None``: now.
+    :param timezone: whose days they are.
+    :param queries_uri: folder with the rows of queries, which Airflow has run.
     :return: ``dataset.json``.
     :raises DataError: when the data cannot be used; names every problem with file and row.
     :raises SourceUnavailableError: when a store or server does not hand out a file.
     """
     problems = Problems()
     named = [Source(uri, split, allowed_sources) for split in SPLITS for uri in getattr(data, split)]
-    sources = all_files(named, problems)
-    with read_rows(sources, data, problems) as rows:
+    named, digests = stored_rows(named, problems, queries_uri)
+    window = data.window(as_of or datetime.now(UTC), timezone)
+    resolved = resolve(named, window, problems, f"{as_uri(output_uri)}/{RECORD}") if window else Resolved(named, None)
+    sources = all_files(resolved.sources, problems)
+    dates = RowDates(str(data.date_column), window) if window and data.date_column else None
+    with read_rows(sources, data, problems, dates) as rows:
+        if dates:
+            dates.report(rows.span("train").stop, problems)
         problems.raise_if_any()
         evaluation_begins = rows.span("evaluation").start
         contradicting = mark_repeated(rows.texts, rows.store.classes, rows.store.reasons, evaluation_begins)
@@ -76,10 +98,13 @@ def preprocess(
             sources=[
                 {"uri": source.name, "split": source.split, "rows": count}
                 | ({} if source.version is None else {"version": source.version})
+                | ({"named": source.named} if source.named else {})
+                | ({"query_sha256": digests[source.named]} if source.named in digests else {})
                 for source, count in zip(sources, rows.counts(), strict=True)
             ],
             rows_in=len(rows.store),
             dropped=dropped,
+            window=resolved.window and resolved.window | (dates.counts() if dates else {}),
         )
     _print_result(document)
     return document
@@ -152,6 +177,10 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=42, help="for the rows split off for evaluation (%(default)s)")
     parser.add_argument("--output-uri", required=True, help="URI of the folder to write to")
     parser.add_argument("--allowed-sources", type=json.loads, help="what a form may name, as a JSON array (anything)")
+    parser.add_argument(
+        "--queries-uri", help="URI of the folder with the rows of queries, which Airflow has run (none)"
+    )
+    add_dates(parser)
     return parser.parse_args(arguments)
 
 
@@ -169,6 +198,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             seed=options.seed,
             output_uri=options.output_uri,
             allowed_sources=options.allowed_sources,
+            as_of=options.as_of,
+            timezone=options.timezone,
+            queries_uri=options.queries_uri,
         )
     except ValidationError as error:
         settings = "; ".join(

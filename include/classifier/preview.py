@@ -1,7 +1,7 @@
 """Shows the first rows of a source as preprocessing would read them; texts included, and so at a terminal alone.
 
-``python -m include.classifier.preview``, on stdin ``{"data": {…}, "source": "…", "rows": 5}``: the section ``data`` of
-the model's YAML, and a source in the place of those that it names.
+``python -m include.classifier.preview``, on stdin ``{"data": {…}, "source": "…", "rows": 5, "timezone": "UTC"}``: the
+section ``data`` of the model's YAML, a source in the place of those that it names, and the clock that its days go by.
 
 Ends with 0, with 2 when data or settings are wrong, and with 1 when another try may help.
 """
@@ -12,6 +12,7 @@ import codecs
 import json
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -19,10 +20,13 @@ from pydantic import ValidationError
 from include.classifier.data.checks import DROP_REASONS, Checked, RowChecks
 from include.classifier.data.formats.batches import Batch
 from include.classifier.data.formats.encodings import SAMPLE_BYTES, guesses
+from include.classifier.data.moving.dated_sources import on_days
 from include.classifier.data.part_files import all_files
 from include.classifier.data.problems import DataError, Problems, SourceUnavailableError
 from include.classifier.data.readers import read_batches
 from include.classifier.data.sources import Source
+from include.contracts.dates import is_dated
+from include.contracts.queries import QUERY
 from include.contracts.section import problems as wrong_settings
 from include.contracts.settings import DataConfig
 
@@ -30,14 +34,22 @@ from include.contracts.settings import DataConfig
 _SHOWN = 300
 
 
-def preview(data: DataConfig, uri: str, *, rows: int) -> Iterator[str]:
-    """Yield what people read of the first rows of a source, line by line.
+def preview(data: DataConfig, uri: str, *, rows: int, timezone: str = "UTC") -> Iterator[str]:
+    """Yield what people read of the first rows of a source, line by line; of dated data those of the first day.
 
+    :param timezone: whose days they are.
     :raises DataError: when something is wrong with what was read.
     :raises SourceUnavailableError: when a store or server does not hand it out.
     """
     problems = Problems()
-    files = all_files([Source(uri, "train")], problems)
+    source = Source(uri, "train")
+    if uri.startswith(QUERY):
+        raise DataError(f"{uri}: its rows are Airflow's to fetch, in a release. Name another source with DATA=.")
+    window = data.with_sources([uri], None).window(datetime.now(UTC), timezone)
+    dated = on_days(source, window) if window and is_dated(uri) else None
+    if dated == []:
+        raise DataError(f"{source.name}: nothing is there for any of the days {window}.")
+    files = all_files(dated or [source], problems)
     problems.raise_if_any()
     source = files[0]
     yield f"{source.name}: {source.format}{f', the first of {len(files):,} files' if len(files) > 1 else ''}"
@@ -93,7 +105,7 @@ def main() -> int:
     question: dict[str, Any] = json.load(sys.stdin)
     try:
         data = DataConfig.model_validate(question["data"])
-        for line in preview(data, question["source"], rows=question["rows"]):
+        for line in preview(data, question["source"], rows=question["rows"], timezone=question.get("timezone", "UTC")):
             print(line)
     except ValidationError as error:
         print(f"The settings are not valid: {wrong_settings(error, 'data')}.", file=sys.stderr)

@@ -27,8 +27,8 @@ import yaml
 
 from include.classifier.packaging.archive import check_names, sha256_of
 from include.classifier.packaging.server import TorchServe, TorchServeError, is_ready, start
-from include.classifier.packaging.server_settings import server_config, worker_settings
-from include.contracts.archives import check_archive
+from include.classifier.packaging.server_settings import config_of, worker_settings
+from include.contracts.version.archives import check_archive
 from include.torchserve import kill, terminate
 
 _LOG_CONFIG = Path(__file__).with_suffix(".xml")
@@ -105,7 +105,7 @@ def _configure(package: Path, archive: Path) -> str:
         name, version = str(manifest["modelName"]), str(manifest["modelVersion"])
         check_names(name, version)
         workers = {key: int(given.get(key, value)) for key, value in worker_settings({}).items()}
-        settings = server_config(name, version, workers)
+        settings = config_of(name, version, workers)
     except (zipfile.BadZipFile, KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError) as error:
         raise PackageError(f"{archive.name} is no archive that this project made: {error!r}.") from error
     archive.rename(archive.with_name(f"{name}.mar"))

@@ -15,9 +15,9 @@ from include.classifier.data.dataset import read_dataset, read_split
 from include.classifier.data.sources import as_uri
 from include.classifier.progress import report
 from include.contracts.candidate import Candidate
-from include.contracts.claims import claim_attempt
 from include.contracts.metrics import MAIN_METRICS
 from include.contracts.settings import TrainingConfig
+from include.contracts.version.claims import claim_attempt
 
 CANDIDATE = "candidate.json"
 

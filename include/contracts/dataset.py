@@ -32,6 +32,29 @@ class Source(Part):
     split: Literal["train", "evaluation"]
     rows: Count
     version: Count | None = Field(None, description="Of a table that keeps its versions, the one that was read")
+    named: str | None = Field(
+        None, description="The source of the settings that it is of, where that holds {date} or is a query"
+    )
+    query_sha256: Sha256 | None = Field(None, description="Of the query's SQL")
+
+
+class DatedSource(Part):
+    """A source of the settings that holds {date}."""
+
+    uri: str
+    split: Literal["train", "evaluation"]
+    missing: list[str] = Field(description="Days of which nothing was there")
+
+
+class DataWindow(Part):
+    """The days whose data was read, where a source or the rows have a date."""
+
+    first: str = Field(description="ISO 8601")
+    last: str
+    timezone: str = Field(description="Whose days they are, an IANA name")
+    sources: list[DatedSource]
+    rows_outside: Count = Field(0, description="Training rows of other days; they are not among rows_in")
+    rows_without_date: Count = 0
 
 
 class PerSplit(Part):
@@ -61,6 +84,7 @@ class Dataset(Document):
     )
     splits: Splits
     sources: list[Source]
+    window: DataWindow | None = None
     rows_in: Count
     rows_kept: Count
     dropped: Dropped = Field(description="By reason and by split; rows_in = rows_kept + their sum")

@@ -6,44 +6,18 @@ Rules, operators and training read them from here; ``model_releases.config`` mak
 from __future__ import annotations
 
 import unicodedata
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from include.contracts.dates import SourceName, Span, Window, days_of, is_dated
+from include.contracts.queries import QueryConfig, QueryName
 from include.contracts.section import Section
 
 #: A name that is valid at once as TorchServe model, InferenceService, DAG id part and registry entry.
 ModelName = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,46}[a-z0-9])?$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-#: When a model is looked at whose schedule asks for more than its own cron expression: daily, UTC.
-DAILY_LOOK = "0 3 * * *"
-
-
-class ScheduleConfig(Section):
-    """When the model is retrained besides by hand: whichever comes first, unless a brake holds it."""
-
-    cron: str | None = Field(None, description="Cron expression, UTC, for example `0 3 * * 1`.")
-    assets: list[str] = Field([], description="Asset URIs; an event on any of them starts a release.")
-    max_age_days: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="A live model older than this is retrained; looked at daily at 3:00 UTC."
-    )
-    min_interval_hours: Annotated[float, Field(ge=0)] = Field(
-        0, description="Brake: no release sooner after the one before. By hand ignores it."
-    )
-    min_new_rows: Annotated[int, Field(ge=0)] = Field(
-        0, description="Brake: fewer new training rows than this are no reason. By hand ignores it."
-    )
-
-    @property
-    def crons(self) -> list[str]:
-        """The cron expressions to start a run at: the model's own, and a daily look where it needs one.
-
-        An asset's event that came too soon after a release is not lost: the daily look finds it.
-        """
-        needs_look = self.max_age_days or (self.assets and self.min_interval_hours)
-        return [*([self.cron] if self.cron else []), *([DAILY_LOOK] if needs_look else [])]
 
 
 def label_text(value: object) -> str:
@@ -65,8 +39,26 @@ Column = str | int
 class DataConfig(Section):
     """Where the data comes from and what it must look like."""
 
-    train: list[str] = Field(description="Paths, URIs or Hub data set ids (`hub:owner/name[:split]`) to train on.")
-    evaluation: list[str] = Field([], description="The same for evaluation; empty splits off `evaluation_fraction`.")
+    train: list[SourceName] = Field(
+        description="Paths, URIs or Hub data set ids (`hub:owner/name[:split]`) to train on."
+    )
+    evaluation: list[SourceName] = Field(
+        [], description="The same for evaluation; empty splits off `evaluation_fraction`."
+    )
+    queries: dict[QueryName, QueryConfig] = Field(
+        {}, exclude=True, description="Queries that Airflow runs; a source `query:NAME` is the rows of one."
+    )
+    last: Span | None = Field(
+        None,
+        description="How many days are read where a source holds `{date}` or `date_column` is named, such as `90 days` "
+        "or `12 weeks`; none: one day.",
+    )
+    until: Literal["today", "yesterday"] = Field(
+        "today", description="The last of these days: the one that the release is asked for on, or the one before."
+    )
+    date_column: Column | None = Field(
+        None, description="Column with the date of a training row; rows of other days are not read. Needs `last`."
+    )
     text_column: Column | list[Column] = Field(
         "text",
         description="Column with the text; a list: what stands in these is joined, such as title and body. Numbers, "
@@ -129,12 +121,32 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _columns_differ(self) -> DataConfig:
-        if not self.text_columns or len(set(self.columns)) <= len(self.text_columns):
-            raise ValueError("text_column: name each column once, and not the one with the label")
-        numbers = [column for column in self._columns if isinstance(column, int)]
-        if numbers and (len(numbers) < len(self._columns) or min(numbers) < 1):
-            raise ValueError("text_column, label_column: all are names, or all are numbers, of which the first is 1")
+        dated = [] if self.date_column is None else [self.date_column]
+        columns = [*self._columns, *dated]
+        if not self.text_columns or len(set(map(str, columns))) < len(columns):
+            raise ValueError("text_column: name each column once, and not the one with the label or the date")
+        numbers = [column for column in columns if isinstance(column, int)]
+        if numbers and (len(numbers) < len(columns) or min(numbers) < 1):
+            raise ValueError(
+                "text_column, label_column, date_column: all are names, or all are numbers, of which the first is 1"
+            )
         return self
+
+    @model_validator(mode="after")
+    def _date_column_has_days(self) -> DataConfig:
+        if self.date_column is not None and self.last is None:
+            raise ValueError("date_column: says nothing without `last`, such as last: 90 days")
+        return self
+
+    @property
+    def is_dated(self) -> bool:
+        """Whether what is read depends on the day."""
+        return self.date_column is not None or any(map(is_dated, (*self.train, *self.evaluation)))
+
+    def window(self, moment: datetime, timezone: str) -> Window | None:
+        """Return the days whose data is read by a release that was asked for at a moment, ``None`` for all there is."""
+        back = 1 if self.until == "yesterday" else 0
+        return Window.until(moment, timezone, days=days_of(self.last or "1 day"), back=back) if self.is_dated else None
 
     @property
     def _columns(self) -> list[Column]:
@@ -367,3 +379,9 @@ class TrainedModel(Section):
     gate: GateConfig = GateConfig()
     serving: ServingConfig = ServingConfig()
     resources: ResourcesConfig = ResourcesConfig()
+
+    @model_validator(mode="after")
+    def _days_are_of_something(self) -> TrainedModel:
+        if self.data.last is not None and not self.data.is_dated:
+            raise ValueError("data.last: neither does a source hold {date}, nor is a date_column named")
+        return self

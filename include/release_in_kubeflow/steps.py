@@ -14,12 +14,12 @@ from include.classifier.progress import report
 from include.classifier.steps import CANDIDATE
 from include.contracts import release_marks as marks
 from include.contracts.candidate import Candidate
-from include.contracts.claims import claim_version
-from include.contracts.evidence import Evidence, EvidenceError, insist_on_digest
 from include.contracts.registry_tags import ReleaseState
 from include.contracts.rules.gate import decide
 from include.contracts.settings import DataConfig, GateConfig, TrainingConfig
-from include.contracts.versions import version_of
+from include.contracts.version.claims import claim_version
+from include.contracts.version.evidence import Evidence, EvidenceError, insist_on_digest
+from include.contracts.version.numbers import version_of
 from include.release_in_kubeflow.inference_service import DeploymentError, InferenceService, storage_uri
 from include.release_in_kubeflow.registry import Registry
 
@@ -67,7 +67,13 @@ def load_data_step(
     version = claim_version(store, path, asked, mark=str(uuid4()), run="release-in-kubeflow")
     folder = f"{models}/{version}"
     seed = TrainingConfig.model_validate(dict(training)).seed
-    preprocess(DataConfig.model_validate(dict(data)), model=model_name, seed=seed, output_uri=f"{folder}/dataset")
+    preprocess(
+        DataConfig.model_validate(dict(data)),
+        model=model_name,
+        seed=seed,
+        output_uri=f"{folder}/dataset",
+        as_of=datetime.strptime(version, "%Y%m%d%H%M%S").replace(tzinfo=UTC),
+    )
     live = Registry(tracking_uri).live_package(model_name)
     report(f"load data: {model_name} {version} will be compared with {live or 'no live model: there is none'}")
     return Release(version, folder, f"{folder}/dataset/dataset.json", live)

@@ -268,7 +268,13 @@ class Answer:
 
 @runtime_checkable
 class ServingService(Protocol):
-    """Serves versions of models. Promoting and rolling back never leave a moment without a serving model."""
+    """Serves versions of models. Promoting and rolling back never leave a moment without a serving model.
+
+    :ivar works_in_background: whether it only accepts what it is asked for and carries it out by itself, so that a
+        triggerer can ask for it as well as a worker.
+    """
+
+    works_in_background: bool
 
     def check_candidate(self, candidate: ModelVersion) -> None:
         """Find out whether a version could be deployed, without deploying it: its archive need not be there yet.

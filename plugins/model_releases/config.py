@@ -11,15 +11,16 @@ import yaml
 from croniter import croniter
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
+from include.contracts.queries import query_names
 from include.contracts.rollout import RolloutConfig, SmokeTestConfig
 from include.contracts.rules.addresses import secrets_of
 from include.contracts.rules.allowed_sources import HUB
+from include.contracts.schedule import ScheduleConfig
 from include.contracts.section import Section, problems
 from include.contracts.settings import (
     AlertsConfig,
     ApprovalConfig,
     RetentionConfig,
-    ScheduleConfig,
     ServingConfig,
     TrainedModel,
 )
@@ -163,6 +164,13 @@ class ModelConfig(TrainedModel):
                 "cluster.steps.package.cache: this step writes to the model store, where Kubeflow's cache does not "
                 "look; leave it out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _queries_are_there(self) -> ModelConfig:
+        named = query_names((*self.data.train, *self.data.evaluation))
+        if unknown := [name for name in named if name not in self.data.queries]:
+            raise ValueError(f"data.queries: has no {', '.join(map(repr, unknown))}, which a source names")
         return self
 
     def connection(self, service: Literal["pipelines", "serving", "registry", "alerts"]) -> str:

@@ -11,6 +11,9 @@ ROLL_BACK_DAG = "roll_back"
 #: First task of a release, and of a roll back by hand: it says with which live version the candidate is compared.
 CHECK = "check"
 
+#: Runs the queries whose rows a release reads, where its model has any.
+QUERY = "query"
+
 #: Judges the candidate; what it has judged is what goes live.
 GATE = "gate"
 

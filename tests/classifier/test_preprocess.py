@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,49 @@ def test_rows_are_dropped_counted_and_reported_with_their_places(
         f"Duplicates whose label is not that of the row that stays: 1 ({train} line 26)",
     ]
     assert not any(word in line for word in WORDS for line in lines[:9])
+
+
+def test_days_are_resolved_once_and_recorded_with_what_was_found_and_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for day in (1, 3):
+        lines = [f"{text} {day},{label},2026-03-0{day}T22:30Z\n" for text, label in ROWS] + [
+            f"late,1,2026-03-0{day + 3}\n"
+        ]
+        (tmp_path / f"2026-03-0{day}.csv").write_text("text,label,at\n" + "".join([*lines, "never,1,\n"]))
+    data = config(tmp_path / "{date}.csv", last="3 days", date_column="at")
+    asked = {"model": "reviews", "seed": 1, "output_uri": (tmp_path / "dataset").as_uri(), "timezone": "Europe/Berlin"}
+
+    # Half past eleven on the third, where it is already the third.
+    document = preprocess(data, as_of=datetime.fromisoformat("2026-03-02T23:30+00:00"), **asked)
+
+    pattern = str(tmp_path / "{date}.csv")
+    assert document["window"] == {
+        "first": "2026-03-01",
+        "last": "2026-03-03",
+        "timezone": "Europe/Berlin",
+        "sources": [{"uri": pattern, "split": "train", "missing": ["2026-03-02"]}],
+        "rows_outside": 2,
+        "rows_without_date": 2,
+    }
+    assert document["sources"] == [
+        {"uri": str(tmp_path / f"2026-03-0{day}.csv"), "split": "train", "rows": 20, "named": pattern} for day in (1, 3)
+    ]
+    assert (document["rows_in"], document["rows_kept"]) == (40, 40)
+    assert read_dataset((tmp_path / "dataset").as_uri()) == document
+    printed = capsys.readouterr().out
+    assert "Days: 2026-03-01 to 2026-03-03 (Europe/Berlin)." in printed
+    assert "2 addresses, nothing for 2026-03-02." in printed
+
+    (tmp_path / "2026-03-02.csv").write_text("text,label,at\nlater,1,2026-03-02\n")
+    again = preprocess(data, as_of=datetime.fromisoformat("2026-03-03T02:00+01:00"), **asked)
+    assert {**again, "created_at": ""} == {**document, "created_at": ""}
+    with pytest.raises(DataError, match=r"none of its rows is of the days 2026-03-01 .* by 'at'"):
+        preprocess(
+            config(tmp_path / "2026-03-03.csv", last="1 day", date_column="at"),
+            as_of=datetime.fromisoformat("2026-03-01T12:00+00:00"),
+            **asked,
+        )
 
 
 def test_all_formats_give_the_same_bytes_and_digest(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,24 @@ def test_nothing_is_shown_where_a_log_would_keep_it(capsys: pytest.CaptureFixtur
     assert main() == 2
     shown = capsys.readouterr()
     assert (shown.out, shown.err.partition(":")[0]) == ("", "The first rows are shown at a terminal alone")
+
+
+def test_of_dated_data_the_first_day_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    today = datetime.now(UTC).date()
+    for back in (0, 3, 9):
+        written(tmp_path / f"{today - timedelta(days=back)}.csv", f"text,label\n{back} days ago,1\n")
+
+    code, shown = show(monkeypatch, tmp_path / "{date}.csv", last="5 days")
+
+    assert code == 0
+    assert "3 days ago" in shown
+    assert "the first of 2 files" in shown
+    code, shown = show(monkeypatch, tmp_path / "none-{date}.csv", last="5 days")
+    assert code == 2
+    assert "nothing is there for any of the days" in shown
+
+
+def test_rows_of_a_query_are_airflows(monkeypatch: pytest.MonkeyPatch) -> None:
+    code, shown = show(monkeypatch, Path("query:reviews"))
+    assert code == 2
+    assert "Name another source with DATA=" in shown

@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from include.classifier.packaging.archive import build_archive, sha256_of
-from include.classifier.packaging.server_settings import server_config, worker_settings
+from include.classifier.packaging.server_settings import server_config
 from include.classifier.serve import PackageError, pin
 from tests.waiting import LIMIT_SECONDS, wait_for
 
@@ -35,7 +35,7 @@ def package(tiny_model: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "package"
     build_archive(tiny_model, model="tiny", version=VERSION, target=folder / "model-store" / "tiny.mar")
     (folder / "config").mkdir()
-    (folder / "config" / "config.properties").write_text(server_config("tiny", VERSION, worker_settings({})))
+    (folder / "config" / "config.properties").write_text(server_config("tiny", VERSION, {}))
     return folder
 
 
@@ -94,7 +94,7 @@ def test_nothing_but_the_archive_says_what_is_served_and_how(package: Path, tmp_
 
     [pinned] = (tmp_path / "pinned" / "model-store").iterdir()
     assert (pinned.name, sha256_of(pinned)) == ("tiny.mar", released)
-    expected = server_config("tiny", VERSION, worker_settings({}))
+    expected = server_config("tiny", VERSION, {})
     assert (tmp_path / "pinned" / "config" / "config.properties").read_text() == expected
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from include.contracts.settings import ScheduleConfig
+from include.contracts.schedule import ScheduleConfig
 
 PROJECT = Path(__file__).parents[2]
 DAGS = PROJECT / "dags"
@@ -69,6 +69,33 @@ def test_the_steps_stand_in_the_order_of_the_design(bag, dag_id):
     for upstream, downstream in pairwise(CHAIN):
         assert downstream in dag.get_task(upstream).downstream_task_ids
     assert set(dag.task_ids) == {*CHAIN, "roll_back", "report"}
+
+
+def test_queries_are_run_before_preprocessing_and_nothing_of_them_reaches_the_pipeline_half(tmp_path, monkeypatch):
+    tickets, more = {"connection": "warehouse", "query": "SELECT secret"}, {"connection": "other", "query": "SELECT 1"}
+    queries = {"tickets": tickets, "more": more}
+    data = {"train": ["query:tickets", "train.csv"], "labels": ["bad", "good"], "queries": queries}
+    write_model(tmp_path, data=data)
+    dag = load_dags(tmp_path, monkeypatch).dags["release_my_model"]
+    check, query, preprocess = (dag.get_task(name) for name in ("check", "query", "preprocess"))
+    assert query.upstream_task_ids == {"check"}
+    assert preprocess.upstream_task_ids == {"check", "query"}
+    assert query.queries["tickets"].query == "SELECT secret"
+
+    for train, names, refused in (
+        (["query:tickets", "train.csv"], "tickets", 0),
+        (["train.csv"], "", 0),
+        (["query:more"], "more", 1),
+        (["query:tickets", "sql:warehouse:SELECT 1"], "tickets", 1),
+    ):
+        context = {"params": {**dict(dag.params), "train": train, "evaluation": None}}
+        assert query.render_template(query.names, context) == names
+        said = check.render_template(check.refused_sources, context)
+        assert said.count("is not read on behalf of a form") == refused
+        handed = preprocess.render_template(preprocess.arguments["data"], context)
+        assert json.loads(handed)["train"] == train
+        assert "SELECT secret" not in handed
+        assert "warehouse" not in handed.replace("sql:warehouse", "")
 
 
 def test_roll_back_watches_every_step_that_touches_serving(bag):
@@ -181,15 +208,18 @@ def test_a_model_is_released_by_cron_by_asset_by_both_or_by_hand(tmp_path, monke
 
 
 def test_the_brakes_stand_before_everything_else_and_see_the_events_of_every_asset(tmp_path, monkeypatch):
+    from airflow.sdk import MultipleCronTriggerTimetable
+
     assets = ["s3://bucket/reviews", "s3://bucket/more"]
-    write_model(tmp_path, schedule={"cron": "0 3 * * 1", "assets": assets, "min_new_rows": 100, "max_age_days": 30})
+    limits = {"min_new_rows": 100, "max_age_days": 30, "timezone": "Europe/Berlin"}
+    write_model(tmp_path, schedule={"cron": "0 3 * * 1", "assets": assets, **limits})
     dag = load_dags(tmp_path, monkeypatch).dags["release_my_model"]
     check = dag.get_task("check")
     assert [asset.uri for asset in check.inlets] == assets
-    assert check._pre_execute_hook.schedule == ScheduleConfig(
-        cron="0 3 * * 1", assets=assets, max_age_days=30, min_new_rows=100
-    )
+    assert check._pre_execute_hook.schedule == ScheduleConfig(cron="0 3 * * 1", assets=assets, **limits)
     assert type(dag.timetable.asset_condition).__name__ == "AssetAny"
+    crons = MultipleCronTriggerTimetable("0 3 * * 1", "0 3 * * *", timezone="Europe/Berlin")
+    assert dag.timetable.timetable == crons
 
 
 def test_a_wrong_yaml_is_an_import_error_that_names_file_and_setting(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from model_releases.versions import asked_version, version_time
+from model_releases.versions import as_of, asked_version, version_time
 
 
 def test_a_version_says_when_its_release_was_asked_for() -> None:
@@ -15,6 +15,12 @@ def test_a_version_says_when_its_release_was_asked_for() -> None:
     version = asked_version(SimpleNamespace(run_after=asked))
     assert version == "20261121030000"
     assert version_time(version) == datetime(2026, 11, 21, 3, tzinfo=UTC)
+
+
+def test_data_is_dated_by_the_logical_date_or_where_there_is_none_by_when_the_run_was_asked_for() -> None:
+    asked, logical = datetime(2026, 11, 21, 5, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC)
+    assert as_of(SimpleNamespace(run_after=asked, logical_date=None)) == "2026-11-21T05:00:00+00:00"
+    assert as_of(SimpleNamespace(run_after=asked, logical_date=logical)) == "2026-03-01T00:00:00+00:00"
 
 
 @pytest.mark.parametrize(

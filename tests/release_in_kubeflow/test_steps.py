@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from include.contracts.candidate import Candidate
-from include.contracts.evidence import EvidenceError
 from include.contracts.registry_tags import ReleaseState
+from include.contracts.version.evidence import EvidenceError
 from include.release_in_kubeflow import steps
 from include.release_in_kubeflow.inference_service import DeploymentError
 from include.release_in_kubeflow.steps import (

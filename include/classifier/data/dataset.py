@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from include.classifier.data.problems import DataError
-from include.classifier.data.sources import SplitName, as_uri
+from include.classifier.data.sources import SplitName, as_uri, write_whole
 from include.contracts.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def write_dataset(
     sources: Iterable[Mapping[str, Any]],
     rows_in: int,
     dropped: Mapping[str, Mapping[SplitName, int]],
+    window: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write the Parquet files and then ``dataset.json``; the same rows give the same Parquet bytes and digests.
 
@@ -52,6 +53,7 @@ def write_dataset(
         the label names) are written as they come.
     :param sources: ``uri``, ``split`` and ``rows`` of each source.
     :param dropped: reason -> split -> rows.
+    :param window: the days whose data was read, :class:`~include.contracts.dataset.DataWindow`.
     :return: the document, :class:`~include.contracts.dataset.Dataset`.
     """
     from fsspec.core import url_to_fs
@@ -77,12 +79,9 @@ def write_dataset(
         "rows_kept": sum(split["rows"] for split in facts.values()),
         "dropped": {reason: dict(counts) for reason, counts in dropped.items()},
         "sha256": dataset_digest({"splits": facts}),
-    }
+    } | ({"window": dict(window)} if window else {})
     uri = f"{output_uri}/{DOCUMENT}"
-    text = Dataset.dump(document, where=uri)
-    # Written beside and moved into place: a reader sees all of it or nothing.
-    filesystem.pipe_file(f"{folder}/.{DOCUMENT}", text.encode())
-    filesystem.mv(f"{folder}/.{DOCUMENT}", f"{folder}/{DOCUMENT}")
+    write_whole(uri, Dataset.dump(document, where=uri))
     return document
 
 

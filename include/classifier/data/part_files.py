@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import PurePosixPath
 
@@ -33,10 +33,29 @@ def all_files(sources: Iterable[Source], problems: Problems) -> list[Source]:
     return found
 
 
-def _files(source: Source) -> Iterator[Source]:
+def _files(source: Source) -> list[Source]:
+    files = listed_files(source)
+    if files is None:
+        return [source]
+    if not files or len(files) > _MOST:
+        raise DataError(
+            f"{source.name}: holds {len(files):,} files whose names tell a format. A source is one file, "
+            f"a folder of part files, or a pattern (wildcard) such as part-*.csv, with at most {_MOST:,} of them; "
+            "on this machine also a folder of folders that are called by their labels and hold .txt files."
+        )
+    return files
+
+
+def listed_files(source: Source) -> list[Source] | None:
+    """Return a source for each file in a folder or of a pattern; ``None`` for whatever is one by itself.
+
+    A table and a folder of class folders are one source each.
+
+    :raises DataError: when a form names what it may not, or a folder holds a table that is read in no way.
+    :raises SourceUnavailableError: when a store does not list what it holds.
+    """
     if source.uri.startswith(HUB_PREFIX) or source.is_web_address:
-        yield source
-        return
+        return None
     filesystem, path = source.filesystem()
     try:
         if filesystem.isdir(path):
@@ -44,25 +63,15 @@ def _files(source: Source) -> Iterator[Source]:
         elif any(mark in path for mark in _WILDCARDS) and not filesystem.exists(path):
             what, paths = "the pattern", filesystem.glob(path)
         else:
-            yield source
-            return
+            return None
     except Exception as error:  # each kind of store has its own exceptions
         raise explained(source.name, error) from None
     if what == "the folder" and _is_delta_table(paths, path, source):
-        yield pinned(source)
-        return
+        return [pinned(source)]
     files = sorted(file for file in paths if format_of(PurePosixPath(file)) and not _is_hidden(file, path))
     if not files and source.is_local and what == "the folder" and has_class_folders(path, source):
-        yield replace(source, found=CLASS_FOLDERS)
-        return
-    if not files or len(files) > _MOST:
-        raise DataError(
-            f"{source.name}: {what} holds {len(files):,} files whose names tell a format. A source is one file, "
-            f"a folder of part files, or a pattern (wildcard) such as part-*.csv, with at most {_MOST:,} of them; "
-            "on this machine also a folder of folders that are called by their labels and hold .txt files."
-        )
-    for file in files:
-        yield source.part(file if source.is_local else filesystem.unstrip_protocol(file))
+        return [replace(source, found=CLASS_FOLDERS)]
+    return [source.part(file if source.is_local else filesystem.unstrip_protocol(file)) for file in files]
 
 
 def _is_delta_table(paths: Iterable[str], folder: str, source: Source) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from include.classifier.data.checks import Checked, RowChecks, UnknownLabels
 from include.classifier.data.formats.batches import Batch
+from include.classifier.data.moving.row_dates import RowDates
 from include.classifier.data.problems import PLACES_SHOWN, DataError, Places, Problems, some
 from include.classifier.data.readers import read_batches
 from include.classifier.data.repeated import TextIndex
@@ -108,10 +109,13 @@ class Rows:
 
 
 @contextmanager
-def read_rows(sources: Sequence[Source], data: DataConfig, problems: Problems) -> Iterator[Rows]:
+def read_rows(
+    sources: Sequence[Source], data: DataConfig, problems: Problems, dates: RowDates | None = None
+) -> Iterator[Rows]:
     """Read all sources, printing how far it is with a long one; the rows are gone when the context ends.
 
     :param problems: gathers what is wrong with the files and their rows.
+    :param dates: leaves out training rows of other days.
     :raises SourceUnavailableError: when a store or server does not hand out a file.
     """
     with RowStore(class_count=len(data.labels)) as store, TextIndex() as texts:
@@ -121,8 +125,9 @@ def read_rows(sources: Sequence[Source], data: DataConfig, problems: Problems) -
         rows.unknown_labels = checks.unknown_labels
         first = {source.split: FirstRows(source.split, list(data.labels.values())) for source in sources}
         for source in sources:
+            read = dates.read if dates and source.split == "train" else read_batches
             try:
-                for batch in _with_progress(read_batches(source, data, problems), source):
+                for batch in _with_progress(read(source, data, problems), source):
                     first[source.split].add(_take(batch, source, checks, rows))
             except DataError as error:
                 problems.take(error)

@@ -64,6 +64,7 @@ class Source:
     :param allowed: what a form may name, see :mod:`include.contracts.rules.allowed_sources`; ``None``: it is trusted.
     :param found: its format where that was found by looking: the name of a folder tells none.
     :param version: of a table that keeps its versions.
+    :param named: the name of the dated source that it is one address of.
     """
 
     uri: str
@@ -71,6 +72,7 @@ class Source:
     allowed: Sequence[str] | None = None
     found: str | None = None
     version: int | None = None
+    named: str | None = None
 
     @property
     def name(self) -> str:
@@ -224,3 +226,14 @@ def as_uri(location: str | Path) -> str:
     """Return a URI without a slash at its end; a relative path counts from the project's folder."""
     location = str(location)
     return (location if "://" in location else file_uri(PROJECT_DIR / location)).rstrip("/")
+
+
+def write_whole(uri: str, text: str) -> None:
+    """Write a small file that a reader sees all of, or nothing: beside its place, and then moved there."""
+    from fsspec.core import url_to_fs
+
+    filesystem, path = url_to_fs(as_uri(uri))
+    folder, _, name = path.rpartition("/")
+    filesystem.makedirs(folder, exist_ok=True)
+    filesystem.pipe_file(f"{folder}/.{name}", text.encode())
+    filesystem.mv(f"{folder}/.{name}", path)

@@ -24,8 +24,8 @@ from include.classifier import serving as serving_package
 from include.classifier.packaging.server_settings import worker_settings
 from include.classifier.serving.onnx_engine import MODEL_FILE
 from include.classifier.serving.predictor import CLASSIFIER_FILE, read_json
-from include.contracts.archives import MANIFEST, ArchiveContentError, check_archive
 from include.contracts.settings import ModelName, ServingConfig
+from include.contracts.version.archives import MANIFEST, ArchiveContentError, check_archive
 
 #: What the serving code is called inside the archive. Not `include`: a PYTHONPATH that the server was started with
 #: comes before the archive's folder, and whatever lies there under the same name would be served instead.

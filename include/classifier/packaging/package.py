@@ -17,7 +17,7 @@ from include.classifier.packaging.archive import Archive, build_archive, open_ar
 from include.classifier.packaging.golden import choose
 from include.classifier.packaging.precision import choose as choose_precision
 from include.classifier.packaging.server import TorchServe, torchserve
-from include.classifier.packaging.server_settings import server_config, worker_settings
+from include.classifier.packaging.server_settings import server_config
 from include.classifier.serving.predictor import Prediction, Predictor
 
 #: Rows of the evaluation data that are asked of server and packed model alike, that golden examples come from, and
@@ -71,7 +71,7 @@ def package(
         archive = build_archive(packed, model=model, version=version, target=folder / file, serving=serving)
         _say(f"Built {file}: {archive.size_bytes / 1e6:.1f} MB, SHA-256 {archive.sha256}.")
         (folder / "config").mkdir()
-        (folder / _CONFIG_FILE).write_text(server_config(model, version, worker_settings(serving)), encoding="utf-8")
+        (folder / _CONFIG_FILE).write_text(server_config(model, version, serving), encoding="utf-8")
         facts = _try(folder, archive, unpacked=Path(name) / "unpacked", texts=texts, model=model, version=version)
         facts["serving"]["precision"] = precision
         publish(folder, output_uri, [file, _CONFIG_FILE])

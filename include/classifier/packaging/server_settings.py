@@ -28,8 +28,16 @@ def worker_settings(serving: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def server_config(model: str, version: str, workers: Mapping[str, Any]) -> str:
+def server_config(model: str, version: str, serving: Mapping[str, Any]) -> str:
     """Return the ``config.properties`` that stands beside the archive.
+
+    :param serving: the settings of ``ModelConfig.serving``.
+    """
+    return config_of(model, version, worker_settings(serving))
+
+
+def config_of(model: str, version: str, workers: Mapping[str, Any]) -> str:
+    """Return the ``config.properties`` of a server with one model.
 
     KServe's wrapper takes the model's name from ``model_snapshot`` and expects exactly these ports. Settings from the
     environment come first (``enable_envvars_config``), so that a runtime can choose others.

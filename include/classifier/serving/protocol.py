@@ -13,7 +13,7 @@ from typing import Any
 
 from .open_inference import read_tensor, write_tensors
 from .predictor import Prediction
-from .text import clean
+from .text import is_blank
 
 MAX_INSTANCES = 1000
 
@@ -220,7 +220,7 @@ def _text(value: Any, where: str) -> str:
         value.encode()
     except UnicodeEncodeError as error:
         raise BadRequest(f"{where} has half a surrogate pair at character {error.start}: send valid Unicode.") from None
-    if not clean(value):
+    if is_blank(value):
         raise BadRequest(f"{where} is empty: send at least one word.")
     return value
 

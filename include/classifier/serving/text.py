@@ -33,12 +33,16 @@ def clean(text: str) -> str:
     Unicode is composed (NFC) and whitespace collapsed. Of a text that shows nothing, such as zero-width or NUL
     characters alone, nothing is left.
     """
-    text = " ".join(unicodedata.normalize("NFC", text).split())
-    return text if any(map(_shows, text)) else ""
+    return "" if is_blank(text) else " ".join(unicodedata.normalize("NFC", text).split())
+
+
+def is_blank(text: str) -> bool:
+    """Tell whether a text shows nothing; of another it reads the first character that shows alone."""
+    return not any(map(_shows, text))
 
 
 def _shows(character: str) -> bool:
-    return character not in _BLANK and unicodedata.category(character) not in ("Cc", "Cf", "Zs")
+    return character not in _BLANK and unicodedata.category(character) not in ("Cc", "Cf", "Zs", "Zl", "Zp")
 
 
 def tokenise(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int) -> Tokens:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
 
+from include.contracts.queries import QUERY
 from include.contracts.rules.addresses import parsed, without_secrets
 from include.contracts.uris import local_path
 
@@ -99,7 +100,7 @@ def refusals(locations: Sequence[str], allowed: Sequence[str], *, base_model: st
 
 def _place(location: str) -> _Place | None:
     """Return where something lies, ``None`` for what must not be compared: it may lead elsewhere than it says."""
-    if _CHAIN in location or location.startswith(HUB) or any(ord(letter) < 32 for letter in location):
+    if _CHAIN in location or location.startswith((HUB, QUERY)) or any(ord(letter) < 32 for letter in location):
         return None
     if "://" not in location:
         location = f"{_FILE}://{posixpath.join(_PROJECT_DIR.as_posix(), location)}"

@@ -53,6 +53,7 @@ class KServeHook(BaseHook):
     conn_type = "kserve"
     hook_name = "KServe"
 
+    works_in_background: ClassVar[bool] = True
     #: With what may heal; the wait for a node stands in the connection.
     patience: ClassVar[Patience] = Patience()
     #: Longest wait for a version that is put back.

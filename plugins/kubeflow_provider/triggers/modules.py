@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -9,12 +10,12 @@ from typing import Any
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 from airflow.triggers.base import TriggerEvent
-from asgiref.sync import sync_to_async
 
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.kubernetes.pod_start import PreparedPod
 from kubeflow_provider.triggers._cancelling import cancel_patiently, outlive_the_trigger
 from kubeflow_provider.triggers.base import PollingTrigger
+from kubeflow_provider.triggers.blocking_work import BlockingWork
 
 
 class ModulePodTrigger(PollingTrigger):
@@ -48,6 +49,7 @@ class ModulePodTrigger(PollingTrigger):
         )
         self.pod = dict(pod)
         self._is_started = False
+        self._work = BlockingWork()
 
     def arguments(self) -> dict[str, Any]:
         """Return the pod as it is to be made."""
@@ -71,7 +73,7 @@ class ModulePodTrigger(PollingTrigger):
                     "`kubernetes_conn_id` of the pipelines' connection."
                 ) from error
             connection = None  # then the pod's own service account leads there
-        return await _in_a_thread(lambda: PreparedPod(self.pod, ConnectedKubernetesHook(connection)))
+        return await asyncio.to_thread(lambda: PreparedPod(self.pod, ConnectedKubernetesHook(connection)))
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield the one event of this trigger; nothing is started for a task that does not wait for it."""
@@ -82,10 +84,10 @@ class ModulePodTrigger(PollingTrigger):
     async def poll(self, service: PreparedPod, *, slack_seconds: float = 0.0) -> dict[str, Any] | None:
         """Start the pod, and later ask for it."""
         if not self._is_started:
-            await _in_a_thread(service.start)
+            await self._work.do(service.start)
             self._is_started = True
             return None
-        return {} if await _in_a_thread(service.is_over) else None
+        return {} if await self._work.do(service.is_over) else None
 
     async def on_kill(self) -> None:
         """Delete the pod if a user has said that its task is over, or is to run again."""
@@ -97,11 +99,8 @@ class ModulePodTrigger(PollingTrigger):
             return
 
         async def delete() -> None:
+            await self._work.settle()  # it could make the pod after all
             pod = await self.connect()
-            await _in_a_thread(pod.delete)
+            await self._work.do(pod.delete)
 
         await cancel_patiently("The module's pod", delete, self.log)
-
-
-async def _in_a_thread(work: Any) -> Any:
-    return await sync_to_async(work, thread_sensitive=False)()

@@ -12,7 +12,7 @@ from typing import IO
 
 from airflow.sdk import ObjectStoragePath
 
-from include.contracts.archives import MANIFEST, ArchiveContentError, check_archive
+from include.contracts.version.archives import MANIFEST, ArchiveContentError, check_archive
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.services import ModelVersion
 from local_services.torchserve.record import NAME, VERSION, StoredVersion

@@ -48,6 +48,7 @@ class TorchServeHook(BaseHook):
     conn_name_attr = "torchserve_conn_id"
     default_conn_name = "serving_default"
     conn_type = "torchserve"
+    works_in_background = False  # a process that it starts belongs to no triggerer
     hook_name = "TorchServe"
 
     def __init__(self, torchserve_conn_id: str = default_conn_name, *, connection: Connection | None = None) -> None:

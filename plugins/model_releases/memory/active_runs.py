@@ -41,6 +41,13 @@ def active_runs(context: Mapping[str, Any], dag_id: str, *, task_id: str = ids.C
     return found
 
 
+def is_over(context: Mapping[str, Any], dag_id: str | None, run_id: str | None) -> bool:
+    """Say whether a run has ended. One that this Airflow does not know is another's, and may be under way there."""
+    if not dag_id or not run_id or run_id not in context["ti"].get_task_states(dag_id=dag_id, run_ids=[run_id]):
+        return False
+    return _dag_run(dag_id, run_id).state not in _ACTIVE_STATES
+
+
 def roll_back_under_way(context: Mapping[str, Any], dag_id: str, model: str) -> str | None:
     """Return the id of a queued or running roll back of a model by hand, ``None`` when there is none.
 

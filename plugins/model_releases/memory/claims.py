@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from include.contracts.claims import NothingFreeError, claim_version
+from include.contracts.version.claims import NothingFreeError, claim_version
 from kubeflow_provider.exceptions import InvalidRequestError
 from model_releases import ids
 from model_releases.versions import asked_version
 
 
 def claim(store_uri: str, asked: str, *, mark: str, run: str, conn_id: str | None = None) -> str:
-    """Claim a version for a run and return it, see :func:`include.contracts.claims.claim_version`.
+    """Claim a version for a run and return it, see :func:`include.contracts.version.claims.claim_version`.
 
     :param store_uri: folder of the model in the model store.
     :param conn_id: Airflow connection for the store, where it needs one.

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from include.contracts import evidence
-from include.contracts.evidence import Evidence, EvidenceError
+from include.contracts.version import evidence
+from include.contracts.version.evidence import Evidence, EvidenceError
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from model_releases import ids
 from model_releases.exceptions import ReleaseRefusedError

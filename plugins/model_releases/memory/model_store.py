@@ -8,7 +8,7 @@ import stat
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING
 
-from include.contracts.versions import release_time
+from include.contracts.version.numbers import release_time
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 
 if TYPE_CHECKING:

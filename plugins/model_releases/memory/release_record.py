@@ -7,8 +7,8 @@ from typing import Any
 
 from include.contracts import registry_tags
 from include.contracts.candidate import Candidate
-from include.contracts.evidence import Evidence
 from include.contracts.registry_tags import ReleaseState
+from include.contracts.version.evidence import Evidence
 from kubeflow_provider.links import XCOM_RUN_ID, XCOM_RUN_URL
 from model_releases.memory import xcoms
 from model_releases.memory.outcome import first_xcom

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import conf
 
@@ -40,7 +41,9 @@ class DeployCandidateOperator(ReversibleStep):
 
     Pushes ``previous_version`` (live before, empty when none was) and ``endpoint`` as XComs before it changes
     anything, so that :class:`~model_releases.operators.undo.RollBackOperator` knows the way back from here on.
-    Returns the candidate's own address. A task that a user ends for good takes the candidate away.
+    Returns the candidate's own address. A task that a user ends for good takes the candidate away; where the serving
+    system works in the background, a deferrable task leaves the deployment itself to its trigger, so that there is
+    never a candidate that nobody looks after.
 
     :param settings: ``serving`` section of the model's YAML, as a mapping or as JSON (templated).
     :param compared_with: version that was live when the release began, empty when none was: the candidate is refused
@@ -92,29 +95,41 @@ class DeployCandidateOperator(ReversibleStep):
             if known is None or known.state is not ReleaseState.LIVE:
                 registry.set_state(self.model, self.version, ReleaseState.CANDIDATE)
             origin["registry-url"] = registry.release_url(self.model, self.version) or ""
-        deployment = service.deploy_candidate(
-            ModelVersion(
-                model=self.model,
-                version=self.version,
-                archive_uri=candidate.archive.uri,
-                archive_sha256=candidate.archive.sha256,
-                settings=json.loads(self.settings) if isinstance(self.settings, str) else self.settings,
-                origin=origin,
-            )
+        version = ModelVersion(
+            model=self.model,
+            version=self.version,
+            archive_uri=candidate.archive.uri,
+            archive_sha256=candidate.archive.sha256,
+            settings=json.loads(self.settings) if isinstance(self.settings, str) else self.settings,
+            origin=origin,
         )
+        if self.deferrable and service.works_in_background:
+            self._defer(candidate=asdict(version))
+        deployment = service.deploy_candidate(version)
         self.after_change()
         if deployment.state.is_terminal:
             return self._result(deployment.state, deployment.reason, deployment.url)
-        trigger = DeploymentTrigger(
+        if self.deferrable:
+            self._defer()
+        return self.execute_complete(context, asyncio.run(self._trigger().wait()))
+
+    def _defer(self, **deploying: Any) -> NoReturn:
+        self.defer(
+            trigger=self._trigger(**deploying),
+            method_name="execute_complete",
+            timeout=self.timeout + _DEFER_BUFFER,
+        )
+        raise AssertionError("deferring ends the task's process")
+
+    def _trigger(self, **deploying: Any) -> DeploymentTrigger:
+        return DeploymentTrigger(
             model=self.model,
             version=self.version,
             conn_id=self.serving_conn_id,
             deadline=datetime.now(tz=UTC) + self.timeout,
             poll_interval_seconds=self.poll_interval_seconds,
+            **deploying,
         )
-        if self.deferrable:
-            self.defer(trigger=trigger, method_name="execute_complete", timeout=self.timeout + _DEFER_BUFFER)
-        return self.execute_complete(context, asyncio.run(trigger.wait()))
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> str | None:
         """Go on with what the trigger saw."""

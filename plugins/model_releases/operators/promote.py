@@ -76,7 +76,8 @@ class PromoteOperator(ReversibleStep):
         service = self.serving_service()
         self._refuse_comeback(service)
         trigger = self._trigger(policy)
-        if not trigger.promotion(service).has_steps():
+        is_for_trigger = self.deferrable and service.works_in_background
+        if not is_for_trigger and not trigger.promotion(service).has_steps():
             promoted = service.promote(self.model, self.version)
             self.after_change()
             if promoted is not None and promoted.state is DeploymentState.READY:

@@ -11,7 +11,7 @@ from airflow.sdk import TaskInstanceState
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include.contracts.registry_tags import ReleaseState
-from kubeflow_provider.exceptions import KubeflowProviderError, ServiceUnavailableError
+from kubeflow_provider.exceptions import KubeflowProviderError, LiveVersionUnknownError, ServiceUnavailableError
 from model_releases import ids
 from model_releases.exceptions import ReleaseRefusedError, RollBackFailedError, VersionSealedError
 from model_releases.memory import xcoms
@@ -106,7 +106,10 @@ class RollBackOperator(ReleaseStep):
 
     def _note_was_live(self, context: Context, service: ServingService) -> bool:
         store = context["task_state_store"]
-        live = service.get_live(self.model)
+        try:
+            live = service.get_live(self.model)
+        except LiveVersionUnknownError:  # this release knows what to put back
+            live = None
         if live is not None and live.version == self.version:
             store.set(_WAS_LIVE_STATE_KEY, True)
         return bool(store.get(_WAS_LIVE_STATE_KEY, False))

@@ -17,7 +17,7 @@ from model_releases.alerts.conditions import Condition, Pace, follow
 from model_releases.alerts.delivery import GIVE_UP_AFTER, deliver_waiting, send_alert
 from model_releases.alerts.findings import DISAGREEMENT, Watched, disagreement, recall, remember, renewed, unreachable
 from model_releases.exceptions import AlertLostError
-from model_releases.memory.active_runs import deployment_under_way, roll_back_under_way
+from model_releases.memory.active_runs import deployment_under_way, is_over, roll_back_under_way
 from model_releases.memory.live import find_live
 from model_releases.registry import get_registry_service
 
@@ -87,11 +87,12 @@ class WatchReleaseOperator(BaseOperator):
     def _take_back_what_was_left(self, context: Context) -> None:
         registry = get_registry_service(self.registry_conn_id)
         # Read before the runs are: a release is seen as running before its candidate is recorded.
-        left = registry.list_releases(self.model, state=ReleaseState.CANDIDATE)
+        candidates = registry.list_releases(self.model, state=ReleaseState.CANDIDATE)
+        left = [found for found in candidates if is_over(context, *map(found.facts.get, ("dag_id", "dag_run_id")))]
         if not left or self._is_changing(context):
             return
         serving = get_serving_service(self.serving_conn_id)
-        live = serving.get_live(self.model)
+        live = find_live(serving, registry, self.model)
         for release in left:
             now = registry.get_release(self.model, release.version)  # it may have ended in between
             if now and now.state is release.state and (live is None or live.version != release.version):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from include.contracts.settings import RetentionConfig
-from include.contracts.versions import release_time
+from include.contracts.version.numbers import release_time
 from model_releases.registry.service import Release
 
 #: Fact of a release whose files were deleted: when, in ISO 8601. Nobody can put such a release back; the Releases

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from include.contracts.settings import ScheduleConfig
+from include.contracts.schedule import ScheduleConfig
 from model_releases.memory.run_trigger import Trigger
 
 
@@ -62,7 +63,7 @@ def reason_to_wait(schedule: ScheduleConfig, found: Situation) -> str | None:
 
 def _not_due(schedule: ScheduleConfig, found: Situation) -> str | None:
     """Return why a scheduled run has nothing to do: the daily look only acts on age or on events held back."""
-    if found.live is None or (schedule.cron and _fires_at(schedule.cron, found.asked)):
+    if found.live is None or (schedule.cron and fires_at(schedule.cron, found.asked, schedule.timezone)):
         return None
     if found.events_since(found.last or found.live):
         return None
@@ -74,10 +75,20 @@ def _not_due(schedule: ScheduleConfig, found: Situation) -> str | None:
     return None
 
 
-def _fires_at(cron: str, when: datetime) -> bool:
+def fires_at(cron: str, when: datetime, timezone: str) -> bool:
+    """Tell whether Airflow starts a run at a time, in UTC, for a cron expression of a time zone.
+
+    What the clocks skip is not left out: a run of 2:30 starts at 3:30 on the day on which two o'clock is three.
+    """
     from croniter import croniter
 
-    return bool(croniter.match(cron, when))
+    zone = ZoneInfo(timezone)
+    when = datetime.fromtimestamp(when.timestamp(), UTC)  # pendulum's times count otherwise
+    before, now = ((when - timedelta(days=days)).astimezone(zone).utcoffset() or timedelta() for days in (1, 0))
+    skipped = (when + before).replace(tzinfo=None)
+    was_skipped = skipped.replace(tzinfo=zone).astimezone(UTC) == when
+    walls = [(when + now).replace(tzinfo=None), *([skipped] if was_skipped else [])]
+    return any(croniter.match(cron, wall) for wall in walls)
 
 
 def announced_rows(extras: Sequence[Mapping[str, Any] | None]) -> int | None:

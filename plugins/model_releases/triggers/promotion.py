@@ -6,9 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from contextvars import copy_context
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +17,7 @@ from kubeflow_provider.hooks import aget_serving_service
 from kubeflow_provider.services import Answer, Deployment, ServingService
 from kubeflow_provider.states import DeploymentState
 from kubeflow_provider.triggers.base import PollingTrigger
+from kubeflow_provider.triggers.blocking_work import BlockingWork
 from model_releases.exceptions import CheckFailedError
 from model_releases.memory.evidence import read_judged
 from model_releases.rules.rollout import Watch
@@ -29,9 +27,6 @@ log = logging.getLogger(__name__)
 _POLL_SECONDS = 2.0
 #: So often a step is watched that is disturbed each time; then it is judged by what was seen.
 MOST_WATCHES = 3
-
-#: Threads of their own: questions to a serving system that hangs must not keep the triggerer's others waiting.
-_threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="promote-model")
 
 
 class Promotion:
@@ -167,7 +162,7 @@ class PromotionTrigger(PollingTrigger):
         self.candidate_uri = candidate_uri
         self.candidate_sha256 = candidate_sha256
         self.store_conn_id = store_conn_id
-        self._doing: Future[Any] | None = None
+        self._work = BlockingWork()
 
     def arguments(self) -> dict[str, Any]:
         """Return what makes the same promotion again."""
@@ -211,7 +206,7 @@ class PromotionTrigger(PollingTrigger):
         steps = self.promotion(service).go()
         try:
             while True:
-                pause = await self._in_a_thread(next, steps, None)
+                pause = await self._work.do(next, steps, None)
                 if pause is None:
                     return {}
                 await asyncio.sleep(pause)
@@ -226,19 +221,11 @@ class PromotionTrigger(PollingTrigger):
         """Send users back if nobody goes on with the version."""
 
         async def send_back() -> None:
-            # What is under way in a thread could give the traffic away again.
-            if self._doing is not None and not self._doing.cancel():
-                with suppress(Exception):
-                    await asyncio.wrap_future(self._doing)
+            await self._work.settle()  # it could give the traffic away again
             service = await self.connect()
-            await self._in_a_thread(lambda: service.roll_back(self.model, candidate=self.version, previous=None))
+            await self._work.do(lambda: service.roll_back(self.model, candidate=self.version, previous=None))
 
         await self.undo_if_given_up(f"The promotion of {self.model} {self.version}", send_back)
-
-    async def _in_a_thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        self._doing = _threads.submit(copy_context().run, work, *arguments)
-        # A thread cannot be cancelled: whoever cancels this waits for it in `on_kill`.
-        return await asyncio.shield(asyncio.wrap_future(self._doing))
 
     def _read_texts(self) -> Sequence[str]:
         assert self.candidate_uri  # the operator has read it

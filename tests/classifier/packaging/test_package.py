@@ -20,7 +20,7 @@ from include.classifier.packaging.package import (
     sample_texts,
 )
 from include.classifier.packaging.server import TorchServeError
-from include.classifier.packaging.server_settings import server_config, worker_settings
+from include.classifier.packaging.server_settings import server_config
 from include.classifier.serving.predictor import Prediction, Predictor
 from include.contracts.candidate import Candidate
 from tests import candidates
@@ -163,7 +163,7 @@ def served(label: str, *values: float, version: str = VERSION) -> dict[str, Any]
 
 @pytest.mark.parametrize(("batch_size", "room"), [(1, 12_000_000), (16, 102_000_000), (10_000, 2_000_000_000)])
 def test_the_server_has_room_for_the_answers_of_all_requests_that_it_joins(batch_size: int, room: int) -> None:
-    config = server_config("tiny", VERSION, worker_settings({"batch_size": batch_size}))
+    config = server_config("tiny", VERSION, {"batch_size": batch_size})
     assert f"max_response_size={room}\n" in config
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from include.classifier.packaging.archive import build_archive
 from include.classifier.packaging.server import TorchServe, torchserve
-from include.classifier.packaging.server_settings import server_config, worker_settings
+from include.classifier.packaging.server_settings import server_config
 from include.classifier.serving.predictor import Predictor
 
 pytestmark = pytest.mark.torchserve
@@ -41,7 +41,7 @@ def served(model: Path, package: Path) -> Iterator[TorchServe]:
     target = package / "model-store" / "tiny.mar"
     build_archive(model, model="tiny", version=VERSION, target=target, serving=SETTINGS)
     (package / "config").mkdir()
-    (package / "config" / "config.properties").write_text(server_config("tiny", VERSION, worker_settings(SETTINGS)))
+    (package / "config" / "config.properties").write_text(server_config("tiny", VERSION, SETTINGS))
     with torchserve(package) as server:
         server.wait_until_ready("tiny")
         yield server

@@ -73,6 +73,8 @@ def test_what_was_named_and_what_lies_in_it_is_read(location: str) -> None:
         "hub:owner/name/../..",
         "hub:./folder",
         "hub:owner/name\n",
+        "query:tickets",
+        "sql:warehouse:SELECT * FROM tickets",
         "simplecache::s3://models/reviews/a.csv",
         "reference://a.csv::s3://models/reviews/a.json",
         "s3://models/reviews/\x00a.csv",

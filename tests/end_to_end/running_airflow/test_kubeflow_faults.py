@@ -6,6 +6,7 @@ A server that behaves like Kubeflow Pipelines stands for it, and really trains. 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -220,6 +221,35 @@ def test_a_triggerer_that_is_restarted_stops_nothing(train: Any, airflow: Airflo
     training.wait_for_success()
     assert len(training.workflows) == training.begun == 1
     assert training.task()["try_number"] == 1
+
+
+@pytest.mark.long
+def test_a_triggerer_that_is_full_starts_what_is_still_waited_for_when_it_has_room(
+    train: Any, airflow: AirflowServer, server: KfpServer, tmp_path: Path
+) -> None:
+    airflow.restart("triggerer", {"AIRFLOW__TRIGGERER__CAPACITY": "1"})
+    try:
+        first = train("deferring", 300)
+        first.wait_for_the_trigger()
+        marked, late, waiting = (
+            Training(airflow, server, tmp_path / name, dag_id, 1)
+            for name, dag_id in (("marked", "deferring"), ("late", "short"), ("waiting", "deferring"))
+        )
+        for training in (marked, late, waiting):
+            training.wait_for_task("deferred")
+        time_of_late = time.monotonic() + 12
+        marked.mark_failed()
+        wait_for(lambda: time.monotonic() > time_of_late, "the time of the late one is over")
+        assert not any(training.workflows for training in (marked, late, waiting))
+        first.mark_failed()
+
+        waiting.wait_for_success()
+        assert len(waiting.workflows) == waiting.begun == 1
+        assert late.wait() == "failed"
+        assert "was not started within 0:00:12" in late.log()
+        assert marked.workflows == late.workflows == []
+    finally:
+        airflow.restart("triggerer")
 
 
 @pytest.mark.long

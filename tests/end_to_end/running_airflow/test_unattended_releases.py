@@ -27,8 +27,8 @@ DAGS = """
 
     from airflow.sdk import DAG, Asset, BaseOperator
 
-    from include.contracts.settings import ScheduleConfig
-    from model_releases.operators.schedule_limits import ReleaseBrakes
+    from include.contracts.schedule import ScheduleConfig
+    from model_releases.operators.pre_execute.schedule_limits import ReleaseBrakes
     from model_releases.operators.report import ReportOperator
 
 

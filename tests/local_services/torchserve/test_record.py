@@ -162,6 +162,11 @@ def test_what_nobody_here_knows_is_told_from_outside(lost: TorchServeHook, tmp_p
     assert lost.predict(MODEL, b"").body == {"predictions": [{"version": FIRST}]}
 
 
+def test_a_release_that_knows_what_was_live_puts_it_back(lost: TorchServeHook) -> None:
+    assert lost.roll_back(MODEL, candidate=SECOND, previous=FIRST).version == FIRST
+    assert lost.get_live(MODEL).version == FIRST
+
+
 def test_nothing_was_live(lost: TorchServeHook) -> None:
     lost.restore_live(MODEL, None)
     assert lost.get_live(MODEL) is None

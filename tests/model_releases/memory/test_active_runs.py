@@ -11,9 +11,13 @@ from airflow.sdk import DAG, BaseOperator, Context
 
 from model_releases import ids
 from model_releases.memory import active_runs
-from model_releases.memory.active_runs import deployment_under_way, live_at_start, roll_back_under_way
+from model_releases.memory.active_runs import deployment_under_way, is_over, live_at_start, roll_back_under_way
 
 DONE = dict.fromkeys((*ids.DEPLOYMENT, ids.ROLL_BACK), "success") | {"roll_back": "skipped"}
+
+
+#: The runs of the DAG that is looked at.
+KNOWN: list[str] = []
 
 
 class Task(BaseOperator):
@@ -37,6 +41,7 @@ class Look(BaseOperator):
             "live": [live_at_start("things", run.run_id) for run in found],
             "of_another_model": roll_back_under_way(context, "things", "other"),
             "of_no_dag": roll_back_under_way(context, "nothing", "reviews"),
+            "over": [run_id for run_id in [*KNOWN, "unknown", None] if is_over(context, "things", run_id)],
         }
 
 
@@ -51,6 +56,7 @@ def test_a_task_sees_the_queued_and_running_runs_of_another_dag(
         for task_id in ("check", *(*ids.DEPLOYMENT, ids.ROLL_BACK)):
             Task(task_id=task_id)
     over, under_way = run_dag(things, model="reviews"), run_dag(things, model="reviews")
+    KNOWN[:] = [over.run_id, under_way.run_id]
     with DAG("look", schedule=None) as look:
         Look(task_id="look")
 
@@ -68,6 +74,7 @@ def test_a_task_sees_the_queued_and_running_runs_of_another_dag(
         "live": ["20260101000000"],
         "of_another_model": None,
         "of_no_dag": None,
+        "over": [over.run_id],
     }
     assert over.run_id != under_way.run_id
 

@@ -16,7 +16,7 @@ from airflow.sdk import ObjectStoragePath
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.sdk.io import attach
 
-from include.contracts import claims
+from include.contracts.version import claims
 from kubeflow_provider.exceptions import InvalidRequestError
 from model_releases.memory.claims import claim, claimed_version, release_version
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowSkipException, TaskDeferred
+from airflow.sdk.module_loading import import_string
 
 from include.contracts.registry_tags import ReleaseState
-from kubeflow_provider.exceptions import DeploymentFailedError, InvalidRequestError, ServiceUnavailableError
+from kubeflow_provider.exceptions import (
+    DeploymentFailedError,
+    InvalidRequestError,
+    LiveVersionUnknownError,
+    ServiceUnavailableError,
+)
 from kubeflow_provider.services import Answer, Deployment, ModelVersion
 from kubeflow_provider.states import DeploymentState
 from model_releases.exceptions import ReleaseRefusedError, RollBackFailedError
@@ -32,6 +40,8 @@ PINNED = Release(
 
 class Serving:
     """Remembers what it was asked for."""
+
+    works_in_background = False
 
     def __init__(self, live: str | None = LIVE, state: DeploymentState = DeploymentState.READY) -> None:
         self.live = live
@@ -57,6 +67,9 @@ class Serving:
     def deploy_candidate(self, candidate: ModelVersion) -> Deployment:
         self.deployed = candidate
         return self._deployment(candidate.version)
+
+    async def aget_deployment(self, model: str, version: str) -> Deployment:
+        return self._deployment(version)
 
     def promote(self, model: str, version: str) -> Deployment:
         self.previous, self.live = self.live, version
@@ -236,9 +249,28 @@ def test_a_candidate_that_is_not_ready_is_waited_for_in_the_triggerer(
     with pytest.raises(TaskDeferred) as deferred:
         operator.execute(context)
     _, arguments = deferred.value.trigger.serialize()
-    assert (arguments["model"], arguments["version"]) == (MODEL, CANDIDATE)
+    assert (arguments["model"], arguments["version"], arguments.get("candidate")) == (MODEL, CANDIDATE, None)
     assert deferred.value.method_name == "execute_complete"
     assert deferred.value.timeout > timedelta(minutes=7)
+
+
+def test_where_the_service_works_in_the_background_the_trigger_deploys(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, registry: Registry, context: FakeContext
+) -> None:
+    service = use(monkeypatch, Serving(), registry)
+    service.works_in_background = True
+    operator = deploy(tmp_path, deferrable=True)
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context)
+    assert service.deployed is None, "nothing is deployed that nobody looks after"
+    assert context.xcoms["previous_version"] == LIVE
+
+    path, arguments = deferred.value.trigger.serialize()
+    trigger = import_string(path)(**arguments | {"candidate": json.loads(json.dumps(arguments["candidate"]))})
+    event = asyncio.run(trigger.wait())
+    assert operator.execute_complete(context, event) == "http://candidate"
+    assert service.deployed is not None
+    assert (service.deployed.version, service.deployed.settings) == (CANDIDATE, {"workers": 2})
 
 
 def test_what_the_trigger_saw_ends_the_task(tmp_path: Path, context: FakeContext) -> None:
@@ -261,6 +293,18 @@ def test_a_roll_back_is_recorded_with_the_first_failure(
     assert roll_back().execute(context) == LIVE
     assert service.roll_backs == [LIVE]
     assert registry.states == [(CANDIDATE, state, "Task smoke_test failed: latency: expected 1 ms, got 2 ms")]
+
+
+def test_what_the_serving_system_has_forgotten_is_put_back_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, registry: Registry, context: FakeContext
+) -> None:
+    class Forgetful(Serving):
+        def get_live(self, model: str) -> Deployment | None:
+            raise LiveVersionUnknownError("the record was broken")
+
+    service = use(monkeypatch, Forgetful(), registry)
+    assert roll_back().execute(context) == LIVE
+    assert service.roll_backs == [LIVE]
 
 
 def test_another_try_still_knows_that_the_candidate_had_been_live(

@@ -32,6 +32,8 @@ ROLLOUT = {"steps": [10, 50], "watch_seconds": 60, "min_samples": 5}
 class SplittingService:
     """A serving system that takes two questions to carry out a change of traffic."""
 
+    works_in_background = False
+
     def __init__(self) -> None:
         self.percent = 0
         self.asked_for: list[int] = []
@@ -194,6 +196,13 @@ def test_a_step_during_which_the_version_lost_pods_is_watched_again(
     monkeypatch.setattr(promotion, "Watch", partial(Disturbed, clock=promotion.Watch.keywords["clock"]))
     run(write_candidate())
     assert watched == [10, 10, 10, 50]
+
+
+def test_where_the_service_works_in_the_background_the_trigger_does_all_of_it(service: SplittingService) -> None:
+    service.works_in_background = True
+    with pytest.raises(TaskDeferred):
+        run("", rollout=None, deferrable=True)
+    assert service.asked_for == [], "nothing is shifted that nobody looks after"
 
 
 def test_a_version_that_is_live_already_is_not_watched_again(

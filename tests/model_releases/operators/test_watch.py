@@ -200,8 +200,11 @@ def test_one_test_alert_of_each_severity_is_sent_and_a_silent_receiver_is_named(
 def test_a_candidate_that_its_release_left_behind_is_taken_back_unless_somebody_is_at_it(
     registry: Any, serving: Any, monkeypatch: pytest.MonkeyPatch, others: str | None
 ) -> None:
-    for version in (OLD, NEW):
-        registry.register(Release(model=MODEL, version=version, state=ReleaseState.CANDIDATE), metrics={})
+    coming = "20260302000000"
+    for version in (OLD, NEW, coming):
+        facts = {"dag_id": "release", "dag_run_id": version}
+        registry.register(Release(model=MODEL, version=version, state=ReleaseState.CANDIDATE, facts=facts), metrics={})
+    monkeypatch.setattr(watching, "is_over", lambda context, dag_id, run_id: dag_id == "release" and run_id != coming)
     serving.promote(MODEL, OLD)  # it has all of the traffic: that is for people
     taken_back: list[str] = []
     monkeypatch.setattr(
@@ -213,5 +216,5 @@ def test_a_candidate_that_its_release_left_behind_is_taken_back_unless_somebody_
     watch()._take_back_what_was_left({})  # type: ignore[typeddict-item]
 
     assert taken_back == ([] if others else [NEW])
-    assert registry.get_release(MODEL, OLD).state is ReleaseState.CANDIDATE
+    assert {registry.get_release(MODEL, version).state for version in (OLD, coming)} == {ReleaseState.CANDIDATE}
     assert registry.get_release(MODEL, NEW).state is (ReleaseState.CANDIDATE if others else ReleaseState.FAILED)

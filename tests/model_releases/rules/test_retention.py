@@ -9,7 +9,7 @@ import pytest
 
 from include.contracts.registry_tags import ReleaseState
 from include.contracts.settings import RetentionConfig
-from include.contracts.versions import release_time
+from include.contracts.version.numbers import release_time
 from model_releases.registry.service import Release
 from model_releases.rules.retention import decide
 

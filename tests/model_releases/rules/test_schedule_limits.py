@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from include.contracts.settings import ScheduleConfig
+from include.contracts.schedule import ScheduleConfig
 from model_releases.memory.run_trigger import Trigger
-from model_releases.rules.schedule_limits import Situation, announced_rows, reason_to_wait
+from model_releases.rules.schedule_limits import Situation, announced_rows, fires_at, reason_to_wait
 
 NOW = datetime(2026, 11, 23, 3, 0, tzinfo=UTC)  # a Monday
 MONDAYS = "0 3 * * 1"
@@ -80,6 +80,28 @@ def test_the_daily_look_is_no_reason_for_a_model_with_a_cron_of_its_own() -> Non
     assert reason_to_wait(brakes, situation(now=tuesday)) == (
         "the live model is 8.0 days old, schedule.max_age_days is 30"
     )
+
+
+@pytest.mark.parametrize("cron", ["30 2 * * *", "0 3 * * *", "15 1 * * 0", "0 */5 1,29 * *", "@weekly"])
+def test_a_run_is_known_as_the_crons_own_whatever_the_clocks_do(cron: str) -> None:
+    from airflow.timetables.trigger import CronTriggerTimetable
+    from pendulum import datetime as moment
+
+    timetable = CronTriggerTimetable(cron, timezone="Europe/Berlin")
+    for month in (3, 10):  # on whose last Sundays clocks are changed
+        time = moment(2026, month, 22)
+        while time < moment(2026, month, 30):
+            time = timetable._get_next(time)
+            assert fires_at(cron, time, "Europe/Berlin"), time
+            assert not fires_at(cron, time.add(minutes=7), "Europe/Berlin"), time
+
+
+def test_the_daily_look_and_the_cron_go_by_the_models_own_clock() -> None:
+    brakes = ScheduleConfig(cron="0 4 * * 1", timezone="Europe/Berlin", max_age_days=30)
+    assert reason_to_wait(brakes, situation()) is None  # 3:00 UTC is 4:00 there
+    summer = datetime(2026, 6, 1, 3, tzinfo=UTC)
+    week = summer - timedelta(days=7)
+    assert reason_to_wait(brakes, situation(now=summer, live=week, last=week))
 
 
 def test_an_event_that_came_too_soon_gets_its_release_at_the_daily_look() -> None:

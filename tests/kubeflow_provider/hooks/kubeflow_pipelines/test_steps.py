@@ -140,6 +140,21 @@ LOOP = [
             id="a step that runs and comes with its attempt",
         ),
         pytest.param(
+            [
+                row("for-loop-1", 1, "FAILED", "wf-1"),
+                row("for-loop-1(0)", 1, "FAILED", "wf-2"),
+                row("for-loop-1-iterations", 1, "FAILED", "wf-3"),
+                row("for-loop-1-iterations(0:0)", 2, "FAILED", "wf-4"),
+                row("for-loop-1-iterations(0:0)(0)", 2, "FAILED", "wf-5"),
+                row("a", 3, "FAILED", "wf-6"),
+                row("a(0)", 3, "FAILED", "wf-7", "wf-8"),
+                row("executor", 3, "FAILED", "wf-9"),
+                row("executor(0)", 3, "FAILED"),
+            ],
+            told(("for-loop-1", "FAILED"), ("a", "FAILED"), pods=pod_names("wf-9")),
+            id="a loop whose parts come with their attempts",
+        ),
+        pytest.param(
             [row("a", 1), row("b-driver", 2, "FAILED"), row("b-driver(0)", 2, "FAILED")],
             told(("a", "SUCCEEDED"), ("b-driver", "FAILED"), not_started="b"),
             id="a driver that failed is a step where no step did",

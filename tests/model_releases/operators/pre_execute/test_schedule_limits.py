@@ -15,13 +15,13 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from include.contracts.registry_tags import ReleaseState
-from include.contracts.settings import ScheduleConfig
+from include.contracts.schedule import ScheduleConfig
 from kubeflow_provider.exceptions import InvalidRequestError
 from model_releases.memory import xcoms
 from model_releases.memory.run_trigger import Trigger
-from model_releases.operators import schedule_limits as module
+from model_releases.operators.pre_execute import schedule_limits as module
+from model_releases.operators.pre_execute.schedule_limits import ReleaseBrakes
 from model_releases.operators.report import ReportOperator
-from model_releases.operators.schedule_limits import ReleaseBrakes
 from model_releases.registry.service import Release
 from tests.connected import connect
 
@@ -49,14 +49,15 @@ class Pipelines:
 
     shows_arguments = True
 
-    def __init__(self, sources: Mapping[str, int]) -> None:
+    def __init__(self, sources: Mapping[str, int], is_new: Iterable[str] = ()) -> None:
         self.sources = sources
+        self.is_new = list(is_new)
         self.asked: list[Mapping[str, str]] = []
 
     def run_module(self, name: str, arguments: Mapping[str, str], **settings: Any) -> None:
         assert name == "include.classifier.data.source_rows"
         self.asked.append(arguments)
-        document = [{"uri": uri, "rows": rows} for uri, rows in self.sources.items()]
+        document = [{"uri": uri, "rows": rows, "is_new": uri in self.is_new} for uri, rows in self.sources.items()]
         Path(arguments["output-uri"].removeprefix("file://")).write_text(json.dumps(document))
 
 
@@ -145,6 +146,20 @@ def test_where_an_event_does_not_say_the_sources_are_counted(run: Any) -> None:
 
 def test_other_sources_than_the_live_models_cannot_be_compared_and_are_no_brake(run: Any) -> None:
     assert run(ScheduleConfig(min_new_rows=10_000), pipelines=Pipelines({"other.csv": 140})) is None
+
+
+def test_rows_of_later_days_are_new_whatever_has_left_the_window(run: Any, tmp_path: Path) -> None:
+    days = [{"uri": f"{day}.csv", "split": "train", "rows": 500, "named": "{date}.csv"} for day in (1, 2)]
+    undated = {"uri": "train.csv", "split": "train", "rows": 60}
+    window = {"first": "2026-10-01", "last": "2026-10-31", "timezone": "UTC", "sources": []}
+    (tmp_path / "dataset.json").write_text(json.dumps({"sources": [*days, undated], "window": window}))
+    pipelines = Pipelines({"{date}.csv": 300, "train.csv": 100}, is_new=["{date}.csv"])
+    limits = {"timezone": "Europe/Berlin"}
+    reason = run(ScheduleConfig(min_new_rows=341, **limits), pipelines=pipelines)
+    assert reason.startswith("340 new training rows")
+    assert run(ScheduleConfig(min_new_rows=340, **limits), pipelines=pipelines) is None
+    asked = {name: pipelines.asked[0][name] for name in ("as-of", "timezone", "since")}
+    assert asked == {"as-of": NOW.isoformat(), "timezone": "Europe/Berlin", "since": "2026-10-31"}
 
 
 def test_a_data_set_that_is_gone_is_no_brake(run: Any, tmp_path: Path) -> None:

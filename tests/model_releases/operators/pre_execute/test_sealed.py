@@ -9,7 +9,7 @@ import pytest
 
 from include.contracts.registry_tags import ReleaseState
 from model_releases.exceptions import ReleaseRefusedError, VersionSealedError
-from model_releases.operators.sealed import RefuseSealed
+from model_releases.operators.pre_execute.sealed import RefuseSealed
 from model_releases.registry.service import Release
 from model_releases.rules import sealed
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from include.contracts.versions import release_time, version_of
+from include.contracts.version.numbers import release_time, version_of
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem

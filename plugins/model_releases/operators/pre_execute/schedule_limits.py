@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from include.contracts.settings import ScheduleConfig
+from include.contracts.queries import query_names
+from include.contracts.schedule import ScheduleConfig
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.hooks import get_pipeline_service
 from model_releases.addresses import refuse_shown, with_secrets
@@ -18,14 +20,15 @@ from model_releases.memory import xcoms
 from model_releases.memory.run_trigger import Trigger
 from model_releases.registry import get_registry_service
 from model_releases.rules.schedule_limits import Situation, announced_rows, reason_to_wait
-from model_releases.versions import version_time
+from model_releases.versions import as_of, version_time
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from model_releases.registry.service import Release
 
-#: Counts training rows: ``--data`` and ``--output-uri``, to which it writes ``[{"uri": …, "rows": …}]``.
+#: Counts training rows: ``--data`` and ``--output-uri``, to which it writes ``[{"uri": …, "rows": …}]``. Of dated data
+#: it counts what came ``--since`` a day, and says so with ``"is_new": true``.
 ROWS_MODULE = "include.classifier.data.source_rows"
 
 _ROWS_TIMEOUT_SECONDS = 1800
@@ -108,8 +111,8 @@ class ReleaseBrakes:
 
     def _counted_rows(self, context: Context, live: Release | None) -> int | None:
         """Count the rows of the sources as they are now, and compare with what the live model's release read."""
-        before = _training_rows(self._read(live.facts["dataset_uri"])) if live and "dataset_uri" in live.facts else None
-        if before is None:
+        dataset = self._read(live.facts["dataset_uri"]) if live and "dataset_uri" in live.facts else None
+        if dataset is None:
             log.warning("What the live %s was trained on is not known any more: its rows are no brake.", self.model)
             return None
         uri = f"{self.store_uri}/source-rows.json"
@@ -120,17 +123,30 @@ class ReleaseBrakes:
         refuse_shown(pipelines, with_secrets(named))
         pipelines.run_module(
             ROWS_MODULE,
-            {"data": data, "output-uri": uri},
+            {
+                "data": data,
+                "output-uri": uri,
+                "as-of": as_of(context["dag_run"]),
+                "timezone": self.schedule.timezone,
+                "since": (dataset.get("window") or {}).get("last", ""),
+            },
             timeout_seconds=_ROWS_TIMEOUT_SECONDS,
             cluster=self.cluster,
         )
         counted = self._read(uri)
         if counted is None:
             raise ServiceUnavailableError(f"{uri} is not there, though {ROWS_MODULE} has written it.")
-        now = {str(source["uri"]): int(source["rows"]) for source in counted}
+        before, now = _rows(source for source in dataset["sources"] if source["split"] == "train"), _rows(counted)
         if now.keys() != before.keys():
             log.info("The live %s was trained on other sources: their rows are no brake.", self.model)
             return None
+        if query_names(now):
+            log.info("Rows of queries are not counted before they are run: they are no brake.")
+            return None
+        # Of dated data the rows of later days were counted, of other sources all there are.
+        for source in counted:
+            if source.get("is_new"):
+                before[str(source["uri"])] = 0
         return sum(now.values()) - sum(before.values())
 
     def _read(self, uri: str) -> Any:
@@ -150,11 +166,12 @@ class ReleaseBrakes:
 _STARTED_BY = {Trigger.SCHEDULED: "the schedule", Trigger.ASSET: "new data"}
 
 
-def _training_rows(dataset: Mapping[str, Any] | None) -> dict[str, int] | None:
-    """Return source -> rows that were read for training, from ``dataset.json``."""
-    if dataset is None:
-        return None
-    return {str(source["uri"]): int(source["rows"]) for source in dataset["sources"] if source["split"] == "train"}
+def _rows(sources: Iterable[Mapping[str, Any]]) -> Counter[str]:
+    """Return source -> its rows; the addresses of a dated source are one."""
+    rows: Counter[str] = Counter()
+    for source in sources:
+        rows[str(source.get("named") or source["uri"])] += int(source["rows"])
+    return rows
 
 
 def _was_cleared(context: Context) -> bool:

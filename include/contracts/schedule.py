@@ -1,0 +1,50 @@
+"""The section ``schedule`` of a model's YAML: when the model is retrained."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, field_validator
+
+from include.contracts.section import Section
+
+#: When a model is looked at whose schedule asks for more than its own cron expression: daily, by its own clock.
+DAILY_LOOK = "0 3 * * *"
+
+
+class ScheduleConfig(Section):
+    """When the model is retrained besides by hand: whichever comes first, unless a brake holds it."""
+
+    cron: str | None = Field(None, description="Cron expression, for example `0 3 * * 1`.")
+    timezone: str = Field(
+        "UTC", description="Whose clock the cron expression, the daily look and dates of the data go by; an IANA name."
+    )
+    assets: list[str] = Field([], description="Asset URIs; an event on any of them starts a release.")
+    max_age_days: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="A live model older than this is retrained; looked at daily at 3:00."
+    )
+    min_interval_hours: Annotated[float, Field(ge=0)] = Field(
+        0, description="Brake: no release sooner after the one before. By hand ignores it."
+    )
+    min_new_rows: Annotated[int, Field(ge=0)] = Field(
+        0, description="Brake: fewer new training rows than this are no reason. By hand ignores it."
+    )
+
+    @field_validator("timezone")
+    @classmethod
+    def _timezone_is_known(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (KeyError, ValueError, OSError):  # not there, no name at all, a folder of the names
+            raise ValueError(f"{name!r} is no time zone; use an IANA name such as Europe/Berlin, or UTC") from None
+        return name
+
+    @property
+    def crons(self) -> list[str]:
+        """The cron expressions to start a run at: the model's own, and a daily look where it needs one.
+
+        An asset's event that came too soon after a release is not lost: the daily look finds it.
+        """
+        needs_look = self.max_age_days or (self.assets and self.min_interval_hours)
+        return [*([self.cron] if self.cron else []), *([DAILY_LOOK] if needs_look else [])]

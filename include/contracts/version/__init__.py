@@ -1,0 +1,1 @@
+"""What a version is, who has it, what it may hold, and what was judged of it."""

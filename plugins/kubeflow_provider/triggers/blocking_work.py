@@ -1,0 +1,34 @@
+"""What a trigger does that blocks: in threads, each piece to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import copy_context
+from typing import Any
+
+#: Threads of their own: a service that hangs must not keep the triggerer's other triggers waiting.
+_threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="trigger-work")
+
+
+class BlockingWork:
+    """The blocking work of one trigger, one piece after the other."""
+
+    def __init__(self) -> None:
+        self._doing: Future[Any] | None = None
+
+    async def do(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Do a piece without blocking the event loop.
+
+        A thread cannot be cancelled: whoever cancels this waits for it with :meth:`settle` before taking anything back.
+        """
+        self._doing = _threads.submit(copy_context().run, work, *arguments)
+        return await asyncio.shield(asyncio.wrap_future(self._doing))
+
+    async def settle(self) -> None:
+        """Return when the piece that is under way is done, or will never be."""
+        if self._doing is not None and not self._doing.cancel():
+            with suppress(Exception):  # what became of it is not asked any more
+                await asyncio.wrap_future(self._doing)
