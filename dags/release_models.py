@@ -24,10 +24,11 @@ from include.contracts.form import FIELDS, schema_of, templates
 from include.contracts.queries import query_names
 from include.contracts.rules.allowed_sources import refusals
 from include.contracts.section import Section
-from include.contracts.settings import GateConfig, TrainingConfig
+from include.contracts.settings import DataConfig, GateConfig, TrainingConfig
 from kubeflow_provider.operators.modules import RunModuleOperator
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
 from model_releases import ids
+from model_releases.addresses import mask, with_secrets
 from model_releases.alerts.deadlines import release_deadline
 from model_releases.alerts.notifier import ReleaseNotifier
 from model_releases.config import ModelConfig, read_model_configs
@@ -118,8 +119,20 @@ def dataset_check(uri: str, conn_id: str | None) -> Any:
 
 def refused_sources(config: ModelConfig, form: Mapping[str, Any]) -> str:
     """Return what the form names and may not have read, in sentences; empty when that is nothing."""
+    mask(named_addresses(config, form))
     sources = [*form["train"], *(form["evaluation"] or ())]
     return " ".join(refusals(sources, config.allowed_sources, base_model=form["base_model"]))
+
+
+def data_config(config: ModelConfig, form: Mapping[str, Any]) -> DataConfig:
+    """Return the model's data settings with the sources that the form names."""
+    mask(named_addresses(config, form))
+    return config.data.with_sources(form["train"], form["evaluation"])
+
+
+def named_addresses(config: ModelConfig, form: Mapping[str, Any]) -> list[str]:
+    """Return all that preprocessing is told of addresses."""
+    return [*form["train"], *(form["evaluation"] or ()), form["base_model"], *config.allowed_sources]
 
 
 def pipeline_parameters(config: ModelConfig, version: str) -> dict[str, Any]:
@@ -183,8 +196,9 @@ def release_dag(config: ModelConfig) -> DAG:
             "code_revision": code_revision,
             "allowed_sources": lambda: json.dumps(config.allowed_sources),
             "refused_sources": lambda params: refused_sources(config, params),
+            "private_sources": lambda params: with_secrets(named_addresses(config, params)),
+            "data_config": lambda params: data_config(config, params),
             "query_names": lambda params: ",".join(query_names([*params["train"], *(params["evaluation"] or ())])),
-            "data_config": lambda params: config.data.with_sources(params["train"], params["evaluation"]),
         },
         deadline=deadline(config),
         on_failure_callback=notifier,
@@ -227,6 +241,7 @@ def release_dag(config: ModelConfig) -> DAG:
             cluster=cluster,
             settings=config.serving.model_dump(mode="json"),
             refused_sources="{{ refused_sources(params) }}",
+            private_sources="{{ private_sources(params) }}",
             roll_back_dag_id=ids.ROLL_BACK_DAG,
         )
         queries_uri = f"{folder}/queries"

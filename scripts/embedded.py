@@ -20,7 +20,8 @@ from environment import environment, keep_private, migrate, state_dir
 from release_log import readable
 
 from include.contracts.form import FIELDS, read_field
-from include.contracts.rules.allowed_sources import EVERYTHING, without_secrets
+from include.contracts.rules.addresses import without_secrets
+from include.contracts.rules.allowed_sources import EVERYTHING
 from model_releases import ids
 
 

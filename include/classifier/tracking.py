@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
+
+from include.contracts.rules.addresses import without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -101,9 +103,9 @@ def tracked_run(
         run = client.create_run(_experiment_id(client, tracking_uri, experiment), run_name=name, tags=dict(tags or {}))
     except Exception as error:
         raise TrackingError(
-            f"MLflow at {_without_password(tracking_uri)} does not start a run in experiment {experiment!r} "
+            f"MLflow at {without_secrets(tracking_uri)} does not start a run in experiment {experiment!r} "
             f"({type(error).__name__}). Check address and permissions, or leave tracking_uri empty."
-        ) from error
+        ) from None  # its own words hold the whole address
     tracker = Tracker(client, run.info.run_id)
     try:
         yield tracker
@@ -151,8 +153,3 @@ def _experiment_id(client: MlflowClient, tracking_uri: str, name: str) -> str:
 def _sqlite_file(tracking_uri: str) -> Path | None:
     scheme, _, path = tracking_uri.partition(":///")
     return Path(unquote(path)).absolute() if scheme == "sqlite" else None
-
-
-def _without_password(uri: str) -> str:
-    parts = urlsplit(uri)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -111,7 +111,12 @@ class Run:
 
 @runtime_checkable
 class PipelineService(Protocol):
-    """Runs compiled pipelines. A run outlives the process that asked for it."""
+    """Runs compiled pipelines. A run outlives the process that asked for it.
+
+    :ivar shows_arguments: whether others can read the arguments of a module, as they can those of a pod.
+    """
+
+    shows_arguments: bool
 
     def check_run(self, request: RunRequest) -> None:
         """Find out whether the run could be started, without starting or storing anything.

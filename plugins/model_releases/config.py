@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from include.contracts.queries import query_names
 from include.contracts.rollout import RolloutConfig, SmokeTestConfig
+from include.contracts.rules.addresses import secrets_of
 from include.contracts.rules.allowed_sources import HUB
 from include.contracts.schedule import ScheduleConfig
 from include.contracts.section import Section, problems
@@ -135,6 +136,16 @@ class ModelConfig(TrainedModel):
         return self
 
     @model_validator(mode="after")
+    def _store_has_no_secret(self) -> ModelConfig:
+        """Its address stands in records, parameters and pods."""
+        if secrets_of(self.store_uri):
+            raise ValueError(
+                "store, $MODEL_STORE: no user, password or signature belongs into the address; put them into a "
+                "connection, name it as `connections.store`, and give them to steps as `cluster.secrets`"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _gate_knows_its_labels(self) -> ModelConfig:
         named = self.gate.min_class_f1 if isinstance(self.gate.min_class_f1, dict) else {}
         if unknown := sorted(named.keys() - set(self.data.labels.values())):
@@ -193,8 +204,10 @@ def read_model_config(path: str | Path) -> ModelConfig:
     path = Path(path)
     try:
         document = parse_model(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise ModelConfigError(f"{path}: cannot be read as YAML: {error}") from error
+    except yaml.YAMLError as error:
+        raise ModelConfigError(f"{path}: cannot be read as YAML: {_place(error)}") from None
     if not isinstance(document, dict):
         raise ModelConfigError(
             f"{path}: expected settings such as `name:` and `data:`, found {type(document).__name__}."
@@ -202,7 +215,14 @@ def read_model_config(path: str | Path) -> ModelConfig:
     try:
         return ModelConfig.model_validate(document)
     except ValidationError as error:
-        raise ModelConfigError(f"{path}: {problems(error)}") from error
+        raise ModelConfigError(f"{path}: {problems(error)}") from None
+
+
+def _place(error: yaml.YAMLError) -> str:
+    """Say what is wrong and where, without the line itself: it may hold an address with a password."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return str(error)
+    return f"{error.problem} in line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
 
 
 def read_model_configs(folder: str | Path | None = None, *, leave_out_wrong: bool = False) -> list[ModelConfig]:

@@ -16,17 +16,21 @@ MODEL = "sample-reviews"
 
 
 class EmbeddedWorld:
-    """A state folder and ports of its own, used through make alone."""
+    """A state folder and ports of its own, used through make alone.
 
-    def __init__(self, state: Path) -> None:
+    :param more: variables of the environment besides.
+    """
+
+    def __init__(self, state: Path, **more: str) -> None:
         self.state = state
         self.airflow = f"http://127.0.0.1:{(airflow_port := free_port())}"
         self.serving = f"http://127.0.0.1:{(serving_port := free_port())}"
         ours = ("AIRFLOW", "MAKE", "MODELS_DIR", "MODEL_STORE", "ALERT_URL", "PYTHONPATH")
-        self._env = {name: value for name, value in os.environ.items() if not name.startswith(ours)} | {
+        self.env = {name: value for name, value in os.environ.items() if not name.startswith(ours)} | {
             "STATE_DIR": str(state),
             "AIRFLOW_PORT": str(airflow_port),
             "SERVING_PORT": str(serving_port),
+            **more,
         }
 
     def make(self, target: str, *, limit_seconds: float = 800, **settings: str) -> subprocess.CompletedProcess[str]:
@@ -34,7 +38,7 @@ class EmbeddedWorld:
         return subprocess.run(
             ["make", "--no-print-directory", target, *(f"{name}={value}" for name, value in settings.items())],
             cwd=PROJECT,
-            env=self._env,
+            env=self.env,
             capture_output=True,
             text=True,
             timeout=limit_seconds,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,7 @@ def test_settings_survive_the_way_through_a_command_line() -> None:
         (SMALLEST.replace("reviews", "r" * 49), "name: String should match pattern"),
         (SMALLEST.replace("reviews", "reviews-"), "name: String should match pattern"),
         ("name: reviews\n", "data: Field required"),
+        (f"{SMALLEST}store: s3://key:password@bucket\n", "store, .MODEL_STORE: no user, password or signature"),
         (SMALLEST.replace("[bad, good]", "[bad]"), "a classifier needs at least two"),
         (SMALLEST.replace("[bad, good]", "{1: same, 2: same}"), "two of them have the same name"),
         (SMALLEST + "  evaluation_fraction: 1\n", r"data\.evaluation_fraction: Input should be less than 1"),
@@ -202,3 +204,20 @@ def test_a_pod_with_a_gpu_gets_pytorch(asked_for: dict[str, Any], expected: str)
     assert ServingSection.model_validate({"kserve": {"gpu": 1}} | asked_for).precision == expected
     with pytest.raises(ValueError, match="int8 runs on CPUs only"):
         ServingSection.model_validate({"kserve": {"gpu": 1}, "precision": "int8"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "data:\n  train: https://me:hidden@h: /a.csv\n",
+        SMALLEST.replace("train.csv", "{https://me:hidden@h/a.csv: 1}"),
+        SMALLEST.replace("train.csv", "[https://me:hidden@h/a.csv, 1]"),
+        f"{SMALLEST}keep_versions: https://me:hidden@h/a.csv\n",
+        f"{SMALLEST}store: https://me:hidden@h/a\n",
+    ],
+)
+def test_what_is_told_of_a_wrong_file_holds_no_address_of_it(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ModelConfigError, match=r"reviews\.yaml: ") as caught:
+        read_model_config(write(tmp_path, text))
+    # As Airflow shows it beside the DAG file.
+    assert "hidden" not in "".join(traceback.format_exception(caught.value))

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import IO, Any, Literal
-from urllib.parse import urlsplit
 
 from include.classifier.data.bounds import check_plain
 from include.classifier.data.formats.content import open_content
 from include.classifier.data.problems import DataError, SourceUnavailableError
 from include.classifier.data.reach import check_file, check_reach, web_options
-from include.contracts.rules.allowed_sources import is_as_named, without_secrets
+from include.contracts.rules.addresses import parsed, without_secrets
+from include.contracts.rules.allowed_sources import is_as_named
 from include.contracts.uris import file_uri, from_outside
 from include.models import PROJECT_DIR
 
@@ -83,7 +83,7 @@ class Source:
     def _path(self) -> PurePosixPath:
         # A store's keys may hold what ends the path of a web address.
         if self.is_web_address:
-            return PurePosixPath(urlsplit(self.uri).path)
+            return PurePosixPath(parsed(self.uri).path)
         return PurePosixPath(self.uri.partition("://")[2] or self.uri)
 
     @property
@@ -150,19 +150,26 @@ class Source:
     def filesystem(self) -> tuple[Any, str]:
         """Return the file system of fsspec that it lies in, and its path there.
 
-        :raises DataError: when it is no address of :data:`PROTOCOLS`.
+        :raises DataError: when it is no address of :data:`PROTOCOLS`, or cannot be opened.
         """
+        self._check_address()
+        try:
+            filesystem, path = self._opened()
+        except Exception as error:  # each kind of store has its own exceptions
+            raise explained(self.name, error) from None  # a traceback would show the address
+        if self.is_local and self.allowed is not None:
+            check_file(path, self.uri, self.name, self.allowed)
+        return filesystem, path
+
+    def _opened(self) -> tuple[Any, str]:
         from fsspec.core import url_to_fs
 
-        self._check_address()
         # A web address is asked for byte by byte as it stands, or its signature would not be that of the address. One
         # with letters that no address may hold has to be encoded first.
         options: dict[str, Any] = {"encoded": True} if self.is_web_address and _ADDRESS.fullmatch(self.uri) else {}
         if self.is_web_address and self.allowed is not None:
             options |= web_options(self.uri, self.name, self.allowed)
         filesystem, path = url_to_fs(as_uri(from_outside(self.uri)), **options)
-        if self.is_local and self.allowed is not None:
-            check_file(path, self.uri, self.name, self.allowed)
         return filesystem, path
 
     def _check_address(self) -> None:
@@ -203,7 +210,8 @@ def explained(name: str, error: Exception) -> DataError | SourceUnavailableError
         return DataError(f"{name}: is a folder. Name the files in it.")
     if isinstance(error, PermissionError) or status in (401, 403, 410):
         return DataError(f"{name}: reading it is not allowed. Check its permissions, or the credentials for it.")
-    if isinstance(error, ImportError):  # from fsspec, which knows the protocol only with its package
+    # From fsspec, which knows some protocols only with their package.
+    if isinstance(error, ImportError) or str(error).startswith("Protocol not known"):
         protocol = name.partition("://")[0]
         return DataError(f"{name}: cannot be opened without the package {_PACKAGES.get(protocol, 'of its protocol')}.")
     if isinstance(error, ValueError):

@@ -10,9 +10,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from include.contracts.queries import QUERY
+from include.contracts.rules.addresses import parsed, without_secrets
 from include.contracts.uris import local_path
 
 _PROJECT_DIR = Path(__file__).parents[3]
@@ -76,25 +77,25 @@ def is_as_named(location: str, allowed: Iterable[str]) -> bool:
 
 def named_hosts(allowed: Iterable[str]) -> set[str]:
     """Return the hosts that were named: they alone may have an address inside of a network."""
-    hosts = (urlsplit(name).hostname for name in allowed if "://" in name)
+    hosts = (parsed(name).hostname for name in allowed if "://" in name)
     return {host for host in hosts if host}
 
 
 def refusals(locations: Sequence[str], allowed: Sequence[str], *, base_model: str | None = None) -> list[str]:
     """Return a sentence for each location that may not be read, without the secrets that it may hold."""
     refused = [location for location in locations if not is_allowed(location, allowed)]
-    if base_model is not None and not is_allowed_model(base_model, allowed):
+    # Not even a terminal's: it would be a parameter of the training, and nothing is loaded from there.
+    is_address = base_model is not None and "://" in base_model
+    if base_model is not None and not is_address and not is_allowed_model(base_model, allowed):
         refused.append(base_model)
-    return [
+    sentences = [
         f"{without_secrets(location)} is not read on behalf of a form: the model's YAML does not name it. Name it, its "
         "folder or its host in `data.allowed_sources`, or start the release with `make release`."
         for location in refused
     ]
-
-
-def without_secrets(location: str) -> str:
-    """Return how messages and documents call a location: without user, password and query."""
-    return _CHAIN.join(_hidden(address) for address in location.split(_CHAIN))
+    if base_model is not None and is_address:
+        sentences.append(f"{without_secrets(base_model)} is no base model: give its Hub id, a folder, or `scratch`.")
+    return sentences
 
 
 def _place(location: str) -> _Place | None:
@@ -104,23 +105,10 @@ def _place(location: str) -> _Place | None:
     if "://" not in location:
         location = f"{_FILE}://{posixpath.join(_PROJECT_DIR.as_posix(), location)}"
         return _Place(_FILE, "", posixpath.normpath(location.removeprefix(f"{_FILE}://")))
-    scheme = location.partition("://")[0]
+    scheme, _, rest = location.partition("://")
     if scheme == _FILE:
         return _Place(_FILE, "", posixpath.normpath(local_path(location)))
-    host, path = urlsplit(location).netloc, unquote(urlsplit(location).path)
-    if "@" in host or "\\" in location or ".." in path.split("/"):
+    host, path = parsed(location).netloc, unquote(parsed(location).path)
+    if (rest and not host) or "@" in host or "\\" in location or ".." in path.split("/"):
         return None
     return _Place(scheme.lower(), host.lower(), path)
-
-
-def _hidden(address: str) -> str:
-    protocol, separator, rest = address.partition("://")
-    if not separator:
-        return address
-    place, slash, path = rest.partition("/")
-    key, mark, query = path.partition("?")
-    if protocol in ("http", "https"):
-        path = key.partition("#")[0]
-    elif mark and "=" in query:  # a key may hold a question mark, a signature is never shown
-        path = key
-    return f"{protocol}://{place.rpartition('@')[2].partition('?')[0]}{slash}{path}"

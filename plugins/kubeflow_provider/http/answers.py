@@ -21,6 +21,7 @@ from kubeflow_provider.exceptions import (
     PermissionDeniedError,
     ServiceUnavailableError,
 )
+from kubeflow_provider.server_words import without_logins
 
 Expect = Literal["json", "text"]
 
@@ -139,9 +140,7 @@ def server_message(response: httpx.Response) -> str:
         words = _words(response.json())
     except ValueError:
         words = response.text
-    for secret in _secrets_of(response.request):
-        words = words.replace(secret, "***")
-    words = " ".join(str(redact(words)).split())
+    words = " ".join(without_logins(words, _secrets_of(response.request)).split())
     return words if len(words) <= _LONGEST_MESSAGE else f"{words[:_LONGEST_MESSAGE]} ..."
 
 

@@ -15,6 +15,7 @@ from kubeflow_provider.exceptions import (
     PermissionDeniedError,
     ServiceUnavailableError,
 )
+from kubeflow_provider.server_words import without_logins
 
 #: A server's own words are cut after so many characters: a webhook may quote the whole object.
 _LONGEST_MESSAGE = 1000
@@ -85,4 +86,5 @@ def _message(error: Any) -> str:
         message = str(json.loads(error.body)["message"])
     except (ValueError, KeyError, TypeError):
         message = str(error.reason)
+    message = without_logins(message)
     return message if len(message) <= _LONGEST_MESSAGE else f"{message[:_LONGEST_MESSAGE]} ..."

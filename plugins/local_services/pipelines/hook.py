@@ -109,6 +109,8 @@ class LocalPipelinesHook(BaseHook):
     default_conn_name = "pipelines_default"
     conn_type = "local_pipelines"
     hook_name = "Local Pipelines"
+    #: They go over the standard input.
+    shows_arguments = False
 
     def __init__(
         self, local_pipelines_conn_id: str = default_conn_name, *, connection: Connection | None = None

@@ -10,6 +10,7 @@ from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderEr
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.pipelines.spec import bind
 from kubeflow_provider.services import ModelVersion, RunRequest
+from model_releases.addresses import refuse_shown
 from model_releases.memory.active_runs import roll_back_under_way
 from model_releases.memory.candidate import read_candidate
 from model_releases.memory.claims import claim
@@ -42,6 +43,8 @@ class CheckReleaseOperator(ReleaseStep):
     :param cluster: what the run will ask of a cluster, see :class:`RunRequest` (templated).
     :param settings: ``serving`` section of the model's YAML (templated).
     :param refused_sources: what the form names and may not have read, in sentences; empty: nothing (templated).
+    :param private_sources: names of the sources whose addresses have a secret, which no pod is given; empty: there are
+        none (templated).
     :param roll_back_dag_id: DAG by which people roll back: no release begins while it does; ``None``: not asked.
     :param pipelines_conn_id: connection to the pipeline service.
     :raises InvalidRequestError: when the request can never work as it stands.
@@ -57,6 +60,7 @@ class CheckReleaseOperator(ReleaseStep):
         "cluster",
         "settings",
         "refused_sources",
+        "private_sources",
     )
 
     def __init__(
@@ -68,6 +72,7 @@ class CheckReleaseOperator(ReleaseStep):
         cluster: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
         refused_sources: str = "",
+        private_sources: str = "",
         roll_back_dag_id: str | None = None,
         pipelines_conn_id: str = "pipelines_default",
         **kwargs: Any,
@@ -79,6 +84,7 @@ class CheckReleaseOperator(ReleaseStep):
         self.cluster = cluster or {}
         self.settings = settings or {}
         self.refused_sources = refused_sources
+        self.private_sources = private_sources
         self.roll_back_dag_id = roll_back_dag_id
         self.pipelines_conn_id = pipelines_conn_id
 
@@ -93,6 +99,7 @@ class CheckReleaseOperator(ReleaseStep):
             cluster=self.cluster,
         )
         pipelines = get_pipeline_service(self.pipelines_conn_id)
+        refuse_shown(pipelines, self.private_sources)
         serving = self.serving_service()
         registry = self.registry_service()
 

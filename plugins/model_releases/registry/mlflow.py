@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote
 
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.log import mask_secret
@@ -31,8 +31,10 @@ from include.contracts.registry_tags import (
     fact_name,
     state_time_tag,
 )
+from include.contracts.rules.addresses import parsed, without_secrets
 from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
+from kubeflow_provider.server_words import without_logins
 from model_releases.registry.mlflow_entries import aliases_of, entries_of, number_of, set_tag, state_of, tag_state
 from model_releases.registry.service import Release
 
@@ -75,7 +77,7 @@ class MlflowHook(BaseHook):
     def _fields(self) -> ConnectionFields:
         fields = ConnectionFields(self._connection or self.get_connection(self.mlflow_conn_id))
         fields.check()
-        for secret in (fields.text("token"), unquote(urlsplit(fields.text("tracking_uri")).password or "")):
+        for secret in (fields.text("token"), unquote(parsed(fields.text("tracking_uri")).password or "")):
             if secret:
                 mask_secret(secret)
         return fields
@@ -84,9 +86,9 @@ class MlflowHook(BaseHook):
     def tracking_uri(self) -> str:
         """Where training writes its metrics, without credentials."""
         uri = self._fields.text("tracking_uri")
-        parts = urlsplit(uri)
+        parts = parsed(uri)
         if parts.scheme in ("http", "https") and parts.hostname:
-            return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])).rstrip("/")
+            return without_secrets(uri).rstrip("/")
         if parts.scheme == "sqlite" and parts.path.startswith("//"):
             return uri
         # Another database would need its password in the URI, and the URI is a parameter of every training run.
@@ -102,7 +104,7 @@ class MlflowHook(BaseHook):
     def _environment(self) -> dict[str, str]:
         """Return MLflow's settings for this connection: its client takes them from the environment only."""
         fields = self._fields
-        in_uri = urlsplit(fields.text("tracking_uri"))
+        in_uri = parsed(fields.text("tracking_uri"))
         settings = {
             "MLFLOW_TRACKING_USERNAME": fields.login or unquote(in_uri.username or ""),
             "MLFLOW_TRACKING_PASSWORD": fields.password or unquote(in_uri.password or ""),
@@ -145,11 +147,11 @@ class MlflowHook(BaseHook):
             try:
                 yield self._client
             except MlflowException as error:
-                raise self._translated(error) from error
+                raise self._translated(error) from None  # a traceback would show its words as they are
 
     def _translated(self, error: MlflowException) -> Exception:
         status = error.get_http_status_code()
-        text = f"Registry {self.tracking_uri}: {error.message}"
+        text = f"Registry {self.tracking_uri}: {without_logins(error.message)}"
         if status in (401, 403):
             return PermissionDeniedError(f"{text} Check login, password or token of {self.mlflow_conn_id!r}.")
         if 400 <= status < 500 and status not in (408, 429):
@@ -167,7 +169,7 @@ class MlflowHook(BaseHook):
             with self._session() as client:
                 client.search_registered_models(max_results=1)
         except Exception as error:  # whatever it is, the form is the place to show it
-            return False, str(error)
+            return False, without_logins(str(error))
         return True, f"MLflow answers at {self.tracking_uri}."
 
     # Registry

@@ -79,6 +79,9 @@ def test_what_was_named_and_what_lies_in_it_is_read(location: str) -> None:
         "reference://a.csv::s3://models/reviews/a.json",
         "s3://models/reviews/\x00a.csv",
         "ftp://files.example/a.csv",
+        "https://[files.example/a.csv",
+        "https://me:password@files\u2100example/a.csv",
+        "s3:///models/reviews/a.csv",
         "",
         ".",
     ],
@@ -112,9 +115,12 @@ def test_a_base_model_is_one_of_the_hub_or_in_a_folder_that_was_named(name: str)
     assert refusals([], ["/models/ours"], base_model=name) == []
 
 
-@pytest.mark.parametrize(
-    "name", ["/etc", "/models", "../../etc", "./folder", "~/folder", ".state/a", "http://127.0.0.1/x", "a/b/c", "a/.."]
-)
+@pytest.mark.parametrize("name", ["/etc", "/models", "../../etc", "./folder", "~/folder", ".state/a", "a/b/c", "a/.."])
 def test_any_other_base_model_is_refused(name: str) -> None:
     (refusal,) = refusals([], ["/models/ours"], base_model=name)
     assert refusal.startswith(f"{name} is not read on behalf of a form")
+
+
+def test_an_address_is_no_base_model_whoever_names_it() -> None:
+    (refusal,) = refusals([], [EVERYTHING], base_model="https://me:password@host/model?sig=password")
+    assert refusal == "https://host/model is no base model: give its Hub id, a folder, or `scratch`."

@@ -24,6 +24,8 @@ MODEL, LIVE, NEW = "reviews", "20260101000000", "20260102000000"
 class Service:
     """A service that answers, or says why not."""
 
+    shows_arguments = True
+
     def __init__(self, problem: str = "", *, live: str | None = None, refusal: str = "") -> None:
         self.problem = problem
         self.refusal = refusal
@@ -168,4 +170,11 @@ def test_what_the_form_may_not_name_is_refused_before_anybody_is_asked(services,
     services["serving_default"].problem = "never asked"
     with pytest.raises(InvalidRequestError, match=r"Nothing was started\. /etc/a\.csv is not read"):
         operator(tmp_path, record_and_wait, refused_sources="/etc/a.csv is not read").execute(FakeContext())
+    assert not list(tmp_path.rglob("claim.json"))
+
+
+def test_an_address_with_a_secret_is_refused_before_a_pod_is_given_it(services, tmp_path, record_and_wait):
+    services["pipelines_default"].problem = "never asked"
+    with pytest.raises(InvalidRequestError, match=r"^https://h/a\.csv: a password or signature"):
+        operator(tmp_path, record_and_wait, private_sources="https://h/a.csv").execute(FakeContext())
     assert not list(tmp_path.rglob("claim.json"))

@@ -20,6 +20,8 @@ class ModulesInPods:
     """
 
     settings: PipelinesSettings
+    #: In the pod's specification.
+    shows_arguments = True
     _module_pod: ModulePod | None = None
 
     def run_module(

@@ -33,14 +33,15 @@ class PipelinesSettings:
     def read(cls, fields: ConnectionFields, http: HttpSettings) -> PipelinesSettings:
         """Read the fields; what is wrong with them is left in ``fields.problems``."""
         ui_url = fields.text("ui_url").rstrip("/")
-        if ui_url and urlsplit(ui_url).scheme not in ("http", "https"):
+        if ui_url and not _is_page(ui_url):
             fields.problems.append(
-                "ui_url: the full address is needed, for example https://kubeflow.example.com/pipeline"
+                "ui_url: the full address is needed, without user and query, for example "
+                "https://kubeflow.example.com/pipeline"
             )
         if not ui_url and urlsplit(http.base_url).path == _PLATFORM_PATH:
             ui_url = http.base_url
         dashboard = fields.flag("dashboard", False)
-        if dashboard and ui_url and urlsplit(ui_url).path != _PLATFORM_PATH:
+        if dashboard and ui_url and not (_is_page(ui_url) and urlsplit(ui_url).path == _PLATFORM_PATH):
             fields.problems.append(f"dashboard: needs an address of the UI that ends in {_PLATFORM_PATH}")
         return cls(
             namespace=fields.text("namespace") or None,
@@ -65,3 +66,12 @@ class PipelinesSettings:
             return f"{self.ui_url}/#{path}"
         gateway = self.ui_url.removesuffix(_PLATFORM_PATH)
         return f"{gateway}/_{_PLATFORM_PATH}/?ns={quote(self.namespace or '')}#{path}"
+
+
+def _is_page(address: str) -> bool:
+    """Tell whether it is the address of a page; links to it, which many see, must hold no password."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # its words would quote the address
+        return False
+    return parts.scheme in ("http", "https") and "@" not in parts.netloc and not parts.query

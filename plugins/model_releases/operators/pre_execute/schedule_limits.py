@@ -15,6 +15,7 @@ from include.contracts.queries import query_names
 from include.contracts.schedule import ScheduleConfig
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.hooks import get_pipeline_service
+from model_releases.addresses import refuse_shown, with_secrets
 from model_releases.memory import xcoms
 from model_releases.memory.run_trigger import Trigger
 from model_releases.registry import get_registry_service
@@ -116,10 +117,14 @@ class ReleaseBrakes:
             return None
         uri = f"{self.store_uri}/source-rows.json"
         pipelines = get_pipeline_service(self.pipelines_conn_id)
+        data = context["task"].render_template(self.data, context)
+        settings = json.loads(data)
+        named = [one for field in ("train", "evaluation", "allowed_sources") for one in settings.get(field, ())]
+        refuse_shown(pipelines, with_secrets(named))
         pipelines.run_module(
             ROWS_MODULE,
             {
-                "data": context["task"].render_template(self.data, context),
+                "data": data,
                 "output-uri": uri,
                 "as-of": as_of(context["dag_run"]),
                 "timezone": self.schedule.timezone,

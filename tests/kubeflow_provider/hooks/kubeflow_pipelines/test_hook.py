@@ -57,6 +57,13 @@ def test_links_lead_to_the_ui(make_hook: MakeHook, fields: dict[str, Any], url: 
     assert hook.settings.experiment_url("") is None
 
 
+@pytest.mark.parametrize("ui_url", ["https://me:hidden@ui", "https://ui?token=hidden", "https://me:hidden@u\u2100i"])
+def test_no_link_holds_a_password(make_hook: MakeHook, ui_url: str) -> None:
+    with pytest.raises(InvalidRequestError, match=r"ui_url: .*without user and query") as caught:
+        make_hook("http://ml-pipeline:8888", ui_url=ui_url, dashboard=True)
+    assert "hidden" not in str(caught.value)
+
+
 def test_the_test_button_says_what_answers(hook: KubeflowPipelinesHook) -> None:
     assert hook.test_connection() == (True, "Kubeflow Pipelines 2.17.0 answers (namespace team).")
 

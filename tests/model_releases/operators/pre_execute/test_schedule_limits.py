@@ -16,6 +16,7 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from include.contracts.registry_tags import ReleaseState
 from include.contracts.schedule import ScheduleConfig
+from kubeflow_provider.exceptions import InvalidRequestError
 from model_releases.memory import xcoms
 from model_releases.memory.run_trigger import Trigger
 from model_releases.operators.pre_execute import schedule_limits as module
@@ -45,6 +46,8 @@ class Events:
 
 class Pipelines:
     """Counts rows as the pipeline half would."""
+
+    shows_arguments = True
 
     def __init__(self, sources: Mapping[str, int], is_new: Iterable[str] = ()) -> None:
         self.sources = sources
@@ -78,6 +81,7 @@ def run(registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         waiting: int = 0,
         pipelines: Pipelines | None = None,
         max_tries: int = 2,
+        data: str = "{}",
     ) -> str | None:
         connect(monkeypatch, registry_default=registry, pipelines_default=pipelines)
         monkeypatch.setattr(RuntimeTaskInstance, "get_dr_count", lambda dag_id, states: waiting)
@@ -91,7 +95,7 @@ def run(registry: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             "inlet_events": {REVIEWS: Events(events)},
         }
         try:
-            ReleaseBrakes(schedule=schedule, model=MODEL, data="{}", store_uri=tmp_path.as_uri())(context)
+            ReleaseBrakes(schedule=schedule, model=MODEL, data=data, store_uri=tmp_path.as_uri())(context)
         except AirflowSkipException:
             return left[xcoms.NOT_DUE]
         assert not left
@@ -161,6 +165,15 @@ def test_rows_of_later_days_are_new_whatever_has_left_the_window(run: Any, tmp_p
 def test_a_data_set_that_is_gone_is_no_brake(run: Any, tmp_path: Path) -> None:
     (tmp_path / "dataset.json").unlink()
     assert run(ScheduleConfig(min_new_rows=10_000), pipelines=Pipelines({"train.csv": 140})) is None
+
+
+def test_rows_behind_an_address_with_a_secret_are_not_counted_in_a_pod(run: Any) -> None:
+    pipelines = Pipelines({"train.csv": 140})
+    for field in ("train", "evaluation", "allowed_sources"):
+        data = json.dumps({"train": ["train.csv"]} | {field: ["https://me:hidden@h/train.csv"]})
+        with pytest.raises(InvalidRequestError, match=r"^https://h/train\.csv: a password"):
+            run(ScheduleConfig(min_new_rows=41), pipelines=pipelines, data=data)
+    assert pipelines.asked == []
 
 
 def test_the_daily_look_acts_on_age_and_on_events_that_were_held_back(run: Any) -> None:
