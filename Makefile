@@ -16,6 +16,8 @@ SETTINGS := MODEL TRAIN EVALUATION BASE_MODEL EPOCHS LEARNING_RATE BATCH_SIZE MA
 	REQUIRE_APPROVAL \
 	VERSION REASON DRY_RUN RELEASE TOLERANCE ANY_CODE TEXT DATA ROWS ENCODING ALERT_URL MODEL_STORE ALLOWED_SOURCES STATE_DIR SERVING_PORT AIRFLOW_PORT
 export $(SETTINGS)
+# Files, names and pipes are UTF-8 whatever the terminal's locale is; what is printed there, scripts/terminal.py fits.
+export PYTHONUTF8 := 1
 
 # `make image` and `make upload`: where your cluster can pull it from.
 IMAGE ?= kubeflow-model-release:0.1.0

@@ -54,7 +54,8 @@ def environment(folder: Path, *, java_home: str, logs: Path, inherited: Mapping[
     private = dict.fromkeys((_MARK, "TEMP"), str(folder)) | dict.fromkeys(
         ("LOG_LOCATION", "METRICS_LOCATION"), str(logs)
     )
-    return kept | private | {"JAVA_HOME": java_home, "PYTHONUNBUFFERED": "1"}
+    # Java takes the encoding of paths from the locale alone, and has no letters but ASCII's in that of C.
+    return kept | private | {"JAVA_HOME": java_home, "LC_ALL": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
 
 
 def free_ports(count: int, host: str = LOOPBACK) -> list[int]:

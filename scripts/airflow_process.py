@@ -11,12 +11,11 @@ import sys
 import time
 import urllib.request
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from environment import AIRFLOW, migrate
-from only_one import only_one
 
 #: Airflow's parts. Not `airflow standalone`: its log servers listen on every address of the machine, and nothing
 #: here needs them, because all parts see the same log folder.
@@ -30,12 +29,6 @@ PARTS: Mapping[str, Sequence[str]] = {
 
 def _process_file(env: Mapping[str, str]) -> Path:
     return Path(env["AIRFLOW_HOME"]) / "airflow.processes.json"
-
-
-def _alone(env: Mapping[str, str]) -> AbstractContextManager[None]:
-    """Look, start and record, or stop, while nobody else does: two at once would each take the other's for gone."""
-    lock = Path(env["AIRFLOW_HOME"]) / "airflow.lock"
-    return only_one(lock, waiting="Another command starts or stops this Airflow; waiting for it.")
 
 
 def airflow_processes(env: Mapping[str, str]) -> dict[str, Any]:
@@ -57,12 +50,10 @@ def airflow_processes(env: Mapping[str, str]) -> dict[str, Any]:
 
 
 def start_airflow(env: Mapping[str, str], *, timeout_seconds: float = 180) -> None:
-    """Start Airflow in the background and wait until all of its parts are healthy. Starts only what is missing."""
-    with _alone(env):
-        _start_missing(env, timeout_seconds)
+    """Start Airflow in the background and wait until all of its parts are healthy. Starts only what is missing.
 
-
-def _start_missing(env: Mapping[str, str], timeout_seconds: float) -> None:
+    Nobody else starts or stops it meanwhile.
+    """
     url = env["AIRFLOW__API__BASE_URL"]
     running = airflow_processes(env)
     logs = Path(env["AIRFLOW_HOME"]) / "logs-of-airflow"
@@ -79,7 +70,7 @@ def _start_missing(env: Mapping[str, str], timeout_seconds: float) -> None:
     while not _is_healthy(url):
         missing = [name for name in PARTS if name not in airflow_processes(env)]
         if missing or time.monotonic() > deadline:
-            _stop_all(env)
+            stop_airflow(env)
             sys.exit(
                 f"Airflow did not start ({', '.join(missing) or 'too slow'}); the ends of the files in {logs} say why."
             )
@@ -121,12 +112,7 @@ def _is_healthy(url: str) -> bool:
 
 
 def stop_airflow(env: Mapping[str, str]) -> bool:
-    """End every process of Airflow. Return whether any was running."""
-    with _alone(env):
-        return _stop_all(env)
-
-
-def _stop_all(env: Mapping[str, str]) -> bool:
+    """End every process of Airflow and return whether any was running. Nobody else starts or stops it meanwhile."""
     import psutil
 
     running = airflow_processes(env).values()

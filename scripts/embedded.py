@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import one_release
 from airflow_process import PARTS, airflow_processes, start_airflow, stop_airflow
-from environment import environment, keep_private, migrate, state_dir
-from release_log import readable
+from environment import environment, keep_private, state_dir
+from only_one import one_starter
+from terminal import fit_terminal
+from terminal_dags import end_terminal_dags, run_dag
 
 from include.contracts.form import FIELDS, read_field
-from include.contracts.rules.addresses import without_secrets
 from include.contracts.rules.allowed_sources import EVERYTHING
 from model_releases import ids
 
@@ -62,7 +60,7 @@ def release(env: Mapping[str, str]) -> None:
     model = _chosen_model()
     # Whoever has a terminal here may read everything that the release may.
     trusted = {**env, "ALLOWED_SOURCES": EVERYTHING}
-    _run_dag(trusted, ids.release_dag(model), form_values(os.environ), f"release of {model}")
+    run_dag(trusted, ids.release_dag(model), form_values(os.environ), f"release of {model}")
 
 
 def roll_back(env: Mapping[str, str]) -> None:
@@ -70,13 +68,13 @@ def roll_back(env: Mapping[str, str]) -> None:
     model = _chosen_model()
     given = {name: os.environ.get(name.upper(), "") for name in ("version", "reason")}
     conf = {"model": model, **{name: text for name, text in given.items() if text}}
-    _run_dag(env, ids.ROLL_BACK_DAG, conf, f"roll back of {model}")
+    run_dag(env, ids.ROLL_BACK_DAG, conf, f"roll back of {model}")
 
 
 def test_alert(env: Mapping[str, str]) -> None:
     """Send one alert of each severity to whoever a model's alerts go to."""
     model = _chosen_model()
-    _run_dag(env, "test_alerts", {"model": model}, f"test alert of {model}")
+    run_dag(env, "test_alerts", {"model": model}, f"test alert of {model}")
 
 
 def retention(env: Mapping[str, str]) -> None:
@@ -84,12 +82,12 @@ def retention(env: Mapping[str, str]) -> None:
     conf: dict[str, Any] = {"dry_run": _is_dry_run("delete")}
     if os.environ.get("MODEL"):
         conf["model"] = _chosen_model()
-    _run_dag(env, "retention", conf, "retention")
+    run_dag(env, "retention", conf, "retention")
 
 
 def orphans(env: Mapping[str, str]) -> None:
     """List the pipeline runs that no task waits for any more, or cancel them, in this terminal."""
-    _run_dag(env, "orphaned_runs", {"dry_run": _is_dry_run("cancel")}, "search for orphaned runs")
+    run_dag(env, "orphaned_runs", {"dry_run": _is_dry_run("cancel")}, "search for orphaned runs")
 
 
 def _is_dry_run(otherwise: str) -> bool:
@@ -124,63 +122,6 @@ def _chosen_model() -> str:
     return model
 
 
-#: `airflow dags test` of a DAG, with its configuration from the standard input: every account of a machine sees the
-#: arguments of its processes, and a source's address may have a signature.
-_TEST_DAG = (
-    "import runpy, sys; sys.argv = ['airflow', 'dags', 'test', sys.argv[1], '-c', sys.stdin.read()]; "
-    "runpy.run_module('airflow', run_name='__main__')"
-)
-
-
-def _run_dag(env: Mapping[str, str], dag_id: str, conf: Mapping[str, Any], what: str) -> None:
-    migrate(env)
-    started = time.monotonic()
-    log = (
-        state_dir() / "logs" / f"{what.replace(' of ', '-').replace(' ', '-')}-{datetime.now(UTC):%Y%m%d-%H%M%S}.jsonl"
-    )
-    log.parent.mkdir(parents=True, exist_ok=True)
-    print(f"Starting the {what}{' with ' + json.dumps(_shown(conf)) if conf else ''} (whole log: {log})", flush=True)
-    json_logs = {"AIRFLOW__LOGGING__JSON_LOGS": "True", "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", _TEST_DAG, dag_id],
-        env={**os.environ, **env, **json_logs},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdin is not None and process.stdout is not None
-    with process.stdin:
-        process.stdin.write(json.dumps(conf))
-    try:
-        with log.open("w", encoding="utf-8") as file:
-            for text in readable(_copied(process.stdout, file)):
-                print(text, flush=True)
-    except KeyboardInterrupt:
-        process.kill()
-        process.wait()
-        cancelled = _pipelines().terminate_all()
-        sys.exit(f"\nInterrupted; {cancelled} pipeline run(s) cancelled.")
-    seconds = time.monotonic() - started
-    if process.wait():
-        sys.exit(f"The {what} failed after {seconds:.0f} s. The whole log: {log}")
-    print(f"Done in {seconds:.0f} s.")
-
-
-def _shown(conf: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a form without what the addresses of sources may hide."""
-    return {
-        name: [without_secrets(source) for source in value] if isinstance(value, list) else value
-        for name, value in conf.items()
-    }
-
-
-def _copied(lines: Any, file: Any) -> Any:
-    for line in lines:
-        file.write(line)
-        yield line
-
-
 def serve(env: Mapping[str, str]) -> None:
     """Start TorchServe with the versions that were live."""
     serving = _serving()
@@ -213,7 +154,9 @@ def status(env: Mapping[str, str]) -> None:
 
 
 def stop(env: Mapping[str, str]) -> None:
-    """Stop everything that runs in the background."""
+    """Stop everything that runs in the background or in another terminal."""
+    for what in end_terminal_dags():
+        print(f"Ended in another terminal: {what}.")
     print("Airflow stopped." if stop_airflow(env) else "Airflow was not running.")
     print(f"{_pipelines().terminate_all()} pipeline run(s) cancelled.")
     print("TorchServe stopped." if _serving().stop() else "TorchServe was not running.")
@@ -246,9 +189,14 @@ COMMANDS = {
     "stop": stop,
 }
 
+#: Those that start or stop what runs in the background.
+_STARTERS = frozenset({"airflow", "serve", "stop"})
+
 
 def main() -> None:
     """Run one command."""
+    fit_terminal()
+    os.umask(0o077)  # until it is known where the store is
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
     arguments = parser.parse_args()
@@ -259,7 +207,8 @@ def main() -> None:
     )
     keep_private(state_dir(), env["MODEL_STORE"])
     os.environ.update(env)  # before Airflow is imported: it reads its settings then
-    COMMANDS[arguments.command](env)
+    with one_starter(state_dir()) if arguments.command in _STARTERS else nullcontext():
+        COMMANDS[arguments.command](env)
 
 
 if __name__ == "__main__":

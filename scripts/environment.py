@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import stat
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -34,11 +36,33 @@ def keep_private(state: Path, store: str) -> None:
     """
     from include.contracts.uris import local_path
 
-    is_inside = not store.startswith("file:") or Path(local_path(store)).is_relative_to(state)
-    os.umask(0o077 if is_inside else 0o007)
+    shared = Path(local_path(store)).resolve() if store.startswith("file:") else state
+    if shared.is_relative_to(state):
+        os.umask(0o077)
+    else:
+        os.umask(0o007)
+        with suppress(OSError):  # `check` says what is wrong with a store
+            _share(shared)
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     if (state / "airflow").is_dir() and state.stat().st_uid == os.getuid():
         state.chmod(0o700)
+
+
+def _share(folder: Path) -> None:
+    """Let what is written in a folder belong to its group, and to nobody else but its owner.
+
+    :param folder: made with the group of the folder that it lies in, when it is not there; else it keeps group and
+        mode, and only hands its group on to what is made in it.
+    """
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=0o770)
+        with suppress(PermissionError):  # a group that this user is not in
+            os.chown(each, -1, each.parent.stat().st_gid)
+        each.chmod(0o2770)
+    status = folder.stat()
+    if status.st_uid == os.getuid():
+        folder.chmod(stat.S_IMODE(status.st_mode) | stat.S_ISGID)
 
 
 def environment(state: Path, *, airflow_port: int = 8080, serving_port: int = 8085) -> dict[str, str]:

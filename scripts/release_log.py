@@ -23,7 +23,14 @@ def readable(lines: Iterable[str]) -> Iterator[str]:
         except json.JSONDecodeError:
             continue  # a stray print of a library
         if isinstance(entry, dict):
-            yield from _entry(entry)
+            yield from map(_printable, _entry(entry))
+
+
+def _printable(text: str) -> str:
+    """Return a text without what a terminal would obey: labels, paths and messages come from other people's files."""
+    return "".join(
+        each if each.isprintable() or each in "\t\u00a0" else each.encode("unicode_escape").decode() for each in text
+    )
 
 
 def _entry(entry: dict[str, Any]) -> Iterator[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from environment import PIPELINES_PYTHON, PROJECT
+from terminal import fit_terminal
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -62,6 +63,7 @@ def connection() -> Connection:
 
 def main() -> None:
     """Upload the pipeline that ``PIPELINE`` names."""
+    fit_terminal()
     name = os.environ.get("PIPELINE") or "release_in_kubeflow"
     where = connection()
 

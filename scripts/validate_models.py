@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from environment import PROJECT
+from terminal import fit_terminal
 
 if TYPE_CHECKING:
     from model_releases.config import ModelConfig
@@ -82,6 +83,7 @@ def unfit(config: ModelConfig) -> str | None:
 
 def main() -> None:
     """Check and say what is wrong; end with 1 when something is."""
+    fit_terminal()
     paths = chosen(os.environ.get("MODEL", ""))
     # The DAG file builds the DAGs of all models when it is imported: of none here.
     with tempfile.TemporaryDirectory() as empty:

@@ -23,6 +23,7 @@ from typing import Any
 import yaml
 from airflow_process import airflow_processes, start_airflow
 from environment import PROJECT, environment, state_dir
+from only_one import one_starter
 from playwright.sync_api import Browser, Page, sync_playwright
 from screenshots import IMAGES, sign_in
 
@@ -188,7 +189,8 @@ def main() -> None:
         if airflow_processes(env):
             sys.exit("Airflow is running already, with other settings: make stop")
         write_model(folder / "models")
-    start_airflow(env)
+    with one_starter(state_dir()):
+        start_airflow(env)
     url = env["AIRFLOW__API__BASE_URL"]
     password = json.loads(Path(env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]).read_text())["admin"]
     with sync_playwright() as playwright:

@@ -70,3 +70,24 @@ def test_nobody_else_reads_what_is_written_whatever_the_umask(
     assert stat.S_IMODE(state.stat().st_mode) == 0o700
     assert stat.S_IMODE((state / "written").stat().st_mode) == file_mode
     assert stat.S_IMODE((state / "folder").stat().st_mode) == file_mode | (file_mode & 0o440) >> 2
+
+
+@pytest.mark.processes
+def test_a_store_elsewhere_is_shared_with_the_group_of_the_folder_that_it_lies_in(tmp_path: Path) -> None:
+    volume, known = tmp_path / "volume", tmp_path / "known"
+    for folder, mode in ((volume, 0o755), (known, 0o750)):
+        folder.mkdir()
+        folder.chmod(mode)
+    for store in (volume / "models" / "store", known):
+        code = (
+            "import os, environment; os.umask(0o022); environment.keep_private(Path(sys.argv[1]), sys.argv[2])\n"
+            "version = Path(sys.argv[2][7:], 'model', 'version'); version.mkdir(parents=True)\n"
+            "(version / 'candidate.json').write_text('a text')"
+        )
+        assert _process(code, str(tmp_path / "state"), f"file://{store}").wait(60) == 0
+        made = [store / "model", store / "model" / "version"]
+        assert {stat.S_IMODE(path.stat().st_mode) for path in made} == {0o2770}
+        assert stat.S_IMODE((made[-1] / "candidate.json").stat().st_mode) == 0o660
+    assert {stat.S_IMODE(path.stat().st_mode) for path in volume.rglob("store")} == {0o2770}
+    assert stat.S_IMODE(volume.stat().st_mode) == 0o755, "what was there keeps its mode"
+    assert stat.S_IMODE(known.stat().st_mode) == 0o2750

@@ -52,6 +52,7 @@ def child_environment(python: str, project_dir: str, mark: str, *, more: Sequenc
         "PATH": os.pathsep.join([str(Path(python).parent), inherited.get("PATH", os.defpath)]),
         "PYTHONPATH": project_dir,
         "PYTHONUNBUFFERED": "1",
+        "PYTHONUTF8": "1",
         MARK: mark,
     }
 

@@ -63,12 +63,14 @@ def test_one_that_does_not_listen_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_server_gets_no_way_elsewhere_of_its_starter(tmp_path: Path) -> None:
-    inherited = {"TS_CONFIG_FILE": "x", "PYTHONPATH": "x", "_JAVA_OPTIONS": "x", "TMPDIR": "x", "OMP_NUM_THREADS": "1"}
+    inherited = {"TS_CONFIG_FILE": "x", "PYTHONPATH": "x", "_JAVA_OPTIONS": "x", "TMPDIR": "x", "LC_ALL": "C"}
+    inherited["OMP_NUM_THREADS"] = "1"
     found = torchserve.environment(tmp_path, java_home="/java", logs=tmp_path / "logs", inherited=inherited)
     assert found == {
         "OMP_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
         "JAVA_HOME": "/java",
+        "LC_ALL": "C.UTF-8",
         "TMPDIR": str(tmp_path),
         "TEMP": str(tmp_path),
         "LOG_LOCATION": str(tmp_path / "logs"),
