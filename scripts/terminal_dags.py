@@ -27,9 +27,9 @@ _GRACE_SECONDS = 5.0
 
 #: `airflow dags test` of a DAG, with its configuration from the standard input: every account of a machine sees the
 #: arguments of its processes, and a source's address may have a signature. It goes with whoever started it
-#: (``PR_SET_PDEATHSIG``, ``SIGTERM``).
+#: (``PR_SET_PDEATHSIG``, ``SIGKILL``): Airflow takes its time over ``SIGTERM``.
 _TEST_DAG = (
-    "import ctypes, runpy, sys; sys.platform == 'linux' and ctypes.CDLL(None).prctl(1, 15); "
+    "import ctypes, runpy, sys; sys.platform == 'linux' and ctypes.CDLL(None).prctl(1, 9); "
     "sys.argv = ['airflow', 'dags', 'test', sys.argv[1], '-c', sys.stdin.read()]; "
     "runpy.run_module('airflow', run_name='__main__')"
 )

@@ -15,19 +15,33 @@ from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
 from airflow.models.connection import Connection
 from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
+from airflow.models.hitl import HITLDetail
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from airflow.utils.db import initdb
 from airflow.utils.session import create_session
 from airflow.utils.state import DagRunState, TaskInstanceState
 from airflow.utils.types import DagRunTriggeredByType
-from sqlalchemy import update
+from sqlalchemy import select, update
 
+from include.contracts.candidate import Candidate
+from model_releases.cards.approval_card import approval_card
 from model_releases.config import PROJECT_DIR
 from model_releases.memory import xcoms
-from tests.end_to_end.releases_world import BROKEN, FAILURE, LIVE, NEW_MODEL, ROLLING
+from tests import candidates
+from tests.end_to_end.releases_world import (
+    BROKEN,
+    FAILURE,
+    HOSTILE_MODEL,
+    HOSTILE_RUN,
+    HOSTILE_WORDS,
+    LIVE,
+    NEW_MODEL,
+    ROLLING,
+)
 
 DAG_ID = "release_sample_reviews"
+HOSTILE_DAG_ID = f"release_{HOSTILE_MODEL.replace('-', '_')}"
 
 
 def main() -> None:
@@ -48,6 +62,35 @@ def main() -> None:
     XComModel.set(key=xcoms.FAILURE, value=failure, dag_id=DAG_ID, task_id="preprocess", run_id=f"manual__{BROKEN}")
     waiting = {"approve": TaskInstanceState.AWAITING_INPUT}
     add_run(f"release_{NEW_MODEL.replace('-', '_')}", "20260930030000", DagRunState.RUNNING, tasks=waiting)
+    add_run(HOSTILE_DAG_ID, HOSTILE_RUN, DagRunState.RUNNING, user="uli", tasks=waiting)
+    ask(HOSTILE_DAG_ID, HOSTILE_RUN, approval_card(hostile_candidate(), decision=" ".join(HOSTILE_WORDS[:3])))
+
+
+def hostile_candidate() -> Candidate:
+    """Return a candidate that disagrees with the live model about hostile words, which labels are as well."""
+    rows = [
+        {
+            **dict.fromkeys(("text", "label", "candidate", "live"), words),
+            **dict.fromkeys(("candidate_probability", "live_probability"), 0.9),
+        }
+        for words in HOSTILE_WORDS
+    ]
+    metrics = [candidates.scores(f1) for f1 in (0.9, 0.8, 0.7)]
+    return candidates.candidate(*metrics, comparison=candidates.comparison(disagreements=rows))
+
+
+def ask(dag_id: str, version: str, body: str) -> None:
+    """Leave the question of an approval behind."""
+    with create_session() as session:
+        task = session.scalars(
+            select(TaskInstance).where(
+                TaskInstance.dag_id == dag_id,
+                TaskInstance.run_id == f"manual__{version}",
+                TaskInstance.task_id == "approve",
+            )
+        ).one()
+        options = ["Approve", "Reject"]
+        session.add(HITLDetail(ti_id=task.id, options=options, subject=" ".join(HOSTILE_WORDS), body=body))
 
 
 def add_run(

@@ -1,4 +1,4 @@
-"""An Airflow with releases to look at: three models, a serving system in the middle of a rollout, and runs of DAGs.
+"""An Airflow with releases to look at: four models, a serving system in the middle of a rollout, and runs of DAGs.
 
 Only Airflow's API server runs; what a scheduler would have left is written into its database.
 """
@@ -16,7 +16,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,19 @@ BUSY_RELEASES = 1000
 GATE_LINE = "rejected: macro F1 0.871, live 0.893, difference -0.022, 95 % interval -0.035 to -0.009, margin 0.01"
 FAILURE = "The evaluation rows lack the label `3 stars`."
 REPORT = "<!doctype html><title>Report</title><h1>Report of the first</h1><script>document.title = 'run'</script>"
+#: A model of which everything that others may write is meant to hurt whoever reads it, and what would show that it did.
+HOSTILE_MODEL, HOSTILE_VERSION, HOSTILE_RUN = "hostile-reviews", "20260901040000", "20260930040000"
+HURT, ELSEWHERE = "hurt", "elsewhere.example"
+HOSTILE_WORDS = (
+    f"<script>document.title = '{HURT}'; fetch('http://{ELSEWHERE}/')</script>",
+    f"<img src=x onerror=\"document.title = '{HURT}'\"><svg onload=alert(1)><img src='http://{ELSEWHERE}/a.png'>",
+    f"[a link](javascript:alert(1)) ![a picture](http://{ELSEWHERE}/b.png) <a href='javascript:alert(1)'>another</a>",
+    f"</textarea></td></table></dialog><style>@import 'http://{ELSEWHERE}/c.css'; main {{ display: none }}</style>",
+    f"\"' autofocus onfocus=\"document.title = '{HURT}'\" x='",
+    "{{ 7 * 7 }} {% raw %} ${7 * 7} &lt;b&gt; %3Cscript%3E",
+    "from the right \u202e\u2067 to the left",
+    "w" * 2000,
+)
 #: User -> role; the password is the name twice.
 USERS = {"ada": "admin", "uli": "user", "vera": "viewer"}
 
@@ -165,7 +178,7 @@ def _wait_until_up(url: str, process: subprocess.Popen[bytes], log: Path) -> Non
 def _write_models(folder: Path) -> None:
     folder.mkdir()
     sample = (ROOT / "include" / "models" / f"{MODEL}.yaml").read_text()
-    for name in (MODEL, NEW_MODEL, BUSY_MODEL):
+    for name in (MODEL, NEW_MODEL, BUSY_MODEL, HOSTILE_MODEL):
         (folder / f"{name}.yaml").write_text(sample.replace(f"name: {MODEL}", f"name: {name}"))
 
 
@@ -175,9 +188,25 @@ def _write_report(store: Path) -> None:
     report.write_text(REPORT)
 
 
-def _fill_registry(database: Path) -> None:
+def register_hostile(database: Path) -> None:
+    """Give the hostile model releases; by themselves they would cost each world seconds."""
+    registry = _registry(database)
+    start = datetime.strptime(HOSTILE_VERSION, "%Y%m%d%H%M%S")
+    for number, words in enumerate(HOSTILE_WORDS):
+        version = f"{start + timedelta(hours=number):%Y%m%d%H%M%S}"
+        hostile = dict.fromkeys(("base_model", "code_revision", "dataset_uri", "pipeline_run_url", "trigger"), words)
+        record = _record(HOSTILE_MODEL, version)
+        registry.register(replace(record, facts={**record.facts, **hostile}), metrics=_metrics(0.9))
+        registry.set_state(HOSTILE_MODEL, version, ReleaseState.LIVE, reason=words)
+
+
+def _registry(database: Path) -> MlflowHook:
     extra = json.dumps({"tracking_uri": f"sqlite:///{database}"})
-    registry = MlflowHook("registry", connection=Connection(conn_id="registry", conn_type="mlflow", extra=extra))
+    return MlflowHook("registry", connection=Connection(conn_id="registry", conn_type="mlflow", extra=extra))
+
+
+def _fill_registry(database: Path) -> None:
+    registry = _registry(database)
     for number, version in enumerate([FIRST, REJECTED, TAKEN_BACK, LIVE, ROLLING]):
         registry.register(_record(MODEL, version), metrics=_metrics(0.87 + number / 100))
         if version == REJECTED:

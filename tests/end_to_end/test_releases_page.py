@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -11,23 +13,31 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect, sync_playwright
 
 from tests.end_to_end.releases_world import (
     BROKEN,
     BUSY_MODEL,
+    ELSEWHERE,
     FAILURE,
     FIRST,
     GATE_LINE,
+    HOSTILE_MODEL,
+    HOSTILE_RUN,
+    HOSTILE_VERSION,
+    HOSTILE_WORDS,
+    HURT,
     LIVE,
     MODEL,
     NEW_MODEL,
     REJECTED,
     ROLLING,
+    ROOT,
     TAKEN_BACK,
     ReleasesWorld,
     busy_version,
     find_chromium,
+    register_hostile,
     releases_world,
 )
 
@@ -37,6 +47,15 @@ pytestmark = pytest.mark.airflow
 _PATIENCE_MS = 120_000
 
 Visit = Callable[..., Page]
+
+_WRITE_HOSTILE_REPORT = """
+import json, sys
+from include.classifier.report.page import make_report
+from tests.classifier.made_up_evaluation import made_up_evaluation
+words = json.load(sys.stdin)
+found, document = made_up_evaluation(words, texts=words)
+sys.stdout.write(make_report(found, document).page)
+"""
 
 
 @pytest.fixture(
@@ -368,3 +387,93 @@ def test_no_page_breaks_its_own_rules(visit: Visit, world: ReleasesWorld) -> Non
     for path in ("/", f"/models/{MODEL}", f"/models/{MODEL}/versions/{FIRST}", f"/models/{MODEL}/compare"):
         page.goto(f"{world.url}/releases{path}")
     assert complaints == []
+
+
+@pytest.fixture(scope="module")
+def hostile_report(world: ReleasesWorld, pipelines_python: str) -> str:
+    """Register hostile releases, write a report with hostile labels and texts, and return its path on the server."""
+    register_hostile(world.home / "mlflow.db")
+    page = subprocess.run(
+        [pipelines_python, "-c", _WRITE_HOSTILE_REPORT],
+        input=json.dumps(HOSTILE_WORDS),
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"},
+        capture_output=True,
+        check=True,
+        encoding="utf-8",
+    ).stdout
+    report = world.home / "store" / HOSTILE_MODEL / HOSTILE_VERSION / "report" / "report.html"
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text(page, encoding="utf-8")
+    return f"/releases/models/{HOSTILE_MODEL}/versions/{HOSTILE_VERSION}/report"
+
+
+class Hurt:
+    """What a page has done that it must not: asked other servers, opened dialogs, run scripts, broken its rules."""
+
+    def __init__(self, page: Page) -> None:
+        self.found: list[str] = []
+        self._page = page
+        page.on("request", lambda request: self._note(ELSEWHERE in request.url, f"asks {request.url}"))
+        page.on("dialog", self._dismiss)
+        page.on("console", lambda message: self._note("Content Security" in message.text, message.text))
+
+    def _dismiss(self, dialog: Dialog) -> None:
+        self.found.append(f"says {dialog.message}")
+        dialog.dismiss()
+
+    def _note(self, is_wrong: bool, what: str) -> None:
+        if is_wrong:
+            self.found.append(what)
+
+    def assert_nothing(self, path: str) -> None:
+        assert self.found == [], path
+        assert self._page.title() != HURT, path
+        dangerous = "a[href^='javascript:' i], img[src*='elsewhere'], img[onerror], svg[onload], [onfocus], main style"
+        assert self._page.locator(dangerous).count() == 0, path
+
+
+@pytest.mark.long  # what is escaped is told by test_app.py, test_page.py of the report and test_approval_card.py
+@pytest.mark.parametrize("width", [360, 1280])
+def test_hostile_words_are_words(visit: Visit, world: ReleasesWorld, hostile_report: str, width: int) -> None:
+    page = visit("/releases/", "ada", viewport={"width": width, "height": 800})
+    hurt = Hurt(page)
+    model = f"/releases/models/{HOSTILE_MODEL}"
+    other = str(int(HOSTILE_VERSION) + 10_000)  # an hour later
+    paths = ["/releases/", model, f"{model}/versions/{HOSTILE_VERSION}", hostile_report]
+    too_wide = {}
+    for path in [*paths, f"{model}/compare?one={HOSTILE_VERSION}&other={other}"]:
+        page.goto(f"{world.url}{path}")
+        settle(page)
+        hurt.assert_nothing(path)
+        if (found := page.evaluate("document.documentElement.scrollWidth")) > width:
+            too_wide[path] = found
+    assert too_wide == {}
+    page.goto(f"{world.url}{model}")
+    settle(page)
+    read = " ".join(page.locator("main").inner_text().split())
+    assert [words for words in HOSTILE_WORDS if " ".join(words.split()) not in read] == []
+
+
+@pytest.mark.long
+def test_a_hostile_approval_and_a_hostile_reason_are_words(
+    visit: Visit, world: ReleasesWorld, hostile_report: str
+) -> None:
+    page = visit("/releases/", "ada")
+    hurt = Hurt(page)
+    run = f"/dags/release_{HOSTILE_MODEL.replace('-', '_')}/runs/manual__{HOSTILE_RUN}"
+    page.goto(f"{world.url}{run}/tasks/approve/required_actions")
+    expect(page.get_by_text("Rows on which candidate and live model disagree")).to_be_visible()
+    hurt.assert_nothing("approval")
+    page.goto(f"{world.url}/releases/models/{HOSTILE_MODEL}/versions/{HOSTILE_VERSION}")
+    settle(page)
+    page.get_by_role("button", name="Roll back").first.click()
+    page.get_by_label("Why").fill(" ".join(HOSTILE_WORDS[:7]))
+    page.get_by_role("button", name="Roll back", exact=True).last.click()
+    page.wait_for_url(re.compile("/dags/roll_back/runs/"))
+    page.wait_for_load_state("networkidle")
+    hurt.assert_nothing("the run of the roll back")
+    page.goto(f"{world.url}/releases/models/{HOSTILE_MODEL}")
+    settle(page)
+    expect(page.get_by_text(f"A roll back to {HOSTILE_VERSION} is waiting to start")).to_be_visible()
+    hurt.assert_nothing("the model's page")
