@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from include.contracts.printable import printable
+
 _TASK = re.compile(r"\[DAG TEST\] starting task_id=(\S+)")
 #: Packages of our operators, hooks and triggers, whatever base Airflow hangs their loggers on.
 _OURS = ("kubeflow_provider", "local_services", "model_releases")
@@ -23,14 +25,7 @@ def readable(lines: Iterable[str]) -> Iterator[str]:
         except json.JSONDecodeError:
             continue  # a stray print of a library
         if isinstance(entry, dict):
-            yield from map(_printable, _entry(entry))
-
-
-def _printable(text: str) -> str:
-    """Return a text without what a terminal would obey: labels, paths and messages come from other people's files."""
-    return "".join(
-        each if each.isprintable() or each in "\t\u00a0" else each.encode("unicode_escape").decode() for each in text
-    )
+            yield from map(printable, _entry(entry))
 
 
 def _entry(entry: dict[str, Any]) -> Iterator[str]:

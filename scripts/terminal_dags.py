@@ -103,7 +103,7 @@ def _start(env: Mapping[str, str], dag_id: str, conf: Mapping[str, Any], what: s
         errors="replace",
     )
     assert process.stdin is not None
-    with process.stdin:
+    with suppress(BrokenPipeError), process.stdin:  # its end says why it died before
         process.stdin.write(json.dumps(conf))
     return process
 

@@ -26,6 +26,7 @@ from include.classifier.data.problems import DataError, Problems, SourceUnavaila
 from include.classifier.data.readers import read_batches
 from include.classifier.data.sources import Source
 from include.contracts.dates import is_dated
+from include.contracts.printable import printable
 from include.contracts.queries import QUERY
 from include.contracts.section import problems as wrong_settings
 from include.contracts.settings import DataConfig
@@ -69,11 +70,11 @@ def _rows(batch: Batch, checked: Checked, source: Source, data: DataConfig, *, c
     names = list(data.labels.values())
     found = zip(batch.numbers[:count].tolist(), batch.labels[:count], checked.texts[:count].to_pylist(), strict=True)
     for (number, label, text), class_, reason in zip(found, checked.classes, checked.reasons, strict=False):
-        value = _printable(str(getattr(label, "as_py", lambda value=label: value)()))
+        value = printable(str(getattr(label, "as_py", lambda value=label: value)()))
         meaning = names[class_] if class_ >= 0 else "unknown"
         fate = f"; dropped as {DROP_REASONS[reason - 1]}" if reason else ""
         yield f"\n{source.place(number)}: label {value} ({meaning}), {len(text):,} characters{fate}"
-        yield f"  {_printable(text[:_SHOWN])}{'…' if len(text) > _SHOWN else ''}"
+        yield f"  {printable(text[:_SHOWN])}{'…' if len(text) > _SHOWN else ''}"
 
 
 def _readings(source: Source) -> Iterator[str]:
@@ -86,12 +87,7 @@ def _readings(source: Source) -> Iterator[str]:
         line = next(line for line in sample.splitlines() if not line.isascii())
         for name, share in guesses(sample):
             yield f"\nAs {name} ({share:.0%} letters), a line reads:"
-            yield f"  {_printable(line.decode(name, errors='replace')[:_SHOWN])}"
-
-
-def _printable(text: str) -> str:
-    """Return a text without what a terminal would obey."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+            yield f"  {printable(line.decode(name, errors='replace')[:_SHOWN])}"
 
 
 def main() -> int:
