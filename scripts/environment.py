@@ -37,15 +37,14 @@ def keep_private(state: Path, store: str) -> None:
     from include.contracts.uris import local_path
 
     shared = Path(local_path(store)).resolve() if store.startswith("file:") else state
-    if shared.is_relative_to(state):
-        os.umask(0o077)
-    else:
-        os.umask(0o007)
-        with suppress(OSError):  # `check` says what is wrong with a store
-            _share(shared)
+    is_inside = shared.is_relative_to(state)
+    os.umask(0o077 if is_inside else 0o007)
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     if (state / "airflow").is_dir() and state.stat().st_uid == os.getuid():
         state.chmod(0o700)
+    if not is_inside:
+        with suppress(OSError):  # `check` says what is wrong with a store
+            _share(shared)
 
 
 def _share(folder: Path) -> None:
