@@ -62,7 +62,8 @@ def main() -> None:
     XComModel.set(key=xcoms.FAILURE, value=failure, dag_id=DAG_ID, task_id="preprocess", run_id=f"manual__{BROKEN}")
     waiting = {"approve": TaskInstanceState.AWAITING_INPUT}
     add_run(f"release_{NEW_MODEL.replace('-', '_')}", "20260930030000", DagRunState.RUNNING, tasks=waiting)
-    add_run(HOSTILE_DAG_ID, HOSTILE_RUN, DagRunState.RUNNING, user="uli", tasks=waiting)
+    reported = {"report": TaskInstanceState.SUCCESS}
+    add_run(HOSTILE_DAG_ID, HOSTILE_RUN, DagRunState.RUNNING, user="uli", tasks=waiting | reported)
     ask(HOSTILE_DAG_ID, HOSTILE_RUN, approval_card(hostile_candidate(), decision=" ".join(HOSTILE_WORDS[:3])))
 
 
@@ -111,7 +112,7 @@ def add_run(
             session.execute(
                 update(TaskInstance)
                 .where(TaskInstance.dag_id == dag_id, TaskInstance.run_id == run_id, TaskInstance.task_id == task_id)
-                .values(state=task_state)
+                .values(state=task_state, try_number=1)
             )
 
 

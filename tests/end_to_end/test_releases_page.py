@@ -10,6 +10,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -455,16 +456,26 @@ def test_hostile_words_are_words(visit: Visit, world: ReleasesWorld, hostile_rep
     assert [words for words in HOSTILE_WORDS if " ".join(words.split()) not in read] == []
 
 
+def write_hostile_card(home: Path, dag_id: str, run_id: str) -> None:
+    """Leave the log of a task that has printed a release card of hostile words."""
+    log = home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / "task_id=report" / "attempt=1.log"
+    log.parent.mkdir(parents=True)
+    facts = {"level": "info", "logger": "airflow.task.operators", "timestamp": "2026-09-30T04:00:00Z"}
+    log.write_text("".join(f"{json.dumps({'event': words, **facts})}\n" for words in HOSTILE_WORDS), encoding="utf-8")
+
+
 @pytest.mark.long
-def test_a_hostile_approval_and_a_hostile_reason_are_words(
-    visit: Visit, world: ReleasesWorld, hostile_report: str
-) -> None:
+def test_a_hostile_approval_card_and_reason_are_words(visit: Visit, world: ReleasesWorld, hostile_report: str) -> None:
     page = visit("/releases/", "ada")
     hurt = Hurt(page)
-    run = f"/dags/release_{HOSTILE_MODEL.replace('-', '_')}/runs/manual__{HOSTILE_RUN}"
-    page.goto(f"{world.url}{run}/tasks/approve/required_actions")
+    dag_id, run_id = f"release_{HOSTILE_MODEL.replace('-', '_')}", f"manual__{HOSTILE_RUN}"
+    page.goto(f"{world.url}/dags/{dag_id}/runs/{run_id}/tasks/approve/required_actions")
     expect(page.get_by_text("Rows on which candidate and live model disagree")).to_be_visible()
     hurt.assert_nothing("approval")
+    write_hostile_card(world.home, dag_id, run_id)
+    page.goto(f"{world.url}/dags/{dag_id}/runs/{run_id}/tasks/report")
+    expect(page.get_by_text("from the right").first).to_be_visible()
+    hurt.assert_nothing("release card")
     page.goto(f"{world.url}/releases/models/{HOSTILE_MODEL}/versions/{HOSTILE_VERSION}")
     settle(page)
     page.get_by_role("button", name="Roll back").first.click()
