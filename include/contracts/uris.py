@@ -6,6 +6,7 @@ it comes in; what is printed for people to open is written as browsers want it.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -20,7 +21,8 @@ def file_uri(path: str | Path) -> str:
 def local_path(uri: str) -> str:
     """Return the path of a ``file:`` URI from outside: as it is written where that exists, else as browsers read it."""
     path = "/" + uri.removeprefix("file:").lstrip("/")
-    return path if Path(path).exists() else unquote(path)
+    # Unlike `Path.exists`, no error for what cannot be looked at: whoever opens it says why.
+    return path if os.path.exists(path) else unquote(path)
 
 
 def from_outside(uri: str) -> str:

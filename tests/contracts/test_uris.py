@@ -28,3 +28,7 @@ def test_both_ways_to_write_a_path_are_one(tmp_path: Path, name: str, exists: bo
 @pytest.mark.parametrize("uri", ["s3://bucket/a%20b#c", "https://h/a%20b?x=1", "hub:owner/name"])
 def test_what_is_elsewhere_stays_as_it_is(uri: str) -> None:
     assert from_outside(uri) == to_open(uri) == uri
+
+
+def test_a_path_that_cannot_be_looked_at_is_no_error_yet() -> None:
+    assert local_path(f"file:///a%20{'b' * 300}") == f"/a {'b' * 300}"
