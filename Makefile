@@ -14,7 +14,7 @@ endif
 SETTINGS := MODEL TRAIN EVALUATION BASE_MODEL EPOCHS LEARNING_RATE BATCH_SIZE MAX_LENGTH SEED \
 	MIN_ACCURACY MIN_MACRO_F1 MAX_REGRESSION WHEN_INCONCLUSIVE MUST_BEAT_BASELINE MAX_LATENCY_RATIO MAX_SIZE_RATIO \
 	REQUIRE_APPROVAL \
-	VERSION REASON DRY_RUN RELEASE TOLERANCE ANY_CODE TEXT DATA ROWS ENCODING ALERT_URL MODEL_STORE ALLOWED_SOURCES STATE_DIR SERVING_PORT AIRFLOW_PORT
+	VERSION RELEASE_SHA256 ALLOW_OLDER REASON DRY_RUN RELEASE TOLERANCE ANY_CODE TEXT DATA ROWS ENCODING ALERT_URL MODEL_STORE ALLOWED_SOURCES STATE_DIR SERVING_PORT AIRFLOW_PORT
 export $(SETTINGS)
 # Files, names and pipes are UTF-8 whatever the terminal's locale is; what is printed there, scripts/terminal.py fits.
 export PYTHONUTF8 := 1
@@ -25,7 +25,7 @@ BASE ?= python:3.11-slim-bookworm
 PIPELINE ?= release_in_kubeflow
 
 .DEFAULT_GOAL := help
-.PHONY: help docs image upload release roll-back validate preview reproduce explain retention orphans test test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-preprocessing clean distclean setup env up down logs backup restore test-compose
+.PHONY: help docs image upload release roll-back take-over validate preview reproduce explain retention orphans test test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-preprocessing clean distclean setup env up down logs backup restore test-compose
 
 help: ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ release: setup ## Train, package, prove and promote a model [MODEL= TRAIN= EVALU
 
 roll-back: setup ## Put an earlier release back [MODEL= VERSION=previous REASON=]
 	@$(TOOL) roll-back
+
+take-over: setup ## Take a release over from another installation with the same MODEL_STORE [MODEL= VERSION= RELEASE_SHA256= ALLOW_OLDER=]
+	@$(TOOL) take-over
 
 retention: setup ## List old versions that would be deleted; DRY_RUN=0 deletes them [MODEL= DRY_RUN=1]
 	@$(TOOL) retention

@@ -30,25 +30,15 @@ from kubeflow_provider.operators.pipelines import RunPipelineOperator
 from model_releases import ids
 from model_releases.addresses import mask, with_secrets
 from model_releases.alerts.deadlines import release_deadline
-from model_releases.alerts.notifier import ReleaseNotifier
 from model_releases.config import ModelConfig, read_model_configs
-from model_releases.exceptions import RETRY_POLICY
-from model_releases.memory import xcoms
+from model_releases.deployment import add_deployment, default_arguments, notifier_of
 from model_releases.memory.candidate import read_text
 from model_releases.memory.claims import claimed_version, release_version
-from model_releases.memory.failures import remember_failure
-from model_releases.operators.approval import ReleaseApprovalOperator
 from model_releases.operators.check import CheckReleaseOperator
-from model_releases.operators.deploy import DeployCandidateOperator
 from model_releases.operators.gate import GateOperator
 from model_releases.operators.pre_execute.schedule_limits import ReleaseBrakes
 from model_releases.operators.pre_execute.sealed import RefuseSealed
-from model_releases.operators.promote import PromoteOperator
 from model_releases.operators.query import QueryOperator
-from model_releases.operators.registry import RegisterOperator, ReleaseOperator
-from model_releases.operators.report import ReportOperator
-from model_releases.operators.smoke_test import SmokeTestOperator
-from model_releases.operators.undo import RollBackOperator
 from model_releases.versions import as_of, asked_version
 
 
@@ -163,19 +153,9 @@ def release_dag(config: ModelConfig) -> DAG:
     asked, version, known = (f"{{{{ {which}_version(dag_run) }}}}" for which in ("asked", "claimed", "release"))
     folder = f"{config.store_uri}/{version}"
     dataset_uri = f"{folder}/dataset/dataset.json"
-    connections: dict[str, Any] = {
-        f"{service}_conn_id": config.connection(service) for service in ("pipelines", "serving", "registry")
-    }
-    notifier = ReleaseNotifier(
-        model=config.name,
-        version=known,
-        conn_id=config.alert_connections,
-        tells_success=config.alerts.tell_success,
-    )
-    judged = f"(ti.xcom_pull('{ids.GATE}', key='{xcoms.JUDGED}') or {{}})"
     checked = f"ti.xcom_pull('{ids.CHECK}')"
-    compared_with = f"{{{{ ({checked} or {{}}).get('live_version', '') }}}}"
-    sealed = {"model": config.name, "version": version, "registry_conn_id": connections["registry_conn_id"]}
+    registry_conn_id = config.connection("registry")
+    sealed = {"model": config.name, "version": version, "registry_conn_id": registry_conn_id}
     cluster, data = config.cluster.model_dump(mode="json"), "{{ data_config(params).model_dump_json() }}"
 
     with DAG(
@@ -201,22 +181,8 @@ def release_dag(config: ModelConfig) -> DAG:
             "query_names": lambda params: ",".join(query_names([*params["train"], *(params["evaluation"] or ())])),
         },
         deadline=deadline(config),
-        on_failure_callback=notifier,
-        default_args={
-            "owner": config.owner,
-            "retries": 2,
-            "retry_delay": timedelta(seconds=30),
-            "retry_policy": RETRY_POLICY,
-            "on_failure_callback": remember_failure,
-            # Each task takes of these what it has a use for.
-            "model": config.name,
-            "version": version,
-            "candidate_uri": f"{folder}/candidate.json",
-            "candidate_sha256": f"{{{{ {judged}.get('candidate_sha256', '') }}}}",
-            "store_conn_id": config.store_conn_id,
-            "pre_execute": RefuseSealed(**sealed),
-            **connections,
-        },
+        on_failure_callback=notifier_of(config, version=known),
+        default_args=default_arguments(config, version=version),
     ) as dag:
         # Whatever can be known before compute is spent.
         check = CheckReleaseOperator(
@@ -227,8 +193,8 @@ def release_dag(config: ModelConfig) -> DAG:
                 data=data,
                 store_uri=config.store_uri,
                 cluster=cluster,
-                pipelines_conn_id=connections["pipelines_conn_id"],
-                registry_conn_id=connections["registry_conn_id"],
+                pipelines_conn_id=config.connection("pipelines"),
+                registry_conn_id=registry_conn_id,
                 store_conn_id=config.store_conn_id,
             ),
             inlets=[Asset(uri) for uri in config.schedule.assets],
@@ -300,65 +266,10 @@ def release_dag(config: ModelConfig) -> DAG:
             policy=config.gate.model_dump() | templates(GateConfig),
             live_at_start=f"{{{{ {checked}['live_version'] }}}}",
         )
-        approve = ReleaseApprovalOperator(
-            task_id="approve",
-            required="{{ params.require_approval }}",
-            response_timeout=timedelta(hours=config.approval.timeout_hours),
-            approvers=config.approval.approvers,
-            show_texts=config.approval.show_texts,
-            alert_conn_id=config.alert_connections["quiet"],
-        )
-        register = RegisterOperator(task_id="register")
-
-        # From here on something is deployed: whatever fails is rolled back.
-        deploy_candidate = DeployCandidateOperator(
-            task_id=ids.DEPLOY_CANDIDATE,
-            settings=config.serving.model_dump(mode="json"),
-            compared_with=compared_with,
-        )
-        smoke_test, verify = (
-            SmokeTestOperator(
-                task_id=task_id,
-                through=through,
-                max_latency_ms=config.smoke_test.max_latency_ms,
-                probability_tolerance=config.smoke_test.probability_tolerance,
-            )
-            for task_id, through in ((ids.SMOKE_TEST, "candidate"), (ids.VERIFY, "endpoint"))
-        )
-        promote = PromoteOperator(
-            task_id=ids.PROMOTE,
-            rollout=config.rollout.model_dump(),
-            compared_with=compared_with,
-        )
-        release = ReleaseOperator(
-            task_id=ids.RELEASE,
-            pre_execute=None,  # a retry finds its own version to be live
-            keep_versions=config.keep_versions,
-            outlets=[Asset(name=f"{config.name} live", uri=f"x-model://{config.name}/live")],
-        )
-        # Both run whatever became of the others, and read nothing that they could be refused for.
-        anyway: dict[str, Any] = {"version": known, "candidate_sha256": None, "pre_execute": None}
-        roll_back = RollBackOperator(
-            task_id=ids.ROLL_BACK,
-            **anyway,
-            candidate_uri=None,
-            trigger_rule="one_failed",
-        )
-        report = ReportOperator(
-            task_id=ids.REPORT,
-            **anyway,
-            candidate_uri=f"{config.store_uri}/{known}/candidate.json",
-            trigger_rule="all_done",
-            retries=0,
-            on_failure_callback=notifier,
-            on_success_callback=notifier,  # of a candidate that was rejected, for example
-        )
 
         check >> query >> preprocess
-        check >> preprocess >> train >> gate >> approve >> register >> deploy_candidate
-        deploy_candidate >> smoke_test >> promote >> verify >> release
-        [dag.get_task(step) for step in ids.DEPLOYMENT] >> roll_back
-        [release, roll_back] >> report
+        check >> preprocess >> train >> gate
+        add_deployment(dag, config, after=gate, known_version=known, requires_approval="{{ params.require_approval }}")
     return dag
 
 

@@ -71,6 +71,19 @@ def roll_back(env: Mapping[str, str]) -> None:
     run_dag(env, ids.ROLL_BACK_DAG, conf, f"roll back of {model}")
 
 
+def take_over(env: Mapping[str, str]) -> None:
+    """Take a release over from another installation with the same model store, in this terminal."""
+    model = _chosen_model()
+    given = {"version": os.environ.get("VERSION", ""), "release_sha256": os.environ.get("RELEASE_SHA256", "")}
+    if missing := [name.upper() for name, text in given.items() if not text]:
+        sys.exit(f"{' and '.join(missing)} missing: the version's page in the other installation shows them.")
+    is_older_allowed = (os.environ.get("ALLOW_OLDER") or "false").lower()
+    if is_older_allowed not in ("true", "false"):
+        sys.exit(f"ALLOW_OLDER={os.environ['ALLOW_OLDER']!r} must be true or false.")
+    conf = {**given, "allow_older": is_older_allowed == "true"}
+    _run_dag(env, ids.take_over_dag(model), conf, f"taking over of {model}")
+
+
 def test_alert(env: Mapping[str, str]) -> None:
     """Send one alert of each severity to whoever a model's alerts go to."""
     model = _chosen_model()
@@ -177,6 +190,7 @@ def _pipelines() -> Any:
 COMMANDS = {
     "release": release,
     "roll-back": roll_back,
+    "take-over": take_over,
     "test-alert": test_alert,
     "retention": retention,
     "orphans": orphans,

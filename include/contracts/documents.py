@@ -1,8 +1,9 @@
-"""The two documents that cross the wall between the halves: what both have in common, and how they are read.
+"""The documents that cross a wall: what they have in common, and how they are read.
 
-``dataset.json`` and ``candidate.json`` are defined by :class:`include.contracts.dataset.Dataset` and
-:class:`include.contracts.candidate.Candidate`; the JSON Schemas beside them are written from these classes
-(``make docs``), for whoever reads or writes the documents in another language.
+``dataset.json`` and ``candidate.json`` cross the one between the halves and are defined by
+:class:`include.contracts.dataset.Dataset` and :class:`include.contracts.candidate.Candidate`; ``release.json`` goes
+from one installation to another: :class:`include.contracts.version.released.ReleaseDocument`. The JSON Schemas beside
+them are written from these classes (``make docs``), for whoever reads or writes the documents in another language.
 """
 
 from __future__ import annotations

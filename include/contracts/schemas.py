@@ -9,8 +9,9 @@ from pathlib import Path
 from include.contracts.candidate import Candidate
 from include.contracts.dataset import Dataset
 from include.contracts.documents import Document
+from include.contracts.version.released import ReleaseDocument
 
-DOCUMENTS: tuple[type[Document], ...] = (Candidate, Dataset)
+DOCUMENTS: tuple[type[Document], ...] = (Candidate, Dataset, ReleaseDocument)
 
 
 def path_of(document: type[Document]) -> Path:

@@ -40,6 +40,11 @@ def release_dag(model: str) -> str:
     return f"release_{model.replace('-', '_')}"
 
 
+def take_over_dag(model: str) -> str:
+    """Return the DAG that takes releases of a model over from another installation."""
+    return f"take_over_{model.replace('-', '_')}"
+
+
 def watch_task(model: str) -> str:
     """Return the task that looks after a model between its releases."""
     return f"watch_{model.replace('-', '_')}"

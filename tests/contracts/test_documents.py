@@ -13,6 +13,7 @@ from include.contracts import schemas
 from include.contracts.candidate import Candidate
 from include.contracts.dataset import Dataset
 from include.contracts.documents import Document, DocumentError
+from include.contracts.version.released import ReleaseDocument
 from tests import candidates
 
 SHA256 = "0" * 64
@@ -67,6 +68,16 @@ DOCUMENTS: dict[type[Document], dict[str, Any]] = {
         "code_revision": "abc",
         "packages": {"torch": "2.13.0"},
         "tracking_run_id": None,
+    },
+    ReleaseDocument: {
+        "schema_version": 1,
+        "model": "reviews",
+        "version": "20261121030000",
+        "created_at": "2026-11-21T03:00:00+00:00",
+        "candidate_sha256": SHA256,
+        "archive_sha256": SHA256,
+        "gate": "accepted: macro F1 0.930",
+        "facts": {"approved_by": "ada"},
     },
 }
 KINDS = tuple(DOCUMENTS)

@@ -58,6 +58,8 @@ def test_every_model_has_a_dag_and_nothing_fails_to_load(bag):
         "release_yelp_reviews",
         "retention",
         "roll_back",
+        "take_over_sample_reviews",
+        "take_over_yelp_reviews",
         "test_alerts",
         "watch_releases",
     ]
@@ -69,6 +71,15 @@ def test_the_steps_stand_in_the_order_of_the_design(bag, dag_id):
     for upstream, downstream in pairwise(CHAIN):
         assert downstream in dag.get_task(upstream).downstream_task_ids
     assert set(dag.task_ids) == {*CHAIN, "roll_back", "report"}
+
+
+@pytest.mark.parametrize("dag_id", ["take_over_sample_reviews", "take_over_yelp_reviews"])
+def test_what_is_taken_over_goes_the_way_of_a_release_without_its_training(bag, dag_id):
+    dag = bag.dags[dag_id]
+    for upstream, downstream in pairwise(step for step in CHAIN if step not in ("preprocess", "train")):
+        assert downstream in dag.get_task(upstream).downstream_task_ids
+    assert [task.task_id for task in dag.leaves] == ["report"]
+    assert (dag.schedule, dag.max_active_runs) == (None, 1)
 
 
 def test_queries_are_run_before_preprocessing_and_nothing_of_them_reaches_the_pipeline_half(tmp_path, monkeypatch):

@@ -60,14 +60,14 @@ def roll_back_under_way(context: Mapping[str, Any], dag_id: str, model: str) -> 
     return None
 
 
-def deployment_under_way(context: Mapping[str, Any], dag_id: str) -> str | None:
-    """Return the id of a release that is changing what is served right now, ``None`` when there is none.
+def deployment_under_way(context: Mapping[str, Any], *dag_ids: str) -> str | None:
+    """Return DAG and run of a release that is changing what is served right now, ``None`` when there is none.
 
     A release that still trains or waits for an approval is none: it has touched nothing yet.
 
-    :param dag_id: the model's release DAG.
+    :param dag_ids: the DAGs that deploy versions of the model.
     """
-    for run in active_runs(context, dag_id):
+    for dag_id, run in [(each, run) for each in dag_ids for run in active_runs(context, each)]:
         states = (
             context["ti"]
             .get_task_states(dag_id=dag_id, task_ids=list(_DEPLOYMENT), run_ids=[run.run_id])
@@ -75,7 +75,7 @@ def deployment_under_way(context: Mapping[str, Any], dag_id: str) -> str | None:
         )
         first, *others = (states.get(task_id) for task_id in _DEPLOYMENT)
         if first not in _NOT_BEGUN and not (first in TASK_OVER and TASK_OVER.issuperset(others)):
-            return str(run.run_id)
+            return f"{dag_id}, {run.run_id}"
     return None
 
 

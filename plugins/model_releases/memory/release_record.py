@@ -44,4 +44,5 @@ def run_facts(context: Mapping[str, Any]) -> dict[str, str]:
         "gate": first_xcom(context, before, xcoms.GATE) or "",
         **(Evidence(**judged).facts() if (judged := first_xcom(context, before, xcoms.JUDGED)) else {}),
         **(first_xcom(context, before, xcoms.APPROVAL) or {}),
+        **(first_xcom(context, before, xcoms.CARRIED) or {}),
     }

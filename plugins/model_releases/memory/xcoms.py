@@ -19,6 +19,8 @@ DECISION = "decision"
 GATE = "gate"
 #: The settings that the gate decided by.
 POLICY = "policy"
+#: What the registry keeps of a release that was taken over from another installation.
+CARRIED = "carried"
 #: What is known of the answer to the question whether a candidate may be released.
 APPROVAL = "approval"
 #: What went wrong in a task.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -133,3 +133,9 @@ class ReversibleStep(ReleaseStep):
     def _take_back_if_given_up(self) -> None:
         if self._ti is not None and ask_state(self._ti) in TASK_GIVEN_UP:
             self.take_back()
+
+
+def unreachable(conn_id: str | None, test_connection: Callable[[], tuple[bool, str]]) -> list[str]:
+    """Return the problem with a connection, if there is one."""
+    works, message = test_connection()
+    return [] if works else [f"Connection {conn_id!r}: {message}"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -15,7 +15,7 @@ from model_releases.memory.active_runs import roll_back_under_way
 from model_releases.memory.candidate import read_candidate
 from model_releases.memory.claims import claim
 from model_releases.memory.live import find_live
-from model_releases.operators.base import ReleaseStep
+from model_releases.operators.base import ReleaseStep, unreachable
 from model_releases.rules.sealed import refuse_judged
 
 if TYPE_CHECKING:
@@ -104,13 +104,13 @@ class CheckReleaseOperator(ReleaseStep):
         registry = self.registry_service()
 
         unclaimed = self._claim(context)
-        problems = _unreachable(self.pipelines_conn_id, pipelines.test_connection)
+        problems = unreachable(self.pipelines_conn_id, pipelines.test_connection)
         refused = [] if problems else _refused(self.pipelines_conn_id, pipelines, request)
-        unserved = _unreachable(self.serving_conn_id, serving.test_connection)
+        unserved = unreachable(self.serving_conn_id, serving.test_connection)
         refused += [] if unserved else self._unservable(serving)
         problems += [
             *unserved,
-            *_unreachable(self.registry_conn_id, registry.test_connection),
+            *unreachable(self.registry_conn_id, registry.test_connection),
             *unclaimed,
             *self._rolled_back_meanwhile(context),
         ]
@@ -194,12 +194,6 @@ class CheckReleaseOperator(ReleaseStep):
             return read_candidate(f"{self.store_uri}/{version}/candidate.json", conn_id=self.store_conn_id).archive.uri
         except KubeflowProviderError:
             return ""
-
-
-def _unreachable(conn_id: str | None, test_connection: Callable[[], tuple[bool, str]]) -> list[str]:
-    """Return the problem with a connection, if there is one."""
-    works, message = test_connection()
-    return [] if works else [f"Connection {conn_id!r}: {message}"]
 
 
 def _refused(conn_id: str, pipelines: PipelineService, request: RunRequest) -> list[str]:

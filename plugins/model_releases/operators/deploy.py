@@ -22,7 +22,7 @@ from model_releases import ids
 from model_releases.exceptions import ReleaseRefusedError
 from model_releases.links import EndpointLink
 from model_releases.memory import xcoms
-from model_releases.memory.active_runs import roll_back_under_way
+from model_releases.memory.active_runs import deployment_under_way, roll_back_under_way
 from model_releases.operators.base import ReleaseStep, ReversibleStep
 from model_releases.rules.replaceable import refuse_outdated, refuse_pinned
 
@@ -49,6 +49,7 @@ class DeployCandidateOperator(ReversibleStep):
     :param compared_with: version that was live when the release began, empty when none was: the candidate is refused
         when another one is live by now, and when a person has taken it back once; ``None``: it is not asked, as in a
         roll back (templated).
+    :param taken_over: the version was judged in another installation: what it was compared with there does not matter.
     :param roll_back_dag_id: DAG by which people roll back; with ``compared_with``, nothing is deployed meanwhile.
     :param timeout: longest wait for the version to be ready.
     :param poll_interval_seconds: longest pause between two questions.
@@ -65,6 +66,7 @@ class DeployCandidateOperator(ReversibleStep):
         *,
         settings: Mapping[str, Any] | str | None = None,
         compared_with: str | None = None,
+        taken_over: bool = False,
         roll_back_dag_id: str = ids.ROLL_BACK_DAG,
         timeout: timedelta = timedelta(minutes=30),
         poll_interval_seconds: float = 10,
@@ -74,6 +76,7 @@ class DeployCandidateOperator(ReversibleStep):
         super().__init__(**kwargs)
         self.settings = settings or {}
         self.compared_with = compared_with
+        self.taken_over = taken_over
         self.roll_back_dag_id = roll_back_dag_id
         self.timeout = timeout
         self.poll_interval_seconds = poll_interval_seconds
@@ -158,7 +161,13 @@ class DeployCandidateOperator(ReversibleStep):
                 f"{self.model} is being rolled back by hand ({self.roll_back_dag_id}, {run_id}), so {self.version} is "
                 "not deployed. Start a new release when that is over: it is compared with what is live then."
             )
-        refuse_outdated(candidate, service, compared_with=str(self.compared_with))
+        others = {ids.release_dag(self.model), ids.take_over_dag(self.model)} - {self.dag_id}
+        if run_id := deployment_under_way(context, *sorted(others)):
+            raise ReleaseRefusedError(
+                f"Another version of {self.model} is being deployed right now ({run_id}), so {self.version} is not. "
+                "Trigger the DAG again when that is over."
+            )
+        refuse_outdated(candidate, service, compared_with=str(self.compared_with), taken_over=self.taken_over)
 
     def _result(self, state: DeploymentState, reason: str | None, url: str | None) -> str | None:
         if state is not DeploymentState.READY:

@@ -44,6 +44,7 @@ class PromoteOperator(ReversibleStep):
     :param compared_with: version that was live when the release began, empty when none was: the version is refused
         when another one is live by now, and when a person has taken it back once; ``None``: it is not asked, as in a
         roll back (templated).
+    :param taken_over: the version was judged in another installation: what it was compared with there does not matter.
     :param deferrable: watch in the triggerer, without a worker slot.
     :raises CheckFailedError: naming the step and what was not good enough.
     :raises DeploymentFailedError: when the version fails while it gets the traffic, or is not ready in time.
@@ -59,6 +60,7 @@ class PromoteOperator(ReversibleStep):
         rollout: Mapping[str, Any] | str | None = None,
         timeout: timedelta = timedelta(minutes=15),
         compared_with: str | None = None,
+        taken_over: bool = False,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
@@ -66,6 +68,7 @@ class PromoteOperator(ReversibleStep):
         self.rollout = rollout or {}
         self.timeout = timeout
         self.compared_with = compared_with
+        self.taken_over = taken_over
         self.deferrable = deferrable
 
     def execute(self, context: Context) -> str:
@@ -129,4 +132,4 @@ class PromoteOperator(ReversibleStep):
         if self.registry_conn_id:
             refuse_pinned(self.model, self.version, self.registry_service())
         candidate = self.read_candidate()
-        refuse_outdated(candidate, service, compared_with=str(self.compared_with))
+        refuse_outdated(candidate, service, compared_with=str(self.compared_with), taken_over=self.taken_over)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
+from model_releases import ids
 from model_releases.exceptions import CheckFailedError
 from model_releases.memory.active_runs import deployment_under_way
 from model_releases.memory.candidate import parse_candidate_of, read_text
@@ -64,9 +65,9 @@ class ChooseReleaseOperator(ReleaseStep):
 
     def execute(self, context: Context) -> dict[str, str]:
         """Choose."""
-        if run_id := deployment_under_way(context, self.release_dag_id):
+        if run_id := deployment_under_way(context, self.release_dag_id, ids.take_over_dag(self.model)):
             raise ServiceUnavailableError(
-                f"A release of {self.model} is being deployed right now ({self.release_dag_id}, {run_id}). Wait for "
+                f"A release of {self.model} is being deployed right now ({run_id}). Wait for "
                 "its end, or mark the task that hangs as failed: the release then puts back what was live. A run whose "
                 "process is gone has to be marked as failed itself."
             )

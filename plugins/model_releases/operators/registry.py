@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset
 
+from include.contracts.documents import DocumentError
 from include.contracts.registry_tags import ReleaseState, main_metrics
 from kubeflow_provider.exceptions import KubeflowProviderError
 from model_releases.exceptions import CheckFailedError
+from model_releases.memory.outcome import dag_run_url
 from model_releases.memory.release_record import make_record, run_facts
+from model_releases.memory.released import RELEASE_SHA256, TAKEN_OVER_FROM, leave
 from model_releases.operators.base import ReleaseStep
 from model_releases.rules.replaceable import TWIN_OF, describe_pin, refuse_pinned, rolled_back_twin
 from model_releases.rules.sealed import refuse_released
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
     from include.contracts.candidate import Candidate
     from kubeflow_provider.services import ServingService
-    from model_releases.registry.service import RegistryService
+    from model_releases.registry.service import RegistryService, Release
 
 #: So many earlier releases are looked through for versions that may still be served.
 _PRUNE_HORIZON = 50
@@ -52,6 +55,8 @@ class RegisterOperator(ReleaseStep):
         facts, reason = run_facts(context), "registered"
         if self.pipeline_run_id:
             facts["pipeline_run_id"] = self.pipeline_run_id
+        if origin := facts.get(TAKEN_OVER_FROM):
+            reason = f"taken over from {origin}"
         if twin := rolled_back_twin(candidate, registry):
             facts[TWIN_OF] = twin.version
             reason = f"registered; made exactly as {twin.version}, which was {describe_pin(twin)}"
@@ -67,7 +72,8 @@ class ReleaseOperator(ReleaseStep):
     """Mark the version as live, tell whoever waits for its asset, and take old versions out of service.
 
     Every asset in ``outlets`` gets an event with the release's facts, so that what is scheduled on it never sees a
-    model that was not tested.
+    model that was not tested. Beside ``candidate.json`` it leaves what another installation needs to take the version
+    over, see :mod:`model_releases.memory.released`.
 
     :param keep_versions: versions that stay in service: the live one, the one to go back to, then the newest.
     :raises CheckFailedError: when another version is live than the one that was tested.
@@ -103,6 +109,8 @@ class ReleaseOperator(ReleaseStep):
         registry.set_state(self.model, self.version, ReleaseState.LIVE, reason="passed every test")
         registry.add_facts(self.model, self.version, {"endpoint": endpoint})
         facts = self._announce(context, candidate, endpoint)
+        if known is not None and self.candidate_sha256 is not None:
+            self._leave_document(context, known, registry)
         self._prune(serving, registry)
         self.log.info("%s %s is live at %s.", self.model, self.version, facts["endpoint"])
         return facts
@@ -122,6 +130,22 @@ class ReleaseOperator(ReleaseStep):
             if isinstance(outlet, Asset):
                 context["outlet_events"][outlet].extra = dict[str, Any](facts)
         return facts
+
+    def _leave_document(self, context: Context, release: Release, registry: RegistryService) -> None:
+        try:
+            uri = str(self.candidate_uri)
+            sha256 = leave(release, uri, dag_run_url=dag_run_url(context), conn_id=self.store_conn_id)
+            registry.add_facts(self.model, self.version, {RELEASE_SHA256: sha256})
+        except (DocumentError, KubeflowProviderError, OSError) as error:
+            # The new version is live and good; nobody here needs the document.
+            self.log.warning(
+                "%s %s cannot be taken over by another installation until this task was cleared: %s",
+                self.model,
+                self.version,
+                error,
+            )
+            return
+        self.log.info("Another installation takes it over with SHA-256 %s.", sha256)
 
     def _prune(self, serving: ServingService, registry: RegistryService) -> None:
         """Keep the newest retired versions up to the limit. Others were never live: they all go."""

@@ -103,7 +103,7 @@ class WatchReleaseOperator(BaseOperator):
     def _is_changing(self, context: Context) -> bool:
         """Say whether a release or a person is changing what is served."""
         return bool(
-            deployment_under_way(context, self.release_dag_id)
+            deployment_under_way(context, self.release_dag_id, ids.take_over_dag(self.model))
             or roll_back_under_way(context, self.roll_back_dag_id, self.model)
         )
 

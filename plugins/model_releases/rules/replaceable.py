@@ -83,13 +83,24 @@ def refuse_pinned(model: str, version: str, registry: RegistryService) -> None:
         )
 
 
-def refuse_outdated(candidate: Candidate, serving: ServingService, *, compared_with: str) -> None:
+def refuse_outdated(
+    candidate: Candidate, serving: ServingService, *, compared_with: str, taken_over: bool = False
+) -> None:
     """Make sure that what users reach now is what the candidate was compared with, the candidate itself, or nothing.
 
     :param compared_with: version that was live when the release began, empty when none was.
+    :param taken_over: the candidate was compared in another installation: only ``compared_with`` counts.
     :raises ReleaseRefusedError: naming both versions.
     """
     live = serving.get_live(candidate.model)
+    if taken_over:
+        if live is not None and live.version not in (candidate.version, compared_with):
+            raise ReleaseRefusedError(
+                f"{candidate.model} {candidate.version} was to replace {compared_with or 'nothing'}, but "
+                f"{live.version} is live now: somebody has changed it since. Trigger the DAG again, if that is still "
+                "wanted."
+            )
+        return
     version = outdated_by(candidate, live_version=live.version if live else None, live_at_start=compared_with)
     if version is None:
         return

@@ -70,7 +70,7 @@ def test_a_task_sees_the_queued_and_running_runs_of_another_dag(
     assert xcom(run_dag(look), "look") == {
         "runs": {under_way.run_id: {"model": "reviews"}},
         "roll_back": under_way.run_id,
-        "deployment": under_way.run_id,
+        "deployment": f"things, {under_way.run_id}",
         "live": ["20260101000000"],
         "of_another_model": None,
         "of_no_dag": None,
@@ -119,7 +119,9 @@ def test_a_release_is_only_under_way_while_it_changes_what_is_served(
     run = SimpleNamespace(run_id="manual__1")
     ti = SimpleNamespace(get_task_states=lambda dag_id, task_ids, run_ids: {"manual__1": states} if states else {})
     monkeypatch.setattr(active_runs, "active_runs", lambda context, dag_id: [run])
-    assert deployment_under_way({"ti": ti}, "release_reviews") == ("manual__1" if is_under_way else None)
+    assert deployment_under_way({"ti": ti}, "release_reviews") == (
+        "release_reviews, manual__1" if is_under_way else None
+    )
 
 
 @pytest.mark.parametrize(("conf", "blocks"), [({"model": "reviews"}, True), ({}, True), ({"model": "other"}, False)])

@@ -14,6 +14,7 @@ STORED = {
     "DECISION": "decision",
     "GATE": "gate",
     "POLICY": "policy",
+    "CARRIED": "carried",
     "APPROVAL": "approval",
     "FAILURE": "release_failure",
     "REPORT_URL": "report_url",

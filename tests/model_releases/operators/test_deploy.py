@@ -197,14 +197,15 @@ def test_a_candidate_of_another_version_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("live", "compared_with", "release", "roll_back_run", "reason"),
+    ("live", "compared_with", "release", "runs", "reason"),
     [
         (LIVE, "20251231000000", None, None, f"was compared with 20251231000000, but {LIVE} is live now"),
         (LIVE, "", None, None, f"compared with nothing, as a first release, but {LIVE}"),
         (LIVE, LIVE, PINNED, None, "was rolled back by ada at 2026-01-02T10:00:00"),
         (LIVE, LIVE, None, "manual__7", r"is being rolled back by hand \(roll_back, manual__7\)"),
+        (LIVE, LIVE, None, "deploys", r"being deployed right now \(release_toy_reviews take_over_toy_reviews\)"),
     ],
-    ids=["another one is live", "no first release any more", "taken back", "being rolled back"],
+    ids=["another one is live", "no first release any more", "taken back", "being rolled back", "two at once"],
 )
 def test_what_a_person_has_decided_meanwhile_is_not_undone(
     monkeypatch: pytest.MonkeyPatch,
@@ -214,11 +215,13 @@ def test_what_a_person_has_decided_meanwhile_is_not_undone(
     live: str,
     compared_with: str,
     release: Release | None,
-    roll_back_run: str | None,
+    runs: str | None,
     reason: str,
 ) -> None:
     service = use(monkeypatch, Serving(live=live), registry)
-    monkeypatch.setattr(serving, "roll_back_under_way", lambda context, dag_id, model: roll_back_run)
+    rolls_back, deploys = runs if runs != "deploys" else None, runs == "deploys"
+    monkeypatch.setattr(serving, "roll_back_under_way", lambda context, dag_id, model: rolls_back)
+    monkeypatch.setattr(serving, "deployment_under_way", lambda context, *dag_ids: deploys and " ".join(dag_ids))
     registry.release = release
     with pytest.raises(ReleaseRefusedError, match=reason):
         deploy(tmp_path, compared_with=compared_with).execute(context)
@@ -237,8 +240,30 @@ def test_a_candidate_that_was_compared_with_what_is_live_is_deployed(
 ) -> None:
     service = use(monkeypatch, Serving(live=live), registry)
     monkeypatch.setattr(serving, "roll_back_under_way", lambda context, dag_id, model: None)
+    monkeypatch.setattr(serving, "deployment_under_way", lambda context, *dag_ids: None)
     deploy(tmp_path, compared_with=compared_with).execute(context)
     assert service.deployed is not None
+
+
+@pytest.mark.parametrize(("compared_with", "is_refused"), [(LIVE, False), ("20251231000000", True), ("", True)])
+def test_what_was_compared_elsewhere_replaces_what_was_live_when_its_run_began(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    registry: Registry,
+    context: FakeContext,
+    compared_with: str,
+    is_refused: bool,
+) -> None:
+    service = use(monkeypatch, Serving(live=LIVE), registry)
+    monkeypatch.setattr(serving, "roll_back_under_way", lambda context, dag_id, model: None)
+    monkeypatch.setattr(serving, "deployment_under_way", lambda context, *dag_ids: None)
+    operator = deploy(tmp_path, compared_with=compared_with, taken_over=True)
+    if is_refused:
+        with pytest.raises(ReleaseRefusedError, match=f"{LIVE} is live now"):
+            operator.execute(context)
+    else:
+        operator.execute(context)
+    assert (service.deployed is None) is is_refused
 
 
 def test_a_candidate_that_is_not_ready_is_waited_for_in_the_triggerer(

@@ -35,7 +35,7 @@ def store(
     monkeypatch: pytest.MonkeyPatch,
 ) -> str:
     """Return the model's store; OLD was live, LIVE is, REJECTED never was."""
-    monkeypatch.setattr(roll_back, "deployment_under_way", lambda context, dag_id: None)
+    monkeypatch.setattr(roll_back, "deployment_under_way", lambda context, *dag_ids: None)
     folder = tmp_path / "store"
     for version, state in ((OLD, ReleaseState.LIVE), (LIVE, ReleaseState.LIVE), (REJECTED, ReleaseState.REJECTED)):
         package = folder / version / "package"
@@ -156,7 +156,7 @@ def test_a_release_that_was_live_can_be_put_back_whatever_a_failed_task_has_writ
 
 
 def test_a_release_that_is_being_deployed_is_not_disturbed(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roll_back, "deployment_under_way", lambda context, dag_id: f"a run of {dag_id}")
+    monkeypatch.setattr(roll_back, "deployment_under_way", lambda context, *dag_ids: f"a run of {dag_ids[0]}")
     with pytest.raises(ServiceUnavailableError, match="a run of release_reviews"):
         choose(store, OLD)
 
