@@ -6,7 +6,7 @@ A version belongs to one release, whichever half makes it; within it, each train
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,9 @@ class NothingFreeError(ValueError):
     """Everything that could be claimed is somebody else's."""
 
 
-def claim_version(filesystem: AbstractFileSystem, folder: str, asked: str, *, mark: str, run: str) -> str:
+def claim_version(
+    filesystem: AbstractFileSystem, folder: str, asked: str, *, mark: str, run: str, installation: str = ""
+) -> str:
     """Claim a version of a model and return it: the one that is asked for, or the next second that nobody has.
 
     Whoever asks again with the same mark gets the same version.
@@ -36,6 +38,7 @@ def claim_version(filesystem: AbstractFileSystem, folder: str, asked: str, *, ma
     :param folder: of the model in the model store.
     :param mark: what tells this run from every other one, those of other installations with the same store included.
     :param run: the run in words, for people who find the file.
+    :param installation: what tells the Airflow that claims it from others; empty without one.
     :raises NothingFreeError: when no version is free.
     :raises ValueError: when what is asked for is no version.
     :raises OSError: when the store cannot be written.
@@ -44,9 +47,21 @@ def claim_version(filesystem: AbstractFileSystem, folder: str, asked: str, *, ma
     first = release_time(asked)
     versions = (version_of(first + timedelta(seconds=seconds)) for seconds in range(HORIZON))
     taken = {path.rstrip("/").rpartition("/")[2] for path in _entries(filesystem, folder)}
-    if version := _claim(filesystem, folder, versions, taken, file=CLAIM_FILE, mark=mark, run=run):
+    claim = {"mark": mark, "run": run, **({"installation": installation} if installation else {})}
+    if version := _claim(filesystem, folder, versions, taken, file=CLAIM_FILE, claim=claim):
         return version
     raise NothingFreeError(f"{folder} has a version for each of the {HORIZON} seconds from {asked}.")
+
+
+def claiming_installation(claim: bytes | None) -> str:
+    """Return which installation a claim says has made the version, empty where none says so.
+
+    :param claim: what stands in the file, ``None`` without one.
+    """
+    try:
+        return str(json.loads(claim or b"{}").get("installation", ""))
+    except (ValueError, AttributeError):
+        return ""
 
 
 def claim_attempt(filesystem: AbstractFileSystem, folder: str, *, mark: str, run: str) -> str:
@@ -61,7 +76,7 @@ def claim_attempt(filesystem: AbstractFileSystem, folder: str, *, mark: str, run
     names = ("" if number == 1 else f"attempt-{number}" for number in range(1, HORIZON + 1))
     # A version 0.1.0 claimed nothing.
     taken = {""} if filesystem.exists(f"{folder}/package") else set()
-    name = _claim(filesystem, folder, names, taken, file=ATTEMPT_FILE, mark=mark, run=run)
+    name = _claim(filesystem, folder, names, taken, file=ATTEMPT_FILE, claim={"mark": mark, "run": run})
     if name is None:
         raise NothingFreeError(f"{folder} has {HORIZON} attempts already.")
     return name
@@ -82,15 +97,14 @@ def _claim(
     taken: Collection[str],
     *,
     file: str,
-    mark: str,
-    run: str,
+    claim: Mapping[str, str],
 ) -> str | None:
-    text = json.dumps({"mark": mark, "run": run}) + "\n"
+    text = json.dumps(claim) + "\n"
     for name in names:
         path = "/".join(part for part in (folder, name, file) if part)
         if name not in taken:
             _create(filesystem, path, text)
-        if _mark(filesystem, path) == mark:
+        if _mark(filesystem, path) == claim["mark"]:
             return name
     return None
 

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+from kubeflow_provider.airflow_id import airflow_id
 from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError
 from kubeflow_provider.links import XCOM_RUN_ID
-from kubeflow_provider.operators._run_marks import RunMark, airflow_id, is_of_life
+from kubeflow_provider.operators._run_marks import RunMark, is_of_life
 from kubeflow_provider.services import PipelineService, Run
 from kubeflow_provider.states import RunState
 

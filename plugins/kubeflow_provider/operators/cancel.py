@@ -9,11 +9,12 @@ from typing import Any
 from airflow.sdk import Context
 from airflow.sdk.execution_time.xcom import XCom
 
+from kubeflow_provider.airflow_id import airflow_id
 from kubeflow_provider.exceptions import KubeflowProviderError, ServiceUnavailableError
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.links import XCOM_RUN_ID
 from kubeflow_provider.operators._base import ServiceOperator
-from kubeflow_provider.operators._run_marks import RunMark, airflow_id, airflow_text, task_text
+from kubeflow_provider.operators._run_marks import RunMark, airflow_text, task_text
 from kubeflow_provider.services import PipelineService, Run
 from kubeflow_provider.states import TASK_OVER
 from kubeflow_provider.triggers.base import state_key

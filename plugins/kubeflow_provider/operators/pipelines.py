@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import Context, conf
 from airflow.sdk.exceptions import TaskDeferralTimeout
 
+from kubeflow_provider.airflow_id import airflow_id
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.links import XCOM_RUN_ID, ExperimentLink, PipelineRunLink
 from kubeflow_provider.operators._base import ServiceOperator
 from kubeflow_provider.operators._run_failure import failure, interrupted, out_of_sight
-from kubeflow_provider.operators._run_marks import RunMark, airflow_id
+from kubeflow_provider.operators._run_marks import RunMark
 from kubeflow_provider.operators._run_record import RunRecord
 from kubeflow_provider.operators.cancelling import cancel_from_signal_handler
 from kubeflow_provider.pipelines.spec import bind

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from include.contracts.version.claims import NothingFreeError, claim_version
+from kubeflow_provider.airflow_id import airflow_id
 from kubeflow_provider.exceptions import InvalidRequestError
 from model_releases import ids
 from model_releases.versions import asked_version
@@ -25,7 +26,7 @@ def claim(store_uri: str, asked: str, *, mark: str, run: str, conn_id: str | Non
 
     folder = ObjectStoragePath(store_uri, conn_id=conn_id or None)
     try:
-        return claim_version(folder.fs, folder.path, asked, mark=mark, run=run)
+        return claim_version(folder.fs, folder.path, asked, mark=mark, run=run, installation=airflow_id() or "")
     except NothingFreeError as error:
         raise InvalidRequestError(str(error)) from error
 

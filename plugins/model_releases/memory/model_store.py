@@ -6,13 +6,19 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
+from include.contracts.version.claims import CLAIM_FILE, claiming_installation
 from include.contracts.version.numbers import release_time
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
+
+#: Begins the name of a file in a version's folder: the installation that the name goes on with has taken it over.
+_TAKEN_OVER_BY = "taken-over-by-"
+_MOST_CLAIM_BYTES = 10_000
 
 
 class ModelStore:
@@ -81,6 +87,49 @@ class ModelStore:
         except OSError as error:
             raise ServiceUnavailableError(f"{folder} cannot be read: {error.strerror or error}.") from error
         return "a link to somewhere else; remove it by hand" if is_link else None
+
+    def made_elsewhere(self, version: str, installation: str) -> bool:
+        """Tell whether another installation has made a version, and so deletes it when its time has come.
+
+        :param installation: this one, see :func:`kubeflow_provider.airflow_id.airflow_id`.
+        """
+        try:
+            claim = self.read(version, CLAIM_FILE, max_bytes=_MOST_CLAIM_BYTES)
+        except InvalidRequestError:
+            return False  # nobody claims with a link
+        return claiming_installation(claim) not in ("", installation)
+
+    def is_taken_over(self, version: str, *, by: str = "") -> bool:
+        """Tell whether an installation that has not made a version needs it.
+
+        :param by: which installation; empty: any.
+        """
+        name = f"{_TAKEN_OVER_BY}{by}"
+        return any(path.name.startswith(name) for path in self._version(version).iterdir())
+
+    def take_over(self, version: str, installation: str) -> None:
+        """Say in a version's folder that an installation needs it. Safe to repeat.
+
+        :raises ServiceUnavailableError: when the store cannot be written.
+        """
+        file = self._version(version) / f"{_TAKEN_OVER_BY}{installation}.json"
+        try:
+            with file.open("wb") as stream:
+                stream.write(b"{}\n")
+        except OSError as error:
+            raise ServiceUnavailableError(f"{file} cannot be written: {error.strerror or error}.") from error
+
+    def let_go(self, version: str, installation: str) -> None:
+        """Say that an installation does not need a version any more. Safe to repeat.
+
+        :raises ServiceUnavailableError: when the store does not let it.
+        """
+        file = self._version(version) / f"{_TAKEN_OVER_BY}{installation}.json"
+        try:
+            with suppress(FileNotFoundError):
+                file.unlink()
+        except OSError as error:
+            raise ServiceUnavailableError(f"{file} cannot be deleted: {error.strerror or error}.") from error
 
     def delete(self, version: str) -> None:
         """Delete a version with everything in it. Harmless when it is gone, and goes on where it was interrupted.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from include.contracts.settings import RetentionConfig
+from kubeflow_provider.airflow_id import airflow_id
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.hooks import get_serving_service
 from model_releases import ids
@@ -33,7 +34,8 @@ class RetentionOperator(BaseOperator):
     """Delete the files of a model's old versions from the store, and take what is left of them out of service.
 
     What is live, the version before it, and whatever a running release uses stays. The registry keeps every record;
-    one whose files are gone gets the fact ``archive_deleted_at``. Killed halfway, the next run goes on. Returns (as
+    one whose files are gone gets the fact ``archive_deleted_at``. Killed halfway, the next run goes on. Of a store that
+    several installations use each deletes what it has made, once none of the others needs it any more. Returns (as
     XCom) ``deleted``, ``bytes`` (deleted, or to be deleted) and ``versions``: all with their sizes and why they stay
     or go.
 
@@ -91,6 +93,7 @@ class RetentionOperator(BaseOperator):
         if versions := store.versions():  # without any, nobody need be asked what is in use
             releases = {entry.version: entry for entry in registry.list_releases(self.model, limit=_EVERY_RELEASE)}
             in_use = {version: why for version in versions if (why := store.obstacle(version))}
+            in_use |= self._elsewhere(store, [version for version in versions if version not in in_use])
             in_use |= self._in_use(context, serving, registry)
             policy = read_section(RetentionConfig, self.policy, name="retention")
             verdicts = decide(versions, releases, in_use, policy, now=datetime.now(UTC))
@@ -106,6 +109,17 @@ class RetentionOperator(BaseOperator):
             "versions": [{**asdict(verdict), "size_bytes": sizes[verdict.version]} for verdict in verdicts],
         }
 
+    def _elsewhere(self, store: ModelStore, versions: Sequence[str]) -> dict[str, str]:
+        """Return what belongs to another installation with the same store, or is needed there."""
+        here, found = airflow_id() or "", {}
+        for version in versions:
+            if store.made_elsewhere(version, here):
+                if not store.is_taken_over(version, by=here):
+                    found[version] = "another installation has made it"
+            elif store.is_taken_over(version):
+                found[version] = "another installation has taken it over"
+        return found
+
     def _in_use(self, context: Context, serving: ServingService, registry: RegistryService) -> dict[str, str]:
         live, recorded = serving.get_live(self.model), registry.get_live(self.model)
         live_version, recorded_version = (found.version if found else None for found in (live, recorded))
@@ -116,9 +130,10 @@ class RetentionOperator(BaseOperator):
                 "both agree."
             )
         found: dict[str, str] = {}
-        for run in active_runs(context, self.release_dag_id):
-            found[live_at_start(self.release_dag_id, run.run_id)] = f"release {release_version(run)} compares with it"
-            found[release_version(run)] = "its release is running"
+        for dag_id in (self.release_dag_id, ids.take_over_dag(self.model)):
+            for run in active_runs(context, dag_id):
+                found[live_at_start(dag_id, run.run_id)] = f"release {release_version(run)} compares with it"
+                found[release_version(run)] = "its release is running"
         if previous := serving.get_previous(self.model):
             found[previous] = "the version before the live one"
         if live_version:
@@ -150,6 +165,11 @@ class RetentionOperator(BaseOperator):
                 registry.add_facts(self.model, version, {ARCHIVE_DELETED_AT: ""})
                 raise
         serving.remove(self.model, version)  # refuses what is live
+        here = airflow_id() or ""
+        if store.made_elsewhere(version, here):
+            store.let_go(version, here)
+            self.log.info("%s %s is left to the installation that has made it.", self.model, version)
+            return
         store.delete(version)
         self.log.info("Deleted %s %s.", self.model, version)
 

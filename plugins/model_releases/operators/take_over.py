@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from kubeflow_provider.airflow_id import AIRFLOW_ID, airflow_id
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.services import ModelVersion
 from model_releases.links import ReportLink, report_page_url
 from model_releases.memory import xcoms
 from model_releases.memory.evidence import insist
 from model_releases.memory.live import find_live
+from model_releases.memory.model_store import ModelStore
 from model_releases.memory.released import TAKEN_OVER_FROM, carried_facts, read_release
 from model_releases.operators.base import ReleaseStep, unreachable
 from model_releases.rules.replaceable import has_been_live
@@ -144,7 +146,8 @@ class CarryOverOperator(_TakeOverStep):
     """Carry the gate of another installation along: make sure that every file is what was judged there.
 
     It stands in the place of :class:`~model_releases.operators.gate.GateOperator` and leaves the same XComs for the
-    steps after it, with ``carried``: what the registry keeps of the release there.
+    steps after it, with ``carried``: what the registry keeps of the release there. A file in the version's folder says
+    from now on that it is needed here, so that the other installation does not delete it.
 
     :raises InvalidRequestError: when a file is gone, or not what it should be.
     :raises ReleaseRefusedError: when a file was changed.
@@ -154,10 +157,17 @@ class CarryOverOperator(_TakeOverStep):
     ui_color = "#f6e8c3"
 
     def execute(self, context: Context) -> None:
-        """Look at every file."""
+        """Look at every file, and let none of them be deleted."""
         document, candidate = self.read_release()
         insist(candidate, str(self.candidate_uri), document.evidence, conn_id=self.store_conn_id)
         decision = f"taken over, {document.gate}"
+        installation = airflow_id()
+        if installation is None:
+            raise ServiceUnavailableError(
+                f"The Variable {AIRFLOW_ID} cannot be used, and without it the other installation would not see that "
+                f"{self.model} {self.version} is needed here, and delete it some day."
+            )
+        ModelStore(self.store_uri, conn_id=self.store_conn_id).take_over(self.version, installation)
         self.log.info("%s %s is what was judged there: %s.", self.model, self.version, document.gate)
         ti = context["ti"]
         ti.xcom_push(key=xcoms.JUDGED, value=document.evidence.to_json())

@@ -13,6 +13,7 @@ from airflow.sdk import DAG, BaseOperator
 from airflow.sdk.exceptions import TaskDeferralTimeout, TaskDeferred
 
 from include import marked_processes
+from kubeflow_provider.airflow_id import AIRFLOW_ID
 from kubeflow_provider.exceptions import (
     InvalidRequestError,
     KubeflowProviderError,
@@ -22,7 +23,6 @@ from kubeflow_provider.exceptions import (
     ServiceUnavailableError,
 )
 from kubeflow_provider.hooks import get_pipeline_service
-from kubeflow_provider.operators._run_marks import AIRFLOW_ID
 from kubeflow_provider.operators._run_record import PIPELINE_RUN_KEY
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
 from kubeflow_provider.triggers.pipelines import PipelineRunTrigger

@@ -5,14 +5,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk import Variable
 
-from kubeflow_provider.operators import _run_marks
 from kubeflow_provider.operators._run_marks import (
-    AIRFLOW_ID,
     LONGEST_DESCRIPTION,
     RunMark,
-    airflow_id,
     airflow_text,
     is_of_life,
     life_of,
@@ -124,26 +120,3 @@ def test_a_retry_has_the_life_of_its_task_and_a_clear_another() -> None:
     lives = [life_of(context(max_tries=max_tries)) for max_tries in (0, 0, 1)]
 
     assert lives[0] == lives[1] != lives[2]
-
-
-def test_an_airflow_draws_its_id_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept: dict[str, str] = {}
-    monkeypatch.setattr(Variable, "get", lambda key, default=None: kept.get(key, default))
-    monkeypatch.setattr(Variable, "set", lambda key, value, description: kept.setdefault(key, value))
-
-    assert airflow_id() == airflow_id() == kept[AIRFLOW_ID]
-
-
-@pytest.mark.parametrize("kept", ["no uuid", RuntimeError("no database")])
-def test_a_run_has_no_mark_where_airflow_cannot_be_told_from_others(
-    monkeypatch: pytest.MonkeyPatch, kept: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    def get(key: str, default: Any = None) -> Any:
-        if isinstance(kept, Exception):
-            raise kept
-        return kept
-
-    monkeypatch.setattr(_run_marks.Variable, "get", get)
-
-    assert airflow_id() is None
-    assert f"the Variable {AIRFLOW_ID} cannot be used" in caplog.text

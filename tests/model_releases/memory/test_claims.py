@@ -18,6 +18,7 @@ from airflow.sdk.io import attach
 
 from include.contracts.version import claims
 from kubeflow_provider.exceptions import InvalidRequestError
+from model_releases.memory import claims as memory
 from model_releases.memory.claims import claim, claimed_version, release_version
 
 ASKED, NEXT, THIRD = "20261121035959", "20261121040000", "20261121040001"
@@ -54,6 +55,20 @@ def test_each_run_has_a_version_of_its_own_and_finds_it_again(store: str) -> Non
 def test_a_folder_that_nobody_has_claimed_like_this_is_taken_all_the_same(store: str, file: str, text: str) -> None:
     write(f"{store}/{ASKED}/{file}", text)
     assert claim(store, ASKED, mark="a", run="a run") == NEXT
+
+
+@pytest.mark.parametrize(
+    ("claim", "expected"),
+    [(None, ""), (b"", ""), (b"[]", ""), (b"\xff", ""), (b"{}", ""), (b'{"installation": "one"}', "one")],
+)
+def test_a_claim_says_which_installation_has_made_a_version(claim: bytes | None, expected: str) -> None:
+    assert claims.claiming_installation(claim) == expected
+
+
+def test_an_airflow_claims_in_its_own_name(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "airflow_id", lambda: "here")
+    version = claim(store, ASKED, mark="a", run="a run")
+    assert claims.claiming_installation((ObjectStoragePath(store) / version / "claim.json").read_bytes()) == "here"
 
 
 def test_each_training_of_a_version_has_a_place_of_its_own(store: str) -> None:

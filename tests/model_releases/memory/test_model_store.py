@@ -44,6 +44,20 @@ def test_a_file_of_a_version_is_read_and_none_is_none(folder: Path) -> None:
         store.read(OLD, "package", "m.mar", max_bytes=4)
 
 
+def test_installations_that_share_a_store_say_what_they_need(folder: Path) -> None:
+    store = ModelStore(folder.as_uri())
+    (folder / OLD / "claim.json").write_text('{"mark": "1", "run": "a run", "installation": "staging"}')
+    (folder / NEW / "claim.json").symlink_to(folder / OLD / "claim.json")
+    assert [store.made_elsewhere(OLD, installation) for installation in ("staging", "production")] == [False, True]
+    assert not store.made_elsewhere(NEW, "production")
+    for _ in range(2):
+        store.take_over(OLD, "production")
+    assert [store.is_taken_over(OLD, by=name) for name in ("", "production", "staging")] == [True, True, False]
+    for _ in range(2):
+        store.let_go(OLD, "production")
+    assert not store.is_taken_over(OLD)
+
+
 def test_the_models_folder_itself_may_be_a_link(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").symlink_to(folder)
     assert ModelStore((tmp_path / "elsewhere").as_uri()).read(OLD, "candidate.json", max_bytes=5) == b"{}"

@@ -29,8 +29,11 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(
         retention,
         "active_runs",
-        lambda context, dag_id: [SimpleNamespace(run_id=version) for version in doing.releases],
+        lambda context, dag_id: [
+            SimpleNamespace(run_id=version) for version in doing.releases if dag_id == "release_reviews"
+        ],
     )
+    monkeypatch.setattr(retention, "airflow_id", lambda: "here")
     monkeypatch.setattr(retention, "release_version", lambda run: run.run_id)
     monkeypatch.setattr(retention, "live_at_start", lambda dag_id, run_id: doing.releases[run_id])
     monkeypatch.setattr(retention, "roll_back_under_way", lambda context, dag_id, model: doing.roll_back)
@@ -109,14 +112,26 @@ def test_without_a_clear_word_nothing_is_deleted_and_everything_is_said(
         assert line in said
 
 
-def test_what_a_running_release_makes_or_compares_with_stays(
-    store: Path, run: Callable[..., Any], runs: SimpleNamespace
+def test_what_a_running_release_or_another_installation_needs_stays(
+    store: Path, run: Callable[..., Any], runs: SimpleNamespace, registry: Any
 ) -> None:
+    theirs, given, taken = "20231202000000", *VERSIONS[1:3]
+    (store / theirs).mkdir()
+    for version, maker in ((given, "here"), (theirs, "there"), (taken, "there")):
+        (store / version / "claim.json").write_text(f'{{"mark": "1", "run": "a run", "installation": "{maker}"}}')
+    for version, user in ((given, "there"), (taken, "here"), (taken, "third")):
+        (store / version / f"taken-over-by-{user}.json").write_text("{}")
     runs.releases = {ORPHAN: VERSIONS[0]}
     found = {entry["version"]: entry["why"] for entry in run()["versions"]}
     assert {ORPHAN, VERSIONS[0]} <= left(store)
     assert found[ORPHAN] == "its release is running"
     assert found[VERSIONS[0]] == f"release {ORPHAN} compares with it"
+    assert found[given] == "another installation has taken it over"
+    assert found[theirs] == "another installation has made it"
+    # Whoever has made it deletes it; here nobody needs it any more, and its record says that it cannot be put back.
+    assert {given, theirs, taken} <= left(store)
+    assert {path.name for path in (store / taken).glob("taken*")} == {"taken-over-by-third.json"}
+    assert registry.get_release(MODEL, taken).facts["archive_deleted_at"]
 
 
 def test_nothing_goes_while_registry_and_serving_disagree(store: Path, run: Callable[..., Any], serving: Any) -> None:

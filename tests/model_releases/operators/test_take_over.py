@@ -15,6 +15,7 @@ from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailable
 from model_releases.exceptions import ReleaseRefusedError
 from model_releases.memory import release_record
 from model_releases.memory.released import leave
+from model_releases.operators import take_over
 from model_releases.operators.registry import RegisterOperator
 from model_releases.operators.take_over import CarryOverOperator, CheckTakeOverOperator
 from model_releases.registry.service import Release
@@ -121,6 +122,7 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Records:
 def there(tmp_path: Path, registry: Records, serving: Any, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(serving, "test_connection", lambda: (True, "it answers"), raising=False)
     monkeypatch.setattr(serving, "check_candidate", lambda candidate: None, raising=False)
+    monkeypatch.setattr(take_over, "airflow_id", lambda: "production")
     return World(tmp_path / "store")
 
 
@@ -132,6 +134,7 @@ def test_what_staging_has_released_is_taken_over_with_everything_that_was_judged
     there.step(CarryOverOperator).execute(context)
     judged = context.xcoms["judged"]
     assert judged["archive_sha256"] == there.archive_sha256
+    assert (there.folder / "taken-over-by-production.json").exists(), "staging's retention goes by it"
     assert (context.xcoms["decision"], context.xcoms["gate"]) == (f"taken over, {GATE}", GATE)
 
     # What the steps after it find.
@@ -169,6 +172,14 @@ def test_only_what_a_person_has_seen_there_is_taken_over(
     for kind in (CheckTakeOverOperator, CarryOverOperator):
         with pytest.raises(error, match=message):
             there.step(kind, **settings).execute(FakeContext())
+
+
+def test_nothing_is_taken_over_that_the_other_installation_could_not_see_to_be_needed(
+    there: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(take_over, "airflow_id", lambda: None)
+    with pytest.raises(ServiceUnavailableError, match="kubeflow_provider_airflow_id cannot be used"):
+        there.step(CarryOverOperator).execute(FakeContext())
 
 
 @pytest.mark.parametrize("changed", ["candidate.json", "report.html", f"package/model-store/{MODEL}.mar"])

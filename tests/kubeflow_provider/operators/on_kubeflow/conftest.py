@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from kubeflow_provider.airflow_id import AIRFLOW_ID
 from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
 from kubeflow_provider.http.client import Patience
-from kubeflow_provider.operators._run_marks import AIRFLOW_ID
 from tests.doubles.kfp_server import KfpServer, kfp_server
 from tests.kubeflow_provider.operators.on_kubeflow.kubeflow_task import (
     RUNNING,

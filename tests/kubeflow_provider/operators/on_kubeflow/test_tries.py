@@ -11,6 +11,7 @@ import pytest
 from airflow.sdk import DAG, ExceptionRetryPolicy, RetryAction
 from airflow.sdk.exceptions import TaskDeferred
 
+from kubeflow_provider.airflow_id import AIRFLOW_ID
 from kubeflow_provider.exceptions import (
     RETRY_POLICY,
     InvalidRequestError,
@@ -19,7 +20,7 @@ from kubeflow_provider.exceptions import (
 )
 from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
 from kubeflow_provider.links import ExperimentLink, PipelineRunLink
-from kubeflow_provider.operators._run_marks import AIRFLOW_ID, RunMark
+from kubeflow_provider.operators._run_marks import RunMark
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
 from kubeflow_provider.triggers.pipelines import PipelineRunTrigger
 from tests.doubles.kfp_server import KfpServer
