@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from airflow.sdk import DAG, Asset, BaseOperator, Context
 
 from include.contracts.registry_tags import ReleaseState
+from include.contracts.version.released import ReleaseDocument
 from kubeflow_provider.exceptions import InvalidRequestError
 from model_releases.exceptions import CheckFailedError, ReleaseRefusedError
+from model_releases.operators import registry as steps
 from model_releases.operators.registry import RegisterOperator, ReleaseOperator
 from model_releases.registry.service import Release
 
@@ -36,6 +40,14 @@ def context(**more: Any) -> Any:
 
 def release_operator(uri: str, **settings: Any) -> ReleaseOperator:
     return ReleaseOperator(task_id="release", model=MODEL, version=VERSION, candidate_uri=uri, **settings)
+
+
+def content_of(uri: str) -> bytes:
+    return Path(uri.removeprefix("file://")).read_bytes()
+
+
+def full_disk(*arguments: Any, **more: Any) -> str:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def record(registry: Any, version: str, state: ReleaseState) -> None:
@@ -117,16 +129,21 @@ def test_a_release_that_a_person_took_back_is_not_registered_again_and_its_twin_
 
 
 @pytest.mark.airflow
-def test_going_live_is_recorded_and_announced(
-    registry: Any, serving: Any, write_candidate: Callable[..., str], run_dag: Callable[..., Any]
+def test_going_live_is_recorded_and_announced_and_leaves_what_another_installation_needs(
+    tmp_path: Path, registry: Any, serving: Any, write_candidate: Callable[..., str], run_dag: Callable[..., Any]
 ) -> None:
     from airflow.models.asset import AssetEvent
     from airflow.utils.session import create_session
 
+    uri = write_candidate()
+    judged, archive = (sha256(text).hexdigest() for text in (content_of(uri), b"123456789"))
+    facts = {"candidate_sha256": judged, "archive_sha256": archive, "gate": "accepted", "approved_by": "ada"}
     record(registry, VERSION, ReleaseState.CANDIDATE)
+    registry.add_facts(MODEL, VERSION, facts)
     serving.promote(MODEL, VERSION)
     with DAG("announce_release", schedule=None) as dag:
-        release_operator(write_candidate(), outlets=[Asset(name="reviews live", uri="x-model://reviews/live")])
+        outlets = [Asset(name="reviews live", uri="x-model://reviews/live")]
+        release_operator(uri, candidate_sha256=judged, outlets=outlets)
     run = run_dag(dag)
     assert run.state == "success"
     assert registry.get_live(MODEL).version == VERSION
@@ -138,6 +155,11 @@ def test_going_live_is_recorded_and_announced(
     assert extra["archive_sha256"] == sha256(b"123456789").hexdigest()
     assert extra["candidate.macro_f1"] == "0.9"
     assert "a private text" not in str(extra)
+    left = (tmp_path / "release.json").read_bytes()
+    assert registry.get_live(MODEL).facts["release_sha256"] == sha256(left).hexdigest()
+    document = ReleaseDocument.parse(left.decode(), where="the store")
+    assert (document.candidate_sha256, document.gate, document.facts["approved_by"]) == (judged, "accepted", "ada")
+    assert document.dag_run_url.endswith(f"/dags/announce_release/runs/{quote(run.run_id)}")
 
 
 @pytest.mark.parametrize("live", [None, OLDER[0]])
@@ -175,14 +197,19 @@ def test_a_leftover_does_not_undo_a_good_release(
     write_candidate: Callable[..., str],
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(steps, "leave", full_disk)
     for version in (*OLDER[:3], VERSION):
         record(registry, version, ReleaseState.CANDIDATE)
     serving.stuck = {OLDER[1]}
     serving.deployed = set(OLDER[:3])
     serving.promote(MODEL, VERSION)
-    release_operator(write_candidate(), keep_versions=2).execute(context())
+    uri = write_candidate()
+    release_operator(uri, candidate_sha256=sha256(content_of(uri)).hexdigest(), keep_versions=2).execute(context())
     assert registry.get_live(MODEL).version == VERSION
     assert serving.deployed == {VERSION, OLDER[1]}
     # Airflow's log goes to stdout once a test before this one has configured it.
-    assert f"{OLDER[1]} is still in service" in caplog.text + capsys.readouterr().out
+    said = caplog.text + capsys.readouterr().out
+    assert f"{OLDER[1]} is still in service" in said
+    assert "cannot be taken over by another installation until this task was cleared: [Errno 28]" in said
