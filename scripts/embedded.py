@@ -81,7 +81,7 @@ def take_over(env: Mapping[str, str]) -> None:
     if is_older_allowed not in ("true", "false"):
         sys.exit(f"ALLOW_OLDER={os.environ['ALLOW_OLDER']!r} must be true or false.")
     conf = {**given, "allow_older": is_older_allowed == "true"}
-    _run_dag(env, ids.take_over_dag(model), conf, f"taking over of {model}")
+    run_dag(env, ids.take_over_dag(model), conf, f"taking over of {model}")
 
 
 def test_alert(env: Mapping[str, str]) -> None:
