@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from include.contracts.version.claims import NothingFreeError, claim_version
-from kubeflow_provider.airflow_id import airflow_id
-from kubeflow_provider.exceptions import InvalidRequestError
+from kubeflow_provider.airflow_id import AIRFLOW_ID, airflow_id
+from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from model_releases import ids
 from model_releases.versions import asked_version
 
@@ -29,6 +29,20 @@ def claim(store_uri: str, asked: str, *, mark: str, run: str, conn_id: str | Non
         return claim_version(folder.fs, folder.path, asked, mark=mark, run=run, installation=airflow_id() or "")
     except NothingFreeError as error:
         raise InvalidRequestError(str(error)) from error
+
+
+def this_installation() -> str:
+    """Return what tells this installation from others that use the same store.
+
+    :raises ServiceUnavailableError: when it cannot be had: nobody could tell then who needs what in the store.
+    """
+    installation = airflow_id()
+    if installation is None:
+        raise ServiceUnavailableError(
+            f"The Airflow Variable {AIRFLOW_ID} cannot be used, and without it nobody can tell which installation "
+            "needs which version of the model store. This task's log says why it cannot be read or written."
+        )
+    return installation
 
 
 def claimed_version(dag_run: Any) -> str:

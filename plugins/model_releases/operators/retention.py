@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from include.contracts.settings import RetentionConfig
-from kubeflow_provider.airflow_id import airflow_id
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.hooks import get_serving_service
 from model_releases import ids
 from model_releases.config import read_section
 from model_releases.memory.active_runs import active_runs, live_at_start, roll_back_under_way
-from model_releases.memory.claims import release_version
+from model_releases.memory.claims import release_version, this_installation
 from model_releases.memory.model_store import ModelStore
 from model_releases.registry import get_registry_service
 from model_releases.rules.retention import ARCHIVE_DELETED_AT, Verdict, decide
@@ -111,7 +110,7 @@ class RetentionOperator(BaseOperator):
 
     def _elsewhere(self, store: ModelStore, versions: Sequence[str]) -> dict[str, str]:
         """Return what belongs to another installation with the same store, or is needed there."""
-        here, found = airflow_id() or "", {}
+        here, found = this_installation(), {}
         for version in versions:
             if store.made_elsewhere(version, here):
                 if not store.is_taken_over(version, by=here):
@@ -165,7 +164,7 @@ class RetentionOperator(BaseOperator):
                 registry.add_facts(self.model, version, {ARCHIVE_DELETED_AT: ""})
                 raise
         serving.remove(self.model, version)  # refuses what is live
-        here = airflow_id() or ""
+        here = this_installation()
         if store.made_elsewhere(version, here):
             store.let_go(version, here)
             self.log.info("%s %s is left to the installation that has made it.", self.model, version)

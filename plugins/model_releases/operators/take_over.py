@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from kubeflow_provider.airflow_id import AIRFLOW_ID, airflow_id
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.services import ModelVersion
 from model_releases.links import ReportLink, report_page_url
 from model_releases.memory import xcoms
+from model_releases.memory.claims import this_installation
 from model_releases.memory.evidence import insist
 from model_releases.memory.live import find_live
 from model_releases.memory.model_store import ModelStore
@@ -161,13 +161,7 @@ class CarryOverOperator(_TakeOverStep):
         document, candidate = self.read_release()
         insist(candidate, str(self.candidate_uri), document.evidence, conn_id=self.store_conn_id)
         decision = f"taken over, {document.gate}"
-        installation = airflow_id()
-        if installation is None:
-            raise ServiceUnavailableError(
-                f"The Variable {AIRFLOW_ID} cannot be used, and without it the other installation would not see that "
-                f"{self.model} {self.version} is needed here, and delete it some day."
-            )
-        ModelStore(self.store_uri, conn_id=self.store_conn_id).take_over(self.version, installation)
+        ModelStore(self.store_uri, conn_id=self.store_conn_id).take_over(self.version, this_installation())
         self.log.info("%s %s is what was judged there: %s.", self.model, self.version, document.gate)
         ti = context["ti"]
         ti.xcom_push(key=xcoms.JUDGED, value=document.evidence.to_json())

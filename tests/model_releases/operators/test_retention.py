@@ -33,7 +33,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
             SimpleNamespace(run_id=version) for version in doing.releases if dag_id == "release_reviews"
         ],
     )
-    monkeypatch.setattr(retention, "airflow_id", lambda: "here")
+    monkeypatch.setattr(retention, "this_installation", lambda: "here")
     monkeypatch.setattr(retention, "release_version", lambda run: run.run_id)
     monkeypatch.setattr(retention, "live_at_start", lambda dag_id, run_id: doing.releases[run_id])
     monkeypatch.setattr(retention, "roll_back_under_way", lambda context, dag_id, model: doing.roll_back)

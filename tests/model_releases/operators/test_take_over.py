@@ -13,9 +13,8 @@ import pytest
 from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from model_releases.exceptions import ReleaseRefusedError
-from model_releases.memory import release_record
+from model_releases.memory import claims, release_record
 from model_releases.memory.released import leave
-from model_releases.operators import take_over
 from model_releases.operators.registry import RegisterOperator
 from model_releases.operators.take_over import CarryOverOperator, CheckTakeOverOperator
 from model_releases.registry.service import Release
@@ -122,7 +121,7 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Records:
 def there(tmp_path: Path, registry: Records, serving: Any, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(serving, "test_connection", lambda: (True, "it answers"), raising=False)
     monkeypatch.setattr(serving, "check_candidate", lambda candidate: None, raising=False)
-    monkeypatch.setattr(take_over, "airflow_id", lambda: "production")
+    monkeypatch.setattr(claims, "airflow_id", lambda: "production")
     return World(tmp_path / "store")
 
 
@@ -177,7 +176,7 @@ def test_only_what_a_person_has_seen_there_is_taken_over(
 def test_nothing_is_taken_over_that_the_other_installation_could_not_see_to_be_needed(
     there: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(take_over, "airflow_id", lambda: None)
+    monkeypatch.setattr(claims, "airflow_id", lambda: None)
     with pytest.raises(ServiceUnavailableError, match="kubeflow_provider_airflow_id cannot be used"):
         there.step(CarryOverOperator).execute(FakeContext())
 
