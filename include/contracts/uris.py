@@ -21,7 +21,7 @@ def file_uri(path: str | Path) -> str:
 def local_path(uri: str) -> str:
     """Return the path of a ``file:`` URI from outside: as it is written where that exists, else as browsers read it."""
     path = "/" + uri.removeprefix("file:").lstrip("/")
-    # Unlike `Path.exists`, no error for what cannot be looked at: whoever opens it says why.
+    # `Path.exists` fails for what cannot be looked at; whoever opens it says why.
     return path if os.path.exists(path) else unquote(path)  # noqa: PTH110
 
 
