@@ -44,8 +44,9 @@ def run_dag(env: Mapping[str, str], dag_id: str, conf: Mapping[str, Any], what: 
     name = what.replace(" of ", "-").replace(" ", "-")
     refusal = f"Another {what} is under way in another terminal, so none was started: wait for it, or end it there."
     with only_one(state_dir() / "commands" / f"{name}.lock", refusal=refusal):
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.default_int_handler)  # a closed terminal ends it as Ctrl-C does
+        for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends it as Ctrl-C does, but for `nohup`
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, signal.default_int_handler)
         _run(env, dag_id, conf, what, state_dir() / "logs" / f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}.jsonl")
 
 

@@ -108,3 +108,15 @@ def test_an_interrupted_command_cancels_its_own_runs_alone(
     monkeypatch.setattr(hooks, "get_pipeline_service", lambda conn_id: Pipelines())
     assert terminal_dags._cancel_runs("release_sample_reviews", begun) == 1
     assert cancelled == ["own"]
+
+
+@pytest.mark.parametrize(("before", "is_taken"), [(signal.SIG_DFL, True), (signal.SIG_IGN, False)])
+def test_a_closed_terminal_ends_a_command_unless_somebody_asked_for_it_to_go_on(
+    terminal_dags: ModuleType, monkeypatch: pytest.MonkeyPatch, before: signal.Handlers, is_taken: bool
+) -> None:
+    taken: list[int] = []
+    monkeypatch.setattr(signal, "getsignal", lambda number: before)
+    monkeypatch.setattr(signal, "signal", lambda number, handler: taken.append(number))
+    monkeypatch.setattr(terminal_dags, "_run", lambda *_: None)
+    terminal_dags.run_dag({}, "retention", {}, "retention")
+    assert taken == ([signal.SIGTERM, signal.SIGHUP] if is_taken else [])
