@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from include.classifier.progress import report
-from include.contracts import release_marks as marks
+from include.contracts.version import release_marks as marks
 
 #: Where the steps of a pipeline mount the volume with the model store; tests choose another folder.
 VOLUME_PATH = os.environ.get("STORE_VOLUME_PATH", "/mnt/models")

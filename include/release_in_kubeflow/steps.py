@@ -12,11 +12,11 @@ from uuid import uuid4
 from include.classifier.data.sources import as_uri
 from include.classifier.progress import report
 from include.classifier.steps import CANDIDATE
-from include.contracts import release_marks as marks
 from include.contracts.candidate import Candidate
 from include.contracts.registry_tags import ReleaseState
 from include.contracts.rules.gate import decide
 from include.contracts.settings import DataConfig, GateConfig, TrainingConfig
+from include.contracts.version import release_marks as marks
 from include.contracts.version.claims import claim_version
 from include.contracts.version.evidence import Evidence, EvidenceError, insist_on_digest
 from include.contracts.version.numbers import version_of

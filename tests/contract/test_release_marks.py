@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from include.contracts import release_marks as marks
+from include.contracts.version import release_marks as marks
 from include.release_in_kubeflow.inference_service import Answer, InferenceService, Patience
 from kubeflow_provider.exceptions import ServiceUnavailableError
 from kubeflow_provider.hooks._kserve import record, specs

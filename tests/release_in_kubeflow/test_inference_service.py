@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from include.contracts import release_marks as marks
+from include.contracts.version import release_marks as marks
 from include.release_in_kubeflow import inference_service
 from include.release_in_kubeflow.inference_service import (
     PREVIOUS,
