@@ -16,8 +16,11 @@ ROOT = Path(__file__).parents[2]
 
 # Its progress is printed between kfp's own lines; what counts is candidate.json.
 RUN = """
-import json, sys
+import json, pathlib, sys
+from unittest.mock import MagicMock
 from kfp import components, local
+from include.pipelines.local_steps import take_over
+take_over(MagicMock(), pathlib.Path(sys.argv[2], "environments"))  # kfp's own way fails where a path holds a space
 local.init(local.SubprocessRunner(use_venv=False), pipeline_root=sys.argv[2])
 components.load_component_from_file(sys.argv[1])(**json.loads(sys.argv[3]))
 """
