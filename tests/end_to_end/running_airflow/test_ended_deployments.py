@@ -98,6 +98,7 @@ def chores(world: KServeWorld) -> list[str]:
 
 
 def test_traffic_that_was_half_shifted_goes_back(airflow: AirflowServer, world: KServeWorld) -> None:
+    world.models.behave(NEW, Behaviour.GOOD)  # the world is the same for both databases
     world.hook.deploy_candidate(version_of(MODEL, NEW))
     settled(world.hook, MODEL, NEW)
     run = begin(airflow, "ended_promote")
