@@ -130,6 +130,11 @@ class PollingTrigger(BaseTrigger):
             waiting at once.
         """
 
+    @property
+    def acts(self) -> bool:
+        """Whether the first poll brings something about, and asks for nothing: it need not wait."""
+        return False
+
     def is_good_end(self, payload: Mapping[str, Any]) -> bool:
         """Say whether an event brings what the task hoped for."""
         return payload["outcome"] == WaitOutcome.OVER
@@ -156,13 +161,15 @@ class PollingTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield the one event of this trigger."""
+        """Yield the one event of this trigger; one that acts does nothing for a task that does not wait for it."""
+        if self.acts:
+            await self.wait_until_waited_for()
         # Only a triggerer gives an id; `airflow dags test` runs triggers itself, and has no scheduler that may be late.
         if self.trigger_id is None:
             yield TriggerEvent(await self.wait(first_poll_seconds=_FIRST_POLL_WITHOUT_SCHEDULER_SECONDS))
             return
         began = time.monotonic()
-        payload = await self.wait(first_poll_seconds=self.first_poll_seconds)
+        payload = await self.wait(first_poll_seconds=0.0 if self.acts else self.first_poll_seconds)
         is_good = self.is_good_end(payload)
         least = 0.0 if is_good else self.bad_end_seconds
         await asyncio.sleep(max(least, began + self.first_event_seconds - time.monotonic()))

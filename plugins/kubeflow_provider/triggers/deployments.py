@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-
-from airflow.triggers.base import TriggerEvent
 
 from kubeflow_provider.hooks import aget_serving_service
 from kubeflow_provider.services import ModelVersion, ServingService
@@ -54,8 +52,6 @@ class DeploymentTrigger(PollingTrigger):
         self._is_deployed = candidate is None
         self._work = BlockingWork()
         self._reason: str | None = None
-        if candidate is not None:
-            self.first_poll_seconds = 0.0
 
     def arguments(self) -> dict[str, Any]:
         """Return what names the deployment."""
@@ -74,12 +70,10 @@ class DeploymentTrigger(PollingTrigger):
         """Return what serves the version."""
         return await aget_serving_service(self.conn_id)
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield the one event of this trigger; nothing is deployed for a task that does not wait for it."""
-        if not self._is_deployed:
-            await self.wait_until_waited_for()
-        async for event in super().run():
-            yield event
+    @property
+    def acts(self) -> bool:
+        """Whether it deploys the candidate first."""
+        return not self._is_deployed
 
     async def poll(self, service: ServingService, *, slack_seconds: float = 0.0) -> dict[str, Any] | None:
         """Return the deployment's facts once its state is final; deploy it where that is to be done."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
-from airflow.triggers.base import TriggerEvent
 
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.kubernetes.pod_start import PreparedPod
@@ -28,9 +27,6 @@ class ModulePodTrigger(PollingTrigger):
     :param conn_id: Airflow connection of the cluster.
     :param deadline: see :class:`PollingTrigger`, as the rest.
     """
-
-    #: It starts something first.
-    first_poll_seconds = 0.0
 
     def __init__(
         self,
@@ -75,11 +71,10 @@ class ModulePodTrigger(PollingTrigger):
             connection = None  # then the pod's own service account leads there
         return await asyncio.to_thread(lambda: PreparedPod(self.pod, ConnectedKubernetesHook(connection)))
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield the one event of this trigger; nothing is started for a task that does not wait for it."""
-        await self.wait_until_waited_for()
-        async for event in super().run():
-            yield event
+    @property
+    def acts(self) -> bool:
+        """Whether it starts the pod first."""
+        return not self._is_started
 
     async def poll(self, service: PreparedPod, *, slack_seconds: float = 0.0) -> dict[str, Any] | None:
         """Start the pod, and later ask for it."""

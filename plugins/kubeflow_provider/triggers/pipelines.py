@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from airflow.sdk.execution_time.xcom import XCom
-from airflow.triggers.base import TriggerEvent
 
 from kubeflow_provider.hooks import aget_pipeline_service
 from kubeflow_provider.links import XCOM_RUN_ID
@@ -73,7 +72,6 @@ class PipelineRunTrigger(PollingTrigger):
         self._start: RunStart | None = None
         if submission is not None:
             self._start = RunStart(run_id=run_id, document=submission, is_repeat=is_repeat, log=self.log)
-            self.first_poll_seconds = 0.0
         self.started_at = started_at or datetime.now(tz=UTC)
         self._state: RunState | None = None
         self._steps: dict[tuple[str, int], RunStep] = {}
@@ -113,12 +111,10 @@ class PipelineRunTrigger(PollingTrigger):
         """Return what runs the pipeline."""
         return await aget_pipeline_service(self.conn_id)
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield the one event of this trigger; nothing is started for a task that does not wait for it."""
-        if not self.is_started:
-            await self.wait_until_waited_for()
-        async for event in super().run():
-            yield event
+    @property
+    def acts(self) -> bool:
+        """Whether it starts the run first."""
+        return not self.is_started
 
     async def poll(self, service: PipelineService, *, slack_seconds: float = 0.0) -> dict[str, Any] | None:
         """Ask for the run, log what is new, and return how it ended when it has; start it where that is to be done."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
-
-from airflow.triggers.base import TriggerEvent
 
 from include.contracts.rollout import RolloutConfig
 from kubeflow_provider.exceptions import DeploymentFailedError
@@ -131,9 +129,6 @@ class PromotionTrigger(PollingTrigger):
     :param store_conn_id: Airflow connection for the model store, where it needs one.
     """
 
-    #: It does not ask, it acts; that the event waits for the scheduler is enough.
-    first_poll_seconds = 0.0
-
     def __init__(
         self,
         *,
@@ -184,11 +179,10 @@ class PromotionTrigger(PollingTrigger):
         """Return what serves the version."""
         return await aget_serving_service(self.conn_id)
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield the one event of this trigger; nothing is promoted for a task that does not wait for it."""
-        await self.wait_until_waited_for()
-        async for event in super().run():
-            yield event
+    @property
+    def acts(self) -> bool:
+        """Whether it promotes: always, and from the beginning."""
+        return True
 
     def promotion(self, service: ServingService) -> Promotion:
         """Return what is to be carried out."""
