@@ -96,38 +96,28 @@ def test_a_text_that_the_model_fails_on_takes_no_other_along(
 
 
 @pytest.fixture
-def slow_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every look at the clock takes a second: each pass through the model does."""
+def slow(tiny_model: Path, context: Context, monkeypatch: pytest.MonkeyPatch) -> Context:
+    """A model with a budget of seven seconds, of which every look at the clock takes one: each pass through it does."""
     seconds = itertools.count()
     monkeypatch.setattr(handler.time, "monotonic", lambda: next(seconds))
-
-
-@pytest.mark.usefixtures("slow_clock")
-def test_requests_for_which_there_is_no_time_are_refused_and_the_small_ones_answered(
-    tiny_model: Path, context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
     monkeypatch.setattr(handler, "_handler", None)
-    context = context_of(tiny_model, responseTimeout=10)
+    return context_of(tiny_model, responseTimeout=10)
 
-    bodies = answer(context, *({"body": {"instances": ["good"] * count}} for count in (1000, 1, 300, 2)))
 
-    assert [context.get_response_status(index)[0] for index in range(4)] == [503, 200, 503, 200]
-    assert context.get_response_headers(0)["Retry-After"] == "5"
+def test_requests_for_which_there_is_no_time_are_refused_and_the_small_ones_answered(slow: Context) -> None:
+    bodies = answer(slow, *({"body": {"instances": ["good"] * count}} for count in (1000, 1, 300, 2)))
+
+    assert [slow.get_response_status(index)[0] for index in range(4)] == [503, 200, 503, 200]
+    assert slow.get_response_headers(0)["Retry-After"] == "5"
     assert "again in 5 s" in bodies[0]["message"]
     assert [len(body["predictions"]) for body in (bodies[1], bodies[3])] == [1, 2]
-    assert answer(context, {"body": {"instances": ["good"]}})[0]["predictions"]
+    assert answer(slow, {"body": {"instances": ["good"]}})[0]["predictions"]
 
 
-@pytest.mark.usefixtures("slow_clock")
-def test_a_request_that_takes_too_long_alone_is_told_to_send_less(
-    tiny_model: Path, context: Context, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(handler, "_handler", None)
-    context = context_of(tiny_model, responseTimeout=10)
+def test_a_request_that_takes_too_long_alone_is_told_to_send_less(slow: Context) -> None:
+    [body] = answer(slow, {"body": {"instances": ["good"] * 1000}})
 
-    [body] = answer(context, {"body": {"instances": ["good"] * 1000}})
-
-    assert context.get_response_status(0)[0] == 413
+    assert slow.get_response_status(0)[0] == 413
     assert "1,000 texts took longer than the 7 s" in body["message"]
 
 
