@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextvars import copy_context
-from functools import partial
 from typing import Any
 
 from airflow.sdk.execution_time.xcom import XCom
 from asgiref.sync import sync_to_async
 
 from kubeflow_provider.services import JsonValue, PipelineService, Run
+from kubeflow_provider.triggers.blocking_work import BlockingWork
 
 #: XCom of the task in which its trigger notes which run it is about to start (``asked_for``), and when it has started
 #: what the service calls it (``run_id``). Airflow empties it with every new try.
 XCOM_START = "run_start"
-
-#: Threads of their own: one that looks for a run whose fate is unknown is busy for minutes.
-_starters = ThreadPoolExecutor(max_workers=16, thread_name_prefix="start-pipeline-run")
 
 
 class RunStart:
@@ -39,7 +33,7 @@ class RunStart:
         self._document = document
         self._is_repeat = is_repeat
         self._log = log
-        self._posting: Future[Run] | None = None
+        self._work = BlockingWork()
         #: What the service calls the run, as soon as it has started.
         self.run_id: str | None = None
 
@@ -58,21 +52,19 @@ class RunStart:
         is_repeat = self._is_repeat or bool(note)
         if is_late and not is_repeat:
             return None
-        start = partial(service.start_run, self._document, is_repeat=is_repeat)
-        self._posting = _starters.submit(copy_context().run, start)
-        # A thread cannot be cancelled: whoever cancels this finds out by `settle` what has become of it.
-        run = await asyncio.shield(asyncio.wrap_future(self._posting))
-        self.run_id = run.run_id
+
+        def start() -> Run:
+            run = service.start_run(self._document, is_repeat=is_repeat)
+            self.run_id = run.run_id  # here: whoever is cancelled meanwhile does not see the end of it
+            return run
+
+        run: Run = await self._work.do(start)
         await self._write_note(task, run.run_id)
         return run
 
     async def settle(self) -> None:
         """Return when the run is started or will never be."""
-        if self._posting is None or self._posting.cancel():
-            return
-        try:
-            self.run_id = (await asyncio.shield(asyncio.wrap_future(self._posting))).run_id
-        except Exception as error:
+        if error := await self._work.settle():
             self._log.info("The run could not be started: %s", error)
 
     async def _note(self, task: Any) -> Mapping[str, Any]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from contextvars import copy_context
 from typing import Any
 
-#: Threads of their own: a service that hangs must not keep the triggerer's other triggers waiting.
-_threads = ThreadPoolExecutor(max_workers=16, thread_name_prefix="trigger-work")
+#: Threads of their own: a service that hangs, or that looks for a run for minutes, must not keep the triggerer's other
+#: triggers waiting.
+_threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="trigger-work")
 
 
 class BlockingWork:
@@ -27,8 +27,11 @@ class BlockingWork:
         self._doing = _threads.submit(copy_context().run, work, *arguments)
         return await asyncio.shield(asyncio.wrap_future(self._doing))
 
-    async def settle(self) -> None:
-        """Return when the piece that is under way is done, or will never be."""
+    async def settle(self) -> Exception | None:
+        """Return when the piece that is under way is done, or will never be; return with what it failed."""
         if self._doing is not None and not self._doing.cancel():
-            with suppress(Exception):  # what became of it is not asked any more
+            try:
                 await asyncio.wrap_future(self._doing)
+            except Exception as error:
+                return error
+        return None

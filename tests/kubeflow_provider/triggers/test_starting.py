@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from threading import Event
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import pytest
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.services import Run
 from kubeflow_provider.states import RunState
-from kubeflow_provider.triggers import _cancelling, _starting, pipelines
+from kubeflow_provider.triggers import _cancelling, _starting, blocking_work, pipelines
 from kubeflow_provider.triggers._starting import XCOM_START
 from kubeflow_provider.triggers.pipelines import PipelineRunTrigger
 
@@ -281,18 +282,18 @@ async def test_a_user_who_ends_the_task_while_its_run_is_being_started_ends_the_
 async def test_a_user_who_ends_the_task_before_a_thread_was_free_for_its_run_keeps_it_from_starting(
     service: Service, airflow: Airflow, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_starting, "_starters", _starting.ThreadPoolExecutor(max_workers=1))
+    monkeypatch.setattr(blocking_work, "_threads", ThreadPoolExecutor(max_workers=1))
     busy = Event()
-    _starting._starters.submit(busy.wait)
+    blocking_work._threads.submit(busy.wait)
     trigger = make()
     waiting = asyncio.create_task(payload(trigger))
-    while trigger._start._posting is None:
+    while trigger._start._work._doing is None:
         await asyncio.sleep(0.001)
     airflow.state = "failed"
     waiting.cancel()
     await trigger.on_kill()
     busy.set()
-    _starting._starters.shutdown()
+    blocking_work._threads.shutdown()
 
     assert service.started == []
 
