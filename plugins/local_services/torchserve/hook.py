@@ -26,7 +26,7 @@ from local_services.torchserve.lost_record import LostRecord
 from local_services.torchserve.management import ManagementApi, RegistrationError
 from local_services.torchserve.process import TorchServeProcess
 from local_services.torchserve.record import Record, StoredVersion, archive_name, check_names
-from local_services.torchserve.settings import TorchServeSettings
+from local_services.torchserve.settings import PREDICT_PATH, TorchServeSettings
 
 
 class TorchServeHook(BaseHook):
@@ -101,14 +101,14 @@ class TorchServeHook(BaseHook):
 
     def endpoint_url(self, model: str) -> str:
         """Return the address that users call for predictions."""
-        return f"{self._settings.public_address}/v1/models/{model}:predict"
+        return f"{self._settings.public_address}{PREDICT_PATH.format(model)}"
 
     def predict(self, model: str, body: bytes, *, version: str | None = None, timeout_seconds: float = 30) -> Answer:
         """Send a raw request body to a version, or through the address that users call. Repeats nothing.
 
         :raises ServiceUnavailableError: when there was no answer at all.
         """
-        public = f"{self._settings.address}/v1/models/{model}:predict"
+        public = f"{self._settings.address}{PREDICT_PATH.format(model)}"
         url = public if version is None else self._version_url(model, version)
         try:
             return self._post(url, body, timeout_seconds)

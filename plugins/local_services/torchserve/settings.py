@@ -13,6 +13,9 @@ from kubeflow_provider.connection_fields import ConnectionFields
 
 DEFAULT_PORT = 8085
 
+#: Where users ask a model, below the address of the predictions.
+PREDICT_PATH = "/v1/models/{}:predict"
+
 
 class Role(StrEnum):
     """Who starts the server."""
