@@ -98,7 +98,8 @@ def register_step(
     :raises NotGoodEnoughError: when it is rejected; the registry says so as well.
     :raises EvidenceError: when the archive is not the one that was evaluated, or other files were judged before.
     """
-    candidate, found = _candidate(output_uri)
+    candidate, sha256 = _read_candidate(output_uri)
+    found = _evidence(output_uri, candidate, sha256)
     releases = Registry(tracking_uri)
     if before := releases.judged(candidate.model, candidate.version):
         insist_on_digest(_candidate_uri(output_uri), found.candidate_sha256, before)
@@ -143,7 +144,8 @@ def deploy_step(
     :raises EvidenceError: when a file is not what was judged.
     :raises DeploymentError: when it does not; the version before has been put back.
     """
-    candidate = _judged(output_uri, judged)
+    candidate, sha256 = _read_candidate(output_uri)
+    _insist(output_uri, candidate, sha256, judged)
     model, version, archive = candidate.model, candidate.version, candidate.archive
     resources = {"cpu": cpu, "memory": memory}
     predictor: dict[str, Any] = {
@@ -184,11 +186,12 @@ def predict_step(
     :return: label -> how many of the answers; no text is printed or returned.
     :raises DeploymentError: naming the row that is wrong, or the file that cannot be read, or is not what was judged.
     """
-    candidate = read_candidate(output_uri)
+    candidate, sha256 = _read_candidate(output_uri)
     model, version = candidate.model, candidate.version
     service = service or InferenceService(model, namespace=namespace)
     try:
-        labels = _check_golden_examples(service, _judged(output_uri, judged).model_dump(exclude_unset=True))
+        _insist(output_uri, candidate, sha256, judged)
+        labels = _check_golden_examples(service, candidate.model_dump(exclude_unset=True))
     except (DeploymentError, EvidenceError, OSError) as error:
         message = f"{model} {version} answers wrongly: {error}. {service.put_back(version)}"
         Registry(tracking_uri).set_state(model, version, ReleaseState.ROLLED_BACK, reason=message[:500])
@@ -201,24 +204,32 @@ def predict_step(
 
 def read_candidate(output_uri: str) -> Candidate:
     """Return the release's ``candidate.json``, checked."""
+    return _read_candidate(output_uri)[0]
+
+
+def _read_candidate(output_uri: str) -> tuple[Candidate, str]:
+    """Return the release's ``candidate.json``, checked, and the SHA-256 of what was read."""
     import fsspec
 
     uri = _candidate_uri(output_uri)
-    with fsspec.open(uri, "rt", encoding="utf-8") as file:
-        return Candidate.parse(file.read(), where=uri)
+    with fsspec.open(uri, "rb") as file:
+        content = file.read()
+    return Candidate.parse(content.decode("utf-8"), where=uri), hashlib.sha256(content).hexdigest()
 
 
-def _judged(output_uri: str, judged: Mapping[str, str]) -> Candidate:
-    """Return the candidate, whose files are what was judged."""
-    candidate, found = _candidate(output_uri)
+def _evidence(output_uri: str, candidate: Candidate, sha256: str) -> Evidence:
+    """Return the digests of the candidate's files.
+
+    :param sha256: of its document as it was read: the one in the store may be another by now.
+    """
+    uri = _candidate_uri(output_uri)
+    return Evidence.gather(candidate, uri, lambda file: sha256 if file == uri else _sha256(file))
+
+
+def _insist(output_uri: str, candidate: Candidate, sha256: str, judged: Mapping[str, str]) -> None:
+    """Make sure that the candidate and its files are what was judged."""
+    found = _evidence(output_uri, candidate, sha256)
     found.insist(candidate, _candidate_uri(output_uri), Evidence(**judged))
-    return candidate
-
-
-def _candidate(output_uri: str) -> tuple[Candidate, Evidence]:
-    """Return the candidate with the digests of its files."""
-    candidate = read_candidate(output_uri)
-    return candidate, Evidence.gather(candidate, _candidate_uri(output_uri), _sha256)
 
 
 def _candidate_uri(output_uri: str) -> str:
