@@ -58,9 +58,9 @@ class TorchServe:
                 raise TorchServeError(f"TorchServe ended with code {self._process.returncode}.\n{self.log_tail()}")
             if is_ready(self.folder, model):
                 return seconds
-            # A worker died, and TorchServe would start new ones for ever.
+            # A worker died, both its outputs are written down, and TorchServe would start new ones for ever.
             log = self.folder / "ts_log.log"
-            if log.exists() and "Retry worker" in log.read_text(encoding="utf-8", errors="replace"):
+            if log.exists() and log.read_text(encoding="utf-8", errors="replace").count("Stopped Scanner") >= 2:
                 raise TorchServeError(f"The worker of {model} died while it loaded the model.\n{self.log_tail()}")
             time.sleep(_POLL_SECONDS)
         raise TorchServeError(f"{model} was not ready after {timeout_seconds:g} s.\n{self.log_tail()}")

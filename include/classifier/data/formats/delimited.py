@@ -119,7 +119,9 @@ def _look_at_first_row(
         return None
     whole = [each for each, row in rows.items() if len(row) >= max(places)]
     known = LabelIndex(list(data.labels))
-    likely = [each for each in whole if known.find(rows[each][places[-1] - 1]) >= 0]
+    labels = {each: rows[each][places[-1] - 1] for each in whole}
+    # White space around a label counts for nothing, but a tab there is what else divides the row.
+    likely = [each for each, label in labels.items() if "\t" not in label and known.find(label) >= 0]
     chosen = next(iter([*likely, *whole, delimiter]))
     numbers = numbered_columns(len(rows.get(chosen, [])), source, data, problems)
     return (chosen, numbers) if numbers else None

@@ -170,6 +170,7 @@ def read_without_header(content: str, name: str = "a.csv", **settings: Any) -> t
         ("\ufeff1,a\n", {}, [(1, "a", "1")]),
         ("3;a, b\n1;c\n", {}, [(1, "a, b", "3"), (2, "c", "1")]),
         ("a, b|c|1\n", {"text_column": 1, "label_column": 3}, [(1, "a, b", "1")]),
+        ("1\t,-,\n3\ta\n", {}, [(1, ",-,", "1"), (2, "a", "3")]),
         ("none,a;b\n1,c\n", {}, [(1, "a;b", "none"), (2, "c", "1")]),
         ("text,label\n1,a\n", {"name": "a.csv"}, [(1, "label", "text"), (2, "a", "1")]),
         ('1\t"a\n3\tb"\n', {"name": "a.tsv"}, [(1, '"a', "1"), (2, 'b"', "3")]),
