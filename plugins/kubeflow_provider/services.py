@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol, runtime_checkable
 
+from kubeflow_provider.pipeline_spec import PipelineSpec
 from kubeflow_provider.states import DeploymentState, RunState
 
 JsonValue = str | int | float | bool | None | list[Any] | dict[str, Any]
@@ -27,8 +28,8 @@ class RunRequest:
     """One run to start.
 
     :param run_id: UUID chosen by the client; asking twice with the same id starts one run.
-    :param pipeline_file: absolute path of the compiled IR (YAML).
-    :param parameters: values for the IR's parameters, already checked and cast (``pipelines.spec.bind``).
+    :param pipeline: what runs. One that has a reference runs as the service keeps it, unless ``cluster`` changes it.
+    :param parameters: values for its parameters, already checked and cast (``pipelines.spec.bind``).
     :param display_name: what people see in lists.
     :param experiment: groups runs in the service's UI.
     :param cluster: ``cluster`` section of the model's YAML (image, storage, scheduling), passed on as it is; a service
@@ -36,16 +37,19 @@ class RunRequest:
     :param is_repeat: somebody may have asked for this run before, a moment ago and in vain: a service on which a run
         takes time to be seen waits that long before it starts one.
     :param description: what people read of the run, and by which :meth:`PipelineService.find_runs` finds it.
+    :param keep_pipeline: whether a pipeline without a reference becomes one that the service keeps; otherwise only
+        this run has it, which needs no right but that to run.
     """
 
     run_id: str
-    pipeline_file: str
+    pipeline: PipelineSpec
     parameters: Mapping[str, JsonValue]
     display_name: str
     experiment: str = "Default"
     cluster: Mapping[str, JsonValue] = field(default_factory=dict)
     is_repeat: bool = False
     description: str = ""
+    keep_pipeline: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +121,14 @@ class PipelineService(Protocol):
     """
 
     shows_arguments: bool
+
+    def find_pipeline(self, pipeline: str, version: str | None = None) -> PipelineSpec:
+        """Return a pipeline that the service keeps, with the reference of just this version.
+
+        :param pipeline: name or id.
+        :param version: name or id; ``None`` for the newest.
+        :raises InvalidRequestError: when there is none, or the service keeps no pipelines.
+        """
 
     def check_run(self, request: RunRequest) -> None:
         """Find out whether the run could be started, without starting or storing anything.

@@ -15,6 +15,7 @@ import pytest
 from airflow.sdk import Connection
 
 from kubeflow_provider.exceptions import InvalidRequestError
+from kubeflow_provider.pipelines.reading import read_pipeline_spec
 from kubeflow_provider.pipelines.spec import bind
 from kubeflow_provider.services import PipelineService, Run, RunRequest
 from kubeflow_provider.states import RunState
@@ -107,10 +108,11 @@ def ask(service: PipelineService, record_and_wait: str, recorded: Path) -> Itera
 
     def make(**parameters: Any) -> RunRequest:
         ids.append(str(uuid4()))
+        pipeline = read_pipeline_spec(record_and_wait)
         return RunRequest(
             run_id=ids[-1],
-            pipeline_file=record_and_wait,
-            parameters=bind(record_and_wait, {"file": str(recorded), **parameters}),
+            pipeline=pipeline,
+            parameters=bind(pipeline, {"file": str(recorded), **parameters}),
             display_name="a test",
             experiment="tests",
             cluster=CLUSTER,
@@ -147,8 +149,8 @@ def test_what_can_be_started_is_said_beforehand(service: PipelineService, ask: C
     service.check_run(request)
 
     assert service.get_run(request.run_id) is None
-    with pytest.raises(InvalidRequestError, match=r"not-there\.yaml"):
-        service.check_run(replace(request, pipeline_file="/not-there.yaml"))
+    with pytest.raises(InvalidRequestError, match="not-there"):
+        service.find_pipeline("not-there")
 
 
 def test_a_run_goes_to_its_end(service: PipelineService, ask: Callable[..., RunRequest]) -> None:

@@ -29,13 +29,13 @@ from kubeflow_provider.hooks._kubeflow_pipelines.runs import name_with_id, read_
 from kubeflow_provider.hooks._kubeflow_pipelines.settings import PipelinesSettings
 from kubeflow_provider.hooks._kubeflow_pipelines.shared_polling import SharedPolling
 from kubeflow_provider.hooks._kubeflow_pipelines.submission import Submission
-from kubeflow_provider.hooks._kubeflow_pipelines.versions import get_or_upload_version
+from kubeflow_provider.hooks._kubeflow_pipelines.versions import find_version, get_or_upload_version
 from kubeflow_provider.http.authentication import authentication_for
 from kubeflow_provider.http.client import HttpClient
 from kubeflow_provider.http.settings import HttpSettings
 from kubeflow_provider.kubernetes.settings import ClusterSettings
+from kubeflow_provider.pipeline_spec import PipelineSpec
 from kubeflow_provider.pipelines import patch
-from kubeflow_provider.pipelines.spec import PipelineSpec, read_pipeline_spec
 from kubeflow_provider.services import FINDABLE, JsonValue, PreparedRun, Run, RunRequest
 from kubeflow_provider.states import RunState
 
@@ -99,6 +99,24 @@ class KubeflowPipelinesHook(ModulesInPods, BaseHook):
         version = re.search(r"\d+\.\d+(\.\d+)?", health.get("tag_name", ""))
         return Server(version=version[0] if version else None, is_multi_user=health.get("multi_user", False))
 
+    # Pipelines
+
+    def find_pipeline(self, pipeline: str, version: str | None = None) -> PipelineSpec:
+        """Return a pipeline of the namespace, or one that all share, with the reference of just this version.
+
+        :param pipeline: name or id.
+        :param version: name or id; ``None`` for the newest.
+        :raises InvalidRequestError: when there is none.
+        """
+        return find_version(self.client, pipeline, version, namespace=self._namespace)
+
+    def upload_pipeline(self, spec: PipelineSpec) -> dict[str, str]:
+        """Upload a pipeline as a version that is named after what it holds, or find the one that is there.
+
+        :return: ``pipeline_id`` and ``pipeline_version_id``.
+        """
+        return get_or_upload_version(self.client, spec, namespace=self._namespace)
+
     # Runs
 
     def check_run(self, request: RunRequest) -> None:
@@ -121,7 +139,7 @@ class KubeflowPipelinesHook(ModulesInPods, BaseHook):
         return self.start_run(self.prepare_run(request).document, is_repeat=request.is_repeat)
 
     def prepare_run(self, request: RunRequest) -> PreparedRun:
-        """Upload the pipeline and find the experiment, where they are not there yet.
+        """Find the experiment, and have the pipeline where the server finds it.
 
         :raises InvalidRequestError: when pipeline, parameters, cluster settings or namespace do not fit.
         :raises ServiceUnavailableError: when the server cannot be asked now.
@@ -132,7 +150,7 @@ class KubeflowPipelinesHook(ModulesInPods, BaseHook):
             "run_id": request.run_id,
             "display_name": name_with_id(request.display_name, request.run_id),
             "experiment_id": experiment_id,
-            "pipeline_version_reference": self.upload_pipeline(spec),
+            **self._source(request, spec),
             "runtime_config": {"parameters": dict(request.parameters)},
         }
         if request.description:
@@ -246,13 +264,6 @@ class KubeflowPipelinesHook(ModulesInPods, BaseHook):
         document = self._document(run_id)
         return "" if document is None else self._logs.tail(document, last_lines)
 
-    def upload_pipeline(self, spec: PipelineSpec) -> dict[str, str]:
-        """Upload a pipeline as a version that is named after what it holds, or find the one that is there.
-
-        :return: ``pipeline_id`` and ``pipeline_version_id``.
-        """
-        return get_or_upload_version(self.client, spec, namespace=self._namespace)
-
     # The connection's form
 
     def test_connection(self) -> tuple[bool, str]:
@@ -270,8 +281,18 @@ class KubeflowPipelinesHook(ModulesInPods, BaseHook):
     def _prepare(self, request: RunRequest) -> tuple[PipelineSpec, ClusterSettings]:
         """Return the pipeline as it is to run, with the cluster settings in it."""
         settings = ClusterSettings.from_mapping(request.cluster)
-        spec = read_pipeline_spec(request.pipeline_file)
-        return patch.apply(spec, settings, server_version=self.server.version), settings
+        return patch.apply(request.pipeline, settings, server_version=self.server.version), settings
+
+    def _source(self, request: RunRequest, spec: PipelineSpec) -> dict[str, Any]:
+        """Return where the server has a run's pipeline from.
+
+        :param spec: the request's, with the cluster settings in it.
+        """
+        if spec.reference and spec == request.pipeline:
+            return {"pipeline_version_reference": dict(spec.reference)}
+        if spec.reference or not request.keep_pipeline:
+            return {"pipeline_spec": spec.to_json()}
+        return {"pipeline_version_reference": self.upload_pipeline(spec)}
 
     @property
     def _namespace(self) -> str | None:

@@ -21,6 +21,7 @@ from airflow.sdk import BaseHook, Connection
 
 from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError
+from kubeflow_provider.pipeline_spec import PipelineSpec
 from kubeflow_provider.services import JsonValue, PreparedRun, Run, RunRequest
 from local_services.pipelines.marked_processes import child_environment, terminate_marked
 from local_services.pipelines.run_folder import RunFolder, worker_lives
@@ -127,13 +128,17 @@ class LocalPipelinesHook(BaseHook):
             self._connection or self.get_connection(self.local_pipelines_conn_id)
         )
 
+    def find_pipeline(self, pipeline: str, version: str | None = None) -> PipelineSpec:
+        """Refuse: nothing is kept here."""
+        raise InvalidRequestError(
+            f"No pipelines are kept on this machine: give {pipeline!r} as `pipeline_file` or `pipeline_spec`."
+        )
+
     def check_run(self, request: RunRequest) -> None:
         """Find out whether the run could be started.
 
-        :raises InvalidRequestError: when its pipeline is not there, or kfp.local would change or refuse a parameter.
+        :raises InvalidRequestError: when kfp.local would change or refuse a parameter.
         """
-        if not Path(request.pipeline_file).is_file():
-            raise InvalidRequestError(f"Pipeline {request.pipeline_file} does not exist; `make compile` makes it.")
         if affected := [name for name, value in request.parameters.items() if _REFUSED_TEXT in json.dumps(value)]:
             raise InvalidRequestError(
                 f"Parameters {', '.join(sorted(affected))} contain {_REFUSED_TEXT!r}, which kfp.local would replace "
@@ -149,13 +154,13 @@ class LocalPipelinesHook(BaseHook):
         return self.start_run(self.prepare_run(request).document)
 
     def prepare_run(self, request: RunRequest) -> PreparedRun:
-        """Check the request; the run itself takes its pipeline from the file, which every process here can read."""
+        """Check the request."""
         self.check_run(request)
         return PreparedRun(run_id=request.run_id, document=asdict(request))
 
     def start_run(self, document: Mapping[str, JsonValue], *, is_repeat: bool = False) -> Run:
         """Start a prepared run, or return the one that already has its id."""
-        request = RunRequest(**document)  # type: ignore[arg-type]
+        request = RunRequest(**{**document, "pipeline": PipelineSpec(**document["pipeline"])})  # type: ignore[arg-type]
         folder = self._folder(request.run_id)
         if self.settings.worker:
             folder.ask(request)
@@ -267,9 +272,9 @@ class LocalPipelinesHook(BaseHook):
             if not os.access(self.settings.runs_dir, os.W_OK):
                 return False, f"{self.settings.runs_dir} cannot be written to."
             if self.settings.worker and not worker_lives(self.settings.runs_dir):
-                return False, (
-                    f"No worker looks after {self.settings.runs_dir}: start it (`docker compose up -d pipelines`), and "
-                    "look into its log."
+                return (
+                    False,
+                    f"No worker looks after {self.settings.runs_dir}; `docker compose up -d pipelines` starts it.",
                 )
             result = subprocess.run(
                 [self.settings.python, "-c", _PROBE],

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError, ServiceUnavailableError
 from kubeflow_provider.hooks import get_pipeline_service
+from kubeflow_provider.pipelines.reading import read_pipeline_spec
 from kubeflow_provider.pipelines.spec import bind
 from kubeflow_provider.services import ModelVersion, RunRequest
 from model_releases.addresses import refuse_shown
@@ -91,10 +92,11 @@ class CheckReleaseOperator(ReleaseStep):
     def execute(self, context: Context) -> dict[str, str]:
         if self.refused_sources:
             raise InvalidRequestError(f"Nothing was started. {self.refused_sources}")
+        pipeline = read_pipeline_spec(self.pipeline_file)
         request = RunRequest(
             run_id=str(uuid4()),
-            pipeline_file=self.pipeline_file,
-            parameters=bind(self.pipeline_file, self.parameters),
+            pipeline=pipeline,
+            parameters=bind(pipeline, self.parameters),
             display_name=f"{self.model} {self.version}",
             cluster=self.cluster,
         )

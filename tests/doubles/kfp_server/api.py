@@ -148,14 +148,19 @@ class Api:
         return names.get("Default") or str(self.add_experiment("Default", "")["experiment_id"])
 
     def source(self, body: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return the documents of the version that a new run refers to."""
+        """Return the documents that a new run brings, or those of the version that it refers to."""
+        if spec := body.get("pipeline_spec"):
+            documents = [spec["pipeline_spec"], spec["platform_spec"]] if "pipeline_spec" in spec else [spec]
+            if "root" not in documents[0]:
+                raise ApiError(INTERNAL, "invalid v2 pipeline spec", chain="Failed to fetch a template")
+            return documents
         reference = body.get("pipeline_version_reference", {})
         version = self.versions.get(reference.get("pipeline_version_id", ""))
         if version is None:
             # Not 404: the server wraps every failure to find the manifest as an internal error.
             raise ApiError(INTERNAL, "pipeline version not found", chain="Failed to fetch a template")
-        documents: list[dict[str, Any]] = version["_documents"]
-        return documents
+        kept: list[dict[str, Any]] = version["_documents"]
+        return kept
 
     def start_workflow(self, run_id: str, documents: list[dict[str, Any]], config: Mapping[str, Any]) -> Workflow:
         """Create the workflow of a run."""

@@ -30,6 +30,7 @@ class RunRow:
     reference: Mapping[str, str]
     service_account: str
     runtime_config: Mapping[str, Any]
+    pipeline_spec: Mapping[str, Any] = field(default_factory=dict)
     description: str = ""
     storage_state: str = "AVAILABLE"
     state: str = "PENDING"
@@ -114,6 +115,7 @@ class RunRow:
                 "storage_state": self.storage_state,
                 "description": self.description,
                 "pipeline_version_reference": self.reference,
+                "pipeline_spec": self.pipeline_spec,
                 "runtime_config": self.runtime_config,
                 "service_account": self.service_account,
                 "created_at": timestamp(self.created),

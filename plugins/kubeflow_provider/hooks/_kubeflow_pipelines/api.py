@@ -117,6 +117,11 @@ def get_pipeline_by_name(*, name: str, namespace: str | None) -> Call:
     return Call(method="GET", path=f"{_V2}/pipelines/names/{quote(name, safe='')}", params={"namespace": namespace})
 
 
+def get_pipeline(pipeline_id: str) -> Call:
+    """Pipeline of that id; 404 where there is none."""
+    return Call(method="GET", path=f"{_V2}/pipelines/{quote(pipeline_id, safe='')}")
+
+
 def create_pipeline(*, name: str, namespace: str | None) -> Call:
     """Make a pipeline that has no version yet; 409 where there is one of that name.
 
@@ -126,11 +131,18 @@ def create_pipeline(*, name: str, namespace: str | None) -> Call:
     return Call(method="POST", path=f"{_V2}/pipelines", json=body, is_repeatable=True)
 
 
-def list_versions(*, pipeline_id: str, filter: str) -> Call:
+def list_versions(
+    *, pipeline_id: str, filter: str | None = None, sort_by: str | None = None, page_size: int = 10
+) -> Call:
     """Versions of a pipeline; each comes with its whole specification, so ask for few."""
-    return Call(
-        method="GET", path=f"{_V2}/pipelines/{pipeline_id}/versions", params={"filter": filter, "page_size": 10}
-    )
+    query = {"filter": filter, "sort_by": sort_by, "page_size": page_size}
+    return Call(method="GET", path=f"{_V2}/pipelines/{quote(pipeline_id, safe='')}/versions", params=query)
+
+
+def get_version(pipeline_id: str, version_id: str) -> Call:
+    """Version of that id; 404 where there is none."""
+    path = f"{_V2}/pipelines/{quote(pipeline_id, safe='')}/versions/{quote(version_id, safe='')}"
+    return Call(method="GET", path=path)
 
 
 def upload_version(*, pipeline_id: str, name: str, content: bytes) -> Call:
