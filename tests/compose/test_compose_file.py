@@ -17,7 +17,7 @@ import yaml
 from airflow.sdk import Connection
 from cryptography.fernet import Fernet
 
-from local_services.pipelines.hook import LocalPipelinesSettings
+from local_services.pipelines.settings import LocalPipelinesSettings
 from local_services.torchserve.settings import Role, TorchServeSettings
 
 ROOT = Path(__file__).parents[2]

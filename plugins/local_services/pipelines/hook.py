@@ -9,22 +9,21 @@ import signal
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from threading import Thread
 from typing import IO, Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from airflow.sdk import BaseHook, Connection
 
-from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError
 from kubeflow_provider.pipeline_spec import PipelineSpec
 from kubeflow_provider.services import JsonValue, PreparedRun, Run, RunRequest
 from local_services.pipelines.marked_processes import child_environment, terminate_marked
 from local_services.pipelines.run_folder import RunFolder, worker_lives
+from local_services.pipelines.settings import REFUSED_TEXT, LocalPipelinesSettings
 
 _RUNNER = "include.pipelines.local_runner"
 #: Finds what a run needs without importing it, which would take a second or more.
@@ -37,7 +36,6 @@ print(version("kfp"))
 """
 _TEST_SECONDS = 60
 _NEVER = datetime.min.replace(tzinfo=UTC)
-_REFUSED_TEXT = "python3"
 
 #: How many finished runs keep their folder: artifacts and logs of older ones make room.
 KEEP_FINISHED_RUNS = 20
@@ -48,48 +46,6 @@ _MODULE_RUNNER = (
     "module = sys.argv[1]; sys.argv[1:] = json.load(sys.stdin); "
     "runpy.run_module(module, run_name='__main__', alter_sys=True)"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalPipelinesSettings:
-    """The connection's fields.
-
-    :param python: interpreter of the pipeline half's environment, absolute path.
-    :param project_dir: folder that holds ``include``.
-    :param runs_dir: keeps state and log of every run.
-    :param environment: names of variables that runs need, besides those that every run is given.
-    :param worker: a worker (:mod:`local_services.pipelines.worker`) starts the runs, not whoever asks for them.
-    """
-
-    python: str
-    project_dir: str
-    runs_dir: Path
-    environment: tuple[str, ...] = ()
-    worker: bool = False
-
-    @classmethod
-    def from_connection(cls, connection: Connection) -> LocalPipelinesSettings:
-        """Read the extra fields.
-
-        :raises InvalidRequestError: naming every field that is missing or wrong.
-        """
-        fields = ConnectionFields(connection)
-        python, project_dir = fields.absolute_path("python"), fields.absolute_path("project_dir")
-        runs_dir = fields.absolute_path("runs_dir")
-        if _REFUSED_TEXT in str(runs_dir):
-            fields.problems.append(
-                f"runs_dir: {_REFUSED_TEXT!r} must not occur in it, because kfp.local replaces that text"
-            )
-        worker = fields.flag("worker", False)
-        fields.check()
-        assert python and project_dir and runs_dir  # or `check` had raised
-        return cls(
-            python=str(python),
-            project_dir=str(project_dir),
-            runs_dir=runs_dir,
-            environment=tuple(fields.text("environment").replace(",", " ").split()),
-            worker=worker,
-        )
 
 
 class LocalPipelinesHook(BaseHook):
@@ -139,9 +95,9 @@ class LocalPipelinesHook(BaseHook):
 
         :raises InvalidRequestError: when kfp.local would change or refuse a parameter.
         """
-        if affected := [name for name, value in request.parameters.items() if _REFUSED_TEXT in json.dumps(value)]:
+        if affected := [name for name, value in request.parameters.items() if REFUSED_TEXT in json.dumps(value)]:
             raise InvalidRequestError(
-                f"Parameters {', '.join(sorted(affected))} contain {_REFUSED_TEXT!r}, which kfp.local would replace "
+                f"Parameters {', '.join(sorted(affected))} contain {REFUSED_TEXT!r}, which kfp.local would replace "
                 "by the path of its interpreter; use another spelling or path."
             )
         if affected := [name for name, value in request.parameters.items() if _holds_null(value)]:
