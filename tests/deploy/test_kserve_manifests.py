@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import yaml
 from kubeflow_provider.hooks._kserve.record import MANAGED_BY, stamped
 from kubeflow_provider.hooks._kserve.specs import inference_service, predictor, storage_uri
 from kubeflow_provider.kubernetes.predictor_settings import PredictorSettings
-from tests.doubles.kubernetes import Cluster, cluster
+from tests.doubles.kubernetes import cluster
 from tests.doubles.kubernetes.kserve import KServeSettings
 from tests.doubles.kubernetes.kserve.definitions import definitions, prune
 from tests.kserve_support import version_of
@@ -117,12 +116,6 @@ def _given() -> dict[tuple[str, str], set[str]]:
     return given
 
 
-@pytest.fixture(scope="module")
-def k8s(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with cluster(kserve=KServeSettings(), namespace="team") as running:
-        yield running
-
-
 def test_the_role_gives_what_the_hook_calls_and_nothing_else() -> None:
     """The calls of ``api.py``, by their names in the client."""
     source = (DEPLOY.parent / "plugins/kubeflow_provider/hooks/_kserve/api.py").read_text(encoding="utf-8")
@@ -158,12 +151,13 @@ def test_the_roles_that_reach_beyond_the_namespace_only_read_what_is_no_secret()
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 @pytest.mark.processes
-def test_kubectl_accepts_it(k8s: Cluster, tmp_path: Path, file: Path) -> None:
-    config = k8s.kubeconfig(tmp_path / "kubeconfig")
-    command = ["kubectl", "--kubeconfig", str(config), "--cache-dir", str(tmp_path)]
-    command += ["apply", "--dry-run=client", "--validate=false", "-f", str(file)]
-    answer = subprocess.run(command, capture_output=True, text=True)
+def test_kubectl_applies_all_of_them(tmp_path: Path) -> None:
+    files = sorted({*DEPLOY.glob("*.yaml"), *FILES} - {DEPLOY / "helm-values.yaml"})
+    with cluster(kserve=KServeSettings(), namespace="team") as k8s:
+        k8s.add_namespace("kserve")
+        command = ["kubectl", "--kubeconfig", str(k8s.kubeconfig(tmp_path / "config")), "--cache-dir", str(tmp_path)]
+        command += ["apply", "--validate=false", *(word for file in files for word in ("-f", str(file)))]
+        answer = subprocess.run(command, capture_output=True, text=True)
 
     assert answer.returncode == 0, answer.stderr
