@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from include.classifier.data.sources import as_uri
 from include.classifier.progress import report
 from include.classifier.steps import CANDIDATE
 from include.contracts.candidate import Candidate
-from include.contracts.registry_tags import ReleaseState
+from include.contracts.registry_tags import PIPELINE_RUN_FACT, PIPELINE_TRIGGER, TRIGGER_FACT, ReleaseState
 from include.contracts.rules.gate import decide
 from include.contracts.settings import DataConfig, GateConfig, TrainingConfig
 from include.contracts.version import release_marks as marks
@@ -21,7 +22,7 @@ from include.contracts.version.claims import claim_version
 from include.contracts.version.evidence import Evidence, EvidenceError, insist_on_digest
 from include.contracts.version.numbers import version_of
 from include.release_in_kubeflow.inference_service import DeploymentError, InferenceService, storage_uri
-from include.release_in_kubeflow.registry import Registry
+from include.release_in_kubeflow.registry import RUN_ID_VARIABLE, Registry
 
 #: Largest difference between a served and a recorded probability: other machines round otherwise.
 PROBABILITY_TOLERANCE = 0.01
@@ -114,7 +115,8 @@ def register_step(
     live = releases.live_version(candidate.model) or None
     decision = decide(candidate, GateConfig.model_validate(conditions), live_version=live)
     state = ReleaseState.CANDIDATE if decision.accepted else ReleaseState.REJECTED
-    releases.register(candidate, state=state, reason=decision.text, **found.facts())
+    origin = {TRIGGER_FACT: PIPELINE_TRIGGER, PIPELINE_RUN_FACT: os.environ.get(RUN_ID_VARIABLE, "")}
+    releases.register(candidate, state=state, reason=decision.text, **found.facts(), **origin)
     if not decision.accepted:
         raise NotGoodEnoughError(f"{candidate.model} {candidate.version} is {decision.text}.")
     report(f"register: {candidate.model} {candidate.version} is {decision.line}")

@@ -180,6 +180,9 @@ class PipelineService(Protocol):
     async def aterminate_run(self, run_id: str) -> None:
         """Like :meth:`terminate_run`, without blocking the event loop."""
 
+    def run_url(self, run_id: str) -> str | None:
+        """Return the page of a run for people, where the service has one; nobody is asked whether the run is there."""
+
     def get_run_log(self, run_id: str, *, last_lines: int = 30) -> str:
         """Return the last log lines of the failed step, or of the run where no step failed."""
 

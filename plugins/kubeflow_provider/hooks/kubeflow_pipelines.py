@@ -256,6 +256,10 @@ class KubeflowPipelinesHook(ModulesInPods, BaseHook):
         api.retry_run(run_id).send(self.client)
         _TERMINATED.discard(run_id)
 
+    def run_url(self, run_id: str) -> str | None:
+        """Return the page of a run for people, ``None`` where the address of Kubeflow's UI is unknown."""
+        return self.settings.run_url(run_id)
+
     def get_run_log(self, run_id: str, *, last_lines: int = 30) -> str:
         """Return the last log lines of the failed step, or of the newest step where none failed.
 

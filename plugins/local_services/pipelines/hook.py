@@ -162,10 +162,7 @@ class LocalPipelinesHook(BaseHook):
         self.log.info("Pipeline run %s has been cancelled.", run_id)
 
     def terminate_all(self) -> int:
-        """Stop every run that is going; what `make stop` and an interrupted `make release` ask for.
-
-        :return: how many there were.
-        """
+        """Stop every run that is going, as `make stop` asks for; return how many there were."""
         going = [run.run_id for run in self._runs() if not run.state.is_terminal]
         for run_id in going:
             self.terminate_run(run_id)
@@ -174,6 +171,10 @@ class LocalPipelinesHook(BaseHook):
     async def aterminate_run(self, run_id: str) -> None:
         """Like :meth:`terminate_run`, without blocking the event loop."""
         await asyncio.to_thread(self.terminate_run, run_id)
+
+    def run_url(self, run_id: str) -> str | None:
+        """Return ``None``: a run's folder has no page."""
+        return None
 
     def get_run_log(self, run_id: str, *, last_lines: int = 30) -> str:
         """Return the last log lines of the failed step, or of the run where no step failed."""

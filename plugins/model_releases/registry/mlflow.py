@@ -22,10 +22,12 @@ from include.contracts.registry_tags import (
     FACT_TAG_PREFIX,
     LIVE_ALIAS,
     METRIC_FACT_PREFIX,
+    PIPELINE_TRIGGER,
     PREVIOUS_ALIAS,
     REASON_TAG,
     STATE_TAG,
     TRACKING_RUN_FACT,
+    TRIGGER_FACT,
     VERSION_TAG,
     ReleaseState,
     fact_name,
@@ -254,6 +256,13 @@ class MlflowHook(BaseHook):
                     raise InvalidRequestError(f"{model} {before} was never registered, so nothing comes before it.")
                 condition += f" and version_number < {number_of(entry)}"
             return [self._release(entry) for entry in islice(entries_of(client, model, condition, limit), limit)]
+
+    def list_made_by_pipelines(self, *, limit: int = 50) -> Sequence[Release]:
+        """Return the records of releases that pipelines made without Airflow, of every model, the newest first."""
+        made = f"tags.`{FACT_TAG_PREFIX}{TRIGGER_FACT}` = '{PIPELINE_TRIGGER}'"
+        with self._session() as client:
+            found = client.search_model_versions(made, max_results=limit, order_by=["creation_timestamp DESC"])
+            return [self._release(entry) for entry in found if VERSION_TAG in entry.tags]
 
     def release_url(self, model: str, version: str) -> str | None:
         """Return the page of the version on the server; a file has none."""
