@@ -94,6 +94,8 @@ def releases_page(page: Page, url: str) -> None:
 
 def first_start(page: Page, url: str) -> None:
     """Show the Releases page before anything was released."""
+    page.goto(f"{url}/releases/")
+    page.get_by_role("heading", name="Nothing has been").wait_for(timeout=120_000)
     page.goto(f"{url}/plugin/releases")
     page.frame_locator("iframe[title='Releases']").get_by_role("heading", name="Nothing has been").wait_for()
     keep(page, "releases-page-first")

@@ -241,6 +241,7 @@ VERBS: Mapping[str, Verb] = {
     "airflow db check-migrations": Verb(values="-t"),
     "airflow db migrate": Verb(),
     "airflow jobs check": Verb(),
+    "airflow pools set": Verb(),
     "airflow standalone": Verb(),
     "airflow triggerer": Verb(),
     "mlflow db upgrade": Verb(),

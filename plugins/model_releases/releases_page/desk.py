@@ -44,6 +44,7 @@ class Overview:
     :param traffic: version -> percent, the live version first.
     :param recent: the newest records.
     :param runs: of the release DAG and of the one that puts releases back, which are under way.
+    :param has_pool: whether the pool is there that the tasks of its DAGs take slots of.
     """
 
     model: ModelConfig
@@ -52,6 +53,7 @@ class Overview:
     endpoint: Reading
     recent: Reading
     runs: Sequence[AirflowRun] = field(default_factory=tuple)
+    has_pool: bool = True
 
     @property
     def live_version(self) -> str | None:
@@ -140,11 +142,13 @@ class ReleaseDesk:
         answers = self._reader.read_all({key: ask for model in models for key, ask in self._questions(model).items()})
         dag_ids = [model.release_dag_id for model in models]
         active = self._runs.active([*dag_ids, self.roll_back_dag_id] if shows_roll_backs else dag_ids)
+        missing = self._runs.missing_pools({model.tasks.pool for model in models if model.tasks.pool})
         return [
             Overview(
                 model=model,
                 **{part: answers[model.name, part] for part in ("live", "traffic", "endpoint", "recent")},
                 runs=[run for run in active if self._is_about(run, model)],
+                has_pool=model.tasks.pool not in missing,
             )
             for model in models
         ]

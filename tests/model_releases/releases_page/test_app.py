@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from include.contracts.registry_tags import ReleaseState
+from include.contracts.schedule import TasksConfig
 from include.contracts.settings import DataConfig
 from kubeflow_provider.exceptions import ServiceUnavailableError
 from model_releases.config import ModelConfig
@@ -103,6 +104,9 @@ class Runs:
     def is_paused(self, dag_id: str) -> bool:
         return False
 
+    def missing_pools(self, pools: Any) -> set[str]:
+        return set()
+
     def trigger(self, dag_id: str, *, conf: Mapping[str, Any], user: Any) -> str:
         self.triggered.append((dag_id, dict(conf), user.get_name()))
         return "manual__2026-01-09T00:00:00+00:00"
@@ -122,8 +126,9 @@ def client(parts: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         return (method, dag_id) in parts.rights
 
     monkeypatch.setattr(permissions.Permissions, "_is_authorized", may)
+    data = DataConfig(train=[], labels={"0": "bad", "1": "good"})
     models = [
-        ModelConfig(name=name, store=tmp_path.as_uri(), data=DataConfig(train=[], labels={"0": "bad", "1": "good"}))
+        ModelConfig(name=name, store=tmp_path.as_uri(), data=data, tasks=TasksConfig(pool="a-pool"))
         for name in ("reviews", "secret")
     ]
     desk = ReleaseDesk(
@@ -347,6 +352,13 @@ def test_what_pipelines_made_of_other_models_is_for_those_who_may_see_roll_backs
     assert "run-of-reviews" not in page, "it has a page of its own"
     parts.rights.remove(("GET", "roll_back"))
     assert "elsewhere" not in client.get("/releases/").text
+
+
+def test_a_pool_that_is_not_there_is_said_where_somebody_looks(client: TestClient, parts: SimpleNamespace) -> None:
+    assert "There is no pool" not in client.get("/releases/models/reviews").text
+    parts.runs.missing_pools = lambda pools: {*pools}
+    assert "There is no pool a-pool" in client.get("/releases/models/reviews").text
+    assert "There is no pool a-pool" in client.get("/releases/").text
 
 
 def test_before_the_first_release_the_page_says_what_will_appear(client: TestClient, parts: SimpleNamespace) -> None:
