@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,6 +20,7 @@ from kubeflow_provider.pipelines.reading import read_pipeline_spec
 from kubeflow_provider.pipelines.spec import bind
 from kubeflow_provider.services import PipelineService, Run, RunRequest
 from kubeflow_provider.states import RunState
+from tests.captured import versions
 from tests.doubles.kfp_server import kfp_server
 from tests.waiting import wait_for
 
@@ -55,21 +57,8 @@ def kubeflow_2_16(tmp_path: Path, python: str) -> Iterator[PipelineService]:
 
 
 @contextmanager
-def kubeflow_2_17(tmp_path: Path, python: str) -> Iterator[PipelineService]:
-    """A platform; each step comes with its attempts."""
-    with platform(python, "2.17.0") as service:
-        yield service
-
-
-@contextmanager
-def kubeflow_3_0(tmp_path: Path, python: str) -> Iterator[PipelineService]:
-    """A platform that tells of tasks instead, where asked for them."""
-    with platform(python, "3.0.0") as service:
-        yield service
-
-
-@contextmanager
-def platform(python: str, version: str) -> Iterator[PipelineService]:
+def platform(tmp_path: Path, python: str, *, version: str) -> Iterator[PipelineService]:
+    """A platform with profiles, of a version whose answers were recorded."""
     with kfp_server(python=python, version=version, multi_user=True, token="a token", prefix="/pipeline") as server:
         yield kubeflow(server.url, token="a token", namespace="team", dashboard=True)
 
@@ -82,10 +71,11 @@ def kubeflow_for_real(tmp_path: Path, python: str) -> Iterator[PipelineService]:
     yield kubeflow(str(ENDPOINT), token=os.environ.get("KFP_TOKEN"), **extra)
 
 
+platforms = [pytest.param(partial(platform, version=name), id=name) for name in versions("kubeflow_pipelines")]
 real = pytest.param(kubeflow_for_real, marks=pytest.mark.skipif(not ENDPOINT, reason="KFP_ENDPOINT names no server"))
 
 
-@pytest.fixture(params=[local, kubeflow_2_16, kubeflow_2_17, kubeflow_3_0, real])
+@pytest.fixture(params=[local, kubeflow_2_16, *platforms, real])
 def service(request: pytest.FixtureRequest, tmp_path: Path, pipelines_python: str) -> Iterator[PipelineService]:
     with request.param(tmp_path, pipelines_python) as service:
         yield service

@@ -6,7 +6,8 @@ Its "Argo" really runs the pipelines, with the pipeline half's interpreter, or d
   one id starts a second workflow and then answers 500.
 * ``CANCELED`` is never written: a terminated run is ``CANCELING`` and ends as ``FAILED``.
 * 2.17 shows each node of a workflow with an attempt (``record`` and ``record(0)``), because its manifests give every
-  template a retry strategy; steps that never began have rows without a state. 3.0 shows tasks, where asked for them.
+  template a retry strategy; steps that never began have rows without a state. It says of every run that a plugin has
+  failed, which means nothing. 3.0 shows tasks, where asked for them.
 * Zero values are absent, unknown fields are refused, parameters are strictly typed, ``filter`` is decoded twice.
 * A version id that does not exist is a 500; a retry of a run that has not failed is a 409; terminating a run that is
   over, or being terminated, is a 400 ("Row not found"); the log endpoint answers 200 with an error in its body.
@@ -75,6 +76,7 @@ def kfp_server(
     has_attempts: bool | None = None,
     token: str | None = None,
     namespaces: tuple[str, ...] = ("team",),
+    refused_verbs: tuple[str, ...] = (),
     prefix: str = "",
 ) -> Iterator[KfpServer]:
     """Run a server for the length of a block.
@@ -84,6 +86,7 @@ def kfp_server(
     :param has_attempts: whether every template has a retry strategy; by default from 2.17 on.
     :param token: bearer token that every request must carry.
     :param namespaces: those that callers may use where ``multi_user``.
+    :param refused_verbs: what callers may not do with runs in those.
     :param prefix: path in front of everything, for example ``/pipeline``.
     """
     with tempfile.TemporaryDirectory(prefix="kfp-server-", ignore_cleanup_errors=True) as folder:
@@ -95,6 +98,7 @@ def kfp_server(
             folder=Path(folder),
             token=token,
             namespaces=namespaces,
+            refused_verbs=refused_verbs,
             prefix=prefix,
             routes=ROUTES,
         )

@@ -32,7 +32,8 @@ Route = tuple[str, str, Callable[..., Any], str | None]
 class Api:
     """One API server.
 
-    :param multi_user: whether profiles are told apart; ``namespaces`` are those that callers may use.
+    :param multi_user: whether profiles are told apart; ``namespaces`` are those that callers may use, and
+        ``refused_verbs`` what they may not do there.
     :param tag_name: version of the server.
     :param has_attempts: whether every template has a retry strategy; ``None`` is what the version's manifests say.
     :param python: interpreter of the pipeline half, which runs the workflows; without it nothing runs them.
@@ -52,6 +53,7 @@ class Api:
         folder: Path,
         token: str | None,
         namespaces: tuple[str, ...],
+        refused_verbs: tuple[str, ...],
         prefix: str,
         routes: Sequence[Route],
     ) -> None:
@@ -74,6 +76,7 @@ class Api:
         self.python = python
         self.folder = folder
         self.namespaces = namespaces
+        self._refused_verbs = refused_verbs
         self._prefix = prefix
         self._routes = routes
         self._lock = threading.RLock()
@@ -114,7 +117,7 @@ class Api:
             if shared and verb in ("get", "list"):
                 return ""
             raise ApiError(INVALID_ARGUMENT, f"Namespace cannot be empty in multi-user mode ({resource})")
-        if namespace not in self.namespaces:
+        if namespace not in self.namespaces or verb in self._refused_verbs:
             raise ApiError(
                 PERMISSION_DENIED,
                 f"User 'somebody@example.com' is not authorized (request: {verb} {resource} in {namespace})",
@@ -155,7 +158,10 @@ class Api:
                 raise ApiError(INTERNAL, "invalid v2 pipeline spec", chain="Failed to fetch a template")
             return documents
         reference = body.get("pipeline_version_reference", {})
-        version = self.versions.get(reference.get("pipeline_version_id", ""))
+        # Without a version the latest one of the pipeline is meant.
+        known = [row for row in self.versions.values() if row["pipeline_id"] == reference.get("pipeline_id")]
+        version_id = reference.get("pipeline_version_id") or (known[-1]["pipeline_version_id"] if known else "")
+        version = self.versions.get(version_id)
         if version is None:
             # Not 404: the server wraps every failure to find the manifest as an internal error.
             raise ApiError(INTERNAL, "pipeline version not found", chain="Failed to fetch a template")

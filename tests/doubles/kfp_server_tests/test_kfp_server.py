@@ -18,9 +18,9 @@ import httpx
 import kfp_server_api
 import pytest
 
+from tests.captured import captured_run
 from tests.doubles.kfp_server import KfpServer, kfp_server
 from tests.doubles.kfp_server.argo import Workflow
-from tests.doubles.kfp_server.captured import captured_run
 from tests.doubles.kfp_server.tasks import tasks_of
 
 V2 = "/apis/v2beta1"
@@ -205,15 +205,15 @@ def test_the_end_of_a_run_is_final(double: KfpServer, record_and_wait: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "steps", "never"),
+    ("what", "steps", "never"),
     [
-        ("2_17_succeeded", [("record", "SUCCEEDED"), ("finish", "SUCCEEDED")], []),
-        ("2_17_failed", [("record", "FAILED")], ["finish"]),
-        ("2_17_terminated", [("record-driver", "FAILED")], ["finish"]),
+        ("a run that succeeded", [("record", "SUCCEEDED"), ("finish", "SUCCEEDED")], []),
+        ("a run whose first step failed", [("record", "FAILED")], ["finish"]),
+        ("a cancelled run", [("record-driver", "FAILED")], ["finish"]),
     ],
 )
-def test_a_workflow_has_the_nodes_of_a_real_one(name: str, steps: list[tuple[str, str]], never: list[str]) -> None:
-    document = captured_run(name)
+def test_a_workflow_has_the_nodes_of_a_real_one(what: str, steps: list[tuple[str, str]], never: list[str]) -> None:
+    document = captured_run("2.17.0", what)
     rows = document["run_details"]["task_details"]
     workflow = min((row["display_name"] for row in rows if row["display_name"].startswith("record-and-wait")), key=len)
     double = Workflow(run_id="", documents=[], parameters={}, folder=Path(), name=workflow)
@@ -227,7 +227,7 @@ def test_a_workflow_has_the_nodes_of_a_real_one(name: str, steps: list[tuple[str
 
 
 def test_the_tasks_of_3_0_have_the_pods_of_real_ones() -> None:
-    document = captured_run("3_0_failed")
+    document = captured_run("3.0-preview", "a run whose last step failed")
     double = Workflow(run_id="", documents=[], parameters={}, folder=Path(), name="record-and-wait-vgkkj")
     nodes = double.make_nodes([("record", "SUCCEEDED"), ("finish", "FAILED")], state="FAILED")
 
