@@ -82,10 +82,6 @@ def create_pipeline(api: Api, request: Request) -> Any:
     return row
 
 
-def get_pipeline(api: Api, request: Request, pipeline_id: str) -> Any:
-    return public(api.existing(api.pipelines, pipeline_id, "Pipeline"))
-
-
 def get_pipeline_by_name(api: Api, request: Request, name: str) -> Any:
     namespace = api.authorize(request.query.get("namespace", ""), "get", "pipelines", shared=True)
     for row in api.pipelines.values():

@@ -15,7 +15,6 @@ ROUTES: list[Route] = [
     ("GET", f"{_V2}/pipelines", catalogue.list_pipelines, "V2beta1ListPipelinesResponse"),
     ("POST", f"{_V2}/pipelines", catalogue.create_pipeline, "V2beta1Pipeline"),
     ("POST", f"{_V2}/pipelines/upload_version", catalogue.upload_version, "V2beta1PipelineVersion"),
-    ("GET", f"{_V2}/pipelines/{_ID}", catalogue.get_pipeline, "V2beta1Pipeline"),
     ("GET", f"{_V2}/pipelines/names/{_ID}", catalogue.get_pipeline_by_name, "V2beta1Pipeline"),
     ("GET", f"{_V2}/pipelines/{_ID}", catalogue.get_pipeline, "V2beta1Pipeline"),
     ("GET", f"{_V2}/pipelines/{_ID}/versions/{_ID}", catalogue.get_version, "V2beta1PipelineVersion"),
