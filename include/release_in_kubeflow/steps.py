@@ -20,6 +20,7 @@ from include.contracts.settings import DataConfig, GateConfig, TrainingConfig
 from include.contracts.version import release_marks as marks
 from include.contracts.version.claims import claim_version
 from include.contracts.version.evidence import Evidence, EvidenceError, insist_on_digest
+from include.contracts.version.files import permissions_explained
 from include.contracts.version.numbers import version_of
 from include.release_in_kubeflow.inference_service import DeploymentError, InferenceService, storage_uri
 from include.release_in_kubeflow.registry import RUN_ID_VARIABLE, Registry
@@ -41,6 +42,7 @@ class Release(NamedTuple):
     live_uri: str
 
 
+@permissions_explained()
 def load_data_step(
     *,
     data: Mapping[str, Any],
@@ -80,6 +82,7 @@ def load_data_step(
     return Release(version, folder, f"{folder}/dataset/dataset.json", live)
 
 
+@permissions_explained()
 def register_step(
     *,
     output_uri: str,
@@ -123,6 +126,7 @@ def register_step(
     return found.to_json()
 
 
+@permissions_explained()
 def deploy_step(
     *,
     output_uri: str,

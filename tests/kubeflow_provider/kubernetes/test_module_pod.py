@@ -69,7 +69,7 @@ def test_settings_reach_the_pod(
     assert spec["imagePullSecrets"] == [{"name": "registry"}]
     assert spec["securityContext"] == {
         "runAsUser": 1000, "runAsGroup": 2000, "runAsNonRoot": True, "fsGroup": 2000,
-        "seccompProfile": {"type": "RuntimeDefault"},
+        "fsGroupChangePolicy": "OnRootMismatch", "seccompProfile": {"type": "RuntimeDefault"},
     }  # fmt: skip
     assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     assert container["resources"]["limits"] == {"cpu": "500m", "memory": "1Gi"}
