@@ -22,6 +22,7 @@ from kubeflow_provider.states import DeploymentState
 from tests.doubles.kubernetes import Cluster, cluster
 from tests.doubles.kubernetes.kserve import Behaviour, FakeModels, KServeSettings
 from tests.doubles.kubernetes.resources import CONFIG_MAPS
+from tests.rights import SERVING, rights
 from tests.serving_support import GOOD, build_version
 from tests.waiting import wait_for
 
@@ -95,6 +96,7 @@ def kserve(
     with cluster(images={IMAGE: models}, namespace=NAMESPACE, kserve=settings, speed=speed) as k8s:
         k8s.kserve.add_runtime(RUNTIME, IMAGE)
         install_config(k8s, settings)
+        k8s.faults.allow_only(rights(*SERVING))
         conn = kserve_connection(folder, k8s, **extra)
         try:
             yield KServeWorld(hook=QuickHook("serving_test", connection=conn), k8s=k8s, models=models, connection=conn)

@@ -152,8 +152,34 @@ def deploy_step(
     """
     candidate, sha256 = _read_candidate(output_uri)
     _insist(output_uri, candidate, sha256, judged)
-    model, version, archive = candidate.model, candidate.version, candidate.archive
-    resources = {"cpu": cpu, "memory": memory}
+    model, version = candidate.model, candidate.version
+    predictor = predictor_of(
+        candidate,
+        volume=volume,
+        runtime=runtime,
+        service_account=service_account,
+        resources={"cpu": cpu, "memory": memory},
+        min_replicas=min_replicas,
+    )
+    try:
+        (service or InferenceService(model, namespace=namespace)).deploy(version, predictor)
+    except DeploymentError as error:
+        Registry(tracking_uri).set_state(model, version, ReleaseState.FAILED, reason=str(error)[:500])
+        raise
+    report(f"deploy: {model} {version} answers")
+
+
+def predictor_of(
+    candidate: Candidate,
+    *,
+    volume: str,
+    runtime: str,
+    service_account: str,
+    resources: Mapping[str, str],
+    min_replicas: int,
+) -> dict[str, Any]:
+    """Return the ``spec.predictor`` that serves a candidate; parameters as those of :func:`deploy_step`."""
+    archive = candidate.archive
     predictor: dict[str, Any] = {
         "annotations": {marks.ARCHIVE_URI: archive.uri, marks.ARCHIVE_SHA256: archive.sha256},
         "minReplicas": min_replicas,
@@ -164,18 +190,11 @@ def deploy_step(
             "runtime": runtime,
             "protocolVersion": "v1",
             "storageUri": storage_uri(archive.uri, volume=volume),
-            "resources": {"requests": resources, "limits": resources},
+            "resources": {"requests": dict(resources), "limits": dict(resources)},
             "env": [{"name": marks.ARCHIVE_SHA256_VARIABLE, "value": archive.sha256}],
         },
     }
-    if service_account:
-        predictor["serviceAccountName"] = service_account
-    try:
-        (service or InferenceService(model, namespace=namespace)).deploy(version, predictor)
-    except DeploymentError as error:
-        Registry(tracking_uri).set_state(model, version, ReleaseState.FAILED, reason=str(error)[:500])
-        raise
-    report(f"deploy: {model} {version} answers")
+    return predictor | ({"serviceAccountName": service_account} if service_account else {})
 
 
 def predict_step(

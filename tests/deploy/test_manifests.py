@@ -16,20 +16,6 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted(set((ROOT / "deploy").glob("*.yaml")) - {ROOT / "deploy" / "helm-values.yaml"})
 OF_KSERVE = sorted((ROOT / "deploy" / "kserve").glob("*.yaml"))
 
-#: Group and resource -> verbs that Kubernetes, or Kubeflow Pipelines' own access reviews, know.
-_CRUD = {"create", "delete", "get", "list", "patch", "update", "watch"}
-VERBS = {
-    ("pipelines.kubeflow.org", "experiments"): {"create", "get", "list"},
-    ("pipelines.kubeflow.org", "pipelines"): {"create", "get", "list"},
-    ("pipelines.kubeflow.org", "pipelines/versions"): {"create", "get", "list"},
-    ("pipelines.kubeflow.org", "runs"): {"create", "get", "list", "retry", "terminate"},
-    ("", "pods"): _CRUD,
-    ("", "pods/log"): {"get"},
-    ("", "events"): {"get", "list", "watch"},
-    ("", "serviceaccounts/token"): {"create"},
-    ("serving.kserve.io", "inferenceservices"): _CRUD,
-}
-
 
 def documents(files: Sequence[Path] = FILES) -> list[tuple[str, dict[str, Any]]]:
     return [
@@ -67,31 +53,6 @@ def test_what_kserve_does_not_know_is_found() -> None:
     service = {"apiVersion": "serving.kserve.io/v1beta1", "kind": "InferenceService"}
     service |= {"metadata": {"name": "a", "namespace": "a"}, "spec": {"predictor": {"model": {"runtim": "x"}}}}
     assert list(manifest_problems(service)) == ["InferenceService: spec has fields that KServe does not know"]
-
-
-def test_roles_give_only_what_is_used() -> None:
-    roles = [document for file, document in documents() if file == "pipelines-rbac.yaml" and document["kind"] == "Role"]
-    given = {
-        (group, resource): set(rule["verbs"])
-        for role in roles
-        for rule in role["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-    }
-    assert "*" not in str(roles)
-    assert given.keys() <= VERBS.keys()
-    assert {place: verbs - VERBS[place] for place, verbs in given.items() if verbs - VERBS[place]} == {}
-    (token,) = (rule for role in roles for rule in role["rules"] if "serviceaccounts/token" in rule["resources"])
-    assert token["resourceNames"] == ["airflow-releases"], "a token of any account would be a way to every right"
-
-
-def test_bindings_lead_to_what_is_there() -> None:
-    found = [document for file, document in documents() if file == "pipelines-rbac.yaml"]
-    names = {(document["kind"], document["metadata"]["name"]) for document in found}
-    for binding in (document for document in found if document["kind"] == "RoleBinding"):
-        assert ("Role", binding["roleRef"]["name"]) in names
-    bound = {document["roleRef"]["name"] for document in found if document["kind"] == "RoleBinding"}
-    assert bound == {name for kind, name in names if kind == "Role"}
 
 
 def test_claim_secret_and_runtime_are_those_that_the_pipeline_names_by_default() -> None:

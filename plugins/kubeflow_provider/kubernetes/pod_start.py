@@ -27,7 +27,7 @@ START_SECONDS = 600
 #: How long a pod that was deleted may take to be gone.
 GONE_SECONDS = 60
 
-RIGHTS = "The rights that are needed stand in deploy/."
+RIGHTS = "The rights that are needed stand in deploy/modules-rbac.yaml."
 
 _POLL_SECONDS = 1
 _OVER = ("Succeeded", "Failed")

@@ -135,7 +135,8 @@ class Doors:
         if status in (401, _FORBIDDEN):
             raise PermissionDeniedError(
                 f"The API server does not let Airflow through to Service {name} (HTTP {status}). Give its service "
-                "account the right to create services/proxy (deploy/kserve/rbac.yaml), or choose another `door`.",
+                "account the right to create services/proxy (deploy/kserve/service-proxy-rbac.yaml), or choose another "
+                "`door`.",
                 http_status=status,
             )
         return answer

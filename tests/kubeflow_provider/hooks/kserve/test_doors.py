@@ -86,7 +86,7 @@ def test_the_service_proxy_needs_its_right(world: KServeWorld, tmp_path: Path) -
     hook = QuickHook("x", connection=kserve_connection(tmp_path, world.k8s, door="service_proxy"))
     world.k8s.faults.forbid("create", "services/proxy")
     try:
-        with pytest.raises(PermissionDeniedError, match=r"right to create services/proxy \(deploy/kserve/rbac\.yaml\)"):
+        with pytest.raises(PermissionDeniedError, match=r"services/proxy \(deploy/kserve/service-proxy-rbac\.yaml\)"):
             hook.predict("reviews", BODY)
     finally:
         world.k8s.faults.heal()
