@@ -45,6 +45,7 @@ class ModulePodTrigger(PollingTrigger):
         )
         self.pod = dict(pod)
         self._is_started = False
+        self._waits_for: str | None = None
         self._work = BlockingWork()
 
     def arguments(self) -> dict[str, Any]:
@@ -82,7 +83,11 @@ class ModulePodTrigger(PollingTrigger):
             await self._work.do(service.start)
             self._is_started = True
             return None
-        return {} if await self._work.do(service.is_over) else None
+        is_over, waits_for = await self._work.do(service.look)
+        if waits_for != self._waits_for:  # what is missing changes with the nodes that come and go
+            self._waits_for = waits_for
+            self.log.info("%s", waits_for or f"Pod {service.name} waits for no node any more.")
+        return {} if is_over else None
 
     async def on_kill(self) -> None:
         """Delete the pod if a user has said that its task is over, or is to run again."""

@@ -131,7 +131,7 @@ def test_a_missing_image_is_told_at_once(k8s: Cluster) -> None:
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"node_selector": {"pool": "none"}}, r"Unschedulable: 0/1 nodes are available"),
+        ({"node_selector": {"pool": "none"}}, r"Unschedulable: 0/1 nodes are available.*Ask for less \(`cl"),
         ({"volumes": [{"claim": "none", "mount_path": "/mnt"}]}, r"Unschedulable: .*\"none\" not found"),
         ({"secrets": [{"name": "none", "keys": {"a": "A"}}]}, r"CreateContainerConfigError: secret \"none\" not found"),
     ],
