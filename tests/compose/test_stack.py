@@ -182,7 +182,7 @@ def test_every_service_may_be_killed_during_a_release(stack: Stack, backup: Path
     assert stack.live() is None
     start(stack, "torchserve")
     assert stack.live() == before
-    for service in ("triggerer", "scheduler", "api-server", "postgres", "mlflow", "dag-processor"):
+    for service in ("triggerer", "scheduler", "api-server", "postgres", "mlflow", "tracking", "dag-processor"):
         if stack.task_state(runs[-1], "train") != "deferred":
             # This machine trains faster than it restarts services: the others are killed during another release.
             assert stack.wait(runs[-1]) == "success", stack.why(runs[-1])
