@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> Path:
     record = {"kubeflow_pipelines": record_kubeflow_pipelines, "kserve": record_kserve}[asked.system]
     recorder, version = record(os.environ, names, name=asked.name, pause_seconds=asked.pause_seconds)
     file = recorder.save((asked.into or CAPTURED / asked.system) / version)
-    print(f"{file}: {len(recorder.calls)} answers of {asked.system} {version}")  # noqa: T201
+    print(f"{file}: {len(recorder.calls)} answers of {asked.system} {version}")
     return file
 
 
