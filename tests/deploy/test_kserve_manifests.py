@@ -97,8 +97,6 @@ def test_the_examples_name_what_is_there() -> None:
                 assert {("ServiceAccount", account), ("Secret", account)} <= names
 
 
-
-
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
 @pytest.mark.processes
 def test_kubectl_applies_all_of_them(tmp_path: Path) -> None:
