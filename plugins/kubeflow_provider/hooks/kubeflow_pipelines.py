@@ -22,6 +22,7 @@ from kubeflow_provider.exceptions import (
 )
 from kubeflow_provider.hooks._kubeflow_pipelines import api
 from kubeflow_provider.hooks._kubeflow_pipelines.experiments import find_experiment, get_or_create_experiment
+from kubeflow_provider.hooks._kubeflow_pipelines.kept_runs import KeptRuns
 from kubeflow_provider.hooks._kubeflow_pipelines.listing import list_documents
 from kubeflow_provider.hooks._kubeflow_pipelines.logs import SERVICE, StepLogs, reason_of_failure
 from kubeflow_provider.hooks._kubeflow_pipelines.modules import ModulesInPods
@@ -58,7 +59,7 @@ class Server:
     is_multi_user: bool
 
 
-class KubeflowPipelinesHook(ModulesInPods, BaseHook):
+class KubeflowPipelinesHook(ModulesInPods, KeptRuns, BaseHook):
     """The pipeline service (:class:`kubeflow_provider.services.PipelineService`) of a Kubeflow cluster.
 
     Pipelines are uploaded once, as versions that are named after what they hold, with the model's cluster settings in

@@ -21,6 +21,17 @@ from kubeflow_provider.triggers.base import PollingTrigger, WaitOutcome
 _GONE = "the service no longer knows it: somebody deleted it, or the service keeps runs for a shorter time"
 
 
+def how_it_ended(run: Run) -> dict[str, Any]:
+    """Return what an event tells of a run that is over: ``state``, ``reason``, ``failed_step`` and ``url``."""
+    failed = [step.name for step in run.steps if step.state is RunState.FAILED]
+    return {
+        "state": run.state.value,
+        "reason": run.reason,
+        "failed_step": failed[-1] if failed else None,
+        "url": run.url,
+    }
+
+
 class PipelineRunTrigger(PollingTrigger):
     """Waits until a run is over and tells the task log how far it is.
 
@@ -127,15 +138,7 @@ class PipelineRunTrigger(PollingTrigger):
         if run is None:
             return {"state": RunState.UNKNOWN.value, "reason": _GONE, "failed_step": None, "url": None}
         self._log_news(run)
-        if not run.state.is_terminal:
-            return None
-        failed = [step.name for step in run.steps if step.state is RunState.FAILED]
-        return {
-            "state": run.state.value,
-            "reason": run.reason,
-            "failed_step": failed[-1] if failed else None,
-            "url": run.url,
-        }
+        return how_it_ended(run) if run.state.is_terminal else None
 
     def is_good_end(self, payload: Mapping[str, Any]) -> bool:
         """Say whether the run has succeeded."""
@@ -188,3 +191,10 @@ class PipelineRunTrigger(PollingTrigger):
         elif time.monotonic() - self._spoke_at >= self.heartbeat_seconds:
             self._spoke_at = time.monotonic()
             self.log.info("Pipeline run %s is still %s after %s%s", self.run_id, run.state.value, after, where)
+
+
+class FollowedRunTrigger(PipelineRunTrigger):
+    """Waits for a run that somebody else has started, and never stops it."""
+
+    async def on_kill(self) -> None:
+        """Leave the run alone: it is not the task's."""

@@ -196,6 +196,16 @@ def retry_run(run_id: str) -> Call:
     return Call(method="POST", path=f"{_V2}/runs/{quote(run_id, safe='')}:retry")
 
 
+def archive_run(run_id: str) -> Call:
+    """Take a run out of the lists that people see."""
+    return Call(method="POST", path=f"{_V2}/runs/{quote(run_id, safe='')}:archive", is_repeatable=True)
+
+
+def delete_run(run_id: str) -> Call:
+    """Delete a run with its workflow; 404 where there is none."""
+    return Call(method="DELETE", path=f"{_V2}/runs/{quote(run_id, safe='')}", is_repeatable=True)
+
+
 def get_pod_log(*, run_id: str, pod_name: str, namespace: str | None, created: str) -> Call:
     """What a pod has said, from the server of the UI: of the pod itself or, when it is gone, of the archive."""
     query = {"podname": pod_name, "runid": run_id, "podnamespace": namespace, "createdat": created}
