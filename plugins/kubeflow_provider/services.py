@@ -227,6 +227,14 @@ class PipelineService(Protocol):
         """Answer for the connection form's Test button."""
 
 
+@runtime_checkable
+class ScheduledService(Protocol):
+    """What a pipeline service has besides where a step may have to wait for a machine."""
+
+    def waits_for(self, run_id: str) -> str | None:
+        """Return what is missing for a step of a run; ``None`` when nothing is, or nobody says."""
+
+
 # Serving
 
 

@@ -80,7 +80,7 @@ def called(*files: Path) -> set[tuple[str, str, str]]:
         (rights(*SERVING), called(PROVIDER / "hooks/_kserve/api.py") | OTHERS),
         (
             {right for right in rights(STEP_LOGS) if right[0] != PIPELINES},
-            called(PROVIDER / "hooks/_kubeflow_pipelines/logs.py"),
+            called(PROVIDER / "hooks/_kubeflow_pipelines/pods.py"),
         ),
         (rights("token-rbac.yaml"), called(PROVIDER / "http/authentication/service_account.py")),
         (rights(RELEASE_IN_KUBEFLOW), called(ROOT / "include/release_in_kubeflow/inference_service.py")),

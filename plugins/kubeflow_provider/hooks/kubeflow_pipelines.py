@@ -26,6 +26,7 @@ from kubeflow_provider.hooks._kubeflow_pipelines.kept_runs import KeptRuns
 from kubeflow_provider.hooks._kubeflow_pipelines.listing import list_documents
 from kubeflow_provider.hooks._kubeflow_pipelines.logs import SERVICE, StepLogs, reason_of_failure
 from kubeflow_provider.hooks._kubeflow_pipelines.modules import ModulesInPods
+from kubeflow_provider.hooks._kubeflow_pipelines.pods import RunPods
 from kubeflow_provider.hooks._kubeflow_pipelines.runs import name_with_id, read_run
 from kubeflow_provider.hooks._kubeflow_pipelines.settings import PipelinesSettings
 from kubeflow_provider.hooks._kubeflow_pipelines.shared_polling import SharedPolling
@@ -268,6 +269,10 @@ class KubeflowPipelinesHook(ModulesInPods, KeptRuns, BaseHook):
         """
         document = self._document(run_id)
         return "" if document is None else self._logs.tail(document, last_lines)
+
+    def waits_for(self, run_id: str) -> str | None:
+        """Return what the cluster's nodes lack for a pod of a run; ``None`` when nothing is missing, or nobody says."""
+        return RunPods(self.settings).waits_for(run_id)
 
     # The connection's form
 

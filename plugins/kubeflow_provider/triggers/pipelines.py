@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from airflow.sdk.execution_time.xcom import XCom
 
 from kubeflow_provider.hooks import aget_pipeline_service
 from kubeflow_provider.links import XCOM_RUN_ID
-from kubeflow_provider.services import JsonValue, PipelineService, Run, RunStep
+from kubeflow_provider.services import JsonValue, PipelineService, Run, RunStep, ScheduledService
 from kubeflow_provider.states import RunState
 from kubeflow_provider.triggers._cancelling import cancel_patiently, outlive_the_trigger
 from kubeflow_provider.triggers._starting import RunStart, xcom_ids
@@ -137,8 +138,12 @@ class PipelineRunTrigger(PollingTrigger):
         run = await service.aget_run(self.run_id, slack_seconds=slack_seconds)
         if run is None:
             return {"state": RunState.UNKNOWN.value, "reason": _GONE, "failed_step": None, "url": None}
-        self._log_news(run)
-        return how_it_ended(run) if run.state.is_terminal else None
+        is_silent = self._log_news(run)
+        if run.state.is_terminal:
+            return how_it_ended(run)
+        if is_silent:
+            await self._say_that_it_goes_on(run, service)
+        return None
 
     def is_good_end(self, payload: Mapping[str, Any]) -> bool:
         """Say whether the run has succeeded."""
@@ -168,14 +173,13 @@ class PipelineRunTrigger(PollingTrigger):
 
         await cancel_patiently(f"Pipeline run {self.run_id}", cancel, self.log)
 
-    def _log_news(self, run: Run) -> None:
-        """Say every change once; when there was none for long, say that the run still goes on."""
-        after = timedelta(seconds=round((datetime.now(tz=UTC) - self.started_at).total_seconds()))
-        where = f": {run.url}" if run.url else ""
+    def _log_news(self, run: Run) -> bool:
+        """Say every change once, and return whether there was none for long."""
+        after = self._age()
         news = run.state is not self._state
         if news:
             self._state = run.state
-            self.log.info("Pipeline run %s is %s after %s%s", self.run_id, run.state.value, after, where)
+            self.log.info("Pipeline run %s is %s after %s%s", self.run_id, run.state.value, after, _where(run))
         occurrences: Counter[str] = Counter()
         for step in run.steps:
             # A loop has several steps of one name, and a step's place changes when others start before it.
@@ -188,9 +192,23 @@ class PipelineRunTrigger(PollingTrigger):
                 self.log.info("Step %s: %s%s (after %s)", step.name, step.state.value, progress, after)
         if news:
             self._spoke_at = time.monotonic()
-        elif time.monotonic() - self._spoke_at >= self.heartbeat_seconds:
-            self._spoke_at = time.monotonic()
-            self.log.info("Pipeline run %s is still %s after %s%s", self.run_id, run.state.value, after, where)
+        return time.monotonic() - self._spoke_at >= self.heartbeat_seconds
+
+    async def _say_that_it_goes_on(self, run: Run, service: PipelineService) -> None:
+        self._spoke_at = time.monotonic()
+        self.log.info("Pipeline run %s is still %s after %s%s", self.run_id, run.state.value, self._age(), _where(run))
+        if not isinstance(service, ScheduledService):
+            return
+        if missing := await asyncio.to_thread(service.waits_for, self.run_id):
+            until = self.deadline.astimezone(UTC)
+            self.log.info("%s. It is waited for until %s.", missing.rstrip("."), f"{until:%Y-%m-%d %H:%M} UTC")
+
+    def _age(self) -> timedelta:
+        return timedelta(seconds=round((datetime.now(tz=UTC) - self.started_at).total_seconds()))
+
+
+def _where(run: Run) -> str:
+    return f": {run.url}" if run.url else ""
 
 
 class FollowedRunTrigger(PipelineRunTrigger):
