@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk._shared.observability.metrics.statsd_logger import get_statsd_logger
 from airflow.sdk._shared.observability.metrics.validators import stat_name_otel_handler
 
 from model_releases.metrics import Metric, tell
@@ -28,6 +30,23 @@ def test_a_metric_has_the_tags_that_it_promises(told: list[Any], caplog: pytest.
     tell(Metric.ENDED, 5, model="reviews")
     assert len(told) == 1
     assert "'dag_id'" in caplog.text
+
+
+def test_statsd_is_told_the_tags_as_influxdb_writes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.sdk.observability import stats
+
+    sent: list[tuple[Any, ...]] = []
+    client = SimpleNamespace(gauge=lambda *arguments: sent.append(arguments))
+    statsd = get_statsd_logger(
+        stats_class=lambda *_: client,
+        influxdb_tags_enabled=True,
+        statsd_influxdb_enabled=True,  # type: ignore[arg-type]
+    )
+    monkeypatch.setattr(stats, "gauge", statsd.gauge)
+    tell(Metric.SMOKE_TEST_FAILED, 1.5, model="sample-reviews", through="endpoint")
+    ((name, value, *_),) = sent
+    assert name == f"{Metric.SMOKE_TEST_FAILED.stat},model=sample-reviews,through=endpoint"
+    assert value == 1.5
 
 
 @pytest.mark.parametrize("metric", Metric)
