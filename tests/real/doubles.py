@@ -13,13 +13,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import httpx
 import yaml
 
 from tests.doubles.kfp_server import kfp_server
-from tests.doubles.kubernetes import Image, cluster
+from tests.doubles.kubernetes import Cluster, Image, cluster
 from tests.doubles.kubernetes.kserve import KServeSettings
 from tests.doubles.login import PASSWORD, USER, Oauth2ProxyGateway
+from tests.doubles.web import Asked, Reply, WebServer
 from tests.kserve_support import install_config
 from tests.serving_image import install_runtime
 from tests.serving_support import build_version
@@ -28,7 +31,28 @@ from tests.waiting import wait_for
 ROOT = Path(__file__).parents[2]
 PYTHON = os.environ.get("PIPELINES_PYTHON") or str(ROOT / ".venv" / "pipelines" / "bin" / "python")
 MODEL, IMAGE, NAMESPACE = "sample-reviews", "example/release:1", "team"
+_HERE = "127.0.0.1,localhost"
 _KUBEFLOW_VERSION, _KSERVE_VERSION = "2.17.0", "0.20.0"
+
+
+class InnerNames(WebServer):
+    """The names of a cluster's Services as a proxy: what asks for one inside the cluster reaches its pods."""
+
+    def __init__(self, k8s: Cluster) -> None:
+        super().__init__()
+        self._k8s = k8s
+
+    def answer(self, asked: Asked) -> Reply:
+        url = urlsplit(asked.target)
+        service, _, rest = (url.hostname or "").partition(".")
+        address = self._k8s.kserve.world.endpoint(rest.partition(".")[0], service)
+        if address is None:
+            return Reply.html("no such host", 502)
+        kept = {name: asked.headers[name] for name in ("content-type", "accept") if name in asked.headers}
+        target = f"http://{address[0]}:{address[1]}{url.path}"
+        with httpx.Client(trust_env=False, timeout=60) as client:
+            answer = client.request(asked.method, target, content=asked.body, headers=kept)
+        return Reply(answer.status_code, answer.content, [("Content-Type", answer.headers.get("content-type", ""))])
 
 
 @contextmanager
@@ -86,6 +110,8 @@ def serve(folder: Path) -> None:
         install_config(k8s, settings)
         install_runtime(k8s, PYTHON)
         k8s.kubeconfig(kubeconfig)
+        names = stack.enter_context(InnerNames(k8s))
+        os.environ |= {"HTTP_PROXY": names.url, "http_proxy": names.url, "NO_PROXY": _HERE, "no_proxy": _HERE}
         built = build_version(store, "20260101000000", model="recorded")
         package = Path(built.archive_uri.removeprefix("file://"))
         environment = {

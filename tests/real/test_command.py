@@ -85,7 +85,7 @@ def test_parts_have_names_of_their_own_and_need_what_can_be_looked_for() -> None
 def test_where_nothing_is_there_the_report_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("KFP_ENDPOINT", "KSERVE_KUBECONFIG"):
+    for name in ("KFP_ENDPOINT", "KFP_LOGIN_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
 
     assert command.main(["--only", "kubeflow-*", "--report", str(tmp_path)]) == 2

@@ -42,7 +42,7 @@ class GatewayError(ApiError):
 
     def body(self, *, old_gateway: bool) -> dict[str, Any]:
         """Return the JSON body, which has no details."""
-        return {"code": self.code, "message": self.external}
+        return {name: value for name, value in super().body(old_gateway=old_gateway).items() if name != "details"}
 
 
 class UploadError(Exception):
