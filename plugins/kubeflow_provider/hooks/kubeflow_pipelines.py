@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from airflow.sdk import BaseHook, Connection
 
+from kubeflow_provider.access import access_for
 from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.exceptions import (
     InvalidRequestError,
@@ -87,9 +88,11 @@ class KubeflowPipelinesHook(ModulesInPods, KeptRuns, BaseHook):
         fields = ConnectionFields(connection or self.get_connection(kubeflow_pipelines_conn_id))
         http = HttpSettings.read(fields)
         self.settings = PipelinesSettings.read(fields, http)
+        #: What this process knows of the connection's credentials.
+        self.access = access_for(fields)
         self._auth = authentication_for(fields, http)
         fields.check()
-        self.client = HttpClient(http, self._auth, service=SERVICE)
+        self.client = HttpClient(http, self._auth, service=SERVICE, access=self.access, health_path=api.HEALTH_PATH)
         self._polling = SharedPolling(self._list_documents)
         self._may_list = True
         self._alone = asyncio.Semaphore(_ALONE_AT_ONCE)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kubeflow_provider.access import Access
 from kubeflow_provider.exceptions import ServiceUnavailableError
 from kubeflow_provider.kubernetes.errors import typed_errors
 
@@ -103,12 +104,14 @@ class PreparedPod:
 
     :param document: the pod as it is to be made; JSON types.
     :param hook: leads to the cluster.
+    :param access: what is known of the hook's credentials.
     """
 
-    def __init__(self, document: Mapping[str, Any], hook: ConnectedKubernetesHook) -> None:
+    def __init__(self, document: Mapping[str, Any], hook: ConnectedKubernetesHook, access: Access) -> None:
         from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
         from airflow.providers.cncf.kubernetes.utils.pod_manager import PodManager
 
+        self.access = access
         self._request = PodGenerator.deserialize_model_dict(dict(document))
         with typed_errors("make a client", was_sent=False):
             self._pods = PodManager(kube_client=hook.core_v1_client)
@@ -120,14 +123,14 @@ class PreparedPod:
 
     def start(self) -> None:
         """Make it, unless it is there. Safe to repeat."""
-        with typed_errors(f"run pod {self.name}", advice={403: RIGHTS}, was_sent=False):
+        with typed_errors(f"run pod {self.name}", advice={403: RIGHTS}, was_sent=False, access=self.access):
             start(self._pods, self._request)
 
     def look(self) -> PodLook:
         """Say how it is now."""
         from airflow.providers.cncf.kubernetes.utils.pod_manager import detect_pod_terminate_early_issues
 
-        with typed_errors(f"look at pod {self.name}", advice={403: RIGHTS}):
+        with typed_errors(f"look at pod {self.name}", advice={403: RIGHTS}, access=self.access):
             pod = find(self._pods, self._request)
         if pod is None or not is_of_call(pod, self._request) or pod.status.phase in _OVER:
             return PodLook(is_over=True)
@@ -143,7 +146,7 @@ class PreparedPod:
 
     def delete(self) -> None:
         """Delete it; a pod of the same name that a later call has made stays. Harmless when there is none."""
-        with typed_errors(f"delete pod {self.name}", advice={403: RIGHTS}):
+        with typed_errors(f"delete pod {self.name}", advice={403: RIGHTS}, access=self.access):
             pod = find(self._pods, self._request)
             if pod is not None and is_of_call(pod, self._request):
                 self._pods.delete_pod(pod)

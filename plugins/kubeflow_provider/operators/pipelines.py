@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import Context, conf
 from airflow.sdk.exceptions import TaskDeferralTimeout
 
+from kubeflow_provider.access import was_accepted
 from kubeflow_provider.airflow_id import airflow_id
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.links import XCOM_RUN_ID, ExperimentLink, PipelineRunLink
@@ -18,6 +20,7 @@ from kubeflow_provider.operators._run_failure import failure, interrupted, out_o
 from kubeflow_provider.operators._run_marks import RunMark
 from kubeflow_provider.operators._run_record import RunRecord
 from kubeflow_provider.operators.cancelling import cancel_from_signal_handler
+from kubeflow_provider.outages import patient, wait_out
 from kubeflow_provider.pipeline_spec import PipelineSpec
 from kubeflow_provider.pipelines.reading import is_local, read_pipeline_spec, shown
 from kubeflow_provider.pipelines.spec import bind, parse_pipeline_spec
@@ -70,6 +73,7 @@ class RunPipelineOperator(ServiceOperator):
     :param timeout: from the start of the run to the moment at which it is cancelled, retries included. A shorter
         ``execution_timeout`` counts as well, also while deferred.
     :param max_poll_errors: so many failed questions in a row fail the task; the run goes on, and a retry picks it up.
+        A service that is away is waited for instead, for as long as its connection says (``outage_seconds``).
     :param wait_for_completion: ``False`` ends the task as soon as the run exists.
 
     Without a ``retry_policy`` of its own, or of its DAG's ``default_args``, it has
@@ -155,8 +159,9 @@ class RunPipelineOperator(ServiceOperator):
 
     def execute(self, context: Context) -> str:
         """Have the run started or pick it up, then wait or defer."""
-        service = get_pipeline_service(self.pipelines_conn_id)
-        self._service, self._record = service, RunRecord(context, retries=self.retries or 0)
+        self._service = get_pipeline_service(self.pipelines_conn_id)
+        service = patient(self._service)
+        self._record = RunRecord(context, retries=self.retries or 0)
         record, run, is_repeat = self._record.pick_up(service, limit=self.time_limit)
         self._run_id = record["run_id"]
         if run is not None:
@@ -170,12 +175,12 @@ class RunPipelineOperator(ServiceOperator):
         if self.deferrable and self.wait_for_completion:
             self.log.info("Pipeline run %s (%s) is started by the triggerer.", prepared.run_id, self.display_name)
             self._defer(context, record, submission=prepared.document, is_repeat=is_repeat)
-        run = service.start_run(prepared.document, is_repeat=is_repeat)
+        run = self._start(self._service, prepared, is_repeat=is_repeat)
         if run.run_id != record["run_id"]:
             self._rename(context, run.run_id, record)
         if self._killed:
             # Airflow asked to stop while the request was under way, when there was no run to stop yet.
-            service.terminate_run(run.run_id)
+            self._service.terminate_run(run.run_id)
             self._record.note_cancelled(run.run_id)
             raise interrupted(run.run_id)
         return self._go_on(context, record, run)
@@ -200,7 +205,7 @@ class RunPipelineOperator(ServiceOperator):
         if event["outcome"] == WaitOutcome.OVER and RunState(event["state"]).is_successful:
             self.log.info("Pipeline run %s has succeeded.", run_id)
             return run_id
-        service = get_pipeline_service(self.pipelines_conn_id)
+        service = patient(get_pipeline_service(self.pipelines_conn_id))
         cancelled = self._killed or records.was_cancelled(run_id)
         error = interrupted(run_id) if cancelled else failure(event, service, timeout=self.time_limit)
         records.settle()
@@ -273,6 +278,11 @@ class RunPipelineOperator(ServiceOperator):
             )
         )
 
+    def _start(self, service: PipelineService, prepared: PreparedRun, *, is_repeat: bool) -> Run:
+        """Start the run, however long the service is away; after the first time it may have been asked for before."""
+        tries = chain([is_repeat], repeat(True))
+        return wait_out(lambda: service.start_run(prepared.document, is_repeat=next(tries)))
+
     def _show(self, context: Context, run_id: str, url: str | None, experiment_url: str | None) -> None:
         """Leave ids and links for people and tasks at once; Airflow asks for links when the task's process ends."""
         ti = context["ti"]
@@ -318,5 +328,6 @@ class RunPipelineOperator(ServiceOperator):
             started_at=datetime.fromisoformat(record["started_at"]) if "started_at" in record else None,
             poll_interval_seconds=self.poll_interval_seconds,
             max_poll_errors=self.max_poll_errors,
+            was_accepted=was_accepted(self._service),
             **submission,
         )

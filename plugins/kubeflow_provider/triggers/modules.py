@@ -36,12 +36,14 @@ class ModulePodTrigger(PollingTrigger):
         deadline: datetime,
         poll_interval_seconds: float = 30,
         max_poll_errors: int = 10,
+        was_accepted: bool = False,
     ) -> None:
         super().__init__(
             conn_id=conn_id,
             deadline=deadline,
             poll_interval_seconds=poll_interval_seconds,
             max_poll_errors=max_poll_errors,
+            was_accepted=was_accepted,
         )
         self.pod = dict(pod)
         self._is_started = False
@@ -59,7 +61,7 @@ class ModulePodTrigger(PollingTrigger):
     async def connect(self) -> PreparedPod:
         """Return the pod, with a way to its cluster."""
         # Only where there is one: parsing a DAG file must not load the Kubernetes client.
-        from kubeflow_provider.kubernetes.client import ConnectedKubernetesHook
+        from kubeflow_provider.kubernetes.client import ConnectedKubernetesHook, kubernetes_access
 
         try:
             connection = await BaseHook.aget_connection(self.conn_id)
@@ -70,7 +72,8 @@ class ModulePodTrigger(PollingTrigger):
                     "`kubernetes_conn_id` of the pipelines' connection."
                 ) from error
             connection = None  # then the pod's own service account leads there
-        return await asyncio.to_thread(lambda: PreparedPod(self.pod, ConnectedKubernetesHook(connection)))
+        access = kubernetes_access(connection)
+        return await asyncio.to_thread(lambda: PreparedPod(self.pod, ConnectedKubernetesHook(connection), access))
 
     @property
     def acts(self) -> bool:

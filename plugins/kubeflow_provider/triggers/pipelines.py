@@ -50,6 +50,7 @@ class PipelineRunTrigger(PollingTrigger):
     :param started_at: when the run was asked for, for "after 0:12:05" in the log; default: now.
     :param poll_interval_seconds: longest pause between two questions.
     :param max_poll_errors: so many failed questions in a row end the waiting with an error.
+    :param was_accepted: see :class:`PollingTrigger`.
     :param submission: document of the :class:`~kubeflow_provider.services.PreparedRun` to start; ``None`` for a run
         that is started already.
     :param is_repeat: whether an earlier try may have asked for it, see :class:`~kubeflow_provider.services.RunRequest`.
@@ -69,6 +70,7 @@ class PipelineRunTrigger(PollingTrigger):
         started_at: datetime | None = None,
         poll_interval_seconds: float = 30,
         max_poll_errors: int = 10,
+        was_accepted: bool = False,
         submission: Mapping[str, JsonValue] | None = None,
         is_repeat: bool = False,
     ) -> None:
@@ -77,6 +79,7 @@ class PipelineRunTrigger(PollingTrigger):
             deadline=deadline,
             poll_interval_seconds=poll_interval_seconds,
             max_poll_errors=max_poll_errors,
+            was_accepted=was_accepted,
         )
         self.asked_for = run_id
         self.submission = submission

@@ -13,10 +13,12 @@ from urllib.parse import quote, urlsplit
 
 from tenacity import AsyncRetrying, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-from kubeflow_provider.exceptions import KubeflowProviderError, ServiceUnavailableError
+from kubeflow_provider.exceptions import KubeflowProviderError, OutageError, ServiceUnavailableError
 from kubeflow_provider.http.client import HttpClient
 
 _V2 = "/apis/v2beta1"
+#: Version and mode of the server; needs no login.
+HEALTH_PATH = f"{_V2}/healthz"
 
 #: The server cuts larger pages down to 200 rows.
 LARGEST_PAGE = 100
@@ -24,7 +26,8 @@ LARGEST_PAGE = 100
 
 def _is_passing(error: BaseException) -> bool:
     # 500 is this server's word for many a lasting condition, a run whose workflow is gone among them.
-    return isinstance(error, ServiceUnavailableError) and error.http_status != 500
+    is_refused = isinstance(error, OutageError) and error.refusal is not None
+    return isinstance(error, ServiceUnavailableError) and error.http_status != 500 and not is_refused
 
 
 #: Short: a task that is stopped has five seconds to stop its run.
@@ -42,6 +45,7 @@ class Call:
 
     :param is_repeatable: whether it may go out again after a failure that passes although it changes something,
         because the second one changes nothing more; the client repeats nothing but GETs by itself.
+    :param is_open: whether it needs no login.
     """
 
     method: str
@@ -51,6 +55,7 @@ class Call:
     files: Any = None
     expect: Literal["json", "text"] = "json"
     is_repeatable: bool = False
+    is_open: bool = False
 
     def send(self, client: HttpClient) -> Any:
         """Ask, and return the answer."""
@@ -65,7 +70,8 @@ class Call:
         return await client.arequest(self.method, self.path, **self._options())
 
     def _options(self) -> dict[str, Any]:
-        return {"params": self.params, "json": self.json, "files": self.files, "expect": self.expect}
+        names = ("params", "json", "files", "expect", "is_open")
+        return {name: getattr(self, name) for name in names}
 
 
 def where(key: str, operation: str, value: str) -> str:
@@ -95,7 +101,7 @@ def _filter(predicate: Mapping[str, Any]) -> str:
 
 def get_health() -> Call:
     """Version and mode of the server; needs no permission."""
-    return Call(method="GET", path=f"{_V2}/healthz")
+    return Call(method="GET", path=HEALTH_PATH, is_open=True)
 
 
 def list_experiments(
