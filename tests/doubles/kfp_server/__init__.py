@@ -9,6 +9,7 @@ Its "Argo" really runs the pipelines, with the pipeline half's interpreter, or d
   template a retry strategy; steps that never began have rows without a state. It says of every run that a plugin has
   failed, which means nothing. 3.0 shows tasks, where asked for them.
 * Zero values are absent, unknown fields are refused, parameters are strictly typed, ``filter`` is decoded twice.
+* While Kubernetes is away, every token is answered with 401 (``without_kubernetes``); the health page needs none.
 * A version id that does not exist is a 500; a retry of a run that has not failed is a 409; terminating a run that is
   over, or being terminated, is a 400 ("Row not found"); the log endpoint answers 200 with an error in its body.
 
@@ -61,6 +62,24 @@ class KfpServer(HttpServer):
     def lose_rows(self, count: int = 1) -> None:
         """Let the database refuse the next rows, after their workflows were created."""
         self.api.rows_to_lose = count
+
+    @contextmanager
+    def without_kubernetes(self) -> Iterator[None]:
+        """Answer 401 to every token for as long as the block lasts, as while the control plane is upgraded."""
+        self.api.can_review_tokens = False
+        try:
+            yield
+        finally:
+            self.api.can_review_tokens = True
+
+    @contextmanager
+    def behind_a_gateway(self) -> Iterator[None]:
+        """Let a gateway that has lost its server answer for as long as the block lasts, the health page included."""
+        self.fault("status", times=10**9, status=503, body="no healthy upstream")
+        try:
+            yield
+        finally:
+            self.clear_faults()
 
     def calls(self, method: str, path: str) -> int:
         """Return how many requests there were of this method whose path ends like this."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -240,6 +241,22 @@ def test_the_tasks_of_3_0_have_the_pods_of_real_ones() -> None:
         [task.get(field) for field in fields] + [(pod["name"], pod["type"]) for pod in task["pods"]]
         for task in document["tasks"]
     ]
+
+
+def test_while_kubernetes_is_away_a_good_token_is_answered_as_a_real_server_answers_it() -> None:
+    with kfp_server(multi_user=True, token="good") as double:
+        ask = partial(httpx.get, params={"namespace": "team"}, headers={"Authorization": "Bearer good"})
+        runs, health = f"{double.url}/apis/v2beta1/runs", f"{double.url}/apis/v2beta1/healthz"
+        assert ask(runs).status_code == 200
+        with double.without_kubernetes():
+            answer = ask(runs)
+            assert (answer.status_code, answer.json()["code"]) == (401, 16)
+            words = "Failed to check authorization. User identity is empty in the request header"
+            assert answer.json()["details"][0]["message"] == words
+            assert httpx.get(health).json()["multi_user"], "the health page needs no token, and knows of nothing"
+        with double.behind_a_gateway():
+            assert (ask(runs).status_code, httpx.get(health).text) == (503, "no healthy upstream")
+        assert ask(runs).status_code == 200
 
 
 def test_the_published_client_understands_the_double(double: KfpServer, record_and_wait: str) -> None:

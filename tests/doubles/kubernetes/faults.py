@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
@@ -71,6 +73,18 @@ class Faults:
         """Answer the next ``times`` requests whose path contains ``path`` with this status (see :class:`HttpFault`)."""
         with self._lock:
             self._http.append(HttpFault(method, path, status, times, body, content_type))
+
+    @contextmanager
+    def away(self, error: ApiError) -> Iterator[None]:
+        """Answer everything with this for as long as the block lasts, as an API server that is being upgraded does."""
+        fault = HttpFault("*", "", error.code, 10**9, json.dumps(error.status), "application/json")
+        with self._lock:
+            self._http.append(fault)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._http.remove(fault)
 
     def heal(self) -> None:
         """Take every trouble away."""

@@ -213,7 +213,7 @@ class ClusterApi:
             _raise_own_words(answer)
             return answer
 
-        right = "the right to create services/proxy (deploy/kserve/rbac.yaml)"
+        right = "the right to create services/proxy (deploy/kserve/service-proxy-rbac.yaml)"
         advice = {403: f"Give Airflow's service account {right}, or choose another `door`."}
         answer = self._call(f"pass a prediction on to Service {service}", post, advice=advice)
         return answer.status, answer.data
