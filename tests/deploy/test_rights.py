@@ -47,8 +47,10 @@ ASKED = {
     "list_experiments": ("experiments", "list"),
     "create_experiment": ("experiments", "create"),
     "get_pipeline_by_name": ("pipelines", "get"),
+    "get_pipeline": ("pipelines", "get"),
     "create_pipeline": ("pipelines", "create"),
     "list_versions": ("pipelines/versions", "list"),
+    "get_version": ("pipelines/versions", "get"),
     "upload_version": ("pipelines/versions", "create"),
     "create_run": ("runs", "create"),
     "get_run": ("runs", "get"),
@@ -59,7 +61,7 @@ ASKED = {
     "get_node_log": None,
 }
 #: And what it asks for a run that names them.
-ASKED_FOR_A_RUN = {("experiments", "get"), ("pipelines", "list"), ("pipelines/versions", "get")}
+ASKED_FOR_A_RUN = {("experiments", "get"), ("pipelines", "list")}
 
 
 def called(*files: Path) -> set[tuple[str, str, str]]:
