@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 VOCABULARY_SIZE = 8000
 
 #: Standard deviation of the word vectors at the beginning. They are normalised before anything reads them, so that it
-#: only says how much a step can change them.
-_WORD_SCALE = 0.2
+#: only says how much a step changes them: the smaller, the more a word counts that few rows have.
+_WORD_SCALE = 0.06
 
 _PAD, _UNKNOWN, _FIRST, _SEPARATOR = _SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 
@@ -103,9 +103,8 @@ def make_model(*, vocabulary_size: int, n_labels: int, max_length: int) -> Disti
 def _begin_as_a_bag_of_words(model: DistilBertForSequenceClassification) -> None:
     """Let the first token begin as the mean of all word vectors; what their order says is learnt from there.
 
-    The usual small random matrices shrink a word to a fiftieth on its way to the head, and a few steps of Adam are as
-    large as the usual word vectors: with few rows for each class such a model learns the rows by heart, by words that
-    stand in one of them, and little that other texts share.
+    The usual small random matrices shrink a word to a fiftieth on its way to the head. With few rows for each class
+    such a model learns the rows by heart, and little that other texts share.
     """
     from torch.nn.init import eye_, normal_, zeros_
 

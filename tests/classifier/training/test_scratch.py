@@ -1,4 +1,4 @@
-"""The tokenizer made from nothing is the same in every process."""
+"""The tokenizer made from nothing is the same in every process, and the model begins with what words say."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from include.classifier.training.scratch import make_tokenizer
+from include.classifier.training.scratch import make_model, make_tokenizer
 
 TEXTS = ["The noodles were superb", "The waiters were rude", "Superb noodles, rude waiters", "Ünlikely wörds"] * 2
 
@@ -49,3 +49,16 @@ def test_words_that_training_did_not_show_are_spelled_or_unknown():
     tokenizer = make_tokenizer(TEXTS, max_length=16)
     assert tokenizer.tokenize("soup")[0].startswith("s")
     assert tokenizer.tokenize("語") == ["[UNK]"]
+
+
+@pytest.mark.computes
+def test_at_the_beginning_every_word_counts_and_their_order_does_not():
+    import torch
+
+    torch.manual_seed(1)
+    model = make_model(vocabulary_size=50, n_labels=3, max_length=16).eval()
+    texts = torch.tensor([[2, 10, 11, 12, 3], [2, 12, 10, 11, 3], [2, 10, 11, 13, 3]])
+    with torch.inference_mode():
+        hidden = model.distilbert(input_ids=texts).last_hidden_state[:, 0]
+    assert torch.allclose(hidden[0], hidden[1], atol=1e-5)
+    assert (hidden[0] - hidden[2]).norm() > 0.1 * hidden[0].norm()
