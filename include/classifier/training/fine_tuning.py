@@ -83,10 +83,9 @@ def train(
         f"train: {len(training)} rows to learn from, {len(validation)} to choose the epoch, "
         f"{'weighted by class' if weights else 'all weighted alike'}, {base.model.num_parameters():,} parameters"
     )
-    report(
-        f"train: {settings.epochs:g} epochs at most, learning rate {settings.learning_rate:g}"
-        f"{'' if settings == asked else ', chosen for this base model and number of rows'}"
-    )
+    left_open = [name.replace("_", " ") for name in ("epochs", "learning_rate") if getattr(asked, name) is None]
+    told = f"; chosen here: {' and '.join(left_open)}" if left_open else ""
+    report(f"train: {settings.epochs:g} epochs at most, learning rate {settings.learning_rate:g}{told}")
     tracker.log_params(parameters | {"train_rows": len(training), "validation_rows": len(validation)})
 
     began = time.monotonic()

@@ -135,7 +135,7 @@ def test_without_early_stopping_all_rows_are_learned_from_at_a_rate_that_is_told
     assert (facts["epochs_run"], facts["parameters"]["learning_rate"]) == (1, 1e-3)
     said = capsys.readouterr().out
     assert f"{len(TEXTS)} rows to learn from, 0 to choose" in said
-    assert "1 epochs at most, learning rate 0.001, chosen for this base model and number of rows" in said
+    assert "1 epochs at most, learning rate 0.001; chosen here: learning rate\n" in said
 
 
 def test_a_loss_that_is_no_number_stops_with_step_and_remedy(tmp_path):
