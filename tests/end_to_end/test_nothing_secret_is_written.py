@@ -103,6 +103,7 @@ def _connections(marks: Marks, folder: Path, server: str) -> dict[str, str]:
 
     def connection(conn_type: str, what: str, *, host: str = "", **extra: Any) -> str:
         login, password = marks.pair(what).split(":")
+        extra = {"outage_seconds": 1, **extra}
         return json.dumps({"conn_type": conn_type, "host": host, "login": login, "password": password, "extra": extra})
 
     state, python = folder / "state", str(PROJECT / ".venv" / "pipelines" / "bin" / "python")

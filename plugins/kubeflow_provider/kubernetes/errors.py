@@ -44,37 +44,30 @@ def typed_errors(
     :param was_sent: False when the request may be repeated whatever has become of it.
     :param access: what is known of the credentials, which tells an outage from a refusal; without it there is none.
     """
-    try:
-        with _typed(what, conn_id, advice or {}, was_sent):
-            yield
-    except KubeflowProviderError as error:
-        if access is None:
-            raise
-        if error.http_status in _LET_IN:
-            access.accept(what)
-        raise access.judge(error, what) from error.__cause__
-    if access is not None:
-        access.accept(what)
-
-
-@contextmanager
-def _typed(what: str, conn_id: str | None, advice: Mapping[int, str], was_sent: bool) -> Iterator[None]:
     from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import KubernetesApiException
     from kubernetes.client import ApiException
     from kubernetes.config import ConfigException
     from urllib3.exceptions import HTTPError
 
     where = f"Kubernetes (connection {conn_id!r})" if conn_id else "Kubernetes"
+
+    def judged(error: KubeflowProviderError) -> KubeflowProviderError:
+        if access is None:
+            return error
+        if error.http_status in _LET_IN:
+            access.accept(what)
+        return access.judge(error, what)
+
     try:
         yield
     except KubeflowProviderError:
         raise
     except ApiException as error:
-        raise _from_answer(error, f"{where} answered {error.status} when asked to {what}", advice, was_sent) from None
+        told = f"{where} answered {error.status} when asked to {what}"
+        raise judged(_from_answer(error, told, advice or {}, was_sent)) from None
     except (HTTPError, KubernetesApiException, TimeoutError, ConnectionError) as error:
-        raise ServiceUnavailableError(
-            f"{where} did not answer when asked to {what} ({type(error).__name__}).", was_sent=was_sent
-        ) from error
+        told = f"{where} did not answer when asked to {what} ({type(error).__name__})."
+        raise judged(ServiceUnavailableError(told, was_sent=was_sent)) from error
     except (AirflowException, ConfigException, OSError) as error:
         # No such connection, one that contradicts itself, or a certificate or kubeconfig that is not there.
         remedy = (
@@ -83,6 +76,8 @@ def _typed(what: str, conn_id: str | None, advice: Mapping[int, str], was_sent: 
             else "set `kubernetes_conn_id` to an Airflow connection of the cluster"
         )
         raise InvalidRequestError(f"There is no way to a Kubernetes cluster ({error}): {remedy}.") from error
+    if access is not None:
+        access.accept(what)
 
 
 def _from_answer(error: Any, told: str, advice: Mapping[int, str], was_sent: bool) -> KubeflowProviderError:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context, get_current_context
 
+from kubeflow_provider.access import Access
 from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError
-from kubeflow_provider.kubernetes.errors import typed_errors
+from kubeflow_provider.kubernetes.errors import AWAY, typed_errors
 from kubeflow_provider.kubernetes.pod_arguments import pod_arguments
 from kubeflow_provider.kubernetes.pod_start import (
     CALL_LABEL,
@@ -85,12 +86,17 @@ class ModulePod:
         :param is_prepared: the pod that :meth:`prepare` has described was started by somebody else and is over;
             what became of it is told here.
         :raises InvalidRequestError: when it exits with 2 (the message is its last line), or the settings cannot work.
+        :raises OutageError: when Kubernetes is away; to be called again.
         :raises ServiceUnavailableError: when Kubernetes cannot be asked; the pod goes on, and a retry waits for it.
         :raises KubeflowProviderError: when it exits with another code, takes too long, or does not start.
         """
         self._stopped = False
+        access = Access(away=AWAY)
+        if is_prepared:
+            access.recall()  # whoever started it was let in
+        conn_id = self._kubernetes_conn_id
         try:
-            with typed_errors(f"run {module} in a pod", conn_id=self._kubernetes_conn_id, advice={403: RIGHTS}):
+            with typed_errors(f"run {module} in a pod", conn_id=conn_id, advice={403: RIGHTS}, access=access):
                 self._run(_command(module, arguments), timeout_seconds, is_prepared)
         except KubeflowProviderError:
             if self._stopped:  # the error only tells that the pod has gone

@@ -12,6 +12,7 @@ from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.operators._base import ServiceOperator
 from kubeflow_provider.operators.cancelling import cancel_from_signal_handler
+from kubeflow_provider.outages import wait_out
 from kubeflow_provider.services import PipelineService
 from kubeflow_provider.triggers.base import raise_for_error
 from kubeflow_provider.triggers.modules import ModulePodTrigger
@@ -81,12 +82,13 @@ class RunModuleOperator(ServiceOperator):
                 method_name="execute_complete",
                 timeout=self.timeout + 2 * _TO_START,
             )
-        self._run(service)
+        wait_out(lambda: self._run(service))
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> None:
         """Tell what became of it, and take it away."""
         raise_for_error(event)
-        self._run(get_pipeline_service(self.pipelines_conn_id), is_prepared=True)
+        service = get_pipeline_service(self.pipelines_conn_id)
+        wait_out(lambda: self._run(service, is_prepared=True))
 
     def _run(self, service: PipelineService, **options: Any) -> None:
         self._service = service

@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowException
 
-from kubeflow_provider.exceptions import InvalidRequestError
+from kubeflow_provider.exceptions import InvalidRequestError, WrongPasswordError
 
 #: So long a service that does not answer is asked to stop something: longer than it takes to restart it.
 PATIENCE_SECONDS = 900.0
@@ -36,7 +36,7 @@ async def cancel_patiently(what: str, cancel: Callable[[], Awaitable[None]], log
     """Ask for something to be stopped until somebody has heard it.
 
     :param what: names it in the log.
-    :param cancel: asks once. An error that says that the request is wrong ends the asking.
+    :param cancel: asks once. An error that says that the request, or the password, is wrong ends the asking.
     :param log: of the trigger.
     """
     until = time.monotonic() + PATIENCE_SECONDS
@@ -45,7 +45,7 @@ async def cancel_patiently(what: str, cancel: Callable[[], Awaitable[None]], log
         try:
             await cancel()
             return
-        except InvalidRequestError as error:
+        except (InvalidRequestError, WrongPasswordError) as error:
             log.error("%s cannot be cancelled: %s", what, error)
             return
         except AirflowException as error:

@@ -90,7 +90,8 @@ class Doors:
                 raise self._judge(error, error) from error.__cause__
         if wants_login(response) or response.status_code == _FORBIDDEN:
             raise self._judge(self._not_let_in(response, address))
-        self._settings.access.accept(_OPERATION)
+        if not response.is_server_error:  # of which a gateway may know nothing but its own trouble
+            self._settings.access.accept(_OPERATION)
         # Of the prediction alone: a login may have come before it.
         latency_ms = response.elapsed.total_seconds() * 1000
         return Answer(status_code=response.status_code, body=_parsed(response.content), latency_ms=latency_ms)
