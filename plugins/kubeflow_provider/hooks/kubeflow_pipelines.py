@@ -18,6 +18,7 @@ from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.exceptions import (
     InvalidRequestError,
     KubeflowProviderError,
+    OutageError,
     PermissionDeniedError,
     ServiceUnavailableError,
 )
@@ -356,8 +357,8 @@ class KubeflowPipelinesHook(ModulesInPods, KeptRuns, BaseHook):
                     filter = api.where_in("run_id", run_ids[start : start + api.LARGEST_PAGE])
                     page = await api.list_runs(namespace=namespace, filter=filter).asend(client)
                     yield {document["run_id"]: document for document in page.get("runs", [])}
-        except (InvalidRequestError, PermissionDeniedError) as error:
-            if isinstance(error, PermissionDeniedError) and error.http_status != 403:
+        except (InvalidRequestError, OutageError, PermissionDeniedError) as error:
+            if not isinstance(error, InvalidRequestError) and error.http_status != 403:
                 raise  # a login that has expired is no reason to knock once for each run
             self._may_list = False
             self.log.warning("Runs cannot be listed, so each is asked for by itself: %s", error)

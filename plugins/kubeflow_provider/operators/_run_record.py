@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+from kubeflow_provider.access import recall
 from kubeflow_provider.airflow_id import airflow_id
 from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError
 from kubeflow_provider.links import XCOM_RUN_ID
@@ -77,6 +78,8 @@ class RunRecord:
         """
         record = self.read()
         if record and self._is_of_this_life(record):
+            if record.get("is_handed_over"):
+                recall(service)  # it has let an earlier try in
             run = service.get_run(record["run_id"])
             if not self.was_cancelled(record["run_id"]) and not (run and _is_cancelled(run)):
                 log.info("An earlier try has left pipeline run %s; picking it up.", record["run_id"])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from airflow.sdk import Context, conf
 from airflow.sdk.exceptions import TaskDeferralTimeout
 
-from kubeflow_provider.access import was_accepted
+from kubeflow_provider.access import recall, was_accepted
 from kubeflow_provider.airflow_id import airflow_id
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.links import XCOM_RUN_ID, ExperimentLink, PipelineRunLink
@@ -206,6 +206,7 @@ class RunPipelineOperator(ServiceOperator):
             self.log.info("Pipeline run %s has succeeded.", run_id)
             return run_id
         service = patient(get_pipeline_service(self.pipelines_conn_id))
+        recall(service)  # it has let in who waited for the run
         cancelled = self._killed or records.was_cancelled(run_id)
         error = interrupted(run_id) if cancelled else failure(event, service, timeout=self.time_limit)
         records.settle()

@@ -17,7 +17,12 @@ import pytest
 from airflow.sdk import Connection
 
 from include.contracts.registry_tags import ReleaseState
-from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
+from kubeflow_provider.exceptions import (
+    InvalidRequestError,
+    OutageError,
+    PermissionDeniedError,
+    WrongPasswordError,
+)
 from model_releases.registry import get_registry_service
 from model_releases.registry.mlflow import MlflowHook
 from model_releases.registry.service import Release
@@ -198,8 +203,28 @@ def test_what_a_server_refuses_says_who_has_to_act(
 
 def test_a_server_that_is_away_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "0")
-    with pytest.raises(ServiceUnavailableError):
+    with pytest.raises(OutageError):
         hook("http://127.0.0.1:9").get_live(MODEL)
+
+
+@pytest.mark.parametrize(
+    ("connection", "was_accepted", "error"),
+    [
+        ({"extra": {"token": "t0ken"}}, False, PermissionDeniedError),
+        ({"extra": {"token": "t0ken"}}, True, OutageError),
+        ({"login": "me", "password": "secret"}, True, WrongPasswordError),
+    ],
+)
+def test_a_refusal_of_what_was_accepted_is_an_outage_but_of_a_password(
+    server: tuple[type[FakeServer], str], connection: dict[str, Any], was_accepted: bool, error: type[Exception]
+) -> None:
+    registry = hook(f"http://{server[1]}", **connection)
+    if was_accepted:
+        assert registry.get_live(MODEL) is None
+    server[0].status, server[0].body = 401, b"Who is there?"
+    with pytest.raises(PermissionDeniedError if error is not OutageError else OutageError) as raised:
+        registry.get_live(MODEL)
+    assert type(raised.value) is error
 
 
 def test_what_version_0_1_0_called_champion_is_read_as_live(registry: MlflowHook) -> None:

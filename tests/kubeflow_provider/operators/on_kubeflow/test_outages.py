@@ -142,6 +142,17 @@ def test_a_submission_waits_and_starts_one_run(
     assert (interruption.pauses, trained(server)) == (3, 1)
 
 
+def test_a_retry_waits_for_what_an_earlier_try_was_let_in_to(
+    server: KfpServer, task: Task, connection: Any, interruption: Interruption, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = task.run(wait_for_completion=False)
+    monkeypatch.setattr(access, "_known", {})
+    interruption.begin(server.without_kubernetes())
+
+    assert task.run() == first
+    assert (interruption.pauses, trained(server)) == (3, 1)
+
+
 def test_a_refusal_of_the_very_first_request_is_final(
     server: KfpServer, task: Task, connection: Any, interruption: Interruption
 ) -> None:
