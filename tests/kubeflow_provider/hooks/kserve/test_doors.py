@@ -91,6 +91,7 @@ def test_the_address_for_people_is_that_of_the_door(world: KServeWorld, tmp_path
 def test_the_service_proxy_needs_its_right(world: KServeWorld, tmp_path: Path) -> None:
     hook = QuickHook("x", connection=kserve_connection(tmp_path, world.k8s, door="service_proxy"))
     world.k8s.faults.forbid("create", "services/proxy")
+    hook.access.forget()
     try:
         with pytest.raises(PermissionDeniedError, match=r"services/proxy \(deploy/kserve/service-proxy-rbac\.yaml\)"):
             hook.predict("reviews", BODY)
