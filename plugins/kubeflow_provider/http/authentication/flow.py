@@ -203,9 +203,10 @@ class RenewableAuth(httpx.Auth, ABC):
         """Return for how many seconds a failure keeps everybody from trying again; no answer at all keeps nobody."""
         if isinstance(failure, WrongPasswordError):
             return float("inf")
-        if self.is_login and failure.http_status is not None:
+        is_refusal = isinstance(failure, PermissionDeniedError)
+        if self.is_login and (is_refusal or failure.http_status is not None):
             return LOGIN_AGAIN_SECONDS
-        return REMEMBER_REFUSAL_SECONDS if isinstance(failure, PermissionDeniedError) else 0.0
+        return REMEMBER_REFUSAL_SECONDS if is_refusal else 0.0
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Drive the steps for a blocking client."""
