@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,6 +33,7 @@ from tests.capturing.recording import Recorder, over_http, over_kubernetes
 
 HERE = Path(__file__).parent
 CAPTURED = HERE / "captured"
+RUNTIME = HERE.parent / "deploy" / "serving-runtime.yaml"
 PIPELINE = HERE / "test_pipelines" / "record_and_wait.yaml"
 _IMAGE_OF_PIPELINE = "image: python:3.11"
 _PATIENCE_SECONDS = 60.0
@@ -44,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> Path:
     record = {"kubeflow_pipelines": record_kubeflow_pipelines, "kserve": record_kserve}[asked.system]
     recorder, version = record(os.environ, names, name=asked.name, pause_seconds=asked.pause_seconds)
     file = recorder.save((asked.into or CAPTURED / asked.system) / version)
+    if asked.system == "kserve":
+        shutil.copyfile(RUNTIME, file.with_name("runtime.yaml"))
     print(f"{file}: {len(recorder.calls)} answers of {asked.system} {version}")
     return file
 

@@ -3,7 +3,8 @@
 ``calls.json`` is what ``tests/capture.py`` wrote: each answer with the name of what it is an answer to. Before it is
 kept, names, ids and addresses are replaced and lists are cut; ``tests/capturing/replacing.py`` is the rule.
 ``described.json``, beside the versions, holds answers that nobody has recorded yet, as the documentation or the source
-of the system describes them. What a version has recorded counts for more.
+of the system describes them. What a version has recorded counts for more. ``runtime.yaml`` is the ServingRuntime that a
+KServe was recorded with.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import json
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 _HERE = Path(__file__).parent
 
@@ -24,6 +27,12 @@ def versions(system: str) -> list[str]:
 def captured(system: str, version: str) -> dict[str, dict[str, Any]]:
     """Return what a version was asked for -> the call, with ``request``, ``status`` and ``answer``."""
     return _calls(_HERE / system / version / "calls.json")
+
+
+def runtime(version: str) -> dict[str, Any]:
+    """Return the ServingRuntime that the services of a KServe were made with when it was recorded."""
+    manifest: dict[str, Any] = yaml.safe_load((_HERE / "kserve" / version / "runtime.yaml").read_text(encoding="utf-8"))
+    return manifest
 
 
 def described(system: str) -> dict[str, dict[str, Any]]:

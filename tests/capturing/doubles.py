@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import yaml
-
 from tests import capture
+from tests.captured import runtime
 from tests.capturing.kubeflow_pipelines import run_id
 from tests.doubles.kfp_server import kfp_server
 from tests.doubles.kubernetes import Behaviour, FakeModels, KServeSettings, Lags, cluster
 from tests.doubles.kubernetes.kserve.definitions import RUNTIMES
 from tests.kserve_support import install_config
 
-ROOT = Path(__file__).parents[2]
 #: Of what is recorded; nothing of them may be left in a record.
 NAME, NAMESPACE = "acme-reviews", "acme"
 
@@ -68,13 +66,14 @@ def _kubeflow_pipelines(version: str, folder: Path) -> Iterator[dict[str, str]]:
 def _kserve(version: str, folder: Path) -> Iterator[dict[str, str]]:
     """:param version: with the mode: ``0.20.0-standard``."""
     settings = KServeSettings(version=version.partition("-")[0], default_mode="Standard", gateway_api=False)
-    runtime = yaml.safe_load((ROOT / "deploy" / "serving-runtime.yaml").read_text(encoding="utf-8"))
+    # As it was when the version was recorded: what we change in ours since is no drift of the double.
+    installed = runtime(version)
     models = FakeModels()
     models.behave("20260202000000", Behaviour.CRASH)
-    images = {runtime["spec"]["containers"][0]["image"]: models}
+    images = {installed["spec"]["containers"][0]["image"]: models}
     with cluster(images=images, namespace=NAMESPACE, kserve=settings, speed=20, lags=Lags(back_off_seconds=2)) as k8s:
         k8s.add_claim("models")
-        k8s.store.create(RUNTIMES, runtime, NAMESPACE)
+        k8s.store.create(RUNTIMES, installed, NAMESPACE)
         install_config(k8s, settings)
         yield {
             "KSERVE_KUBECONFIG": str(k8s.kubeconfig(folder / "kubeconfig")),
