@@ -68,3 +68,9 @@ def test_a_number_that_may_be_left_empty_keeps_its_limits() -> None:
     schema = schema_of(TrainingConfig, "epochs")
     assert (schema["type"], schema["exclusiveMinimum"], schema["maximum"]) == (["number", "null"], 0, 1000)
     assert "anyOf" not in schema
+
+
+@pytest.mark.parametrize("name", ["batch_size", "epochs", "learning_rate", "early_stopping_patience"])
+def test_true_is_no_number_whether_or_not_the_setting_may_be_left_out(name: str) -> None:
+    with pytest.raises(ValidationError, match="a number is needed"):
+        TrainingConfig.model_validate({name: True})
