@@ -36,6 +36,8 @@ KEYS: dict[str, type] = {
     "multiNamespaceMode": bool,
     "createUserJob.enabled": bool,
     "migrateDatabaseJob.enabled": bool,
+    "migrateDatabaseJob.serviceAccount.automountServiceAccountToken": bool,
+    "dagProcessor.serviceAccount.automountServiceAccountToken": bool,
     "securityContexts.pod": dict,
     "securityContexts.containers": dict,
     "workers.kubernetes.resources": dict,
@@ -112,6 +114,11 @@ def test_secrets_are_references(values: dict[str, Any]) -> None:
     assert set(values["data"]) == {"metadataSecretName"}
     assert not values["createUserJob"]["enabled"], "its user's password is known to everybody"
     assert "secretRef" in values["extraEnvFrom"]
+
+
+def test_what_asks_kubernetes_nothing_has_no_token_for_it(values: dict[str, Any]) -> None:
+    for part in ("dagProcessor", "migrateDatabaseJob"):
+        assert values[part]["serviceAccount"] == {"automountServiceAccountToken": False}
 
 
 def test_a_node_may_go_down(values: dict[str, Any]) -> None:

@@ -57,6 +57,8 @@ ASKED = {
     "list_runs": ("runs", "list"),
     "terminate_run": ("runs", "terminate"),
     "retry_run": ("runs", "retry"),
+    "archive_run": ("runs", "archive"),
+    "delete_run": ("runs", "delete"),
     "get_pod_log": None,
     "get_node_log": None,
 }
@@ -103,13 +105,14 @@ def test_kubeflows_own_role_gives_what_its_server_asks_for_our_calls() -> None:
     }
     assert calls == ASKED.keys()
     needed = {asked for asked in ASKED.values() if asked} | ASKED_FOR_A_RUN
-    assert {right for right in rights(STEP_LOGS) if right[0] == PIPELINES} == {
+    assert {right for right in rights(STEP_LOGS, "finished-runs-rbac.yaml") if right[0] == PIPELINES} == {
         (PIPELINES, resource, verb) for resource, verb in needed
     }
 
 
 def test_each_door_and_feature_has_a_file_and_none_gives_everything() -> None:
     assert ROLE_FILES == [
+        "finished-runs-rbac.yaml",
         "kserve/modes-rbac.yaml",
         "kserve/rbac.yaml",
         "kserve/service-proxy-rbac.yaml",
