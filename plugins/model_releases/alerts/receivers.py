@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseHook
@@ -17,7 +19,7 @@ from model_releases.alerts.alert import Alert, Severity
 from model_releases.alerts.text import shortened
 
 if TYPE_CHECKING:
-    from apprise import Apprise
+    from apprise import Apprise, AppriseResult
 
 #: Pauses between the tries of somebody who waits for the alert to go out.
 PATIENT = (1.0, 4.0)
@@ -25,11 +27,24 @@ PATIENT = (1.0, 4.0)
 #: Characters that a service's own dress of an alert may take: line ends, counters, entities.
 _MARGIN = 300
 
+#: HTTP statuses by which a service refuses this one alert: too long, or not a form that it knows.
+_REFUSALS = frozenset({"400", "413", "414", "415", "422"})
+
 log = logging.getLogger(__name__)
 
 
 class NoConnectionError(LookupError):
     """There is no such connection: nobody has asked for alerts."""
+
+
+class Answer(Enum):
+    """What a receiver made of an alert."""
+
+    TAKEN = "taken"
+    #: It does not want this alert, and may take the next one.
+    REFUSED = "refused"
+    #: It took nothing, and would not have taken another one either.
+    SILENT = "silent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +60,22 @@ class Receiver:
     digest: str
     apprise: Apprise | None
 
-    def tell(self, alert: Alert, *, pauses: tuple[float, ...] = ()) -> bool:
-        """Send the alert and return whether it was taken.
+    def tell(self, alert: Alert, *, pauses: tuple[float, ...] = ()) -> Answer:
+        """Send the alert and return what became of it.
 
-        :param pauses: seconds before each further try.
+        :param pauses: seconds before each further try of a receiver that is silent.
         """
         if self.apprise is None:
-            return False
+            return Answer.SILENT
+        answer = self._tell_once(self.apprise, alert)
+        for pause in pauses:
+            if answer is not Answer.SILENT:
+                break
+            time.sleep(pause)
+            answer = self._tell_once(self.apprise, alert)
+        return answer
+
+    def _tell_once(self, apprise: Apprise, alert: Alert) -> Answer:
         from apprise import NotifyFormat, NotifyType
 
         kinds = {
@@ -59,18 +83,16 @@ class Receiver:
             Severity.NORMAL: NotifyType.WARNING,
             Severity.LOUD: NotifyType.FAILURE,
         }
-        for pause in (*pauses, None):
-            with _quiet():
-                if self.apprise.notify(
-                    title=alert.subject,
-                    body=shortened(alert.body, self._room(alert.subject)),
-                    notify_type=kinds[alert.severity],
-                    body_format=NotifyFormat.TEXT,
-                ):
-                    return True
-            if pause is not None:
-                time.sleep(pause)
-        return False
+        with _quiet():
+            result = apprise.notify(
+                title=alert.subject,
+                body=shortened(alert.body, self._room(alert.subject)),
+                notify_type=kinds[alert.severity],
+                body_format=NotifyFormat.TEXT,
+            )
+        if result:
+            return Answer.TAKEN
+        return Answer.REFUSED if _statuses(result) & _REFUSALS else Answer.SILENT
 
     def _room(self, subject: str) -> int:
         """Return how many characters of a body the receiver takes besides a subject, as Apprise knows it."""
@@ -117,15 +139,25 @@ def _receiver(conn_id: str, number: int, address: str) -> Receiver:
     return Receiver(number=number, digest=digest, apprise=apprise if understood else None)
 
 
+def _statuses(result: AppriseResult) -> set[str]:
+    """Return the HTTP statuses of a service's answers: Apprise tells them in its log alone."""
+    return {status for entry in result.logs() for status in re.findall(r"\berror=(\d{3})\b", str(entry.message))}
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep addresses out of the log: Apprise and urllib3 write them, and those of chat services hold a token."""
+    """Keep addresses out of the log: Apprise and urllib3 write them, and those of chat services hold a token.
+
+    Apprise keeps a copy of its warnings in its result, so it must not be kept from making them.
+    """
     loggers = [logging.getLogger(name) for name in ("apprise", "urllib3")]
-    before = [logger.level for logger in loggers]
+    before = [(logger.level, logger.propagate, logger.handlers) for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
+        logger.setLevel(logging.WARNING)
+        logger.propagate, logger.handlers = False, [logging.NullHandler()]
     try:
         yield
     finally:
-        for logger, level in zip(loggers, before, strict=True):
+        for logger, (level, propagate, handlers) in zip(loggers, before, strict=True):
             logger.setLevel(level)
+            logger.propagate, logger.handlers = propagate, handlers

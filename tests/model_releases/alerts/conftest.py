@@ -20,14 +20,19 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def variables(airflow_database: None) -> Iterator[None]:
-    """Give access to Airflow's Variables, of which none are there at first."""
+def no_variables(airflow_database: None) -> None:
+    """Take away the alerts that the tests before have left."""
     from airflow.models.variable import Variable
     from airflow.utils.session import create_session
     from sqlalchemy import delete
 
     with create_session() as session:
         session.execute(delete(Variable))
+
+
+@pytest.fixture
+def variables(no_variables: None) -> Iterator[None]:
+    """Give access to Airflow's Variables, of which none are there at first."""
     with supervised():
         yield
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from model_releases.alerts import NOBODY, Alert, Severity, deliver_waiting, delivery, outbox, send_alert
+from model_releases.alerts import NOBODY, Alert, Severity, deliver_waiting, outbox, send_alert
 from model_releases.alerts.delivery import GIVE_UP_AFTER, LEASE, REMEMBER_FOR
 from model_releases.alerts.outbox import Entry
+from model_releases.alerts.receivers import Answer, Receiver
 from tests.alert_listener import SECRET_PATH
 from tests.mail_server import mail_server
 
@@ -220,7 +221,7 @@ def test_a_variable_that_somebody_changed_stops_no_other_alert(
 
 
 def test_what_a_task_sends_while_the_watch_is_at_work_is_not_sent_twice(
-    variables: None, connect: Any, listen: Any, monkeypatch: pytest.MonkeyPatch
+    variables: None, connect: Any, listen: Any, titles: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listener, url = listen()
     connect(url)
@@ -228,16 +229,13 @@ def test_what_a_task_sends_while_the_watch_is_at_work_is_not_sent_twice(
     for minutes, key in enumerate("ab"):
         send_alert(alert(key), CONN, now=NOW + timedelta(minutes=minutes))
     later = NOW + timedelta(hours=1)
-    deliver = delivery._deliver
+    tell = Receiver.tell
 
-    def meanwhile(entry: Entry, now: datetime, **options: Any) -> Entry:
-        if options.get("silent") is not None and entry.alert.key == "a":
-            assert send_alert(alert("b"), CONN, now=now)
-        return deliver(entry, now, **options)
+    def meanwhile(receiver: Receiver, told: Alert, **options: Any) -> Answer:
+        if told.key == "a":
+            assert send_alert(alert("b"), CONN, now=later)
+        return tell(receiver, told, **options)
 
-    monkeypatch.setattr(delivery, "_deliver", meanwhile)
-    assert [sent.key for sent in deliver_waiting(now=later).sent] == ["a"]
-    assert sorted(received["title"] for received in listener.alerts) == [
-        "WARNING: release a failed",
-        "WARNING: release b failed",
-    ]
+    monkeypatch.setattr(Receiver, "tell", meanwhile)
+    assert [sent.key for sent in deliver_waiting(now=later).sent] == ["a", "b"]
+    assert titles(listener) == ["WARNING: release b failed", "WARNING: release a failed"]

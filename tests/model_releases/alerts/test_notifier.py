@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -13,23 +12,17 @@ import pytest
 from airflow.sdk import DAG, BaseOperator, Context, TriggerRule
 
 from include.contracts.registry_tags import ReleaseState
-from model_releases.alerts import delivery
 from model_releases.alerts.notifier import ReleaseNotifier
 from model_releases.exceptions import CheckFailedError, RollBackFailedError
 from model_releases.memory.failures import remember_failure
 from model_releases.operators.report import ReportOperator
 from model_releases.registry.service import Release
-from tests.alert_listener import SECRET_PATH, Listener, alert_listener
+from tests.alert_listener import SECRET_PATH
 from tests.supervisor import supervised
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("no_variables")]
 
 VERSION, BEFORE = "20260102000000", "20260101000000"
-
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "PATIENT", (0.0, 0.0))
 
 
 @pytest.fixture
@@ -41,13 +34,6 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
         monkeypatch.setenv("AIRFLOW_CONN_ALERTS_DEFAULT", json.dumps({"conn_type": "apprise", "extra": extra}))
 
     return make
-
-
-@pytest.fixture
-def listen() -> Iterator[Callable[[], tuple[type[Listener], str]]]:
-    """Return a function that starts a listener and returns it with its Apprise URL."""
-    with contextlib.ExitStack() as listeners:
-        yield lambda: listeners.enter_context(alert_listener())
 
 
 class Step(BaseOperator):
@@ -237,7 +223,7 @@ def test_an_alert_that_did_not_arrive_is_kept_and_sent_again_when_its_task_is_cl
         run = run_dag(dag)
     assert (dead.calls, len(dead.alerts), len(good.alerts)) == (3, 0, 1)
     written = caplog.text + "".join(capfd.readouterr())
-    assert "did not take an alert" in written
+    assert "has not taken an alert" in written
     assert SECRET_PATH not in written
 
     alert_again(dag, run)
