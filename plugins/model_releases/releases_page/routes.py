@@ -14,7 +14,7 @@ from kubeflow_provider.exceptions import KubeflowProviderError
 from model_releases.releases_page import report
 from model_releases.releases_page.comparison import compare, plain_facts
 from model_releases.releases_page.visit import VisitDep, check_version
-from model_releases.releases_page.web import refuse_foreign_forms
+from model_releases.releases_page.web import PageRoute, refuse_foreign_forms
 
 _VERSION_PATTERN = r"^[0-9]{14}$"
 _MAX_REASON_CHARACTERS = 500
@@ -22,7 +22,7 @@ _STATIC = {"releases.css": "text/css", "releases.js": "text/javascript"}
 
 VersionQuery = Annotated[str | None, Query(pattern=_VERSION_PATTERN)]
 
-router = APIRouter()
+router = APIRouter(route_class=PageRoute)
 
 
 @router.get("/static/{name}")

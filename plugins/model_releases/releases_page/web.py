@@ -12,6 +12,7 @@ from airflow.configuration import conf
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from model_releases.releases_page.rendering import render
@@ -68,6 +69,15 @@ class PageLinks:
         return f"{self.run(dag_id, run_id)}/tasks/{_segment(task_id)}/required_actions"
 
 
+class PageRoute(APIRoute):
+    """A route that answers HEAD wherever it answers GET; the server leaves the body out."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "GET" in self.methods:
+            self.methods.add("HEAD")
+
+
 def refuse_foreign_forms(request: Request) -> None:
     """Take a form only from a page of this Airflow: the cookie of a session comes along with any.
 
@@ -102,7 +112,7 @@ def add_error_pages(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def failed(request: Request, error: HTTPException) -> Response:
-        if error.status_code == 401 and request.method == "GET" and _is_for_people(request):
+        if error.status_code == 401 and request.method in ("GET", "HEAD") and _is_for_people(request):
             here = f"{request.url.path}?{request.url.query}".rstrip("?")
             login = get_auth_manager().get_url_login(next_url=here)
             return RedirectResponse(login, status_code=303)
