@@ -208,7 +208,6 @@ def release_dag(config: ModelConfig) -> DAG:
             settings=config.serving.model_dump(mode="json"),
             refused_sources="{{ refused_sources(params) }}",
             private_sources="{{ private_sources(params) }}",
-            roll_back_dag_id=ids.ROLL_BACK_DAG,
         )
         queries_uri = f"{folder}/queries"
         query: list[Any] = []

@@ -67,8 +67,8 @@ def roll_back(env: Mapping[str, str]) -> None:
     """Put an earlier release back, in this terminal."""
     model = _chosen_model()
     given = {name: os.environ.get(name.upper(), "") for name in ("version", "reason")}
-    conf = {"model": model, **{name: text for name, text in given.items() if text}}
-    run_dag(env, ids.ROLL_BACK_DAG, conf, f"roll back of {model}")
+    conf = {name: text for name, text in given.items() if text}
+    run_dag(env, ids.roll_back_dag(model), conf, f"roll back of {model}")
 
 
 def take_over(env: Mapping[str, str]) -> None:

@@ -123,6 +123,11 @@ class ModelConfig(TrainedModel):
         return ids.release_dag(self.name)
 
     @property
+    def roll_back_dag_id(self) -> str:
+        """DAG that puts an earlier release of this model back."""
+        return ids.roll_back_dag(self.name)
+
+    @property
     def pipeline_file(self) -> str:
         """Absolute path of the compiled IR."""
         return str(PROJECT_DIR / self.pipeline)

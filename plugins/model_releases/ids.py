@@ -5,9 +5,6 @@ Airflow's history and people's bookmarks hold them: never rename one.
 
 from __future__ import annotations
 
-#: DAG that puts an earlier release of any model back, by hand.
-ROLL_BACK_DAG = "roll_back"
-
 #: First task of a release, and of a roll back by hand: it says with which live version the candidate is compared.
 CHECK = "check"
 
@@ -24,7 +21,7 @@ PROMOTE = "promote"
 VERIFY = "verify"
 RELEASE = "release"
 
-#: Takes back a release that failed; in :data:`ROLL_BACK_DAG` it is :data:`UNDO`.
+#: Takes back a release that failed; in :func:`roll_back_dag` it is :data:`UNDO`.
 ROLL_BACK = "roll_back"
 UNDO = "undo"
 
@@ -38,6 +35,11 @@ DEPLOYMENT = (DEPLOY_CANDIDATE, SMOKE_TEST, PROMOTE, VERIFY, RELEASE)
 def release_dag(model: str) -> str:
     """Return the DAG that releases a model."""
     return f"release_{model.replace('-', '_')}"
+
+
+def roll_back_dag(model: str) -> str:
+    """Return the DAG that puts an earlier release of a model back, by hand."""
+    return f"roll_back_{model.replace('-', '_')}"
 
 
 def take_over_dag(model: str) -> str:

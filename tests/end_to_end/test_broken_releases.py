@@ -15,6 +15,7 @@ import pytest
 from airflow.sdk import DAG, Connection
 
 from include.contracts.registry_tags import ReleaseState
+from model_releases import ids
 from model_releases.operators.retention import RetentionOperator
 from model_releases.registry.mlflow import MlflowHook
 from tests.alert_listener import alert_listener
@@ -248,7 +249,7 @@ def roll_back(dag: Any, run_dag: Callable[..., Any]) -> Callable[..., Any]:
 
     bag = DagBag(str(ROOT / "dags" / "roll_back.py"), safe_mode=False)
     assert bag.import_errors == {}
-    return lambda **conf: run_dag(bag.dags["roll_back"], model=MODEL, **conf)
+    return lambda **conf: run_dag(bag.dags[ids.roll_back_dag(MODEL)], **conf)
 
 
 def clear(dag: Any, run: Any, *task_ids: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ from airflow.sdk import Connection
 
 from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.hooks.kserve import KServeHook
+from model_releases import ids
 from model_releases.registry.mlflow import MlflowHook
 from model_releases.versions import asked_version
 from tests.alert_listener import alert_listener
@@ -151,7 +152,7 @@ def test_a_second_goes_live_in_steps_and_there_is_a_way_back(world: SimpleNamesp
     parts = [predictor["canaryTrafficPercent"] for predictor in predictors if "canaryTrafficPercent" in predictor]
     assert parts[:2] == [50, None], "it got half of the traffic before it got all of it"
 
-    run = run_dag(dags["roll_back"], model=MODEL, reason="a try")
+    run = run_dag(dags[ids.roll_back_dag(MODEL)], reason="a try")
 
     assert run.state == "success", states(run)
     assert answering(world) == first

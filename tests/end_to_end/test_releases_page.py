@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect, sync_playwright
 
+from model_releases import ids
 from tests.end_to_end.releases_world import (
     BROKEN,
     BUSY_MODEL,
@@ -43,6 +44,8 @@ from tests.end_to_end.releases_world import (
 )
 
 pytestmark = pytest.mark.airflow
+
+ROLL_BACK = ids.roll_back_dag(MODEL)
 
 #: A busy machine may take this long for a page; nothing here asserts how long it took.
 _PATIENCE_MS = 120_000
@@ -186,7 +189,7 @@ def test_a_viewer_has_no_button_and_is_refused(visit: Visit, world: ReleasesWorl
         headers={"Origin": world.url},
     )
     assert answer.status == 403
-    assert "roll_back" in answer.json()["detail"]
+    assert ROLL_BACK in answer.json()["detail"]
 
 
 def test_a_form_from_elsewhere_is_refused(visit: Visit, world: ReleasesWorld) -> None:
@@ -227,13 +230,13 @@ def test_a_release_is_rolled_back_by_keyboard_alone(visit: Visit, world: Release
     page.keyboard.press("Tab")
     expect(dialog.get_by_role("button", name="Roll back")).to_be_focused()
     page.keyboard.press("Enter")
-    page.wait_for_url(re.compile("/dags/roll_back/runs/"))
-    runs = world.ask("/api/v2/dags/roll_back/dagRuns?order_by=-run_after&limit=1", user="ada")["dag_runs"]
+    page.wait_for_url(re.compile(f"/dags/{ROLL_BACK}/runs/"))
+    runs = world.ask(f"/api/v2/dags/{ROLL_BACK}/dagRuns?order_by=-run_after&limit=1", user="ada")["dag_runs"]
     assert runs[0]["dag_run_id"] in urllib.parse.unquote(page.url)
     assert runs[0]["triggering_user_name"] == "uli"
     reason = "Wrong on short texts & <b>more</b>"
     assert runs[0]["conf"] == {"model": MODEL, "version": FIRST, "reason": reason}
-    logs = world.ask("/api/v2/eventLogs?dag_id=roll_back&event=trigger_dag_run", user="ada")["event_logs"]
+    logs = world.ask(f"/api/v2/eventLogs?dag_id={ROLL_BACK}&event=trigger_dag_run", user="ada")["event_logs"]
     assert [entry["owner"] for entry in logs] == ["uli"]
     assert reason not in json.dumps(logs)
     page.goto(f"{world.url}/releases/models/{MODEL}")
@@ -261,7 +264,7 @@ def test_it_works_without_scripts(visit: Visit, world: ReleasesWorld) -> None:
     with page.expect_response(lambda answer: answer.request.method == "POST") as posted:
         form.get_by_role("button", name="Roll back").click()
     assert posted.value.status == 303
-    assert "/dags/roll_back/runs/" in posted.value.headers["location"]
+    assert f"/dags/{ROLL_BACK}/runs/" in posted.value.headers["location"]
     page.goto(f"{world.url}/releases/models/{MODEL}")
     page.get_by_label("State").select_option("rejected")
     page.get_by_role("button", name="Show").click()
@@ -481,7 +484,7 @@ def test_a_hostile_approval_card_and_reason_are_words(visit: Visit, world: Relea
     page.get_by_role("button", name="Roll back").first.click()
     page.get_by_label("Why").fill(" ".join(HOSTILE_WORDS[:7]))
     page.get_by_role("button", name="Roll back", exact=True).last.click()
-    page.wait_for_url(re.compile("/dags/roll_back/runs/"))
+    page.wait_for_url(re.compile(f"/dags/{ids.roll_back_dag(HOSTILE_MODEL)}/runs/"))
     page.wait_for_load_state("networkidle")
     hurt.assert_nothing("the run of the roll back")
     page.goto(f"{world.url}/releases/models/{HOSTILE_MODEL}")

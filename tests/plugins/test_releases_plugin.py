@@ -58,7 +58,8 @@ def test_its_dag_ids_are_those_of_the_dags(plugin: ModuleType) -> None:
     from airflow.dag_processing.dagbag import DagBag
 
     dag_ids = set(DagBag(ROOT / "dags").dags)
-    assert {model.release_dag_id for model in plugin.ReleasesApp().models()} | {"roll_back"} <= dag_ids
+    models = plugin.ReleasesApp().models()
+    assert {dag_id for model in models for dag_id in (model.release_dag_id, model.roll_back_dag_id)} <= dag_ids
 
 
 @pytest.mark.parametrize(

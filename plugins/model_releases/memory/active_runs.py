@@ -48,16 +48,10 @@ def is_over(context: Mapping[str, Any], dag_id: str | None, run_id: str | None) 
     return _dag_run(dag_id, run_id).state not in _ACTIVE_STATES
 
 
-def roll_back_under_way(context: Mapping[str, Any], dag_id: str, model: str) -> str | None:
-    """Return the id of a queued or running roll back of a model by hand, ``None`` when there is none.
-
-    :param dag_id: the DAG that rolls back, whose form field ``model`` says which model.
-    """
-    for run in active_runs(context, dag_id):
-        # Triggered without a model, the run takes the form's default: it could be any.
-        if (run.conf or {}).get("model") in (None, model):
-            return str(run.run_id)
-    return None
+def roll_back_under_way(context: Mapping[str, Any], model: str) -> str | None:
+    """Return DAG and run of a queued or running roll back of a model by hand, ``None`` when there is none."""
+    dag_id = ids.roll_back_dag(model)
+    return next((f"{dag_id}, {run.run_id}" for run in active_runs(context, dag_id)), None)
 
 
 def deployment_under_way(context: Mapping[str, Any], *dag_ids: str) -> str | None:

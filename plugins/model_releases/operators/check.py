@@ -45,7 +45,6 @@ class CheckReleaseOperator(ReleaseStep):
     :param refused_sources: what the form names and may not have read, in sentences; empty: nothing (templated).
     :param private_sources: names of the sources whose addresses have a secret, which no pod is given; empty: there are
         none (templated).
-    :param roll_back_dag_id: DAG by which people roll back: no release begins while it does; ``None``: not asked.
     :param pipelines_conn_id: connection to the pipeline service.
     :raises InvalidRequestError: when the request can never work as it stands.
     :raises VersionSealedError: when the gate has judged the version of this run already.
@@ -73,7 +72,6 @@ class CheckReleaseOperator(ReleaseStep):
         settings: Mapping[str, Any] | None = None,
         refused_sources: str = "",
         private_sources: str = "",
-        roll_back_dag_id: str | None = None,
         pipelines_conn_id: str = "pipelines_default",
         **kwargs: Any,
     ) -> None:
@@ -85,7 +83,6 @@ class CheckReleaseOperator(ReleaseStep):
         self.settings = settings or {}
         self.refused_sources = refused_sources
         self.private_sources = private_sources
-        self.roll_back_dag_id = roll_back_dag_id
         self.pipelines_conn_id = pipelines_conn_id
 
     def execute(self, context: Context) -> dict[str, str]:
@@ -143,12 +140,12 @@ class CheckReleaseOperator(ReleaseStep):
         return []
 
     def _rolled_back_meanwhile(self, context: Context) -> list[str]:
-        run_id = self.roll_back_dag_id and roll_back_under_way(context, self.roll_back_dag_id, self.model)
-        if not run_id:
+        run = roll_back_under_way(context, self.model)
+        if not run:
             return []
         return [
-            f"{self.model} is being rolled back by hand ({self.roll_back_dag_id}, {run_id}). Start the release when "
-            "that is over; a run that hangs has to be marked as failed in Airflow first."
+            f"{self.model} is being rolled back by hand ({run}). Start the release when that is over; a run that hangs "
+            "has to be marked as failed in Airflow first."
         ]
 
     def _claim(self, context: Context) -> list[str]:

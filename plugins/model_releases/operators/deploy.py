@@ -47,10 +47,9 @@ class DeployCandidateOperator(ReversibleStep):
 
     :param settings: ``serving`` section of the model's YAML, as a mapping or as JSON (templated).
     :param compared_with: version that was live when the release began, empty when none was: the candidate is refused
-        when another one is live by now, and when a person has taken it back once; ``None``: it is not asked, as in a
-        roll back (templated).
+        when another one is live by now, when a person has taken it back once, and while a person rolls the model back;
+        ``None``: it is not asked, as in a roll back (templated).
     :param taken_over: the version was judged in another installation: what it was compared with there does not matter.
-    :param roll_back_dag_id: DAG by which people roll back; with ``compared_with``, nothing is deployed meanwhile.
     :param timeout: longest wait for the version to be ready.
     :param poll_interval_seconds: longest pause between two questions.
     :param deferrable: wait in the triggerer.
@@ -67,7 +66,6 @@ class DeployCandidateOperator(ReversibleStep):
         settings: Mapping[str, Any] | str | None = None,
         compared_with: str | None = None,
         taken_over: bool = False,
-        roll_back_dag_id: str = ids.ROLL_BACK_DAG,
         timeout: timedelta = timedelta(minutes=30),
         poll_interval_seconds: float = 10,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -77,7 +75,6 @@ class DeployCandidateOperator(ReversibleStep):
         self.settings = settings or {}
         self.compared_with = compared_with
         self.taken_over = taken_over
-        self.roll_back_dag_id = roll_back_dag_id
         self.timeout = timeout
         self.poll_interval_seconds = poll_interval_seconds
         self.deferrable = deferrable
@@ -156,10 +153,10 @@ class DeployCandidateOperator(ReversibleStep):
             return
         if registry is not None:
             refuse_pinned(self.model, self.version, registry)
-        if run_id := roll_back_under_way(context, self.roll_back_dag_id, self.model):
+        if run := roll_back_under_way(context, self.model):
             raise ReleaseRefusedError(
-                f"{self.model} is being rolled back by hand ({self.roll_back_dag_id}, {run_id}), so {self.version} is "
-                "not deployed. Start a new release when that is over: it is compared with what is live then."
+                f"{self.model} is being rolled back by hand ({run}), so {self.version} is not deployed. Start a new "
+                "release when that is over: it is compared with what is live then."
             )
         others = {ids.release_dag(self.model), ids.take_over_dag(self.model)} - {self.dag_id}
         if run_id := deployment_under_way(context, *sorted(others)):

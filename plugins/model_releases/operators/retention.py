@@ -43,7 +43,6 @@ class RetentionOperator(BaseOperator):
     :param policy: settings of :class:`~include.contracts.settings.RetentionConfig` (templated).
     :param delete: delete, and do not only say what would go: a bool, or a template that renders to one (templated).
     :param release_dag_id: the model's release DAG, whose running releases keep what they use (templated).
-    :param roll_back_dag_id: DAG by which people roll back: nothing is deleted while it does.
     :param other_store_uris: folders of the other models, which must not lie in a version of this one.
     :param serving_conn_id: connection to the serving system.
     :param registry_conn_id: connection to the registry.
@@ -62,7 +61,6 @@ class RetentionOperator(BaseOperator):
         policy: Mapping[str, Any],
         delete: bool | str = False,
         release_dag_id: str,
-        roll_back_dag_id: str = ids.ROLL_BACK_DAG,
         other_store_uris: Sequence[str] = (),
         serving_conn_id: str = "serving_default",
         registry_conn_id: str = "registry_default",
@@ -75,7 +73,6 @@ class RetentionOperator(BaseOperator):
         self.policy = policy
         self.delete = delete
         self.release_dag_id = release_dag_id
-        self.roll_back_dag_id = roll_back_dag_id
         self.other_store_uris = other_store_uris
         self.serving_conn_id = serving_conn_id
         self.registry_conn_id = registry_conn_id
@@ -140,10 +137,9 @@ class RetentionOperator(BaseOperator):
         return found
 
     def _wait_for_roll_backs(self, context: Context) -> None:
-        if run_id := roll_back_under_way(context, self.roll_back_dag_id, self.model):
+        if run := roll_back_under_way(context, self.model):
             raise ServiceUnavailableError(
-                f"{self.model} is being rolled back by hand ({self.roll_back_dag_id}, {run_id}). Nothing of it is "
-                "deleted meanwhile."
+                f"{self.model} is being rolled back by hand ({run}). Nothing of it is deleted meanwhile."
             )
 
     def _delete(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.services import ModelVersion
+from model_releases import ids
 from model_releases.links import ReportLink, report_page_url
 from model_releases.memory import xcoms
 from model_releases.memory.claims import this_installation
@@ -117,8 +118,8 @@ class CheckTakeOverOperator(_TakeOverStep):
         known = registry.get_release(self.model, self.version)
         if known is not None and has_been_live(known):
             raise InvalidRequestError(
-                f"{name} has been live here and is {known.state.value}. Put it back with the DAG roll_back, or "
-                f"`make roll-back VERSION={self.version}`."
+                f"{name} has been live here and is {known.state.value}. Put it back with the DAG "
+                f"{ids.roll_back_dag(self.model)}, or `make roll-back VERSION={self.version}`."
             )
         if known is not None and not known.facts.get(TAKEN_OVER_FROM):
             raise InvalidRequestError(

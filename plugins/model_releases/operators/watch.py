@@ -42,8 +42,8 @@ class WatchReleaseOperator(BaseOperator):
     :param disagreement_grace: what is over sooner is never told: while a release is recorded, both may differ.
     :param remind_after: what goes on is told again after so long.
     :param max_age: age of the live version at which its deadline passes; ``None`` without one.
-    :param release_dag_id: DAG that releases the model; default: its own. While it deploys nothing is taken back.
-    :param roll_back_dag_id: DAG by which people roll back; nor is it while they do.
+    :param release_dag_id: DAG that releases the model; default: its own. While it deploys, or people roll
+        the model back, nothing is taken back.
     :param serving_conn_id: connection to the serving system.
     :param registry_conn_id: connection to the registry.
     """
@@ -59,7 +59,6 @@ class WatchReleaseOperator(BaseOperator):
         remind_after: timedelta = timedelta(days=1),
         max_age: timedelta | None = None,
         release_dag_id: str | None = None,
-        roll_back_dag_id: str = ids.ROLL_BACK_DAG,
         serving_conn_id: str = "serving_default",
         registry_conn_id: str = "registry_default",
         **kwargs: Any,
@@ -71,7 +70,6 @@ class WatchReleaseOperator(BaseOperator):
         self.remind_after = remind_after
         self.max_age = max_age
         self.release_dag_id = release_dag_id or ids.release_dag(model)
-        self.roll_back_dag_id = roll_back_dag_id
         self.serving_conn_id = serving_conn_id
         self.registry_conn_id = registry_conn_id
 
@@ -104,7 +102,7 @@ class WatchReleaseOperator(BaseOperator):
         """Say whether a release or a person is changing what is served."""
         return bool(
             deployment_under_way(context, self.release_dag_id, ids.take_over_dag(self.model))
-            or roll_back_under_way(context, self.roll_back_dag_id, self.model)
+            or roll_back_under_way(context, self.model)
         )
 
     def look(self, now: datetime) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 from fastapi import FastAPI
 
-from model_releases import ids
 from model_releases.config import ModelConfig
 from model_releases.releases_page.airflow_runs import AirflowRuns
 from model_releases.releases_page.desk import ReleaseDesk
@@ -18,19 +17,17 @@ from model_releases.releases_page.web import add_error_pages, add_headers
 def make_app(
     models: Callable[[], Sequence[ModelConfig]],
     *,
-    roll_back_dag_id: str = ids.ROLL_BACK_DAG,
     desk: ReleaseDesk | None = None,
 ) -> FastAPI:
     """Return the application.
 
     :param models: gives the models of the page; asked at every request.
-    :param roll_back_dag_id: DAG that puts an earlier release back; takes ``model``, ``version`` and ``reason``.
     :param desk: what reads; by default from the models' own connections and Airflow's database.
     """
     # No schema and no page about it: FastAPI would show them to everybody.
     app = FastAPI(title="Releases", openapi_url=None, docs_url=None, redoc_url=None)
     app.state.models = models
-    app.state.desk = desk or ReleaseDesk(reader=Reader(), runs=AirflowRuns(), roll_back_dag_id=roll_back_dag_id)
+    app.state.desk = desk or ReleaseDesk(reader=Reader(), runs=AirflowRuns())
     app.include_router(router)
     add_headers(app)
     add_error_pages(app)

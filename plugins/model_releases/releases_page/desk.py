@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -102,7 +102,6 @@ class ReleaseDesk:
 
     :param reader: asks in bounded time.
     :param runs: Airflow's part.
-    :param roll_back_dag_id: DAG that puts an earlier release back.
     :param get_registry: connection id -> registry.
     :param get_serving: connection id -> serving system.
     """
@@ -112,29 +111,26 @@ class ReleaseDesk:
         *,
         reader: Reader,
         runs: AirflowRuns,
-        roll_back_dag_id: str,
         get_registry: Callable[[str], RegistryService] | None = None,
         get_serving: Callable[[str], ServingService] | None = None,
     ) -> None:
-        self.roll_back_dag_id = roll_back_dag_id
         self._reader = reader
         self._runs = runs
         self._get_registry = get_registry or get_registry_service
         self._get_serving = get_serving or get_serving_service
 
-    def overviews(self, models: Sequence[ModelConfig], *, shows_roll_backs: bool = True) -> list[Overview]:
+    def overviews(self, models: Sequence[ModelConfig], *, dag_ids: Collection[str]) -> list[Overview]:
         """Return how the models are, all asked side by side.
 
-        :param shows_roll_backs: whether the user may see runs of the DAG that puts releases back.
+        :param dag_ids: DAGs whose runs the user may see.
         """
         answers = self._reader.read_all({key: ask for model in models for key, ask in self._questions(model).items()})
-        dag_ids = [model.release_dag_id for model in models]
-        active = self._runs.active([*dag_ids, self.roll_back_dag_id] if shows_roll_backs else dag_ids)
+        active = self._runs.active(dag_ids)
         return [
             Overview(
                 model=model,
                 **{part: answers[model.name, part] for part in ("live", "traffic", "endpoint", "recent")},
-                runs=[run for run in active if self._is_about(run, model)],
+                runs=[run for run in active if run.dag_id in (model.release_dag_id, model.roll_back_dag_id)],
             )
             for model in models
         ]
@@ -175,14 +171,14 @@ class ReleaseDesk:
         """Return the row of one release."""
         return self._row(release, overview, self._known_runs([release]))
 
-    def is_paused(self) -> bool | None:
+    def is_paused(self, model: ModelConfig) -> bool | None:
         """Tell whether a run that puts a release back would wait; ``None`` when Airflow does not know its DAG."""
-        return self._runs.is_paused(self.roll_back_dag_id)
+        return self._runs.is_paused(model.roll_back_dag_id)
 
     def start_roll_back(self, model: ModelConfig, version: str, reason: str, user: Any) -> str:
         """Start the DAG that puts a version back, in the user's name, and return the run's id."""
         run_id = self._runs.trigger(
-            self.roll_back_dag_id, conf={"model": model.name, "version": version, "reason": reason}, user=user
+            model.roll_back_dag_id, conf={"model": model.name, "version": version, "reason": reason}, user=user
         )
         self._reader.forget()
         return run_id
@@ -227,8 +223,3 @@ class ReleaseDesk:
         """Return the rows of failed runs that the registry has not heard of."""
         known = {release.version for release in page}
         return [unregistered_row(run) for run in failed if run.version not in known]
-
-    def _is_about(self, run: AirflowRun, model: ModelConfig) -> bool:
-        if run.dag_id == self.roll_back_dag_id:
-            return run.conf.get("model") == model.name
-        return run.dag_id == model.release_dag_id

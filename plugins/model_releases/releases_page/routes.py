@@ -46,9 +46,9 @@ def model(name: str, visit: VisitDep, state: str = "", before: VersionQuery = No
     overview = visit.overviews([visit.model(name)])[0]
     chosen = _state(state)
     history, reading = visit.desk.history(overview, state=chosen, before=before)
-    return visit.html(
+    return visit.html_of(
+        overview,
         "model.html",
-        overview=overview,
         history=history,
         history_reading=reading,
         state=chosen,
@@ -63,7 +63,7 @@ def comparison(name: str, visit: VisitDep, one: VersionQuery = None, other: Vers
     chosen = visit.model(name)
     found = compare(visit.release(chosen, one), visit.release(chosen, other)) if one and other else None
     overview = visit.overviews([chosen])[0]
-    return visit.html("compare.html", overview=overview, comparison=found, one=one or "", other=other or "")
+    return visit.html_of(overview, "compare.html", comparison=found, one=one or "", other=other or "")
 
 
 @router.get("/models/{name}/versions/{version}")
@@ -73,7 +73,7 @@ def version(name: str, version: str, visit: VisitDep) -> Response:
     release = visit.release(chosen, version)
     overview = visit.overviews([chosen])[0]
     row = visit.desk.row(overview, release)
-    return visit.html("version.html", overview=overview, release=release, row=row, facts=plain_facts(release))
+    return visit.html_of(overview, "version.html", release=release, row=row, facts=plain_facts(release))
 
 
 @router.get("/models/{name}/versions/{version}/report")
@@ -96,8 +96,8 @@ def roll_back(
 ) -> Response:
     """Start the DAG that puts a release back, in the user's name, and lead to its run."""
     chosen = visit.model(name)
-    if not visit.can_roll_back:
-        raise HTTPException(403, f"You may not start runs of the DAG {visit.desk.roll_back_dag_id}.")
+    if not visit.can_roll_back(chosen):
+        raise HTTPException(403, f"You may not start runs of the DAG {chosen.roll_back_dag_id}.")
     if not reason.strip():
         raise HTTPException(422, "Say why: the reason goes to the registry with your name.")
     release = visit.release(chosen, version)
@@ -106,7 +106,7 @@ def roll_back(
             409, f"{name} {version} cannot be put back: it is live, never was, or its archive has been deleted."
         )
     run_id = visit.desk.start_roll_back(chosen, version, reason.strip(), visit.user)
-    url = visit.links.run(visit.desk.roll_back_dag_id, run_id)
+    url = visit.links.run(chosen.roll_back_dag_id, run_id)
     if "application/json" in request.headers.get("accept", ""):
         return JSONResponse({"dag_run_id": run_id, "url": url}, status_code=201)
     return RedirectResponse(url, status_code=303)

@@ -33,10 +33,9 @@ class Visit:
         self._models: Sequence[ModelConfig] = request.app.state.models()
         self._permissions = Permissions(user)
 
-    @property
-    def can_roll_back(self) -> bool:
-        """Whether the user may start the DAG that puts releases back."""
-        return self._permissions.can_trigger(self.desk.roll_back_dag_id)
+    def can_roll_back(self, model: ModelConfig) -> bool:
+        """Return whether the user may start the DAG that puts releases of a model back."""
+        return self._permissions.can_trigger(model.roll_back_dag_id)
 
     def models(self) -> list[ModelConfig]:
         """Return the models whose release DAG the user may read."""
@@ -54,8 +53,8 @@ class Visit:
 
     def overviews(self, models: Sequence[ModelConfig]) -> list[Overview]:
         """Return how models are, with the runs that the user may see."""
-        sees_roll_backs = self._permissions.can_read(self.desk.roll_back_dag_id)
-        return self.desk.overviews(models, shows_roll_backs=sees_roll_backs)
+        dag_ids = [dag_id for model in models for dag_id in (model.release_dag_id, model.roll_back_dag_id)]
+        return self.desk.overviews(models, dag_ids=list(filter(self._permissions.can_read, dag_ids)))
 
     def release(self, model: ModelConfig, version: str) -> Release:
         """Return the record of a version.
@@ -73,13 +72,12 @@ class Visit:
 
     def html(self, template: str, **values: Any) -> HTMLResponse:
         """Return a page."""
-        shared = {
-            "links": self.links,
-            "can_roll_back": self.can_roll_back,
-            "is_paused": self.desk.is_paused(),
-            "roll_back_dag_id": self.desk.roll_back_dag_id,
-        }
-        return HTMLResponse(render(template, **shared, **values))
+        return HTMLResponse(render(template, links=self.links, **values))
+
+    def html_of(self, overview: Overview, template: str, **values: Any) -> HTMLResponse:
+        """Return a page about one model, with what the user may do to it."""
+        may = {"can_roll_back": self.can_roll_back(overview.model), "is_paused": self.desk.is_paused(overview.model)}
+        return self.html(template, overview=overview, **may, **values)
 
 
 def check_version(version: str) -> None:

@@ -16,7 +16,10 @@ from model_releases.memory.active_runs import deployment_under_way, is_over, liv
 DONE = dict.fromkeys((*ids.DEPLOYMENT, ids.ROLL_BACK), "success") | {"roll_back": "skipped"}
 
 
-#: The runs of the DAG that is looked at.
+#: The DAG that is looked at, which releases and rolls back.
+THINGS = ids.roll_back_dag("things")
+
+#: Its runs.
 KNOWN: list[str] = []
 
 
@@ -33,15 +36,14 @@ class Look(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Look."""
-        found = active_runs.active_runs(context, "things")
+        found = active_runs.active_runs(context, THINGS)
         return {
             "runs": {run.run_id: dict(run.conf or {}) for run in found},
-            "roll_back": roll_back_under_way(context, "things", "reviews"),
-            "deployment": deployment_under_way(context, "things"),
-            "live": [live_at_start("things", run.run_id) for run in found],
-            "of_another_model": roll_back_under_way(context, "things", "other"),
-            "of_no_dag": roll_back_under_way(context, "nothing", "reviews"),
-            "over": [run_id for run_id in [*KNOWN, "unknown", None] if is_over(context, "things", run_id)],
+            "roll_back": roll_back_under_way(context, "things"),
+            "deployment": deployment_under_way(context, THINGS),
+            "live": [live_at_start(THINGS, run.run_id) for run in found],
+            "of_another_model": roll_back_under_way(context, "other"),
+            "over": [run_id for run_id in [*KNOWN, "unknown", None] if is_over(context, THINGS, run_id)],
         }
 
 
@@ -52,7 +54,7 @@ def test_a_task_sees_the_queued_and_running_runs_of_another_dag(
     from airflow.models import DagRun
     from airflow.utils.session import create_session
 
-    with DAG("things", schedule=None, params={"model": ""}) as things:
+    with DAG(THINGS, schedule=None, params={"model": ""}) as things:
         for task_id in ("check", *(*ids.DEPLOYMENT, ids.ROLL_BACK)):
             Task(task_id=task_id)
     over, under_way = run_dag(things, model="reviews"), run_dag(things, model="reviews")
@@ -69,11 +71,10 @@ def test_a_task_sees_the_queued_and_running_runs_of_another_dag(
         row.get_task_instance("verify", session=session).state = None
     assert xcom(run_dag(look), "look") == {
         "runs": {under_way.run_id: {"model": "reviews"}},
-        "roll_back": under_way.run_id,
-        "deployment": f"things, {under_way.run_id}",
+        "roll_back": f"{THINGS}, {under_way.run_id}",
+        "deployment": f"{THINGS}, {under_way.run_id}",
         "live": ["20260101000000"],
         "of_another_model": None,
-        "of_no_dag": None,
         "over": [over.run_id],
     }
     assert over.run_id != under_way.run_id
@@ -122,12 +123,3 @@ def test_a_release_is_only_under_way_while_it_changes_what_is_served(
     assert deployment_under_way({"ti": ti}, "release_reviews") == (
         "release_reviews, manual__1" if is_under_way else None
     )
-
-
-@pytest.mark.parametrize(("conf", "blocks"), [({"model": "reviews"}, True), ({}, True), ({"model": "other"}, False)])
-def test_a_roll_back_that_names_no_model_could_be_any(
-    monkeypatch: pytest.MonkeyPatch, conf: dict[str, str], blocks: bool
-) -> None:
-    run = SimpleNamespace(run_id="manual__1", conf=conf)
-    monkeypatch.setattr(active_runs, "active_runs", lambda context, dag_id: [run])
-    assert roll_back_under_way({}, "roll_back", "reviews") == ("manual__1" if blocks else None)

@@ -54,6 +54,7 @@ def services(monkeypatch: pytest.MonkeyPatch, registry: Any) -> dict[str, Any]:
     found = {"pipelines_default": Service(), "serving_default": Service(), "registry_default": registry}
     connect(monkeypatch, **found)
     monkeypatch.setattr(sealed, "judged", lambda context: None)
+    monkeypatch.setattr(check, "roll_back_under_way", lambda context, model: None)
     return found
 
 
@@ -119,12 +120,12 @@ def test_where_the_registry_has_lost_the_live_version_the_store_still_has_it(
 
 
 def test_no_release_begins_while_somebody_rolls_the_model_back(services, tmp_path, record_and_wait, monkeypatch):
-    under_way = {("roll_back", MODEL): "manual__7"}
-    monkeypatch.setattr(check, "roll_back_under_way", lambda context, *asked: under_way.get(asked))
-    with pytest.raises(ServiceUnavailableError, match=r"being rolled back by hand \(roll_back, manual__7\)"):
-        operator(tmp_path, record_and_wait, roll_back_dag_id="roll_back").execute(FakeContext())
+    under_way = {MODEL: "roll_back_reviews, manual__7"}
+    monkeypatch.setattr(check, "roll_back_under_way", lambda context, model: under_way.get(model))
+    with pytest.raises(ServiceUnavailableError, match=r"being rolled back by hand \(roll_back_reviews, manual__7\)"):
+        operator(tmp_path, record_and_wait).execute(FakeContext())
     under_way.clear()
-    operator(tmp_path, record_and_wait, roll_back_dag_id="roll_back").execute(FakeContext())
+    operator(tmp_path, record_and_wait).execute(FakeContext())
 
 
 def test_every_service_that_does_not_answer_is_named_at_once(services, tmp_path, record_and_wait):

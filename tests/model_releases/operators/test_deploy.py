@@ -202,7 +202,7 @@ def test_a_candidate_of_another_version_is_refused(
         (LIVE, "20251231000000", None, None, f"was compared with 20251231000000, but {LIVE} is live now"),
         (LIVE, "", None, None, f"compared with nothing, as a first release, but {LIVE}"),
         (LIVE, LIVE, PINNED, None, "was rolled back by ada at 2026-01-02T10:00:00"),
-        (LIVE, LIVE, None, "manual__7", r"is being rolled back by hand \(roll_back, manual__7\)"),
+        (LIVE, LIVE, None, "roll_back_it, manual__7", r"being rolled back by hand \(roll_back_it, manual__7\)"),
         (LIVE, LIVE, None, "deploys", r"being deployed right now \(release_toy_reviews take_over_toy_reviews\)"),
     ],
     ids=["another one is live", "no first release any more", "taken back", "being rolled back", "two at once"],
@@ -220,7 +220,7 @@ def test_what_a_person_has_decided_meanwhile_is_not_undone(
 ) -> None:
     service = use(monkeypatch, Serving(live=live), registry)
     rolls_back, deploys = runs if runs != "deploys" else None, runs == "deploys"
-    monkeypatch.setattr(serving, "roll_back_under_way", lambda context, dag_id, model: rolls_back)
+    monkeypatch.setattr(serving, "roll_back_under_way", lambda context, model: rolls_back)
     monkeypatch.setattr(serving, "deployment_under_way", lambda context, *dag_ids: deploys and " ".join(dag_ids))
     registry.release = release
     with pytest.raises(ReleaseRefusedError, match=reason):
@@ -239,7 +239,7 @@ def test_a_candidate_that_was_compared_with_what_is_live_is_deployed(
     compared_with: Any,
 ) -> None:
     service = use(monkeypatch, Serving(live=live), registry)
-    monkeypatch.setattr(serving, "roll_back_under_way", lambda context, dag_id, model: None)
+    monkeypatch.setattr(serving, "roll_back_under_way", lambda context, model: None)
     monkeypatch.setattr(serving, "deployment_under_way", lambda context, *dag_ids: None)
     deploy(tmp_path, compared_with=compared_with).execute(context)
     assert service.deployed is not None
@@ -255,7 +255,7 @@ def test_what_was_compared_elsewhere_replaces_what_was_live_when_its_run_began(
     is_refused: bool,
 ) -> None:
     service = use(monkeypatch, Serving(live=LIVE), registry)
-    monkeypatch.setattr(serving, "roll_back_under_way", lambda context, dag_id, model: None)
+    monkeypatch.setattr(serving, "roll_back_under_way", lambda context, model: None)
     monkeypatch.setattr(serving, "deployment_under_way", lambda context, *dag_ids: None)
     operator = deploy(tmp_path, compared_with=compared_with, taken_over=True)
     if is_refused:

@@ -36,7 +36,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(retention, "this_installation", lambda: "here")
     monkeypatch.setattr(retention, "release_version", lambda run: run.run_id)
     monkeypatch.setattr(retention, "live_at_start", lambda dag_id, run_id: doing.releases[run_id])
-    monkeypatch.setattr(retention, "roll_back_under_way", lambda context, dag_id, model: doing.roll_back)
+    monkeypatch.setattr(retention, "roll_back_under_way", lambda context, model: doing.roll_back)
     return doing
 
 
@@ -149,14 +149,14 @@ def test_nothing_goes_while_somebody_rolls_back_also_when_it_begins_in_between(
 ) -> None:
     before = left(store)
     answers = iter([None, "manual__7"])
-    monkeypatch.setattr(retention, "roll_back_under_way", lambda context, dag_id, model: next(answers))
+    monkeypatch.setattr(retention, "roll_back_under_way", lambda context, model: next(answers))
     with pytest.raises(ServiceUnavailableError, match="manual__7"):
         run()
     assert left(store) == before
     for version in VERSIONS:
         assert not registry.get_release(MODEL, version).facts.get("archive_deleted_at"), "it can still be put back"
     runs.roll_back = "manual__7"
-    monkeypatch.setattr(retention, "roll_back_under_way", lambda context, dag_id, model: runs.roll_back)
+    monkeypatch.setattr(retention, "roll_back_under_way", lambda context, model: runs.roll_back)
     with pytest.raises(ServiceUnavailableError, match="manual__7"):
         run(delete=False)
 

@@ -211,7 +211,7 @@ def test_a_candidate_that_its_release_left_behind_is_taken_back_unless_somebody_
         serving, "roll_back", lambda model, *, candidate, previous: taken_back.append(candidate), raising=False
     )
     monkeypatch.setattr(watching, "deployment_under_way", lambda context, *dag_ids: others == "deployment")
-    monkeypatch.setattr(watching, "roll_back_under_way", lambda context, dag_id, model: others == "roll back")
+    monkeypatch.setattr(watching, "roll_back_under_way", lambda context, model: others == "roll back")
 
     watch()._take_back_what_was_left({})  # type: ignore[typeddict-item]
 

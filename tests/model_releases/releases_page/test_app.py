@@ -113,14 +113,13 @@ def client(parts: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     desk = ReleaseDesk(
         reader=Reader(wait_seconds=30),
         runs=parts.runs,
-        roll_back_dag_id="roll_back",
         get_registry=lambda conn_id: parts.registry,
         get_serving=lambda conn_id: parts.serving,
     )
     parts.desk = desk
     app = parts.app = make_app(lambda: models, desk=desk)
     app.dependency_overrides[get_user] = lambda: SimpleNamespace(get_name=lambda: "ada")
-    parts.rights = {("GET", "release_reviews"), ("GET", "roll_back"), ("POST", "roll_back")}
+    parts.rights = {("GET", "release_reviews"), ("GET", "roll_back_reviews"), ("POST", "roll_back_reviews")}
     airflow = FastAPI()
     airflow.mount("/releases", app)
     with TestClient(airflow, base_url="http://airflow.example", headers=PAGE) as client:
@@ -148,7 +147,7 @@ def test_a_model_whose_dag_may_not_be_read_does_not_exist(client: TestClient, pa
 
 def test_the_button_is_for_those_who_may_start_the_dag(client: TestClient, parts: SimpleNamespace) -> None:
     assert f'aria-label="Roll back to {OLD}"' in client.get("/releases/models/reviews").text
-    parts.rights.remove(("POST", "roll_back"))
+    parts.rights.remove(("POST", "roll_back_reviews"))
     for path in ("", f"/versions/{OLD}"):
         page = client.get(f"/releases/models/reviews{path}").text
         assert "roll-back-form" not in page
@@ -160,10 +159,10 @@ def test_the_button_is_for_those_who_may_start_the_dag(client: TestClient, parts
 def test_a_roll_back_is_started_in_the_users_name(client: TestClient, parts: SimpleNamespace) -> None:
     answer = roll_back(client, reason="  wrong on short texts ")
     expected = {"model": "reviews", "version": OLD, "reason": "wrong on short texts"}
-    assert parts.runs.triggered == [("roll_back", expected, "ada")]
+    assert parts.runs.triggered == [("roll_back_reviews", expected, "ada")]
     assert (answer.status_code, answer.headers["location"]) == (
         303,
-        "/dags/roll_back/runs/manual__2026-01-09T00%3A00%3A00%2B00%3A00",
+        "/dags/roll_back_reviews/runs/manual__2026-01-09T00%3A00%3A00%2B00%3A00",
     )
     told = roll_back(client, Accept="application/json")
     assert (told.status_code, told.json()["url"]) == (201, answer.headers["location"])
@@ -289,7 +288,7 @@ def test_a_difference_during_a_release_is_no_alarm(client: TestClient, parts: Si
     run = {"run_id": "run", "version": "20260115030000", "state": "running", "run_after": moment}
     parts.runs.under_way = [
         AirflowRun(dag_id="release_reviews", tasks=("verify",), **run),
-        AirflowRun(dag_id="roll_back", conf={"model": "other"}, **run),
+        AirflowRun(dag_id="roll_back_other", **run),
     ]
     page = client.get("/releases/models/reviews").text
     assert "disagree" not in page
@@ -314,19 +313,20 @@ def test_it_works_below_a_prefix(parts: SimpleNamespace, client: TestClient) -> 
     assert 'href="/team/dags/release_reviews"' in page
 
 
-VIEWER = {("GET", "release_reviews"), ("GET", "roll_back")}
-EDITOR = VIEWER | {("POST", "release_reviews"), ("POST", "roll_back")}
+VIEWER = {("GET", "release_reviews"), ("GET", "roll_back_reviews")}
+EDITOR = VIEWER | {("POST", "release_reviews"), ("POST", "roll_back_reviews")}
 #: What each may do, but for nobody: without a session there are no rights to look for.
 ROLES: dict[str, set[tuple[str, str]] | None] = {
     "anonymous": None,
     "nobody's viewer": set(),
     "viewer": VIEWER,
     "editor": EDITOR,
-    "admin": EDITOR | {("GET", "release_secret"), ("POST", "release_secret")},
+    "editor of one": EDITOR | {("GET", "release_secret")},
+    "admin": EDITOR | {(method, f"{dag}_secret") for method in ("GET", "POST") for dag in ("release", "roll_back")},
 }
 #: Route -> the status for each of them, about the model that viewers may see, and about the one that they may not.
-PUBLIC = ((401, 200, 200, 200, 200), (401, 200, 200, 200, 200))
-OF_A_MODEL = ((401, 404, 200, 200, 200), (401, 404, 404, 404, 200))
+PUBLIC = ((401, 200, 200, 200, 200, 200), (401, 200, 200, 200, 200, 200))
+OF_A_MODEL = ((401, 404, 200, 200, 200, 200), (401, 404, 404, 404, 200, 200))
 ANSWERS = {
     "GET /": PUBLIC,
     "GET /static/releases.css": PUBLIC,
@@ -334,7 +334,7 @@ ANSWERS = {
     "GET /models/{name}/compare": OF_A_MODEL,
     f"GET /models/{{name}}/versions/{OLD}": OF_A_MODEL,
     f"GET /models/{{name}}/versions/{OLD}/report": OF_A_MODEL,
-    "POST /models/{name}/roll-back": ((401, 404, 403, 303, 303), (401, 404, 404, 404, 303)),
+    "POST /models/{name}/roll-back": ((401, 404, 403, 303, 303, 303), (401, 404, 404, 404, 403, 303)),
 }
 
 
@@ -359,7 +359,7 @@ def test_every_route_answers_everybody_as_their_rights_are(
         )
     assert found == ANSWERS
     assert {(conf["model"], user) for _, conf, user in parts.runs.triggered} == {("reviews", "ada"), ("secret", "ada")}
-    assert len(parts.runs.triggered) == 3, "an editor's and an admin's"
+    assert len(parts.runs.triggered) == 4, "two editors' and an admin's"
 
 
 def _status(client: TestClient, parts: SimpleNamespace, route: str, role: str, signed_in: dict[Any, Any]) -> int:
