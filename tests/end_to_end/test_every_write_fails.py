@@ -12,7 +12,6 @@ import shutil
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,41 +19,25 @@ from airflow.sdk import Connection
 
 from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import KubeflowProviderError, ServiceUnavailableError
-from model_releases.operators import put_back, registry, undo
-from model_releases.operators.deploy import DeployCandidateOperator
-from model_releases.operators.promote import PromoteOperator
-from model_releases.operators.put_back import RecordRollBackOperator
-from model_releases.operators.registry import RegisterOperator, ReleaseOperator
-from model_releases.operators.undo import RollBackOperator
+from model_releases.operators import undo
 from model_releases.registry.mlflow import MlflowHook
 from tests.connected import connect
+from tests.end_to_end.every_write import (
+    Faults,
+    Step,
+    mlflow_error,
+    put_back_steps,
+    release_steps,
+    run,
+    run_until_it_fails,
+    undo_steps,
+    without_airflow,
+)
 from tests.quick_mlflow import Mlflow
 from tests.quick_torchserve import Server, quick_hook
-from tests.serving_support import MODEL, FakeContext, build_version, candidate_uri
+from tests.serving_support import MODEL, build_version
 
 FIRST, SECOND, THIRD = "20260101000000", "20260102000000", "20260103000000"
-Step = Callable[[], Any]
-
-
-class Killed(BaseException):
-    """The process is gone: nothing that it would still have done is done."""
-
-
-class Faults:
-    """Counts the writes, and lets them fail from one of them on, or only that one."""
-
-    def __init__(self) -> None:
-        self.arm(None)
-
-    def arm(self, first: int | None, mode: str = "") -> None:
-        self.first, self.mode, self.number, self.hits = first, mode, 0, 0
-
-    def __call__(self, error: Exception) -> None:
-        self.number += 1
-        if self.first is None or self.number < self.first or (self.mode == "once" and self.number > self.first):
-            return
-        self.hits += 1
-        raise Killed if self.mode == "killed" else error
 
 
 class World:
@@ -64,7 +47,7 @@ class World:
         self.faults = Faults()
         self.state = folder / "state"
         self.server = Server(lambda what: self.faults(ServiceUnavailableError(f"TorchServe did not answer: {what}")))
-        self.mlflow = Mlflow(lambda what: self.faults(_mlflow_error(what)))
+        self.mlflow = Mlflow(lambda what: self.faults(mlflow_error(what)))
         self.serving = quick_hook(monkeypatch, self.state, self.server)
         extra = '{"tracking_uri": "http://mlflow.example"}'
         self.registry = MlflowHook(connection=Connection(conn_id="registry", conn_type="mlflow", extra=extra))
@@ -76,30 +59,10 @@ class World:
         self._saved: Any = None
 
     def release(self, version: str) -> list[Step]:
-        uri, context = candidate_uri(self.versions[version]), FakeContext()
-        known = {"model": MODEL, "version": version, "candidate_uri": uri}
-        return [
-            lambda: RegisterOperator(task_id="register", **known).execute(context),
-            lambda: DeployCandidateOperator(task_id="deploy_candidate", **known).execute(context),
-            lambda: PromoteOperator(task_id="promote", **known).execute(context),
-            lambda: ReleaseOperator(task_id="release", **known, keep_versions=1).execute(context),
-        ]
+        return release_steps(self.versions[version])
 
     def put_back(self, version: str, *, instead_of: str) -> list[Step]:
-        uri, context = candidate_uri(self.versions[version]), FakeContext()
-        context["dag_run"] = SimpleNamespace(triggering_user_name="ada")
-        known = {"model": MODEL, "version": version, "candidate_uri": uri}
-        record = RecordRollBackOperator(task_id="record", **known, rolled_back_version=instead_of, reason="slow")
-        return [
-            lambda: DeployCandidateOperator(task_id="deploy", **known, registry_conn_id=None).execute(context),
-            lambda: PromoteOperator(task_id="promote", **known).execute(context),
-            lambda: record.execute(context),
-        ]
-
-    def undo(self, version: str, *, previous: str) -> list[Step]:
-        context = FakeContext()
-        known = {"model": MODEL, "version": version, "previous_version": previous}
-        return [lambda: RollBackOperator(task_id="roll_back", **known).execute(context)]
+        return put_back_steps(self.versions[version], instead_of=instead_of)
 
     def save(self) -> None:
         copy = self.state.with_name("saved")
@@ -133,12 +96,6 @@ class World:
         return {path.name for path in (self.state / "model-store").iterdir()} - needed - {"placeholder.mar"}
 
 
-def _mlflow_error(what: str) -> Exception:
-    from mlflow.exceptions import MlflowException
-
-    return MlflowException(f"cannot {what}")
-
-
 def _fail_file_writes(monkeypatch: pytest.MonkeyPatch, folder: Path, faults: Faults) -> None:
     def patched(name: str, is_write: Callable[..., bool] = lambda *_: True) -> None:
         original = getattr(Path, name)
@@ -156,28 +113,11 @@ def _fail_file_writes(monkeypatch: pytest.MonkeyPatch, folder: Path, faults: Fau
     monkeypatch.setattr(os, "fsync", lambda file: faults(OSError(errno.EROFS, os.strerror(errno.EROFS), "live.part")))
 
 
-def run(steps: list[Step]) -> None:
-    for step in steps:
-        step()
-
-
-def run_until_it_fails(steps: list[Step]) -> tuple[list[Step], BaseException | None]:
-    """Return the steps that are still to be done, the failed one first, and what it failed with."""
-    for number, step in enumerate(steps):
-        try:
-            step()
-        except (Exception, Killed) as error:
-            return steps[number:], error
-    return [], None
-
-
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(registry, "run_facts", lambda context: {})
-        monkeypatch.setattr(undo, "first_failure", lambda context, task_ids: "a step failed")
+        without_airflow(monkeypatch)
         monkeypatch.setattr(undo, "_PROOF_SECONDS", 0)
-        monkeypatch.setattr(put_back, "triggering_user", lambda dag_run: "ada")
         yield World(tmp_path_factory.mktemp("world"), monkeypatch)
 
 
@@ -185,12 +125,12 @@ STORIES: dict[str, tuple[Callable[[World], None], Callable[[World], list[Step]],
     "release": (lambda world: None, lambda world: world.release(SECOND), SECOND),
     "roll back": (
         lambda world: run(world.release(SECOND)[:3]),
-        lambda world: world.undo(SECOND, previous=FIRST),
+        lambda world: undo_steps(SECOND, previous=FIRST),
         FIRST,
     ),
     "roll back of what was recorded": (
         lambda world: run(world.release(SECOND)),
-        lambda world: world.undo(SECOND, previous=FIRST),
+        lambda world: undo_steps(SECOND, previous=FIRST),
         FIRST,
     ),
     "put back": (
@@ -201,8 +141,8 @@ STORIES: dict[str, tuple[Callable[[World], None], Callable[[World], list[Step]],
 }
 #: What a release or a put back that failed is undone with, and to which version.
 UNDONE = {
-    "release": (lambda world: world.undo(SECOND, previous=FIRST), FIRST),
-    "put back": (lambda world: world.undo(FIRST, previous=SECOND), SECOND),
+    "release": (lambda world: undo_steps(SECOND, previous=FIRST), FIRST),
+    "put back": (lambda world: undo_steps(FIRST, previous=SECOND), SECOND),
 }
 
 

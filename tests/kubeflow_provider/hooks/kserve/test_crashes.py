@@ -16,7 +16,7 @@ from tests.doubles.kubernetes.kserve import KServeSettings
 from tests.doubles.kubernetes.kserve.definitions import SERVICES
 from tests.kserve_support import GOOD, KServeWorld, QuickHook, Users, kserve, release
 
-pytestmark = pytest.mark.waits
+pytestmark = [pytest.mark.waits, pytest.mark.long]
 
 MODEL = "reviews"
 _WRITES = ("create_service", "_patch_service", "delete_service", "put_snapshot", "delete_snapshot")
@@ -26,7 +26,7 @@ class Killed(BaseException):
     """The worker is gone in the middle of a task."""
 
 
-@pytest.fixture(params=[pytest.param("Serverless", marks=pytest.mark.long), "Standard"])
+@pytest.fixture(params=["Serverless", "Standard"])
 def world(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[KServeWorld]:
     with kserve(tmp_path, settings=KServeSettings(default_mode=request.param)) as running:
         yield running
