@@ -6,7 +6,7 @@
 #
 #   airflow                  the Airflow half
 #   airflow-with-pipelines   the same with the pipeline half's environment beside it, for the embedded world
-#   mlflow                   an MLflow server for PostgreSQL
+#   mlflow                   an MLflow server for PostgreSQL, and what trainings reach of it
 #
 # include/requirements.txt pins torch without saying for which accelerator. The package index's own wheel is the CUDA
 # build; with PIP_EXTRA_INDEX_URL set to PyTorch's index of CPU wheels pip takes those, which are some GB smaller.
@@ -112,7 +112,7 @@ FROM ${BASE} AS mlflow
 RUN useradd --uid 1000 --gid 0 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin app \
     && install --directory --owner=1000 --group=0 --mode=0700 /var/lib/mlflow
 COPY --from=mlflow-environment /opt/mlflow /opt/mlflow
-COPY deploy/compose/healthy.py /opt/project/deploy/compose/healthy.py
+COPY deploy/compose/healthy.py deploy/compose/tracking_proxy.py /opt/project/deploy/compose/
 ENV PATH=/opt/mlflow/bin:${PATH} \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -36,7 +36,7 @@ def watch(config: ModelConfig) -> WatchReleaseOperator:
 
 
 with DAG(
-    dag_id="watch_releases",
+    dag_id=ids.WATCH_DAG,
     dag_display_name="Watch releases",
     description="Tells when registry and serving disagree or a model has grown too old; sends alerts again.",
     doc_md=__doc__,

@@ -49,9 +49,9 @@ class ReleasesApp:
         return self._models
 
 
-def _href() -> str:
-    """Return the page's address below the path that Airflow is served under."""
-    return f"{urlsplit(conf.get('api', 'base_url', fallback='') or '').path.rstrip('/')}/releases/"
+def _href(path: str = "") -> str:
+    """Return an address of the page below the path that Airflow is served under."""
+    return f"{urlsplit(conf.get('api', 'base_url', fallback='') or '').path.rstrip('/')}/releases/{path}"
 
 
 class ReleasesPlugin(AirflowPlugin):
@@ -60,5 +60,13 @@ class ReleasesPlugin(AirflowPlugin):
     name = "releases"
     fastapi_apps = [{"name": "Releases", "app": ReleasesApp(), "url_prefix": "/releases"}]
     external_views = [
-        {"name": "Releases", "href": _href(), "destination": "nav", "url_route": "releases", "nav_top_level": True}
+        {
+            "name": "Releases",
+            "href": _href(),
+            "destination": "nav",
+            "url_route": "releases",
+            "nav_top_level": True,
+            "icon": _href("static/icon.svg"),
+            "icon_dark_mode": _href("static/icon-dark.svg"),
+        }
     ]

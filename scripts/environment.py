@@ -53,12 +53,14 @@ def _share(folder: Path) -> None:
     :param folder: made with the group of the folder that it lies in, when it is not there; else it keeps group and
         mode, and only hands its group on to what is made in it.
     """
+    from include.contracts.version.files import SHARED_FOLDER_MODE
+
     missing = [each for each in (folder, *folder.parents) if not each.exists()]
     for each in reversed(missing):
         each.mkdir(mode=0o770)
         with suppress(PermissionError):  # a group that this user is not in
             os.chown(each, -1, each.parent.stat().st_gid)
-        each.chmod(0o2770)
+        each.chmod(SHARED_FOLDER_MODE)
     status = folder.stat()
     if status.st_uid == os.getuid():
         folder.chmod(stat.S_IMODE(status.st_mode) | stat.S_ISGID)

@@ -92,8 +92,17 @@ def releases_page(page: Page, url: str) -> None:
     keep(page, "releases-page-phone")
 
 
+def first_start(page: Page, url: str) -> None:
+    """Show the Releases page before anything was released."""
+    page.goto(f"{url}/releases/")
+    page.get_by_role("heading", name="Nothing has been").wait_for(timeout=120_000)
+    page.goto(f"{url}/plugin/releases")
+    page.frame_locator("iframe[title='Releases']").get_by_role("heading", name="Nothing has been").wait_for()
+    keep(page, "releases-page-first")
+
+
 def main() -> None:
-    """Take every picture."""
+    """Take every picture; before the first release only the one of the Releases page as it is then."""
     env = environment(state_dir(), airflow_port=int(os.environ.get("AIRFLOW_PORT") or 8080))
     url = env["AIRFLOW__API__BASE_URL"]
     password = json.loads(Path(env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"]).read_text())["admin"]
@@ -108,15 +117,16 @@ def main() -> None:
         )
         page = browser.new_page(viewport={"width": 1440, "height": 1000})
         sign_in(page, url, password)
+        newest = f"{url}/api/v2/dags/{DAG_ID}/dagRuns?state=success&order_by=-run_after&limit=1"
+        run = page.request.get(newest).json()
+        if not run["dag_runs"]:
+            first_start(page, url)
+            sys.exit(f"No finished run of {DAG_ID} yet: trigger one first.")
         page.set_viewport_size({"width": 1200, "height": 1250})
         trigger_form(page, url)
         page.set_viewport_size({"width": 1100, "height": 900})
         kubeflow_connection(page, url, password)
         page.set_viewport_size({"width": 1440, "height": 900})
-        newest = f"{url}/api/v2/dags/{DAG_ID}/dagRuns?state=success&order_by=-run_after&limit=1"
-        run = page.request.get(newest).json()
-        if not run["dag_runs"]:
-            sys.exit(f"No finished run of {DAG_ID} yet: trigger one first.")
         run_id = run["dag_runs"][0]["dag_run_id"]
         page.goto(f"{url}/dags/{DAG_ID}/runs/{run_id}")
         page.get_by_text("deploy_candidate").first.wait_for()

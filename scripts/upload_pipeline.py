@@ -70,7 +70,7 @@ def main() -> None:
     from kubeflow_provider.exceptions import KubeflowProviderError
     from kubeflow_provider.hooks._kubeflow_pipelines.versions import version_name
     from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
-    from kubeflow_provider.pipelines.spec import read_pipeline_spec
+    from kubeflow_provider.pipelines.reading import read_pipeline_spec
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"{name}.yaml")

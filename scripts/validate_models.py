@@ -69,11 +69,12 @@ def unfit(config: ModelConfig) -> str | None:
     from release_models import pipeline_parameters, release_dag
 
     from kubeflow_provider.exceptions import KubeflowProviderError
+    from kubeflow_provider.pipelines.reading import read_pipeline_spec
     from kubeflow_provider.pipelines.spec import bind
 
     try:
         release_dag(config)
-        bind(config.pipeline_file, pipeline_parameters(config, "20260101000000"))
+        bind(read_pipeline_spec(config.pipeline_file), pipeline_parameters(config, "20260101000000"))
     except KubeflowProviderError as error:
         return str(error)
     except Exception as error:  # whatever Airflow says of a DAG that it cannot build

@@ -22,6 +22,7 @@ from kubeflow_provider.states import DeploymentState
 from tests.doubles.kubernetes import Cluster, cluster
 from tests.doubles.kubernetes.kserve import Behaviour, FakeModels, KServeSettings
 from tests.doubles.kubernetes.resources import CONFIG_MAPS
+from tests.rights import SERVING, rights
 from tests.serving_support import GOOD, build_version
 from tests.waiting import wait_for
 
@@ -95,6 +96,7 @@ def kserve(
     with cluster(images={IMAGE: models}, namespace=NAMESPACE, kserve=settings, speed=speed) as k8s:
         k8s.kserve.add_runtime(RUNTIME, IMAGE)
         install_config(k8s, settings)
+        k8s.faults.allow_only(rights(*SERVING))
         conn = kserve_connection(folder, k8s, **extra)
         try:
             yield KServeWorld(hook=QuickHook("serving_test", connection=conn), k8s=k8s, models=models, connection=conn)
@@ -107,8 +109,9 @@ def real_kserve() -> tuple[KServeHook, Callable[[str, str, str], ModelVersion]]:
 
     The namespace needs ``deploy/serving-runtime.yaml``. Variables: ``KSERVE_KUBECONFIG``, ``KSERVE_NAMESPACE``,
     ``KSERVE_DOOR`` (default ``service_proxy``), ``KSERVE_HOST`` (for the doors that need it), ``KSERVE_STORE_FOLDER``
-    (where this machine puts packages) and ``KSERVE_STORE_URI`` (the same place for the pods, for example
-    ``pvc://models``).
+    (where this machine puts packages), ``KSERVE_STORE_URI`` (the same place for the pods, for example ``pvc://models``)
+    and ``KSERVE_MODE`` (``knative`` or ``standard``; by default the cluster's). With ``KSERVE_STORE=s3`` packages are
+    copied to ``KSERVE_S3_STORE``, which pods read with ``KSERVE_S3_SERVICE_ACCOUNT``.
     """
     environ = os.environ
     kubernetes = {"conn_type": "kubernetes", "extra": {"kube_config_path": environ["KSERVE_KUBECONFIG"]}}
@@ -122,10 +125,22 @@ def real_kserve() -> tuple[KServeHook, Callable[[str, str, str], ModelVersion]]:
         conn_id="serving_test", conn_type="kserve", host=environ.get("KSERVE_HOST"), extra=json.dumps(fields)
     )
     store = Path(environ["KSERVE_STORE_FOLDER"])
-    settings = {"runtime": RUNTIME, "storage": {store.as_uri(): environ["KSERVE_STORE_URI"]}}
+    bucket = environ["KSERVE_S3_STORE"] if environ.get("KSERVE_STORE") == "s3" else ""
+    settings: dict[str, Any] = {
+        "runtime": RUNTIME,
+        "storage": {store.as_uri(): bucket or environ["KSERVE_STORE_URI"]},
+        "deployment_mode": environ.get("KSERVE_MODE", "detect"),
+    }
+    if bucket:
+        settings["service_account"] = environ["KSERVE_S3_SERVICE_ACCOUNT"]
 
     def build(model: str, version: str, behaviour: str) -> ModelVersion:
         built = build_version(store, version, behaviour=behaviour, model=model)
+        if bucket:
+            import fsspec
+
+            place = f"{model}/{version}"
+            fsspec.filesystem("s3").put(f"{store / place}/", f"{bucket}/{place}/", recursive=True)
         return replace(built, settings={**built.settings, "kserve": settings})
 
     return KServeHook("serving_test", connection=conn), build
@@ -153,13 +168,23 @@ def settled(hook: KServeHook, model: str, version: str) -> Deployment:
 
 def release(hook: KServeHook, model: str, version: str, **settings: Any) -> None:
     """Do what the tasks of a release do."""
-    hook.deploy_candidate(version_of(model, version, **settings))
-    assert settled(hook, model, version).state is DeploymentState.READY
+    go_live(hook, version_of(model, version, **settings))
+
+
+def go_live(hook: KServeHook, candidate: ModelVersion) -> None:
+    """Do what the tasks of a release do, with a version that was built."""
+    model, version = candidate.model, candidate.version
+    hook.deploy_candidate(candidate)
+    _assert_ready(settled(hook, model, version))
     if hook.can_split_traffic(model):
         hook.shift_traffic(model, version, 50)
-        assert settled(hook, model, version).state is DeploymentState.READY
+        _assert_ready(settled(hook, model, version))
     hook.promote(model, version)
-    assert settled(hook, model, version).state is DeploymentState.READY
+    _assert_ready(settled(hook, model, version))
+
+
+def _assert_ready(deployment: Deployment) -> None:
+    assert deployment.state is DeploymentState.READY, deployment.reason
 
 
 class Users:

@@ -30,6 +30,7 @@ from include.classifier.data.rows import Rows, read_rows
 from include.classifier.data.sources import Source, SplitName, as_uri
 from include.classifier.data.splitting import split_off
 from include.contracts.settings import DataConfig
+from include.contracts.version.files import reason_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -216,6 +217,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SourceUnavailableError as error:
         print(error, file=sys.stderr)
         return 1
+    except PermissionError as error:
+        print(reason_of(error), file=sys.stderr)
+        return 2
     except OSError as error:
         print(f"Reading or writing failed, which may be worth another try: {error}", file=sys.stderr)
         return 1

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 from include.classifier.data.dataset import read_dataset, read_split
-from include.classifier.data.sources import as_uri
+from include.classifier.data.sources import as_uri, write_whole
 from include.classifier.progress import report
 from include.contracts.candidate import Candidate
 from include.contracts.metrics import MAIN_METRICS
 from include.contracts.settings import TrainingConfig
 from include.contracts.version.claims import claim_attempt
+from include.contracts.version.files import permissions_explained
 
 CANDIDATE = "candidate.json"
 
@@ -51,6 +52,7 @@ class Headline(NamedTuple):
     confusion: list[list[int]]
 
 
+@permissions_explained()
 def train_step(
     *,
     dataset_uri: str,
@@ -98,6 +100,7 @@ def train_step(
     _write_json(training_file, facts | {"tracking_run_id": tracker.run_id})
 
 
+@permissions_explained()
 def package_step(
     *,
     dataset_uri: str,
@@ -135,6 +138,7 @@ def package_step(
     _write_json(package_file, facts | {"attempt": attempt})
 
 
+@permissions_explained()
 def evaluate_step(
     *,
     dataset_uri: str,
@@ -220,16 +224,8 @@ def evaluate_step(
 
 def write_candidate(document: dict[str, Any], output_uri: str) -> str:
     """Write ``candidate.json`` so that a reader sees all of it or nothing, and return its URI."""
-    import fsspec
-
     uri = f"{as_uri(output_uri)}/{CANDIDATE}"
-    content = Candidate.dump(document, where=uri).encode("utf-8")
-    filesystem, path = fsspec.core.url_to_fs(uri)
-    folder = path.rpartition("/")[0]
-    filesystem.makedirs(folder, exist_ok=True)
-    # An object store shows an object when all of it has arrived; a file system needs the move.
-    filesystem.pipe_file(f"{folder}/.{CANDIDATE}", content)
-    filesystem.mv(f"{folder}/.{CANDIDATE}", path)
+    write_whole(uri, Candidate.dump(document, where=uri))
     report(f"evaluate: wrote {uri}")
     return uri
 

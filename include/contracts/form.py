@@ -30,6 +30,10 @@ def schema_of(section: type[Section], name: str) -> dict[str, Any]:
     """Return the JSON Schema of a field: type, limits, ``title`` and ``description``, without a default."""
     schema = dict(section.model_json_schema()["properties"][name])
     schema.pop("default", None)
+    if "anyOf" in schema:  # Airflow shows the field of a number that may be left empty by a list of types.
+        parts = schema.pop("anyOf")
+        limits = {key: value for part in parts for key, value in part.items()}
+        schema |= limits | {"type": [part["type"] for part in parts]}
     return schema
 
 
@@ -42,5 +46,8 @@ def read_field(section: type[Section], name: str, text: str) -> Any:
 
 
 def templates(section: type[Section]) -> dict[str, str]:
-    """Return setting -> Airflow's template of what was chosen for it."""
-    return {name: f"{{{{ params.{name} }}}}" for name in FIELDS[section]}
+    """Return setting -> Airflow's template of what was chosen for it; an empty text where a field was left empty."""
+    return {
+        name: f"{{{{ params.{name} or '' }}}}" if section.may_be_none(name) else f"{{{{ params.{name} }}}}"
+        for name in FIELDS[section]
+    }

@@ -30,6 +30,11 @@ PREVIOUS_ALIAS = "previous"
 
 #: Fact that links a release to the MLflow run that trained it.
 TRACKING_RUN_FACT = "tracking_run_id"
+#: Facts that say what started a release, and which pipeline run made it.
+TRIGGER_FACT = "trigger"
+PIPELINE_RUN_FACT = "pipeline_run_id"
+#: What started a release that a pipeline made all by itself, without Airflow.
+PIPELINE_TRIGGER = "pipeline"
 
 
 class ReleaseState(StrEnum):

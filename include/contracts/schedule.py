@@ -1,8 +1,8 @@
-"""The section ``schedule`` of a model's YAML: when the model is retrained."""
+"""The sections ``schedule`` and ``tasks`` of a model's YAML: when the model is retrained, and whose turn it then is."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator
@@ -48,3 +48,25 @@ class ScheduleConfig(Section):
         """
         needs_look = self.max_age_days or (self.assets and self.min_interval_hours)
         return [*([self.cron] if self.cron else []), *([DAILY_LOOK] if needs_look else [])]
+
+
+class TasksConfig(Section):
+    """How Airflow's scheduler treats the tasks of the model's DAGs."""
+
+    pool: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
+        None, description="Airflow pool whose slots the tasks take; it has to be there. Left out: `default_pool`."
+    )
+    queue: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
+        None, description="Queue that the workers of the tasks listen to, where the executor has such (Celery)."
+    )
+    priority_weight: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        None,
+        description="Where slots are short, a task with a higher number goes first. Left out: Airflow's own weights, "
+        "which are the number of tasks that wait for it and itself.",
+    )
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What an operator is given; a weight counts as it is, and not as a sum over the tasks behind."""
+        given = self.model_dump(exclude_none=True)
+        return given | ({"weight_rule": "absolute"} if "priority_weight" in given else {})

@@ -10,19 +10,29 @@ from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, fie
 class Section(BaseModel):
     """A part of a model's YAML: unknown settings are refused, and nothing changes after reading.
 
-    Text that spells a number or a boolean is one, because templates make text of both; a boolean is no number.
+    Text that spells a number or a boolean is one, because templates make text of both, and an empty one is none where a
+    number may be left out; a boolean is no number.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    @classmethod
+    def may_be_none(cls, name: str) -> bool:
+        """Tell whether a setting may be left open where others have a value."""
+        return type(None) in get_args(cls.model_fields[name].annotation)
+
     @field_validator("*", mode="before")
     @classmethod
-    def _a_boolean_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        annotation = cls.model_fields[info.field_name or ""].annotation
-        kinds = {annotation, *get_args(annotation)}
-        if isinstance(value, bool) and bool not in kinds and kinds & {int, float}:
+    def _read_as_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        name = info.field_name or ""
+        annotation = cls.model_fields[name].annotation
+        # In a union a kind with limits is wrapped together with them.
+        kinds = {getattr(kind, "__origin__", kind) for kind in (annotation, *get_args(annotation))}
+        if not kinds & {int, float}:
+            return value
+        if isinstance(value, bool) and bool not in kinds:
             raise ValueError("a number is needed, not true or false")
-        return value
+        return None if value == "" and cls.may_be_none(name) else value
 
 
 def problems(error: ValidationError, section: str = "", *, most: int = 20) -> str:

@@ -206,13 +206,17 @@ class TrainingConfig(Section):
         description="Hub id, local directory, or `scratch` (small DistilBERT, no download).",
     )
     base_model_revision: str | None = Field(None, description="Commit, branch or tag of a Hub id; none: the newest.")
-    epochs: Annotated[float, Field(gt=0, le=1000)] = Field(
-        3.0, title="Epochs", description="Passes over the training rows, at most; early stopping may end it sooner."
+    epochs: Annotated[float, Field(gt=0, le=1000)] | None = Field(
+        None,
+        title="Epochs",
+        description="Passes over the training rows, at most; early stopping may end it sooner. None: chosen for the "
+        "base model and the number of rows.",
     )
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = Field(
-        5e-5,
+    learning_rate: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None,
         title="Learning rate",
-        description="At its peak: it rises during the first tenth of the steps and then falls to 0.",
+        description="At its peak: it rises during the first tenth of the steps and then falls to 0. None: chosen for "
+        "the base model.",
     )
     batch_size: Annotated[int, Field(ge=1, le=4096)] = Field(
         16, title="Batch size", description="Texts in one training step, on each device."
@@ -225,10 +229,10 @@ class TrainingConfig(Section):
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = Field(
         42, title="Seed", description="Of everything that is random: same seed and data, same model."
     )
-    early_stopping_patience: Annotated[int, Field(ge=0)] = Field(
-        2,
+    early_stopping_patience: Annotated[int, Field(ge=0)] | None = Field(
+        None,
         description="Epochs without a better macro F1 before training stops; a tenth of the rows is held out to tell. "
-        "0: all rows, all epochs.",
+        "0: all rows, all epochs. None: 0 for `scratch` with chosen epochs, else 2.",
     )
 
 
@@ -252,7 +256,7 @@ class GateConfig(Section):
     must_beat_baseline: bool = Field(
         True,
         title="Must beat the simple baseline",
-        description="Macro F1 must be above TF-IDF with logistic regression.",
+        description="Macro F1 must be above that of TF-IDF with logistic regression, or be 1.",
     )
     min_accuracy: Fraction = Field(0.0, title="Accuracy, at least", description="Accuracy, at least.")
     min_macro_f1: Fraction = Field(0.0, title="Macro F1, at least", description="Macro F1, at least.")

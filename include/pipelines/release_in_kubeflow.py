@@ -16,6 +16,7 @@ from kfp import kubernetes as cluster  # noqa: TID253
 from include.models import read_trained_model
 from include.pipelines.train_classifier import IMAGE, evaluate, package, train
 from include.release_in_kubeflow.inference_service import VOLUME_PATH
+from include.release_in_kubeflow.registry import RUN_ID_VARIABLE
 
 #: ``RELEASE_STORAGE=object-store``, read when the pipeline is compiled, leaves the volume out: a pod that names a claim
 #: which does not exist never starts, so the choice cannot be a parameter.
@@ -231,6 +232,8 @@ def release_in_kubeflow(
         gate=gate,
     )
     registered.set_display_name("Register").after(evaluated)
+    # Kubeflow leaves `dsl.PIPELINE_JOB_ID_PLACEHOLDER` in a parameter as it is.
+    cluster.use_field_path_as_env(registered, RUN_ID_VARIABLE, "metadata.labels['pipeline/runid']")
 
     deployed = deploy(
         output_uri=output_uri,

@@ -354,7 +354,7 @@ def _words(error: Any) -> str:
 def _hint(error: Any) -> str:
     status = getattr(error, "status", None)
     if status == 403:
-        return "Give the run's service account the rights of deploy/pipelines-rbac.yaml."
+        return "Give the run's service account the rights of deploy/release-in-kubeflow-rbac.yaml."
     if status == 404:
         return "Is KServe installed, and does the namespace exist?"
     return "Change what it names, or retry the run."

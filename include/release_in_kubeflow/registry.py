@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 
+#: Variable of the step that registers: the id of the pipeline run, by which people find it in Kubeflow.
+RUN_ID_VARIABLE = "KFP_RUN_ID"
+
+
 class Registry:
     """The releases of one MLflow, or nothing at all where no address is given.
 

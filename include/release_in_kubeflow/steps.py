@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -13,15 +14,16 @@ from include.classifier.data.sources import as_uri
 from include.classifier.progress import report
 from include.classifier.steps import CANDIDATE
 from include.contracts.candidate import Candidate
-from include.contracts.registry_tags import ReleaseState
+from include.contracts.registry_tags import PIPELINE_RUN_FACT, PIPELINE_TRIGGER, TRIGGER_FACT, ReleaseState
 from include.contracts.rules.gate import decide
 from include.contracts.settings import DataConfig, GateConfig, TrainingConfig
 from include.contracts.version import release_marks as marks
 from include.contracts.version.claims import claim_version
 from include.contracts.version.evidence import Evidence, EvidenceError, insist_on_digest
+from include.contracts.version.files import permissions_explained
 from include.contracts.version.numbers import version_of
 from include.release_in_kubeflow.inference_service import DeploymentError, InferenceService, storage_uri
-from include.release_in_kubeflow.registry import Registry
+from include.release_in_kubeflow.registry import RUN_ID_VARIABLE, Registry
 
 #: Largest difference between a served and a recorded probability: other machines round otherwise.
 PROBABILITY_TOLERANCE = 0.01
@@ -40,6 +42,7 @@ class Release(NamedTuple):
     live_uri: str
 
 
+@permissions_explained()
 def load_data_step(
     *,
     data: Mapping[str, Any],
@@ -79,6 +82,7 @@ def load_data_step(
     return Release(version, folder, f"{folder}/dataset/dataset.json", live)
 
 
+@permissions_explained()
 def register_step(
     *,
     output_uri: str,
@@ -114,13 +118,15 @@ def register_step(
     live = releases.live_version(candidate.model) or None
     decision = decide(candidate, GateConfig.model_validate(conditions), live_version=live)
     state = ReleaseState.CANDIDATE if decision.accepted else ReleaseState.REJECTED
-    releases.register(candidate, state=state, reason=decision.text, **found.facts())
+    origin = {TRIGGER_FACT: PIPELINE_TRIGGER, PIPELINE_RUN_FACT: os.environ.get(RUN_ID_VARIABLE, "")}
+    releases.register(candidate, state=state, reason=decision.text, **found.facts(), **origin)
     if not decision.accepted:
         raise NotGoodEnoughError(f"{candidate.model} {candidate.version} is {decision.text}.")
     report(f"register: {candidate.model} {candidate.version} is {decision.line}")
     return found.to_json()
 
 
+@permissions_explained()
 def deploy_step(
     *,
     output_uri: str,
@@ -146,8 +152,34 @@ def deploy_step(
     """
     candidate, sha256 = _read_candidate(output_uri)
     _insist(output_uri, candidate, sha256, judged)
-    model, version, archive = candidate.model, candidate.version, candidate.archive
-    resources = {"cpu": cpu, "memory": memory}
+    model, version = candidate.model, candidate.version
+    predictor = predictor_of(
+        candidate,
+        volume=volume,
+        runtime=runtime,
+        service_account=service_account,
+        resources={"cpu": cpu, "memory": memory},
+        min_replicas=min_replicas,
+    )
+    try:
+        (service or InferenceService(model, namespace=namespace)).deploy(version, predictor)
+    except DeploymentError as error:
+        Registry(tracking_uri).set_state(model, version, ReleaseState.FAILED, reason=str(error)[:500])
+        raise
+    report(f"deploy: {model} {version} answers")
+
+
+def predictor_of(
+    candidate: Candidate,
+    *,
+    volume: str,
+    runtime: str,
+    service_account: str,
+    resources: Mapping[str, str],
+    min_replicas: int,
+) -> dict[str, Any]:
+    """Return the ``spec.predictor`` that serves a candidate; parameters as those of :func:`deploy_step`."""
+    archive = candidate.archive
     predictor: dict[str, Any] = {
         "annotations": {marks.ARCHIVE_URI: archive.uri, marks.ARCHIVE_SHA256: archive.sha256},
         "minReplicas": min_replicas,
@@ -158,18 +190,11 @@ def deploy_step(
             "runtime": runtime,
             "protocolVersion": "v1",
             "storageUri": storage_uri(archive.uri, volume=volume),
-            "resources": {"requests": resources, "limits": resources},
+            "resources": {"requests": dict(resources), "limits": dict(resources)},
             "env": [{"name": marks.ARCHIVE_SHA256_VARIABLE, "value": archive.sha256}],
         },
     }
-    if service_account:
-        predictor["serviceAccountName"] = service_account
-    try:
-        (service or InferenceService(model, namespace=namespace)).deploy(version, predictor)
-    except DeploymentError as error:
-        Registry(tracking_uri).set_state(model, version, ReleaseState.FAILED, reason=str(error)[:500])
-        raise
-    report(f"deploy: {model} {version} answers")
+    return predictor | ({"serviceAccountName": service_account} if service_account else {})
 
 
 def predict_step(

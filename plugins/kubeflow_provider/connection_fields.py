@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,13 @@ class ConnectionFields:
         if value or required:
             self.problems.append(f"{name}: an absolute path is needed")
         return None
+
+    def digest(self) -> str:
+        """Return what tells this connection, as it is now, from every other and from itself with other fields."""
+        connection = self.connection
+        address = (connection.host, connection.schema, connection.port)
+        parts = (self.conn_id, *address, self.login, self.password, connection.extra)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def check(self) -> None:
         """Raise what was found.

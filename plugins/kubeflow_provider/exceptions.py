@@ -36,6 +36,10 @@ class PermissionDeniedError(KubeflowProviderError):
     """The service does not know who is asking, or knows it and refuses."""
 
 
+class WrongPasswordError(PermissionDeniedError):
+    """User and password are wrong. Nobody may try them again: a directory locks accounts after a few tries."""
+
+
 class ServiceUnavailableError(KubeflowProviderError):
     """The service did not answer, or answered that it cannot at present; worth another try.
 
@@ -57,6 +61,30 @@ class ServiceUnavailableError(KubeflowProviderError):
         super().__init__(message, http_status=http_status)
         self.was_sent = was_sent
         self.retry_after_seconds = retry_after_seconds
+
+
+class OutageError(ServiceUnavailableError):
+    """The service is away for a while, as during an upgrade of its cluster: who waits for something goes on waiting.
+
+    :param message: what was tried, where, and what came back.
+    :param budget_seconds: how long an outage may last in all, before it is taken for :meth:`given_up`.
+    :param refusal: the refusal that it was made from: of credentials that were accepted before; ``None`` when the
+        service could not be asked at all.
+    """
+
+    def __init__(
+        self, message: str, *, budget_seconds: float, refusal: PermissionDeniedError | None = None, **options: Any
+    ) -> None:
+        super().__init__(message, **options)
+        self.budget_seconds = budget_seconds
+        self.refusal = refusal
+
+    def given_up(self) -> KubeflowProviderError:
+        """Return what it stands for when the service has not come back in time."""
+        ended = f"It was waited for {self.budget_seconds:.0f} s (`outage_seconds` of the connection)."
+        if self.refusal is not None:
+            return PermissionDeniedError(f"{self.refusal} {ended}", http_status=self.http_status)
+        return ServiceUnavailableError(f"{self} {ended}", http_status=self.http_status, was_sent=self.was_sent)
 
 
 class LiveVersionUnknownError(ServiceUnavailableError):

@@ -15,6 +15,14 @@ def form_field(
     }
 
 
+#: Of every connection to a service that may be away.
+OUTAGE_SECONDS = form_field(
+    "Patience with outages",
+    "Seconds for which tasks wait for a service that is away, or refuses credentials that it accepted before; default "
+    "900.",
+    kind="number",
+)
+
 _KUBEFLOW_PIPELINES_FIELDS = {
     "namespace": form_field(
         "Namespace", "Profile that runs belong to; needed where Kubeflow has several. Also where logs and pods are."
@@ -55,6 +63,7 @@ _HTTP_FIELDS = {
     "proxy": form_field("Proxy", "URL of an HTTP proxy; default: the environment's."),
     "connect_timeout_seconds": form_field("Connect timeout", "Seconds; default 10.", kind="number"),
     "read_timeout_seconds": form_field("Read timeout", "Seconds; default 60.", kind="number"),
+    "outage_seconds": OUTAGE_SECONDS,
 }
 
 _KSERVE_FIELDS = {

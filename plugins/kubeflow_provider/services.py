@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol, runtime_checkable
 
+from kubeflow_provider.pipeline_spec import PipelineSpec
 from kubeflow_provider.states import DeploymentState, RunState
 
 JsonValue = str | int | float | bool | None | list[Any] | dict[str, Any]
@@ -27,8 +28,8 @@ class RunRequest:
     """One run to start.
 
     :param run_id: UUID chosen by the client; asking twice with the same id starts one run.
-    :param pipeline_file: absolute path of the compiled IR (YAML).
-    :param parameters: values for the IR's parameters, already checked and cast (``pipelines.spec.bind``).
+    :param pipeline: what runs. One that has a reference runs as the service keeps it, unless ``cluster`` changes it.
+    :param parameters: values for its parameters, already checked and cast (``pipelines.spec.bind``).
     :param display_name: what people see in lists.
     :param experiment: groups runs in the service's UI.
     :param cluster: ``cluster`` section of the model's YAML (image, storage, scheduling), passed on as it is; a service
@@ -36,16 +37,19 @@ class RunRequest:
     :param is_repeat: somebody may have asked for this run before, a moment ago and in vain: a service on which a run
         takes time to be seen waits that long before it starts one.
     :param description: what people read of the run, and by which :meth:`PipelineService.find_runs` finds it.
+    :param keep_pipeline: whether a pipeline without a reference becomes one that the service keeps; otherwise only
+        this run has it, which needs no right but that to run.
     """
 
     run_id: str
-    pipeline_file: str
+    pipeline: PipelineSpec
     parameters: Mapping[str, JsonValue]
     display_name: str
     experiment: str = "Default"
     cluster: Mapping[str, JsonValue] = field(default_factory=dict)
     is_repeat: bool = False
     description: str = ""
+    keep_pipeline: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +122,14 @@ class PipelineService(Protocol):
 
     shows_arguments: bool
 
+    def find_pipeline(self, pipeline: str, version: str | None = None) -> PipelineSpec:
+        """Return a pipeline that the service keeps, with the reference of just this version.
+
+        :param pipeline: name or id.
+        :param version: name or id; ``None`` for the newest.
+        :raises InvalidRequestError: when there is none, or the service keeps no pipelines.
+        """
+
     def check_run(self, request: RunRequest) -> None:
         """Find out whether the run could be started, without starting or storing anything.
 
@@ -168,6 +180,9 @@ class PipelineService(Protocol):
     async def aterminate_run(self, run_id: str) -> None:
         """Like :meth:`terminate_run`, without blocking the event loop."""
 
+    def run_url(self, run_id: str) -> str | None:
+        """Return the page of a run for people, where the service has one; nobody is asked whether the run is there."""
+
     def get_run_log(self, run_id: str, *, last_lines: int = 30) -> str:
         """Return the last log lines of the failed step, or of the run where no step failed."""
 
@@ -210,6 +225,14 @@ class PipelineService(Protocol):
 
     def test_connection(self) -> tuple[bool, str]:
         """Answer for the connection form's Test button."""
+
+
+@runtime_checkable
+class ScheduledService(Protocol):
+    """What a pipeline service has besides where a step may have to wait for a machine."""
+
+    def waits_for(self, run_id: str) -> str | None:
+        """Return what is missing for a step of a run; ``None`` when nothing is, or nobody says."""
 
 
 # Serving

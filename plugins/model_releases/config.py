@@ -15,7 +15,7 @@ from include.contracts.queries import query_names
 from include.contracts.rollout import RolloutConfig, SmokeTestConfig
 from include.contracts.rules.addresses import secrets_of
 from include.contracts.rules.allowed_sources import HUB
-from include.contracts.schedule import ScheduleConfig
+from include.contracts.schedule import ScheduleConfig, TasksConfig
 from include.contracts.section import Section, problems
 from include.contracts.settings import (
     AlertsConfig,
@@ -85,6 +85,7 @@ class ModelConfig(TrainedModel):
     )
     retention: RetentionConfig = RetentionConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    tasks: TasksConfig = TasksConfig()
     rollout: RolloutConfig = RolloutConfig()
     approval: ApprovalConfig = ApprovalConfig()
     smoke_test: SmokeTestConfig = SmokeTestConfig()

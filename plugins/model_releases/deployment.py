@@ -46,6 +46,7 @@ def default_arguments(config: ModelConfig, *, version: str) -> dict[str, Any]:
             model=config.name, version=version, registry_conn_id=connections["registry_conn_id"]
         ),
         **connections,
+        **config.tasks.arguments,
     }
 
 

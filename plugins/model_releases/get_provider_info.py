@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kubeflow_provider.get_provider_info import form_field
+from kubeflow_provider.get_provider_info import OUTAGE_SECONDS, form_field
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -27,6 +27,7 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": {
                     "tracking_uri": form_field("Tracking URI", "`sqlite:////absolute/path.db` or the server's URL."),
                     "token": form_field("Token", "Bearer token for a server.", format="password"),
+                    "outage_seconds": OUTAGE_SECONDS,
                 },
             },
         ],

@@ -25,6 +25,9 @@ RELEASE = "release"
 ROLL_BACK = "roll_back"
 UNDO = "undo"
 
+#: DAG that looks after all models between their releases.
+WATCH_DAG = "watch_releases"
+
 #: Last task: says how it ended.
 REPORT = "report"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -50,6 +51,10 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return listener.getsockname()[1]
+
+
+def types_of(metrics: str) -> dict[str, str]:
+    return dict(re.findall(r"^# TYPE (\w+) (\w+)$", metrics, re.M))
 
 
 @contextmanager
@@ -134,6 +139,17 @@ def test_serves_only_the_archive_that_was_released(package: Path, tmp_path: Path
         pin(package, tmp_path / "pinned", released)
 
 
+#: Metric -> its type, as the dashboard and the alert rules of deploy/monitoring rely on them.
+RECORDED_METRICS = types_of((Path(__file__).parents[1] / "deploy" / "torchserve_metrics.txt").read_text())
+
+
+def metrics_of(port: int) -> dict[str, str]:
+    """Return what a server tells of itself: metric -> its type."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+        connection.request("GET", "/metrics")
+        return types_of(connection.getresponse().read().decode())
+
+
 def ask(port: int) -> str:
     """Return the version that answers."""
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
@@ -158,6 +174,7 @@ def test_is_ready_when_it_answers_and_stops_when_told(package: Path, folder: Pat
 
         wait_for(is_ready, log.read_text)
         assert ask(port) == VERSION
+        assert metrics_of(metrics_port).items() >= RECORDED_METRICS.items()
 
         family = psutil.Process(server.pid).children(recursive=True)
         listening = {

@@ -17,7 +17,8 @@ import yaml
 from airflow.sdk import Connection
 from cryptography.fernet import Fernet
 
-from local_services.pipelines.hook import LocalPipelinesSettings
+from deploy.compose.tracking_proxy import PORT
+from local_services.pipelines.settings import LocalPipelinesSettings
 from local_services.torchserve.settings import Role, TorchServeSettings
 
 ROOT = Path(__file__).parents[2]
@@ -68,8 +69,21 @@ def test_no_image_remembers_the_package_index_that_it_was_built_from() -> None:
 
 def test_only_what_needs_the_database_reaches_it(services: dict[str, Any]) -> None:
     outside = {name for name, service in services.items() if "database" not in service["networks"]}
-    assert outside == {"pipelines", "torchserve"}
+    assert outside == {"pipelines", "torchserve", "tracking"}
     assert not [name for name in outside if "PASSWORD" in json.dumps(services[name])]
+
+
+def test_what_trains_reaches_the_tracking_of_mlflow_and_no_other_service(services: dict[str, Any]) -> None:
+    (network,) = services["pipelines"]["networks"]
+    assert {name for name, service in services.items() if network in service["networks"]} == {"pipelines", "tracking"}
+    # There it has the name that the connection gives to every training, and asks the true MLflow under another one.
+    proxy, mlflow = services["tracking"], services["mlflow"]
+    (alias,) = proxy["networks"][network]["aliases"]
+    assert connection("REGISTRY_DEFAULT").extra_dejson["tracking_uri"] == f"http://{alias}:{PORT}"
+    upstream = proxy["command"][-1].removeprefix("http://")
+    assert upstream in mlflow["environment"]["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
+    (shared,) = proxy["networks"].keys() & mlflow["networks"].keys()
+    assert upstream.partition(":")[0] in mlflow["networks"][shared]["aliases"]
 
 
 def test_the_trial_world_and_the_cluster_world_have_one_scheduler_each(services: dict[str, Any]) -> None:
@@ -77,6 +91,7 @@ def test_the_trial_world_and_the_cluster_world_have_one_scheduler_each(services:
     assert profiles == {
         "scheduler": ["embedded"],
         "pipelines": ["embedded"],
+        "tracking": ["embedded"],
         "torchserve": ["embedded"],
         "scheduler-kubeflow": ["kubeflow"],
     }

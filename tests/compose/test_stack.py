@@ -10,11 +10,13 @@ import subprocess
 import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pytest
 
-from tests.compose.stack import Stack, docker, installation, wait_for
+from deploy.compose.tracking_proxy import ROUTES
+from tests.compose import attack_on_registry
+from tests.compose.stack import MODEL, Stack, docker, installation, wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(3600)]
 
@@ -29,6 +31,7 @@ MAY_KNOW = {
     "triggerer": AIRFLOW,
     "mlflow": {"MLFLOW_DB_PASSWORD"},
     "pipelines": set(),
+    "tracking": set(),
     "torchserve": set(),
 }
 IMAGES = ("airflow", "airflow-with-pipelines", "mlflow")
@@ -78,6 +81,39 @@ def test_a_viewer_may_look_and_not_release(stack: Stack) -> None:
     assert httpx.get(dag, headers=headers).status_code == 200
     answer = httpx.post(f"{dag}/dagRuns", headers=headers, json={"logical_date": None})
     assert answer.status_code == 403
+
+
+def test_what_trains_cannot_write_the_record_of_what_is_live(stack: Stack) -> None:
+    def attack(service: str, python: str, *routes: str) -> dict[str, Any]:
+        words = ("mlflow:5000", MODEL, number, *routes)
+        text = Path(attack_on_registry.__file__).read_text()
+        return json.loads(stack.compose("exec", "-T", service, python, "-c", text, *words).splitlines()[-1])
+
+    number = stack.sql("mlflow", "SELECT max(version) FROM model_versions")
+    told = stack.compose("exec", "-T", "mlflow", "python", "-c", attack_on_registry.ROUTES_OF_THE_SERVER)
+    routes = json.loads(told.splitlines()[-1])
+    assert len(routes) > 400
+    recorded = registry(stack)
+    tried = attack("pipelines", "/opt/venv/bin/python", json.dumps(routes))
+    assert tried["done"] == []
+    assert {(method, path) for method, path in tried["handed on"]} == ROUTES
+    assert registry(stack) == recorded
+    # Whoever needs the registry reaches it, or all of this would say nothing.
+    assert {"tag", "alias", "stage", "new version"} <= set(attack("scheduler", "/opt/airflow/bin/python")["done"])
+    assert registry(stack) != recorded
+
+
+def test_what_trains_reaches_no_other_service_by_its_address(stack: Stack) -> None:
+    def networks(service: str) -> list[dict[str, Any]]:
+        return list(stack.inspect(service)["NetworkSettings"]["Networks"].values())
+
+    ports = {"mlflow": 5000, "postgres": 5432, "api-server": 8080, "torchserve": 8085, "tracking": 5000}
+    doors = {f"{network['IPAddress']}:{port}": name for name, port in ports.items() for network in networks(name)}
+    (own,) = networks("pipelines")
+    published = (stack.airflow, stack.serving, stack.mlflow)
+    doors |= {f"{own['Gateway']}:{url.rpartition(':')[2]}": f"host, {url}" for url in published}
+    told = stack.compose("exec", "-T", "pipelines", "python", "-c", WHICH_ARE_OPEN, *doors)
+    assert [doors[door] for door in told.split()] == ["tracking"]
 
 
 def test_no_container_has_more_rights_than_it_needs(stack: Stack) -> None:
@@ -146,7 +182,7 @@ def test_every_service_may_be_killed_during_a_release(stack: Stack, backup: Path
     assert stack.live() is None
     start(stack, "torchserve")
     assert stack.live() == before
-    for service in ("triggerer", "scheduler", "api-server", "postgres", "mlflow", "dag-processor"):
+    for service in ("triggerer", "scheduler", "api-server", "postgres", "mlflow", "tracking", "dag-processor"):
         if stack.task_state(runs[-1], "train") != "deferred":
             # This machine trains faster than it restarts services: the others are killed during another release.
             assert stack.wait(runs[-1]) == "success", stack.why(runs[-1])
@@ -213,6 +249,25 @@ def test_a_back_up_fills_an_empty_installation(stack: Stack, backup: Path) -> No
     assert stack.live() == version
     releases = "SELECT count(*) FROM dag_run WHERE dag_id = 'release_sample_reviews' AND state = 'success'"
     assert stack.sql("airflow", releases) == "1"
+
+
+#: Prints those of its arguments, as host:port, that take a connection.
+WHICH_ARE_OPEN = """
+import socket, sys
+for door in sys.argv[1:]:
+    host, _, port = door.partition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=3).close()
+    except OSError:
+        continue
+    print(door)
+"""
+
+
+def registry(stack: Stack) -> list[str]:
+    """Return all that MLflow's registry holds."""
+    tables = ("registered_models", "registered_model_tags", "registered_model_aliases", "model_versions")
+    return [stack.sql("mlflow", f"SELECT * FROM {table} ORDER BY 1, 2") for table in (*tables, "model_version_tags")]
 
 
 def release_that_trains(stack: Stack, *, seed: int) -> str:

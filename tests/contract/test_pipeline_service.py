@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -15,9 +16,11 @@ import pytest
 from airflow.sdk import Connection
 
 from kubeflow_provider.exceptions import InvalidRequestError
+from kubeflow_provider.pipelines.reading import read_pipeline_spec
 from kubeflow_provider.pipelines.spec import bind
 from kubeflow_provider.services import PipelineService, Run, RunRequest
 from kubeflow_provider.states import RunState
+from tests.captured import versions
 from tests.doubles.kfp_server import kfp_server
 from tests.waiting import wait_for
 
@@ -54,21 +57,8 @@ def kubeflow_2_16(tmp_path: Path, python: str) -> Iterator[PipelineService]:
 
 
 @contextmanager
-def kubeflow_2_17(tmp_path: Path, python: str) -> Iterator[PipelineService]:
-    """A platform; each step comes with its attempts."""
-    with platform(python, "2.17.0") as service:
-        yield service
-
-
-@contextmanager
-def kubeflow_3_0(tmp_path: Path, python: str) -> Iterator[PipelineService]:
-    """A platform that tells of tasks instead, where asked for them."""
-    with platform(python, "3.0.0") as service:
-        yield service
-
-
-@contextmanager
-def platform(python: str, version: str) -> Iterator[PipelineService]:
+def platform(tmp_path: Path, python: str, *, version: str) -> Iterator[PipelineService]:
+    """A platform with profiles, of a version whose answers were recorded."""
     with kfp_server(python=python, version=version, multi_user=True, token="a token", prefix="/pipeline") as server:
         yield kubeflow(server.url, token="a token", namespace="team", dashboard=True)
 
@@ -81,10 +71,11 @@ def kubeflow_for_real(tmp_path: Path, python: str) -> Iterator[PipelineService]:
     yield kubeflow(str(ENDPOINT), token=os.environ.get("KFP_TOKEN"), **extra)
 
 
+platforms = [pytest.param(partial(platform, version=name), id=name) for name in versions("kubeflow_pipelines")]
 real = pytest.param(kubeflow_for_real, marks=pytest.mark.skipif(not ENDPOINT, reason="KFP_ENDPOINT names no server"))
 
 
-@pytest.fixture(params=[local, kubeflow_2_16, kubeflow_2_17, kubeflow_3_0, real])
+@pytest.fixture(params=[local, kubeflow_2_16, *platforms, real])
 def service(request: pytest.FixtureRequest, tmp_path: Path, pipelines_python: str) -> Iterator[PipelineService]:
     with request.param(tmp_path, pipelines_python) as service:
         yield service
@@ -107,10 +98,11 @@ def ask(service: PipelineService, record_and_wait: str, recorded: Path) -> Itera
 
     def make(**parameters: Any) -> RunRequest:
         ids.append(str(uuid4()))
+        pipeline = read_pipeline_spec(record_and_wait)
         return RunRequest(
             run_id=ids[-1],
-            pipeline_file=record_and_wait,
-            parameters=bind(record_and_wait, {"file": str(recorded), **parameters}),
+            pipeline=pipeline,
+            parameters=bind(pipeline, {"file": str(recorded), **parameters}),
             display_name="a test",
             experiment="tests",
             cluster=CLUSTER,
@@ -147,8 +139,8 @@ def test_what_can_be_started_is_said_beforehand(service: PipelineService, ask: C
     service.check_run(request)
 
     assert service.get_run(request.run_id) is None
-    with pytest.raises(InvalidRequestError, match=r"not-there\.yaml"):
-        service.check_run(replace(request, pipeline_file="/not-there.yaml"))
+    with pytest.raises(InvalidRequestError, match="not-there"):
+        service.find_pipeline("not-there")
 
 
 def test_a_run_goes_to_its_end(service: PipelineService, ask: Callable[..., RunRequest]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -78,6 +79,15 @@ def test_an_unknown_model_has_no_releases(registry: RegistryService) -> None:
     assert registry.get_live(MODEL) is None
     assert list(registry.list_releases(MODEL)) == []
     assert registry.release_url(MODEL, FIRST) is None
+
+
+def test_what_pipelines_have_made_is_found_whatever_the_model(registry: RegistryService) -> None:
+    for model, version, trigger in (("a", FIRST, "pipeline"), ("b", SECOND, "pipeline"), ("b", THIRD, "manual")):
+        made = replace(release(version, trigger=trigger), model=model)
+        registry.register(made, metrics={})
+    found = registry.list_made_by_pipelines()
+    assert [(entry.model, entry.version) for entry in found] == [("b", SECOND), ("a", FIRST)]
+    assert len(registry.list_made_by_pipelines(limit=1)) == 1
 
 
 def test_what_was_registered_can_be_read_by_another_process(

@@ -19,6 +19,7 @@ from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderEr
 from kubeflow_provider.hooks.kserve import KServeHook
 from kubeflow_provider.services import Deployment, ModelVersion, ServingService
 from kubeflow_provider.states import DeploymentState
+from tests.captured import versions
 from tests.doubles.kubernetes.kserve import KServeSettings
 from tests.kserve_support import forget_model, kserve, real_kserve
 from tests.serving_support import GOOD, build_version, torchserve
@@ -99,8 +100,8 @@ def _on_torchserve(python: str, folder: Path) -> Iterator[World]:
 
 
 @contextmanager
-def _on_kserve(mode: str, folder: Path) -> Iterator[World]:
-    with kserve(folder, settings=KServeSettings(default_mode=mode)) as running:
+def _on_kserve(folder: Path, **settings: Any) -> Iterator[World]:
+    with kserve(folder, settings=KServeSettings(**settings)) as running:
         yield _kserve_world(running.hook, running.build)
 
 
@@ -116,7 +117,8 @@ def _kserve_world(hook: KServeHook, build: Callable[[str, str, str], ModelVersio
 
 TORCHSERVE = pytest.param("torchserve", marks=pytest.mark.torchserve)
 KNATIVE = pytest.param("kserve in Knative mode", marks=pytest.mark.waits)
-STANDARD = pytest.param("kserve in Standard mode", marks=pytest.mark.waits)
+#: Each version whose answers were recorded, named with its mode.
+RECORDED = [pytest.param(name, marks=pytest.mark.waits) for name in versions("kserve")]
 REAL = pytest.param(
     "kserve in a real cluster",
     marks=pytest.mark.skipif(not os.environ.get("KSERVE_KUBECONFIG"), reason="KSERVE_KUBECONFIG is not set"),
@@ -128,17 +130,18 @@ def only(*services: Any) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("service", services, indirect=True)
 
 
-@pytest.fixture(scope="module", params=[TORCHSERVE, KNATIVE, STANDARD, REAL])
+@pytest.fixture(scope="module", params=[TORCHSERVE, KNATIVE, *RECORDED, REAL])
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Yield each service with a way to publish versions for it."""
     folder = tmp_path_factory.mktemp("serving")
     worlds = {
         "torchserve": lambda: _on_torchserve(request.getfixturevalue("pipelines_python"), folder),
-        "kserve in Knative mode": lambda: _on_kserve("Serverless", folder),
-        "kserve in Standard mode": lambda: _on_kserve("Standard", folder),
+        "kserve in Knative mode": lambda: _on_kserve(folder, default_mode="Serverless"),
         "kserve in a real cluster": _on_real_kserve,
     }
-    with worlds[request.param]() as running:
+    number, _, mode = request.param.partition("-")
+    recorded = lambda: _on_kserve(folder, version=number, default_mode=mode.capitalize())  # noqa: E731
+    with worlds.get(request.param, recorded)() as running:
         yield running
 
 

@@ -18,7 +18,7 @@ ALL = [(section, name) for section, names in FIELDS.items() for name in names]
 def test_every_field_has_a_title_words_and_a_type(section: type[Section], name: str) -> None:
     schema = schema_of(section, name)
 
-    assert schema["type"] in ("string", "number", "integer", "boolean")
+    assert schema["type"] in ("string", "number", "integer", "boolean", ["number", "null"])
     assert schema["title"] != name.replace("_", " ").title() or name in ("epochs", "seed"), "pydantic made it up"
     assert schema["description"]
     assert "default" not in schema
@@ -28,6 +28,7 @@ def test_every_field_has_a_title_words_and_a_type(section: type[Section], name: 
     ("section", "name", "text", "value"),
     [
         (TrainingConfig, "epochs", "0.5", 0.5),
+        (TrainingConfig, "epochs", "", None),
         (TrainingConfig, "batch_size", "8", 8),
         (TrainingConfig, "base_model", "1e3", "1e3"),
         (GateConfig, "must_beat_baseline", "false", False),
@@ -45,6 +46,7 @@ def test_text_is_read_as_the_setting_is(section: type[Section], name: str, text:
     [
         (TrainingConfig, "epochs", "many"),
         (TrainingConfig, "epochs", "0"),
+        (TrainingConfig, "batch_size", ""),
         (TrainingConfig, "batch_size", "1.5"),
         (TrainingConfig, "base_model", ""),
         (GateConfig, "max_latency_ratio", "nan"),
@@ -58,4 +60,11 @@ def test_text_that_the_setting_may_not_have_is_refused(section: type[Section], n
 
 def test_templates_stand_for_what_was_chosen() -> None:
     assert templates(TrainingConfig)["max_length"] == "{{ params.max_length }}"
+    assert templates(TrainingConfig)["epochs"] == "{{ params.epochs or '' }}"
     assert templates(GateConfig).keys() == set(FIELDS[GateConfig])
+
+
+def test_a_number_that_may_be_left_empty_keeps_its_limits() -> None:
+    schema = schema_of(TrainingConfig, "epochs")
+    assert (schema["type"], schema["exclusiveMinimum"], schema["maximum"]) == (["number", "null"], 0, 1000)
+    assert "anyOf" not in schema

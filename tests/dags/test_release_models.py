@@ -57,7 +57,8 @@ def test_every_model_has_a_dag_and_nothing_fails_to_load(bag):
         "release_sample_reviews",
         "release_yelp_reviews",
         "retention",
-        "roll_back",
+        "roll_back_sample_reviews",
+        "roll_back_yelp_reviews",
         "take_over_sample_reviews",
         "take_over_yelp_reviews",
         "test_alerts",
@@ -263,6 +264,19 @@ def test_the_cluster_settings_of_a_model_reach_every_step_that_runs_there(tmp_pa
     dag = load_dags(tmp_path, monkeypatch).dags["release_my_model"]
     for task_id in ("check", "preprocess", "train"):
         assert dag.get_task(task_id).cluster["image"] == "registry.example.com/trainer:1"
+
+
+def test_pool_queue_and_priority_of_a_model_are_those_of_every_task_of_its_dags(tmp_path, monkeypatch):
+    write_model(tmp_path, tasks={"pool": "releases", "queue": "near-the-data", "priority_weight": 200})
+    write_model(tmp_path, name="other-model")
+    dags = load_dags(tmp_path, monkeypatch).dags
+    for dag_id in ("release_my_model", "take_over_my_model"):
+        assert {(task.pool, task.queue) for task in dags[dag_id].tasks} == {("releases", "near-the-data")}
+        # As it is, and not as a sum over the tasks behind it.
+        assert {(task.priority_weight, task.weight_rule) for task in dags[dag_id].tasks} == {(200, "absolute")}
+    for dag_id in ("release_other_model", "roll_back_my_model"):
+        assert {(task.pool, task.queue) for task in dags[dag_id].tasks} == {("default_pool", "default")}
+        assert {(task.priority_weight, task.weight_rule) for task in dags[dag_id].tasks} == {(1, "downstream")}
 
 
 def test_whoever_reads_the_model_store_takes_the_models_connection_to_it(tmp_path, monkeypatch):

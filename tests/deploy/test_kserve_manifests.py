@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from kubeflow_provider.hooks._kserve.record import MANAGED_BY, stamped
+from kubeflow_provider.hooks._kserve.record import stamped
 from kubeflow_provider.hooks._kserve.specs import inference_service, predictor, storage_uri
 from kubeflow_provider.kubernetes.predictor_settings import PredictorSettings
-from tests.doubles.kubernetes import Cluster, cluster
+from tests.doubles.kubernetes import cluster
 from tests.doubles.kubernetes.kserve import KServeSettings
 from tests.doubles.kubernetes.kserve.definitions import definitions, prune
 from tests.kserve_support import version_of
@@ -99,71 +97,14 @@ def test_the_examples_name_what_is_there() -> None:
                 assert {("ServiceAccount", account), ("Secret", account)} <= names
 
 
-def test_the_policy_is_for_the_pods_of_releases_and_closes_torchserves_other_ports() -> None:
-    (policy,) = of_kind("NetworkPolicy")
-    assert MANAGED_BY.items() <= policy["spec"]["podSelector"]["matchLabels"].items()
-    (rule,) = policy["spec"]["ingress"]
-    ports = {item["port"] for item in rule["ports"]}
-    assert {8080, 8082} <= ports
-    assert not ports & {7070, 7071, 8081, 8085}
-
-
-def _given() -> dict[tuple[str, str], set[str]]:
-    given: dict[tuple[str, str], set[str]] = {}
-    for role in [*of_kind("Role"), *of_kind("ClusterRole")]:
-        for rule in role["rules"]:
-            for resource in rule["resources"]:
-                given.setdefault((rule["apiGroups"][0], resource), set()).update(rule["verbs"])
-    return given
-
-
-@pytest.fixture(scope="module")
-def k8s(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with cluster(kserve=KServeSettings(), namespace="team") as running:
-        yield running
-
-
-def test_the_role_gives_what_the_hook_calls_and_nothing_else() -> None:
-    """The calls of ``api.py``, by their names in the client."""
-    source = (DEPLOY.parent / "plugins/kubeflow_provider/hooks/_kserve/api.py").read_text(encoding="utf-8")
-    names = {
-        "pod": ("", "pods"),
-        "pod_log": ("", "pods/log"),
-        "event": ("", "events"),
-        "config_map": ("", "configmaps"),
-        "deployment": ("apps", "deployments"),
-        "controller_revision": ("apps", "controllerrevisions"),
-        "custom_object": ("serving.kserve.io", "inferenceservices"),
-    }
-    called: dict[tuple[str, str], set[str]] = {
-        ("serving.kserve.io", "servingruntimes"): {"list"},
-        ("serving.kserve.io", "clusterservingruntimes"): {"list"},
-        ("apiextensions.k8s.io", "customresourcedefinitions"): {"get"},
-        ("", "services/proxy"): {"create"},
-    }
-    for verb, name in re.findall(r"\.(list|read|get|create|patch|delete)_namespaced_(\w+)", source):
-        called.setdefault(names[name], set()).add("get" if verb == "read" else verb)
-
-    assert _given() == called
-
-
-def test_the_roles_that_reach_beyond_the_namespace_only_read_what_is_no_secret() -> None:
-    rules = [rule for role in of_kind("ClusterRole") for rule in role["rules"]]
-    rules += [rule for role in of_kind("Role") if role["metadata"]["namespace"] != "team" for rule in role["rules"]]
-    assert {(rule["resources"][0], *rule.get("resourceNames", ()), *rule["verbs"]) for rule in rules} == {
-        ("configmaps", "inferenceservice-config", "get"),
-        ("customresourcedefinitions", "inferenceservices.serving.kserve.io", "get"),
-        ("clusterservingruntimes", "list"),
-    }
-
-
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 @pytest.mark.processes
-def test_kubectl_accepts_it(k8s: Cluster, tmp_path: Path, file: Path) -> None:
-    config = k8s.kubeconfig(tmp_path / "kubeconfig")
-    command = ["kubectl", "--kubeconfig", str(config), "--cache-dir", str(tmp_path)]
-    command += ["apply", "--dry-run=client", "--validate=false", "-f", str(file)]
-    answer = subprocess.run(command, capture_output=True, text=True)
+def test_kubectl_applies_all_of_them(tmp_path: Path) -> None:
+    files = sorted({*DEPLOY.glob("*.yaml"), *FILES} - {DEPLOY / "helm-values.yaml"})
+    with cluster(kserve=KServeSettings(), namespace="team") as k8s:
+        k8s.add_namespace("kserve")
+        command = ["kubectl", "--kubeconfig", str(k8s.kubeconfig(tmp_path / "config")), "--cache-dir", str(tmp_path)]
+        command += ["apply", "--validate=false", *(word for file in files for word in ("-f", str(file)))]
+        answer = subprocess.run(command, capture_output=True, text=True)
 
     assert answer.returncode == 0, answer.stderr

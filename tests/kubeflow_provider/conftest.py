@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from kubeflow_provider import access, outages
 from kubeflow_provider.http import authentication
 from kubeflow_provider.http.client import HttpClient
 
@@ -16,6 +17,14 @@ from kubeflow_provider.http.client import HttpClient
 def no_old_logins(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget the process's logins: a new server may have the port of an old one, and with it the same address."""
     monkeypatch.setattr(authentication, "_logins", {})
+    monkeypatch.setattr(access, "_known", {})
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask a service that is away again soon."""
+    monkeypatch.setattr(outages, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(outages, "LONGEST_PAUSE_SECONDS", 0.05)
 
 
 @pytest.fixture(params=["task", "trigger"])

@@ -92,3 +92,13 @@ def write_candidate(tmp_path: Path) -> Callable[..., str]:
         return path.as_uri()
 
     return write
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float, dict[str, str]]]:
+    """Return what Airflow's metrics system is told, as name, value and tags."""
+    from airflow.sdk.observability import stats
+
+    found: list[tuple[str, float, dict[str, str]]] = []
+    monkeypatch.setattr(stats, "gauge", lambda stat, value, *, tags: found.append((stat, value, tags)))
+    return found

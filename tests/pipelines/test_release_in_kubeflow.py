@@ -89,6 +89,12 @@ def test_every_step_has_the_volume_and_the_credentials(documents: Any) -> None:
         assert secret["optional"] is True
 
 
+def test_the_step_that_registers_knows_its_run(documents: Any) -> None:
+    register = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-register"]
+    # Kubeflow puts this label on every pod of a run.
+    assert register["fieldPathAsEnv"] == [{"name": "KFP_RUN_ID", "fieldPath": "metadata.labels['pipeline/runid']"}]
+
+
 @pytest.mark.processes
 def test_compiled_for_an_object_store_it_mounts_no_volume(tmp_path: Path) -> None:
     script = "from include.pipelines.compile import compiled; print(compiled('release_in_kubeflow'))"

@@ -7,6 +7,7 @@ import sys
 from importlib import util
 from pathlib import Path
 from types import ModuleType
+from xml.etree import ElementTree
 
 import pytest
 
@@ -75,6 +76,19 @@ def test_its_entry_leads_to_the_page_wherever_airflow_is_served(
 ) -> None:
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", base_url)
     assert plugin._href() == href
+
+
+def test_its_entry_has_an_icon_of_its_own_for_light_and_dark(plugin: ModuleType) -> None:
+    from airflow.api_fastapi.core_api.datamodels.plugins import ExternalViewResponse
+
+    from model_releases.releases_page import routes
+
+    (view,) = (ExternalViewResponse(**view) for view in plugin.ReleasesPlugin.external_views)
+    files = [str(address).removeprefix("/releases/static/") for address in (view.icon, view.icon_dark_mode)]
+    assert [routes._STATIC[name] for name in files] == ["image/svg+xml"] * 2
+    light, dark = (ElementTree.parse(Path(routes.__file__).parent / "static" / name).getroot() for name in files)
+    assert light.tag == dark.tag == "{http://www.w3.org/2000/svg}svg"
+    assert light.get("stroke") != dark.get("stroke")
 
 
 @pytest.mark.processes

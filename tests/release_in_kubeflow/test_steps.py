@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk import Connection
 
 from include.contracts.candidate import Candidate
 from include.contracts.registry_tags import ReleaseState
@@ -20,6 +21,7 @@ from include.release_in_kubeflow.steps import (
     predict_step,
     register_step,
 )
+from model_releases.registry.mlflow import MlflowHook
 from tests.toy_package import publish
 
 LIVE = "20260101000000"
@@ -94,6 +96,18 @@ def test_a_candidate_is_registered_exactly_when_it_is_not_worse(registry, candid
     else:
         with pytest.raises(NotGoodEnoughError, match=reason):
             register()
+
+
+def test_the_registry_says_that_a_pipeline_made_it_and_which_run(registry, candidate, monkeypatch):
+    monkeypatch.setenv("KFP_RUN_ID", "b5c4f3d2-run")
+    uri = candidate(0.0, 0.0, 0.0, model="without-airflow")
+    register_step(output_uri=uri, tracking_uri=registry, min_macro_f1=0.8, max_regression=0.01)
+    extra = json.dumps({"tracking_uri": registry})
+    hook = MlflowHook("r", connection=Connection(conn_id="r", conn_type="mlflow", extra=extra))
+    (found,) = (entry for entry in hook.list_made_by_pipelines() if entry.model == "without-airflow")
+    assert (found.facts["trigger"], found.facts["pipeline_run_id"]) == ("pipeline", "b5c4f3d2-run")
+    assert len(found.facts["archive_sha256"]) == 64
+    assert found.state is ReleaseState.CANDIDATE
 
 
 def test_a_comparison_with_what_is_live_no_longer_counts_for_nothing(registry, candidate):

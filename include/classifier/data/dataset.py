@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from include.classifier.data.problems import DataError
 from include.classifier.data.sources import SplitName, as_uri, write_whole
 from include.contracts.dataset import Dataset
+from include.contracts.version.files import make_folder, new_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,13 +61,13 @@ def write_dataset(
 
     output_uri = as_uri(output_uri)
     filesystem, folder = url_to_fs(output_uri)
-    filesystem.makedirs(folder, exist_ok=True)
+    make_folder(filesystem, folder)
     if filesystem.exists(f"{folder}/{DOCUMENT}"):
         filesystem.rm_file(f"{folder}/{DOCUMENT}")  # or a broken-off second try would look finished
     facts: dict[str, dict[str, Any]] = {}
     for name, rows in splits.items():
         batches = rows.batches() if isinstance(rows, Split) else rows
-        with filesystem.open(f"{folder}/{name}.parquet", "wb") as file:
+        with new_file(filesystem, f"{folder}/{name}.parquet") as file:
             facts[name] = {"uri": f"{output_uri}/{name}.parquet"} | _write_rows(file, batches, label_names)
     document = {
         "schema_version": 1,

@@ -28,6 +28,7 @@ from include.classifier.data.sources import Source, as_uri
 from include.contracts.dates import is_dated
 from include.contracts.queries import QUERY
 from include.contracts.settings import DataConfig
+from include.contracts.version.files import reason_of, write_file
 
 
 def count_rows(
@@ -104,6 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DataError as error:
         print(error, file=sys.stderr)
         return 2
+    except PermissionError as error:
+        print(reason_of(error), file=sys.stderr)
+        return 2
     except (SourceUnavailableError, OSError) as error:
         print(f"Counting the rows failed, which may be worth another try: {error}", file=sys.stderr)
         return 1
@@ -115,8 +119,7 @@ def _write(counts: Sequence[dict[str, Any]], uri: str) -> None:
     from fsspec.core import url_to_fs
 
     filesystem, path = url_to_fs(as_uri(uri))
-    filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
-    filesystem.pipe_file(path, json.dumps(counts).encode())
+    write_file(filesystem, path, json.dumps(counts).encode())
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from include.classifier.data.reach import check_file, check_reach, web_options
 from include.contracts.rules.addresses import parsed, without_secrets
 from include.contracts.rules.allowed_sources import is_as_named
 from include.contracts.uris import file_uri, from_outside
+from include.contracts.version.files import write_file
 from include.models import PROJECT_DIR
 
 SplitName = Literal["train", "evaluation"]
@@ -234,6 +235,5 @@ def write_whole(uri: str, text: str) -> None:
 
     filesystem, path = url_to_fs(as_uri(uri))
     folder, _, name = path.rpartition("/")
-    filesystem.makedirs(folder, exist_ok=True)
-    filesystem.pipe_file(f"{folder}/.{name}", text.encode())
+    write_file(filesystem, f"{folder}/.{name}", text.encode())
     filesystem.mv(f"{folder}/.{name}", path)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from include.classifier.data.sources import as_uri
 from include.classifier.metrics import Classes, Probabilities
+from include.contracts.version.files import new_file
 
 #: Below the folder of the release. Not in the package's: whatever stands there is copied into every serving pod.
 PREDICTIONS = "evaluation/predictions.parquet"
@@ -35,7 +36,6 @@ def write_predictions(
         columns[f"{who}_probabilities"] = pa.array(values.tolist(), pa.list_(pa.float64()))
     uri = f"{as_uri(output_uri)}/{PREDICTIONS}"
     store, path = fsspec.core.url_to_fs(uri)
-    store.makedirs(path.rpartition("/")[0], exist_ok=True)
-    with store.open(path, "wb") as file:
+    with new_file(store, path) as file:
         parquet.write_table(pa.table(columns), file, compression="zstd")
     return uri

@@ -19,6 +19,7 @@ from include.classifier.packaging.precision import choose as choose_precision
 from include.classifier.packaging.server import TorchServe, torchserve
 from include.classifier.packaging.server_settings import server_config
 from include.classifier.serving.predictor import Prediction, Predictor
+from include.contracts.version.files import new_file
 
 #: Rows of the evaluation data that are asked of server and packed model alike, that golden examples come from, and
 #: that a rollout is watched with.
@@ -93,9 +94,7 @@ def publish(folder: Path, uri: str, files: Sequence[str]) -> None:
     if store.exists(marker):
         store.rm_file(marker)
     for file in files:
-        target = f"{root}/{file}"
-        store.makedirs(target.rpartition("/")[0], exist_ok=True)
-        with (folder / file).open("rb") as source, store.open(target, "wb") as sink:
+        with (folder / file).open("rb") as source, new_file(store, f"{root}/{file}") as sink:
             shutil.copyfileobj(source, sink, 1 << 20)
 
 

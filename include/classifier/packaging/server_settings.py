@@ -39,8 +39,9 @@ def server_config(model: str, version: str, serving: Mapping[str, Any]) -> str:
 def config_of(model: str, version: str, workers: Mapping[str, Any]) -> str:
     """Return the ``config.properties`` of a server with one model.
 
-    KServe's wrapper takes the model's name from ``model_snapshot`` and expects exactly these ports. Settings from the
-    environment come first (``enable_envvars_config``), so that a runtime can choose others.
+    KServe's wrapper takes the model's name from ``model_snapshot``, passes predictions on to port 8085, asks the
+    management API from within the pod, and has the ports 8080 and 8081 itself. Settings from the environment come first
+    (``enable_envvars_config``), so that a runtime can choose others.
 
     :param workers: as :func:`worker_settings` returns them.
     """
@@ -48,7 +49,8 @@ def config_of(model: str, version: str, workers: Mapping[str, Any]) -> str:
     snapshot = {"name": "startup.cfg", "modelCount": 1, "models": {model: {version: how}}}
     lines = {
         "inference_address": "http://0.0.0.0:8085",
-        "management_address": "http://0.0.0.0:8085",
+        # Whoever reaches it loads code.
+        "management_address": "http://127.0.0.1:8086",
         "metrics_address": "http://0.0.0.0:8082",
         "grpc_inference_port": "7070",
         "grpc_management_port": "7071",

@@ -15,6 +15,7 @@ from include.classifier.evaluation.scoring import Evaluation
 from include.classifier.metrics import confusion_matrix, most_mistaken
 from include.classifier.report import pictures as figures
 from include.classifier.report import tables
+from include.contracts.version.files import write_file
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -102,8 +103,7 @@ def write_report(page: str, output_uri: str) -> str:
 
     uri = f"{as_uri(output_uri)}/{REPORT}"
     filesystem, path = fsspec.core.url_to_fs(uri)
-    filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
-    filesystem.pipe_file(path, page.encode("utf-8"))
+    write_file(filesystem, path, page.encode("utf-8"))
     return uri
 
 

@@ -17,6 +17,7 @@ from include.classifier.serving.predictor import CLASSIFIER_FILE
 from include.classifier.serving.text import clean, tokenise
 from include.classifier.tracking import Tracker
 from include.classifier.training.base_model import BaseModel, load_base_model
+from include.classifier.training.defaults import fill_in
 from include.classifier.training.hardware import limit_threads
 from include.contracts.settings import TrainingConfig
 
@@ -42,11 +43,12 @@ def train(
     :param texts: as users write them; shape ``(n_rows,)``.
     :param classes: indices into ``labels``, shape ``(n_rows,)``.
     :param model_dir: gets weights (safetensors), configuration, tokenizer and ``classifier.json``.
-    :return: the section ``training`` of ``candidate.json``.
+    :return: the section ``training`` of ``candidate.json``, with what was chosen where a setting was left open.
     :raises BaseModelError: when the base model cannot be had.
     :raises TrainingDivergedError: when the loss is no finite number.
     """
     started = time.monotonic()
+    asked, settings = settings, fill_in(settings, rows=len(texts))
     parameters = settings.model_dump()
     report(f"train: loading base model {settings.base_model!r}")
     from transformers import set_seed
@@ -80,6 +82,10 @@ def train(
     report(
         f"train: {len(training)} rows to learn from, {len(validation)} to choose the epoch, "
         f"{'weighted by class' if weights else 'all weighted alike'}, {base.model.num_parameters():,} parameters"
+    )
+    report(
+        f"train: {settings.epochs:g} epochs at most, learning rate {settings.learning_rate:g}"
+        f"{'' if settings == asked else ', chosen for this base model and number of rows'}"
     )
     tracker.log_params(parameters | {"train_rows": len(training), "validation_rows": len(validation)})
 

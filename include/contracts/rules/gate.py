@@ -171,8 +171,10 @@ def _calibration(scores: Scores, live: Scores | None, policy: GateConfig) -> Ite
 
 
 def _baseline(scores: Scores, baseline: Scores, policy: GateConfig) -> _Check:
+    """Say whether the candidate is better than the baseline, or makes no mistake: then nothing could be better."""
+    beaten = scores.macro_f1 > baseline.macro_f1 + _ROUNDING or scores.macro_f1 >= 1 - _ROUNDING
     return _Check(
-        not policy.must_beat_baseline or scores.macro_f1 > baseline.macro_f1 + _ROUNDING,
+        not policy.must_beat_baseline or beaten,
         f"macro F1 {_figure(scores.macro_f1, baseline.macro_f1)}, "
         f"not above the baseline's {_figure(baseline.macro_f1, scores.macro_f1)}",
     )

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from include.contracts.version.files import new_file
 from include.contracts.version.numbers import release_time, version_of
 
 if TYPE_CHECKING:
@@ -111,10 +112,9 @@ def _claim(
 
 def _create(filesystem: AbstractFileSystem, path: str, text: str) -> None:
     """Make a file that was not there; one that somebody else has made meanwhile stays."""
-    filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
     try:
         # A disk and S3 make it or refuse it in one step. Who wins on a store that cannot is read afterwards.
-        with filesystem.open(path, "xb") as file:
+        with new_file(filesystem, path, "xb") as file:
             file.write(text.encode())
     except OSError:  # stores have errors of their own for what is there already
         if not filesystem.exists(path):

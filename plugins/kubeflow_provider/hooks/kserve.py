@@ -11,6 +11,8 @@ from typing import Any, ClassVar
 
 from airflow.sdk import BaseHook, Connection
 
+from kubeflow_provider.access import Access
+from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.exceptions import (
     DeploymentFailedError,
     InvalidRequestError,
@@ -67,6 +69,11 @@ class KServeHook(BaseHook):
         self.kserve_conn_id = kserve_conn_id
         self._connection = connection
         self._kubernetes: Connection | None = None
+
+    @property
+    def access(self) -> Access:
+        """What this process knows of the credentials for Kubernetes."""
+        return self._settings.kubernetes_access
 
     # Questions
 
@@ -277,7 +284,9 @@ class KServeHook(BaseHook):
         conn_id = self._settings.kubernetes_conn_id
         if conn_id and self._kubernetes is None:
             self._kubernetes = self.get_connection(conn_id)
-        return ClusterApi(ConnectedKubernetesHook(self._kubernetes), self._settings.namespace)
+        if self._kubernetes is not None:
+            self.access.use(ConnectionFields(self._kubernetes).digest())
+        return ClusterApi(ConnectedKubernetesHook(self._kubernetes), self._settings.namespace, self.access)
 
     @cached_property
     def _doors(self) -> Doors:

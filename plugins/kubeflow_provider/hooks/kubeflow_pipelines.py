@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from airflow.sdk import BaseHook, Connection
 
+from kubeflow_provider.access import access_for
 from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.exceptions import (
     InvalidRequestError,
@@ -22,20 +23,22 @@ from kubeflow_provider.exceptions import (
 )
 from kubeflow_provider.hooks._kubeflow_pipelines import api
 from kubeflow_provider.hooks._kubeflow_pipelines.experiments import find_experiment, get_or_create_experiment
+from kubeflow_provider.hooks._kubeflow_pipelines.kept_runs import KeptRuns
 from kubeflow_provider.hooks._kubeflow_pipelines.listing import list_documents
 from kubeflow_provider.hooks._kubeflow_pipelines.logs import SERVICE, StepLogs, reason_of_failure
 from kubeflow_provider.hooks._kubeflow_pipelines.modules import ModulesInPods
+from kubeflow_provider.hooks._kubeflow_pipelines.pods import RunPods
 from kubeflow_provider.hooks._kubeflow_pipelines.runs import name_with_id, read_run
 from kubeflow_provider.hooks._kubeflow_pipelines.settings import PipelinesSettings
 from kubeflow_provider.hooks._kubeflow_pipelines.shared_polling import SharedPolling
 from kubeflow_provider.hooks._kubeflow_pipelines.submission import Submission
-from kubeflow_provider.hooks._kubeflow_pipelines.versions import get_or_upload_version
+from kubeflow_provider.hooks._kubeflow_pipelines.versions import find_version, get_or_upload_version
 from kubeflow_provider.http.authentication import authentication_for
 from kubeflow_provider.http.client import HttpClient
 from kubeflow_provider.http.settings import HttpSettings
 from kubeflow_provider.kubernetes.settings import ClusterSettings
+from kubeflow_provider.pipeline_spec import PipelineSpec
 from kubeflow_provider.pipelines import patch
-from kubeflow_provider.pipelines.spec import PipelineSpec, read_pipeline_spec
 from kubeflow_provider.services import FINDABLE, JsonValue, PreparedRun, Run, RunRequest
 from kubeflow_provider.states import RunState
 
@@ -58,7 +61,7 @@ class Server:
     is_multi_user: bool
 
 
-class KubeflowPipelinesHook(ModulesInPods, BaseHook):
+class KubeflowPipelinesHook(ModulesInPods, KeptRuns, BaseHook):
     """The pipeline service (:class:`kubeflow_provider.services.PipelineService`) of a Kubeflow cluster.
 
     Pipelines are uploaded once, as versions that are named after what they hold, with the model's cluster settings in
@@ -85,9 +88,11 @@ class KubeflowPipelinesHook(ModulesInPods, BaseHook):
         fields = ConnectionFields(connection or self.get_connection(kubeflow_pipelines_conn_id))
         http = HttpSettings.read(fields)
         self.settings = PipelinesSettings.read(fields, http)
+        #: What this process knows of the connection's credentials.
+        self.access = access_for(fields)
         self._auth = authentication_for(fields, http)
         fields.check()
-        self.client = HttpClient(http, self._auth, service=SERVICE)
+        self.client = HttpClient(http, self._auth, service=SERVICE, access=self.access, health_path=api.HEALTH_PATH)
         self._polling = SharedPolling(self._list_documents)
         self._may_list = True
         self._alone = asyncio.Semaphore(_ALONE_AT_ONCE)
@@ -98,6 +103,24 @@ class KubeflowPipelinesHook(ModulesInPods, BaseHook):
         health = api.get_health().send(self.client)
         version = re.search(r"\d+\.\d+(\.\d+)?", health.get("tag_name", ""))
         return Server(version=version[0] if version else None, is_multi_user=health.get("multi_user", False))
+
+    # Pipelines
+
+    def find_pipeline(self, pipeline: str, version: str | None = None) -> PipelineSpec:
+        """Return a pipeline of the namespace, or one that all share, with the reference of just this version.
+
+        :param pipeline: name or id.
+        :param version: name or id; ``None`` for the newest.
+        :raises InvalidRequestError: when there is none.
+        """
+        return find_version(self.client, pipeline, version, namespace=self._namespace)
+
+    def upload_pipeline(self, spec: PipelineSpec) -> dict[str, str]:
+        """Upload a pipeline as a version that is named after what it holds, or find the one that is there.
+
+        :return: ``pipeline_id`` and ``pipeline_version_id``.
+        """
+        return get_or_upload_version(self.client, spec, namespace=self._namespace)
 
     # Runs
 
@@ -121,7 +144,7 @@ class KubeflowPipelinesHook(ModulesInPods, BaseHook):
         return self.start_run(self.prepare_run(request).document, is_repeat=request.is_repeat)
 
     def prepare_run(self, request: RunRequest) -> PreparedRun:
-        """Upload the pipeline and find the experiment, where they are not there yet.
+        """Find the experiment, and have the pipeline where the server finds it.
 
         :raises InvalidRequestError: when pipeline, parameters, cluster settings or namespace do not fit.
         :raises ServiceUnavailableError: when the server cannot be asked now.
@@ -132,7 +155,7 @@ class KubeflowPipelinesHook(ModulesInPods, BaseHook):
             "run_id": request.run_id,
             "display_name": name_with_id(request.display_name, request.run_id),
             "experiment_id": experiment_id,
-            "pipeline_version_reference": self.upload_pipeline(spec),
+            **self._source(request, spec),
             "runtime_config": {"parameters": dict(request.parameters)},
         }
         if request.description:
@@ -238,6 +261,10 @@ class KubeflowPipelinesHook(ModulesInPods, BaseHook):
         api.retry_run(run_id).send(self.client)
         _TERMINATED.discard(run_id)
 
+    def run_url(self, run_id: str) -> str | None:
+        """Return the page of a run for people, ``None`` where the address of Kubeflow's UI is unknown."""
+        return self.settings.run_url(run_id)
+
     def get_run_log(self, run_id: str, *, last_lines: int = 30) -> str:
         """Return the last log lines of the failed step, or of the newest step where none failed.
 
@@ -246,12 +273,9 @@ class KubeflowPipelinesHook(ModulesInPods, BaseHook):
         document = self._document(run_id)
         return "" if document is None else self._logs.tail(document, last_lines)
 
-    def upload_pipeline(self, spec: PipelineSpec) -> dict[str, str]:
-        """Upload a pipeline as a version that is named after what it holds, or find the one that is there.
-
-        :return: ``pipeline_id`` and ``pipeline_version_id``.
-        """
-        return get_or_upload_version(self.client, spec, namespace=self._namespace)
+    def waits_for(self, run_id: str) -> str | None:
+        """Return what the cluster's nodes lack for a pod of a run; ``None`` when nothing is missing, or nobody says."""
+        return RunPods(self.settings).waits_for(run_id)
 
     # The connection's form
 
@@ -270,8 +294,18 @@ class KubeflowPipelinesHook(ModulesInPods, BaseHook):
     def _prepare(self, request: RunRequest) -> tuple[PipelineSpec, ClusterSettings]:
         """Return the pipeline as it is to run, with the cluster settings in it."""
         settings = ClusterSettings.from_mapping(request.cluster)
-        spec = read_pipeline_spec(request.pipeline_file)
-        return patch.apply(spec, settings, server_version=self.server.version), settings
+        return patch.apply(request.pipeline, settings, server_version=self.server.version), settings
+
+    def _source(self, request: RunRequest, spec: PipelineSpec) -> dict[str, Any]:
+        """Return where the server has a run's pipeline from.
+
+        :param spec: the request's, with the cluster settings in it.
+        """
+        if spec.reference and spec == request.pipeline:
+            return {"pipeline_version_reference": dict(spec.reference)}
+        if spec.reference or not request.keep_pipeline:
+            return {"pipeline_spec": spec.to_json()}
+        return {"pipeline_version_reference": self.upload_pipeline(spec)}
 
     @property
     def _namespace(self) -> str | None:

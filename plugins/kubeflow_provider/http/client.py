@@ -22,8 +22,9 @@ import httpx
 from airflow.sdk import Connection
 from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
+from kubeflow_provider.access import Access, access_for
 from kubeflow_provider.connection_fields import ConnectionFields
-from kubeflow_provider.exceptions import ServiceUnavailableError
+from kubeflow_provider.exceptions import KubeflowProviderError, ServiceUnavailableError
 from kubeflow_provider.http.answers import Expect, address, no_answer, read_answer
 from kubeflow_provider.http.authentication import authentication_for
 from kubeflow_provider.http.quiet import quiet_libraries
@@ -78,6 +79,9 @@ class HttpClient:
     :param auth: proves who is asking; ``None`` where nobody asks for that.
     :param service: its name in messages, for example ``Kubeflow Pipelines``.
     :param patience: with passing failures of a GET.
+    :param access: what is known of these credentials, which tells an outage from a refusal; a client without it knows
+        nothing, and takes every refusal for one.
+    :param health_path: page that needs no login; without it nobody is asked how the service is.
     """
 
     def __init__(
@@ -87,11 +91,15 @@ class HttpClient:
         *,
         service: str,
         patience: Patience = Patience(),
+        access: Access | None = None,
+        health_path: str = "",
     ) -> None:
         self.settings = settings
         self.service = service
         self._auth = auth
         self._patience = patience
+        self._access = access
+        self._health_path = health_path
         self._kept: httpx.AsyncClient | None = None
 
     @classmethod
@@ -102,8 +110,9 @@ class HttpClient:
         """
         fields = ConnectionFields(connection)
         settings = HttpSettings.read(fields)
+        access = access_for(fields)
         auth = authentication_for(fields, settings)
-        return cls(settings, auth, service=service)
+        return cls(settings, auth, service=service, access=access)
 
     def request(
         self,
@@ -114,6 +123,7 @@ class HttpClient:
         json: Any = None,
         files: Any = None,
         expect: Expect = "json",
+        is_open: bool = False,
     ) -> Any:
         """Ask, and return the answer.
 
@@ -122,13 +132,16 @@ class HttpClient:
         :param json: body.
         :param files: body as a form with files, in the form that httpx takes.
         :param expect: ``json`` returns parsed JSON, ``text`` the text itself.
+        :param is_open: whether everybody may ask for it, so that the answer says nothing about the credentials.
+        :raises OutageError: for 401, 403 and a login page where the credentials were accepted before, for no answer
+            at all, and where gateways or Kubeflow itself find nobody to ask.
         :raises InvalidRequestError: for a request that the service finds wrong (400, 404, 405, 409, 413, 422 ...).
         :raises PermissionDeniedError: for 401, 403, a redirect, and a page for people (a login page).
         :raises ServiceUnavailableError: for 408, 429, 5xx, no answer, and an answer that is not JSON.
         """
         arguments = {"params": _present(params), "json": json, "files": files}
         retrying = Retrying(**self._retrying(method))
-        return retrying(self._ask, method, path, arguments, expect)
+        return retrying(self._ask, method, path, arguments, expect, is_open)
 
     async def arequest(
         self,
@@ -139,11 +152,12 @@ class HttpClient:
         json: Any = None,
         files: Any = None,
         expect: Expect = "json",
+        is_open: bool = False,
     ) -> Any:
         """Like :meth:`request`, without blocking the event loop."""
         arguments = {"params": _present(params), "json": json, "files": files}
         retrying = AsyncRetrying(**self._retrying(method))
-        return await retrying(self._aask, method, path, arguments, expect)
+        return await retrying(self._aask, method, path, arguments, expect, is_open)
 
     @asynccontextmanager
     async def kept_open(self) -> AsyncIterator[HttpClient]:
@@ -153,7 +167,35 @@ class HttpClient:
             kept._kept = client
             yield kept
 
-    def _ask(self, method: str, path: str, arguments: dict[str, Any], expect: Expect) -> Any:
+    def _ask(self, method: str, path: str, arguments: dict[str, Any], expect: Expect, is_open: bool) -> Any:
+        operation = f"{method} {path}"
+        try:
+            answer = self._send(method, path, arguments, expect)
+        except KubeflowProviderError as error:
+            if self._access is None:
+                raise
+            if self._health_path and self._access.wants_health(error, operation):
+                self._access.note_health(is_well=self._is_well())
+            raise self._access.judge(error, operation) from error.__cause__
+        if self._access and not is_open:
+            self._access.accept(operation)
+        return answer
+
+    async def _aask(self, method: str, path: str, arguments: dict[str, Any], expect: Expect, is_open: bool) -> Any:
+        operation = f"{method} {path}"
+        try:
+            answer = await self._asend(method, path, arguments, expect)
+        except KubeflowProviderError as error:
+            if self._access is None:
+                raise
+            if self._health_path and self._access.wants_health(error, operation):
+                self._access.note_health(is_well=await self._ais_well())
+            raise self._access.judge(error, operation) from error.__cause__
+        if self._access and not is_open:
+            self._access.accept(operation)
+        return answer
+
+    def _send(self, method: str, path: str, arguments: dict[str, Any], expect: Expect) -> Any:
         with quiet_libraries(), httpx.Client(**self._options()) as client:
             request = client.build_request(method, path, **arguments)
             try:
@@ -162,7 +204,7 @@ class HttpClient:
                 raise no_answer(error, service=self.service, request=request) from error
         return self._read(response, expect)
 
-    async def _aask(self, method: str, path: str, arguments: dict[str, Any], expect: Expect) -> Any:
+    async def _asend(self, method: str, path: str, arguments: dict[str, Any], expect: Expect) -> Any:
         with quiet_libraries():
             async with self._opened() as client:
                 request = client.build_request(method, path, **arguments)
@@ -171,6 +213,25 @@ class HttpClient:
                 except (httpx.RequestError, OSError) as error:
                     raise no_answer(error, service=self.service, request=request) from error
         return self._read(response, expect)
+
+    def _is_well(self) -> bool:
+        """Ask the health page, without a login."""
+        try:
+            self._for_health().request("GET", self._health_path)
+        except KubeflowProviderError:
+            return False
+        return True
+
+    async def _ais_well(self) -> bool:
+        """Like :meth:`_is_well`, without blocking the event loop."""
+        try:
+            await self._for_health().arequest("GET", self._health_path)
+        except KubeflowProviderError:
+            return False
+        return True
+
+    def _for_health(self) -> HttpClient:
+        return HttpClient(self.settings, service=self.service, patience=Patience(attempts=1))
 
     def _opened(self) -> AbstractAsyncContextManager[httpx.AsyncClient]:
         return nullcontext(self._kept) if self._kept else httpx.AsyncClient(**self._options())

@@ -9,6 +9,16 @@ from typing import Any
 from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
 from airflow.sdk import Connection
 
+from kubeflow_provider.access import Access, access_for
+from kubeflow_provider.connection_fields import ConnectionFields
+from kubeflow_provider.kubernetes.errors import AWAY
+
+
+def kubernetes_access(connection: Connection | None) -> Access:
+    """Return what this process knows of the credentials of a connection, or of the pod's own for ``None``."""
+    fields = ConnectionFields(connection or Connection(conn_id="", conn_type="kubernetes"))
+    return access_for(fields, purpose="kubernetes", away=AWAY)
+
 
 class ConnectedKubernetesHook(KubernetesHook):
     """A :class:`KubernetesHook` that looks nothing up: in the triggerer that would stop the event loop.
@@ -24,6 +34,11 @@ class ConnectedKubernetesHook(KubernetesHook):
         # Otherwise the client's settings are one global object, and two clusters in one process would share it. The
         # provider reads the pod's service account into that object only.
         self.client_configuration = None if self._get_field("in_cluster") else Configuration()
+
+    def renew(self) -> None:
+        """Read kubeconfig and token anew for the next request."""
+        for made in ("api_client", "core_v1_client", "apps_v1_client", "custom_object_client"):
+            self.__dict__.pop(made, None)
 
     @cached_property
     def conn_extras(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow.sdk.exceptions import AirflowException
 
+from kubeflow_provider.access import Access
 from kubeflow_provider.exceptions import (
     InvalidRequestError,
     KubeflowProviderError,
@@ -20,10 +21,20 @@ from kubeflow_provider.server_words import without_logins
 #: A server's own words are cut after so many characters: a webhook may quote the whole object.
 _LONGEST_MESSAGE = 1000
 
+#: What an API server answers while it, or what it asks (etcd, a webhook), is restarted.
+AWAY = frozenset({429, 500})
+#: It looks at who is asking, and whether they may, before it looks for the thing itself.
+_LET_IN = (404, 409, 410, 422)
+
 
 @contextmanager
 def typed_errors(
-    what: str, *, conn_id: str | None = None, advice: Mapping[int, str] | None = None, was_sent: bool = True
+    what: str,
+    *,
+    conn_id: str | None = None,
+    advice: Mapping[int, str] | None = None,
+    was_sent: bool = True,
+    access: Access | None = None,
 ) -> Iterator[None]:
     """Let only errors of this provider out. No error quotes the client's own text, which holds all headers.
 
@@ -31,7 +42,23 @@ def typed_errors(
     :param conn_id: Airflow connection that leads to the cluster, where there is one.
     :param advice: status -> what to do about it; 0 for any other status that is the request's own fault.
     :param was_sent: False when the request may be repeated whatever has become of it.
+    :param access: what is known of the credentials, which tells an outage from a refusal; without it there is none.
     """
+    try:
+        with _typed(what, conn_id, advice or {}, was_sent):
+            yield
+    except KubeflowProviderError as error:
+        if access is None:
+            raise
+        if error.http_status in _LET_IN:
+            access.accept(what)
+        raise access.judge(error, what) from error.__cause__
+    if access is not None:
+        access.accept(what)
+
+
+@contextmanager
+def _typed(what: str, conn_id: str | None, advice: Mapping[int, str], was_sent: bool) -> Iterator[None]:
     from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import KubernetesApiException
     from kubernetes.client import ApiException
     from kubernetes.config import ConfigException
@@ -43,9 +70,7 @@ def typed_errors(
     except KubeflowProviderError:
         raise
     except ApiException as error:
-        raise _from_answer(
-            error, f"{where} answered {error.status} when asked to {what}", advice or {}, was_sent
-        ) from None
+        raise _from_answer(error, f"{where} answered {error.status} when asked to {what}", advice, was_sent) from None
     except (HTTPError, KubernetesApiException, TimeoutError, ConnectionError) as error:
         raise ServiceUnavailableError(
             f"{where} did not answer when asked to {what} ({type(error).__name__}).", was_sent=was_sent

@@ -13,7 +13,16 @@ from airflow.sdk import Context, get_current_context
 from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError
 from kubeflow_provider.kubernetes.errors import typed_errors
 from kubeflow_provider.kubernetes.pod_arguments import pod_arguments
-from kubeflow_provider.kubernetes.pod_start import CALL_LABEL, RIGHTS, START_SECONDS, find, is_of_call, name_of, start
+from kubeflow_provider.kubernetes.pod_start import (
+    CALL_LABEL,
+    RIGHTS,
+    START_SECONDS,
+    find,
+    is_of_call,
+    missing_node,
+    name_of,
+    start,
+)
 from kubeflow_provider.kubernetes.settings import ClusterSettings
 
 if TYPE_CHECKING:
@@ -26,6 +35,7 @@ _POLL_SECONDS = 1
 #: What is over when it is looked at needs no time to start.
 _STARTED_SECONDS = 1
 _CONTAINER = "base"
+_NO_ROOM = "Ask for less (`cluster.module_pod`), or give the cluster more, and try again"
 
 
 class ModulePod:
@@ -212,14 +222,14 @@ def _outcome(
 
 def _obstacle(operator: KubernetesPodOperator, pod: V1Pod) -> str:
     """Say why a pod does not start: in the words of its container, of the scheduler, or of its latest warning."""
-    status = operator.pod_manager.read_pod(pod).status
+    found = operator.pod_manager.read_pod(pod)
+    status = found.status
     for container in status.container_statuses or []:
         waiting = container.state.waiting
         if waiting and waiting.reason not in (None, "ContainerCreating", "PodInitializing"):
             return _joined(waiting.reason, waiting.message)
-    for condition in status.conditions or []:
-        if condition.type == "PodScheduled" and condition.status == "False":
-            return _joined(condition.reason, condition.message)
+    if missing := missing_node(found):
+        return missing if "persistentvolumeclaim" in missing else f"{missing.rstrip('.')}. {_NO_ROOM}"
     warnings = [event for event in operator.pod_manager.read_pod_events(pod).items if event.type == "Warning"]
     if warnings:
         return _joined(warnings[-1].reason, warnings[-1].message)

@@ -18,6 +18,8 @@ def pod_arguments(settings: ClusterSettings) -> dict[str, Any]:
         "image_pull_policy": settings.image_pull_policy,
         "image_pull_secrets": [V1LocalObjectReference(name=name) for name in settings.image_pull_secrets],
         "service_account_name": settings.service_account,
+        # A module has no business with the Kubernetes API; identities of a cloud have tokens of their own.
+        "automount_service_account_token": False,
         "env_vars": list(_environment(settings)),
         "container_resources": V1ResourceRequirements(requests=resources, limits=resources),
         "node_selector": settings.node_selector,
@@ -78,15 +80,21 @@ def _volumes(settings: ClusterSettings) -> dict[str, Any]:
 
 
 def _security(settings: ClusterSettings) -> dict[str, Any]:
-    """Return what namespaces with the restricted Pod Security Standard ask for; the user is a setting."""
+    """Return what namespaces with the restricted Pod Security Standard ask for; the user is a setting.
+
+    Volumes are handed to the module's group, which without a setting is 0, as in Airflow's own chart and the image.
+    """
     from kubernetes.client import V1Capabilities, V1PodSecurityContext, V1SeccompProfile, V1SecurityContext
 
+    group = settings.run_as_group
     return {
         "security_context": V1PodSecurityContext(
             run_as_user=settings.run_as_user,
-            run_as_group=settings.run_as_group,
-            run_as_non_root=True if settings.run_as_user else None,
-            fs_group=settings.run_as_group,
+            run_as_group=group,
+            run_as_non_root=True,
+            fs_group=0 if group is None and settings.volumes else group,
+            # Else every file of the volume is looked at before each start.
+            fs_group_change_policy="OnRootMismatch" if settings.volumes else None,
             seccomp_profile=V1SeccompProfile(type="RuntimeDefault"),
         ),
         "container_security_context": V1SecurityContext(

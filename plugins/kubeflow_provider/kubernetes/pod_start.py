@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kubeflow_provider.access import Access
 from kubeflow_provider.exceptions import ServiceUnavailableError
 from kubeflow_provider.kubernetes.errors import typed_errors
 
@@ -24,10 +25,12 @@ CALL_LABEL = "kubeflow-provider/call"
 
 #: How long a pod may wait for a node, and then for image and volumes. A cluster that has to grow takes minutes.
 START_SECONDS = 600
+#: After so long without having begun a pod is given up that a triggerer looks after.
+GIVE_UP_SECONDS = 2 * START_SECONDS
 #: How long a pod that was deleted may take to be gone.
 GONE_SECONDS = 60
 
-RIGHTS = "The rights that are needed stand in deploy/."
+RIGHTS = "The rights that are needed stand in deploy/modules-rbac.yaml."
 
 _POLL_SECONDS = 1
 _OVER = ("Succeeded", "Failed")
@@ -77,17 +80,38 @@ def name_of(pod: V1Pod) -> str:
     return f"{pod.metadata.namespace}/{pod.metadata.name}"
 
 
+def missing_node(pod: V1Pod) -> str | None:
+    """Return in the scheduler's words why a pod has no node; ``None`` for one that has, or was not looked at."""
+    for condition in pod.status.conditions or []:
+        if condition.type == "PodScheduled" and condition.status == "False":
+            return ": ".join(" ".join(part.split()) for part in (condition.reason, condition.message) if part)
+    return None
+
+
+class PodLook(NamedTuple):
+    """How a pod is.
+
+    :param is_over: waiting longer is of no use: it has ended, is gone, or does not start.
+    :param waits_for: what a node lacks for it, and how long it waits for one; ``None`` when nothing is missing.
+    """
+
+    is_over: bool
+    waits_for: str | None = None
+
+
 class PreparedPod:
     """A module's pod that somebody has prepared elsewhere: a triggerer starts it and looks after it.
 
     :param document: the pod as it is to be made; JSON types.
     :param hook: leads to the cluster.
+    :param access: what is known of the hook's credentials.
     """
 
-    def __init__(self, document: Mapping[str, Any], hook: ConnectedKubernetesHook) -> None:
+    def __init__(self, document: Mapping[str, Any], hook: ConnectedKubernetesHook, access: Access) -> None:
         from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
         from airflow.providers.cncf.kubernetes.utils.pod_manager import PodManager
 
+        self.access = access
         self._request = PodGenerator.deserialize_model_dict(dict(document))
         with typed_errors("make a client", was_sent=False):
             self._pods = PodManager(kube_client=hook.core_v1_client)
@@ -99,25 +123,30 @@ class PreparedPod:
 
     def start(self) -> None:
         """Make it, unless it is there. Safe to repeat."""
-        with typed_errors(f"run pod {self.name}", advice={403: RIGHTS}, was_sent=False):
+        with typed_errors(f"run pod {self.name}", advice={403: RIGHTS}, was_sent=False, access=self.access):
             start(self._pods, self._request)
 
-    def is_over(self) -> bool:
-        """Tell whether waiting longer is of no use: it has ended, is gone, or does not start."""
+    def look(self) -> PodLook:
+        """Say how it is now."""
         from airflow.providers.cncf.kubernetes.utils.pod_manager import detect_pod_terminate_early_issues
 
-        with typed_errors(f"look at pod {self.name}", advice={403: RIGHTS}):
+        with typed_errors(f"look at pod {self.name}", advice={403: RIGHTS}, access=self.access):
             pod = find(self._pods, self._request)
         if pod is None or not is_of_call(pod, self._request) or pod.status.phase in _OVER:
-            return True
+            return PodLook(is_over=True)
         if pod.status.phase != "Pending":
-            return any(one.name == "base" and one.state.terminated for one in pod.status.container_statuses or [])
+            ended = (one.name == "base" and one.state.terminated for one in pod.status.container_statuses or [])
+            return PodLook(is_over=any(ended))
         waited = time.time() - pod.metadata.creation_timestamp.timestamp()
-        return bool(detect_pod_terminate_early_issues(pod)) or waited > 2 * START_SECONDS
+        missing = missing_node(pod)
+        return PodLook(
+            is_over=bool(detect_pod_terminate_early_issues(pod)) or waited > GIVE_UP_SECONDS,
+            waits_for=missing and f"Pod {self.name} waits for a node, {GIVE_UP_SECONDS} s at most: {missing}",
+        )
 
     def delete(self) -> None:
         """Delete it; a pod of the same name that a later call has made stays. Harmless when there is none."""
-        with typed_errors(f"delete pod {self.name}", advice={403: RIGHTS}):
+        with typed_errors(f"delete pod {self.name}", advice={403: RIGHTS}, access=self.access):
             pod = find(self._pods, self._request)
             if pod is not None and is_of_call(pod, self._request):
                 self._pods.delete_pod(pod)

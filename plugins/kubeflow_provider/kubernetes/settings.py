@@ -137,7 +137,7 @@ class ClusterSettings(Settings):
         None, description="Numeric user, not root; none: the image's. Steps: KFP 2.16+."
     )
     run_as_group: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="Numeric group; owns the volumes of modules. Steps: KFP 2.16+."
+        None, description="Numeric group, of volumes too; none: the image's, and 0 for volumes. Steps: KFP 2.16+."
     )
     time_to_live_seconds: Annotated[int, Field(ge=1)] | None = Field(
         None, description="When Kubernetes may forget a finished run's pods. KFP 2.17+."

@@ -5,9 +5,7 @@ Import it only where Airflow's OpenLineage provider has called: it is no depende
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from airflow.providers.common.compat.openlineage.facet import ExternalQueryRunFacet, RunFacet
@@ -15,7 +13,7 @@ from airflow.providers.openlineage.extractors import OperatorLineage
 from airflow.providers.openlineage.extractors.manager import ExtractorManager
 from attrs import define
 
-from kubeflow_provider.pipelines.spec import read_pipeline_spec
+from kubeflow_provider.pipeline_spec import PipelineSpec
 
 #: Parameters of the reference project's pipelines that name what a run reads and where it writes.
 _INPUT, _OUTPUT = "dataset_uri", "output_uri"
@@ -28,15 +26,15 @@ RUN_FACET = "kubeflow_pipelineRun"
 class KubeflowPipelineRunFacet(RunFacet):
     """The run in the pipeline service.
 
-    :param pipeline: name of the pipeline.
-    :param pipelineSha256: hex digest of the compiled pipeline.
+    :param pipeline: name of the pipeline, or the address that it was read from.
+    :param pipelineSha256: hex digest of what the pipeline does, ``None`` where it is not at hand.
     :param runId: id in the service, ``None`` before it was asked for.
     :param state: last known state.
     :param url: page of the run for people.
     """
 
     pipeline: str
-    pipelineSha256: str
+    pipelineSha256: str | None = None
     runId: str | None = None
     state: str | None = None
     url: str | None = None
@@ -45,7 +43,7 @@ class KubeflowPipelineRunFacet(RunFacet):
 
 
 def lineage(
-    pipeline_file: str,
+    pipeline: PipelineSpec | str,
     parameters: Mapping[str, Any],
     *,
     has_declared_datasets: bool,
@@ -55,7 +53,7 @@ def lineage(
 ) -> OperatorLineage:
     """Return the lineage of one run.
 
-    :param pipeline_file: compiled pipeline.
+    :param pipeline: what runs, or what it is called where it is not at hand.
     :param parameters: the run's parameters; ``dataset_uri`` and ``output_uri`` are taken as what it reads and writes.
     :param has_declared_datasets: the task has ``inlets`` or ``outlets``: then these stand, and Airflow sends them.
     :param run_id: the run, once there is one.
@@ -64,8 +62,8 @@ def lineage(
     """
     facets: dict[str, RunFacet] = {
         RUN_FACET: KubeflowPipelineRunFacet(
-            pipeline=read_pipeline_spec(pipeline_file).name,
-            pipelineSha256=hashlib.sha256(Path(pipeline_file).read_bytes()).hexdigest(),
+            pipeline=pipeline if isinstance(pipeline, str) else pipeline.name,
+            pipelineSha256=None if isinstance(pipeline, str) else pipeline.sha256,
             runId=run_id,
             state=state,
             url=url,

@@ -17,8 +17,8 @@ from kubeflow_provider.states import RunState
 
 log = logging.getLogger(__name__)
 
-#: Key in the task state store under which a task keeps its run: ``run_id``, ``max_tries``, ``deadline``, ``started_at``
-#: and ``is_handed_over``. Renaming it, or a field, makes every task that is under way at that moment start its run a
+#: Key in the task state store under which a task keeps its run: ``run_id``, ``max_tries``, ``deadline`` and
+#: ``started_at``. Renaming it, or a field, makes every task that is under way at that moment start its run a
 #: second time.
 PIPELINE_RUN_KEY = "kubeflow_pipeline_run"
 
@@ -46,13 +46,8 @@ class RunRecord:
         return dict(record) if record else None
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Store it."""
+        """Store it, before anybody may ask for the run: so the next try finds it whenever this one dies."""
         self._store.set(PIPELINE_RUN_KEY, dict(record))
-
-    def hand_over(self, record: dict[str, Any]) -> None:
-        """Remember that from now on somebody may ask for the run; a try that dies before leaves nothing to look for."""
-        record["is_handed_over"] = True
-        self.write(record)
 
     def settle(self) -> None:
         """Forget the run: if the task has a retry left and its policy allows one, that is to be a new run."""
@@ -74,17 +69,18 @@ class RunRecord:
         return ti.xcom_pull(task_ids=ti.task_id, key=XCOM_RUN_ID, map_indexes=ti.map_index)
 
     def pick_up(self, service: PipelineService, *, limit: timedelta) -> tuple[dict[str, Any], Run | None, bool]:
-        """Return this task's run, or make a record of a new one, and stop what an earlier life of the task has left.
+        """Return this task's run, or the record of a new one, and stop what an earlier life of the task has left.
 
         :param limit: how long a run may take.
-        :return: the record; the run, where the service knows it; and whether somebody may have asked for it before.
+        :return: the record, to be written before the run is asked for; the run, where the service knows it; and whether
+            somebody may have asked for it before.
         """
         record = self.read()
         if record and self._is_of_this_life(record):
             run = service.get_run(record["run_id"])
             if not self.was_cancelled(record["run_id"]) and not (run and _is_cancelled(run)):
                 log.info("An earlier try has left pipeline run %s; picking it up.", record["run_id"])
-                return record, run, bool(record.get("is_handed_over", True))
+                return record, run, True
             log.info("An earlier try has left pipeline run %s, which was cancelled.", record["run_id"])
         # Drawn, not derived from the DAG run: one that was deleted and made again must not find its old result.
         new = self._new(str(uuid4()), datetime.now(tz=UTC), limit)
@@ -94,13 +90,11 @@ class RunRecord:
             # The store was emptied, or this is a server that outlived Airflow's database.
             log.info("An earlier try has left pipeline run %s; picking it up.", own[0].run_id)
             new = self._new(own[0].run_id, own[0].created_at or datetime.now(tz=UTC), limit)
-            self.hand_over(new)
+            self.write(new)
             _stop(service, [run.run_id for run in left if run is not own[0]])
             return new, own[0], True
         # After a "clear" the old trigger stops its run as well, but nobody promises when, or whether.
         _stop(service, dict.fromkeys(([record["run_id"]] if record else []) + [run.run_id for run in left]))
-        # Stored before anything is submitted, so that a try finds the run whenever the one before it died.
-        self.write(new)
         return new, None, False
 
     def _is_of_this_life(self, record: Mapping[str, Any]) -> bool:
@@ -114,7 +108,6 @@ class RunRecord:
         return {
             "run_id": run_id,
             "max_tries": self._context["ti"].max_tries,
-            "is_handed_over": False,
             "started_at": started_at.isoformat(),
             "deadline": (started_at + limit).isoformat(),
         }

@@ -1,15 +1,17 @@
-"""Runs a compiled pipeline."""
+"""Runs a pipeline."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import Context, conf
 from airflow.sdk.exceptions import TaskDeferralTimeout
 
+from kubeflow_provider.access import was_accepted
 from kubeflow_provider.airflow_id import airflow_id
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.links import XCOM_RUN_ID, ExperimentLink, PipelineRunLink
@@ -18,13 +20,17 @@ from kubeflow_provider.operators._run_failure import failure, interrupted, out_o
 from kubeflow_provider.operators._run_marks import RunMark
 from kubeflow_provider.operators._run_record import RunRecord
 from kubeflow_provider.operators.cancelling import cancel_from_signal_handler
-from kubeflow_provider.pipelines.spec import bind
+from kubeflow_provider.outages import patient, wait_out
+from kubeflow_provider.pipeline_spec import PipelineSpec
+from kubeflow_provider.pipelines.reading import is_local, read_pipeline_spec, shown
+from kubeflow_provider.pipelines.spec import bind, parse_pipeline_spec
 from kubeflow_provider.services import PipelineService, PreparedRun, Run, RunRequest
 from kubeflow_provider.states import RunState
 from kubeflow_provider.triggers.base import WaitOutcome, raise_for_error
 from kubeflow_provider.triggers.pipelines import PipelineRunTrigger
 
 if TYPE_CHECKING:
+    import jinja2
     from airflow.providers.openlineage.extractors import OperatorLineage
 
 #: How long after the trigger's own deadline Airflow ends the deferral, should the trigger not have done so.
@@ -32,7 +38,9 @@ _BACKSTOP = timedelta(minutes=5)
 
 
 class RunPipelineOperator(ServiceOperator):
-    """Run a compiled pipeline and wait until it is over.
+    """Run a pipeline and wait until it is over.
+
+    Which one is said by exactly one of ``pipeline_file``, ``pipeline`` and ``pipeline_spec``.
 
     A deferrable task prepares the run and leaves its start to the trigger, so that there is never a run that nobody
     looks after. The run outlives the task's process. A try that finds a run of this task under way (the worker was
@@ -45,7 +53,14 @@ class RunPipelineOperator(ServiceOperator):
     With Airflow's OpenLineage provider, its events name the run and the pipeline. What the run reads and writes are
     the task's ``inlets`` and ``outlets``, or where it has none the parameters ``dataset_uri`` and ``output_uri``.
 
-    :param pipeline_file: absolute path of the compiled pipeline (IR YAML). Templated.
+    :param pipeline_file: compiled pipeline (IR YAML): its path, or a URI that begins with ``file://``, ``https://``,
+        ``s3://`` or ``gs://`` (``s3://conn_id@bucket/key`` with a connection of its own). The service keeps it, as a
+        version named after what it holds. Templated.
+    :param pipeline: name or id of a pipeline that the service keeps. Templated.
+    :param pipeline_version: name or id of its version. Default: the newest when the run is prepared. Templated.
+    :param pipeline_spec: compiled pipeline, as it is or as YAML or JSON text; the service keeps it with this run only,
+        so that the right to create pipelines is not needed. Not rendered, for it has curly brackets of its own; it may
+        be the output of another task.
     :param parameters: values for the pipeline's parameters; text is cast to the types that it declares, and stays as
         it is written where that is text, also in a DAG that renders native objects. Templated.
     :param display_name: the run's name for people. Templated.
@@ -58,6 +73,7 @@ class RunPipelineOperator(ServiceOperator):
     :param timeout: from the start of the run to the moment at which it is cancelled, retries included. A shorter
         ``execution_timeout`` counts as well, also while deferred.
     :param max_poll_errors: so many failed questions in a row fail the task; the run goes on, and a retry picks it up.
+        A service that is away is waited for instead, for as long as its connection says (``outage_seconds``).
     :param wait_for_completion: ``False`` ends the task as soon as the run exists.
 
     Without a ``retry_policy`` of its own, or of its DAG's ``default_args``, it has
@@ -66,20 +82,26 @@ class RunPipelineOperator(ServiceOperator):
 
     template_fields: Sequence[str] = (
         "pipeline_file",
+        "pipeline",
+        "pipeline_version",
+        "pipeline_spec",
         "parameters",
         "display_name",
         "experiment",
         "cluster",
         "pipelines_conn_id",
     )
-    template_fields_renderers = {"parameters": "json", "cluster": "json"}
+    template_fields_renderers = {"pipeline_spec": "json", "parameters": "json", "cluster": "json"}
     operator_extra_links = (PipelineRunLink(), ExperimentLink())
     ui_color = "#d6e6ff"
 
     def __init__(
         self,
         *,
-        pipeline_file: str,
+        pipeline_file: str | None = None,
+        pipeline: str | None = None,
+        pipeline_version: str | None = None,
+        pipeline_spec: Mapping[str, Any] | str | None = None,
         parameters: Mapping[str, Any] | None = None,
         display_name: str = "{{ dag.dag_id }} {{ run_id }}",
         experiment: str = "Default",
@@ -93,7 +115,14 @@ class RunPipelineOperator(ServiceOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if [pipeline_file, pipeline, pipeline_spec].count(None) != 2:
+            raise ValueError("exactly one of pipeline_file, pipeline and pipeline_spec says what runs")
+        if pipeline_version is not None and pipeline is None:
+            raise ValueError("pipeline_version is that of a pipeline: name it")
         self.pipeline_file = pipeline_file
+        self.pipeline = pipeline
+        self.pipeline_version = pipeline_version
+        self.pipeline_spec = pipeline_spec
         self.parameters = parameters or {}
         self.display_name = display_name
         self.experiment = experiment
@@ -111,6 +140,18 @@ class RunPipelineOperator(ServiceOperator):
         #: What lineage says about the run: ``run_id``, ``state``, ``url``.
         self._facts: dict[str, str | None] = {}
 
+    def render_template(
+        self,
+        content: Any,
+        context: Context,
+        jinja_env: jinja2.Environment | None = None,
+        seen_oids: set[int] | None = None,
+    ) -> Any:
+        """Render a value, and what is in it, but leave alone the pipeline itself."""
+        if content is self.pipeline_spec and isinstance(content, str | Mapping):
+            return content
+        return super().render_template(content, context, jinja_env, seen_oids)
+
     @property
     def time_limit(self) -> timedelta:
         """How long a run may take; Airflow itself does not mind ``execution_timeout`` while a task is deferred."""
@@ -118,28 +159,28 @@ class RunPipelineOperator(ServiceOperator):
 
     def execute(self, context: Context) -> str:
         """Have the run started or pick it up, then wait or defer."""
-        parameters = bind(self.pipeline_file, self.parameters)
-        service = get_pipeline_service(self.pipelines_conn_id)
-        self._service, self._record = service, RunRecord(context, retries=self.retries or 0)
+        self._service = get_pipeline_service(self.pipelines_conn_id)
+        service = patient(self._service)
+        self._record = RunRecord(context, retries=self.retries or 0)
         record, run, is_repeat = self._record.pick_up(service, limit=self.time_limit)
         self._run_id = record["run_id"]
         if run is not None:
             self._show(context, run.run_id, run.url, run.experiment_url)
             return self._go_on(context, record, run)
-        prepared = self._prepare(context, service, record, parameters)
+        prepared = self._prepare(context, service, record)
         self._show(context, prepared.run_id, prepared.url, prepared.experiment_url)
         if self._killed:
             raise interrupted(record["run_id"])
-        self._record.hand_over(record)
+        self._record.write(record)
         if self.deferrable and self.wait_for_completion:
             self.log.info("Pipeline run %s (%s) is started by the triggerer.", prepared.run_id, self.display_name)
             self._defer(context, record, submission=prepared.document, is_repeat=is_repeat)
-        run = service.start_run(prepared.document, is_repeat=is_repeat)
+        run = self._start(self._service, prepared, is_repeat=is_repeat)
         if run.run_id != record["run_id"]:
             self._rename(context, run.run_id, record)
         if self._killed:
             # Airflow asked to stop while the request was under way, when there was no run to stop yet.
-            service.terminate_run(run.run_id)
+            self._service.terminate_run(run.run_id)
             self._record.note_cancelled(run.run_id)
             raise interrupted(run.run_id)
         return self._go_on(context, record, run)
@@ -164,7 +205,7 @@ class RunPipelineOperator(ServiceOperator):
         if event["outcome"] == WaitOutcome.OVER and RunState(event["state"]).is_successful:
             self.log.info("Pipeline run %s has succeeded.", run_id)
             return run_id
-        service = get_pipeline_service(self.pipelines_conn_id)
+        service = patient(get_pipeline_service(self.pipelines_conn_id))
         cancelled = self._killed or records.was_cancelled(run_id)
         error = interrupted(run_id) if cancelled else failure(event, service, timeout=self.time_limit)
         records.settle()
@@ -203,24 +244,44 @@ class RunPipelineOperator(ServiceOperator):
         from kubeflow_provider.operators._lineage import lineage
 
         declared = bool(self.inlets or self.outlets)
-        return lineage(self.pipeline_file, self.parameters, has_declared_datasets=declared, **self._facts)
+        return lineage(self._known_pipeline(), self.parameters, has_declared_datasets=declared, **self._facts)
 
-    def _prepare(
-        self, context: Context, service: PipelineService, record: Mapping[str, Any], parameters: Mapping[str, Any]
-    ) -> PreparedRun:
+    def _known_pipeline(self) -> PipelineSpec | str:
+        """Return what runs, or its name or address where only a service could say more: lineage asks nobody."""
+        if self.pipeline_spec is None and (self.pipeline_file is None or not is_local(self.pipeline_file)):
+            return self.pipeline or shown(str(self.pipeline_file))
+        return self._read(None)
+
+    def _read(self, service: PipelineService | None) -> PipelineSpec:
+        """Return what runs, read once: what the parameters are checked against is what is started."""
+        if self.pipeline_spec is not None:
+            return parse_pipeline_spec(self.pipeline_spec, source="pipeline_spec")
+        if self.pipeline is not None and service is not None:
+            # A template that has nothing to say renders to an empty text.
+            return service.find_pipeline(self.pipeline, self.pipeline_version or None)
+        return read_pipeline_spec(str(self.pipeline_file))
+
+    def _prepare(self, context: Context, service: PipelineService, record: Mapping[str, Any]) -> PreparedRun:
+        pipeline = self._read(service)
         mark = RunMark.of(context, asked_for=record["run_id"], is_waited_for=self.wait_for_completion)
         airflow = airflow_id()
         return service.prepare_run(
             RunRequest(
                 run_id=record["run_id"],
-                pipeline_file=self.pipeline_file,
-                parameters=parameters,
+                pipeline=pipeline,
+                parameters=bind(pipeline, self.parameters),
                 display_name=str(self.display_name),
                 experiment=str(self.experiment),
                 cluster=self.cluster,
                 description=mark.description(airflow) if airflow else "",
+                keep_pipeline=self.pipeline_spec is None,
             )
         )
+
+    def _start(self, service: PipelineService, prepared: PreparedRun, *, is_repeat: bool) -> Run:
+        """Start the run, however long the service is away; after the first time it may have been asked for before."""
+        tries = chain([is_repeat], repeat(True))
+        return wait_out(lambda: service.start_run(prepared.document, is_repeat=next(tries)))
 
     def _show(self, context: Context, run_id: str, url: str | None, experiment_url: str | None) -> None:
         """Leave ids and links for people and tasks at once; Airflow asks for links when the task's process ends."""
@@ -267,5 +328,6 @@ class RunPipelineOperator(ServiceOperator):
             started_at=datetime.fromisoformat(record["started_at"]) if "started_at" in record else None,
             poll_interval_seconds=self.poll_interval_seconds,
             max_poll_errors=self.max_poll_errors,
+            was_accepted=was_accepted(self._service),
             **submission,
         )

@@ -9,11 +9,12 @@ import logging
 import re
 from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.kubernetes.settings import ClusterSettings, EnvironmentSource, StepSettings, Toleration
-from kubeflow_provider.pipelines.spec import PipelineSpec
+from kubeflow_provider.pipeline_spec import PipelineSpec
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ def apply(spec: PipelineSpec, settings: ClusterSettings, *, server_version: str 
             _make_room(present, settings.variables, config)
             _merge(present, config)
     _set_pipeline_config(platform, settings, version)
-    return PipelineSpec(document=document, platform=platform or None)
+    return replace(spec, document=document, platform=platform or None)
 
 
 def _version(text: str | None) -> tuple[int, int] | None:

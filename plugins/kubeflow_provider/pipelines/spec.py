@@ -1,18 +1,17 @@
-"""Reads a compiled pipeline (IR YAML) and checks a run's parameters against it, before anything is submitted."""
+"""Parses a compiled pipeline (IR YAML) and checks a run's parameters against it, before anything is submitted."""
 
 from __future__ import annotations
 
 import ast
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import yaml
 
 from kubeflow_provider.exceptions import InvalidRequestError
+from kubeflow_provider.pipeline_spec import PipelineSpec
 from kubeflow_provider.services import JsonValue
 
 _LONGEST_VALUE_SHOWN = 60
@@ -25,55 +24,32 @@ _LARGEST_WHOLE_NUMBER = 2**53
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PipelineSpec:
-    """A compiled pipeline.
+def parse_pipeline_spec(content: str | bytes | Mapping[str, Any], *, source: str) -> PipelineSpec:
+    """Return the compiled pipeline that some content is.
 
-    :param document: the pipeline spec, the first document of the file.
-    :param platform: the platform spec (Kubernetes settings), the second document where there is one.
-    """
-
-    document: Mapping[str, Any]
-    platform: Mapping[str, Any] | None = None
-
-    @property
-    def name(self) -> str:
-        """Name given to the pipeline in its source."""
-        return str(self.document["pipelineInfo"]["name"])
-
-    @property
-    def parameters(self) -> Mapping[str, Mapping[str, Any]]:
-        """Parameter name -> ``parameterType``, and where given ``isOptional``, ``defaultValue``, ``literals`` (the
-        values that are allowed) and ``description``."""
-        return self.document["root"].get("inputDefinitions", {}).get("parameters", {})
-
-
-def read_pipeline_spec(pipeline_file: str | Path) -> PipelineSpec:
-    """Read a compiled pipeline.
-
-    :param pipeline_file: YAML with one or two documents, as the KFP compiler writes it.
+    :param content: YAML or JSON with one or two documents, as the KFP compiler writes it, or what that holds; also as
+        Kubeflow's API shows it, with ``pipeline_spec`` and ``platform_spec``.
+    :param source: where it comes from, for messages.
     :raises InvalidRequestError: when it cannot be read or is something else.
     """
-    try:
-        with Path(pipeline_file).open(encoding="utf-8") as stream:
-            documents = [document for document in yaml.load_all(stream, _Loader) if document is not None]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidRequestError(f"Pipeline {pipeline_file} cannot be read as YAML: {error}") from error
+    documents = [content] if isinstance(content, Mapping) else _documents(content, source)
+    if len(documents) == 1 and isinstance(documents[0], Mapping) and "pipeline_spec" in documents[0]:
+        documents = [documents[0]["pipeline_spec"], documents[0].get("platform_spec")]
     spec, platform = [*documents, None, None][:2]
-    if not _is_pipeline(spec) or len(documents) > 2 or not isinstance(platform, dict | None):
+    if not _is_pipeline(spec) or len(documents) > 2 or not isinstance(platform, Mapping | None):
         raise InvalidRequestError(
-            f"{pipeline_file} is not a compiled pipeline: `pipelineInfo.name`, `root` and `deploymentSpec` are "
+            f"{source} is not a compiled pipeline: `pipelineInfo.name`, `root` and `deploymentSpec` are "
             "expected, and at most a second document for the platform. Compile it with the KFP SDK, version 2."
         )
     if (schema := str(spec.get("schemaVersion", ""))).startswith(_OLD_SCHEMA):
         raise InvalidRequestError(
-            f"{pipeline_file} has schemaVersion {schema}, which names the types of parameters in a way that Kubeflow "
+            f"{source} has schemaVersion {schema}, which names the types of parameters in a way that Kubeflow "
             "has given up. Compile it anew with the KFP SDK, version 2."
         )
-    return PipelineSpec(document=spec, platform=platform)
+    return PipelineSpec(document=spec, platform=platform or None, source=source)
 
 
-def bind(pipeline_file: str | Path, parameters: Mapping[str, Any]) -> dict[str, JsonValue]:
+def bind(pipeline: PipelineSpec, parameters: Mapping[str, Any]) -> dict[str, JsonValue]:
     """Check a run's parameters against the pipeline and cast them to the types that it declares.
 
     Templates render to text, so text that spells a value of the declared type is cast. ``None`` stands for "not given",
@@ -83,7 +59,7 @@ def bind(pipeline_file: str | Path, parameters: Mapping[str, Any]) -> dict[str, 
 
     :raises InvalidRequestError: naming everything that is unknown, missing or of the wrong type, all at once.
     """
-    declared = read_pipeline_spec(pipeline_file).parameters
+    declared = pipeline.parameters
     given = {
         name: plain for name, value in parameters.items() if not _is_absent(plain := _plain(value), declared.get(name))
     }
@@ -107,8 +83,18 @@ def bind(pipeline_file: str | Path, parameters: Mapping[str, Any]) -> dict[str, 
         if (allowed := declared[name].get("literals")) and bound[name] not in allowed:
             problems.append(f"{name}: expected one of {', '.join(map(repr, allowed))}, got {_shown(given[name])}")
     if problems:
-        raise InvalidRequestError(f"Parameters do not fit pipeline {pipeline_file}: {'; '.join(problems)}.")
+        raise InvalidRequestError(
+            f"Parameters do not fit pipeline {pipeline.source or pipeline.name}: {'; '.join(problems)}."
+        )
     return bound
+
+
+def _documents(content: str | bytes, source: str) -> list[Any]:
+    try:
+        found: Iterable[Any] = yaml.load_all(content, _Loader)
+        return [document for document in found if document is not None]
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidRequestError(f"Pipeline {source} cannot be read as YAML: {error}") from error
 
 
 def _is_pipeline(document: Any) -> bool:

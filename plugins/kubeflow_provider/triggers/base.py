@@ -15,13 +15,17 @@ from airflow.sdk import TaskInstanceState
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
+from kubeflow_provider.access import recall, was_accepted
 from kubeflow_provider.exceptions import (
     DeploymentFailedError,
     InvalidRequestError,
     KubeflowProviderError,
+    OutageError,
     PermissionDeniedError,
     ServiceUnavailableError,
+    WrongPasswordError,
 )
+from kubeflow_provider.outages import Outage
 from kubeflow_provider.states import TASK_GIVEN_UP
 from kubeflow_provider.triggers._cancelling import cancel_patiently, outlive_the_trigger
 
@@ -38,7 +42,13 @@ _FIRST_POLL_WITHOUT_SCHEDULER_SECONDS = 0.5
 
 _ERRORS: dict[str, type[KubeflowProviderError]] = {
     error.__name__: error
-    for error in (DeploymentFailedError, InvalidRequestError, PermissionDeniedError, ServiceUnavailableError)
+    for error in (
+        DeploymentFailedError,
+        InvalidRequestError,
+        PermissionDeniedError,
+        ServiceUnavailableError,
+        WrongPasswordError,
+    )
 }
 
 
@@ -84,7 +94,10 @@ class PollingTrigger(BaseTrigger):
     :param deadline: absolute, with a time zone; survives a move to another triggerer, and another try of the task.
     :param poll_interval_seconds: longest pause between two questions; the first ones follow faster.
     :param max_poll_errors: so many failed questions in a row end the waiting with an error. The pauses between them
-        grow to the longest one: with the defaults, a service may be away for about three minutes.
+        grow to the longest one. A service that is away is waited for instead, for as long as its connection says
+        (``outage_seconds``).
+    :param was_accepted: whether the service has let its connection in before; goes with the trigger to the next
+        triggerer, for which a refusal would otherwise be the very first.
     """
 
     #: A trigger that fires before the scheduler has seen the worker's exit gets the resumed task marked as failed
@@ -103,13 +116,21 @@ class PollingTrigger(BaseTrigger):
     slack_share: ClassVar[float] = 0.0
 
     def __init__(
-        self, *, conn_id: str, deadline: datetime, poll_interval_seconds: float = 30, max_poll_errors: int = 10
+        self,
+        *,
+        conn_id: str,
+        deadline: datetime,
+        poll_interval_seconds: float = 30,
+        max_poll_errors: int = 10,
+        was_accepted: bool = False,
     ) -> None:
         super().__init__()
         self.conn_id = conn_id
         self.deadline = deadline
         self.poll_interval_seconds = poll_interval_seconds
         self.max_poll_errors = max_poll_errors
+        self.was_accepted = was_accepted
+        self._is_recalled = False
 
     @abstractmethod
     def arguments(self) -> dict[str, Any]:
@@ -126,6 +147,7 @@ class PollingTrigger(BaseTrigger):
         :param service: hook of :attr:`conn_id`.
         :param slack_seconds: so much later the question may go out, see :attr:`slack_share`.
         :return: facts for the event as JSON types when the waiting is over, else ``None``.
+        :raises OutageError: is waited out, as long as its budget lasts.
         :raises ServiceUnavailableError: counts as one failed question. Any other error of this provider ends the
             waiting at once.
         """
@@ -156,6 +178,7 @@ class PollingTrigger(BaseTrigger):
                 "deadline": self.deadline,
                 "poll_interval_seconds": self.poll_interval_seconds,
                 "max_poll_errors": self.max_poll_errors,
+                "was_accepted": self.was_accepted,
                 **self.arguments(),
             },
         )
@@ -182,33 +205,47 @@ class PollingTrigger(BaseTrigger):
 
         An operator that does not defer waits with this as well (``asyncio.run``), so both modes behave alike.
         """
-        errors = 0
+        errors, outage, away = 0, Outage(), 0.0
         slack_share = 0.0  # the first pause is as long as it has to be
         for pause in _pauses(first_poll_seconds, self.poll_interval_seconds, waited=self.age_seconds()):
             # A service that is being restarted takes minutes: the errors allowed must not be used up within seconds.
             patience = min(2.0**errors, self.poll_interval_seconds) if errors else 0.0
-            pause = max(0.0, min(max(pause, patience), self._seconds_left()))
+            pause = max(0.0, min(max(pause, patience, away), self._seconds_left()))
             slack = pause * slack_share
             slack_share = self.slack_share
             await asyncio.sleep(pause - slack)
+            facts = None
             try:
-                service = await self.connect()
-                facts = await self.poll(service, slack_seconds=slack)
+                facts = await self._ask(slack_seconds=slack)
+            except OutageError as error:
+                try:
+                    away = outage.pause(error)
+                except KubeflowProviderError as given_up:
+                    return self._error(given_up)
             except ServiceUnavailableError as error:
                 errors += 1
                 self.log.warning("Poll failed, %s of at most %s in a row: %s", errors, self.max_poll_errors, error)
                 if errors >= self.max_poll_errors:
                     return self._error(error)
-                facts = None
             except KubeflowProviderError as error:
                 return self._error(error)
             else:
-                errors = 0
+                errors, away = 0, 0.0
+                outage.over()
             if facts is not None:
                 return self._payload(WaitOutcome.OVER, facts)
             if self._seconds_left() <= 0:
                 return self._payload(WaitOutcome.TIMEOUT, {})
         raise AssertionError("the pauses never end")
+
+    async def _ask(self, *, slack_seconds: float) -> dict[str, Any] | None:
+        service = await self.connect()
+        if self.was_accepted and not self._is_recalled:
+            recall(service)
+        self._is_recalled = True
+        facts = await self.poll(service, slack_seconds=slack_seconds)
+        self.was_accepted = was_accepted(service)
+        return facts
 
     async def is_still_waited_for(self) -> bool:
         """Return whether the task is deferred, so that whoever ended this trigger was no user.

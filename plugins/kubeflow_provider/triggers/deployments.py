@@ -39,12 +39,14 @@ class DeploymentTrigger(PollingTrigger):
         candidate: Mapping[str, Any] | None = None,
         poll_interval_seconds: float = 30,
         max_poll_errors: int = 10,
+        was_accepted: bool = False,
     ) -> None:
         super().__init__(
             conn_id=conn_id,
             deadline=deadline,
             poll_interval_seconds=poll_interval_seconds,
             max_poll_errors=max_poll_errors,
+            was_accepted=was_accepted,
         )
         self.model = model
         self.version = version

@@ -36,15 +36,18 @@ class ModulePodTrigger(PollingTrigger):
         deadline: datetime,
         poll_interval_seconds: float = 30,
         max_poll_errors: int = 10,
+        was_accepted: bool = False,
     ) -> None:
         super().__init__(
             conn_id=conn_id,
             deadline=deadline,
             poll_interval_seconds=poll_interval_seconds,
             max_poll_errors=max_poll_errors,
+            was_accepted=was_accepted,
         )
         self.pod = dict(pod)
         self._is_started = False
+        self._waits_for: str | None = None
         self._work = BlockingWork()
 
     def arguments(self) -> dict[str, Any]:
@@ -58,7 +61,7 @@ class ModulePodTrigger(PollingTrigger):
     async def connect(self) -> PreparedPod:
         """Return the pod, with a way to its cluster."""
         # Only where there is one: parsing a DAG file must not load the Kubernetes client.
-        from kubeflow_provider.kubernetes.client import ConnectedKubernetesHook
+        from kubeflow_provider.kubernetes.client import ConnectedKubernetesHook, kubernetes_access
 
         try:
             connection = await BaseHook.aget_connection(self.conn_id)
@@ -69,7 +72,8 @@ class ModulePodTrigger(PollingTrigger):
                     "`kubernetes_conn_id` of the pipelines' connection."
                 ) from error
             connection = None  # then the pod's own service account leads there
-        return await asyncio.to_thread(lambda: PreparedPod(self.pod, ConnectedKubernetesHook(connection)))
+        access = kubernetes_access(connection)
+        return await asyncio.to_thread(lambda: PreparedPod(self.pod, ConnectedKubernetesHook(connection), access))
 
     @property
     def acts(self) -> bool:
@@ -82,7 +86,11 @@ class ModulePodTrigger(PollingTrigger):
             await self._work.do(service.start)
             self._is_started = True
             return None
-        return {} if await self._work.do(service.is_over) else None
+        is_over, waits_for = await self._work.do(service.look)
+        if waits_for != self._waits_for:  # what is missing changes with the nodes that come and go
+            self._waits_for = waits_for
+            self.log.info("%s", waits_for or f"Pod {service.name} waits for no node any more.")
+        return {} if is_over else None
 
     async def on_kill(self) -> None:
         """Delete the pod if a user has said that its task is over, or is to run again."""

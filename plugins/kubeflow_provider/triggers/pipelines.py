@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -12,13 +13,24 @@ from airflow.sdk.execution_time.xcom import XCom
 
 from kubeflow_provider.hooks import aget_pipeline_service
 from kubeflow_provider.links import XCOM_RUN_ID
-from kubeflow_provider.services import JsonValue, PipelineService, Run, RunStep
+from kubeflow_provider.services import JsonValue, PipelineService, Run, RunStep, ScheduledService
 from kubeflow_provider.states import RunState
 from kubeflow_provider.triggers._cancelling import cancel_patiently, outlive_the_trigger
 from kubeflow_provider.triggers._starting import RunStart, xcom_ids
 from kubeflow_provider.triggers.base import PollingTrigger, WaitOutcome
 
 _GONE = "the service no longer knows it: somebody deleted it, or the service keeps runs for a shorter time"
+
+
+def how_it_ended(run: Run) -> dict[str, Any]:
+    """Return what an event tells of a run that is over: ``state``, ``reason``, ``failed_step`` and ``url``."""
+    failed = [step.name for step in run.steps if step.state is RunState.FAILED]
+    return {
+        "state": run.state.value,
+        "reason": run.reason,
+        "failed_step": failed[-1] if failed else None,
+        "url": run.url,
+    }
 
 
 class PipelineRunTrigger(PollingTrigger):
@@ -38,6 +50,7 @@ class PipelineRunTrigger(PollingTrigger):
     :param started_at: when the run was asked for, for "after 0:12:05" in the log; default: now.
     :param poll_interval_seconds: longest pause between two questions.
     :param max_poll_errors: so many failed questions in a row end the waiting with an error.
+    :param was_accepted: see :class:`PollingTrigger`.
     :param submission: document of the :class:`~kubeflow_provider.services.PreparedRun` to start; ``None`` for a run
         that is started already.
     :param is_repeat: whether an earlier try may have asked for it, see :class:`~kubeflow_provider.services.RunRequest`.
@@ -57,6 +70,7 @@ class PipelineRunTrigger(PollingTrigger):
         started_at: datetime | None = None,
         poll_interval_seconds: float = 30,
         max_poll_errors: int = 10,
+        was_accepted: bool = False,
         submission: Mapping[str, JsonValue] | None = None,
         is_repeat: bool = False,
     ) -> None:
@@ -65,6 +79,7 @@ class PipelineRunTrigger(PollingTrigger):
             deadline=deadline,
             poll_interval_seconds=poll_interval_seconds,
             max_poll_errors=max_poll_errors,
+            was_accepted=was_accepted,
         )
         self.asked_for = run_id
         self.submission = submission
@@ -126,16 +141,12 @@ class PipelineRunTrigger(PollingTrigger):
         run = await service.aget_run(self.run_id, slack_seconds=slack_seconds)
         if run is None:
             return {"state": RunState.UNKNOWN.value, "reason": _GONE, "failed_step": None, "url": None}
-        self._log_news(run)
-        if not run.state.is_terminal:
-            return None
-        failed = [step.name for step in run.steps if step.state is RunState.FAILED]
-        return {
-            "state": run.state.value,
-            "reason": run.reason,
-            "failed_step": failed[-1] if failed else None,
-            "url": run.url,
-        }
+        is_silent = self._log_news(run)
+        if run.state.is_terminal:
+            return how_it_ended(run)
+        if is_silent:
+            await self._say_that_it_goes_on(run, service)
+        return None
 
     def is_good_end(self, payload: Mapping[str, Any]) -> bool:
         """Say whether the run has succeeded."""
@@ -165,14 +176,13 @@ class PipelineRunTrigger(PollingTrigger):
 
         await cancel_patiently(f"Pipeline run {self.run_id}", cancel, self.log)
 
-    def _log_news(self, run: Run) -> None:
-        """Say every change once; when there was none for long, say that the run still goes on."""
-        after = timedelta(seconds=round((datetime.now(tz=UTC) - self.started_at).total_seconds()))
-        where = f": {run.url}" if run.url else ""
+    def _log_news(self, run: Run) -> bool:
+        """Say every change once, and return whether there was none for long."""
+        after = self._age()
         news = run.state is not self._state
         if news:
             self._state = run.state
-            self.log.info("Pipeline run %s is %s after %s%s", self.run_id, run.state.value, after, where)
+            self.log.info("Pipeline run %s is %s after %s%s", self.run_id, run.state.value, after, _where(run))
         occurrences: Counter[str] = Counter()
         for step in run.steps:
             # A loop has several steps of one name, and a step's place changes when others start before it.
@@ -185,6 +195,27 @@ class PipelineRunTrigger(PollingTrigger):
                 self.log.info("Step %s: %s%s (after %s)", step.name, step.state.value, progress, after)
         if news:
             self._spoke_at = time.monotonic()
-        elif time.monotonic() - self._spoke_at >= self.heartbeat_seconds:
-            self._spoke_at = time.monotonic()
-            self.log.info("Pipeline run %s is still %s after %s%s", self.run_id, run.state.value, after, where)
+        return time.monotonic() - self._spoke_at >= self.heartbeat_seconds
+
+    async def _say_that_it_goes_on(self, run: Run, service: PipelineService) -> None:
+        self._spoke_at = time.monotonic()
+        self.log.info("Pipeline run %s is still %s after %s%s", self.run_id, run.state.value, self._age(), _where(run))
+        if not isinstance(service, ScheduledService):
+            return
+        if missing := await asyncio.to_thread(service.waits_for, self.run_id):
+            until = self.deadline.astimezone(UTC)
+            self.log.info("%s. It is waited for until %s.", missing.rstrip("."), f"{until:%Y-%m-%d %H:%M} UTC")
+
+    def _age(self) -> timedelta:
+        return timedelta(seconds=round((datetime.now(tz=UTC) - self.started_at).total_seconds()))
+
+
+def _where(run: Run) -> str:
+    return f": {run.url}" if run.url else ""
+
+
+class FollowedRunTrigger(PipelineRunTrigger):
+    """Waits for a run that somebody else has started, and never stops it."""
+
+    async def on_kill(self) -> None:
+        """Leave the run alone: it is not the task's."""

@@ -9,21 +9,21 @@ import signal
 import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from threading import Thread
 from typing import IO, Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from airflow.sdk import BaseHook, Connection
 
-from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError
+from kubeflow_provider.pipeline_spec import PipelineSpec
 from kubeflow_provider.services import JsonValue, PreparedRun, Run, RunRequest
 from local_services.pipelines.marked_processes import child_environment, terminate_marked
 from local_services.pipelines.run_folder import RunFolder, worker_lives
+from local_services.pipelines.settings import REFUSED_TEXT, LocalPipelinesSettings
 
 _RUNNER = "include.pipelines.local_runner"
 #: Finds what a run needs without importing it, which would take a second or more.
@@ -36,7 +36,6 @@ print(version("kfp"))
 """
 _TEST_SECONDS = 60
 _NEVER = datetime.min.replace(tzinfo=UTC)
-_REFUSED_TEXT = "python3"
 
 #: How many finished runs keep their folder: artifacts and logs of older ones make room.
 KEEP_FINISHED_RUNS = 20
@@ -47,48 +46,6 @@ _MODULE_RUNNER = (
     "module = sys.argv[1]; sys.argv[1:] = json.load(sys.stdin); "
     "runpy.run_module(module, run_name='__main__', alter_sys=True)"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalPipelinesSettings:
-    """The connection's fields.
-
-    :param python: interpreter of the pipeline half's environment, absolute path.
-    :param project_dir: folder that holds ``include``.
-    :param runs_dir: keeps state and log of every run.
-    :param environment: names of variables that runs need, besides those that every run is given.
-    :param worker: a worker (:mod:`local_services.pipelines.worker`) starts the runs, not whoever asks for them.
-    """
-
-    python: str
-    project_dir: str
-    runs_dir: Path
-    environment: tuple[str, ...] = ()
-    worker: bool = False
-
-    @classmethod
-    def from_connection(cls, connection: Connection) -> LocalPipelinesSettings:
-        """Read the extra fields.
-
-        :raises InvalidRequestError: naming every field that is missing or wrong.
-        """
-        fields = ConnectionFields(connection)
-        python, project_dir = fields.absolute_path("python"), fields.absolute_path("project_dir")
-        runs_dir = fields.absolute_path("runs_dir")
-        if _REFUSED_TEXT in str(runs_dir):
-            fields.problems.append(
-                f"runs_dir: {_REFUSED_TEXT!r} must not occur in it, because kfp.local replaces that text"
-            )
-        worker = fields.flag("worker", False)
-        fields.check()
-        assert python and project_dir and runs_dir  # or `check` had raised
-        return cls(
-            python=str(python),
-            project_dir=str(project_dir),
-            runs_dir=runs_dir,
-            environment=tuple(fields.text("environment").replace(",", " ").split()),
-            worker=worker,
-        )
 
 
 class LocalPipelinesHook(BaseHook):
@@ -127,16 +84,20 @@ class LocalPipelinesHook(BaseHook):
             self._connection or self.get_connection(self.local_pipelines_conn_id)
         )
 
+    def find_pipeline(self, pipeline: str, version: str | None = None) -> PipelineSpec:
+        """Refuse: nothing is kept here."""
+        raise InvalidRequestError(
+            f"No pipelines are kept on this machine: give {pipeline!r} as `pipeline_file` or `pipeline_spec`."
+        )
+
     def check_run(self, request: RunRequest) -> None:
         """Find out whether the run could be started.
 
-        :raises InvalidRequestError: when its pipeline is not there, or kfp.local would change or refuse a parameter.
+        :raises InvalidRequestError: when kfp.local would change or refuse a parameter.
         """
-        if not Path(request.pipeline_file).is_file():
-            raise InvalidRequestError(f"Pipeline {request.pipeline_file} does not exist; `make compile` makes it.")
-        if affected := [name for name, value in request.parameters.items() if _REFUSED_TEXT in json.dumps(value)]:
+        if affected := [name for name, value in request.parameters.items() if REFUSED_TEXT in json.dumps(value)]:
             raise InvalidRequestError(
-                f"Parameters {', '.join(sorted(affected))} contain {_REFUSED_TEXT!r}, which kfp.local would replace "
+                f"Parameters {', '.join(sorted(affected))} contain {REFUSED_TEXT!r}, which kfp.local would replace "
                 "by the path of its interpreter; use another spelling or path."
             )
         if affected := [name for name, value in request.parameters.items() if _holds_null(value)]:
@@ -149,13 +110,13 @@ class LocalPipelinesHook(BaseHook):
         return self.start_run(self.prepare_run(request).document)
 
     def prepare_run(self, request: RunRequest) -> PreparedRun:
-        """Check the request; the run itself takes its pipeline from the file, which every process here can read."""
+        """Check the request."""
         self.check_run(request)
         return PreparedRun(run_id=request.run_id, document=asdict(request))
 
     def start_run(self, document: Mapping[str, JsonValue], *, is_repeat: bool = False) -> Run:
         """Start a prepared run, or return the one that already has its id."""
-        request = RunRequest(**document)  # type: ignore[arg-type]
+        request = RunRequest(**{**document, "pipeline": PipelineSpec(**document["pipeline"])})  # type: ignore[arg-type]
         folder = self._folder(request.run_id)
         if self.settings.worker:
             folder.ask(request)
@@ -201,10 +162,7 @@ class LocalPipelinesHook(BaseHook):
         self.log.info("Pipeline run %s has been cancelled.", run_id)
 
     def terminate_all(self) -> int:
-        """Stop every run that is going; what `make stop` and an interrupted `make release` ask for.
-
-        :return: how many there were.
-        """
+        """Stop every run that is going, as `make stop` asks for; return how many there were."""
         going = [run.run_id for run in self._runs() if not run.state.is_terminal]
         for run_id in going:
             self.terminate_run(run_id)
@@ -213,6 +171,10 @@ class LocalPipelinesHook(BaseHook):
     async def aterminate_run(self, run_id: str) -> None:
         """Like :meth:`terminate_run`, without blocking the event loop."""
         await asyncio.to_thread(self.terminate_run, run_id)
+
+    def run_url(self, run_id: str) -> str | None:
+        """Return ``None``: a run's folder has no page."""
+        return None
 
     def get_run_log(self, run_id: str, *, last_lines: int = 30) -> str:
         """Return the last log lines of the failed step, or of the run where no step failed."""
@@ -267,9 +229,9 @@ class LocalPipelinesHook(BaseHook):
             if not os.access(self.settings.runs_dir, os.W_OK):
                 return False, f"{self.settings.runs_dir} cannot be written to."
             if self.settings.worker and not worker_lives(self.settings.runs_dir):
-                return False, (
-                    f"No worker looks after {self.settings.runs_dir}: start it (`docker compose up -d pipelines`), and "
-                    "look into its log."
+                return (
+                    False,
+                    f"No worker looks after {self.settings.runs_dir}; `docker compose up -d pipelines` starts it.",
                 )
             result = subprocess.run(
                 [self.settings.python, "-c", _PROBE],

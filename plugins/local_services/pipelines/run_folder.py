@@ -2,7 +2,7 @@
 
 ======================  ===================================================================================
 ``request.json``        what was asked for; without it nobody ever asked for this run
-``pipeline.yaml``       copy of the compiled pipeline, as it was then
+``pipeline.yaml``       the compiled pipeline, as it was then
 ``claim``               locked for the moment in which a caller decides whether the run must be started
 ``lock``                locked for as long as the run's process lives
 ``mark``                what the run's processes carry (``marked_processes.MARK``), where it is not the run's id
@@ -31,7 +31,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from kubeflow_provider.exceptions import ServiceUnavailableError
+from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
+from kubeflow_provider.pipelines.reading import read_pipeline_spec
+from kubeflow_provider.pipelines.spec import parse_pipeline_spec
 from kubeflow_provider.services import Run, RunRequest, RunStep
 from kubeflow_provider.states import RunState
 
@@ -139,9 +141,13 @@ class RunFolder:
         if file is None:
             return True
         try:
-            return Path(file).read_bytes() != self.pipeline_file.read_bytes()
+            content = Path(file).read_bytes()
         except OSError:
             return False
+        try:
+            return parse_pipeline_spec(content, source=file) != read_pipeline_spec(self.pipeline_file)
+        except InvalidRequestError:
+            return True
 
     def give_up(self, reason: str) -> None:
         """Write the account of a run that never begins.
@@ -229,11 +235,11 @@ class RunFolder:
             yield
 
     def _write_request(self, request: RunRequest) -> None:
-        shutil.copyfile(request.pipeline_file, self.pipeline_file)
+        self.pipeline_file.write_bytes(request.pipeline.to_yaml())
         _write_json(
             self._request_file,
             {
-                "pipeline_file": str(request.pipeline_file),
+                "pipeline_file": request.pipeline.source,
                 "parameters": dict(request.parameters),
                 "display_name": request.display_name,
                 "experiment": request.experiment,

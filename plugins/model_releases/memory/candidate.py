@@ -8,6 +8,7 @@ from typing import IO
 
 from include.contracts.candidate import Candidate
 from include.contracts.documents import DocumentError
+from include.contracts.version.files import reason_of
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 
 #: A candidate of a thousand classes has a tenth of it.
@@ -29,7 +30,7 @@ def read_text(uri: str, *, conn_id: str | None = None) -> str:
             raise InvalidRequestError(f"{uri} has more than {_MOST_BYTES // 1_000_000} MB: it is no document of ours.")
         return content.decode("utf-8")
     except OSError as error:
-        raise ServiceUnavailableError(f"{uri} cannot be read: {error.strerror or error}.") from error
+        raise ServiceUnavailableError(f"{uri} cannot be read: {reason_of(error)}.") from error
     except UnicodeDecodeError as error:
         raise InvalidRequestError(f"{uri} is not JSON: byte {error.start} is not UTF-8.") from None
 

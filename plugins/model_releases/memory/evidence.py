@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from include.contracts.version import evidence
 from include.contracts.version.evidence import Evidence, EvidenceError
+from include.contracts.version.files import reason_of
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from model_releases import ids
 from model_releases.exceptions import ReleaseRefusedError
@@ -91,4 +92,4 @@ def _sha256(uri: str, conn_id: str | None) -> str:
     except FileNotFoundError as error:
         raise InvalidRequestError(f"{uri} is gone.") from error
     except OSError as error:
-        raise ServiceUnavailableError(f"{uri} cannot be read: {error.strerror or error}.") from error
+        raise ServiceUnavailableError(f"{uri} cannot be read: {reason_of(error)}.") from error

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
 from include.contracts.version.claims import CLAIM_FILE, claiming_installation
+from include.contracts.version.files import reason_of, write_file
 from include.contracts.version.numbers import release_time
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 
@@ -45,7 +46,7 @@ class ModelStore:
                 return []
             return sorted(path.name for path in self._folder.iterdir() if _is_version(path.name))
         except OSError as error:
-            raise ServiceUnavailableError(f"{self._folder} cannot be read: {error.strerror or error}.") from error
+            raise ServiceUnavailableError(f"{self._folder} cannot be read: {reason_of(error)}.") from error
 
     def size_bytes(self, version: str) -> int:
         """Return how much room a version takes."""
@@ -53,7 +54,7 @@ class ModelStore:
         try:
             found = folder.fs.find(folder.path, detail=True)
         except OSError as error:
-            raise ServiceUnavailableError(f"{folder} cannot be read: {error.strerror or error}.") from error
+            raise ServiceUnavailableError(f"{folder} cannot be read: {reason_of(error, path=folder.path)}.") from error
         return sum(int(entry.get("size") or 0) for entry in found.values())
 
     def read(self, version: str, *path: str, max_bytes: int) -> bytes | None:
@@ -85,7 +86,7 @@ class ModelStore:
         try:
             is_link = folder.exists() and folder.fs.info(folder.path).get("islink")
         except OSError as error:
-            raise ServiceUnavailableError(f"{folder} cannot be read: {error.strerror or error}.") from error
+            raise ServiceUnavailableError(f"{folder} cannot be read: {reason_of(error, path=folder.path)}.") from error
         return "a link to somewhere else; remove it by hand" if is_link else None
 
     def made_elsewhere(self, version: str, installation: str) -> bool:
@@ -114,10 +115,9 @@ class ModelStore:
         """
         file = self._version(version) / f"{_TAKEN_OVER_BY}{installation}.json"
         try:
-            with file.open("wb") as stream:
-                stream.write(b"{}\n")
+            write_file(file.fs, file.path, b"{}\n")
         except OSError as error:
-            raise ServiceUnavailableError(f"{file} cannot be written: {error.strerror or error}.") from error
+            raise ServiceUnavailableError(f"{file} cannot be written: {reason_of(error)}.") from error
 
     def let_go(self, version: str, installation: str) -> None:
         """Say that an installation does not need a version any more. Safe to repeat.
@@ -129,7 +129,7 @@ class ModelStore:
             with suppress(FileNotFoundError):
                 file.unlink()
         except OSError as error:
-            raise ServiceUnavailableError(f"{file} cannot be deleted: {error.strerror or error}.") from error
+            raise ServiceUnavailableError(f"{file} cannot be deleted: {reason_of(error)}.") from error
 
     def delete(self, version: str) -> None:
         """Delete a version with everything in it. Harmless when it is gone, and goes on where it was interrupted.
@@ -144,7 +144,8 @@ class ModelStore:
             if folder.exists():
                 folder.fs.rm(folder.path, recursive=True)
         except OSError as error:
-            raise ServiceUnavailableError(f"{folder} cannot be deleted: {error.strerror or error}.") from error
+            why = reason_of(error, path=folder.path)
+            raise ServiceUnavailableError(f"{folder} cannot be deleted: {why}.") from error
 
     def _version(self, version: str) -> ObjectStoragePath:
         release_time(version)  # raises for anything that could lead out of the folder

@@ -55,6 +55,12 @@ class Outcome:
     action: str = "Release of"
 
     @property
+    def label(self) -> str:
+        """The outcome as a metric has it: its kind, or ``roll_back_failed`` when it is worse than failed."""
+        is_worse = self.kind is OutcomeKind.FAILED and self.roll_back is RollBackResult.FAILED
+        return "roll_back_failed" if is_worse else self.kind.value.replace(" ", "_")
+
+    @property
     def title(self) -> str:
         """What was done to which version."""
         return f"{self.action} {self.model} {self.version}"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from include.contracts.documents import DocumentError
 from include.contracts.registry_tags import TRACKING_RUN_FACT
+from include.contracts.version.files import reason_of, write_file
 from include.contracts.version.numbers import release_time
 from include.contracts.version.released import ReleaseDocument
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
@@ -77,8 +78,7 @@ def leave(release: Release, candidate_uri: str, *, dag_run_url: str, conn_id: st
         "facts": {name: value for name, value in facts.items() if name not in _OWN_FIELDS},
     }
     text = ReleaseDocument.dump(document, where=uri)
-    with path.open("wb") as file:
-        file.write(text.encode())
+    write_file(path.fs, path.path, text.encode())
     return text_sha256(text)
 
 
@@ -98,7 +98,7 @@ def read_release(store_uri: str, model: str, version: str, *, sha256: str, conn_
     except ValueError as error:
         raise InvalidRequestError(f"{error}: it has 14 digits, such as 20261121030000.") from None
     except OSError as error:
-        raise ServiceUnavailableError(f"{uri} cannot be read: {error.strerror or error}.") from error
+        raise ServiceUnavailableError(f"{uri} cannot be read: {reason_of(error)}.") from error
     if content is None:
         raise InvalidRequestError(
             f"{uri} is not there: no installation with this model store has released {model} {version}. Both must have "

@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from kubeflow_provider.access import recall
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks import get_serving_service
 from kubeflow_provider.operators.cancelling import cancel_from_signal_handler
+from kubeflow_provider.outages import patient
 from kubeflow_provider.states import TASK_GIVEN_UP
 from kubeflow_provider.triggers.base import ask_state
+from model_releases import ids
+from model_releases.memory import xcoms
 from model_releases.memory.evidence import read_judged
 from model_releases.registry import get_registry_service
 
@@ -49,6 +53,7 @@ class ReleaseStep(BaseOperator):
         "registry_conn_id",
         "store_conn_id",
     )
+    _was_accepted = False
 
     def __init__(
         self,
@@ -75,19 +80,25 @@ class ReleaseStep(BaseOperator):
         """Render them; a DAG that renders native objects would make a number of the version."""
         super().render_template_fields(context, jinja_env)
         self.version = str(self.version)
+        ti = context.get("ti")
+        # Whoever deployed the candidate was let in: a refusal of this task's first request is not the very first.
+        self._was_accepted = bool(ti and ti.xcom_pull(task_ids=ids.DEPLOY_CANDIDATE, key=xcoms.ENDPOINT))
 
     def serving_service(self) -> ServingService:
-        """Return the serving system."""
-        return get_serving_service(self.serving_conn_id)
+        """Return the serving system; whatever it is asked waits while it is away."""
+        service = get_serving_service(self.serving_conn_id)
+        if self._was_accepted:
+            recall(service)
+        return patient(service)
 
     def registry_service(self) -> RegistryService:
-        """Return the registry.
+        """Return the registry, which waits likewise.
 
         :raises InvalidRequestError: when the task has none.
         """
         if not self.registry_conn_id:
             raise InvalidRequestError(f"Task {self.task_id} needs a registry: give it a `registry_conn_id`.")
-        return get_registry_service(self.registry_conn_id)
+        return patient(get_registry_service(self.registry_conn_id))
 
     def read_candidate(self) -> Candidate:
         """Return what the version's ``candidate.json`` says.
@@ -113,7 +124,7 @@ class ReversibleStep(ReleaseStep):
     _is_killed = False
 
     @abstractmethod
-    def take_back(self) -> None:
+    def take_back(self, service: ServingService) -> None:
         """Take it out of the serving system; safe to repeat."""
 
     def begin(self, context: Context) -> None:
@@ -132,7 +143,8 @@ class ReversibleStep(ReleaseStep):
 
     def _take_back_if_given_up(self) -> None:
         if self._ti is not None and ask_state(self._ti) in TASK_GIVEN_UP:
-            self.take_back()
+            # A signal handler has seconds, not the patience of `serving_service`.
+            self.take_back(get_serving_service(self.serving_conn_id))
 
 
 def unreachable(conn_id: str | None, test_connection: Callable[[], tuple[bool, str]]) -> list[str]:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
+from include.contracts.version.files import reason_of
 from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError, ServiceUnavailableError
 from kubeflow_provider.hooks import get_pipeline_service
+from kubeflow_provider.pipelines.reading import read_pipeline_spec
 from kubeflow_provider.pipelines.spec import bind
 from kubeflow_provider.services import ModelVersion, RunRequest
 from model_releases.addresses import refuse_shown
@@ -88,10 +90,11 @@ class CheckReleaseOperator(ReleaseStep):
     def execute(self, context: Context) -> dict[str, str]:
         if self.refused_sources:
             raise InvalidRequestError(f"Nothing was started. {self.refused_sources}")
+        pipeline = read_pipeline_spec(self.pipeline_file)
         request = RunRequest(
             run_id=str(uuid4()),
-            pipeline_file=self.pipeline_file,
-            parameters=bind(self.pipeline_file, self.parameters),
+            pipeline=pipeline,
+            parameters=bind(pipeline, self.parameters),
             display_name=f"{self.model} {self.version}",
             cluster=self.cluster,
         )
@@ -157,7 +160,8 @@ class CheckReleaseOperator(ReleaseStep):
         try:
             self.version = claim(self.store_uri, asked, mark=mark, run=run, conn_id=self.store_conn_id)
         except Exception as error:  # each file system has errors of its own
-            return [f"Model store {self.store_uri} is not writable: {error}."]
+            why = reason_of(error) if isinstance(error, PermissionError) else error
+            return [f"Model store {self.store_uri} is not writable: {why}."]
         if self.version != asked:
             self.log.info("%s is another run's version: this release is %s %s.", asked, self.model, self.version)
         return []

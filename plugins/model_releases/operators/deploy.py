@@ -13,6 +13,7 @@ from airflow.sdk import conf
 
 from include.contracts.candidate import Candidate
 from include.contracts.registry_tags import ReleaseState
+from kubeflow_provider.access import was_accepted
 from kubeflow_provider.exceptions import DeploymentFailedError
 from kubeflow_provider.services import ModelVersion
 from kubeflow_provider.states import DeploymentState
@@ -104,30 +105,31 @@ class DeployCandidateOperator(ReversibleStep):
             origin=origin,
         )
         if self.deferrable and service.works_in_background:
-            self._defer(candidate=asdict(version))
+            self._defer(service, candidate=asdict(version))
         deployment = service.deploy_candidate(version)
         self.after_change()
         if deployment.state.is_terminal:
             return self._result(deployment.state, deployment.reason, deployment.url)
         if self.deferrable:
-            self._defer()
-        return self.execute_complete(context, asyncio.run(self._trigger().wait()))
+            self._defer(service)
+        return self.execute_complete(context, asyncio.run(self._trigger(service).wait()))
 
-    def _defer(self, **deploying: Any) -> NoReturn:
+    def _defer(self, service: ServingService, **deploying: Any) -> NoReturn:
         self.defer(
-            trigger=self._trigger(**deploying),
+            trigger=self._trigger(service, **deploying),
             method_name="execute_complete",
             timeout=self.timeout + _DEFER_BUFFER,
         )
         raise AssertionError("deferring ends the task's process")
 
-    def _trigger(self, **deploying: Any) -> DeploymentTrigger:
+    def _trigger(self, service: ServingService, **deploying: Any) -> DeploymentTrigger:
         return DeploymentTrigger(
             model=self.model,
             version=self.version,
             conn_id=self.serving_conn_id,
             deadline=datetime.now(tz=UTC) + self.timeout,
             poll_interval_seconds=self.poll_interval_seconds,
+            was_accepted=was_accepted(service),
             **deploying,
         )
 
@@ -142,9 +144,9 @@ class DeployCandidateOperator(ReversibleStep):
             )
         return self._result(DeploymentState(event["state"]), event["reason"], event["url"])
 
-    def take_back(self) -> None:
+    def take_back(self, service: ServingService) -> None:
         """Take the candidate away."""
-        self.serving_service().remove(self.model, self.version)
+        service.remove(self.model, self.version)
 
     def _refuse_comeback(
         self, context: Context, candidate: Candidate, service: ServingService, registry: RegistryService | None

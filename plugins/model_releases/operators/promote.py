@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import conf
 
 from include.contracts.rollout import RolloutConfig
+from kubeflow_provider.access import was_accepted
 from kubeflow_provider.states import DeploymentState
 from kubeflow_provider.triggers.base import raise_for_error
 from model_releases.config import read_section
@@ -78,7 +79,7 @@ class PromoteOperator(ReversibleStep):
         policy = read_section(RolloutConfig, settings, name="rollout") if settings else None
         service = self.serving_service()
         self._refuse_comeback(service)
-        trigger = self._trigger(policy)
+        trigger = self._trigger(policy, was_accepted=was_accepted(service))
         is_for_trigger = self.deferrable and service.works_in_background
         if not is_for_trigger and not trigger.promotion(service).has_steps():
             promoted = service.promote(self.model, self.version)
@@ -100,9 +101,9 @@ class PromoteOperator(ReversibleStep):
             raise CheckFailedError(failed["check"], expected=failed["expected"], got=failed["got"])
         return self._is_live(context)
 
-    def take_back(self) -> None:
+    def take_back(self, service: ServingService) -> None:
         """Send users back to what was live before, and take the version away."""
-        self.serving_service().roll_back(self.model, candidate=self.version, previous=None)
+        service.roll_back(self.model, candidate=self.version, previous=None)
 
     def _is_live(self, context: Context) -> str:
         endpoint = self.serving_service().endpoint_url(self.model)
@@ -110,7 +111,7 @@ class PromoteOperator(ReversibleStep):
         self.log.info("%s %s is live at %s.", self.model, self.version, endpoint)
         return endpoint
 
-    def _trigger(self, policy: RolloutConfig | None) -> PromotionTrigger:
+    def _trigger(self, policy: RolloutConfig | None, **options: Any) -> PromotionTrigger:
         # One for the comparison of answers, one for all of the traffic; as often as a step may be watched.
         changes = 2 + MOST_WATCHES * len(policy.steps if policy else ())
         watching = timedelta(seconds=MOST_WATCHES * longest_watch_seconds(policy) if policy else 0)
@@ -124,6 +125,7 @@ class PromoteOperator(ReversibleStep):
             candidate_uri=self.candidate_uri,
             candidate_sha256=None if self.candidate_sha256 is None else str(self.candidate_sha256),
             store_conn_id=self.store_conn_id,
+            **options,
         )
 
     def _refuse_comeback(self, service: ServingService) -> None:

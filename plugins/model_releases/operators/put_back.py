@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from include.contracts.registry_tags import ReleaseState
+from include.contracts.version.files import reason_of
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from model_releases import ids
 from model_releases.exceptions import CheckFailedError
@@ -127,7 +128,7 @@ class ChooseReleaseOperator(ReleaseStep):
                 f"{name} cannot be put back: {uri} is gone. Restore it from a back-up, or train it again."
             ) from error
         except OSError as error:
-            raise ServiceUnavailableError(f"{uri} cannot be read: {error.strerror or error}.") from error
+            raise ServiceUnavailableError(f"{uri} cannot be read: {reason_of(error)}.") from error
 
     def _choose(self, serving: ServingService, registry: RegistryService, live_version: str) -> Release:
         version = str(self.version).strip()

@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from include.contracts.queries import QueryConfig, facts_uri, rows_uri
+from include.contracts.version.files import new_file, reason_of, write_file
 from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError, ServiceUnavailableError
 from model_releases.operators.base import ReleaseStep
 
@@ -71,9 +72,8 @@ class QueryOperator(ReleaseStep):
         path, facts = self._path(rows_uri(self.folder_uri, name)), self._path(facts_uri(self.folder_uri, name))
         count = 0
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             facts.unlink(missing_ok=True)  # or a try that breaks off would look finished
-            with path.open("wb") as file:
+            with new_file(path.fs, path.path) as file:
                 for rows in self._batches(name, query):
                     count += len(rows)
                     if count > query.max_rows:
@@ -85,9 +85,9 @@ class QueryOperator(ReleaseStep):
             if not count:
                 raise InvalidRequestError(f"Query {name!r} gives no rows: there is nothing to train on.")
             digest = hashlib.sha256(query.query.encode()).hexdigest()
-            facts.write_text(json.dumps({"query_sha256": digest, "rows": count}))
+            write_file(facts.fs, facts.path, json.dumps({"query_sha256": digest, "rows": count}).encode())
         except OSError as error:
-            raise ServiceUnavailableError(f"{path.parent} cannot be written: {error.strerror or error}.") from error
+            raise ServiceUnavailableError(f"{path.parent} cannot be written: {reason_of(error)}.") from error
         return count
 
     def _batches(self, name: str, query: QueryConfig) -> Iterator[list[dict[str, Any]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import TriggerRule
@@ -21,6 +22,7 @@ from model_releases.links import ReportLink, report_page_url
 from model_releases.memory import xcoms
 from model_releases.memory.failures import Failure, first_failure, task_states
 from model_releases.memory.outcome import Outcome, OutcomeKind, dag_run_url, first_xcom, roll_back_result
+from model_releases.metrics import Metric, tell
 from model_releases.operators.base import ReleaseStep
 
 if TYPE_CHECKING:
@@ -77,10 +79,20 @@ class ReportOperator(ReleaseStep):
         ti.xcom_push(key=xcoms.CARD, value=card)
         ti.xcom_push(key=xcoms.REPORT_URL, value=report_page_url(candidate) if candidate else None)
         self.log.info("\n%s", card)
+        self._tell(context, outcome)
         if outcome.kind is OutcomeKind.FAILED:
             raise ReleaseFailedError(
                 f"{outcome.line.rstrip('.')}. Serving now: {outcome.serving_now}. Roll back {outcome.roll_back.value}."
             )
+
+    def _tell(self, context: Context, outcome: Outcome) -> None:
+        """Tell the metrics system of it; a run that was not due is none."""
+        if outcome.kind is OutcomeKind.NOT_DUE:
+            return
+        now, of = datetime.now(UTC), {"model": self.model, "dag_id": context["dag"].dag_id}
+        tell(Metric.ENDED, now.timestamp(), **of, outcome=outcome.label)
+        if (begun := getattr(context.get("dag_run"), "start_date", None)) is not None:
+            tell(Metric.DURATION, (now - begun).total_seconds(), **of)
 
     def _outcome(self, context: Context, steps: Sequence[str], candidate: Candidate | None) -> Outcome:
         serving: ServingService | None = self._try("the serving system", self.serving_service)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kubeflow_provider.exceptions import DeploymentFailedError
 from kubeflow_provider.states import DeploymentState
+from model_releases.exceptions import CheckFailedError
+from model_releases.metrics import Metric, tell
 from model_releases.operators.base import ReleaseStep
 from model_releases.rules.smoke_test import SmokeTest
 
@@ -70,9 +72,13 @@ class SmokeTestOperator(ReleaseStep):
         def predict(body: bytes) -> Answer:
             return service.predict(self.model, body, version=version)
 
-        self._wake(service)
-        for line in test.run(predict):
-            self.log.info("Passed %s.", line)
+        try:
+            self._wake(service)
+            for line in test.run(predict):
+                self.log.info("Passed %s.", line)
+        except (CheckFailedError, DeploymentFailedError):
+            tell(Metric.SMOKE_TEST_FAILED, time.time(), model=self.model, through=self.through)
+            raise
         self.log.info("%s %s passed its smoke test through the %s.", self.model, self.version, self.through)
 
     def _wake(self, service: ServingService) -> None:

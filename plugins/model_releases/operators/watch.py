@@ -19,7 +19,9 @@ from model_releases.alerts.findings import DISAGREEMENT, Watched, disagreement, 
 from model_releases.exceptions import AlertLostError
 from model_releases.memory.active_runs import deployment_under_way, is_over, roll_back_under_way
 from model_releases.memory.live import find_live
+from model_releases.metrics import Metric, tell
 from model_releases.registry import get_registry_service
+from model_releases.versions import version_time
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -117,6 +119,7 @@ class WatchReleaseOperator(BaseOperator):
                 condition for condition in [disagreement(self.model, recorded=recorded, serving=live)] if condition
             ]
             self.log.info("%s: live is %s; the registry says %s.", self.model, live or "none", recorded or "none")
+            self._tell(live, now)
         except AirflowException as error:
             self.log.error("%s cannot be watched: %s", self.model, error)
             found.append(unreachable(self.model, str(error)))
@@ -128,6 +131,11 @@ class WatchReleaseOperator(BaseOperator):
         # Last: a look that dies before it is repeated, and its alerts are known by their keys.
         remember(self.model, Watched(live=live, ongoing=ongoing))
         return live
+
+    def _tell(self, live: str, now: datetime) -> None:
+        made = version_time(live)
+        tell(Metric.LIVE_VERSION, made.timestamp() if made else 0, model=self.model)
+        tell(Metric.WATCHED, now.timestamp(), model=self.model)
 
     def _ask(self) -> tuple[str, str]:
         """Return the live version in the registry and the one that answers, each empty without one."""
@@ -155,6 +163,7 @@ class DeliverAlertsOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, int]:
         """Send them, and return how many were sent, wait on, and were lost."""
         delivery = deliver_waiting()
+        tell(Metric.ALERTS_UNDELIVERED, len(delivery.waiting) + len(delivery.lost))
         for alert in delivery.waiting:
             self.log.warning("Still waiting: %s", alert.subject)
         if delivery.lost:

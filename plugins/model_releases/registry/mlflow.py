@@ -22,18 +22,27 @@ from include.contracts.registry_tags import (
     FACT_TAG_PREFIX,
     LIVE_ALIAS,
     METRIC_FACT_PREFIX,
+    PIPELINE_TRIGGER,
     PREVIOUS_ALIAS,
     REASON_TAG,
     STATE_TAG,
     TRACKING_RUN_FACT,
+    TRIGGER_FACT,
     VERSION_TAG,
     ReleaseState,
     fact_name,
     state_time_tag,
 )
 from include.contracts.rules.addresses import parsed, without_secrets
+from kubeflow_provider.access import Access, access_for
 from kubeflow_provider.connection_fields import ConnectionFields
-from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
+from kubeflow_provider.exceptions import (
+    InvalidRequestError,
+    KubeflowProviderError,
+    PermissionDeniedError,
+    ServiceUnavailableError,
+    WrongPasswordError,
+)
 from kubeflow_provider.server_words import without_logins
 from model_releases.registry.mlflow_entries import aliases_of, entries_of, number_of, set_tag, state_of, tag_state
 from model_releases.registry.service import Release
@@ -45,6 +54,10 @@ if TYPE_CHECKING:
 
 #: MLflow takes a connection's credentials from the environment, which all threads of a process share.
 _ENVIRONMENT_LOCK = threading.RLock()
+#: Nobody asks MLflow for rights of single things.
+_OPERATION = "use the registry"
+#: Words of MLflow's client.
+_NO_ANSWER = "failed with exception"
 _LEAVING_SERVICE = frozenset({ReleaseState.FAILED, ReleaseState.ROLLED_BACK, ReleaseState.REJECTED})
 _NOT_YET_LIVE = frozenset({ReleaseState.REGISTERED, ReleaseState.CANDIDATE})
 
@@ -81,6 +94,10 @@ class MlflowHook(BaseHook):
             if secret:
                 mask_secret(secret)
         return fields
+
+    @cached_property
+    def _access(self) -> Access:
+        return access_for(self._fields)
 
     @property
     def tracking_uri(self) -> str:
@@ -147,16 +164,21 @@ class MlflowHook(BaseHook):
             try:
                 yield self._client
             except MlflowException as error:
-                raise self._translated(error) from None  # a traceback would show its words as they are
+                # A traceback would show its words as they are.
+                raise self._access.judge(self._translated(error), _OPERATION) from None
+        self._access.accept(_OPERATION)
 
-    def _translated(self, error: MlflowException) -> Exception:
+    def _translated(self, error: MlflowException) -> KubeflowProviderError:
         status = error.get_http_status_code()
         text = f"Registry {self.tracking_uri}: {without_logins(error.message)}"
         if status in (401, 403):
-            return PermissionDeniedError(f"{text} Check login, password or token of {self.mlflow_conn_id!r}.")
+            hint = f"{text} Check login, password or token of {self.mlflow_conn_id!r}."
+            is_password = status == 401 and "MLFLOW_TRACKING_PASSWORD" in self._environment()
+            return (WrongPasswordError if is_password else PermissionDeniedError)(hint, http_status=status)
         if 400 <= status < 500 and status not in (408, 429):
             return InvalidRequestError(text)
-        return ServiceUnavailableError(text, http_status=status)
+        # No answer at all is a 500 as well.
+        return ServiceUnavailableError(text, http_status=None if _NO_ANSWER in error.message else status)
 
     def get_conn(self) -> MlflowClient:
         """Return MLflow's client. Against a server it has no credentials outside this hook's own methods."""
@@ -254,6 +276,13 @@ class MlflowHook(BaseHook):
                     raise InvalidRequestError(f"{model} {before} was never registered, so nothing comes before it.")
                 condition += f" and version_number < {number_of(entry)}"
             return [self._release(entry) for entry in islice(entries_of(client, model, condition, limit), limit)]
+
+    def list_made_by_pipelines(self, *, limit: int = 50) -> Sequence[Release]:
+        """Return the records of releases that pipelines made without Airflow, of every model, the newest first."""
+        made = f"tags.`{FACT_TAG_PREFIX}{TRIGGER_FACT}` = '{PIPELINE_TRIGGER}'"
+        with self._session() as client:
+            found = client.search_model_versions(made, max_results=limit, order_by=["creation_timestamp DESC"])
+            return [self._release(entry) for entry in found if VERSION_TAG in entry.tags]
 
     def release_url(self, model: str, version: str) -> str | None:
         """Return the page of the version on the server; a file has none."""

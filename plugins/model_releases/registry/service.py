@@ -70,6 +70,9 @@ class RegistryService(Protocol):
         :raises InvalidRequestError: when ``before`` was never registered.
         """
 
+    def list_made_by_pipelines(self, *, limit: int = 50) -> Sequence[Release]:
+        """Return the records of releases that pipelines made without Airflow, of every model, the newest first."""
+
     def release_url(self, model: str, version: str) -> str | None:
         """Return the page of the version for people, where the registry has one."""
 

@@ -14,6 +14,7 @@ from typing import Any
 from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.models.log import Log
+from airflow.models.pool import Pool
 from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
@@ -118,6 +119,11 @@ class AirflowRuns:
         """Tell whether new runs of a DAG wait; ``None`` when Airflow does not know the DAG."""
         with create_session() as session:
             return session.scalar(select(DagModel.is_paused).where(DagModel.dag_id == dag_id, ~DagModel.is_stale))
+
+    def missing_pools(self, pools: Collection[str]) -> set[str]:
+        """Return the pools that are not there: their tasks never start, and only the scheduler's log says so."""
+        with create_session() as session:
+            return {*pools} - {*session.scalars(select(Pool.pool).where(Pool.pool.in_(pools)))} if pools else set()
 
     def trigger(self, dag_id: str, *, conf: Mapping[str, Any], user: Any) -> str:
         """Start a run in a user's name, as Airflow's own button does, and note it in the audit log.

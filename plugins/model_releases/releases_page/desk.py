@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from include.contracts.registry_tags import ReleaseState
-from kubeflow_provider.hooks import get_serving_service
-from kubeflow_provider.services import ServingService
+from include.contracts.registry_tags import PIPELINE_RUN_FACT, ReleaseState
+from kubeflow_provider.exceptions import InvalidRequestError
+from kubeflow_provider.hooks import get_pipeline_service, get_serving_service
+from kubeflow_provider.services import PipelineService, ServingService
 from model_releases.config import ModelConfig
 from model_releases.registry import get_registry_service
 from model_releases.registry.service import RegistryService, Release
@@ -18,6 +19,7 @@ from model_releases.releases_page.history import (
     MAIN_METRIC,
     HistoryPage,
     HistoryRow,
+    PipelineRelease,
     merged,
     number,
     registered_row,
@@ -42,6 +44,7 @@ class Overview:
     :param traffic: version -> percent, the live version first.
     :param recent: the newest records.
     :param runs: of the release DAG and of the one that puts releases back, which are under way.
+    :param has_pool: whether the pool is there that the tasks of its DAGs take slots of.
     """
 
     model: ModelConfig
@@ -50,6 +53,7 @@ class Overview:
     endpoint: Reading
     recent: Reading
     runs: Sequence[AirflowRun] = field(default_factory=tuple)
+    has_pool: bool = True
 
     @property
     def live_version(self) -> str | None:
@@ -75,6 +79,11 @@ class Overview:
             return None
         recorded, served = self.live.value.version if self.live.value else None, self.live_version
         return None if recorded == served else (recorded, served)
+
+    @property
+    def is_new(self) -> bool:
+        """True for a model that was never released, as far as the registry says, and is not being released."""
+        return self.recent.is_known and not (self.recent.value or self.live_version or self.runs)
 
     @property
     def problems(self) -> list[tuple[str, Reading]]:
@@ -104,6 +113,7 @@ class ReleaseDesk:
     :param runs: Airflow's part.
     :param get_registry: connection id -> registry.
     :param get_serving: connection id -> serving system.
+    :param get_pipelines: connection id -> pipeline service.
     """
 
     def __init__(
@@ -113,11 +123,13 @@ class ReleaseDesk:
         runs: AirflowRuns,
         get_registry: Callable[[str], RegistryService] | None = None,
         get_serving: Callable[[str], ServingService] | None = None,
+        get_pipelines: Callable[[str], PipelineService] | None = None,
     ) -> None:
         self._reader = reader
         self._runs = runs
         self._get_registry = get_registry or get_registry_service
         self._get_serving = get_serving or get_serving_service
+        self._get_pipelines = get_pipelines or get_pipeline_service
 
     def overviews(self, models: Sequence[ModelConfig], *, dag_ids: Collection[str]) -> list[Overview]:
         """Return how the models are, all asked side by side.
@@ -126,11 +138,13 @@ class ReleaseDesk:
         """
         answers = self._reader.read_all({key: ask for model in models for key, ask in self._questions(model).items()})
         active = self._runs.active(dag_ids)
+        missing = self._runs.missing_pools({model.tasks.pool for model in models if model.tasks.pool})
         return [
             Overview(
                 model=model,
                 **{part: answers[model.name, part] for part in ("live", "traffic", "endpoint", "recent")},
                 runs=[run for run in active if run.dag_id in (model.release_dag_id, model.roll_back_dag_id)],
+                has_pool=model.tasks.pool not in missing,
             )
             for model in models
         ]
@@ -159,6 +173,30 @@ class ReleaseDesk:
             failed = self._runs.failed(model.release_dag_id, after=oldest, before=before)
             rows = merged(rows, self._unregistered(model, failed, page))
         return HistoryPage(rows=rows, older=oldest), reading
+
+    def made_by_pipelines(self, models: Sequence[ModelConfig]) -> list[PipelineRelease]:
+        """Return the releases that pipelines made without Airflow of other models than these, the newest first.
+
+        They stand in the registries of these models, or in the usual one; one that does not answer is left out.
+        """
+        registries = {model.connection("registry") for model in models} or {"registry_default"}
+        questions: dict[Hashable, Callable[[], Any]] = {
+            (conn_id, "made by pipelines"): partial(self._made_by_pipelines, conn_id) for conn_id in registries
+        }
+        found = [release for reading in self._reader.read_all(questions).values() for release in reading.value or ()]
+        found.sort(key=lambda release: release.version, reverse=True)
+        known = {model.name for model in models}
+        return [
+            PipelineRelease(
+                model=release.model,
+                sha256=release.facts.get("archive_sha256", ""),
+                row=registered_row(
+                    release, None, live_version=None, pipeline_url=self._run_page("pipelines_default", release)
+                ),
+            )
+            for release in found
+            if release.model not in known
+        ]
 
     def release(self, model: ModelConfig, version: str) -> Reading:
         """Return the record of one version."""
@@ -202,6 +240,22 @@ class ReleaseDesk:
     def _list(self, model: ModelConfig, **condition: Any) -> Sequence[Release]:
         return self._get_registry(model.connection("registry")).list_releases(model.name, **condition)
 
+    def _made_by_pipelines(self, conn_id: str) -> Sequence[Release]:
+        return self._get_registry(conn_id).list_made_by_pipelines()
+
+    def _run_page(self, conn_id: str, release: Release) -> str | None:
+        """Return the page of the pipeline run that made a release, where Kubeflow's address is known here.
+
+        :param conn_id: connection that leads to where the pipeline ran.
+        """
+        if not (run_id := release.facts.get(PIPELINE_RUN_FACT)):
+            return None
+        pages = self._reader.read((conn_id, "pages of runs"), lambda: self._get_pipelines(conn_id).run_url)
+        try:
+            return pages.value(run_id) if pages.is_known else None
+        except InvalidRequestError:  # the connection's fields
+            return None
+
     def _known_runs(self, releases: Sequence[Release]) -> dict[tuple[str, str], AirflowRun]:
         wanted: dict[str, set[str]] = {}
         for release in releases:
@@ -215,7 +269,13 @@ class ReleaseDesk:
 
     def _row(self, release: Release, overview: Overview, known: Mapping[tuple[str, str], AirflowRun]) -> HistoryRow:
         run = run_of(release.facts)
-        return registered_row(release, known.get(run) if run else None, live_version=overview.live_version)
+        return registered_row(
+            release,
+            known.get(run) if run else None,
+            live_version=overview.live_version,
+            # What Airflow has started leaves the address itself.
+            pipeline_url=None if run else self._run_page(overview.model.connection("pipelines"), release),
+        )
 
     def _unregistered(
         self, model: ModelConfig, failed: Sequence[AirflowRun], page: Sequence[Release]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from include.contracts.registry_tags import ReleaseState
+from include.contracts.registry_tags import PIPELINE_TRIGGER, TRIGGER_FACT, ReleaseState
 from model_releases.versions import version_time
 
 if TYPE_CHECKING:
@@ -82,6 +82,18 @@ class HistoryRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineRelease:
+    """A release that a pipeline made without Airflow, of a model that has no page here.
+
+    :param sha256: of its archive.
+    """
+
+    model: str
+    sha256: str
+    row: HistoryRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryPage:
     """Some of the releases, newest first.
 
@@ -92,11 +104,14 @@ class HistoryPage:
     older: str | None = None
 
 
-def registered_row(release: Release, run: AirflowRun | None, *, live_version: str | None) -> HistoryRow:
+def registered_row(
+    release: Release, run: AirflowRun | None, *, live_version: str | None, pipeline_url: str | None = None
+) -> HistoryRow:
     """Return the row of a release that is in the registry.
 
     :param run: its DAG run, where Airflow still has it.
     :param live_version: what users reach now, which cannot be put back.
+    :param pipeline_url: page of its pipeline run, where its record does not say that itself.
     """
     facts = release.facts
     return HistoryRow(
@@ -107,7 +122,7 @@ def registered_row(release: Release, run: AirflowRun | None, *, live_version: st
         macro_f1=number(facts.get(MAIN_METRIC)),
         triggered=triggered_by(run, facts),
         run=run_of(facts),
-        pipeline_url=web_address(facts.get("pipeline_run_url")),
+        pipeline_url=web_address(facts.get("pipeline_run_url") or pipeline_url),
         registry_url=web_address(release.url),
         has_report=bool(facts.get("report_uri")),
         can_go_back=can_go_back(release, live_version=live_version),
@@ -148,9 +163,12 @@ def run_of(facts: Mapping[str, str]) -> tuple[str, str] | None:
 
 def triggered_by(run: AirflowRun | None, facts: Mapping[str, str]) -> str:
     """Say who or what started a release; Airflow may have forgotten the run by now."""
-    how = (run.run_type if run else "") or facts.get("trigger", "")
-    how = {"asset_triggered": "new data", "asset": "new data"}.get(how, how)
+    how = (run.run_type if run else "") or facts.get(TRIGGER_FACT, "")
+    how = _TRIGGERS.get(how, how)
     return f"{run.user} ({how})" if run and run.user else how
+
+
+_TRIGGERS = {"asset_triggered": "new data", "asset": "new data", PIPELINE_TRIGGER: "in Kubeflow, without Airflow"}
 
 
 def time_of(text: str) -> datetime | None:

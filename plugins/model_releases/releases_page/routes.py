@@ -18,7 +18,12 @@ from model_releases.releases_page.web import PageRoute, refuse_foreign_forms
 
 _VERSION_PATTERN = r"^[0-9]{14}$"
 _MAX_REASON_CHARACTERS = 500
-_STATIC = {"releases.css": "text/css", "releases.js": "text/javascript"}
+_STATIC = {
+    "releases.css": "text/css",
+    "releases.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+    "icon-dark.svg": "image/svg+xml",
+}
 
 VersionQuery = Annotated[str | None, Query(pattern=_VERSION_PATTERN)]
 
@@ -37,7 +42,8 @@ def static(name: str, visit: VisitDep) -> Response:
 @router.get("/")
 def models(visit: VisitDep) -> Response:
     """Show every model that the user may see."""
-    return visit.html("models.html", overviews=visit.overviews(visit.models()))
+    overviews = visit.overviews(visit.models())
+    return visit.html("models.html", overviews=overviews, made_by_pipelines=visit.made_by_pipelines())
 
 
 @router.get("/models/{name}")

@@ -12,8 +12,10 @@ from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
 
 from model_releases.config import ModelConfig
+from model_releases.ids import WATCH_DAG
 from model_releases.registry.service import Release
 from model_releases.releases_page.desk import Overview, ReleaseDesk
+from model_releases.releases_page.history import PipelineRelease
 from model_releases.releases_page.permissions import Permissions
 from model_releases.releases_page.rendering import render
 from model_releases.releases_page.web import PageLinks
@@ -55,6 +57,11 @@ class Visit:
         """Return how models are, with the runs that the user may see."""
         dag_ids = [dag_id for model in models for dag_id in (model.release_dag_id, model.roll_back_dag_id)]
         return self.desk.overviews(models, dag_ids=list(filter(self._permissions.can_read, dag_ids)))
+
+    def made_by_pipelines(self) -> list[PipelineRelease]:
+        """Return the releases of models without a DAG here, for those who may see the DAG that is for all models."""
+        may_see = self._permissions.can_read(WATCH_DAG)
+        return self.desk.made_by_pipelines(self._models) if may_see else []
 
     def release(self, model: ModelConfig, version: str) -> Release:
         """Return the record of a version.

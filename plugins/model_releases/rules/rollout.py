@@ -13,10 +13,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 
 from include.contracts.rollout import RolloutConfig
-from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
+from kubeflow_provider.exceptions import InvalidRequestError, OutageError, ServiceUnavailableError
+from kubeflow_provider.outages import Outage, patiently
 from kubeflow_provider.services import Answer
 from model_releases.exceptions import CheckFailedError
 
@@ -84,13 +86,13 @@ class Watch:
 
         :param percent: the version's share at present.
         """
-        start = self._clock()
+        start, outage = self._clock(), Outage()
         # So that the version's share of the requests gives half as many samples again as are needed.
         pause = self.policy.watch_seconds * percent / 100 / (1.5 * max(self.policy.min_samples, 1))
         self._samples = []
         for text in cycle(self.texts):
-            self._samples.append(self._one(text))
-            waited = self._clock() - start
+            self._samples.append((yield from patiently(partial(self._one, text), outage)))
+            waited = self._clock() - start - outage.waited_seconds
             enough = sum(sample.version == self.version for sample in self._samples) >= self.policy.min_samples
             if waited >= self.policy.watch_seconds * (1 if enough else _PATIENCE_FACTOR):
                 return
@@ -128,6 +130,8 @@ class Watch:
             return Sample(
                 version=str(prediction["version"]), label=str(prediction["label"]), latency_ms=answer.latency_ms
             )
+        except OutageError:  # of what leads to both versions
+            raise
         except (ServiceUnavailableError, KeyError, TypeError, ValueError):
             return Sample(version="", label="", latency_ms=0.0)
 

@@ -7,11 +7,13 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from include.contracts.rollout import RolloutConfig
 from kubeflow_provider.exceptions import DeploymentFailedError
 from kubeflow_provider.hooks import aget_serving_service
+from kubeflow_provider.outages import Outage, patiently
 from kubeflow_provider.services import Answer, Deployment, ServingService
 from kubeflow_provider.states import DeploymentState
 from kubeflow_provider.triggers.base import PollingTrigger
@@ -62,24 +64,30 @@ class Promotion:
     def go(self) -> Iterator[float]:
         """Do it, and yield for how long to wait before it goes on. From the beginning it is safe to repeat.
 
+        While the serving system is away it waits where it is.
+
         :raises CheckFailedError: naming the step and what was not good enough.
         :raises DeploymentFailedError: when the version fails while it gets the traffic, or is not ready in time.
         """
-        if self.has_steps():
+        if (yield from patiently(self.has_steps)):
             yield from self._in_steps()
-        yield from self._arrival(self._service.promote(self._model, self._version))
+        yield from self._arrival((yield from patiently(lambda: self._service.promote(self._model, self._version))))
 
     def _in_steps(self) -> Iterator[float]:
         def ask(body: bytes, version: str | None) -> Answer:
             return self._service.predict(self._model, body, version=version)
 
-        live = self._service.get_live(self._model)
+        def compare() -> None:
+            for line in watch.compare_answers():
+                log.info("Passed %s.", line)
+
+        live = yield from patiently(lambda: self._service.get_live(self._model))
         assert self._policy and live  # or there are no steps
         watch = Watch(policy=self._policy, version=self._version, live=live.version, texts=self._texts(), ask=ask)
-        for line in watch.compare_answers():
-            log.info("Passed %s.", line)
+        yield from patiently(compare)
         for percent in self._policy.steps:
-            yield from self._arrival(self._service.shift_traffic(self._model, self._version, percent))
+            shift = partial(self._service.shift_traffic, self._model, self._version, percent)
+            yield from self._arrival((yield from patiently(shift)))
             words = "%s %s has %d %% of the traffic; watching it for %.0f s."
             log.info(words, self._model, self._version, percent, self._policy.watch_seconds)
             yield from self._undisturbed(watch, percent)
@@ -90,26 +98,30 @@ class Promotion:
         """Watch the users; again when the version lost pods meanwhile, to a drained node for example."""
         for _ in range(MOST_WATCHES):
             yield from watch.ask_users(percent)
-            found = self._service.get_deployment(self._model, self._version)
+            found = yield from patiently(self._look)
             if found is None or found.state is DeploymentState.READY:
                 return
             log.warning("%s %s is watched again: %s", self._model, self._version, found.reason)
             yield from self._arrival(found)
 
     def _arrival(self, deployment: Deployment | None) -> Iterator[float]:
-        """Wait until what was asked for has arrived."""
+        """Wait until what was asked for has arrived; an outage is not the version's time."""
         name = f"{self._model} {self._version}"
+        outage = Outage()
         deadline = time.monotonic() + self._timeout_seconds
         while deployment is None or deployment.state is not DeploymentState.READY:
             reason = (deployment and deployment.reason) or "no reason given"
             if deployment and deployment.state is DeploymentState.FAILED:
                 raise DeploymentFailedError(f"{name} failed on its way to the traffic: {reason}")
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline + outage.waited_seconds:
                 raise DeploymentFailedError(
                     f"{name} did not get the traffic within {self._timeout_seconds:.0f} s: {reason}"
                 )
             yield _POLL_SECONDS
-            deployment = self._service.get_deployment(self._model, self._version)
+            deployment = yield from patiently(self._look, outage)
+
+    def _look(self) -> Deployment | None:
+        return self._service.get_deployment(self._model, self._version)
 
 
 class PromotionTrigger(PollingTrigger):
@@ -143,12 +155,14 @@ class PromotionTrigger(PollingTrigger):
         store_conn_id: str | None,
         poll_interval_seconds: float = 30,
         max_poll_errors: int = 1,
+        was_accepted: bool = False,
     ) -> None:
         super().__init__(
             conn_id=conn_id,
             deadline=deadline,
             poll_interval_seconds=poll_interval_seconds,
             max_poll_errors=max_poll_errors,
+            was_accepted=was_accepted,
         )
         self.model = model
         self.version = version

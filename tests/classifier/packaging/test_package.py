@@ -167,6 +167,14 @@ def test_the_server_has_room_for_the_answers_of_all_requests_that_it_joins(batch
     assert f"max_response_size={room}\n" in config
 
 
+def test_nobody_outside_of_the_pod_reaches_the_management_api() -> None:
+    lines = server_config("tiny", VERSION, {}).splitlines()
+    assert "management_address=http://127.0.0.1:8086" in lines
+    ports = [line.rpartition(":")[2] for line in lines if "_address=" in line]
+    assert not {"8080", "8081"} & set(ports), "KServe's wrapper listens there"
+    assert len(set(ports)) == 3
+
+
 def test_the_largest_difference_is_found() -> None:
     expected = [prediction("bad", 0.9, 0.1), prediction("good", 0.2, 0.8)]
     answers = [served("bad", 0.9, 0.1), served("good", 0.1996, 0.8004)]

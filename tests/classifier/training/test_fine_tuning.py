@@ -129,10 +129,13 @@ def test_early_stopping_ends_before_the_epochs_are_over(tmp_path):
     assert facts["epochs_run"] <= 4
 
 
-def test_without_early_stopping_all_rows_are_learned_from(tmp_path, capsys):
-    facts = run(tmp_path / "model", SETTINGS.model_copy(update={"epochs": 1, "early_stopping_patience": 0}))
-    assert facts["epochs_run"] == 1
-    assert f"{len(TEXTS)} rows to learn from, 0 to choose" in capsys.readouterr().out
+def test_without_early_stopping_all_rows_are_learned_from_at_a_rate_that_is_told(tmp_path, capsys):
+    settings = SETTINGS.model_copy(update={"epochs": 1, "learning_rate": None, "early_stopping_patience": 0})
+    facts = run(tmp_path / "model", settings)
+    assert (facts["epochs_run"], facts["parameters"]["learning_rate"]) == (1, 1e-3)
+    said = capsys.readouterr().out
+    assert f"{len(TEXTS)} rows to learn from, 0 to choose" in said
+    assert "1 epochs at most, learning rate 0.001, chosen for this base model and number of rows" in said
 
 
 def test_a_loss_that_is_no_number_stops_with_step_and_remedy(tmp_path):

@@ -83,6 +83,16 @@ def test_what_is_not_secret_is_shown_as_it_is(address: str) -> None:
     assert secrets_of(address) == []
 
 
+@pytest.mark.parametrize("protocol", ["sqlite", "file", "postgresql", "s3", "hdfs", "https"])
+@pytest.mark.parametrize("place", ["", "h", "h:5432"])
+def test_an_address_keeps_its_slashes(protocol: str, place: str) -> None:
+    for slashes in range(4):
+        rest = f"{place}{'/' * slashes}mnt//models/mlflow.db"
+        assert without_secrets(f"{protocol}://{rest}") == f"{protocol}://{rest}"
+        if place and slashes:
+            assert without_secrets(f"{protocol}://me:secret@{rest}") == f"{protocol}://{rest}"
+
+
 @pytest.mark.parametrize(
     "address",
     [

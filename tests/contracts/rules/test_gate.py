@@ -143,6 +143,11 @@ def test_an_interval_with_less_confidence_than_asked_for_does_not_count() -> Non
     assert "95 % are asked for; start a new release" in decided(one, confidence=0.95).line
 
 
+@pytest.mark.parametrize(("own", "accepted"), [(1.0, True), (0.999, False), (0.001, False)])
+def test_a_baseline_without_mistakes_is_met_only_without_mistakes(own: float, accepted: bool) -> None:
+    assert decided(candidate(scores(own), baseline=1.0), must_beat_baseline=True).accepted is accepted
+
+
 def test_documents_without_an_interval_go_by_the_difference_and_say_so() -> None:
     assert decided(candidate(scores(0.89), 0.90), max_regression=0.01).line == (
         "accepted: macro F1 0.890, live 0.900, difference -0.010, margin 0.01, no interval: candidate.json has none, "

@@ -6,8 +6,10 @@ Its "Argo" really runs the pipelines, with the pipeline half's interpreter, or d
   one id starts a second workflow and then answers 500.
 * ``CANCELED`` is never written: a terminated run is ``CANCELING`` and ends as ``FAILED``.
 * 2.17 shows each node of a workflow with an attempt (``record`` and ``record(0)``), because its manifests give every
-  template a retry strategy; steps that never began have rows without a state. 3.0 shows tasks, where asked for them.
+  template a retry strategy; steps that never began have rows without a state. It says of every run that a plugin has
+  failed, which means nothing. 3.0 shows tasks, where asked for them.
 * Zero values are absent, unknown fields are refused, parameters are strictly typed, ``filter`` is decoded twice.
+* While Kubernetes is away, every token is answered with 401 (``without_kubernetes``); the health page needs none.
 * A version id that does not exist is a 500; a retry of a run that has not failed is a 409; terminating a run that is
   over, or being terminated, is a 400 ("Row not found"); the log endpoint answers 200 with an error in its body.
 
@@ -61,6 +63,24 @@ class KfpServer(HttpServer):
         """Let the database refuse the next rows, after their workflows were created."""
         self.api.rows_to_lose = count
 
+    @contextmanager
+    def without_kubernetes(self) -> Iterator[None]:
+        """Answer 401 to every token for as long as the block lasts, as while the control plane is upgraded."""
+        self.api.can_review_tokens = False
+        try:
+            yield
+        finally:
+            self.api.can_review_tokens = True
+
+    @contextmanager
+    def behind_a_gateway(self) -> Iterator[None]:
+        """Let a gateway that has lost its server answer for as long as the block lasts, the health page included."""
+        self.fault("status", times=10**9, status=503, body="no healthy upstream")
+        try:
+            yield
+        finally:
+            self.clear_faults()
+
     def calls(self, method: str, path: str) -> int:
         """Return how many requests there were of this method whose path ends like this."""
         return sum(request.method == method and request.path.endswith(path) for request in self.requests)
@@ -75,6 +95,7 @@ def kfp_server(
     has_attempts: bool | None = None,
     token: str | None = None,
     namespaces: tuple[str, ...] = ("team",),
+    refused_verbs: tuple[str, ...] = (),
     prefix: str = "",
 ) -> Iterator[KfpServer]:
     """Run a server for the length of a block.
@@ -84,6 +105,7 @@ def kfp_server(
     :param has_attempts: whether every template has a retry strategy; by default from 2.17 on.
     :param token: bearer token that every request must carry.
     :param namespaces: those that callers may use where ``multi_user``.
+    :param refused_verbs: what callers may not do with runs in those.
     :param prefix: path in front of everything, for example ``/pipeline``.
     """
     with tempfile.TemporaryDirectory(prefix="kfp-server-", ignore_cleanup_errors=True) as folder:
@@ -95,6 +117,7 @@ def kfp_server(
             folder=Path(folder),
             token=token,
             namespaces=namespaces,
+            refused_verbs=refused_verbs,
             prefix=prefix,
             routes=ROUTES,
         )

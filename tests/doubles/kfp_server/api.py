@@ -32,7 +32,8 @@ Route = tuple[str, str, Callable[..., Any], str | None]
 class Api:
     """One API server.
 
-    :param multi_user: whether profiles are told apart; ``namespaces`` are those that callers may use.
+    :param multi_user: whether profiles are told apart; ``namespaces`` are those that callers may use, and
+        ``refused_verbs`` what they may not do there.
     :param tag_name: version of the server.
     :param has_attempts: whether every template has a retry strategy; ``None`` is what the version's manifests say.
     :param python: interpreter of the pipeline half, which runs the workflows; without it nothing runs them.
@@ -52,6 +53,7 @@ class Api:
         folder: Path,
         token: str | None,
         namespaces: tuple[str, ...],
+        refused_verbs: tuple[str, ...],
         prefix: str,
         routes: Sequence[Route],
     ) -> None:
@@ -66,6 +68,8 @@ class Api:
         self.scripts: dict[str | None, list[Any]] = {}
         #: How many of the next rows the database refuses, when their workflows already exist.
         self.rows_to_lose = 0
+        #: False while Kubernetes cannot be asked for tokens.
+        self.can_review_tokens = True
         #: Where a pod's log can be had: in the UI, at the API server.
         self.log_sources = {"ui", "api"}
         #: A build without a version is taken for a late 2.
@@ -74,6 +78,7 @@ class Api:
         self.python = python
         self.folder = folder
         self.namespaces = namespaces
+        self._refused_verbs = refused_verbs
         self._prefix = prefix
         self._routes = routes
         self._lock = threading.RLock()
@@ -81,14 +86,26 @@ class Api:
     def answer(self, request: Request) -> Response:
         """Return the response to a request."""
         try:
-            if self.token is not None and request.headers.get("authorization") != f"Bearer {self.token}":
-                raise ApiError(UNAUTHENTICATED, "Request header error: there is no user identity header.")
+            self._authenticate(request)
             with self._lock:
                 return self._route(request)
         except ApiError as error:
             return Response(body=error.body(old_gateway=self.version <= (2, 5)), status=error.http_status)
         except UploadError as error:
             return Response(body=error.body(), status=error.http_status)
+
+    def _authenticate(self, request: Request) -> None:
+        """Ask Kubernetes who is asking, but for the health page; while that is away, nobody is known."""
+        if request.path.endswith("/healthz"):
+            return
+        is_known = self.token is None or request.headers.get("authorization") == f"Bearer {self.token}"
+        if not is_known or not self.can_review_tokens:
+            reason = "Error invalid bearer token" if self.can_review_tokens else "Failed to create TokenReview"
+            raise ApiError(
+                UNAUTHENTICATED,
+                "Failed to check authorization. User identity is empty in the request header",
+                chain=f"Failed to handle the request: Authentication failure: Unauthenticated: {reason}",
+            )
 
     def _route(self, request: Request) -> Response:
         path = request.path.removeprefix(self._prefix)
@@ -114,7 +131,7 @@ class Api:
             if shared and verb in ("get", "list"):
                 return ""
             raise ApiError(INVALID_ARGUMENT, f"Namespace cannot be empty in multi-user mode ({resource})")
-        if namespace not in self.namespaces:
+        if namespace not in self.namespaces or verb in self._refused_verbs:
             raise ApiError(
                 PERMISSION_DENIED,
                 f"User 'somebody@example.com' is not authorized (request: {verb} {resource} in {namespace})",
@@ -148,14 +165,22 @@ class Api:
         return names.get("Default") or str(self.add_experiment("Default", "")["experiment_id"])
 
     def source(self, body: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return the documents of the version that a new run refers to."""
+        """Return the documents that a new run brings, or those of the version that it refers to."""
+        if spec := body.get("pipeline_spec"):
+            documents = [spec["pipeline_spec"], spec["platform_spec"]] if "pipeline_spec" in spec else [spec]
+            if "root" not in documents[0]:
+                raise ApiError(INTERNAL, "invalid v2 pipeline spec", chain="Failed to fetch a template")
+            return documents
         reference = body.get("pipeline_version_reference", {})
-        version = self.versions.get(reference.get("pipeline_version_id", ""))
+        # Without a version the latest one of the pipeline is meant.
+        known = [row for row in self.versions.values() if row["pipeline_id"] == reference.get("pipeline_id")]
+        version_id = reference.get("pipeline_version_id") or (known[-1]["pipeline_version_id"] if known else "")
+        version = self.versions.get(version_id)
         if version is None:
             # Not 404: the server wraps every failure to find the manifest as an internal error.
             raise ApiError(INTERNAL, "pipeline version not found", chain="Failed to fetch a template")
-        documents: list[dict[str, Any]] = version["_documents"]
-        return documents
+        kept: list[dict[str, Any]] = version["_documents"]
+        return kept
 
     def start_workflow(self, run_id: str, documents: list[dict[str, Any]], config: Mapping[str, Any]) -> Workflow:
         """Create the workflow of a run."""

@@ -30,6 +30,9 @@ _LAUNCHER_BEGINS = "I1122 02:00:00.000000      30 launcher_v2.go:191] publish su
 _LAUNCHER_FAILS = "F1122 02:00:01.000000      30 main.go:57] failed to execute component: exit status 1\n"
 
 
+#: What a pod has from its cluster: where the Kubernetes API and the volume are.
+_OF_PODS = ("KUBECONFIG", "STORE_VOLUME_PATH")
+
 #: Template that a step's pod is made from.
 EXECUTOR = "system-container-impl"
 
@@ -117,7 +120,7 @@ class Workflow:
         with (self.folder / "log.txt").open("ab") as log:
             self.process = subprocess.Popen(
                 [python, "-m", "include.pipelines.local_runner", str(self.folder)],
-                env=child_environment(python, str(ROOT), self.uid),
+                env=child_environment(python, str(ROOT), self.uid, more=_OF_PODS),
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -90,6 +90,18 @@ def get_pipeline_by_name(api: Api, request: Request, name: str) -> Any:
     raise ApiError(NOT_FOUND, f"Pipeline {name} not found", chain="Failed to get a pipeline by name and namespace")
 
 
+def get_pipeline(api: Api, request: Request, pipeline_id: str) -> Any:
+    row = api.existing(api.pipelines, pipeline_id, "Pipeline")
+    api.authorize(row.get("namespace", ""), "get", "pipelines", shared=True)
+    return public(row)
+
+
+def get_version(api: Api, request: Request, pipeline_id: str, version_id: str) -> Any:
+    pipeline = api.existing(api.pipelines, pipeline_id, "Pipeline")
+    api.authorize(pipeline.get("namespace", ""), "get", "pipelines", shared=True)
+    return public(api.existing(api.versions, version_id, "PipelineVersion"))
+
+
 def list_versions(api: Api, request: Request, pipeline_id: str) -> Any:
     api.existing(api.pipelines, pipeline_id, "Pipeline")
     rows = [row for row in api.versions.values() if row["pipeline_id"] == pipeline_id]
@@ -116,14 +128,15 @@ def upload_version(api: Api, request: Request) -> Any:
             "display_name": request.query.get("display_name") or name,
             "description": request.query.get("description", ""),
             "created_at": timestamp(time.time()),
-            "pipeline_spec": _spec(documents),
+            "pipeline_spec": spec_of(documents),
         }
     )
     api.versions[row["pipeline_version_id"]] = {**row, "_name": name, "_documents": documents}
     return row
 
 
-def _spec(documents: list[dict[str, Any]]) -> dict[str, Any]:
+def spec_of(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the documents of a pipeline as the API shows them."""
     return documents[0] if len(documents) == 1 else {"pipeline_spec": documents[0], "platform_spec": documents[1]}
 
 

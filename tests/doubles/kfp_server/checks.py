@@ -11,7 +11,7 @@ from urllib.parse import unquote_plus
 
 import kfp_server_api
 
-from tests.doubles.kfp_server.errors import INVALID_ARGUMENT, ApiError
+from tests.doubles.kfp_server.errors import INVALID_ARGUMENT, ApiError, GatewayError
 
 _GENERIC = re.compile(r"(list|dict)(?:\[|\(str, )(.+)[\])]$")
 _ENUM = re.compile(r"(State|Operation|Mode)$")
@@ -86,14 +86,14 @@ def _wrong_scalar(value: Any, kind: str, path: str) -> list[str]:
 
 
 def check_request(body: bytes, kind: str, *, version: tuple[int, int]) -> dict[str, Any]:
-    """Parse a request body; the server refuses what it does not know."""
+    """Parse a request body; the gateway refuses what the server does not know."""
     try:
         document = json.loads(body)
     except ValueError as error:
-        raise ApiError(INVALID_ARGUMENT, f"invalid JSON: {error}", chain="proto") from error
+        raise GatewayError(INVALID_ARGUMENT, f"invalid JSON: {error}") from error
     problems = unknown_fields(document, kind, without=_FIELDS_SINCE_2_14 if version < (2, 14) else {})
     if problems:
-        raise ApiError(INVALID_ARGUMENT, problems[0], chain="proto: (line 1:2)")
+        raise GatewayError(INVALID_ARGUMENT, f"proto: (line 1:2): {problems[0]}")
     return dict(document)
 
 
@@ -117,7 +117,8 @@ def select(rows: Sequence[dict[str, Any]], query: Mapping[str, str], keys: set[s
         if asked and asked != page["asked"]:
             raise ApiError(INVALID_ARGUMENT, "page token does not match the supplied sort by and/or filtering criteria")
         asked, offset = page["asked"], page["offset"]
-    found = [row for row in rows if _matches(row, asked.get("filter", ""), keys)]
+    predicates = _predicates(asked.get("filter", ""), keys)
+    found = [row for row in rows if all(_holds(row, predicate) for predicate in predicates)]
     key, _, direction = asked.get("sort_by", "").partition(" ")
     if key:
         if key not in keys:
@@ -131,38 +132,39 @@ def select(rows: Sequence[dict[str, Any]], query: Mapping[str, str], keys: set[s
     return answer
 
 
-def _matches(row: Mapping[str, Any], text: str, keys: set[str]) -> bool:
+def _predicates(text: str, keys: set[str]) -> list[dict[str, Any]]:
+    """Parse a filter, and refuse what cannot be asked, whether or not there are rows."""
     if not text:
-        return True
+        return []
     # The query was decoded by HTTP; the server decodes the filter a second time.
     if re.search(r"%(?![0-9A-Fa-f]{2})", text):
         raise ApiError(INVALID_ARGUMENT, "failed to parse valid filter: invalid URL escape")
     try:
-        predicates = json.loads(unquote_plus(text))["predicates"]
+        predicates: list[dict[str, Any]] = json.loads(unquote_plus(text))["predicates"]
     except (ValueError, KeyError, TypeError) as error:
         raise ApiError(INVALID_ARGUMENT, f"failed to parse valid filter: {text}") from error
-    return all(_holds(row, predicate, keys) for predicate in predicates)
+    for predicate in predicates:
+        if (key := predicate.get("key")) not in keys:
+            raise ApiError(INVALID_ARGUMENT, f"no support for filtering on unrecognized field {key!r}")
+        if (operation := predicate.get("operation")) not in _OPERATIONS:
+            raise ApiError(INVALID_ARGUMENT, f"invalid operation {operation!r}")
+        if operation == "IN" and "string_values" not in predicate:
+            raise ApiError(INVALID_ARGUMENT, "cannot use IN operator with scalar type string")
+    return predicates
 
 
-def _holds(row: Mapping[str, Any], predicate: Mapping[str, Any], keys: set[str]) -> bool:
-    if predicate.get("key") not in keys:
-        raise ApiError(INVALID_ARGUMENT, f"no support for filtering on unrecognized field {predicate.get('key')!r}")
-    operation = predicate.get("operation")
+def _holds(row: Mapping[str, Any], predicate: Mapping[str, Any]) -> bool:
     # The database's collation does not tell upper case from lower case.
     value = str(row.get(predicate["key"], "")).lower()
-    if operation == "IN":
-        if "string_values" not in predicate:
-            raise ApiError(INVALID_ARGUMENT, "cannot use IN operator with scalar type string")
-        return value in {wanted.lower() for wanted in predicate["string_values"]["values"]}
-    if operation not in _OPERATIONS:
-        raise ApiError(INVALID_ARGUMENT, f"invalid operation {operation!r}")
-    return _OPERATIONS[operation](value, predicate["string_value"].lower())
+    wanted = predicate["string_values"]["values"] if predicate["operation"] == "IN" else [predicate["string_value"]]
+    return _OPERATIONS[predicate["operation"]](value, [text.lower() for text in wanted])
 
 
-_OPERATIONS: dict[str, Callable[[str, str], bool]] = {
-    "EQUALS": lambda value, wanted: value == wanted,
-    "NOT_EQUALS": lambda value, wanted: value != wanted,
-    "IS_SUBSTRING": lambda value, wanted: wanted in value,
+_OPERATIONS: dict[str, Callable[[str, list[str]], bool]] = {
+    "EQUALS": lambda value, wanted: value in wanted,
+    "IN": lambda value, wanted: value in wanted,
+    "NOT_EQUALS": lambda value, wanted: value not in wanted,
+    "IS_SUBSTRING": lambda value, wanted: wanted[0] in value,
 }
 
 

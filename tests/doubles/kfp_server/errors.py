@@ -37,6 +37,14 @@ class ApiError(Exception):
         return body | ({"error": self.message} if old_gateway else {})
 
 
+class GatewayError(ApiError):
+    """A request that its HTTP gateway refuses, in fewer words."""
+
+    def body(self, *, old_gateway: bool) -> dict[str, Any]:
+        """Return the JSON body, which has no details."""
+        return {name: value for name, value in super().body(old_gateway=old_gateway).items() if name != "details"}
+
+
 class UploadError(Exception):
     """A refused upload: those endpoints are plain HTTP and have a form of their own."""
 

@@ -16,6 +16,8 @@ ROUTES: list[Route] = [
     ("POST", f"{_V2}/pipelines", catalogue.create_pipeline, "V2beta1Pipeline"),
     ("POST", f"{_V2}/pipelines/upload_version", catalogue.upload_version, "V2beta1PipelineVersion"),
     ("GET", f"{_V2}/pipelines/names/{_ID}", catalogue.get_pipeline_by_name, "V2beta1Pipeline"),
+    ("GET", f"{_V2}/pipelines/{_ID}", catalogue.get_pipeline, "V2beta1Pipeline"),
+    ("GET", f"{_V2}/pipelines/{_ID}/versions/{_ID}", catalogue.get_version, "V2beta1PipelineVersion"),
     ("GET", f"{_V2}/pipelines/{_ID}/versions", catalogue.list_versions, "V2beta1ListPipelineVersionsResponse"),
     ("GET", f"{_V2}/runs", runs.list_runs, "V2beta1ListRunsResponse"),
     ("POST", f"{_V2}/runs", runs.create_run, "V2beta1Run"),
@@ -24,6 +26,7 @@ ROUTES: list[Route] = [
     ("POST", f"{_V2}/runs/{_ID}:terminate", runs.terminate_run, None),
     ("POST", f"{_V2}/runs/{_ID}:retry", runs.retry_run, None),
     ("POST", f"{_V2}/runs/{_ID}:archive", runs.archive_run, None),
+    ("POST", f"{_V2}/runs/{_ID}:unarchive", runs.unarchive_run, None),
     ("GET", f"/apis/v1alpha1/runs/{_ID}/nodes/{_ID}/log", runs.get_node_log, None),
     ("GET", "/k8s/pod/logs", runs.get_pod_log, None),
 ]

@@ -12,7 +12,7 @@ from tests.doubles.kfp_server.errors import ABORTED, INTERNAL, INVALID_ARGUMENT,
 from tests.doubles.kfp_server.state import RunRow
 from tests.doubles.kfp_server.transport import Request, Response
 
-_RUN_KEYS = {"run_id", "display_name", "created_at", "finished_at", "description", "storage_state", "state"}
+_RUN_KEYS = {"id", "run_id", "display_name", "created_at", "finished_at", "description", "storage_state", "state"}
 
 
 def list_runs(api: Api, request: Request) -> Any:
@@ -66,10 +66,12 @@ def create_run(api: Api, request: Request) -> Any:
         experiment_id=experiment_id,
         namespace=namespace,
         workflow=workflow,
-        reference=body["pipeline_version_reference"],
+        reference=body.get("pipeline_version_reference", {}),
+        pipeline_spec=body.get("pipeline_spec", {}),
         service_account=body.get("service_account") or ("default-editor" if api.multi_user else "pipeline-runner"),
         runtime_config=runtime_config,
         has_tasks=api.version >= (3, 0),
+        has_plugins=(2, 17) <= api.version < (3, 0),
     )
     api.give_script(run)
     api.runs[run_id] = run
@@ -100,6 +102,11 @@ def retry_run(api: Api, request: Request, run_id: str) -> Any:
 
 def archive_run(api: Api, request: Request, run_id: str) -> Any:
     api.run(run_id, "archive").storage_state = "ARCHIVED"
+    return {}
+
+
+def unarchive_run(api: Api, request: Request, run_id: str) -> Any:
+    api.run(run_id, "unarchive").storage_state = "AVAILABLE"
     return {}
 
 

@@ -12,6 +12,15 @@ from tests.doubles.kfp_server.argo import Node, Workflow
 from tests.doubles.kfp_server.tasks import tasks_of
 from tests.doubles.kfp_server.values import timestamp, without_zero_values
 
+#: What 2.17 says of every run when its configuration names an MLflow that is not there, as the stock one does.
+_PLUGIN_FAILED = {
+    "mlflow": {
+        "entries": {"experiment_name": {"value": "KFP-Default"}},
+        "state": "PLUGIN_FAILED",
+        "state_message": "failed to build MLflow request context",
+    }
+}
+
 _FINAL = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
 
 
@@ -20,6 +29,7 @@ class RunRow:
     """A row of the table of runs.
 
     :param has_tasks: whether the server keeps tasks of its own, as it does from 3.0 on, and shows no nodes.
+    :param has_plugins: whether the server tells what became of its plugins.
     """
 
     run_id: str
@@ -30,6 +40,7 @@ class RunRow:
     reference: Mapping[str, str]
     service_account: str
     runtime_config: Mapping[str, Any]
+    pipeline_spec: Mapping[str, Any] = field(default_factory=dict)
     description: str = ""
     storage_state: str = "AVAILABLE"
     state: str = "PENDING"
@@ -38,13 +49,12 @@ class RunRow:
     created: float = field(default_factory=time.time)
     finished: float = 0
     has_tasks: bool = False
+    has_plugins: bool = False
     is_scripted: bool = False
     script: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        # What Argo has not looked at has no phase, and that is told as no state.
         self.set_state("PENDING")
-        self.state_history.append({"update_time": timestamp(self.created)})
 
     @property
     def is_final(self) -> bool:
@@ -79,6 +89,9 @@ class RunRow:
 
     def sync(self) -> None:
         """Do what the persistence agent does: take over how the workflow is doing."""
+        if len(self.state_history) == 1:
+            # What Argo has not looked at has no phase, and that is told as no state.
+            self.state_history.append({"update_time": timestamp(self.created)})
         if self.is_scripted or self.is_final:
             return
         workflow = self.workflow
@@ -92,6 +105,7 @@ class RunRow:
     def keys(self) -> dict[str, str]:
         """Return what a list can be filtered and sorted by."""
         return {
+            "id": self.run_id,
             "run_id": self.run_id,
             "display_name": self.display_name,
             "created_at": timestamp(self.created),
@@ -106,6 +120,8 @@ class RunRow:
 
         :param is_full: whether it was asked for with ``view=FULL``, which servers before 3.0 do not know.
         """
+        # Where the pipeline itself is shown, the name of its version is not.
+        shows_pipeline = is_full and self.has_tasks
         return without_zero_values(
             {
                 "experiment_id": self.experiment_id,
@@ -113,7 +129,8 @@ class RunRow:
                 "display_name": self.display_name,
                 "storage_state": self.storage_state,
                 "description": self.description,
-                "pipeline_version_reference": self.reference,
+                "pipeline_version_reference": {} if shows_pipeline else self.reference,
+                "pipeline_spec": self.pipeline_spec,
                 "runtime_config": self.runtime_config,
                 "service_account": self.service_account,
                 "created_at": timestamp(self.created),
@@ -121,6 +138,7 @@ class RunRow:
                 "finished_at": timestamp(self.finished),
                 "state": self.state,
                 "state_history": self.state_history,
+                "plugins_output": _PLUGIN_FAILED if self.has_plugins else {},
             }
             | (self._tasks(is_full) if self.has_tasks else self._details())
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,9 +19,9 @@ import httpx
 import kfp_server_api
 import pytest
 
+from tests.captured import captured_run
 from tests.doubles.kfp_server import KfpServer, kfp_server
 from tests.doubles.kfp_server.argo import Workflow
-from tests.doubles.kfp_server.captured import captured_run
 from tests.doubles.kfp_server.tasks import tasks_of
 
 V2 = "/apis/v2beta1"
@@ -205,15 +206,15 @@ def test_the_end_of_a_run_is_final(double: KfpServer, record_and_wait: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "steps", "never"),
+    ("what", "steps", "never"),
     [
-        ("2_17_succeeded", [("record", "SUCCEEDED"), ("finish", "SUCCEEDED")], []),
-        ("2_17_failed", [("record", "FAILED")], ["finish"]),
-        ("2_17_terminated", [("record-driver", "FAILED")], ["finish"]),
+        ("a run that succeeded", [("record", "SUCCEEDED"), ("finish", "SUCCEEDED")], []),
+        ("a run whose first step failed", [("record", "FAILED")], ["finish"]),
+        ("a cancelled run", [("record-driver", "FAILED")], ["finish"]),
     ],
 )
-def test_a_workflow_has_the_nodes_of_a_real_one(name: str, steps: list[tuple[str, str]], never: list[str]) -> None:
-    document = captured_run(name)
+def test_a_workflow_has_the_nodes_of_a_real_one(what: str, steps: list[tuple[str, str]], never: list[str]) -> None:
+    document = captured_run("2.17.0", what)
     rows = document["run_details"]["task_details"]
     workflow = min((row["display_name"] for row in rows if row["display_name"].startswith("record-and-wait")), key=len)
     double = Workflow(run_id="", documents=[], parameters={}, folder=Path(), name=workflow)
@@ -227,7 +228,7 @@ def test_a_workflow_has_the_nodes_of_a_real_one(name: str, steps: list[tuple[str
 
 
 def test_the_tasks_of_3_0_have_the_pods_of_real_ones() -> None:
-    document = captured_run("3_0_failed")
+    document = captured_run("3.0-preview", "a run whose last step failed")
     double = Workflow(run_id="", documents=[], parameters={}, folder=Path(), name="record-and-wait-vgkkj")
     nodes = double.make_nodes([("record", "SUCCEEDED"), ("finish", "FAILED")], state="FAILED")
 
@@ -240,6 +241,22 @@ def test_the_tasks_of_3_0_have_the_pods_of_real_ones() -> None:
         [task.get(field) for field in fields] + [(pod["name"], pod["type"]) for pod in task["pods"]]
         for task in document["tasks"]
     ]
+
+
+def test_while_kubernetes_is_away_a_good_token_is_answered_as_a_real_server_answers_it() -> None:
+    with kfp_server(multi_user=True, token="good") as double:
+        ask = partial(httpx.get, params={"namespace": "team"}, headers={"Authorization": "Bearer good"})
+        runs, health = f"{double.url}/apis/v2beta1/runs", f"{double.url}/apis/v2beta1/healthz"
+        assert ask(runs).status_code == 200
+        with double.without_kubernetes():
+            answer = ask(runs)
+            assert (answer.status_code, answer.json()["code"]) == (401, 16)
+            words = "Failed to check authorization. User identity is empty in the request header"
+            assert answer.json()["details"][0]["message"] == words
+            assert httpx.get(health).json()["multi_user"], "the health page needs no token, and knows of nothing"
+        with double.behind_a_gateway():
+            assert (ask(runs).status_code, httpx.get(health).text) == (503, "no healthy upstream")
+        assert ask(runs).status_code == 200
 
 
 def test_the_published_client_understands_the_double(double: KfpServer, record_and_wait: str) -> None:

@@ -38,7 +38,8 @@ KServe (facts on KServe: sections 1 to 4)
       Unknown while a new revision starts, False when it fails, and the old one serves on.
     - ``standard.py``: ``canaryTrafficPercent`` is ignored; Ready stays True while an update fails; canary predictors
       from 0.20 on, with traffic from 0.21 on and through a Gateway only; none at 0 % without ``minReplicas``.
-    - ``model_status.py``: only crashes and failed downloads are seen; ``lastFailureInfo`` is never cleared.
+    - ``model_status.py``: only crashes and failed downloads are seen, and in Standard mode no crash either as long as
+      the Deployment stays what it was; ``lastFailureInfo`` is never cleared.
     - ``gateway.py``: hosts, tags and path template; 404, then 503, for a while after Ready; weights; login page.
 
 What it does not do: exec and attach, scale to zero, autoscaling, several nodes, rules of networks and of RBAC

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import secrets
 import time
 from typing import Any
 
@@ -75,7 +74,7 @@ class DeploymentController:
         metadata = template["metadata"]
         pod = {
             "metadata": {
-                "name": f"{replica_set['metadata']['name']}-{secrets.token_hex(3)[:5]}",
+                "generateName": f"{replica_set['metadata']['name']}-",
                 "labels": replica_set["metadata"]["labels"],
                 "annotations": metadata.get("annotations", {}),
                 "ownerReferences": [reference(REPLICA_SETS, replica_set)],
@@ -101,15 +100,16 @@ class DeploymentController:
         wanted = int(deployment["spec"].get("replicas", 1))
         updated, available = len(new), sum(is_ready(pod) for pod in new + old)
         complete = updated == wanted and not old and sum(is_ready(pod) for pod in new) >= wanted
-        status = {
+        counted: Object = {
             "observedGeneration": deployment["metadata"].get("generation", 1),
             "replicas": len(new) + len(old),
             "updatedReplicas": updated,
             "readyReplicas": available,
             "availableReplicas": available,
             "unavailableReplicas": max(wanted - available, 0),
-            "conditions": self._conditions(deployment, complete, available, updated),
         }
+        status = {name: number for name, number in counted.items() if number}
+        status["conditions"] = self._conditions(deployment, complete, available, updated)
         metadata = deployment["metadata"]
         known = {(item["type"], item["status"]): item for item in deployment.get("status", {}).get("conditions", [])}
         for condition in status["conditions"]:

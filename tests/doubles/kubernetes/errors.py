@@ -76,6 +76,10 @@ def unauthorized() -> ApiError:
     return ApiError(401, "Unauthorized", "Unauthorized")
 
 
+def unavailable() -> ApiError:
+    return ApiError(503, "ServiceUnavailable", "the server is currently unable to handle the request")
+
+
 def too_old(version: int, current: int) -> ApiError:
     return ApiError(410, "Expired", f"too old resource version: {version} ({current})")
 

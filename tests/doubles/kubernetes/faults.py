@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
@@ -27,6 +30,10 @@ class HttpFault:
     content_type: str = "application/json"
 
 
+#: Group, resource and verb, as a Role names them.
+Right = tuple[str, str, str]
+
+
 class Faults:
     """What shall go wrong, by the name of the pod (shell pattern) or the request."""
 
@@ -35,6 +42,9 @@ class Faults:
         self._pods: list[tuple[str, str, str]] = []
         self._http: list[HttpFault] = []
         self._forbidden: list[tuple[str, str]] = []
+        self._granted: frozenset[Right] | None = None
+        #: What clients have asked for since the server was started.
+        self.asked: set[Right] = set()
 
     def unschedulable(self, pod: str = "*", message: str = UNSCHEDULABLE) -> None:
         """No node has room for the pod, until :meth:`heal`."""
@@ -53,12 +63,28 @@ class Faults:
         """RBAC does not let the client do this: ``forbid("create", "pods")``. ``*`` stands for every verb."""
         self._forbidden.append((verb, resource))
 
+    def allow_only(self, rights: Iterable[Right]) -> None:
+        """RBAC lets the client do this and nothing else."""
+        self._granted = frozenset(rights)
+
     def http(
         self, method: str, path: str, *, status: int, times: int = 1, body: str = "", content_type: str = "text/plain"
     ) -> None:
         """Answer the next ``times`` requests whose path contains ``path`` with this status (see :class:`HttpFault`)."""
         with self._lock:
             self._http.append(HttpFault(method, path, status, times, body, content_type))
+
+    @contextmanager
+    def away(self, error: ApiError) -> Iterator[None]:
+        """Answer everything with this for as long as the block lasts, as an API server that is being upgraded does."""
+        fault = HttpFault("*", "", error.code, 10**9, json.dumps(error.status), "application/json")
+        with self._lock:
+            self._http.append(fault)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._http.remove(fault)
 
     def heal(self) -> None:
         """Take every trouble away."""
@@ -84,7 +110,9 @@ class Faults:
 
     def check_permission(self, verb: str, resource: str, group: str, namespace: str) -> None:
         """:raises ApiError: 403 in the words of RBAC."""
-        if not any(found in ("*", verb) and kind == resource for found, kind in self._forbidden):
+        self.asked.add((group, resource, verb))
+        is_granted = self._granted is None or (group, resource, verb) in self._granted
+        if is_granted and not any(found in ("*", verb) and kind == resource for found, kind in self._forbidden):
             return
         qualified = f"{resource}.{group}" if group else resource
         where = f' in the namespace "{namespace}"' if namespace else " at the cluster scope"

@@ -15,6 +15,7 @@ class LoopbackServer(ThreadingHTTPServer):
     """A server with a thread for each connection.
 
     :param handler: class of its handlers.
+    :param port: to listen on; 0 for a free one.
     :param attributes: what they have in common: set on a class of their own.
     """
 
@@ -23,8 +24,8 @@ class LoopbackServer(ThreadingHTTPServer):
     #: The default of 5 would refuse connections under the load that tests make.
     request_queue_size = 128
 
-    def __init__(self, handler: type[LoopbackHandler], **attributes: Any) -> None:
-        super().__init__(("127.0.0.1", 0), type(handler.__name__, (handler,), attributes))
+    def __init__(self, handler: type[LoopbackHandler], *, port: int = 0, **attributes: Any) -> None:
+        super().__init__(("127.0.0.1", port), type(handler.__name__, (handler,), attributes))
         self.address = ("127.0.0.1", int(self.server_address[1]))
         self.url = f"http://127.0.0.1:{self.address[1]}"
 

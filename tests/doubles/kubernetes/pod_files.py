@@ -58,18 +58,11 @@ def make_volumes(
     return folders, None
 
 
-def mounts(container: dict[str, Any], folders: Mapping[str, Path], *, own: Path) -> dict[str, Path]:
-    """Return the folder behind each mount path of a container.
-
-    :param own: the pod's folder: volumes in it are new and have every sub-path.
-    :raises MissingSource: when a claim that is mounted for reading has no such sub-path.
-    """
+def mounts(container: dict[str, Any], folders: Mapping[str, Path]) -> dict[str, Path]:
+    """Return the folder behind each mount path of a container; a sub-path that is missing is made, as kubelets do."""
     found = {}
     for mount in container.get("volumeMounts") or []:
         folder = folders[mount["name"]] / mount.get("subPath", "")
-        if not folder.is_dir() and mount.get("readOnly") and not folder.is_relative_to(own):
-            what = f'volumeMount "{mount["name"]}" of container "{container["name"]}"'
-            raise MissingSource(f"failed to prepare subPath for {what}")
         folder.mkdir(parents=True, exist_ok=True)
         found[mount["mountPath"].rstrip("/")] = folder
     return found

@@ -178,7 +178,7 @@ class PodRun(threading.Thread):
                 continue
             try:
                 variables = pod_files.environment(self.kubelet.store, self.pod, container.spec)
-                mounted = pod_files.mounts(container.spec, self.volumes, own=self.folder)
+                mounted = pod_files.mounts(container.spec, self.volumes)
             except pod_files.MissingSource as problem:
                 container.wait_for("CreateContainerConfigError", str(problem))
                 self.event("Failed", f"Error: {problem}", warning=True)

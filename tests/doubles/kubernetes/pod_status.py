@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def pod_status(run: PodRun) -> dict[str, Any]:
     """Return the whole status."""
-    status: dict[str, Any] = {"phase": _phase(run), "conditions": _conditions(run), "qosClass": "Burstable"}
+    status: dict[str, Any] = {"phase": _phase(run), "conditions": _conditions(run), "qosClass": _class(run)}
     if run.failure:
         status |= {"reason": run.failure[0], "message": run.failure[1]}
     if not run.started_at:
@@ -23,6 +23,17 @@ def pod_status(run: PodRun) -> dict[str, Any]:
         status["initContainerStatuses"] = [item.status(image=item.spec["image"]) for item in run.init_containers]
     status["containerStatuses"] = [item.status(image=item.spec["image"]) for item in run.containers]
     return status
+
+
+def _class(run: PodRun) -> str:
+    """Return how late a pod is evicted: what it asks for decides, and that it is all that it may have."""
+    containers = run.pod["spec"].get("initContainers", []) + run.pod["spec"]["containers"]
+    resources = [entry.get("resources") or {} for entry in containers]
+    if not any(resources):
+        return "BestEffort"
+    is_all = all({"cpu", "memory"} <= (entry.get("limits") or {}).keys() for entry in resources)
+    is_same = all(entry.get("requests", entry.get("limits")) == entry.get("limits") for entry in resources)
+    return "Guaranteed" if is_all and is_same else "Burstable"
 
 
 def _phase(run: PodRun) -> str:

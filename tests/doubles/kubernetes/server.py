@@ -5,7 +5,8 @@ from __future__ import annotations
 import http.client
 import select
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -46,6 +47,7 @@ class ApiServer:
         self.endpoints: Endpoints = lambda namespace, service: None
         self.requests: list[Request] = []
         self.tokens: list[str] = []
+        self.is_down = False
         self._http = LoopbackServer(_Handler, server_of=self)
         self.url = self._http.url
 
@@ -54,6 +56,18 @@ class ApiServer:
 
     def stop(self) -> None:
         self._http.stop()
+
+    @contextmanager
+    def down(self) -> Iterator[None]:
+        """Refuse connections, and close those that are open, for as long as the block lasts."""
+        self.is_down = True
+        self._http.stop()
+        try:
+            yield
+        finally:
+            self.is_down = False
+            self._http = LoopbackServer(_Handler, port=self._http.address[1], server_of=self)
+            self.start()
 
     def allows(self, request: Request) -> bool:
         known = [f"Bearer {token}" for token in (self.token, *self.tokens)]
@@ -83,7 +97,7 @@ class _Handler(LoopbackHandler):
         server.requests.append(request)
         fault = server.faults.of_request(request.method, request.path)
         try:
-            if fault and fault.status == 0:
+            if server.is_down or (fault and fault.status == 0):
                 self._hang_up()
             elif fault and fault.status > 0:
                 self.send(fault.status, fault.body or _status_text(fault.status), fault.content_type)

@@ -83,6 +83,12 @@ class Serving:
         answer = self.ask(**options)
         return str(answer.json()["predictions"][0]["version"]) if answer.status_code == 200 else None
 
+    def crash(self) -> Any:
+        """Return how a container of the service ended that was started again since, ``None`` when none did."""
+        pods = self.core.list_namespaced_pod("models", label_selector="serving.kserve.io/inferenceservice=reviews")
+        statuses = [status for pod in pods.items for status in pod.status.container_statuses or []]
+        return next((status.last_state.terminated for status in statuses if status.restart_count), None)
+
     def reasons(self) -> set[str]:
         return {event.reason for event in self.core.list_namespaced_event("models").items}
 

@@ -89,26 +89,39 @@ def test_a_gateway_with_a_login_lets_nobody_in_without_a_token(eventually: Any) 
         assert turned_away.headers["Location"].startswith("/dex/auth")
 
 
-def test_a_crash_is_a_failed_load_with_the_end_of_the_log(either: Serving, eventually: Any) -> None:
-    either.models.behave(OLD, Behaviour.CRASH)
-    either.create()
-    eventually(lambda: either.status().get("modelStatus", {}).get("transitionStatus") == "BlockedByFailedLoad")
-    failure = either.status()["modelStatus"]["lastFailureInfo"]
+def test_a_crash_is_a_failed_load_with_the_end_of_the_log(knative: Serving, eventually: Any) -> None:
+    knative.models.behave(OLD, Behaviour.CRASH)
+    knative.create()
+    eventually(lambda: knative.status().get("modelStatus", {}).get("transitionStatus") == "BlockedByFailedLoad")
+    failure = knative.status()["modelStatus"]["lastFailureInfo"]
 
     assert (failure["reason"], failure["exitCode"]) == ("ModelLoadFailed", 1)
     assert "the weights do not fit the model" in failure["message"]
-    assert not either.is_ready()
+    assert not knative.is_ready()
 
 
-def test_a_failure_stays_on_record_after_recovery(either: Serving, eventually: Any) -> None:
-    either.models.behave(OLD, Behaviour.CRASH)
-    either.create()
-    eventually(lambda: "lastFailureInfo" in either.status().get("modelStatus", {}))
-    either.models.behave(OLD, Behaviour.GOOD)
-    eventually(either.is_ready)
+def test_in_standard_mode_nothing_but_the_pod_tells_of_a_crash(standard: Serving, eventually: Any) -> None:
+    """A crash changes nothing of the Deployment, and that is what KServe watches."""
+    standard.models.behave(OLD, Behaviour.CRASH)
+    standard.create()
+    ended = eventually(standard.crash)
 
-    assert either.status()["modelStatus"]["transitionStatus"] == "UpToDate"
-    assert either.status()["modelStatus"]["lastFailureInfo"]["exitCode"] == 1
+    assert ended.exit_code == 1
+    assert "the weights do not fit the model" in ended.message
+    status = standard.status()["modelStatus"]
+    assert (status["transitionStatus"], status["states"]["targetModelState"]) == ("InProgress", "Pending")
+    assert "lastFailureInfo" not in status
+
+
+def test_a_failure_stays_on_record_after_recovery(knative: Serving, eventually: Any) -> None:
+    knative.models.behave(OLD, Behaviour.CRASH)
+    knative.create()
+    eventually(lambda: "lastFailureInfo" in knative.status().get("modelStatus", {}))
+    knative.models.behave(OLD, Behaviour.GOOD)
+    eventually(knative.is_ready)
+
+    assert knative.status()["modelStatus"]["transitionStatus"] == "UpToDate"
+    assert knative.status()["modelStatus"]["lastFailureInfo"]["exitCode"] == 1
 
 
 def test_the_live_model_answers_while_its_successor_crashes(either: Serving, eventually: Any) -> None:
@@ -116,11 +129,11 @@ def test_the_live_model_answers_while_its_successor_crashes(either: Serving, eve
     eventually(either.version)
     either.models.behave(NEW, Behaviour.CRASH)
     either.patch(version=NEW)
-    eventually(lambda: either.status()["modelStatus"]["transitionStatus"] == "BlockedByFailedLoad")
+    eventually(either.crash)
 
     assert either.version() == OLD
     # Standard mode still says that all is well, Knative does not.
-    assert either.is_ready() == (either.mode == "Standard")
+    eventually(lambda: either.is_ready() == (either.mode == "Standard"))
 
 
 @pytest.mark.parametrize(
@@ -158,12 +171,7 @@ def test_a_model_out_of_memory_is_killed_again_and_again(standard: Serving, even
     standard.k8s.faults.out_of_memory()
     standard.create()
 
-    def killed() -> Any:
-        pods = standard.core.list_namespaced_pod("models", label_selector="serving.kserve.io/inferenceservice=reviews")
-        statuses = [status for pod in pods.items for status in pod.status.container_statuses or []]
-        return next((status.last_state.terminated for status in statuses if status.restart_count), None)
-
-    ended = eventually(killed)
+    ended = eventually(standard.crash)
     assert (ended.exit_code, ended.reason) == (137, "OOMKilled")
 
 

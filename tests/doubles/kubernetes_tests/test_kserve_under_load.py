@@ -38,9 +38,7 @@ def test_no_release_and_no_crash_leaves_a_user_without_an_answer(mode: str, even
                 eventually(lambda good=good: made.version() == good, seconds=60)
                 made.models.behave(bad, Behaviour.CRASH)
                 made.patch(version=bad)
-                eventually(
-                    lambda: made.status()["modelStatus"]["transitionStatus"] == "BlockedByFailedLoad", seconds=60
-                )
+                eventually(made.crash, seconds=60)
         finally:
             over.set()
             for user in users:

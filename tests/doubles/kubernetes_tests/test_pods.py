@@ -102,7 +102,6 @@ def test_variables_come_from_values_secrets_and_the_pod(
 def test_a_claim_is_a_folder_of_this_machine(core: Any, python_pod: Any, k8s: Cluster, eventually: Any) -> None:
     mount = {"volumeMounts": [{"name": "store", "mountPath": "/mnt/models", "subPath": "reviews"}]}
     volumes = [{"name": "store", "persistentVolumeClaim": {"claimName": "models"}}]
-    (k8s.claims["models"] / "reviews").mkdir(parents=True)
     code = "import pathlib; pathlib.Path('/mnt/models/written').write_text('here')"
     core.create_namespaced_pod("models", python_pod(code, container=mount, volumes=volumes))
 

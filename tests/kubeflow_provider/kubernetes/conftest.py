@@ -15,6 +15,7 @@ from kubeflow_provider.kubernetes.module_pod import ModulePod
 from kubeflow_provider.kubernetes.settings import ClusterSettings
 from tests.doubles.kubernetes import Cluster, Image, cluster
 from tests.doubles.kubernetes.resources import PODS
+from tests.rights import MODULES, rights
 from tests.waiting import LIMIT_SECONDS
 
 IMAGE = "example/release:1"
@@ -59,6 +60,7 @@ def k8s(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     (tmp_path / "bin" / "python").symlink_to(sys.executable)
     image = Image(tmp_path / "bin", source=project)
     with cluster(images={IMAGE: image}, claims={"models": tmp_path / "models"}) as k8s:
+        k8s.faults.allow_only(rights(MODULES))
         monkeypatch.setenv("AIRFLOW_CONN_CLUSTER", k8s.connection_variable(tmp_path / "kubeconfig"))
         yield k8s
 

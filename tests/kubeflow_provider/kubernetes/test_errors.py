@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,14 +13,16 @@ from kubernetes.client import ApiException  # noqa: TID253
 from kubernetes.config import ConfigException  # noqa: TID253
 from urllib3.exceptions import ProtocolError
 
+from kubeflow_provider.access import Access
 from kubeflow_provider.exceptions import (
     InvalidRequestError,
     KubeflowProviderError,
+    OutageError,
     PermissionDeniedError,
     RunFailedError,
     ServiceUnavailableError,
 )
-from kubeflow_provider.kubernetes.errors import typed_errors
+from kubeflow_provider.kubernetes.errors import AWAY, typed_errors
 
 
 def asked() -> Any:
@@ -71,3 +74,36 @@ def test_an_error_gets_its_type(error: Exception, kind: type[KubeflowProviderErr
 def test_other_errors_pass() -> None:
     with pytest.raises(ZeroDivisionError), asked():
         raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("before", "error", "is_outage"),
+    [
+        (None, answer(401), False),
+        (None, answer(403), False),
+        ("done", answer(401), True),
+        ("done", answer(403), True),
+        (answer(404), answer(401), True),  # who is told that there is nothing was let in
+        (answer(409), answer(403), True),
+        (answer(500), answer(401), False),
+        (answer(401), answer(401), False),
+        (None, ProtocolError("refused"), True),
+        (None, answer(500, "failed calling webhook"), True),
+        (None, answer(503), True),
+        (None, answer(429), True),
+        ("done", answer(404), False),
+        ("done", answer(403, "exceeded quota: compute"), False),
+        ("done", answer(403, 'admission webhook "x" denied'), False),
+    ],
+)
+def test_what_was_accepted_before_tells_an_outage_from_a_refusal(
+    before: Exception | str | None, error: Exception, is_outage: bool
+) -> None:
+    access = Access(away=AWAY)
+    if before is not None:
+        with suppress(KubeflowProviderError), typed_errors("make x", access=access):
+            if isinstance(before, Exception):
+                raise before
+    with pytest.raises(KubeflowProviderError) as caught, typed_errors("make x", access=access):
+        raise error
+    assert isinstance(caught.value, OutageError) is is_outage

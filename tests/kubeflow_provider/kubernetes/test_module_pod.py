@@ -22,8 +22,12 @@ from kubeflow_provider.kubernetes.settings import ClusterSettings
 from tests.doubles.kubernetes import Cluster
 from tests.doubles.kubernetes.resources import CONFIG_MAPS, PODS
 from tests.kubeflow_provider.kubernetes.conftest import IMAGE, module, wait_for_pods
+from tests.pod_security import violations
+from tests.rights import MODULES, rights
 
 pytestmark = pytest.mark.processes
+
+EVENTS = ("", "events", "list")
 
 
 def test_output_goes_to_the_task_log_and_no_pod_stays_behind(k8s: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,11 +73,31 @@ def test_settings_reach_the_pod(
     assert spec["imagePullSecrets"] == [{"name": "registry"}]
     assert spec["securityContext"] == {
         "runAsUser": 1000, "runAsGroup": 2000, "runAsNonRoot": True, "fsGroup": 2000,
-        "seccompProfile": {"type": "RuntimeDefault"},
+        "fsGroupChangePolicy": "OnRootMismatch", "seccompProfile": {"type": "RuntimeDefault"},
     }  # fmt: skip
     assert container["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
     assert container["resources"]["limits"] == {"cpu": "500m", "memory": "1Gi"}
     assert "hunter2" not in json.dumps(made[0])
+    # Events are listed while a pod waits, which this one may not have done.
+    assert k8s.faults.asked | {EVENTS} == rights(MODULES)
+
+
+@pytest.mark.parametrize(
+    ("settings", "group"),
+    [
+        ({}, None),
+        ({"volumes": [{"claim": "models", "mount_path": "/mnt/models"}]}, 0),
+        ({"run_as_user": 1000, "run_as_group": 2000, "service_account": "team"}, 2000),
+    ],
+)
+def test_a_namespace_that_enforces_restricted_takes_the_pod_and_no_token_is_in_it(
+    k8s: Cluster, settings: dict[str, Any], group: int | None
+) -> None:
+    spec = module(**settings).prepare("chore", {}, timeout_seconds=60)["spec"]
+
+    assert violations(spec) == []
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["securityContext"].get("fsGroup") == group
 
 
 def test_input_that_must_be_mended_is_an_invalid_request(k8s: Cluster) -> None:
@@ -107,7 +131,7 @@ def test_a_missing_image_is_told_at_once(k8s: Cluster) -> None:
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"node_selector": {"pool": "none"}}, r"Unschedulable: 0/1 nodes are available"),
+        ({"node_selector": {"pool": "none"}}, r"Unschedulable: 0/1 nodes are available.*Ask for less \(`cl"),
         ({"volumes": [{"claim": "none", "mount_path": "/mnt"}]}, r"Unschedulable: .*\"none\" not found"),
         ({"secrets": [{"name": "none", "keys": {"a": "A"}}]}, r"CreateContainerConfigError: secret \"none\" not found"),
     ],
@@ -121,6 +145,7 @@ def test_what_keeps_a_pod_from_starting_is_told(
 
     with pytest.raises(KubeflowProviderError, match=f"chore did not start: {reason}"):
         module(**settings).run("chore", {"do": "it"}, timeout_seconds=60)
+    assert EVENTS in k8s.faults.asked
     assert [pod for pod in k8s.pods() if not pod["metadata"].get("deletionTimestamp")] == []
 
 

@@ -18,6 +18,7 @@ from kubeflow_provider.operators.modules import RunModuleOperator
 from kubeflow_provider.triggers.modules import ModulePodTrigger
 from tests.doubles.kubernetes import Cluster
 from tests.kubeflow_provider.kubernetes.conftest import IMAGE, wait_for_pods
+from tests.waiting import LIMIT_SECONDS
 
 pytestmark = pytest.mark.processes
 
@@ -130,3 +131,28 @@ def test_the_pod_of_a_later_call_is_nobody_elses_to_delete(k8s: Cluster, made: l
     asyncio.run(scenario())
     assert len(made) == 2
     assert len(left(k8s)) == 1
+
+
+def test_a_pod_that_waits_for_a_node_says_what_is_missing_and_for_how_long_it_will_wait(
+    k8s: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    log = SimpleNamespace(info=lambda text, *values: said.append(text % values))
+    monkeypatch.setattr(ModulePodTrigger, "log", log)
+    k8s.faults.unschedulable()
+    trigger = deferred(chore("it"))
+
+    async def polled_until_it_has_said(lines: int) -> None:
+        while len(said) < lines:
+            await trigger.poll(await trigger.connect())
+            await asyncio.sleep(0.01)
+
+    async def scenario() -> None:
+        await polled_until_it_has_said(1)
+        assert await trigger.poll(await trigger.connect()) is None
+        k8s.faults.heal()
+        await polled_until_it_has_said(2)
+
+    asyncio.run(asyncio.wait_for(scenario(), LIMIT_SECONDS))
+    assert " waits for a node, 1200 s at most: Unschedulable: 0/1 nodes are available: 1 Insufficient memory" in said[0]
+    assert said[1].endswith("waits for no node any more.")

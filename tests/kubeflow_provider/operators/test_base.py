@@ -9,6 +9,7 @@ import pytest
 from airflow.sdk import DAG
 
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
+from kubeflow_provider.pipelines.reading import read_pipeline_spec
 from kubeflow_provider.pipelines.spec import bind
 
 #: What templates may ask for.
@@ -70,7 +71,8 @@ def test_a_dag_that_renders_native_objects_leaves_text_as_it_is(
 def test_what_templates_give_is_cast_to_what_the_pipeline_declares(record_and_wait: str) -> None:
     parameters = {"file": "{{ text }}", "repeat": "{{ text }}", "seconds": "1_0.5", "mark": "{{ options }}"}
 
-    bound = [bind(record_and_wait, rendered(parameters, is_native=is_native).parameters) for is_native in (True, False)]
+    spec = read_pipeline_spec(record_and_wait)
+    bound = [bind(spec, rendered(parameters, is_native=is_native).parameters) for is_native in (True, False)]
 
     expected = {"file": "1_000", "repeat": 1000, "seconds": 10.5, "mark": {"unit": "mm", "ids": [1, 2]}}
     assert bound == [expected, expected]

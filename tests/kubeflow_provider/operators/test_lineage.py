@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +11,7 @@ from airflow.sdk import Asset
 
 from kubeflow_provider.operators._run_record import PIPELINE_RUN_KEY
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
+from kubeflow_provider.pipelines.reading import read_pipeline_spec
 
 pytest.importorskip("airflow.providers.openlineage")
 
@@ -23,7 +22,8 @@ RUN_ID = "7d4f4b0e-95f7-4a5b-8c38-35a6f6b3b6a5"
 def make(record_and_wait: str) -> Callable[..., RunPipelineOperator]:
     def make(**arguments: Any) -> RunPipelineOperator:
         parameters = {"dataset_uri": "s3://models/reviews/dataset.json", "output_uri": "s3://models/reviews/1"}
-        return RunPipelineOperator(task_id="train", pipeline_file=record_and_wait, parameters=parameters, **arguments)
+        given = {"task_id": "train", "pipeline_file": record_and_wait, "parameters": parameters}
+        return RunPipelineOperator(**given | arguments)
 
     return make
 
@@ -51,9 +51,22 @@ def test_names_the_pipeline_before_there_is_a_run(make: Callable[..., Any], reco
 
     facet = lineage.run_facets["kubeflow_pipelineRun"]
     assert facet.pipeline == "record-and-wait"
-    assert facet.pipelineSha256 == hashlib.sha256(Path(record_and_wait).read_bytes()).hexdigest()
+    assert facet.pipelineSha256 == read_pipeline_spec(record_and_wait).sha256
     assert facet.runId is None
     assert "externalQuery" not in lineage.run_facets
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"pipeline": "sums"}, "sums"),
+        ({"pipeline_file": "https://example.com/sums?sig=hidden"}, "https://example.com/sums"),
+    ],
+)
+def test_asks_nobody_what_the_pipeline_is(make: Callable[..., Any], given: dict[str, str], name: str) -> None:
+    facet = extracted(make(**{"pipeline_file": None, **given}), "running").run_facets["kubeflow_pipelineRun"]
+
+    assert (facet.pipeline, facet.pipelineSha256) == (name, None)
 
 
 @pytest.mark.parametrize("state", ["success", "failed"])

@@ -11,8 +11,9 @@ import pytest
 
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.kubernetes.settings import ClusterSettings
+from kubeflow_provider.pipeline_spec import PipelineSpec
 from kubeflow_provider.pipelines.patch import apply
-from kubeflow_provider.pipelines.spec import PipelineSpec, read_pipeline_spec
+from kubeflow_provider.pipelines.reading import read_pipeline_spec
 
 ROOT = Path(__file__).parents[3]
 TEST_PIPELINES = ROOT / "tests" / "test_pipelines"

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from kubeflow_provider.exceptions import InvalidRequestError
-from kubeflow_provider.pipelines.spec import bind, read_pipeline_spec
+from kubeflow_provider.pipelines.reading import read_pipeline_spec
+from kubeflow_provider.pipelines.spec import bind
 
 
 class Numpy:
@@ -56,7 +57,7 @@ def test_refuses_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_casts_what_templates_rendered_to_text(record_and_wait: str) -> None:
     given = {"file": "f", "seconds": "1.5", "repeat": "3", "fail": "True", "killed": " false", "mark": '{"a": [1]}'}
 
-    assert bind(record_and_wait, given) == {
+    assert bind(read_pipeline_spec(record_and_wait), given) == {
         "file": "f",
         "seconds": 1.5,
         "repeat": 3,
@@ -67,7 +68,7 @@ def test_casts_what_templates_rendered_to_text(record_and_wait: str) -> None:
 
 
 def test_casts_between_numbers_without_loss(record_and_wait: str) -> None:
-    bound = bind(record_and_wait, {"file": 20261121030000, "seconds": 2, "repeat": 3.0})
+    bound = bind(read_pipeline_spec(record_and_wait), {"file": 20261121030000, "seconds": 2, "repeat": 3.0})
 
     assert bound == {"file": "20261121030000", "seconds": 2.0, "repeat": 3}
     assert isinstance(bound["seconds"], float)
@@ -75,7 +76,7 @@ def test_casts_between_numbers_without_loss(record_and_wait: str) -> None:
 
 
 def test_none_means_not_given(record_and_wait: str) -> None:
-    assert bind(record_and_wait, {"file": "f", "seconds": None}) == {"file": "f"}
+    assert bind(read_pipeline_spec(record_and_wait), {"file": "f", "seconds": None}) == {"file": "f"}
 
 
 @pytest.mark.parametrize(
@@ -84,12 +85,12 @@ def test_none_means_not_given(record_and_wait: str) -> None:
 def test_what_a_template_or_a_form_makes_of_none_is_not_given_either(
     record_and_wait: str, name: str, value: str
 ) -> None:
-    assert bind(record_and_wait, {"file": "f", name: value}) == {"file": "f"}
+    assert bind(read_pipeline_spec(record_and_wait), {"file": "f", name: value}) == {"file": "f"}
     with pytest.raises(InvalidRequestError, match="file: missing"):
-        bind(record_and_wait, {"file": "None"})
-    assert bind(record_and_wait, {"file": ""}) == {"file": ""}
+        bind(read_pipeline_spec(record_and_wait), {"file": "None"})
+    assert bind(read_pipeline_spec(record_and_wait), {"file": ""}) == {"file": ""}
     with pytest.raises(InvalidRequestError, match="fiel: unknown"):
-        bind(record_and_wait, {"file": "f", "fiel": ""})
+        bind(read_pipeline_spec(record_and_wait), {"file": "f", "fiel": ""})
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def test_what_a_template_or_a_form_makes_of_none_is_not_given_either(
     ],
 )
 def test_takes_what_python_code_returns(record_and_wait: str, name: str, value: object, bound: object) -> None:
-    found = bind(record_and_wait, {"file": "f", name: value})[name]
+    found = bind(read_pipeline_spec(record_and_wait), {"file": "f", name: value})[name]
     assert found == bound
     assert json.dumps(found) == json.dumps(bound)
 
@@ -119,7 +120,7 @@ def test_takes_what_python_code_returns(record_and_wait: str, name: str, value: 
 @pytest.mark.parametrize("value", [{"id": 2**53 + 1}, {"a": [{"b": -(2**60)}]}, '{"id": 1234567890123456789}'])
 def test_refuses_ids_that_would_change_on_their_way(record_and_wait: str, value: object) -> None:
     with pytest.raises(InvalidRequestError, match=r"mark: .*2\^53 \(give longer ids as text\)"):
-        bind(record_and_wait, {"file": "f", "mark": value})
+        bind(read_pipeline_spec(record_and_wait), {"file": "f", "mark": value})
 
 
 def test_says_what_to_do_with_an_old_schema(record_and_wait: str, tmp_path: Path) -> None:
@@ -153,14 +154,14 @@ def test_says_what_to_do_with_an_old_schema(record_and_wait: str, tmp_path: Path
 )
 def test_refuses_a_value_of_another_type(record_and_wait: str, name: str, value: object, expected: str) -> None:
     with pytest.raises(InvalidRequestError) as error:
-        bind(record_and_wait, {"file": "f"} | {name: value})
+        bind(read_pipeline_spec(record_and_wait), {"file": "f"} | {name: value})
 
     assert f"{name}: expected {expected}" in str(error.value)
 
 
 def test_names_every_problem_at_once(record_and_wait: str) -> None:
     with pytest.raises(InvalidRequestError) as error:
-        bind(record_and_wait, {"fiel": "f", "seconds": "soon", "repeat": "often"})
+        bind(read_pipeline_spec(record_and_wait), {"fiel": "f", "seconds": "soon", "repeat": "often"})
 
     message = str(error.value)
     assert "fiel: unknown; known are fail, file, killed, mark, repeat, seconds" in message
@@ -171,7 +172,7 @@ def test_names_every_problem_at_once(record_and_wait: str) -> None:
 
 def test_shows_only_the_beginning_of_a_long_value(record_and_wait: str) -> None:
     with pytest.raises(InvalidRequestError) as error:
-        bind(record_and_wait, {"file": "f", "repeat": "x" * 5000})
+        bind(read_pipeline_spec(record_and_wait), {"file": "f", "repeat": "x" * 5000})
 
     assert len(str(error.value)) < 300
 
@@ -184,8 +185,8 @@ def test_refuses_a_value_that_is_not_among_those_allowed(record_and_wait: str, t
     file = tmp_path / "literals.yaml"
     file.write_text(yaml.safe_dump(document))
 
-    assert bind(file, {"file": "a", "repeat": "2"}) == {"file": "a", "repeat": 2}
+    assert bind(read_pipeline_spec(file), {"file": "a", "repeat": "2"}) == {"file": "a", "repeat": 2}
     with pytest.raises(
         InvalidRequestError, match=r"file: expected one of 'a', 'b', got 'c'; repeat: .*1\.0, 2\.0, got 3"
     ):
-        bind(file, {"file": "c", "repeat": 3})
+        bind(read_pipeline_spec(file), {"file": "c", "repeat": 3})

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise, repeat
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.sdk import Connection
 
+from kubeflow_provider.access import Access
 from kubeflow_provider.exceptions import (
     InvalidRequestError,
     KubeflowProviderError,
+    OutageError,
     PermissionDeniedError,
     ServiceUnavailableError,
+    WrongPasswordError,
 )
 from kubeflow_provider.triggers import base
 from kubeflow_provider.triggers.base import PollingTrigger, WaitOutcome, raise_for_error
@@ -171,6 +176,45 @@ async def test_gives_up_after_too_many_errors_in_a_row() -> None:
     assert event == {"outcome": "error", "thing": "t", "error": "ServiceUnavailableError", "message": "down 3"}
     with pytest.raises(ServiceUnavailableError, match="down 3"):
         raise_for_error(event)
+
+
+async def test_an_outage_counts_as_no_failed_question() -> None:
+    away = OutageError("away", budget_seconds=900)
+
+    assert (await payload(make(*[away] * 7, {}, max_poll_errors=1)))["outcome"] == WaitOutcome.OVER
+
+
+@pytest.mark.parametrize("refusal", [None, PermissionDeniedError("who is there?", http_status=401)])
+async def test_an_outage_that_outlasts_its_budget_ends_as_what_it_stands_for(refusal: Any) -> None:
+    event = await payload(make(*[OutageError("away", budget_seconds=0.03, refusal=refusal)] * 100))
+
+    with pytest.raises(PermissionDeniedError if refusal else ServiceUnavailableError, match="was waited for"):
+        raise_for_error(event)
+
+
+async def test_a_wrong_password_is_told_as_one() -> None:
+    with pytest.raises(WrongPasswordError):
+        raise_for_error(await payload(make(WrongPasswordError("wrong"))))
+
+
+async def test_what_was_accepted_goes_with_it_to_the_next_process() -> None:
+    trigger = make(None, {})
+    access = Access()
+    trigger.connect = lambda: asyncio.sleep(0, SimpleNamespace(access=access))  # type: ignore[method-assign]
+    await payload(trigger)
+    assert not trigger.serialize()[1]["was_accepted"]
+
+    access.accept("GET /runs")
+    trigger.answers = iter([{}])
+    await payload(trigger)
+    _, kwargs = trigger.serialize()
+    assert kwargs["was_accepted"]
+
+    again, access = ThingTrigger(**kwargs), Access()
+    again.answers = iter([{}])
+    again.connect = lambda: asyncio.sleep(0, SimpleNamespace(access=access))  # type: ignore[method-assign]
+    await payload(again)
+    assert access.was_accepted
 
 
 async def test_part_of_a_pause_may_be_spent_on_waiting_for_company(monkeypatch: pytest.MonkeyPatch) -> None:

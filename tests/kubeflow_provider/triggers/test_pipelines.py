@@ -141,6 +141,30 @@ async def test_says_now_and_then_that_a_silent_run_still_goes_on(
     assert output.count("https://kfp/run") == 3
 
 
+async def test_a_silent_run_whose_step_waits_for_a_node_says_what_is_missing_and_until_when(
+    trigger: PipelineRunTrigger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Waiting(Service):
+        missing: str | None = "Pod train waits for a node: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu"
+
+        def waits_for(self, run_id: str) -> str | None:
+            assert run_id == RUN_ID
+            return self.missing
+
+    service = Waiting(*(run(RunState.RUNNING) for _ in range(4)))
+    for _ in range(2):
+        await trigger.poll(service)  # type: ignore[arg-type]
+    assert "waits for a node" not in capsys.readouterr().out, "some minutes are nothing"
+    trigger.heartbeat_seconds = 0  # type: ignore[misc]
+    await trigger.poll(service)  # type: ignore[arg-type]
+    assert f"3 Insufficient nvidia.com/gpu. It is waited for until {trigger.deadline:%Y-%m-%d %H:%M} UTC" in (
+        capsys.readouterr().out
+    )
+    service.missing = None
+    await trigger.poll(service)  # type: ignore[arg-type]
+    assert "node" not in capsys.readouterr().out
+
+
 async def test_a_user_who_ends_the_task_ends_the_run(
     trigger: PipelineRunTrigger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,8 @@ from airflow.sdk import Connection
 
 from include import marked_processes
 from kubeflow_provider.exceptions import InvalidRequestError
+from kubeflow_provider.pipeline_spec import PipelineSpec
+from kubeflow_provider.pipelines.reading import read_pipeline_spec
 from kubeflow_provider.pipelines.spec import bind
 from kubeflow_provider.services import PipelineService, Run, RunRequest
 from kubeflow_provider.states import RunState
@@ -41,10 +43,11 @@ def request_for(record_and_wait: str, tmp_path: Path) -> Iterator[Callable[..., 
 
     def make(**parameters: object) -> RunRequest:
         ids.append(str(uuid4()))
+        pipeline = read_pipeline_spec(record_and_wait)
         return RunRequest(
             run_id=ids[-1],
-            pipeline_file=record_and_wait,
-            parameters=bind(record_and_wait, {"file": str(tmp_path / "recorded"), **parameters}),
+            pipeline=pipeline,
+            parameters=bind(pipeline, {"file": str(tmp_path / "recorded"), **parameters}),
             display_name="a test",
         )
 
@@ -240,16 +243,14 @@ def test_a_run_outlives_the_process_group_that_started_it(
         "import sys, json, time\n"
         "from airflow.sdk import Connection\n"
         "from local_services.pipelines.hook import LocalPipelinesHook\n"
-        "from kubeflow_provider.services import RunRequest\n"
-        "request, extra = json.loads(sys.argv[1]), sys.argv[2]\n"
+        "document, extra = json.loads(sys.argv[1]), sys.argv[2]\n"
         "connection = Connection(conn_id='p', conn_type='local_pipelines', extra=extra)\n"
-        "LocalPipelinesHook('p', connection=connection).create_run(RunRequest(**request))\n"
+        "LocalPipelinesHook('p', connection=connection).start_run(document)\n"
         "print('started', flush=True)\n"
         "time.sleep(60)\n"
     )
-    fields = {name: getattr(request, name) for name in ("run_id", "pipeline_file", "parameters", "display_name")}
     starter = subprocess.Popen(
-        [sys.executable, "-c", program, json.dumps(fields), str(connection.extra)],
+        [sys.executable, "-c", program, json.dumps(hook.prepare_run(request).document), str(connection.extra)],
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -284,7 +285,7 @@ def test_cancels_a_run_from_another_place(
 def test_a_step_that_dies_of_the_cancel_has_not_failed(tmp_path: Path) -> None:
     # The run's process may write its account between the step's death and its own.
     folder = RunFolder(tmp_path / "one")
-    folder.ask(RunRequest(run_id="one", pipeline_file=__file__, parameters={}, display_name="x"))
+    folder.ask(RunRequest(run_id="one", pipeline=PipelineSpec(document={}), parameters={}, display_name="x"))
     account = {"state": "FAILED", "reason": "a step failed", "steps": [{"name": "train", "state": "FAILED"}]}
     (folder.path / "state.json").write_text(json.dumps(account))
     assert [step.state for step in folder.read(bury=None).steps] == [RunState.FAILED]

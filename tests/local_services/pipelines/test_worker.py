@@ -15,6 +15,7 @@ from uuid import uuid4
 import pytest
 from airflow.sdk import Connection
 
+from kubeflow_provider.pipelines.reading import read_pipeline_spec
 from kubeflow_provider.services import RunRequest
 from kubeflow_provider.states import RunState
 from local_services.pipelines.hook import LocalPipelinesHook
@@ -75,9 +76,10 @@ def worker(hook: LocalPipelinesHook) -> PipelineWorker:
 
 def ask(hook: LocalPipelinesHook, tmp_path: Path) -> RunFolder:
     pipeline = tmp_path / "pipeline.yaml"
-    pipeline.touch()
+    pipeline.write_text('{"pipelineInfo": {"name": "p"}, "root": {"dag": {}}, "deploymentSpec": {"executors": {}}}')
     run_id = str(uuid4())
-    hook.create_run(RunRequest(run_id=run_id, pipeline_file=str(pipeline), parameters={}, display_name="a run"))
+    spec = read_pipeline_spec(pipeline)
+    hook.create_run(RunRequest(run_id=run_id, pipeline=spec, parameters={}, display_name="a run"))
     return RunFolder(hook.settings.runs_dir / run_id)
 
 

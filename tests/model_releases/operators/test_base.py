@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.sdk import DAG
 
-from kubeflow_provider.exceptions import InvalidRequestError
+from kubeflow_provider import outages
+from kubeflow_provider.exceptions import InvalidRequestError, OutageError
 from model_releases.operators.base import ReleaseStep
 from model_releases.operators.smoke_test import SmokeTestOperator
 from tests.connected import connect
@@ -45,11 +47,27 @@ def test_a_version_stays_text_where_a_dag_renders_native_objects(native: bool) -
 
 
 def test_a_step_leads_to_its_services(monkeypatch: pytest.MonkeyPatch) -> None:
-    serving, registry = object(), object()
-    connect(monkeypatch, serving=serving, registry=registry)
+    connect(monkeypatch, serving=SimpleNamespace(name="KServe"), registry=SimpleNamespace(name="MLflow"))
     step = ReleaseStep(task_id="step", **SHARED)
 
-    assert (step.serving_service(), step.registry_service()) == (serving, registry)
+    assert [service.name for service in (step.serving_service(), step.registry_service())] == ["KServe", "MLflow"]  # type: ignore[attr-defined]
+
+
+def test_a_step_waits_for_a_service_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Serving:
+        answers = iter([OutageError("away", budget_seconds=9)] * 3 + ["live"])
+
+        def get_live(self, model: str) -> str:
+            answer = next(self.answers)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+    slept: list[float] = []
+    monkeypatch.setattr(outages.time, "sleep", slept.append)
+    connect(monkeypatch, serving=Serving())
+    assert ReleaseStep(task_id="step", **SHARED).serving_service().get_live("reviews") == "live"
+    assert slept == [1, 2, 4]
 
 
 def test_a_step_that_lacks_what_it_needs_names_it() -> None:

@@ -14,7 +14,8 @@ from airflow.sdk.exceptions import TaskDeferred
 from airflow.sdk.module_loading import import_string
 
 from include.contracts.registry_tags import ReleaseState
-from kubeflow_provider.exceptions import DeploymentFailedError
+from kubeflow_provider import outages
+from kubeflow_provider.exceptions import DeploymentFailedError, OutageError
 from kubeflow_provider.services import Answer, Deployment
 from kubeflow_provider.states import DeploymentState
 from model_releases.exceptions import CheckFailedError, ReleaseRefusedError
@@ -54,7 +55,7 @@ class SplittingService:
         return self._deployment(version, DeploymentState.PENDING)
 
     def promote(self, model: str, version: str) -> Deployment:
-        return self.shift_traffic(model, version, 100)
+        return SplittingService.shift_traffic(self, model, version, 100)
 
     def get_deployment(self, model: str, version: str) -> Deployment:
         self._pending = max(0, self._pending - 1)
@@ -114,6 +115,48 @@ def test_the_traffic_comes_in_steps_and_each_is_watched(
 ) -> None:
     assert run(write_candidate()) == "http://models.example/v1/models/reviews:predict"
     assert service.asked_for == [10, 50, 100]
+
+
+class AwayOnce(SplittingService):
+    """Is away when it is asked for the nth time, and for two further questions."""
+
+    def __init__(self, nth: int) -> None:
+        super().__init__()
+        self.nth = nth
+        self.asked = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name.startswith("_") or name == "endpoint_url" or not callable(found):
+            return found
+
+        def ask(*arguments: Any, **options: Any) -> Any:
+            self.asked += 1
+            if self.nth <= self.asked < self.nth + 3:
+                raise OutageError("away", budget_seconds=900)
+            return found(*arguments, **options)
+
+        return ask
+
+
+def test_wherever_an_outage_comes_the_promotion_goes_on_where_it_was(
+    monkeypatch: pytest.MonkeyPatch, write_candidate: Callable[..., str]
+) -> None:
+    candidate = write_candidate()
+
+    def promote_away_at(nth: int) -> AwayOnce:
+        clock, service = Clock(), AwayOnce(nth)
+        connect(monkeypatch, serving_default=service)
+        monkeypatch.setattr(promotion, "Watch", partial(Watch, clock=clock))
+        monkeypatch.setattr(promotion.asyncio, "sleep", clock.sleep)
+        monkeypatch.setattr(outages.time, "sleep", lambda seconds: None)
+        run(candidate)
+        return service
+
+    calls = promote_away_at(10**6).asked
+    assert calls > 30
+    for nth in range(1, calls + 1, 3):
+        assert promote_away_at(nth).asked_for == [10, 50, 100], f"away at question {nth}"
 
 
 def test_the_section_may_be_json_as_a_template_renders_it(

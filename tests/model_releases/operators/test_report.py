@@ -102,9 +102,15 @@ def test_a_rejection_is_a_success_that_says_why(
     write_candidate: Callable[..., str],
     run_dag: Callable[..., Any],
     xcom: Callable[..., Any],
+    told: list[Any],
 ) -> None:
     run = run_dag(release_dag(write_candidate(0.87, live=0.92), live_before))
     assert run.state == "success"
+    (ended,), (duration,) = ([entry for entry in told if part in entry[0]] for part in (".ended", ".duration"))
+    of = {"model": MODEL, "dag_id": run.dag_id}
+    assert (ended[0], ended[2]) == ("model_release.ended_timestamp_seconds", {**of, "outcome": "rejected"})
+    assert (duration[0], duration[2]) == ("model_release.duration_seconds", of)
+    assert 0 < duration[1] < ended[1] - run.start_date.timestamp() + 1
     card = xcom(run, "report", "card")
     assert "REJECTED\nrejected: macro F1 0.870, live 0.920, difference -0.050, margin 0.01" in card
     assert f"serving now   {BEFORE}" in card
@@ -137,6 +143,7 @@ def test_a_failed_roll_back_is_reported_with_what_made_it_necessary(
     write_candidate: Callable[..., str],
     run_dag: Callable[..., Any],
     xcom: Callable[..., Any],
+    told: list[Any],
 ) -> None:
     fail = {
         "promote": CheckFailedError("latency", expected="200 ms", got="900 ms"),
@@ -148,6 +155,7 @@ def test_a_failed_roll_back_is_reported_with_what_made_it_necessary(
     outcome = xcom(run, "report", "outcome")
     assert (outcome["failure"]["task_id"], outcome["roll_back"]) == ("promote", "FAILED")
     assert outcome["roll_back_failure"]["message"] == "nothing answers"
+    assert [tags["outcome"] for _, _, tags in told if "outcome" in tags] == ["roll_back_failed"]
 
 
 def test_a_report_comes_also_when_nothing_can_be_asked(

@@ -43,7 +43,7 @@ def operator(uri: str, version: str = SECOND, **changes: Any) -> SmokeTestOperat
 
 @pytest.mark.torchserve
 def test_it_asks_the_candidate_or_the_endpoint(
-    server: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    server: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, told: list[Any]
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_SERVING_TEST", connection_json(server.connection))
     with caplog.at_level(logging.INFO):
@@ -53,6 +53,11 @@ def test_it_asks_the_candidate_or_the_endpoint(
     operator(server.uris[FIRST], FIRST, through="endpoint", max_latency_ms=5000).execute(FakeContext())
     with pytest.raises(CheckFailedError) as caught:
         operator(server.uris[SECOND], through="endpoint").execute(FakeContext())
+    ((name, _, tags),) = told
+    assert (name, tags) == (
+        "model_release.smoke_test_failed_timestamp_seconds",
+        {"model": MODEL, "through": "endpoint"},
+    )
     assert SECOND in caught.value.expected
     assert caught.value.got == FIRST
 

@@ -100,6 +100,23 @@ def test_a_registry_that_disagrees_for_longer_than_the_grace_is_told_loudly_unti
     assert titles(listener)[1:] == [f"INFO: registry and serving agree on {MODEL} again"]
 
 
+def test_the_metrics_say_how_old_the_live_version_is_and_when_somebody_last_looked(
+    listener: type[Listener], record: Callable[[str], None], serving: Any, told: list[Any], monkeypatch: Any
+) -> None:
+    age, look = "model_release.live_version_timestamp_seconds", "model_release.watched_timestamp_seconds"
+    of = {"model": MODEL}
+    watch().look(START)
+    assert told == [(age, 0, of), (look, START.timestamp(), of)]
+    record(OLD)
+    serving.promote(MODEL, OLD)
+    watch().look(START)
+    assert told[2:] == [(age, datetime(2026, 1, 1, tzinfo=UTC).timestamp(), of), (look, START.timestamp(), of)]
+    monkeypatch.setattr(serving, "get_live", lambda model: 1 / 0)
+    with contextlib.suppress(ZeroDivisionError):
+        watch().look(START)
+    assert len(told) == 4, "nobody has found out"
+
+
 def test_nothing_served_where_the_registry_says_so_is_a_disagreement(
     listener: type[Listener], record: Callable[[str], None], serving: Any
 ) -> None:
@@ -163,7 +180,7 @@ def test_alerts_of_each_severity_go_where_the_model_sends_them(
 
 
 def test_the_task_says_how_many_waited_and_fails_for_those_that_are_given_up(
-    listener: type[Listener], run_dag: Callable[..., Any], xcom: Callable[..., Any]
+    listener: type[Listener], run_dag: Callable[..., Any], xcom: Callable[..., Any], told: list[Any]
 ) -> None:
     def alert(key: str) -> Alert:
         return Alert(key=key, severity=Severity.NORMAL, title=f"alert {key}", body="Model: reviews")
@@ -173,11 +190,13 @@ def test_the_task_says_how_many_waited_and_fails_for_those_that_are_given_up(
     listener.refuse = 1000
     send_alert(alert("young"), "alerts_default", now=now)
     assert deliver.execute({}) == {"sent": 0, "waiting": 1, "lost": 0}
+    assert told == [("model_release.alerts_undelivered", 1, {})]
     send_alert(alert("old"), "alerts_default", now=now - GIVE_UP_AFTER - timedelta(hours=1))
     with pytest.raises(AlertLostError, match=r"1 alerts were not taken within 7 days .* WARNING: alert old"):
         deliver.execute({})
     listener.refuse = 0
     assert deliver.execute({}) == {"sent": 1, "waiting": 0, "lost": 0}
+    assert [value for _, value, _ in told] == [1, 2, 0]
     assert titles(listener) == ["WARNING: alert young"]
 
 

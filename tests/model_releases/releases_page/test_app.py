@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from include.contracts.registry_tags import ReleaseState
+from include.contracts.schedule import TasksConfig
 from include.contracts.settings import DataConfig
 from kubeflow_provider.exceptions import ServiceUnavailableError
 from model_releases.config import ModelConfig
@@ -54,6 +55,22 @@ class Registry:
     def list_releases(self, model: str, **condition: Any) -> list[Release]:
         return [release for release in self.releases.values() if condition.get("state") in (None, release.state)]
 
+    def list_made_by_pipelines(self) -> list[Release]:
+        return [made_by_a_pipeline(model) for model in ("reviews", "secret", "elsewhere")]
+
+
+def made_by_a_pipeline(model: str) -> Release:
+    facts = {"trigger": "pipeline", "pipeline_run_id": f"run-of-{model}", "archive_sha256": "abcdef" * 10 + "0123"}
+    facts["metric.candidate.macro_f1"] = "0.8125"
+    return Release(model=model, version=OLD, state=ReleaseState.LIVE, reason="released by its pipeline", facts=facts)
+
+
+class Pipelines:
+    """Knows where the pages of runs are."""
+
+    def run_url(self, run_id: str) -> str:
+        return f"https://kubeflow.example/#/runs/details/{run_id}"
+
 
 class Serving:
     """Serves the live version, unless it is told something else."""
@@ -87,6 +104,9 @@ class Runs:
     def is_paused(self, dag_id: str) -> bool:
         return False
 
+    def missing_pools(self, pools: Any) -> set[str]:
+        return set()
+
     def trigger(self, dag_id: str, *, conf: Mapping[str, Any], user: Any) -> str:
         self.triggered.append((dag_id, dict(conf), user.get_name()))
         return "manual__2026-01-09T00:00:00+00:00"
@@ -94,7 +114,7 @@ class Runs:
 
 @pytest.fixture
 def parts() -> SimpleNamespace:
-    return SimpleNamespace(registry=Registry(), serving=Serving(), runs=Runs(), rights=set())
+    return SimpleNamespace(registry=Registry(), serving=Serving(), pipelines=Pipelines(), runs=Runs(), rights=set())
 
 
 @pytest.fixture
@@ -106,8 +126,9 @@ def client(parts: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         return (method, dag_id) in parts.rights
 
     monkeypatch.setattr(permissions.Permissions, "_is_authorized", may)
+    data = DataConfig(train=[], labels={"0": "bad", "1": "good"})
     models = [
-        ModelConfig(name=name, store=tmp_path.as_uri(), data=DataConfig(train=[], labels={"0": "bad", "1": "good"}))
+        ModelConfig(name=name, store=tmp_path.as_uri(), data=data, tasks=TasksConfig(pool="a-pool"))
         for name in ("reviews", "secret")
     ]
     desk = ReleaseDesk(
@@ -115,11 +136,12 @@ def client(parts: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         runs=parts.runs,
         get_registry=lambda conn_id: parts.registry,
         get_serving=lambda conn_id: parts.serving,
+        get_pipelines=lambda conn_id: parts.pipelines,
     )
     parts.desk = desk
     app = parts.app = make_app(lambda: models, desk=desk)
     app.dependency_overrides[get_user] = lambda: SimpleNamespace(get_name=lambda: "ada")
-    parts.rights = {("GET", "release_reviews"), ("GET", "roll_back_reviews"), ("POST", "roll_back_reviews")}
+    parts.rights = EDITOR - {("POST", "release_reviews")}
     airflow = FastAPI()
     airflow.mount("/releases", app)
     with TestClient(airflow, base_url="http://airflow.example", headers=PAGE) as client:
@@ -304,6 +326,56 @@ def test_an_unknown_file_filter_or_page_is_refused(client: TestClient) -> None:
     assert client.get("/releases/models/reviews?before=x").status_code == 422
 
 
+def test_a_release_that_only_a_pipeline_has_made_is_shown_with_its_run(
+    client: TestClient, parts: SimpleNamespace
+) -> None:
+    parts.registry.releases[OLD] = made_by_a_pipeline("reviews")
+    history, page = (client.get(f"/releases/models/reviews{path}").text for path in ("", f"/versions/{OLD}"))
+    for text in (history, page):
+        assert "in Kubeflow, without Airflow" in text
+        assert 'href="https://kubeflow.example/#/runs/details/run-of-reviews"' in text
+        assert "0.8125" in text
+    assert "abcdef" * 10 in page
+    del parts.pipelines  # no such connection
+    parts.desk._reader.forget()
+    assert "0.8125" in client.get("/releases/models/reviews").text
+
+
+def test_what_pipelines_made_of_other_models_is_for_those_who_may_see_the_watch(
+    client: TestClient, parts: SimpleNamespace
+) -> None:
+    page = client.get("/releases/").text
+    assert "Released in Kubeflow, without Airflow" in page
+    assert 'href="https://kubeflow.example/#/runs/details/run-of-elsewhere"' in page
+    assert "run-of-secret" not in page
+    assert "run-of-reviews" not in page, "it has a page of its own"
+    parts.rights.remove(("GET", "watch_releases"))
+    assert "elsewhere" not in client.get("/releases/").text
+
+
+def test_a_pool_that_is_not_there_is_said_where_somebody_looks(client: TestClient, parts: SimpleNamespace) -> None:
+    assert "There is no pool" not in client.get("/releases/models/reviews").text
+    parts.runs.missing_pools = lambda pools: {*pools}
+    assert "There is no pool a-pool" in client.get("/releases/models/reviews").text
+    assert "There is no pool a-pool" in client.get("/releases/").text
+
+
+def test_before_the_first_release_the_page_says_what_will_appear(client: TestClient, parts: SimpleNamespace) -> None:
+    first = "Here will appear, for each model"
+    assert first not in client.get("/releases/").text
+    parts.registry.releases = {}
+    parts.registry.get_live = lambda model: None
+    parts.registry.list_made_by_pipelines = list
+    parts.serving.traffic = dict
+    parts.desk._reader.forget()
+    page = client.get("/releases/").text
+    assert first in page
+    assert 'href="/dags/release_reviews"' in page
+    parts.rights.clear()
+    assert first in client.get("/releases/").text, "nor does it say that there is a model"
+    assert "release_reviews" not in client.get("/releases/").text
+
+
 def test_it_works_below_a_prefix(parts: SimpleNamespace, client: TestClient) -> None:
     airflow = FastAPI(root_path="/team")
     airflow.mount("/releases", parts.app)
@@ -313,7 +385,7 @@ def test_it_works_below_a_prefix(parts: SimpleNamespace, client: TestClient) -> 
     assert 'href="/team/dags/release_reviews"' in page
 
 
-VIEWER = {("GET", "release_reviews"), ("GET", "roll_back_reviews")}
+VIEWER = {("GET", "release_reviews"), ("GET", "roll_back_reviews"), ("GET", "watch_releases")}
 EDITOR = VIEWER | {("POST", "release_reviews"), ("POST", "roll_back_reviews")}
 #: What each may do, but for nobody: without a session there are no rights to look for.
 ROLES: dict[str, set[tuple[str, str]] | None] = {

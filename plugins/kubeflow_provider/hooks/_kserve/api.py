@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from kubeflow_provider.access import Access
 from kubeflow_provider.exceptions import (
     InvalidRequestError,
     KubeflowProviderError,
@@ -25,12 +26,14 @@ Object = dict[str, Any]
 GROUP, VERSION, PLURAL = "serving.kserve.io", "v1beta1", "inferenceservices"
 SERVICE_LABEL = "serving.kserve.io/inferenceservice"
 
-_CONFLICT = 409
+_UNAUTHORIZED, _CONFLICT = 401, 409
 #: KServe writes a service's status several times a second while it becomes ready; each write makes ours a conflict.
 _ATTEMPTS = 20
 _PAUSE_SECONDS = 0.1
 #: A webhook of somebody else's that cannot look without doing something; then nobody can be asked.
 _NO_DRY_RUN = "does not support dry run"
+#: How an API server tells that nobody answers behind its proxy.
+_OF_THE_SERVICE = ("no endpoints available", "error trying to reach service")
 _ADVICE = {
     403: "Give Airflow's service account the rights of deploy/kserve/rbac.yaml.",
     404: "Is KServe installed there, and the namespace right?",
@@ -42,11 +45,13 @@ class ClusterApi:
 
     :param hook: makes the clients.
     :param namespace: of the InferenceServices.
+    :param access: what is known of the hook's credentials.
     """
 
-    def __init__(self, hook: ConnectedKubernetesHook, namespace: str) -> None:
+    def __init__(self, hook: ConnectedKubernetesHook, namespace: str, access: Access) -> None:
         self._hook = hook
         self.namespace = namespace
+        self.access = access
 
     # InferenceServices
 
@@ -201,8 +206,16 @@ class ClusterApi:
         client.update_params_for_auth(headers, [], ["BearerToken"])
         # The client's own call would write JSON; a smoke test sends what is none.
         options = {"body": body, "headers": headers, "timeout": timeout_seconds, "redirect": False, "retries": False}
-        post = client.rest_client.pool_manager.request
-        answer = self._call(f"pass a prediction on to Service {service}", lambda: post("POST", url, **options))
+        send = client.rest_client.pool_manager.request
+
+        def post() -> Any:
+            answer = send("POST", url, **options)
+            _raise_own_words(answer)
+            return answer
+
+        right = "the right to create services/proxy (deploy/kserve/service-proxy-rbac.yaml)"
+        advice = {403: f"Give Airflow's service account {right}, or choose another `door`."}
+        answer = self._call(f"pass a prediction on to Service {service}", post, advice=advice)
         return answer.status, answer.data
 
     # Parts
@@ -235,16 +248,48 @@ class ClusterApi:
         answer = self._call(what, lambda: read(*arguments, _preload_content=False, **options), passing=passing)
         return None if answer is None else json.loads(answer.data)
 
-    def _call(self, what: str, call: Callable[[], Any], *, passing: tuple[int, ...] = ()) -> Any:
+    def _call(
+        self,
+        what: str,
+        call: Callable[[], Any],
+        *,
+        passing: tuple[int, ...] = (),
+        advice: Mapping[int, str] = _ADVICE,
+    ) -> Any:
         """Make a call, and turn the client's errors into this provider's.
 
         :param what: is done, for messages.
         :param passing: statuses for which ``None`` is returned.
+        :param advice: status -> what to do about it.
         """
         try:
-            with typed_errors(f"{what} in namespace {self.namespace}", advice=_ADVICE), quiet_libraries():
+            with (
+                typed_errors(f"{what} in namespace {self.namespace}", advice=advice, access=self.access),
+                quiet_libraries(),
+            ):
                 return call()
         except KubeflowProviderError as error:
             if error.http_status in passing:
                 return None
+            if error.http_status == _UNAUTHORIZED:
+                self._hook.renew()
             raise
+
+
+def _raise_own_words(answer: Any) -> None:
+    """Raise what the API server says for itself; what it says of a service that does not answer is that one's word."""
+    from kubernetes.client import ApiException
+
+    if answer.status not in (401, 403, 429) and answer.status < 500:
+        return
+    try:
+        document = json.loads(answer.data)
+    except ValueError:
+        return
+    if not isinstance(document, dict) or document.get("kind") != "Status":
+        return
+    if any(words in str(document.get("message")) for words in _OF_THE_SERVICE):
+        return
+    error = ApiException(status=answer.status, reason=document.get("reason"))
+    error.body = answer.data
+    raise error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from kubeflow_provider.exceptions import PermissionDeniedError, ServiceUnavailableError
+from kubeflow_provider.access import causes
+from kubeflow_provider.exceptions import KubeflowProviderError, PermissionDeniedError, ServiceUnavailableError
 from kubeflow_provider.hooks._kserve.api import ClusterApi
 from kubeflow_provider.hooks._kserve.modes import Mode, mode_of
 from kubeflow_provider.hooks._kserve.settings import DoorKind, KServeSettings
@@ -22,6 +24,7 @@ from kubeflow_provider.services import Answer
 Object = dict[str, Any]
 
 _SERVICE = "KServe"
+_OPERATION = "ask for a prediction"
 _FORBIDDEN = 403
 _ROUTE_STATUSES = (404, 502, 503, 504)
 
@@ -82,12 +85,25 @@ class Doors:
             try:
                 response = client.send(request)
             except httpx.RequestError as error:
-                raise no_answer(error, service=_SERVICE, request=request) from error
+                raise self._judge(no_answer(error, service=_SERVICE, request=request), error) from error
+            except KubeflowProviderError as error:  # of the login
+                raise self._judge(error, error) from error.__cause__
         if wants_login(response) or response.status_code == _FORBIDDEN:
-            raise self._not_let_in(response, address)
+            raise self._judge(self._not_let_in(response, address))
+        self._settings.access.accept(_OPERATION)
         # Of the prediction alone: a login may have come before it.
         latency_ms = response.elapsed.total_seconds() * 1000
         return Answer(status_code=response.status_code, body=_parsed(response.content), latency_ms=latency_ms)
+
+    def _judge(self, error: KubeflowProviderError, cause: Exception | None = None) -> KubeflowProviderError:
+        """Return an outage where the way to the service is away; the service itself is judged by who asks."""
+        if isinstance(error, ServiceUnavailableError):
+            # In the cluster a connection is refused by a service without pods; elsewhere, by the gateway.
+            is_name_unknown = any(isinstance(one, socket.gaierror) for one in causes(cause))
+            is_way_away = is_name_unknown or self._settings.door is not DoorKind.CLUSTER_LOCAL
+            if error.was_sent or not is_way_away:
+                return error
+        return self._settings.access.judge(error, _OPERATION)
 
     def _client(self, timeout_seconds: float) -> httpx.Client:
         http = self._settings.http
@@ -134,8 +150,8 @@ class Doors:
         answer = Answer(status_code=status, body=_parsed(content), latency_ms=latency_ms)
         if status in (401, _FORBIDDEN):
             raise PermissionDeniedError(
-                f"The API server does not let Airflow through to Service {name} (HTTP {status}). Give its service "
-                "account the right to create services/proxy (deploy/kserve/rbac.yaml), or choose another `door`.",
+                f"Service {name} does not let predictions of the API server in (HTTP {status}): a mesh may ask who is "
+                "there. Let it in, or choose another `door`.",
                 http_status=status,
             )
         return answer

@@ -119,7 +119,8 @@ def _scheduling(pod: Object, age: float, patience: Patience) -> Iterator[Trouble
         )
         return
     yield Trouble(
-        text=f"{_name(pod)} has waited {age:.0f} s for a node: {message}. Ask for less "
+        text=f"{_name(pod)} has waited {age:.0f} s of at most {patience.unschedulable_seconds:.0f} s for a node: "
+        f"{message}. Ask for less "
         "(`serving.kserve.cpu`, `memory`, `gpu`), or give the cluster more.",
         is_hopeless=age >= patience.unschedulable_seconds,
     )

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from kubeflow_provider.exceptions import ServiceUnavailableError
+from kubeflow_provider.exceptions import OutageError, ServiceUnavailableError
 from kubeflow_provider.hooks._kserve.observation import Observation, find, parse_time
 from kubeflow_provider.hooks._kserve.pod_troubles import Patience
 from kubeflow_provider.hooks._kserve.readiness import Verdict
@@ -46,6 +46,8 @@ def answers(seen: Observation, predict: Callable[[bytes], Answer]) -> bool:
 def _obstacle(version: str, predict: Callable[[bytes], Answer]) -> str | None:
     try:
         answer = predict(_BODY)
+    except OutageError:  # of what leads to the service: it says nothing about it
+        raise
     except ServiceUnavailableError as error:
         return f"a prediction got no answer: {error}"
     if answer.status_code in _NOT_YET or (answer.status_code == 404 and not isinstance(answer.body, dict)):

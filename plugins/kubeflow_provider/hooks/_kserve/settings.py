@@ -9,9 +9,11 @@ from enum import StrEnum
 import httpx
 from airflow.sdk import Connection
 
+from kubeflow_provider.access import Access, access_for
 from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.http.authentication import authentication_for
 from kubeflow_provider.http.settings import HttpSettings
+from kubeflow_provider.kubernetes.errors import AWAY
 
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 #: Of KServe's own manifests, and of a Kubeflow platform's.
@@ -46,6 +48,8 @@ class KServeSettings:
     :param unschedulable_seconds: how long a pod may wait for a node, which an autoscaler may have to start.
     :param http: address of the gateway, TLS, proxy.
     :param auth: what the gateway asks for.
+    :param access: what this process knows of the credentials for the gateway.
+    :param kubernetes_access: and of those for Kubernetes.
     """
 
     namespace: str
@@ -56,6 +60,8 @@ class KServeSettings:
     unschedulable_seconds: float
     http: HttpSettings
     auth: httpx.Auth | None
+    access: Access
+    kubernetes_access: Access
 
     @classmethod
     def of(cls, connection: Connection) -> KServeSettings:
@@ -77,6 +83,8 @@ class KServeSettings:
         http = HttpSettings(base_url="")
         if connection.host or door.needs_host:
             http = HttpSettings.read(fields)
+        access = access_for(fields)
+        kubernetes_access = access_for(fields, purpose="kubernetes", away=AWAY)
         auth = authentication_for(fields, http)
         fields.check()
         return cls(
@@ -88,4 +96,6 @@ class KServeSettings:
             unschedulable_seconds=unschedulable_seconds,
             http=http,
             auth=auth,
+            access=access,
+            kubernetes_access=kubernetes_access,
         )

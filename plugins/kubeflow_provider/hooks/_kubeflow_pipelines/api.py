@@ -13,10 +13,12 @@ from urllib.parse import quote, urlsplit
 
 from tenacity import AsyncRetrying, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-from kubeflow_provider.exceptions import KubeflowProviderError, ServiceUnavailableError
+from kubeflow_provider.exceptions import KubeflowProviderError, OutageError, ServiceUnavailableError
 from kubeflow_provider.http.client import HttpClient
 
 _V2 = "/apis/v2beta1"
+#: Version and mode of the server; needs no login.
+HEALTH_PATH = f"{_V2}/healthz"
 
 #: The server cuts larger pages down to 200 rows.
 LARGEST_PAGE = 100
@@ -24,7 +26,8 @@ LARGEST_PAGE = 100
 
 def _is_passing(error: BaseException) -> bool:
     # 500 is this server's word for many a lasting condition, a run whose workflow is gone among them.
-    return isinstance(error, ServiceUnavailableError) and error.http_status != 500
+    is_refused = isinstance(error, OutageError) and error.refusal is not None
+    return isinstance(error, ServiceUnavailableError) and error.http_status != 500 and not is_refused
 
 
 #: Short: a task that is stopped has five seconds to stop its run.
@@ -42,6 +45,7 @@ class Call:
 
     :param is_repeatable: whether it may go out again after a failure that passes although it changes something,
         because the second one changes nothing more; the client repeats nothing but GETs by itself.
+    :param is_open: whether it needs no login.
     """
 
     method: str
@@ -51,6 +55,7 @@ class Call:
     files: Any = None
     expect: Literal["json", "text"] = "json"
     is_repeatable: bool = False
+    is_open: bool = False
 
     def send(self, client: HttpClient) -> Any:
         """Ask, and return the answer."""
@@ -65,7 +70,8 @@ class Call:
         return await client.arequest(self.method, self.path, **self._options())
 
     def _options(self) -> dict[str, Any]:
-        return {"params": self.params, "json": self.json, "files": self.files, "expect": self.expect}
+        names = ("params", "json", "files", "expect", "is_open")
+        return {name: getattr(self, name) for name in names}
 
 
 def where(key: str, operation: str, value: str) -> str:
@@ -95,7 +101,7 @@ def _filter(predicate: Mapping[str, Any]) -> str:
 
 def get_health() -> Call:
     """Version and mode of the server; needs no permission."""
-    return Call(method="GET", path=f"{_V2}/healthz")
+    return Call(method="GET", path=HEALTH_PATH, is_open=True)
 
 
 def list_experiments(
@@ -117,6 +123,11 @@ def get_pipeline_by_name(*, name: str, namespace: str | None) -> Call:
     return Call(method="GET", path=f"{_V2}/pipelines/names/{quote(name, safe='')}", params={"namespace": namespace})
 
 
+def get_pipeline(pipeline_id: str) -> Call:
+    """Pipeline of that id; 404 where there is none."""
+    return Call(method="GET", path=f"{_V2}/pipelines/{quote(pipeline_id, safe='')}")
+
+
 def create_pipeline(*, name: str, namespace: str | None) -> Call:
     """Make a pipeline that has no version yet; 409 where there is one of that name.
 
@@ -126,11 +137,18 @@ def create_pipeline(*, name: str, namespace: str | None) -> Call:
     return Call(method="POST", path=f"{_V2}/pipelines", json=body, is_repeatable=True)
 
 
-def list_versions(*, pipeline_id: str, filter: str) -> Call:
+def list_versions(
+    *, pipeline_id: str, filter: str | None = None, sort_by: str | None = None, page_size: int = 10
+) -> Call:
     """Versions of a pipeline; each comes with its whole specification, so ask for few."""
-    return Call(
-        method="GET", path=f"{_V2}/pipelines/{pipeline_id}/versions", params={"filter": filter, "page_size": 10}
-    )
+    query = {"filter": filter, "sort_by": sort_by, "page_size": page_size}
+    return Call(method="GET", path=f"{_V2}/pipelines/{quote(pipeline_id, safe='')}/versions", params=query)
+
+
+def get_version(pipeline_id: str, version_id: str) -> Call:
+    """Version of that id; 404 where there is none."""
+    path = f"{_V2}/pipelines/{quote(pipeline_id, safe='')}/versions/{quote(version_id, safe='')}"
+    return Call(method="GET", path=path)
 
 
 def upload_version(*, pipeline_id: str, name: str, content: bytes) -> Call:
@@ -182,6 +200,16 @@ def terminate_run(run_id: str) -> Call:
 def retry_run(run_id: str) -> Call:
     """Run the steps of a failed run again that did not succeed; 409 where it has not failed."""
     return Call(method="POST", path=f"{_V2}/runs/{quote(run_id, safe='')}:retry")
+
+
+def archive_run(run_id: str) -> Call:
+    """Take a run out of the lists that people see."""
+    return Call(method="POST", path=f"{_V2}/runs/{quote(run_id, safe='')}:archive", is_repeatable=True)
+
+
+def delete_run(run_id: str) -> Call:
+    """Delete a run with its workflow; 404 where there is none."""
+    return Call(method="DELETE", path=f"{_V2}/runs/{quote(run_id, safe='')}", is_repeatable=True)
 
 
 def get_pod_log(*, run_id: str, pod_name: str, namespace: str | None, created: str) -> Call:

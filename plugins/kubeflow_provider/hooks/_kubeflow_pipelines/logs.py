@@ -14,6 +14,7 @@ import httpx
 
 from kubeflow_provider.exceptions import KubeflowProviderError
 from kubeflow_provider.hooks._kubeflow_pipelines import api
+from kubeflow_provider.hooks._kubeflow_pipelines.pods import RunPods
 from kubeflow_provider.hooks._kubeflow_pipelines.settings import PipelinesSettings
 from kubeflow_provider.hooks._kubeflow_pipelines.steps import read_steps
 from kubeflow_provider.http.client import HttpClient, Patience
@@ -31,7 +32,6 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _LONGEST_LINE = 1000
 _MOST_BYTES = 256 * 1024
 _MOST_LINES = 200
-_DEFAULT_NAMESPACE = "kubeflow"
 _LONGEST_REASON = 500
 
 #: The server's name in messages.
@@ -124,8 +124,7 @@ class StepLogs:
                 yield self._ask(call, self._ui_client)
         for pod in pods:
             yield _without_error(self._ask(api.get_node_log(run_id=run_id, pod_name=pod), self._api_client))
-        if self._settings.kubernetes_conn_id:
-            yield self._from_cluster(run_id)
+        yield RunPods(self._settings).log(run_id, last_lines=_MOST_LINES, most_bytes=_MOST_BYTES)
 
     def _ask(self, call: api.Call, client: HttpClient) -> str:
         try:
@@ -135,46 +134,12 @@ class StepLogs:
             return ""
         return text
 
-    def _from_cluster(self, run_id: str) -> str:
-        """Read the log of the pod itself; every pod of a run bears its id as a label."""
-        from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
-        from kubernetes.client import ApiException
-        from urllib3.exceptions import HTTPError
-
-        namespace = self._settings.namespace or _DEFAULT_NAMESPACE
-        try:
-            core = KubernetesHook(conn_id=self._settings.kubernetes_conn_id).core_v1_client
-            pods = core.list_namespaced_pod(namespace, label_selector=f"pipeline/runid={run_id}").items
-            failed = [pod for pod in pods if pod.status.phase == "Failed"]
-            # A failed driver is the one to ask only where no step has failed.
-            pods = _without_drivers(failed) or failed or _without_drivers(pods)
-            if not pods:
-                return ""
-            newest = max(pods, key=lambda pod: pod.metadata.creation_timestamp)
-            # Raw, because the client would return the repr of the bytes.
-            response = core.read_namespaced_pod_log(
-                newest.metadata.name,
-                namespace,
-                container="main",
-                limit_bytes=_MOST_BYTES,
-                tail_lines=_MOST_LINES,
-                _preload_content=False,
-            )
-            return str(response.data.decode("utf-8", "replace"))
-        except (ApiException, HTTPError) as error:
-            log.debug("No log in the cluster for run %s: %s", run_id, type(error).__name__)
-            return ""
-
 
 def own_lines(text: str) -> list[str]:
     """Return what the step itself has said, or everything where it said nothing."""
     text = _INPUT.sub("", _COLOUR.sub("", text[-_MOST_BYTES:]))
     lines = [line.rstrip()[:_LONGEST_LINE] for line in text.splitlines()]
     return [line for line in lines if not _NOISE.match(line)] or [line for line in lines if line]
-
-
-def _without_drivers(pods: list[Any]) -> list[Any]:
-    return [pod for pod in pods if "-driver" not in pod.metadata.name]
 
 
 def _without_error(text: str) -> str:

@@ -6,7 +6,6 @@ session or token. It may be used from several threads and several event loops at
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable
 from importlib import import_module
@@ -44,7 +43,7 @@ def authentication_for(fields: ConnectionFields, settings: HttpSettings) -> http
     :raises InvalidRequestError: naming every field that is missing or wrong, those found before included.
     """
     mode = fields.choice("authentication", tuple(MODES), "bearer" if fields.password else "none")
-    key = _digest(fields)
+    key = fields.digest()
     if not fields.problems and (known := _logins.get(key)):
         return known
     login = _read(mode, fields, settings)
@@ -65,17 +64,3 @@ def _read(mode: str, fields: ConnectionFields, settings: HttpSettings) -> httpx.
     module, _, name = path.rpartition(".")
     read: Callable[[ConnectionFields, HttpSettings], httpx.Auth] = getattr(import_module(module), name)
     return read(fields, settings)
-
-
-def _digest(fields: ConnectionFields) -> str:
-    connection = fields.connection
-    parts = (
-        fields.conn_id,
-        connection.host,
-        connection.schema,
-        connection.port,
-        fields.login,
-        fields.password,
-        connection.extra,
-    )
-    return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -18,7 +18,7 @@ import re
 import httpx
 
 from kubeflow_provider.connection_fields import ConnectionFields
-from kubeflow_provider.exceptions import PermissionDeniedError, ServiceUnavailableError
+from kubeflow_provider.exceptions import PermissionDeniedError, ServiceUnavailableError, WrongPasswordError
 from kubeflow_provider.http.answers import address, server_message
 from kubeflow_provider.http.authentication.browser import Browser
 from kubeflow_provider.http.authentication.flow import Credential, RenewableAuth, Steps, mask_renewed
@@ -29,6 +29,7 @@ CONNECTORS = ("local", "ldap")
 _AT_DEX = re.compile(r"/auth(/[^/]+(/login)?)?$")
 _AT_CHOICE = re.compile(r"/auth$")
 _AT_FORM = re.compile(r"/auth/[^/]+/login$")
+_AT_CALLBACK = re.compile(r"/callback$")
 _AT_APPROVAL = re.compile(r"/approval$")
 #: Shorter cookies are settings, not secrets; to blot them out would blot out common words.
 _SHORTEST_SECRET = 16
@@ -44,6 +45,8 @@ class DexSession(RenewableAuth):
     :param conn_id: connection, for messages.
     """
 
+    is_login = True
+
     def __init__(self, *, base_url: str, login: str, password: str, connector: str, conn_id: str) -> None:
         super().__init__(hint=f"Connection {conn_id!r} logs in through Dex; the service does not accept that session.")
         self._base_url = httpx.URL(base_url)
@@ -55,8 +58,8 @@ class DexSession(RenewableAuth):
         """Log in."""
         browser = Browser(request)
         answer = yield from self._log_in(browser)
-        if answer.status_code == httpx.codes.FORBIDDEN:
-            # The callback found a login that is not the one it knows; a fresh browser has none to mistake.
+        if answer.status_code == httpx.codes.FORBIDDEN and _AT_CALLBACK.search(answer.url.path):
+            # It found a login that is not the one it knows; a fresh browser has none to mistake.
             browser = Browser(request)
             answer = yield from self._log_in(browser)
         if answer.status_code == httpx.codes.FORBIDDEN or _AT_DEX.search(answer.url.path):
@@ -124,12 +127,13 @@ class DexSession(RenewableAuth):
     def _refused(self, answer: httpx.Response) -> Exception:
         _check_up(answer)
         if answer.status_code in (httpx.codes.OK, httpx.codes.UNAUTHORIZED):
-            message = (
+            return WrongPasswordError(
                 f"Dex does not accept login and password of connection {self._conn_id!r} at "
-                f"{address(answer.request)}. Check both, and that the user may log in with a password there."
+                f"{address(answer.request)}. Check both, and that the user may log in with a password there. They are "
+                "not tried again: restart the triggerer where the user was mended and the connection was not.",
+                http_status=answer.status_code,
             )
-        else:
-            message = f"The login form {address(answer.request)} answered {answer.status_code}{_words(answer)}."
+        message = f"The login form {address(answer.request)} answered {answer.status_code}{_words(answer)}."
         return PermissionDeniedError(message, http_status=answer.status_code)
 
 

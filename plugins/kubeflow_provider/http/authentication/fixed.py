@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Generator
+from copy import copy
 
 import httpx
 
 from kubeflow_provider.connection_fields import ConnectionFields
+from kubeflow_provider.exceptions import WrongPasswordError
+from kubeflow_provider.http.answers import address
 from kubeflow_provider.http.authentication.flow import header_problem, mask
 from kubeflow_provider.http.settings import HttpSettings
 
@@ -29,6 +32,26 @@ class FixedHeader(httpx.Auth):
         """Send the request with the header."""
         request.headers[self._name] = self._value
         yield request
+
+
+class BasicPassword(FixedHeader):
+    """Sends user and password, until the proxy that asks for them says that they are wrong."""
+
+    _refusal: WrongPasswordError | None = None
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Send the request with the header."""
+        if self._refusal:
+            raise copy(self._refusal)
+        request.headers[self._name] = self._value
+        answer = yield request
+        asks_for = answer.headers.get("www-authenticate", "").lower()
+        # A 401 without it is the service's own, behind the proxy.
+        if answer.status_code == httpx.codes.UNAUTHORIZED and asks_for.startswith("basic"):
+            self._refusal = WrongPasswordError(
+                f"{address(request)} does not accept user and password. {self.hint}", http_status=answer.status_code
+            )
+            raise copy(self._refusal)
 
 
 def bearer(fields: ConnectionFields, settings: HttpSettings) -> httpx.Auth:
@@ -54,7 +77,7 @@ def basic(fields: ConnectionFields, settings: HttpSettings) -> httpx.Auth:
     pair = b64encode(f"{fields.login}:{fields.password}".encode()).decode()
     mask(pair)
     hint = f"Check login and password of connection {fields.conn_id!r}."
-    return FixedHeader("Authorization", f"Basic {pair}", hint=hint)
+    return BasicPassword("Authorization", f"Basic {pair}", hint=hint)
 
 
 def _password(fields: ConnectionFields, meaning: str) -> str:

@@ -12,23 +12,30 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from concurrent.futures import Future
+from copy import copy
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import httpx
 from airflow.sdk.log import mask_secret
 
-from kubeflow_provider.exceptions import PermissionDeniedError, ServiceUnavailableError
+from kubeflow_provider.exceptions import (
+    KubeflowProviderError,
+    PermissionDeniedError,
+    ServiceUnavailableError,
+    WrongPasswordError,
+)
 from kubeflow_provider.http.answers import wants_login
 
 T = TypeVar("T")
 
 #: Longest wait for somebody else's renewal; every request of one has its own time limits.
 LONGEST_WAIT_SECONDS = 120.0
-#: For so long a refusal counts for everybody: a directory locks an account after a few wrong passwords, and a
-#: thousand triggers would try a thousand times.
+#: For so long a refusal counts for everybody: a thousand triggers would ask a thousand times.
 REMEMBER_REFUSAL_SECONDS = 20.0
+#: A login that came to nothing is repeated no sooner; one with a wrong password never is, because accounts get locked.
+LOGIN_AGAIN_SECONDS = 60.0
 #: See :func:`mask_renewed`.
 MOST_MASKED = 20
 _renewed = count()
@@ -94,14 +101,20 @@ class RenewableAuth(httpx.Auth, ABC):
     it; all others, whichever thread or loop they live in, wait for the outcome, good or bad.
 
     :param hint: what to check when the service refuses.
+    :cvar is_login: whether to obtain a credential is a login that somebody counts.
     """
+
+    is_login: ClassVar[bool] = False
 
     def __init__(self, *, hint: str) -> None:
         self.hint = hint
         self._lock = threading.Lock()
         self._credential: Credential | None = None
+        self._is_accepted = False
+        self._obtained_at = float("-inf")
         self._renewal: Future[Credential] | None = None
-        self._refusal: tuple[float, PermissionDeniedError] | None = None
+        #: With what it failed to obtain one, and until when that counts.
+        self._failure: tuple[float, KubeflowProviderError] | None = None
 
     @abstractmethod
     def obtain(self, request: httpx.Request) -> Steps[Credential]:
@@ -128,18 +141,34 @@ class RenewableAuth(httpx.Auth, ABC):
         response = yield request
         self.received(credential, response)
         if not wants_login(response):
+            self._accept(credential)
+            return
+        if self._is_too_soon(credential):
             return
         renewed = yield from self._current(request, refused=credential)
         self.apply(renewed, request)
-        self.received(renewed, (yield request))
+        response = yield request
+        self.received(renewed, response)
+        if not wants_login(response):
+            self._accept(renewed)
+
+    def _accept(self, credential: Credential) -> None:
+        with self._lock:
+            self._is_accepted = self._is_accepted or credential is self._credential
+
+    def _is_too_soon(self, refused: Credential) -> bool:
+        """Tell whether the newest login was refused as well, and is too young to try another."""
+        with self._lock:
+            is_newest = refused is self._credential and not self._is_accepted
+            return self.is_login and is_newest and time.time() < self._obtained_at + LOGIN_AGAIN_SECONDS
 
     def _current(self, request: httpx.Request, refused: Credential | None = None) -> Steps[Credential]:
         with self._lock:
             known, renewal = self._credential, self._renewal
             if known is not None and known is not refused and self.is_usable(known):
                 return known
-            if self._refusal and time.time() < self._refusal[0]:
-                raise PermissionDeniedError(str(self._refusal[1]), http_status=self._refusal[1].http_status)
+            if self._failure and time.time() < self._failure[0]:
+                raise copy(self._failure[1])
             if renewal is None:
                 mine: Future[Credential] = Future()
                 self._renewal = mine
@@ -156,8 +185,8 @@ class RenewableAuth(httpx.Auth, ABC):
             # httpx closes the generator when a request of it got no answer, or its task was cancelled.
             with self._lock:
                 self._renewal = None
-                if isinstance(error, PermissionDeniedError):
-                    self._refusal = (time.time() + REMEMBER_REFUSAL_SECONDS, error)
+                if isinstance(error, KubeflowProviderError) and (seconds := self._counts_for(error)):
+                    self._failure = (time.time() + seconds, error)
             renewal.set_exception(
                 error
                 if isinstance(error, Exception)
@@ -166,8 +195,17 @@ class RenewableAuth(httpx.Auth, ABC):
             raise
         with self._lock:
             self._credential, self._renewal = credential, None
+            self._is_accepted, self._obtained_at = False, time.time()
         renewal.set_result(credential)
         return credential
+
+    def _counts_for(self, failure: KubeflowProviderError) -> float:
+        """Return for how many seconds a failure keeps everybody from trying again; no answer at all keeps nobody."""
+        if isinstance(failure, WrongPasswordError):
+            return float("inf")
+        if self.is_login and failure.http_status is not None:
+            return LOGIN_AGAIN_SECONDS
+        return REMEMBER_REFUSAL_SECONDS if isinstance(failure, PermissionDeniedError) else 0.0
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Drive the steps for a blocking client."""

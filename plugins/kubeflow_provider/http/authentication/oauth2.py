@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import time
 from base64 import b64encode
+from typing import Any
 from urllib.parse import quote_plus
 
 import httpx
 
 from kubeflow_provider.connection_fields import ConnectionFields
-from kubeflow_provider.exceptions import KubeflowProviderError, PermissionDeniedError, ServiceUnavailableError
+from kubeflow_provider.exceptions import (
+    KubeflowProviderError,
+    PermissionDeniedError,
+    ServiceUnavailableError,
+    WrongPasswordError,
+)
 from kubeflow_provider.http.answers import address, server_message
 from kubeflow_provider.http.authentication.flow import (
     Credential,
@@ -36,6 +42,8 @@ class OAuth2Token(RenewableAuth):
     :param grant: the grant's own fields.
     :param conn_id: connection, for messages.
     """
+
+    is_login = True
 
     def __init__(
         self, *, token_url: str, client_id: str, client_secret: str, grant: dict[str, str], conn_id: str
@@ -92,7 +100,8 @@ class OAuth2Token(RenewableAuth):
         what = f"{address(answer.request)} answered {status} when asked for a token{': ' if words else ''}{words}."
         if status == httpx.codes.TOO_MANY_REQUESTS or status >= 500:
             return ServiceUnavailableError(what, http_status=status, was_sent=False)
-        return PermissionDeniedError(
+        is_password = "password" in self._grant and _error_of(answer) == "invalid_grant"
+        return (WrongPasswordError if is_password else PermissionDeniedError)(
             f"{what} Check token_url, scope, client and password of connection {self._conn_id!r}.", http_status=status
         )
 
@@ -100,10 +109,18 @@ class OAuth2Token(RenewableAuth):
 def _refuses_client(answer: httpx.Response) -> bool:
     if answer.status_code not in (httpx.codes.BAD_REQUEST, httpx.codes.UNAUTHORIZED):
         return False
-    try:
-        return answer.json().get("error") in ("invalid_client", "unauthorized_client", "invalid_request")
-    except (ValueError, AttributeError):
+    error = _error_of(answer)
+    if error is None:
         return answer.status_code == httpx.codes.UNAUTHORIZED
+    return error in ("invalid_client", "unauthorized_client", "invalid_request")
+
+
+def _error_of(answer: httpx.Response) -> Any:
+    """Return the server's word for what is wrong, ``None`` where it answers in another form."""
+    try:
+        return answer.json().get("error", "")
+    except (ValueError, AttributeError):
+        return None
 
 
 def oauth2(fields: ConnectionFields, settings: HttpSettings) -> httpx.Auth:

@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include.contracts.queries import query_names
 from include.contracts.schedule import ScheduleConfig
+from include.contracts.version.files import reason_of
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.hooks import get_pipeline_service
 from model_releases.addresses import refuse_shown, with_secrets
@@ -158,7 +159,7 @@ class ReleaseBrakes:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise ServiceUnavailableError(f"{uri} cannot be read: {error.strerror or error}.") from error
+            raise ServiceUnavailableError(f"{uri} cannot be read: {reason_of(error)}.") from error
         except json.JSONDecodeError as error:
             raise InvalidRequestError(f"{uri} is not JSON: {error.msg} in line {error.lineno}.") from error
 

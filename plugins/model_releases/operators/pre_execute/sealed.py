@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from kubeflow_provider.outages import patient
 from model_releases.registry import get_registry_service
 from model_releases.rules.sealed import refuse_judged, refuse_released
 
@@ -45,7 +46,7 @@ class RefuseSealed:
         :raises VersionSealedError: with what to do instead.
         """
         version = str(context["task"].render_template(self.version, context))
-        registry = get_registry_service(self.registry_conn_id)
+        registry = patient(get_registry_service(self.registry_conn_id))
         if self.writes:
             refuse_judged(context, self.model, version, registry)
         else:

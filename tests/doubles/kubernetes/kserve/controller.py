@@ -76,7 +76,13 @@ class KServeController:
             status = self._modes[mode].reconcile(service)
         except InvalidSpec as problem:
             self._warn(service, "InternalError", f"fails to reconcile predictor: {problem}")
-            return {**before, "modelStatus": invalid(before.get("modelStatus", {}), problem)}
+            unknown = [condition(kind, "Unknown") for kind in ("IngressReady", "PredictorReady", "Ready")]
+            return {
+                **before,
+                "conditions": before.get("conditions") or unknown,
+                "deploymentMode": before.get("deploymentMode") or self._world.settings.name_of(mode),
+                "modelStatus": invalid(before.get("modelStatus", {}), problem),
+            }
         except ReconcileError as problem:
             self._warn(service, "InternalError", f"fails to reconcile predictor: {problem}")
             return before

@@ -17,6 +17,8 @@ SERVICES = Resource(
     short_names=("isvc",),
 )
 RUNTIMES = Resource(group=GROUP, version="v1alpha1", plural="servingruntimes", kind="ServingRuntime", custom=True)
+#: Where Knative Serving is installed its kinds are found; the double's KServe does without making any.
+KNATIVE_SERVICES = Resource(group="serving.knative.dev", plural="services", kind="Service", custom=True)
 CLUSTER_RUNTIMES = Resource(
     group=GROUP,
     version="v1alpha1",

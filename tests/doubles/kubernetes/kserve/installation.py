@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tests.doubles.kubernetes.kserve.controller import KServeController
-from tests.doubles.kubernetes.kserve.definitions import CLUSTER_RUNTIMES, RUNTIMES, SERVICES, definitions
+from tests.doubles.kubernetes.kserve.definitions import (
+    CLUSTER_RUNTIMES,
+    KNATIVE_SERVICES,
+    RUNTIMES,
+    SERVICES,
+    definitions,
+)
 from tests.doubles.kubernetes.kserve.gateway import Gateway
 from tests.doubles.kubernetes.kserve.models import Sidecar, StorageInitializer
 from tests.doubles.kubernetes.kserve.settings import KServeSettings
@@ -32,6 +38,7 @@ class KServe:
         self._store = cluster.store
         self._namespace = cluster.namespace
         self._store.resources += [SERVICES, RUNTIMES, CLUSTER_RUNTIMES]
+        self._store.resources += [KNATIVE_SERVICES] if settings.knative else []
         for definition in definitions(settings.version):
             self._store.create(DEFINITIONS, definition)
         self._store.admissions.append(webhook(settings))

@@ -160,7 +160,7 @@ class KnativeMode:
         worst = min((configuration, route), key=lambda entry: ("False", "Unknown", "True").index(entry["status"]))
         ingress = condition("IngressReady", "True")
         if not component["traffic"]:
-            ingress = condition("IngressReady", "False", "PredictorNotReady", "Predictor ingress not created")
+            ingress = condition("IngressReady", "False", "Predictor ingress not created")
         ready = worst if worst["status"] != "True" else ingress
         conditions = [
             configuration,

@@ -21,7 +21,7 @@ def model_status(before: dict[str, Any], pods: list[Object], *, serves: bool, re
     :param serves: whether the newest revision is ready.
     """
     failed = sum(_failure(pod) is not None for pod in pods)
-    copies = {"failedCopies": failed, "totalCopies": len(pods)}
+    copies = {"failedCopies": failed} | ({"totalCopies": len(pods)} if pods else {})
     status = {**before, "copies": copies}
     earlier = before.get("states", {})
     active = earlier.get("activeModelState", "")
@@ -46,7 +46,6 @@ def invalid(before: dict[str, Any], problem: InvalidSpec) -> dict[str, Any]:
     """Return the model status of a service that cannot be deployed as it is described."""
     return {
         **before,
-        "copies": before.get("copies", {"failedCopies": 0}),
         "states": {
             "activeModelState": before.get("states", {}).get("activeModelState", ""),
             "targetModelState": "FailedToLoad",

@@ -8,8 +8,9 @@ from typing import Any
 
 from tests.doubles.kubernetes.kserve.definitions import SERVICES
 from tests.doubles.kubernetes.kserve.model_status import model_status
+from tests.doubles.kubernetes.kserve.settings import KServeSettings
 from tests.doubles.kubernetes.kserve.templates import render
-from tests.doubles.kubernetes.kserve.world import World, condition, settled
+from tests.doubles.kubernetes.kserve.world import World, condition, ready, settled
 from tests.doubles.kubernetes.resources import DEPLOYMENTS
 from tests.doubles.kubernetes.resources import SERVICES as CORE_SERVICES
 from tests.doubles.kubernetes.store import Object
@@ -20,6 +21,8 @@ class StandardMode:
 
     def __init__(self, world: World) -> None:
         self._world = world
+        #: What of a service and its Deployment the model's status was made of.
+        self._looked_at: dict[str, Any] = {}
 
     def reconcile(self, service: Object) -> Object:
         """Return the new status."""
@@ -41,7 +44,8 @@ class StandardMode:
         return self._status(service, stable, wanted[stable], canaries)
 
     def forget(self, service: Object) -> None:
-        """Nothing to forget: everything stands in the API."""
+        """Forget what was seen of a service."""
+        self._looked_at.pop(service["metadata"]["uid"], None)
 
     def _deploy(self, service: Object, predictor: dict[str, Any], name: str, replicas: int) -> Object:
         template = render(self._world.store, service, predictor)
@@ -79,25 +83,23 @@ class StandardMode:
         world, metadata = self._world, service["metadata"]
         before, namespace = service.get("status", {}), metadata["namespace"]
         host = world.host(namespace, metadata["name"])
-        predictor = _predictor_ready(deployment)
+        predictor = _predictor_ready(deployment, world.settings)
         route = world.routes.get(host)
         ingress = condition("IngressReady", "True")
         if route is None:
-            ingress = condition("IngressReady", "False", "PredictorNotReady", "Predictor ingress not created")
+            ingress = condition("IngressReady", "False", "Predictor ingress not created")
         elif world.settings.gateway_api and time.monotonic() < route.known_from - _half_the_lag(world):
             message = "HTTPRoute parents are not ready"
             ingress = condition("IngressReady", "False", "HttpRouteParentStatusNotAvailable", message)
-        ready = predictor if predictor["status"] != "True" else ingress
-        conditions = [predictor, ingress, {**ready, "type": "Ready"}]
+        conditions = [predictor, ingress, ready([predictor, ingress]), condition("Stopped", "False")]
+        conditions[-1]["severity"] = "Info"
+        url = {"url": f"http://{stable}-{namespace}.{world.settings.domain}"}
         status = {
             **before,
             "deploymentMode": before.get("deploymentMode") or world.settings.name_of("Standard"),
-            "components": {"predictor": {"url": f"http://{stable}-{namespace}.{world.settings.domain}"}},
-            "modelStatus": model_status(
-                before.get("modelStatus", {}),
-                world.pods(namespace, stable),
-                serves=_is_rolled_out(deployment),
-            ),
+            "components": {"predictor": url if predictor["status"] == "True" else {}},
+            "servingRuntimeName": service["spec"]["predictor"].get("model", {}).get("runtime", ""),
+            "modelStatus": self._model_status(service, stable, deployment),
             # The generation of the Deployment, which has nothing to do with that of the InferenceService.
             "observedGeneration": deployment["metadata"].get("generation", 1),
         }
@@ -112,6 +114,17 @@ class StandardMode:
             status["url"] = f"http://{host}"
             status["address"] = {"url": f"http://{stable}.{namespace}.svc.cluster.local"}
         return status
+
+    def _model_status(self, service: Object, stable: str, deployment: Object) -> Object:
+        """Look at the pods when their Deployment or what loads their model has changed, which no crash brings about."""
+        uid, before = service["metadata"]["uid"], service.get("status", {}).get("modelStatus", {})
+        pods = self._world.pods(service["metadata"]["namespace"], stable)
+        loading = [pod.get("status", {}).get("initContainerStatuses") for pod in pods]
+        seen = (service["spec"], deployment.get("status"), loading)
+        if before and self._looked_at.get(uid) == seen:
+            return dict(before)
+        self._looked_at[uid] = seen
+        return model_status(before, pods, serves=_is_rolled_out(deployment))
 
 
 def deployment_name(service: Object, predictor: dict[str, Any]) -> str:
@@ -129,7 +142,7 @@ def _is_rolled_out(deployment: Object) -> bool:
     return status.get("observedGeneration") == deployment["metadata"].get("generation") and counted == [wanted] * 3
 
 
-def _predictor_ready(deployment: Object) -> Object:
+def _predictor_ready(deployment: Object, settings: KServeSettings) -> Object:
     """Copy the Deployment's conditions: as long as enough old pods serve, a failing update does not show."""
     found = {item["type"]: item for item in deployment.get("status", {}).get("conditions", [])}
     available, progress = found.get("Available"), found.get("Progressing")
@@ -137,11 +150,11 @@ def _predictor_ready(deployment: Object) -> Object:
         return condition("PredictorReady", "Unknown")
     failure = found.get("ReplicaFailure")
     if available["status"] == "True":
-        return condition("PredictorReady", "True", progress["reason"])
+        return condition("PredictorReady", "True", progress["reason"], progress["message"])
     if failure:
         return condition("PredictorReady", "False", failure["reason"], failure["message"])
     if progress["status"] == "False":
         return condition("PredictorReady", "False", progress["reason"], progress["message"])
-    if progress["reason"] == "ReplicaSetUpdated":
+    if progress["reason"] == "ReplicaSetUpdated" and settings.number >= (0, 21):
         return condition("PredictorReady", "Unknown", progress["reason"], progress["message"])
     return condition("PredictorReady", "False", available["reason"], available["message"])

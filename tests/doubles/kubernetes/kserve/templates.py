@@ -21,7 +21,7 @@ _PREDICTOR_KEYS = {
     *("annotations", "workerSpec", "storageUris", "name"),
 }
 #: Annotations of a service that do not reach its pods.
-_KEPT_FROM_PODS = ("kubectl.kubernetes.io/last-applied-configuration", "serving.kserve.io/deploymentMode")
+_KEPT_FROM_PODS = ("kubectl.kubernetes.io/last-applied-configuration", "modelFormat")
 
 
 class InvalidSpec(Exception):
@@ -50,7 +50,7 @@ def render(store: Store, service: Object, predictor: dict[str, Any]) -> Object:
     annotations = _inherited(service, predictor, "annotations")
     if model:
         runtime = _runtime(store, service["metadata"]["namespace"], model)
-        pod = _merge_runtime(pod, runtime, model)
+        pod = _merge_runtime(pod, runtime, model, service["metadata"]["name"])
         annotations |= runtime.get("annotations") or {}
         container = pod["containers"][0]
         port = (container.get("ports") or [{"containerPort": 8080}])[0]["containerPort"]
@@ -102,14 +102,14 @@ def _protocols(runtime: dict[str, Any]) -> list[str]:
     return list(runtime.get("protocolVersions") or ["v1"])
 
 
-def _merge_runtime(pod: dict[str, Any], runtime: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
+def _merge_runtime(pod: dict[str, Any], runtime: dict[str, Any], model: dict[str, Any], name: str) -> dict[str, Any]:
     """Put the model's container over the runtime's: arguments are appended, variables merged by name."""
     base = next(entry for entry in runtime["containers"] if entry["name"] == CONTAINER)
     own = {key: value for key, value in model.items() if key not in _SERVICE_KEYS and key != "name"}
     merged = {**copied(base), **copied(own)}
     merged["args"] = [*(base.get("args") or []), *(own.get("args") or [])]
     variables = {entry["name"]: entry for entry in [*(base.get("env") or []), *(own.get("env") or [])]}
-    merged["env"] = list(variables.values())
+    merged["env"] = [*variables.values(), {"name": "INFERENCE_SERVICE_NAME", "value": name}]
     if version := model.get("runtimeVersion"):
         merged["image"] = f"{merged['image'].rsplit(':', 1)[0]}:{version}"
     others = [copied(entry) for entry in runtime["containers"] if entry["name"] != CONTAINER]
@@ -130,7 +130,7 @@ def _mount(pod: dict[str, Any], uri: str, annotations: dict[str, str]) -> None:
     if uri.startswith("pvc://"):
         claim, _, path = uri.removeprefix("pvc://").partition("/")
         mount |= {"name": "kserve-pvc-source", "subPath": path}
-        volume = {"name": "kserve-pvc-source", "persistentVolumeClaim": {"claimName": claim, "readOnly": read_only}}
+        volume = {"name": "kserve-pvc-source", "persistentVolumeClaim": {"claimName": claim}}
     else:
         volume = {"name": "kserve-provision-location", "emptyDir": {}}
         initializer = {

@@ -69,6 +69,7 @@ def _set_defaults(service: Object) -> None:
         if model := predictor.get("model"):
             model.setdefault("name", "")
             model.setdefault("protocolVersion", "v1")
+            service["metadata"].setdefault("annotations", {})["modelFormat"] = model["modelFormat"]["name"]
             resources = model.setdefault("resources", {})
             for kind in ("limits", "requests"):
                 resources[kind] = {"cpu": "1", "memory": "2Gi"} | resources.get(kind, {})

@@ -54,6 +54,7 @@ class World:
                 "metadata": {
                     "name": name,
                     "labels": dict(template["metadata"]["labels"]),
+                    "annotations": dict(template["metadata"]["annotations"]),
                     "ownerReferences": [reference(SERVICES, service)],
                 },
                 "spec": wanted,
@@ -135,6 +136,13 @@ class World:
 def condition(kind: str, status: str, reason: str = "", message: str = "") -> Object:
     entry = {"type": kind, "status": status, "lastTransitionTime": timestamp()}
     return entry | ({"reason": reason} if reason else {}) | ({"message": message} if message else {})
+
+
+def ready(dependents: list[Object]) -> Object:
+    """Return the condition Ready, which copies the last of these that is False, else the first that is not True."""
+    false = [entry for entry in dependents if entry["status"] == "False"]
+    others = [entry for entry in dependents if entry["status"] != "True"]
+    return {**(false[-1:] or others or [condition("", "True")])[0], "type": "Ready"}
 
 
 def settled(conditions: list[Object], before: list[Object]) -> list[Object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -11,7 +12,12 @@ from typing import Any
 import pytest
 from airflow.sdk import Connection
 
-from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
+from kubeflow_provider.exceptions import (
+    InvalidRequestError,
+    OutageError,
+    PermissionDeniedError,
+    ServiceUnavailableError,
+)
 from kubeflow_provider.hooks._kserve.doors import Doors
 from kubeflow_provider.hooks._kserve.settings import DoorKind, KServeSettings
 from kubeflow_provider.states import DeploymentState
@@ -86,10 +92,46 @@ def test_the_service_proxy_needs_its_right(world: KServeWorld, tmp_path: Path) -
     hook = QuickHook("x", connection=kserve_connection(tmp_path, world.k8s, door="service_proxy"))
     world.k8s.faults.forbid("create", "services/proxy")
     try:
-        with pytest.raises(PermissionDeniedError, match=r"right to create services/proxy \(deploy/kserve/rbac\.yaml\)"):
+        with pytest.raises(PermissionDeniedError, match=r"services/proxy \(deploy/kserve/service-proxy-rbac\.yaml\)"):
             hook.predict("reviews", BODY)
     finally:
         world.k8s.faults.heal()
+
+
+@pytest.mark.parametrize(
+    ("door", "address", "kind"),
+    [
+        ("gateway", "http://127.0.0.1:9", OutageError),
+        ("path", "http://no-such-host.invalid", OutageError),
+        ("cluster_local", "http://no-such-service.invalid", OutageError),
+        ("cluster_local", "http://127.0.0.1:9", ServiceUnavailableError),  # a service without pods
+    ],
+)
+def test_a_gateway_that_is_away_says_nothing_about_the_model(door: str, address: str, kind: type[Exception]) -> None:
+    fields = {"namespace": "models", "door": door}
+    connection = Connection(conn_id="x", conn_type="kserve", host=address, extra=json.dumps(fields))
+    status = {"url": "http://reviews-models.example.com", "address": {"url": address}}
+    service = {"metadata": {"name": "reviews"}, "spec": {"predictor": {}}, "status": status}
+    with pytest.raises(ServiceUnavailableError) as caught:
+        QuickHook("x", connection=connection)._doors.predict("reviews", service, BODY, timeout_seconds=5)
+    assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize(
+    ("message", "status"),
+    [("the server is currently unable to handle the request", None), ('no endpoints available for service "x"', 503)],
+)
+def test_the_api_server_speaks_for_itself_or_of_the_service(
+    world: KServeWorld, tmp_path: Path, message: str, status: int | None
+) -> None:
+    hook = QuickHook("x", connection=kserve_connection(tmp_path, world.k8s, door="service_proxy"))
+    body = json.dumps({"kind": "Status", "message": message, "code": 503})
+    world.k8s.faults.http("POST", "/proxy/", status=503, body=body, content_type="application/json")
+    if status is None:
+        with pytest.raises(OutageError, match=message):
+            hook.predict("reviews", BODY)
+    else:
+        assert hook.predict("reviews", BODY).status_code == status
 
 
 # Gateways with a login

@@ -148,7 +148,7 @@ HOPELESS: dict[str, tuple[Prepare, str]] = {
     "quota": (fault("over_quota"), r"Its pods are refused: .*exceeded quota: compute, requested: memory=4Gi"),
     "no node": (
         fault("unschedulable"),
-        r"has waited \d+ s for a node: 0/1 nodes are available: 1 Insufficient memory.*`serving\.kserve\.cpu`",
+        r"has waited \d+ s of at most 2 s for a node: 0/1 nodes are available: 1 Insufficient memory.*`serving\.kserve",
     ),
     "download": (
         broken_download,

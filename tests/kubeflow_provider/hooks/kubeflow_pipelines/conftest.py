@@ -13,6 +13,7 @@ from airflow.sdk import Connection
 from kubeflow_provider.hooks._kubeflow_pipelines import submission
 from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
 from kubeflow_provider.http.client import HttpClient, Patience
+from kubeflow_provider.pipelines.reading import read_pipeline_spec
 from kubeflow_provider.services import RunRequest
 from tests.doubles.kfp_server import KfpServer, kfp_server
 
@@ -69,7 +70,7 @@ def make_request(record_and_wait: str) -> MakeRequest:
     def make(**fields: Any) -> RunRequest:
         given = {
             "run_id": str(uuid4()),
-            "pipeline_file": record_and_wait,
+            "pipeline": read_pipeline_spec(record_and_wait),
             "parameters": {"file": "/tmp/recorded"},
             "display_name": "a test",
             "experiment": "tests",

@@ -12,6 +12,7 @@ from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
 from tests.doubles.kfp_server import KfpServer
 from tests.doubles.kubernetes import Cluster, Image, cluster
+from tests.doubles.kubernetes.resources import PODS
 from tests.kubeflow_provider.hooks.kubeflow_pipelines.conftest import MakeHook, MakeRequest
 from tests.waiting import wait_for
 
@@ -94,6 +95,27 @@ def test_no_log_is_no_error(
     assert hook.get_run_log(run_id) == ""
     k8s.server.stop()
     assert hook.get_run_log(run_id) == ""
+
+
+def test_what_a_pod_of_a_run_waits_for_is_known(
+    hook: KubeflowPipelinesHook, k8s: Cluster, server: KfpServer, make_hook: MakeHook
+) -> None:
+    k8s.faults.unschedulable()
+    pod = {
+        "metadata": {"name": "wf-impl-1", "namespace": "team", "labels": {"pipeline/runid": "a"}},
+        "spec": {"containers": [{"name": "main", "image": IMAGE}]},
+    }
+    k8s.store.create(PODS, pod, "team")
+    wait_for(lambda: hook.waits_for("a"), "the scheduler's word")
+
+    assert hook.waits_for("a") == (
+        "Pod wf-impl-1 waits for a node: Unschedulable: 0/1 nodes are available: 1 Insufficient memory. preemption: "
+        "0/1 nodes are available: 1 No preemption victims found for incoming pod."
+    )
+    assert hook.waits_for("another-run") is None
+    assert make_hook(server.url, namespace="team").waits_for("a") is None, "nothing leads to the cluster"
+    k8s.server.stop()
+    assert hook.waits_for("a") is None, "it is an extra"
 
 
 def test_a_module_runs_in_a_pod_of_the_namespace(hook: KubeflowPipelinesHook, k8s: Cluster) -> None:

@@ -16,6 +16,7 @@ from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedEr
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.hooks._kubeflow_pipelines import api
 from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
+from kubeflow_provider.pipeline_spec import PipelineSpec
 from kubeflow_provider.services import PipelineService
 from kubeflow_provider.states import RunState
 from tests.doubles.kfp_server import KfpServer, kfp_server
@@ -225,11 +226,9 @@ def test_what_is_too_large_is_not_sent(
 ) -> None:
     document = yaml.safe_load(Path(record_and_wait).read_text(encoding="utf-8"))
     document["pipelineInfo"]["description"] = "x" * 33 * 2**20
-    pipeline_file = tmp_path / "large.yaml"
-    pipeline_file.write_text(json.dumps(document), encoding="utf-8")
 
     with pytest.raises(InvalidRequestError, match="has 33 MiB, and Kubeflow takes 32"):
-        hook.create_run(make_request(pipeline_file=str(pipeline_file)))
+        hook.create_run(make_request(pipeline=PipelineSpec(document=document)))
 
 
 async def test_a_poll_is_one_request(server: KfpServer, hook: KubeflowPipelinesHook, make_request: MakeRequest) -> None:

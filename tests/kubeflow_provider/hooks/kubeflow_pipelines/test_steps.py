@@ -11,8 +11,8 @@ from kubeflow_provider.hooks._kubeflow_pipelines.steps import StepsTold, read_st
 from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
 from kubeflow_provider.services import RunStep
 from kubeflow_provider.states import RunState
+from tests.captured import captured_run
 from tests.doubles.kfp_server import KfpServer, kfp_server
-from tests.doubles.kfp_server.captured import captured_run
 from tests.kubeflow_provider.hooks.kubeflow_pipelines.conftest import MakeHook, MakeRequest
 
 
@@ -45,16 +45,22 @@ def pod_names(*nodes: str) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
+    ("version", "what", "expected"),
     [
         (
-            "2_17_succeeded",
+            "2.17.0",
+            "a run that succeeded",
             told(("record", "SUCCEEDED"), ("finish", "SUCCEEDED"), pods=pod_names("record-and-wait-gbxqh-301283103")),
         ),
-        ("2_17_failed", told(("record", "FAILED"), pods=pod_names("record-and-wait-sd6wv-1781678005"))),
-        ("2_17_terminated", told(("record-driver", "FAILED"), not_started="record")),
         (
-            "3_0_succeeded",
+            "2.17.0",
+            "a run whose first step failed",
+            told(("record", "FAILED"), pods=pod_names("record-and-wait-sd6wv-1781678005")),
+        ),
+        ("2.17.0", "a cancelled run", told(("record-driver", "FAILED"), not_started="record")),
+        (
+            "3.0-preview",
+            "a run that succeeded",
             told(
                 ("record", "SUCCEEDED"),
                 ("finish", "SUCCEEDED"),
@@ -62,9 +68,10 @@ def pod_names(*nodes: str) -> tuple[str, ...]:
                 is_complete=False,
             ),
         ),
-        ("3_0_succeeded_without_view", told(is_complete=False)),
+        ("3.0-preview", "a run that succeeded, without its view", told(is_complete=False)),
         (
-            "3_0_failed",
+            "3.0-preview",
+            "a run whose last step failed",
             told(
                 ("record", "SUCCEEDED"),
                 ("finish", "FAILED"),
@@ -75,8 +82,8 @@ def pod_names(*nodes: str) -> tuple[str, ...]:
         ),
     ],
 )
-def test_runs_of_real_servers_are_read(name: str, expected: StepsTold) -> None:
-    assert read_steps(captured_run(name)) == expected
+def test_runs_of_real_servers_are_read(version: str, what: str, expected: StepsTold) -> None:
+    assert read_steps(captured_run(version, what)) == expected
 
 
 # Up to 2.17

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -48,3 +50,13 @@ def connect() -> Callable[..., HttpClient]:
 def forget_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a login be tried again at once after it was refused."""
     monkeypatch.setattr(flow, "REMEMBER_REFUSAL_SECONDS", 0.0)
+    monkeypatch.setattr(flow, "LOGIN_AGAIN_SECONDS", 0.0)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Return the clock of logins; its ``seconds`` are for the test to move."""
+    clock = SimpleNamespace(seconds=time.time())
+    clock.time = lambda: clock.seconds
+    monkeypatch.setattr(flow, "time", clock)
+    return clock

@@ -10,7 +10,13 @@ from collections.abc import Callable
 import httpx
 import pytest
 
-from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
+from kubeflow_provider.exceptions import (
+    InvalidRequestError,
+    OutageError,
+    PermissionDeniedError,
+    ServiceUnavailableError,
+    WrongPasswordError,
+)
 from kubeflow_provider.http.authentication import dex
 from kubeflow_provider.http.client import HttpClient
 from tests.doubles.login import PASSWORD, USER, AuthserviceGateway, Dex, Gateway, Oauth2ProxyGateway
@@ -103,13 +109,14 @@ class PickyOauth2Proxy(Picky, Oauth2ProxyGateway):
 @pytest.mark.parametrize(
     "refusal", [Reply.json({}, 401), Reply.html("Sign in"), Reply.html("Sign in", 403), Reply.redirect("/dex/auth")]
 )
-def test_a_session_that_is_never_accepted_ends_after_one_new_login(ask, start, log_in, refusal):
+def test_a_session_that_is_never_accepted_is_no_reason_to_log_in_again_at_once(ask, start, log_in, refusal):
     server = start(PickyOauth2Proxy())
     server.refusal = refusal
-    with pytest.raises(PermissionDeniedError, match="does not accept that session") as caught:
-        ask(log_in(server), "GET", RUNS)
-    assert caught.value.http_status == refusal.status
-    assert server.logins == 2
+    for _ in range(3):
+        with pytest.raises(PermissionDeniedError, match="does not accept that session") as caught:
+            ask(log_in(server), "GET", RUNS)
+        assert caught.value.http_status == refusal.status
+    assert server.dex.forms_posted == 1
 
 
 def test_a_real_403_is_no_reason_to_log_in_again(ask, start, log_in):
@@ -129,25 +136,39 @@ def test_a_wrong_password_is_told_from_everything_else(ask, gateway, log_in, sta
     assert server.dex.forms_posted == 1
 
 
-def test_a_refusal_counts_for_everybody_for_a_while(ask, gateway, log_in):
+@pytest.mark.parametrize("was_accepted", [False, True])
+def test_a_wrong_password_is_never_tried_again(ask, gateway, log_in, clock, was_accepted):
     server = gateway()
-    client = log_in(server, password="a-wrong-password")
-    for _ in range(5):
-        with pytest.raises(PermissionDeniedError):
-            ask(client, "GET", RUNS)
-    assert server.dex.forms_posted == 1
-
-
-def test_after_that_while_it_is_tried_again(ask, gateway, log_in, forget_refusals):
-    server = gateway(dex=Dex(users={}))
     client = log_in(server)
-    with pytest.raises(PermissionDeniedError):
+    if was_accepted:
         ask(client, "GET", RUNS)
-    server.dex.users[USER] = PASSWORD
+    server.dex.users[USER] = "another-password"
+    server.end_sessions()
+    before = server.dex.forms_posted
+    for _ in range(5):
+        with pytest.raises(WrongPasswordError, match="not tried again"):
+            ask(client, "GET", RUNS)
+        clock.seconds += 3600
+    assert server.dex.forms_posted == before + 1
+
+
+def test_another_login_that_came_to_nothing_is_repeated_once_a_minute(ask, gateway, log_in, clock):
+    server = gateway()
+    client = log_in(server)
+    ask(client, "GET", RUNS)
+    server.end_sessions()
+    server.lets_in = False
+    for _ in range(13):  # two minutes, every ten seconds
+        with pytest.raises(OutageError):
+            ask(client, "GET", RUNS)
+        clock.seconds += 10
+    assert server.dex.forms_posted == 1 + 3
+    server.lets_in = True
+    clock.seconds += 60
     assert ask(client, "GET", RUNS)["user"] == USER
 
 
-def test_a_dex_that_is_out_of_order_is_an_outage(ask, gateway, log_in):
+def test_a_dex_that_is_out_of_order_is_an_outage(ask, gateway, log_in, forget_refusals):
     server = gateway(dex=Dex(broken_status=503))
     client = log_in(server)
     with pytest.raises(ServiceUnavailableError, match=r"login at .*/dex/auth") as caught:
@@ -300,7 +321,7 @@ def test_many_triggers_learn_of_one_refusal(start, connect):
     async def triggers() -> list[BaseException]:
         return await asyncio.gather(*[client.arequest("GET", RUNS) for _ in range(20)], return_exceptions=True)
 
-    assert {type(error) for error in asyncio.run(triggers())} == {PermissionDeniedError}
+    assert {type(error) for error in asyncio.run(triggers())} == {WrongPasswordError}
     assert server.dex.forms_posted == 1
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kubeflow_provider.exceptions import PermissionDeniedError
+from kubeflow_provider.exceptions import PermissionDeniedError, WrongPasswordError
 from tests.doubles.web import Asked, Reply, WebServer
 
 RUNS = "/apis/v2beta1/runs"
@@ -63,3 +63,18 @@ def test_a_refusal_says_what_to_do_and_is_not_asked_again(ask, start, connect, f
         ask(connect(server.url, **fields), "GET", RUNS)
     assert caught.value.http_status == 401
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(("challenge", "asked"), [('Basic realm="kubeflow"', 1), ("", 3)])
+def test_a_password_that_a_proxy_calls_wrong_is_not_sent_again(ask, start, connect, challenge, asked):
+    class Proxy(WebServer):
+        def answer(self, asked: Asked) -> Reply:
+            return Reply(401, b"", [("WWW-Authenticate", challenge)] if challenge else [])
+
+    server = start(Proxy())
+    client = connect(server.url, login="ann", password="secret", authentication="basic")
+    for _ in range(3):
+        with pytest.raises(PermissionDeniedError, match="Check login and password") as caught:
+            ask(client, "GET", RUNS)
+        assert isinstance(caught.value, WrongPasswordError) is bool(challenge)
+    assert len(server.asked) == asked

@@ -30,15 +30,17 @@ class Task(Tries):
 
     def operator(self, **arguments: Any) -> RunPipelineOperator:
         kubeflow_pipelines._TERMINATED.clear()  # a new process remembers nothing
-        defaults: dict[str, Any] = {"deferrable": False, "poll_interval_seconds": 0.01, "max_poll_errors": 3}
-        return RunPipelineOperator(
-            task_id="train",
-            pipeline_file=self.pipeline_file,
-            parameters={"file": "somewhere"},
-            display_name="reviews 1",
-            experiment="reviews",
-            **(defaults | arguments),
-        )
+        defaults: dict[str, Any] = {
+            "task_id": "train",
+            "pipeline_file": self.pipeline_file,
+            "parameters": {"file": "somewhere"},
+            "display_name": "reviews 1",
+            "experiment": "reviews",
+            "deferrable": False,
+            "poll_interval_seconds": 0.01,
+            "max_poll_errors": 3,
+        }
+        return RunPipelineOperator(**defaults | arguments)
 
     def run(self, **arguments: Any) -> str:
         return self.operator(**arguments).execute(self.context())

@@ -21,6 +21,7 @@ from kubeflow_provider.exceptions import (
 from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
 from kubeflow_provider.links import ExperimentLink, PipelineRunLink
 from kubeflow_provider.operators._run_marks import RunMark
+from kubeflow_provider.operators._run_record import PIPELINE_RUN_KEY
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
 from kubeflow_provider.triggers.pipelines import PipelineRunTrigger
 from tests.doubles.kfp_server import KfpServer
@@ -145,11 +146,11 @@ def test_a_task_that_died_before_anybody_could_start_its_run_leaves_nothing_to_l
         patch.setattr(owner, dies_in, Mock(side_effect=SystemExit("the worker is gone")))
         with pytest.raises(SystemExit):
             task.run(deferrable=True)
-    first = task.run_id
+    first = task.store.get(PIPELINE_RUN_KEY)
     trigger = deferred(task)
 
-    assert trigger.run_id == first
-    assert trigger.is_repeat is (dies_in == "defer"), "its trigger may be there all the same"
+    assert (first is not None) is trigger.is_repeat is (dies_in == "defer"), "its trigger may be there all the same"
+    assert first is None or trigger.run_id == first["run_id"]
 
 
 def test_a_trigger_that_could_not_start_its_run_fails_the_task_without_calling_it_lost(

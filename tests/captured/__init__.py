@@ -1,0 +1,42 @@
+"""What real servers answered, a folder for each system and version: the doubles are held to it.
+
+``calls.json`` is what ``tests/capture.py`` wrote: each answer with the name of what it is an answer to. Before it is
+kept, names, ids and addresses are replaced and lists are cut; ``tests/capturing/replacing.py`` is the rule.
+``described.json``, beside the versions, holds answers that nobody has recorded yet, as the documentation or the source
+of the system describes them. What a version has recorded counts for more.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+_HERE = Path(__file__).parent
+
+
+def versions(system: str) -> list[str]:
+    """Return the versions of a system that were recorded."""
+    return sorted(file.parent.name for file in (_HERE / system).glob("*/calls.json"))
+
+
+def captured(system: str, version: str) -> dict[str, dict[str, Any]]:
+    """Return what a version was asked for -> the call, with ``request``, ``status`` and ``answer``."""
+    return _calls(_HERE / system / version / "calls.json")
+
+
+def described(system: str) -> dict[str, dict[str, Any]]:
+    """Return the same of what is only described; ``source`` says where."""
+    return _calls(_HERE / system / "described.json")
+
+
+def captured_run(version: str, what: str) -> dict[str, Any]:
+    """Return the document of a run as a Kubeflow Pipelines server told it."""
+    document: dict[str, Any] = captured("kubeflow_pipelines", version)[what]["answer"]
+    return document
+
+
+@cache
+def _calls(file: Path) -> dict[str, dict[str, Any]]:
+    return {call["what"]: call for call in json.loads(file.read_text(encoding="utf-8"))}

@@ -1,0 +1,160 @@
+"""Each role gives what a call of ours needs, all of it and nothing else.
+
+That the rights are enough is shown by every test on the Kubernetes double, which gives them and no others; what the pod
+of a module needs is compared where one runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kubeflow_provider.hooks._kubeflow_pipelines import api
+from tests.rights import DEPLOY, RELEASE_IN_KUBEFLOW, SERVING, STEP_LOGS, documents, rights
+
+ROOT = DEPLOY.parent
+PROVIDER = ROOT / "plugins" / "kubeflow_provider"
+ROLE_FILES = sorted(str(file.relative_to(DEPLOY)) for file in DEPLOY.rglob("*rbac.yaml"))
+
+KSERVE, PIPELINES = "serving.kserve.io", "pipelines.kubeflow.org"
+#: How Kubernetes' client calls a resource -> its group and name.
+RESOURCES = {
+    "pod": ("", "pods"),
+    "pod_log": ("", "pods/log"),
+    "event": ("", "events"),
+    "config_map": ("", "configmaps"),
+    "service_account_token": ("", "serviceaccounts/token"),
+    "deployment": ("apps", "deployments"),
+    "controller_revision": ("apps", "controllerrevisions"),
+    "custom_object": (KSERVE, "inferenceservices"),
+}
+VERBS = {"read": "get", "replace": "update"}
+#: Calls of api.py that do not say by their name what they are for.
+OTHERS = {
+    (KSERVE, "servingruntimes", "list"),
+    (KSERVE, "clusterservingruntimes", "list"),
+    ("apiextensions.k8s.io", "customresourcedefinitions", "get"),
+    ("", "services/proxy", "create"),
+}
+
+#: Calls of Kubeflow Pipelines -> what its server asks Kubernetes, in the name of whoever calls.
+ASKED = {
+    "get_health": None,
+    "list_experiments": ("experiments", "list"),
+    "create_experiment": ("experiments", "create"),
+    "get_pipeline_by_name": ("pipelines", "get"),
+    "create_pipeline": ("pipelines", "create"),
+    "list_versions": ("pipelines/versions", "list"),
+    "upload_version": ("pipelines/versions", "create"),
+    "create_run": ("runs", "create"),
+    "get_run": ("runs", "get"),
+    "list_runs": ("runs", "list"),
+    "terminate_run": ("runs", "terminate"),
+    "retry_run": ("runs", "retry"),
+    "get_pod_log": None,
+    "get_node_log": None,
+}
+#: And what it asks for a run that names them.
+ASKED_FOR_A_RUN = {("experiments", "get"), ("pipelines", "list"), ("pipelines/versions", "get")}
+
+
+def called(*files: Path) -> set[tuple[str, str, str]]:
+    """Return what the calls of Kubernetes' client in these modules need."""
+    calls = [
+        match
+        for file in files
+        for match in re.findall(
+            r"\.(list|read|get|create|patch|delete|replace)_namespaced_(\w+)", file.read_text(encoding="utf-8")
+        )
+    ]
+    return {(*RESOURCES[name], VERBS.get(verb, verb)) for verb, name in calls}
+
+
+@pytest.mark.parametrize(
+    ("given", "needed"),
+    [
+        (rights(*SERVING), called(PROVIDER / "hooks/_kserve/api.py") | OTHERS),
+        (
+            {right for right in rights(STEP_LOGS) if right[0] != PIPELINES},
+            called(PROVIDER / "hooks/_kubeflow_pipelines/pods.py"),
+        ),
+        (rights("token-rbac.yaml"), called(PROVIDER / "http/authentication/service_account.py")),
+        (rights(RELEASE_IN_KUBEFLOW), called(ROOT / "include/release_in_kubeflow/inference_service.py")),
+    ],
+    ids=["serving", "step logs", "token", "release in Kubeflow"],
+)
+def test_a_role_gives_what_is_called_and_nothing_else(
+    given: set[tuple[str, str, str]], needed: set[tuple[str, str, str]]
+) -> None:
+    assert given == needed
+
+
+def test_kubeflows_own_role_gives_what_its_server_asks_for_our_calls() -> None:
+    calls = {
+        name
+        for name, value in vars(api).items()
+        if getattr(value, "__annotations__", {}).get("return") == "Call" and callable(value)
+    }
+    assert calls == ASKED.keys()
+    needed = {asked for asked in ASKED.values() if asked} | ASKED_FOR_A_RUN
+    assert {right for right in rights(STEP_LOGS) if right[0] == PIPELINES} == {
+        (PIPELINES, resource, verb) for resource, verb in needed
+    }
+
+
+def test_each_door_and_feature_has_a_file_and_none_gives_everything() -> None:
+    assert ROLE_FILES == [
+        "kserve/modes-rbac.yaml",
+        "kserve/rbac.yaml",
+        "kserve/service-proxy-rbac.yaml",
+        "modules-rbac.yaml",
+        "pipelines-rbac.yaml",
+        "release-in-kubeflow-rbac.yaml",
+        "token-rbac.yaml",
+    ]
+    found = rights(*ROLE_FILES)
+    assert not [right for right in found if "*" in right]
+    assert {file for file in ROLE_FILES if ("", "pods", "create") in rights(file)} == {"modules-rbac.yaml"}
+    assert not {resource for _, resource, _ in found} & {"secrets", "rolebindings", "roles", "pods/exec", "pods/attach"}
+    (token,) = (rule for role in documents("token-rbac.yaml") for rule in role.get("rules", ()))
+    assert token["resourceNames"] == ["airflow-releases"], "a token of any account would be a way to every right"
+
+
+def test_bindings_lead_to_what_is_there() -> None:
+    for file in ROLE_FILES:
+        found = documents(file)
+        roles = {(each["kind"], each["metadata"]["name"]) for each in found if each["kind"].endswith("Role")}
+        bindings = [each for each in found if each["kind"].endswith("Binding")]
+        assert {(each["roleRef"]["kind"], each["roleRef"]["name"]) for each in bindings} == roles, file
+        subjects = {subject["name"] for each in bindings for subject in each["subjects"]}
+        assert subjects in ({"airflow-releases"}, {"default-editor", "pipeline-runner"}), file
+
+
+def test_each_role_says_why_and_the_docs_say_when() -> None:
+    docs = "".join((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("kubeflow", "kserve"))
+    for file in ROLE_FILES:
+        assert f"deploy/{file}" in docs, file
+    for file, text in _roles():
+        assert text.lstrip().startswith("#") or text.startswith("apiVersion: v1"), f"{file}: {text[:60]}"
+
+
+def _roles() -> Iterator[tuple[str, str]]:
+    for file in ROLE_FILES:
+        for text in (DEPLOY / file).read_text(encoding="utf-8").split("\n---\n"):
+            if yaml.safe_load(text)["kind"] == "Role":
+                yield file, text
+
+
+def test_the_roles_that_reach_beyond_the_namespace_only_read_what_is_no_secret() -> None:
+    roles = [each for each in documents(*ROLE_FILES) if each["kind"].endswith("Role")]
+    beyond = [role for role in roles if role["kind"] == "ClusterRole" or role["metadata"]["namespace"] != "team"]
+    rules = [rule for role in beyond for rule in role["rules"]]
+    assert {(rule["resources"][0], *rule.get("resourceNames", ()), *rule["verbs"]) for rule in rules} == {
+        ("configmaps", "inferenceservice-config", "get"),
+        ("customresourcedefinitions", "inferenceservices.serving.kserve.io", "get"),
+        ("clusterservingruntimes", "list"),
+    }

@@ -1,0 +1,1 @@
+"""Everything of ours against a cluster of yours, and a table of what held: ``tests/real/run.sh``."""
