@@ -75,7 +75,7 @@ def test_every_command_is_one_that_there_is(page: Path) -> None:
         ("docker compose up -d torchserv", "no service torchserv"),
         ("docker compose run --rm init airflow db upgrade", "verb is not in the list"),
         ("airflow dags trigger rollback", "no DAG rollback"),
-        ("""airflow dags trigger roll_back -c '{"model": }'""", "is no JSON"),
+        ("""airflow dags trigger roll_back_sample_reviews -c '{"version": }'""", "is no JSON"),
         ("""curl -s http://127.0.0.1 -d '{"instances": [}'""", "is no JSON"),
         ("python3 scripts/figures.py", "scripts/figures.py is not there"),
         ("python -m include.classifier.server", "no module"),
