@@ -133,7 +133,8 @@ def _tell_what_waits(receivers: Collection[Receiver], before: Entry, now: dateti
 def deliver_waiting(*, now: datetime | None = None) -> Delivery:
     """Send what could not be delivered so far, give up what is too old, and forget what was sent long ago.
 
-    One try for each receiver that does not answer, however many alerts wait for it.
+    One try for each receiver that does not answer, however many alerts wait for it, and at most ten with those that
+    hold up no others.
     """
     now = now or datetime.now(UTC)
     sent, waiting, lost = [], [], []
