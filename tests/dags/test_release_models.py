@@ -57,7 +57,8 @@ def test_every_model_has_a_dag_and_nothing_fails_to_load(bag):
         "release_sample_reviews",
         "release_yelp_reviews",
         "retention",
-        "roll_back",
+        "roll_back_sample_reviews",
+        "roll_back_yelp_reviews",
         "take_over_sample_reviews",
         "take_over_yelp_reviews",
         "test_alerts",
@@ -273,7 +274,7 @@ def test_pool_queue_and_priority_of_a_model_are_those_of_every_task_of_its_dags(
         assert {(task.pool, task.queue) for task in dags[dag_id].tasks} == {("releases", "near-the-data")}
         # As it is, and not as a sum over the tasks behind it.
         assert {(task.priority_weight, task.weight_rule) for task in dags[dag_id].tasks} == {(200, "absolute")}
-    for dag_id in ("release_other_model", "roll_back"):
+    for dag_id in ("release_other_model", "roll_back_my_model"):
         assert {(task.pool, task.queue) for task in dags[dag_id].tasks} == {("default_pool", "default")}
         assert {(task.priority_weight, task.weight_rule) for task in dags[dag_id].tasks} == {(1, "downstream")}
 

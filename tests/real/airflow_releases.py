@@ -43,7 +43,7 @@ def main() -> None:
         with Users(hook, model) as users:
             _airflow("dags", "test", f"release_{model.replace('-', '_')}", "--conf", json.dumps({"seed": 7}))
             second = _live(hook, model)
-            _airflow("dags", "test", "roll_back", "--conf", json.dumps({"model": model, "reason": "a try"}))
+            _airflow("dags", "test", f"roll_back_{model.replace('-', '_')}", "--conf", '{"reason": "a try"}')
             back = _live(hook, model)
     failed = {answer: count for answer, count in users.answers.items() if answer != "good"}
     print(f"note: {users.answers.total()} requests, {sum(failed.values())} failed; {first}, {second}, back to {back}")
