@@ -180,6 +180,8 @@ def _write_models(folder: Path) -> None:
     sample = (ROOT / "include" / "models" / f"{MODEL}.yaml").read_text()
     for name in (MODEL, NEW_MODEL, BUSY_MODEL, HOSTILE_MODEL):
         (folder / f"{name}.yaml").write_text(sample.replace(f"name: {MODEL}", f"name: {name}"))
+    with (folder / f"{NEW_MODEL}.yaml").open("a") as new:
+        new.write("tasks: {pool: absent}\n")
 
 
 def _write_report(store: Path) -> None:
@@ -218,6 +220,9 @@ def _fill_registry(database: Path) -> None:
             reason = f"rolled back to {FIRST} by ada: wrong on short texts"
             registry.set_state(MODEL, version, ReleaseState.ROLLED_BACK, reason=reason)
     registry.add_facts(MODEL, FIRST, {"report_uri": f"s3://elsewhere/{FIRST}/report/report.html"})
+    alone = {"trigger": "pipeline", "pipeline_run_id": "a-run", "archive_sha256": "cd" * 32}
+    registry.register(replace(_record("without-airflow", FIRST), facts=alone), metrics=_metrics(0.9))
+    registry.set_state("without-airflow", FIRST, ReleaseState.LIVE, reason="released by its pipeline")
     registry.register(_record(BUSY_MODEL, busy_version(1)), metrics=_metrics(0.9))
     _multiply(database, BUSY_MODEL, BUSY_RELEASES)
     registry.set_state(BUSY_MODEL, busy_version(BUSY_RELEASES), ReleaseState.LIVE, reason="passed every test")

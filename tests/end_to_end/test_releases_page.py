@@ -302,6 +302,7 @@ def test_a_thousand_releases_are_paged_and_filtered(visit: Visit) -> None:
     assert len(seen) == 25
     for _ in range(2):
         page.get_by_role("link", name="Older").click()
+        settle(page)
         seen += rows(page)
     assert seen == [busy_version(number) for number in range(1000, 925, -1)]
     page.get_by_label("State").select_option("live")
@@ -319,9 +320,17 @@ def test_an_empty_history_says_what_to_do_and_a_question_is_linked(visit: Visit)
     page = visit(f"/releases/models/{NEW_MODEL}", "vera")
     expect(page.get_by_text("Nothing is live yet.")).to_be_visible()
     expect(page.get_by_text("No release yet.")).to_be_visible()
+    expect(page.get_by_role("alert").filter(has_text="There is no pool absent")).to_be_visible()
     expect(page.get_by_text("It waits for an answer:")).to_be_visible()
     answer = page.get_by_role("link", name="approve or reject it")
     assert str(answer.get_attribute("href")).endswith("/tasks/approve/required_actions")
+
+
+def test_releases_of_a_pipeline_alone_stand_below_the_models(visit: Visit) -> None:
+    table = visit("/releases/", "vera").get_by_role("region", name="Released in Kubeflow, without Airflow")
+    row = table.get_by_role("row").filter(has_text="without-airflow")
+    expect(row).to_contain_text(FIRST)
+    expect(row).to_contain_text("● live")
 
 
 @pytest.mark.parametrize("width", [360, 390])
@@ -364,7 +373,11 @@ def channels(colour: str) -> list[int]:
 
 def test_it_lives_in_airflows_navigation_and_its_links_lead_out_of_the_frame(visit: Visit) -> None:
     page = visit("/", "ada")
-    page.get_by_role("link", name="Releases").click()
+    entry = page.get_by_role("link", name="Releases")
+    icon = entry.locator("img")
+    assert str(icon.get_attribute("src")).endswith("/releases/static/icon.svg")
+    page.wait_for_function("icon => icon.naturalWidth > 0", arg=icon.element_handle())
+    entry.click()
     frame = page.frame_locator("iframe[title='Releases']")
     frame.get_by_role("link", name=MODEL).click()
     expect(frame.get_by_role("heading", level=1, name=MODEL)).to_be_visible()
