@@ -273,7 +273,7 @@ def test_pool_queue_and_priority_of_a_model_are_those_of_every_task_of_its_dags(
         assert {(task.pool, task.queue) for task in dags[dag_id].tasks} == {("releases", "near-the-data")}
         # As it is, and not as a sum over the tasks behind it.
         assert {(task.priority_weight, task.weight_rule) for task in dags[dag_id].tasks} == {(200, "absolute")}
-    for dag_id in ("release_other_model", "roll_back"):
+    for dag_id in ("release_other_model", "roll_back_my_model"):
         assert {(task.pool, task.queue) for task in dags[dag_id].tasks} == {("default_pool", "default")}
         assert {(task.priority_weight, task.weight_rule) for task in dags[dag_id].tasks} == {(1, "downstream")}
 

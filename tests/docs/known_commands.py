@@ -5,6 +5,7 @@ what this project itself has: files, targets, variables, images, services, DAGs.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -66,10 +67,14 @@ def _command_problems(words: list[str]) -> Iterator[str]:
         yield from _make(words[1:])
     elif words[:3] == ["docker", "compose", "run"]:
         yield from _compose_run(words[3:])
+    elif words[:3] == ["python", "-m", "pytest"]:
+        yield from _verb_problems(words[2:])
     elif words[:2] in (["python", "-m"], ["python3", "-m"]):
         yield from _module(words[2], words[3:])
     elif words[0] in PROGRAMS:
         yield from _verb_problems(words)
+    elif "/" in words[0]:
+        yield from [] if os.access(ROOT / words[0], os.X_OK) else [f"{words[0]} cannot be run"]
     else:
         yield f"{words[0]}: this program is not in the list"
 
@@ -168,7 +173,7 @@ def _compose_run(words: list[str]) -> Iterator[str]:
 
 def _trigger(words: list[str], options: Options) -> Iterator[str]:
     models = [path.stem for path in (ROOT / "include" / "models").glob("*.yaml")]
-    known = {ids.ROLL_BACK_DAG, *map(ids.release_dag, models), *map(ids.take_over_dag, models)}
+    known = {dag(model) for dag in (ids.release_dag, ids.roll_back_dag, ids.take_over_dag) for model in models}
     yield from (f"airflow: there is no DAG {word}" for word in words if word not in known)
     yield from _json(options.get("-c", []))
 
@@ -207,7 +212,7 @@ def _module(name: str, words: list[str]) -> Iterator[str]:
         yield f"python: there is no module {name}"
         return
     source = found[0].read_text(encoding="utf-8")
-    flags = [word.partition("=")[0] for word in words if word.startswith("--")]
+    flags = [word.partition("=")[0] for word in words if word.startswith("--") and word != "--help"]
     yield from (f"python -m {name}: it knows no {flag}" for flag in flags if f'"{flag}"' not in source)
 
 
