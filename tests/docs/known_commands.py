@@ -5,6 +5,7 @@ what this project itself has: files, targets, variables, images, services, DAGs.
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -74,6 +75,8 @@ def _command_problems(words: list[str]) -> Iterator[str]:
         yield from _module("tests.real.__main__", words[1:])
     elif words[0] in PROGRAMS:
         yield from _verb_problems(words)
+    elif "/" in words[0]:
+        yield from [] if os.access(ROOT / words[0], os.X_OK) else [f"{words[0]} cannot be run"]
     else:
         yield f"{words[0]}: this program is not in the list"
 

@@ -84,6 +84,7 @@ def test_every_command_is_one_that_there_is(page: Path) -> None:
         ("python -m include.classifier.serve --drain", "knows no --drain"),
         ("python3 -c 'import json; print('", "python: "),
         ("pytest -m dokcer tests/image", "no marker dokcer"),
+        ("tests/real/runs.sh --list", "cannot be run"),
         ("make help 'and", "is missing at the end"),
         ("make help $(make docs", "is missing at the end"),
     ],
