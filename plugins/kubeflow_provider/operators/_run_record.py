@@ -78,8 +78,7 @@ class RunRecord:
         """
         record = self.read()
         if record and self._is_of_this_life(record):
-            if record.get("is_handed_over"):
-                recall(service)  # it has let an earlier try in
+            recall(service)  # it has let an earlier try in
             run = service.get_run(record["run_id"])
             if not self.was_cancelled(record["run_id"]) and not (run and _is_cancelled(run)):
                 log.info("An earlier try has left pipeline run %s; picking it up.", record["run_id"])

@@ -12,6 +12,7 @@ from kubeflow_provider.triggers.base import PollingTrigger
 from tests.doubles.kfp_server import kfp_server
 
 
+@pytest.mark.processes
 def test_kubeflow_pipelines(monkeypatch: pytest.MonkeyPatch, run_dag: Callable[..., Any]) -> None:
     from kubeflow_provider.example_dags.example_kubeflow_pipelines import archive
 
