@@ -17,6 +17,7 @@ from kubeflow_provider.kubernetes.predictor_settings import PredictorSettings
 from kubeflow_provider.states import DeploymentState
 from tests.doubles.kubernetes.kserve import KServeSettings
 from tests.kserve_support import RUNTIME, KServeWorld, kserve, release, settled, version_of
+from tests.rights import RELEASE_IN_KUBEFLOW, SERVING, rights
 
 pytestmark = pytest.mark.waits
 
@@ -28,6 +29,8 @@ FIRST, SECOND, THIRD = "20260101000000", "20260102000000", "20260103000000"
 def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KServeWorld]:
     with kserve(tmp_path, settings=KServeSettings(default_mode=request.param)) as running:
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+        # The pipeline asks as itself; here both have one kubeconfig.
+        running.k8s.faults.allow_only(rights(*SERVING, RELEASE_IN_KUBEFLOW))
         yield running
 
 
