@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow.sdk import Context, conf
 
+from kubeflow_provider.access import was_accepted
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
@@ -16,6 +17,7 @@ from kubeflow_provider.links import XCOM_RUN_ID, PipelineRunLink
 from kubeflow_provider.operators._base import ServiceOperator
 from kubeflow_provider.operators._run_failure import failure, out_of_sight
 from kubeflow_provider.operators.cancelling import cancel_from_signal_handler
+from kubeflow_provider.outages import patient, wait_out
 from kubeflow_provider.pipelines.reading import read_pipeline_spec
 from kubeflow_provider.pipelines.spec import parse_pipeline_spec
 from kubeflow_provider.states import RunState
@@ -90,7 +92,7 @@ class RetryPipelineRunOperator(_OnKubeflow):
     def execute(self, context: Context) -> str:
         """Have the steps run again, then wait or defer."""
         hook = self.hook()
-        run = hook.get_run(self.run_id)
+        run = wait_out(lambda: hook.get_run(self.run_id))
         if run is None:
             raise InvalidRequestError(f"There is no pipeline run {self.run_id} on this server any more.")
         ti = context["ti"]
@@ -112,6 +114,7 @@ class RetryPipelineRunOperator(_OnKubeflow):
             started_at=started_at,
             poll_interval_seconds=self.poll_interval_seconds,
             max_poll_errors=self.max_poll_errors,
+            was_accepted=was_accepted(hook),
         )
         if self.deferrable:
             self.defer(trigger=trigger, method_name="execute_complete")
@@ -150,7 +153,7 @@ class ArchivePipelineRunOperator(_OnKubeflow):
 
     def execute(self, context: Context) -> str:
         """Archive it, and return its id."""
-        self.hook().archive_run(self.run_id)
+        patient(self.hook()).archive_run(self.run_id)
         self.log.info("Pipeline run %s is archived.", self.run_id)
         return self.run_id
 
@@ -173,7 +176,7 @@ class DeletePipelineRunOperator(_OnKubeflow):
 
     def execute(self, context: Context) -> str:
         """Delete it, and return its id."""
-        self.hook().delete_run(self.run_id)
+        patient(self.hook()).delete_run(self.run_id)
         self.log.info("Pipeline run %s is deleted.", self.run_id)
         return self.run_id
 
@@ -207,6 +210,6 @@ class UploadPipelineOperator(_OnKubeflow):
             spec = parse_pipeline_spec(self.pipeline_spec, source="pipeline_spec")
         else:
             spec = read_pipeline_spec(str(self.pipeline_file))
-        reference = self.hook().upload_pipeline(spec)
+        reference = patient(self.hook()).upload_pipeline(spec)
         self.log.info("Kubeflow keeps pipeline %s as version %s.", spec.name, reference["pipeline_version_id"])
         return reference

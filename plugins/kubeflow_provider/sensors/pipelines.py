@@ -10,11 +10,13 @@ from airflow.sdk import Context, conf
 from airflow.sdk.bases.sensor import BaseSensorOperator
 from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 
+from kubeflow_provider.access import was_accepted
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.links import XCOM_RUN_URL, PipelineRunLink
 from kubeflow_provider.operators._base import ServiceOperator
 from kubeflow_provider.operators._run_failure import failure
+from kubeflow_provider.outages import wait_out
 from kubeflow_provider.services import PipelineService
 from kubeflow_provider.states import RunState
 from kubeflow_provider.triggers.base import WaitOutcome, raise_for_error
@@ -51,11 +53,12 @@ class PipelineRunSensor(ServiceOperator, BaseSensorOperator):
         self.pipelines_conn_id = pipelines_conn_id
         self.deferrable = deferrable
         self.max_poll_errors = max_poll_errors
+        self._service: PipelineService | None = None
 
     def poke(self, context: Context) -> bool:
         """Ask for the run once."""
-        service = get_pipeline_service(self.pipelines_conn_id)
-        run = service.get_run(self.run_id)
+        self._service = service = get_pipeline_service(self.pipelines_conn_id)
+        run = wait_out(lambda: service.get_run(self.run_id))
         if run is None:
             raise InvalidRequestError(f"There is no pipeline run {self.run_id}, or none any more.")
         context["ti"].xcom_push(XCOM_RUN_URL, run.url)
@@ -76,6 +79,7 @@ class PipelineRunSensor(ServiceOperator, BaseSensorOperator):
                     deadline=datetime.now(tz=UTC) + timedelta(seconds=self.timeout),
                     poll_interval_seconds=self.poke_interval,
                     max_poll_errors=self.max_poll_errors,
+                    was_accepted=was_accepted(self._service),
                 ),
                 method_name="execute_complete",
             )

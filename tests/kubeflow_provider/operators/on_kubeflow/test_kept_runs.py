@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -99,6 +101,22 @@ def test_a_retried_run_whose_time_is_over_is_cancelled(
     with pytest.raises(RunTimeoutError, match="has been cancelled"):
         carry_out(RetryPipelineRunOperator, run_id=run_id, timeout=timedelta(), **POLLS)
     assert server.calls("POST", ":terminate") == 1
+
+
+@pytest.mark.parametrize(("kind", "pace"), [(RetryPipelineRunOperator, POLLS), (PipelineRunSensor, WAITS)])
+def test_a_control_plane_that_goes_away_is_waited_for(
+    server: KfpServer, task: Task, run_id: str, monkeypatch: pytest.MonkeyPatch, kind: Any, pace: dict[str, Any]
+) -> None:
+    server.script(run_id, [RUNNING, RUNNING, "SUCCEEDED"])
+    pauses: list[float] = []
+    with monkeypatch.context() as patch, ExitStack() as outage:
+        outage.enter_context(server.without_kubernetes())
+        patch.setattr(time, "sleep", lambda seconds: (pauses.append(seconds), outage.close()))
+        with pytest.raises(TaskDeferred) as deferred:
+            kind(task_id="it", run_id=run_id, deferrable=True, **pace).execute(task.context())
+
+    assert len(pauses) == 1
+    assert deferred.value.trigger.was_accepted
 
 
 def test_a_retry_need_not_be_waited_for(server: KfpServer, task: Task, run_id: str) -> None:
