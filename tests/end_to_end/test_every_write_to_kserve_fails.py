@@ -148,7 +148,10 @@ def agree(version: str) -> dict[str, Any]:
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("world")
     settings = KServeSettings(default_mode=request.param, version="0.20.0")
-    with pytest.MonkeyPatch.context() as monkeypatch, kserve(folder, settings=settings, outage_seconds=0.2) as kubernetes:
+    with (
+        pytest.MonkeyPatch.context() as monkeypatch,
+        kserve(folder, settings=settings, outage_seconds=0.2) as kubernetes,
+    ):
         without_airflow(monkeypatch)
         monkeypatch.setattr(base, "_pauses", lambda *_, **options: iter(lambda: 0.01, None))
         monkeypatch.setattr(promotion, "_POLL_SECONDS", 0.01)

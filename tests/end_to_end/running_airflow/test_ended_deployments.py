@@ -15,6 +15,7 @@ from tests.candidates import document
 from tests.doubles.kubernetes import Behaviour, Image, KServeSettings
 from tests.doubles.kubernetes.kserve.definitions import SERVICES
 from tests.kserve_support import RUNTIME, KServeWorld, kserve, release, settled, version_of
+from tests.rights import MODULES, SERVING, rights
 from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.airflow, pytest.mark.long]
@@ -52,6 +53,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KServeWorld]:
     (folder / "bin" / "python").symlink_to(sys.executable)
     (folder / "chore.py").write_text("import time\ntime.sleep(600)\n", encoding="utf-8")
     with kserve(folder, settings=KServeSettings(default_mode="Serverless")) as running:
+        running.k8s.faults.allow_only(rights(*SERVING, MODULES))
         running.k8s.add_image("example/chore:1", Image(folder / "bin", source=folder))
         release(running.hook, MODEL, LIVE)
         yield running
