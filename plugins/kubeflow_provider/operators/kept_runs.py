@@ -18,8 +18,7 @@ from kubeflow_provider.operators._base import ServiceOperator
 from kubeflow_provider.operators._run_failure import failure, out_of_sight
 from kubeflow_provider.operators.cancelling import cancel_from_signal_handler
 from kubeflow_provider.outages import patient, wait_out
-from kubeflow_provider.pipelines.reading import read_pipeline_spec
-from kubeflow_provider.pipelines.spec import parse_pipeline_spec
+from kubeflow_provider.pipelines.reading import read_given
 from kubeflow_provider.states import RunState
 from kubeflow_provider.triggers.base import WaitOutcome, raise_for_error
 from kubeflow_provider.triggers.pipelines import PipelineRunTrigger
@@ -48,7 +47,21 @@ class _OnKubeflow(ServiceOperator):
         return service
 
 
-class RetryPipelineRunOperator(_OnKubeflow):
+class _OnRun(_OnKubeflow):
+    """A task for one run.
+
+    :param run_id: the run. Templated.
+    :param pipelines_conn_id: Airflow connection, of type ``kubeflow_pipelines``. Templated.
+    """
+
+    template_fields: Sequence[str] = ("run_id", "pipelines_conn_id")
+
+    def __init__(self, *, run_id: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.run_id = run_id
+
+
+class RetryPipelineRunOperator(_OnRun):
     """Run those steps of a failed run again that did not succeed, and wait until the run is over.
 
     A run that goes on already is waited for, and one that has succeeded is left as it is: a retry of the task asks for
@@ -65,14 +78,12 @@ class RetryPipelineRunOperator(_OnKubeflow):
     :param wait_for_completion: ``False`` ends the task as soon as the steps run again.
     """
 
-    template_fields: Sequence[str] = ("run_id", "pipelines_conn_id")
     operator_extra_links = (PipelineRunLink(),)
     ui_color = "#d6e6ff"
 
     def __init__(
         self,
         *,
-        run_id: str,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval_seconds: float = 30,
         timeout: timedelta = timedelta(hours=12),
@@ -81,7 +92,6 @@ class RetryPipelineRunOperator(_OnKubeflow):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.run_id = run_id
         self.deferrable = deferrable
         self.poll_interval_seconds = poll_interval_seconds
         self.timeout = timeout
@@ -129,7 +139,7 @@ class RetryPipelineRunOperator(_OnKubeflow):
         if event["outcome"] == WaitOutcome.OVER and RunState(event["state"]).is_successful:
             self.log.info("Pipeline run %s has succeeded.", run_id)
             return run_id
-        raise failure(event, self.hook(), timeout=self.timeout)
+        raise failure(event, patient(self.hook()), timeout=self.timeout)
 
     def on_kill(self) -> None:
         """Stop the run."""
@@ -137,19 +147,14 @@ class RetryPipelineRunOperator(_OnKubeflow):
             cancel_from_signal_handler(lambda: hook.terminate_run(self.run_id))
 
 
-class ArchivePipelineRunOperator(_OnKubeflow):
+class ArchivePipelineRunOperator(_OnRun):
     """Take a run out of the lists that people see; Kubeflow keeps it. Safe to repeat.
 
     :param run_id: the run. Templated.
     :param pipelines_conn_id: Airflow connection, of type ``kubeflow_pipelines``. Templated.
     """
 
-    template_fields: Sequence[str] = ("run_id", "pipelines_conn_id")
     ui_color = "#eeeeee"
-
-    def __init__(self, *, run_id: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.run_id = run_id
 
     def execute(self, context: Context) -> str:
         """Archive it, and return its id."""
@@ -158,7 +163,7 @@ class ArchivePipelineRunOperator(_OnKubeflow):
         return self.run_id
 
 
-class DeletePipelineRunOperator(_OnKubeflow):
+class DeletePipelineRunOperator(_OnRun):
     """Delete a run, and stop it where it still goes on. Harmless when it is gone.
 
     Artifacts that the run has written stay where they are.
@@ -167,12 +172,7 @@ class DeletePipelineRunOperator(_OnKubeflow):
     :param pipelines_conn_id: Airflow connection, of type ``kubeflow_pipelines``. Templated.
     """
 
-    template_fields: Sequence[str] = ("run_id", "pipelines_conn_id")
     ui_color = "#f3d9d9"
-
-    def __init__(self, *, run_id: str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.run_id = run_id
 
     def execute(self, context: Context) -> str:
         """Delete it, and return its id."""
@@ -206,10 +206,7 @@ class UploadPipelineOperator(_OnKubeflow):
 
     def execute(self, context: Context) -> dict[str, str]:
         """Upload it, or find it there."""
-        if self.pipeline_spec is not None:
-            spec = parse_pipeline_spec(self.pipeline_spec, source="pipeline_spec")
-        else:
-            spec = read_pipeline_spec(str(self.pipeline_file))
+        spec = read_given(pipeline_file=self.pipeline_file, pipeline_spec=self.pipeline_spec)
         reference = patient(self.hook()).upload_pipeline(spec)
         self.log.info("Kubeflow keeps pipeline %s as version %s.", spec.name, reference["pipeline_version_id"])
         return reference

@@ -22,8 +22,8 @@ from kubeflow_provider.operators._run_record import RunRecord
 from kubeflow_provider.operators.cancelling import cancel_from_signal_handler
 from kubeflow_provider.outages import patient, wait_out
 from kubeflow_provider.pipeline_spec import PipelineSpec
-from kubeflow_provider.pipelines.reading import is_local, read_pipeline_spec, shown
-from kubeflow_provider.pipelines.spec import bind, parse_pipeline_spec
+from kubeflow_provider.pipelines.reading import is_local, read_given, shown
+from kubeflow_provider.pipelines.spec import bind
 from kubeflow_provider.services import PipelineService, PreparedRun, Run, RunRequest
 from kubeflow_provider.states import RunState
 from kubeflow_provider.triggers.base import WaitOutcome, raise_for_error
@@ -251,16 +251,14 @@ class RunPipelineOperator(ServiceOperator):
         """Return what runs, or its name or address where only a service could say more: lineage asks nobody."""
         if self.pipeline_spec is None and (self.pipeline_file is None or not is_local(self.pipeline_file)):
             return self.pipeline or shown(str(self.pipeline_file))
-        return self._read(None)
+        return read_given(pipeline_file=self.pipeline_file, pipeline_spec=self.pipeline_spec)
 
-    def _read(self, service: PipelineService | None) -> PipelineSpec:
+    def _read(self, service: PipelineService) -> PipelineSpec:
         """Return what runs, read once: what the parameters are checked against is what is started."""
-        if self.pipeline_spec is not None:
-            return parse_pipeline_spec(self.pipeline_spec, source="pipeline_spec")
-        if self.pipeline is not None and service is not None:
+        if self.pipeline is not None:
             # A template that has nothing to say renders to an empty text.
             return service.find_pipeline(self.pipeline, self.pipeline_version or None)
-        return read_pipeline_spec(str(self.pipeline_file))
+        return read_given(pipeline_file=self.pipeline_file, pipeline_spec=self.pipeline_spec)
 
     def _prepare(self, context: Context, service: PipelineService, record: Mapping[str, Any]) -> PreparedRun:
         pipeline = self._read(service)

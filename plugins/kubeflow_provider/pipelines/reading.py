@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 from urllib.parse import unquote, urlsplit
 
 import httpx
@@ -50,6 +51,13 @@ def read_pipeline_spec(location: str | Path) -> PipelineSpec:
             return parse_pipeline_spec(_bounded(file, str(path)), source=str(path))
     except OSError as error:
         raise InvalidRequestError(f"Pipeline {path} cannot be read: {error.strerror or error}") from error
+
+
+def read_given(*, pipeline_file: str | None, pipeline_spec: Mapping[str, Any] | str | None) -> PipelineSpec:
+    """Return the pipeline that a task was given, as one of its two arguments."""
+    if pipeline_spec is not None:
+        return parse_pipeline_spec(pipeline_spec, source="pipeline_spec")
+    return read_pipeline_spec(str(pipeline_file))
 
 
 def is_local(location: str) -> bool:
