@@ -12,7 +12,7 @@ from airflow.sdk import Context, get_current_context
 
 from kubeflow_provider.access import Access
 from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError
-from kubeflow_provider.kubernetes.errors import AWAY, typed_errors
+from kubeflow_provider.kubernetes.errors import typed_errors
 from kubeflow_provider.kubernetes.pod_arguments import pod_arguments
 from kubeflow_provider.kubernetes.pod_start import (
     CALL_LABEL,
@@ -91,10 +91,10 @@ class ModulePod:
         :raises KubeflowProviderError: when it exits with another code, takes too long, or does not start.
         """
         self._stopped = False
-        access = Access(away=AWAY)
+        conn_id = self._kubernetes_conn_id
+        access = _access(conn_id)
         if is_prepared:
             access.recall()  # whoever started it was let in
-        conn_id = self._kubernetes_conn_id
         try:
             with typed_errors(f"run {module} in a pod", conn_id=conn_id, advice={403: RIGHTS}, access=access):
                 self._run(_command(module, arguments), timeout_seconds, is_prepared)
@@ -177,6 +177,15 @@ class ModulePod:
             container_name_log_prefix_enabled=False,
             **pod_arguments(settings),
         )
+
+
+def _access(conn_id: str) -> Access:
+    from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+
+    from kubeflow_provider.kubernetes.client import kubernetes_access
+
+    with typed_errors("find the cluster's connection", conn_id=conn_id):
+        return kubernetes_access(KubernetesHook.get_connection(conn_id))
 
 
 def _gone(module: str, pod: V1Pod) -> KubeflowProviderError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import threading
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 
 from kubeflow_provider.exceptions import (
     KubeflowProviderError,
+    OutageError,
     ServiceUnavailableError,
 )
 from kubeflow_provider.kubernetes import module_pod, pod_start
@@ -139,3 +142,16 @@ def test_a_pod_whose_making_was_answered_by_nobody_is_found(
     module().run("chore", {"do": "it"}, timeout_seconds=60)
 
     assert len(made) == 1
+
+
+def test_an_outage_is_waited_for_as_long_as_the_clusters_connection_says(
+    k8s: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = json.loads(os.environ["AIRFLOW_CONN_CLUSTER"])
+    connection["extra"]["outage_seconds"] = 7
+    monkeypatch.setenv("AIRFLOW_CONN_CLUSTER", json.dumps(connection))
+    k8s.faults.http("GET", "/pods", status=503, times=100)
+
+    with pytest.raises(OutageError) as away:
+        module().run("chore", {"do": "it"}, timeout_seconds=60)
+    assert away.value.budget_seconds == 7
