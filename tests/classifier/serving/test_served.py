@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +168,19 @@ def test_huge_texts_keep_nobody_else_waiting(server: TorchServe) -> None:
 
     assert [status for status, _ in answers] == [200] * 7
     assert [answer["predictions"][0].get("truncated", False) for _, answer in answers] == [True] * 6 + [False]
+
+
+def test_idle_and_slow_clients_keep_nobody_else_waiting(server: TorchServe) -> None:
+    """More of them than the server has threads: idle, amid their headers, and amid a body that never comes."""
+    beginnings = [b"", b"POST ", b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{" % KSERVE.encode()]
+    with ExitStack() as stack:
+        for index in range(300):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+            client.sendall(beginnings[index % len(beginnings)])
+
+        answers = [server.predict(KSERVE, {"instances": ["good food"]}) for _ in range(5)]
+
+    assert [status for status, _ in answers] == [200] * 5
 
 
 def test_requests_are_joined_and_a_bad_one_among_them_is_refused_alone(server: TorchServe) -> None:
