@@ -25,7 +25,7 @@ BASE ?= python:3.11-slim-bookworm
 PIPELINE ?= release_in_kubeflow
 
 .DEFAULT_GOAL := help
-.PHONY: help docs image upload release roll-back take-over validate preview reproduce explain retention orphans test test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-preprocessing clean distclean setup env up down logs backup restore test-compose
+.PHONY: help docs provider-docs image upload release roll-back take-over validate preview reproduce explain retention orphans test test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-preprocessing clean distclean setup env up down logs backup restore test-compose
 
 help: ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -100,6 +100,11 @@ upload: setup ## Upload the pipeline that releases wholly in Kubeflow [PIPELINE=
 docs: setup ## Write docs/settings.md and the schemas of the documents from the code that defines them
 	@$(AIRFLOW_PYTHON) scripts/settings_tables.py
 	@$(AIRFLOW_PYTHON) -m include.contracts.schemas
+
+provider-docs: .venv/provider-docs/.installed ## Build the documentation of the provider package; a warning is an error
+	.venv/provider-docs/bin/sphinx-build --fail-on-warning --keep-going --quiet --jobs auto \
+		plugins/kubeflow_provider/docs .state/provider-docs
+	@echo "Open .state/provider-docs/index.html"
 
 # docker-compose.yaml. `make up ENV_FILE=staging.env` runs a second installation with ports of its own.
 ENV_FILE ?= .env
@@ -225,6 +230,11 @@ PACKAGES := plugins/kubeflow_provider plugins/local_services plugins/model_relea
 
 .venv/pipelines/.dev: .venv/pipelines/.installed include/requirements-dev.txt
 	@$(PIPELINES_PYTHON) $(PIP_INSTALL) -r include/requirements-dev.txt
+	@touch $@
+
+.venv/provider-docs/.installed: plugins/kubeflow_provider/docs/requirements.txt
+	@test -x .venv/provider-docs/bin/python || $(PYTHON) -m venv .venv/provider-docs
+	@.venv/provider-docs/bin/python $(PIP_INSTALL) -r plugins/kubeflow_provider/docs/requirements.txt
 	@touch $@
 
 .venv/encoder/.installed: tests/encoder.txt .venv/pipelines/.installed

@@ -16,12 +16,12 @@ PACKAGES = ("kubeflow_provider", "local_services", "model_releases")
 
 
 def sources(package: str) -> set[str]:
-    """Return the files that belong into a wheel; the old names do not."""
+    """Return the files that belong into a wheel; the old names and the documentation do not."""
     return {
         path.relative_to(PLUGINS).as_posix()
         for path in (PLUGINS / package).rglob("*")
         if path.suffix in (".py", ".html", ".js", ".css")
-        and not {"_moved", "build", "__pycache__"} & {*path.relative_to(PLUGINS).parts}
+        and not {"_moved", "build", "docs", "__pycache__"} & {*path.relative_to(PLUGINS).parts}
     }
 
 
