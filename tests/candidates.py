@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from include.contracts.candidate import Candidate
+from include.contracts.kinds.text_classifier import TextClassifierCandidate
 
 MODEL, VERSION, LIVE = "reviews", "20260102000000", "20260101000000"
 UNCHANGED = {"difference": 0.0, "low": 0.0, "high": 0.0}
@@ -88,6 +88,6 @@ def document(
     }
 
 
-def candidate(*arguments: Any, **changes: Any) -> Candidate:
+def candidate(*arguments: Any, **changes: Any) -> TextClassifierCandidate:
     """Return what :func:`document` says."""
-    return Candidate.read(document(*arguments, **changes), where="made in a test")
+    return TextClassifierCandidate.read(document(*arguments, **changes), where="made in a test")

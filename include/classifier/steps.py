@@ -14,7 +14,7 @@ from uuid import uuid4
 from include.classifier.data.dataset import read_dataset, read_split
 from include.classifier.data.sources import as_uri, write_whole
 from include.classifier.progress import report
-from include.contracts.candidate import Candidate
+from include.contracts.kinds.text_classifier import TextClassifierCandidate
 from include.contracts.metrics import MAIN_METRICS
 from include.contracts.settings import TrainingConfig
 from include.contracts.version.claims import claim_attempt
@@ -225,7 +225,7 @@ def evaluate_step(
 def write_candidate(document: dict[str, Any], output_uri: str) -> str:
     """Write ``candidate.json`` so that a reader sees all of it or nothing, and return its URI."""
     uri = f"{as_uri(output_uri)}/{CANDIDATE}"
-    write_whole(uri, Candidate.dump(document, where=uri))
+    write_whole(uri, TextClassifierCandidate.dump(document, where=uri))
     report(f"evaluate: wrote {uri}")
     return uri
 

@@ -1,23 +1,18 @@
-"""``candidate.json``: written by the last step of the training pipeline, read by the DAG.
+"""``candidate.json``: written by the last step of the pipeline that makes a model, read by its release.
 
-Kubeflow's REST API returns no outputs, so that what a pipeline has made is told by a document.
+Kubeflow's REST API returns no outputs, so that what a pipeline has made is told by a document. What stands here is all
+that a release asks of any kind of model; :mod:`include.contracts.kinds` has the rest.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator
+from typing import Any
 
-from pydantic import AliasChoices, Field
+from pydantic import Field
 
-from include.contracts.documents import Count, Document, NotNegative, Part, Positive, Sha256, Share, Version
-
-Precision = Literal["torch-float32", "onnx-float32", "onnx-int8"]
-Change = Annotated[float, Field(ge=-1, le=1)]
-
-
-def _renamed(name: str, before: str, **details: Any) -> Any:
-    """Return a field that documents of version 0.1.0 hold under another name; read until the version after next."""
-    return Field(validation_alias=AliasChoices(name, before), **details)
+from include.contracts.documents import Document, Part, Positive, Sha256, Version
+from include.contracts.registry_tags import TRACKING_RUN_FACT
 
 
 class Archive(Part):
@@ -29,176 +24,6 @@ class Archive(Part):
     size_bytes: Positive
 
 
-class TrainedOn(Part):
-    """The data set that it was trained and evaluated on."""
-
-    uri: str
-    sha256: Sha256
-    train_rows: Positive
-    evaluation_rows: Positive
-
-
-class ClassScores(Part):
-    """How well one class is found."""
-
-    precision: float
-    recall: float
-    f1: float
-    support: int
-
-
-class SliceScores(Part):
-    """How well a part of the rows is labelled."""
-
-    name: str
-    rows: Positive
-    accuracy: float
-    macro_f1: float
-
-
-class Scores(Part):
-    """What a model reached on the evaluation rows."""
-
-    version: str | None
-    accuracy: Share
-    macro_f1: Share
-    log_loss: NotNegative
-    expected_calibration_error: Share
-    per_class: dict[str, ClassScores]
-    slices: list[SliceScores] = Field(description="By text length")
-
-
-class Metrics(Part):
-    """All three on the same evaluation rows."""
-
-    candidate: Scores
-    live: Scores | None = _renamed("live", "champion", description="The live model; null before the first release")
-    baseline: Scores = Field(description="TF-IDF and logistic regression, trained on the same rows as the candidate")
-
-
-class Difference(Part):
-    """Candidate minus live model, and the bounds of its interval."""
-
-    difference: Change
-    low: Change
-    high: Change
-
-
-class McNemar(Part):
-    """Rows that one of both labels rightly and the other does not, and the two-sided p-value."""
-
-    candidate_only: Count
-    live_only: Count = _renamed("live_only", "champion_only")
-    p_value: Share
-
-
-class SliceDifference(Part):
-    """Candidate against live model on a part of the rows."""
-
-    name: str
-    rows: Positive
-    macro_f1: Difference
-
-
-class Latencies(Part):
-    """Milliseconds for one text."""
-
-    candidate: NotNegative
-    live: NotNegative = _renamed("live", "champion")
-
-
-class Sizes(Part):
-    """Bytes."""
-
-    candidate: Positive
-    live: Positive = _renamed("live", "champion")
-
-
-class Disagreement(Part):
-    """A row that both label differently."""
-
-    text: str
-    label: str = Field(description="The true one")
-    candidate: str
-    live: str = _renamed("live", "champion")
-    candidate_probability: Share
-    live_probability: Share = _renamed("live_probability", "champion_probability")
-
-
-class Comparison(Part):
-    """Candidate against the live model on the same evaluation rows."""
-
-    version: str = Field(description="Of the live model")
-    rows: Positive
-    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(description="Of every interval here")
-    resamples: Positive
-    macro_f1: Difference
-    accuracy: Difference
-    mcnemar: McNemar
-    per_class: dict[str, Difference] = Field(description="F1")
-    slices: list[SliceDifference]
-    latency_ms: Latencies = Field(
-        description="Median over the same single texts, asked of both in turn in one process; a text counts by its "
-        "fastest answer"
-    )
-    size_bytes: Sizes = Field(description="Of the archives")
-    disagreements: list[Disagreement] = Field(
-        max_length=20,
-        description="Rows that both label differently, the most confident first, spread over the true labels",
-    )
-
-
-class GoldenExample(Part):
-    """A text with the answer that the packed model gave when it was evaluated."""
-
-    _shown = ("label",)
-
-    text: str
-    label: str = Field(description="What the packed model answered when it was evaluated")
-    probabilities: dict[str, Share]
-
-
-class MeasuredPrecision(Part):
-    """One way to compute, as it was measured while packaging."""
-
-    variant: Precision
-    texts_per_second: NotNegative = Field(description="In one process, without a server")
-    largest_difference: NotNegative = Field(description="Of a probability, to the model as it was trained")
-    label_changes: Share = Field(description="Share of the rows that get another label")
-    allowed: bool = Field(description="Within the bounds of the model's YAML")
-
-
-class ChosenPrecision(Part):
-    """How the packed model computes, and how that was chosen."""
-
-    chosen: Precision
-    reason: str
-    rows: Count = Field(description="Evaluation rows that were compared")
-    measured: list[MeasuredPrecision]
-
-
-class Served(Part):
-    """Measured on a real TorchServe while packaging."""
-
-    load_seconds: NotNegative
-    p50_ms: NotNegative
-    p95_ms: NotNegative
-    parity_rows: Positive
-    largest_difference: NotNegative = Field(description="Between served and in-process probabilities")
-    precision: ChosenPrecision | None = Field(None, description="Absent before it was a choice: torch-float32")
-
-
-class Trained(Part):
-    """How it was trained."""
-
-    base_model: str
-    base_model_revision: str | None
-    parameters: dict[str, Any]
-    seconds: NotNegative
-    samples_per_second: NotNegative
-    epochs_run: NotNegative
-
-
 class Candidate(Document):
     """A packed model and the evidence about it."""
 
@@ -207,19 +32,26 @@ class Candidate(Document):
 
     version: Version
     archive: Archive
-    labels: list[str] = Field(min_length=2)
-    dataset: TrainedOn
-    metrics: Metrics
-    comparison: Comparison | None = Field(
-        None, description="Null or absent where there is no live model to compare with"
-    )
     report_uri: str = Field("", description="Report for people, one HTML file that needs no other")
-    golden_examples: list[GoldenExample] = Field(min_length=1, max_length=16)
-    held_out_texts: list[str] = Field(
-        [], max_length=128, description="Evaluation rows to watch a rollout with, each label with its share"
-    )
-    serving: Served
-    training: Trained
     code_revision: str
-    packages: dict[str, str]
     tracking_run_id: str | None = Field(description="MLflow run of the training, null when none was tracked")
+
+    @property
+    def compared_version(self) -> str | None:
+        """The live version that it was compared with; ``None`` when with none."""
+        return None
+
+    def figures(self) -> dict[str, float]:
+        """Return what was measured: for example ``candidate.macro_f1``, with ``live.macro_f1`` beside it."""
+        return {}
+
+    def facts(self) -> dict[str, str]:
+        """Return what the registry keeps of it besides its figures; what has no value is left out."""
+        return {name: str(value) for name, value in self._facts() if value not in (None, "")}
+
+    def _facts(self) -> Iterator[tuple[str, Any]]:
+        yield "archive_sha256", self.archive.sha256
+        yield "code_revision", self.code_revision
+        yield TRACKING_RUN_FACT, self.tracking_run_id
+        yield "report_uri", self.report_uri
+        yield "created_at", self.created_at

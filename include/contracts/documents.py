@@ -71,13 +71,7 @@ class Document(Part):
 
         :raises DocumentError: when it is not JSON, or not what it should be.
         """
-        try:
-            document = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise DocumentError(f"{where} is not JSON: {error.msg} in line {error.lineno}.") from error
-        except (ValueError, RecursionError) as error:  # a number of thousands of digits, or too deep
-            raise DocumentError(f"{where} is no document of ours: {type(error).__name__}.") from error
-        return cls.read(document, where=where)
+        return cls.read(loads(text, where=where), where=where)
 
     @classmethod
     def dump(cls, document: Mapping[str, Any], *, where: str) -> str:
@@ -87,3 +81,17 @@ class Document(Part):
         """
         cls.read(document, where=where)
         return json.dumps(document, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def loads(text: str, *, where: str) -> Any:
+    """Return what a document holds, whatever it is.
+
+    :param where: its URI, for the error message.
+    :raises DocumentError: when it is not JSON.
+    """
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DocumentError(f"{where} is not JSON: {error.msg} in line {error.lineno}.") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or too deep
+        raise DocumentError(f"{where} is no document of ours: {type(error).__name__}.") from error

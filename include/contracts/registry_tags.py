@@ -6,14 +6,8 @@ count as never released, and nothing could be compared with it or put back.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
-
-from include.contracts.candidate import Candidate
-from include.contracts.metrics import MAIN_METRICS
 
 VERSION_TAG = "release.version"
 ARCHIVE_TAG = "release.archive_uri"
@@ -73,36 +67,3 @@ def fact_name(tag: str) -> str:
     name = tag.removeprefix(FACT_TAG_PREFIX)
     before = f"{METRIC_FACT_PREFIX}champion."
     return f"{METRIC_FACT_PREFIX}live.{name.removeprefix(before)}" if name.startswith(before) else name
-
-
-def facts(candidate: Candidate) -> dict[str, str]:
-    """Return what the registry keeps of a candidate besides its metrics; what has no value is left out."""
-    return {name: str(value) for name, value in _facts(candidate) if value not in (None, "")}
-
-
-def main_metrics(candidate: Candidate) -> dict[str, float]:
-    """Return for example ``candidate.macro_f1``, with the live model's and the baseline's beside it."""
-    return {
-        f"{who}.{metric.name}": getattr(scores, metric.name)
-        for who, scores in candidate.metrics
-        if scores
-        for metric in MAIN_METRICS
-    }
-
-
-def _facts(candidate: Candidate) -> Iterator[tuple[str, Any]]:
-    dataset, training, serving = candidate.dataset, candidate.training, candidate.serving
-    yield "archive_sha256", candidate.archive.sha256
-    yield "dataset_uri", dataset.uri
-    yield "dataset_sha256", dataset.sha256
-    yield "train_rows", dataset.train_rows
-    yield "evaluation_rows", dataset.evaluation_rows
-    yield "base_model", training.base_model
-    yield "base_model_revision", training.base_model_revision
-    yield "training_parameters", json.dumps(training.parameters, sort_keys=True)
-    yield "serving_p95_ms", serving.p95_ms
-    yield "serving_precision", serving.precision.chosen if serving.precision else None
-    yield "code_revision", candidate.code_revision
-    yield TRACKING_RUN_FACT, candidate.tracking_run_id
-    yield "report_uri", candidate.report_uri
-    yield "created_at", candidate.created_at

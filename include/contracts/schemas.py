@@ -6,12 +6,12 @@ import json
 import sys
 from pathlib import Path
 
-from include.contracts.candidate import Candidate
 from include.contracts.dataset import Dataset
 from include.contracts.documents import Document
+from include.contracts.kinds.text_classifier import TextClassifierCandidate
 from include.contracts.version.released import ReleaseDocument
 
-DOCUMENTS: tuple[type[Document], ...] = (Candidate, Dataset, ReleaseDocument)
+DOCUMENTS: tuple[type[Document], ...] = (TextClassifierCandidate, Dataset, ReleaseDocument)
 
 
 def path_of(document: type[Document]) -> Path:

@@ -19,8 +19,6 @@ from include.contracts.registry_tags import (
     STATE_TAG,
     VERSION_TAG,
     ReleaseState,
-    facts,
-    main_metrics,
     state_tags,
 )
 
@@ -131,6 +129,6 @@ def _tag_state(client: MlflowClient, entry: ModelVersion, state: ReleaseState, r
 
 
 def _facts(candidate: Candidate, more: Mapping[str, str]) -> dict[str, str]:
-    metrics = {f"{METRIC_FACT_PREFIX}{name}": repr(value) for name, value in main_metrics(candidate).items()}
-    found = facts(candidate) | metrics | {name: value for name, value in more.items() if value}
+    metrics = {f"{METRIC_FACT_PREFIX}{name}": repr(value) for name, value in candidate.figures().items()}
+    found = candidate.facts() | metrics | {name: value for name, value in more.items() if value}
     return {f"{FACT_TAG_PREFIX}{name}": value for name, value in found.items()}

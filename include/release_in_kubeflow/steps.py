@@ -13,7 +13,7 @@ from uuid import uuid4
 from include.classifier.data.sources import as_uri
 from include.classifier.progress import report
 from include.classifier.steps import CANDIDATE
-from include.contracts.candidate import Candidate
+from include.contracts.kinds.text_classifier import TextClassifierCandidate
 from include.contracts.registry_tags import PIPELINE_RUN_FACT, PIPELINE_TRIGGER, TRIGGER_FACT, ReleaseState
 from include.contracts.rules.gate import decide
 from include.contracts.settings import DataConfig, GateConfig, TrainingConfig
@@ -170,7 +170,7 @@ def deploy_step(
 
 
 def predictor_of(
-    candidate: Candidate,
+    candidate: TextClassifierCandidate,
     *,
     volume: str,
     runtime: str,
@@ -227,22 +227,22 @@ def predict_step(
     return counts
 
 
-def read_candidate(output_uri: str) -> Candidate:
+def read_candidate(output_uri: str) -> TextClassifierCandidate:
     """Return the release's ``candidate.json``, checked."""
     return _read_candidate(output_uri)[0]
 
 
-def _read_candidate(output_uri: str) -> tuple[Candidate, str]:
+def _read_candidate(output_uri: str) -> tuple[TextClassifierCandidate, str]:
     """Return the release's ``candidate.json``, checked, and the SHA-256 of what was read."""
     import fsspec
 
     uri = _candidate_uri(output_uri)
     with fsspec.open(uri, "rb") as file:
         content = file.read()
-    return Candidate.parse(content.decode("utf-8"), where=uri), hashlib.sha256(content).hexdigest()
+    return TextClassifierCandidate.parse(content.decode("utf-8"), where=uri), hashlib.sha256(content).hexdigest()
 
 
-def _evidence(output_uri: str, candidate: Candidate, sha256: str) -> Evidence:
+def _evidence(output_uri: str, candidate: TextClassifierCandidate, sha256: str) -> Evidence:
     """Return the digests of the candidate's files.
 
     :param sha256: of its document as it was read: the one in the store may be another by now.
@@ -251,7 +251,7 @@ def _evidence(output_uri: str, candidate: Candidate, sha256: str) -> Evidence:
     return Evidence.gather(candidate, uri, lambda file: sha256 if file == uri else _sha256(file))
 
 
-def _insist(output_uri: str, candidate: Candidate, sha256: str, judged: Mapping[str, str]) -> None:
+def _insist(output_uri: str, candidate: TextClassifierCandidate, sha256: str, judged: Mapping[str, str]) -> None:
     """Make sure that the candidate and its files are what was judged."""
     found = _evidence(output_uri, candidate, sha256)
     found.insist(candidate, _candidate_uri(output_uri), Evidence(**judged))

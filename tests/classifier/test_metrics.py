@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from include.classifier import metrics
-from include.contracts.candidate import Scores
+from include.contracts.kinds.text_classifier import Scores
 
 
 @pytest.fixture

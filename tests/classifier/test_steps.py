@@ -11,8 +11,8 @@ import pytest
 from include.classifier.data.dataset import Split, write_dataset
 from include.classifier.packaging.archive import build_archive
 from include.classifier.steps import evaluate_step, package_step, train_step, write_candidate
-from include.contracts.candidate import Candidate
 from include.contracts.documents import DocumentError
+from include.contracts.kinds.text_classifier import TextClassifierCandidate
 
 pytestmark = pytest.mark.computes
 
@@ -80,7 +80,7 @@ def test_candidate_json_holds_what_every_step_found(release, tmp_path):
     live = (release / "package").as_uri()
     headline = evaluated(release, tmp_path, code_revision="abc123", live_uri=live, confidence=0.9)
     document = json.loads((tmp_path / "candidate.json").read_text(encoding="utf-8"))
-    Candidate.read(document, where="the package's")
+    TextClassifierCandidate.read(document, where="the package's")
     assert (document["model"], document["version"], document["code_revision"]) == ("reviews", VERSION, "abc123")
     assert document["dataset"]["evaluation_rows"] == 10
     assert document["metrics"]["live"]["macro_f1"] == document["metrics"]["candidate"]["macro_f1"]
@@ -112,7 +112,9 @@ def test_what_is_trained_again_lies_beside_what_was_there_before(release, tmp_pa
     for _ in range(2):
         package_step(**evaluate, model_dir="", package_file=str(file), serving={})
         evaluate_step(**evaluate, package_file=str(file), training_file=str(release / "steps" / "training"))
-        document = Candidate.parse((tmp_path / "candidate.json").read_text(encoding="utf-8"), where="the candidate")
+        document = TextClassifierCandidate.parse(
+            (tmp_path / "candidate.json").read_text(encoding="utf-8"), where="the candidate"
+        )
         reports.append(document.report_uri.removeprefix(tmp_path.as_uri()))
     assert places == ["/package", "/attempt-2/package"]
     assert reports == ["/report/report.html", "/attempt-2/report/report.html"]

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from include.contracts import schemas
-from include.contracts.candidate import Candidate
 from include.contracts.dataset import Dataset
 from include.contracts.documents import Document, DocumentError
+from include.contracts.kinds.text_classifier import TextClassifierCandidate
 from include.contracts.version.released import ReleaseDocument
 from tests import candidates
 
@@ -41,7 +41,7 @@ DOCUMENTS: dict[type[Document], dict[str, Any]] = {
         "dropped": dict.fromkeys(("empty", "unknown_label", "duplicate", "leaked"), NONE_DROPPED),
         "sha256": SHA256,
     },
-    Candidate: {
+    TextClassifierCandidate: {
         "schema_version": 1,
         "model": "reviews",
         "version": "20261121030000",
@@ -96,11 +96,11 @@ def test_what_is_dumped_is_what_is_parsed(kind: type[Document]) -> None:
 
 
 def test_same_document_has_one_text() -> None:
-    document = DOCUMENTS[Candidate]
+    document = DOCUMENTS[TextClassifierCandidate]
     shuffled = dict(reversed(document.items()))
 
-    assert Candidate.dump(shuffled, where="") == Candidate.dump(document, where="")
-    assert "très bien" in Candidate.dump(document, where="")
+    assert TextClassifierCandidate.dump(shuffled, where="") == TextClassifierCandidate.dump(document, where="")
+    assert "très bien" in TextClassifierCandidate.dump(document, where="")
 
 
 @pytest.mark.parametrize(("kind", "field"), [(kind, field) for kind in KINDS for field in DOCUMENTS[kind]])
@@ -125,13 +125,33 @@ def test_unknown_fields_are_refused(kind: type[Document]) -> None:
         (Dataset, ("splits", "train", "rows"), 0, r"splits\.train\.rows: Input should be greater than or equal to 1"),
         (Dataset, ("sources", 0, "split"), "test", r"sources\.0\.split: Input should be 'train' or 'evaluation'"),
         (Dataset, ("sha256",), "x" * 64, "sha256: String should match pattern"),
-        (Candidate, ("version",), "2026", "version: String should match pattern"),
-        (Candidate, ("metrics", "candidate"), None, r"metrics\.candidate: Input should be a valid dictionary"),
-        (Candidate, ("golden_examples",), [], "golden_examples: List should have at least 1 item"),
-        (Candidate, ("serving", "p50_ms"), "5", r"serving\.p50_ms: Input should be a valid number"),
-        (Candidate, ("metrics", "candidate", "macro_f1"), math.nan, r"macro_f1: Input should be a finite number"),
-        (Candidate, ("archive", "size_bytes"), 1.5, r"archive\.size_bytes: Input should be a valid integer"),
-        (Candidate, ("held_out_texts",), [""] * 129, "held_out_texts: List should have at most 128 items"),
+        (TextClassifierCandidate, ("version",), "2026", "version: String should match pattern"),
+        (
+            TextClassifierCandidate,
+            ("metrics", "candidate"),
+            None,
+            r"metrics\.candidate: Input should be a valid dictionary",
+        ),
+        (TextClassifierCandidate, ("golden_examples",), [], "golden_examples: List should have at least 1 item"),
+        (TextClassifierCandidate, ("serving", "p50_ms"), "5", r"serving\.p50_ms: Input should be a valid number"),
+        (
+            TextClassifierCandidate,
+            ("metrics", "candidate", "macro_f1"),
+            math.nan,
+            r"macro_f1: Input should be a finite number",
+        ),
+        (
+            TextClassifierCandidate,
+            ("archive", "size_bytes"),
+            1.5,
+            r"archive\.size_bytes: Input should be a valid integer",
+        ),
+        (
+            TextClassifierCandidate,
+            ("held_out_texts",),
+            [""] * 129,
+            "held_out_texts: List should have at most 128 items",
+        ),
     ],
 )
 def test_wrong_value_is_named_by_its_place(kind: type[Document], path: tuple[Any, ...], value: Any, place: str) -> None:
@@ -146,11 +166,11 @@ def test_wrong_value_is_named_by_its_place(kind: type[Document], path: tuple[Any
 
 
 def test_texts_are_never_repeated_in_an_error() -> None:
-    document = copy.deepcopy(DOCUMENTS[Candidate])
+    document = copy.deepcopy(DOCUMENTS[TextClassifierCandidate])
     document["golden_examples"] = [{"text": ["a private review"], "label": "good", "probabilities": {"good": 7}}]
 
     with pytest.raises(DocumentError) as caught:
-        Candidate.read(document, where="here")
+        TextClassifierCandidate.read(document, where="here")
 
     assert "golden_examples.0.text" in str(caught.value)
     assert "private" not in str(caught.value)
@@ -168,9 +188,9 @@ def test_text_that_no_reader_takes_is_refused(text: str) -> None:
 
 
 def test_no_text_is_in_a_representation() -> None:
-    candidate = Candidate.read(DOCUMENTS[Candidate], where="here")
+    candidate = TextClassifierCandidate.read(DOCUMENTS[TextClassifierCandidate], where="here")
 
-    assert repr(candidate) == str(candidate) == "Candidate(model='reviews', version='20261121030000')"
+    assert repr(candidate) == str(candidate) == "TextClassifierCandidate(model='reviews', version='20261121030000')"
     assert repr(candidate.golden_examples[0]) == "GoldenExample(label='good')"
     assert "bien" not in f"{candidate.golden_examples}"
 
@@ -179,7 +199,7 @@ def test_of_many_places_that_are_wrong_some_are_named() -> None:
     texts = [{"a text": "x"}] * 16
 
     with pytest.raises(DocumentError, match=r"and \d+ more\.$") as caught:
-        Candidate.read(DOCUMENTS[Candidate] | {"golden_examples": texts}, where="here")
+        TextClassifierCandidate.read(DOCUMENTS[TextClassifierCandidate] | {"golden_examples": texts}, where="here")
 
     assert len(str(caught.value)) < 500
 
@@ -195,4 +215,4 @@ def test_a_candidate_of_version_0_1_0_is_read_by_the_names_it_was_written_with()
         then = then.replace(f'"{name}":', f'"{name.replace("live", "champion")}":')
 
     assert '"live' not in then
-    assert Candidate.parse(then, where="here") == Candidate.read(now, where="here")
+    assert TextClassifierCandidate.parse(then, where="here") == TextClassifierCandidate.read(now, where="here")

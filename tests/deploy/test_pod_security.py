@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from include.contracts.candidate import Candidate
+from include.contracts.kinds.text_classifier import TextClassifierCandidate
 from include.release_in_kubeflow.steps import predictor_of
 from kubeflow_provider.hooks._kserve.specs import as_candidate, for_users, predictor
 from kubeflow_provider.kubernetes.predictor_settings import PredictorSettings
@@ -48,7 +48,9 @@ def predictor_pod(spec: dict[str, Any]) -> dict[str, Any]:
 @pytest.fixture
 def predictors(tmp_path: Any) -> dict[str, dict[str, Any]]:
     """Return what each of the two ways of releasing gives KServe."""
-    candidate = Candidate.read(publish(tmp_path, model="reviews", version=VERSION), where="made in a test")
+    candidate = TextClassifierCandidate.read(
+        publish(tmp_path, model="reviews", version=VERSION), where="made in a test"
+    )
     moved = candidate.model_copy(
         update={"archive": candidate.archive.model_copy(update={"uri": "s3://models/reviews/package"})}
     )

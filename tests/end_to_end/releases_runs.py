@@ -24,9 +24,9 @@ from airflow.utils.state import DagRunState, TaskInstanceState
 from airflow.utils.types import DagRunTriggeredByType
 from sqlalchemy import select, update
 
-from include.contracts.candidate import Candidate
-from model_releases.cards.approval_card import approval_card
+from include.contracts.kinds.text_classifier import TextClassifierCandidate
 from model_releases.config import PROJECT_DIR
+from model_releases.kinds.text_classifier.approval_card import approval_card
 from model_releases.memory import xcoms
 from tests import candidates
 from tests.end_to_end.releases_world import (
@@ -67,7 +67,7 @@ def main() -> None:
     ask(HOSTILE_DAG_ID, HOSTILE_RUN, approval_card(hostile_candidate(), decision=" ".join(HOSTILE_WORDS[:3])))
 
 
-def hostile_candidate() -> Candidate:
+def hostile_candidate() -> TextClassifierCandidate:
     """Return a candidate that disagrees with the live model about hostile words, which labels are as well."""
     rows = [
         {

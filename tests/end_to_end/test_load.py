@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from include.contracts.candidate import Candidate
+from include.contracts.kinds.text_classifier import TextClassifierCandidate
 from kubeflow_provider.services import ModelVersion
 from model_releases.operators.deploy import DeployCandidateOperator
 from model_releases.operators.promote import PromoteOperator
@@ -36,12 +36,12 @@ def server(pipelines_python: str, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @pytest.fixture(scope="module")
-def real_candidates(server: SimpleNamespace, pipelines_python: str) -> list[Candidate]:
+def real_candidates(server: SimpleNamespace, pipelines_python: str) -> list[TextClassifierCandidate]:
     """Three versions of a model as the pipeline half trains and packs them, with different weights."""
     command = [pipelines_python, "-m", "tests.real_package", str(server.store), REAL_MODEL, *VERSIONS]
     subprocess.run(command, cwd=Path(__file__).parents[2], check=True)
     return [
-        Candidate.parse(file.read_text(), where=str(file))
+        TextClassifierCandidate.parse(file.read_text(), where=str(file))
         for file in sorted((server.store / REAL_MODEL).glob("*/candidate.json"))
     ]
 
@@ -106,7 +106,7 @@ def test_many_releases_and_roll_backs_in_a_row_lose_no_request(server: SimpleNam
 
 
 def test_nor_do_two_releases_of_a_real_package_while_somebody_sends_bad_input(
-    server: SimpleNamespace, real_candidates: list[Candidate], pause_seconds: float
+    server: SimpleNamespace, real_candidates: list[TextClassifierCandidate], pause_seconds: float
 ) -> None:
     settings = {"workers": 1, "batch_size": CLIENTS, "max_batch_delay_ms": 20, "response_timeout_seconds": 60}
     first, *others = (

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kubeflow_provider.open_inference import as_v1_answer, as_v2_request
-from model_releases.rules.smoke_test import BAD_INPUTS
+from model_releases.kinds.text_classifier.smoke_test import BAD_INPUTS
 
 
 def outputs(**changed: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from airflow.sdk import Connection
 
-from include.contracts.candidate import Candidate
+from include.contracts.kinds.text_classifier import TextClassifierCandidate
 from include.contracts.registry_tags import ReleaseState
 from include.contracts.version.evidence import EvidenceError
 from include.release_in_kubeflow import steps
@@ -69,7 +69,9 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> str:
     uri = f"sqlite:///{folder}/mlflow.db"
     for model, version in (("reviews", LIVE), ("rolled-back", "20260101120000")):
         document = publish(folder / model, model=model, version=version)
-        Registry(uri).register(Candidate.read(document, where="made in a test"), state=ReleaseState.CANDIDATE)
+        Registry(uri).register(
+            TextClassifierCandidate.read(document, where="made in a test"), state=ReleaseState.CANDIDATE
+        )
         Registry(uri).set_state(model, version, ReleaseState.LIVE)
     return uri
 

@@ -8,7 +8,7 @@ from importlib.metadata import version as package_version
 from typing import Any
 
 from include.classifier.data.sources import as_uri
-from include.contracts.candidate import Candidate
+from include.contracts.kinds.text_classifier import TextClassifierCandidate
 
 
 class NotTheSameError(ValueError):
@@ -28,7 +28,7 @@ def read_candidate(uri: str, archive_sha256: str) -> dict[str, Any]:
             text = file.read().decode("utf-8")
     except FileNotFoundError:
         raise NotTheSameError(f"{uri}: not found. Retention may have deleted the release's files.") from None
-    candidate = Candidate.parse(text, where=uri)
+    candidate = TextClassifierCandidate.parse(text, where=uri)
     if archive_sha256 and candidate.archive.sha256 != archive_sha256:
         raise NotTheSameError(
             f"The package differs: {uri} speaks of an archive with SHA-256 {candidate.archive.sha256}, the "

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from include.contracts.candidate import Candidate, Comparison, Scores
-from include.contracts.rules.outdated import compared_version, outdated_by
+from include.contracts.candidate import Candidate
+from include.contracts.kinds.text_classifier import Comparison, Scores, TextClassifierCandidate
+from include.contracts.rules.outdated import outdated_by
 from include.contracts.settings import GateConfig
 
 #: Two figures that differ by less than this are the same: sums of floats are not exact.
@@ -44,7 +45,11 @@ class _Check(NamedTuple):
 
 
 def decide(
-    candidate: Candidate, policy: GateConfig, *, live_version: str | None, live_at_start: str | None = None
+    candidate: TextClassifierCandidate,
+    policy: GateConfig,
+    *,
+    live_version: str | None,
+    live_at_start: str | None = None,
 ) -> Decision:
     """Compare a candidate with its thresholds, the live model and the simple baseline.
 
@@ -78,7 +83,7 @@ def decide(
 
 def _up_to_date(candidate: Candidate, *, live_version: str | None, live_at_start: str | None) -> _Check:
     outdated = outdated_by(candidate, live_version=live_version, live_at_start=live_at_start)
-    compared = compared_version(candidate) or "nothing"
+    compared = candidate.compared_version or "nothing"
     return _Check(outdated is None, f"compared with {compared}, but {outdated} is live now; start a new release")
 
 

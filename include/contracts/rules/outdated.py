@@ -5,12 +5,6 @@ from __future__ import annotations
 from include.contracts.candidate import Candidate
 
 
-def compared_version(candidate: Candidate) -> str | None:
-    """Return the live version that the candidate was compared with, ``None`` when with none."""
-    live = candidate.metrics.live
-    return live.version if live else None
-
-
 def outdated_by(candidate: Candidate, *, live_version: str | None, live_at_start: str | None) -> str | None:
     """Return the live version whose place the candidate may not take, ``None`` when it may.
 
@@ -21,5 +15,5 @@ def outdated_by(candidate: Candidate, *, live_version: str | None, live_at_start
     :param live_at_start: what was live when the release began; counts where the candidate could not be compared, with
         a live model that knows other labels, say.
     """
-    expected = compared_version(candidate) or live_at_start
+    expected = candidate.compared_version or live_at_start
     return None if live_version in (None, candidate.version, expected) else live_version

@@ -8,6 +8,7 @@ from typing import IO
 
 from include.contracts.candidate import Candidate
 from include.contracts.documents import DocumentError
+from include.contracts.kinds import parse_candidate
 from include.contracts.version.files import reason_of
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 
@@ -77,6 +78,6 @@ def parse_candidate_of(model: str, version: str, text: str, *, uri: str) -> Cand
 
 def _parsed(text: str, uri: str) -> Candidate:
     try:
-        return Candidate.parse(text, where=uri)
+        return parse_candidate(text, where=uri)
     except DocumentError as error:
         raise InvalidRequestError(str(error)) from None

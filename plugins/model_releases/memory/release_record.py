@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from include.contracts import registry_tags
 from include.contracts.candidate import Candidate
 from include.contracts.registry_tags import ReleaseState
 from include.contracts.version.evidence import Evidence
@@ -27,7 +26,7 @@ def make_record(candidate: Candidate, *, state: ReleaseState, reason: str = "", 
         state=state,
         archive_uri=candidate.archive.uri,
         reason=reason,
-        facts={name: value for name, value in (registry_tags.facts(candidate) | facts).items() if value},
+        facts={name: value for name, value in (candidate.facts() | facts).items() if value},
     )
 
 

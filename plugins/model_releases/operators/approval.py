@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import BaseNotifier
 
-from include.contracts.registry_tags import ReleaseState, main_metrics
+from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.links import airflow_url
 from model_releases.alerts import NOBODY, Alert, Severity, send_alert
 from model_releases.alerts.text import body
-from model_releases.cards.approval_card import approval_card
+from model_releases.kinds import kind_of
 from model_releases.links import ReportLink, report_page_url
 from model_releases.memory import xcoms
 from model_releases.memory.evidence import insist, judged
@@ -78,7 +78,8 @@ class ReleaseApprovalOperator(ReleaseStep, ApprovalOperator):
             return None
         decision = first_xcom(context, sorted(self.get_flat_relative_ids(upstream=True)), xcoms.DECISION)
         # Set here and not rendered: a text of a user may look like a template.
-        self.body = approval_card(candidate, decision=decision, report_url=report_url, show_texts=self.show_texts)
+        card = kind_of(candidate).approval_card
+        self.body = card(decision=decision, report_url=report_url, show_texts=self.show_texts)
         alert = self._question(context, decision=decision, report_url=report_url)
         self.notifiers = [*self.notifiers, _AlertNotifier(alert, self.alert_conn_id)]
         return super().execute(context)
@@ -120,7 +121,7 @@ class ReleaseApprovalOperator(ReleaseStep, ApprovalOperator):
             return
         candidate = self.read_candidate()
         record = make_record(candidate, state=ReleaseState.REJECTED, reason=reason, **run_facts(context) | answer)
-        registry.register(record, metrics=main_metrics(candidate))
+        registry.register(record, metrics=candidate.figures())
 
     def _question(self, context: Context, *, decision: str | None, report_url: str | None) -> Alert:
         ti, run_id, dag_id = context["ti"], context["run_id"], context["dag"].dag_id

@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.utils.skipmixin import SkipMixin
 from airflow.sdk import TriggerRule
 
-from include.contracts.registry_tags import ReleaseState, main_metrics
-from include.contracts.rules.gate import Decision, decide
-from include.contracts.settings import GateConfig
-from model_releases.config import read_section
+from include.contracts.registry_tags import ReleaseState
+from model_releases.kinds import kind_of
 from model_releases.links import ReportLink, report_page_url
 from model_releases.memory import xcoms
 from model_releases.memory.evidence import gather
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from include.contracts.candidate import Candidate
+    from include.contracts.rules.gate import Decision
     from include.contracts.version.evidence import Evidence
 
 #: Tasks with these rules want to run whatever became of the tasks before them: a report, a clean-up.
@@ -65,14 +64,13 @@ class GateOperator(ReleaseStep, SkipMixin):
 
     def execute(self, context: Context) -> None:
         """Decide, and skip what follows when the word is no."""
-        policy = read_section(GateConfig, self.policy, name="gate")
         evidence = gather(self.read_candidate(), str(self.candidate_uri), conn_id=self.store_conn_id)
         self.candidate_sha256 = evidence.candidate_sha256
         candidate = self.read_candidate()  # what the digest is of, whatever was written since
-        serving = self.serving_service()
-        live = serving.get_live(self.model)
-        decision = decide(
-            candidate,
+        kind = kind_of(candidate)
+        policy = kind.policy(self.policy)
+        live = self.serving_service().get_live(self.model)
+        decision = kind.decide(
             policy,
             live_version=live.version if live else None,
             live_at_start=self.live_at_start or None,
@@ -96,7 +94,7 @@ class GateOperator(ReleaseStep, SkipMixin):
             return
         facts = run_facts(context) | evidence.facts() | {"gate": decision.text}
         record = make_record(candidate, state=ReleaseState.REJECTED, reason=decision.line, **facts)
-        registry.register(record, metrics=main_metrics(candidate))
+        registry.register(record, metrics=candidate.figures())
 
     def _followers(self) -> Iterator[Any]:
         for task in self.get_direct_relatives(upstream=False):

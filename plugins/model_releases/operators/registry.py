@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Asset
 
 from include.contracts.documents import DocumentError
-from include.contracts.registry_tags import ReleaseState, main_metrics
+from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import KubeflowProviderError
 from model_releases.exceptions import CheckFailedError
 from model_releases.memory.outcome import dag_run_url
@@ -62,7 +62,7 @@ class RegisterOperator(ReleaseStep):
             reason = f"registered; made exactly as {twin.version}, which was {describe_pin(twin)}"
             self.log.warning("%s %s is %s.", self.model, self.version, reason)
         record = make_record(candidate, state=ReleaseState.CANDIDATE, reason=reason, **facts)
-        release = registry.register(record, metrics=main_metrics(candidate))
+        release = registry.register(record, metrics=candidate.figures())
         url = registry.release_url(self.model, self.version)
         self.log.info("%s %s is registered as %s. %s", self.model, self.version, release.state.value, url or "")
         return dict(release.facts)
@@ -117,7 +117,7 @@ class ReleaseOperator(ReleaseStep):
 
     def _announce(self, context: Context, candidate: Candidate, endpoint: str) -> dict[str, str]:
         record = make_record(candidate, state=ReleaseState.LIVE, **run_facts(context))
-        metrics = {name: repr(value) for name, value in main_metrics(candidate).items()}
+        metrics = {name: repr(value) for name, value in candidate.figures().items()}
         facts = {
             "model": self.model,
             "version": self.version,

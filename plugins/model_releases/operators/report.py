@@ -10,14 +10,13 @@ from airflow.sdk import TriggerRule
 
 from include.contracts.candidate import Candidate
 from include.contracts.registry_tags import ReleaseState
-from include.contracts.settings import GateConfig
 from include.contracts.uris import to_open
 from kubeflow_provider.exceptions import KubeflowProviderError
 from kubeflow_provider.links import XCOM_RUN_URL
 from model_releases import ids
 from model_releases.cards.release_card import render_card
-from model_releases.config import read_section
 from model_releases.exceptions import ReleaseFailedError
+from model_releases.kinds import kind_of
 from model_releases.links import ReportLink, report_page_url
 from model_releases.memory import xcoms
 from model_releases.memory.failures import Failure, first_failure, task_states
@@ -67,11 +66,11 @@ class ReportOperator(ReleaseStep):
         steps = self._steps(context)
         candidate = self._try("candidate.json", self.read_candidate)
         outcome = self._outcome(context, steps, candidate)
-        policy = first_xcom(context, steps, xcoms.POLICY)
+        kind, policy = kind_of(candidate) if candidate else None, first_xcom(context, steps, xcoms.POLICY)
         card = render_card(
             outcome,
-            metrics=candidate.metrics if candidate else None,
-            policy=read_section(GateConfig, policy, name="gate") if policy else None,
+            figures=kind.figures(kind.policy(policy) if policy else None) if kind else (),
+            example=kind.example() if kind else b"",
             seconds=self._seconds(context, steps),
         )
         ti = context["ti"]

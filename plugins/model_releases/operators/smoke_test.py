@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from kubeflow_provider.exceptions import DeploymentFailedError
 from kubeflow_provider.states import DeploymentState
 from model_releases.exceptions import CheckFailedError
+from model_releases.kinds import kind_of
 from model_releases.metrics import Metric, tell
 from model_releases.operators.base import ReleaseStep
-from model_releases.rules.smoke_test import SmokeTest
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -61,9 +61,7 @@ class SmokeTestOperator(ReleaseStep):
         candidate = self.read_candidate()
         service = self.serving_service()
         version = self.version if self.through == "candidate" else None
-        test = SmokeTest(
-            version=self.version,
-            examples=candidate.golden_examples,
+        test = kind_of(candidate).smoke_test(
             max_latency_ms=float(self.max_latency_ms),
             probability_tolerance=float(self.probability_tolerance),
             patience_seconds=self.patience_seconds,

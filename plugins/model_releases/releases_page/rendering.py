@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from include.contracts.registry_tags import ReleaseState
 from model_releases.cards.release_card import curl_line
+from model_releases.kinds.text_classifier import example
 from model_releases.releases_page.comparison import metric_table
 from model_releases.releases_page.history import number, shown_state, time_of
 
@@ -38,7 +39,7 @@ def environment() -> Environment:
         "as_number": number,
         "as_time": time_of,
         "shown": shown_state,
-        "curl": curl_line,
+        "curl": lambda endpoint: curl_line(endpoint, example()),
         "metrics": metric_table,
         "segment": lambda text: quote(str(text), safe=""),
         "query": lambda values: urlencode({name: value for name, value in values.items() if value}),

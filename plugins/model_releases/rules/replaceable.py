@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from include.contracts.registry_tags import ReleaseState
-from include.contracts.rules.outdated import compared_version, outdated_by
+from include.contracts.rules.outdated import outdated_by
 from model_releases.exceptions import ReleaseRefusedError
 from model_releases.memory.release_record import make_record
 
@@ -104,7 +104,7 @@ def refuse_outdated(
     version = outdated_by(candidate, live_version=live.version if live else None, live_at_start=compared_with)
     if version is None:
         return
-    expected = compared_version(candidate) or compared_with or "nothing, as a first release"
+    expected = candidate.compared_version or compared_with or "nothing, as a first release"
     raise ReleaseRefusedError(
         f"{candidate.model} {candidate.version} was compared with {expected}, but {version} is live now: somebody has "
         "changed it since. Start a new release, which is compared with that."

@@ -7,7 +7,6 @@ sleeps, a triggerer does something else meanwhile.
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections import Counter
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
+from typing import Any, Protocol
 
 from include.contracts.rollout import RolloutConfig
 from kubeflow_provider.exceptions import InvalidRequestError, OutageError, ServiceUnavailableError
@@ -27,7 +27,6 @@ Ask = Callable[[bytes, str | None], Answer]
 
 #: How much longer than planned a watch may last before too few answers count as a no.
 _PATIENCE_FACTOR = 3
-_ROWS_PER_REQUEST = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +37,33 @@ class Sample:
     """
 
     version: str
-    label: str
     latency_ms: float
+
+
+class Questions(Protocol):
+    """What versions are asked while one of them has a part of the traffic, and how their answers are read.
+
+    :ivar rows: what can be asked; none of it stands in a message.
+    :ivar rows_per_request: so many of them at most go into one request.
+    """
+
+    rows: Sequence[Any]
+    rows_per_request: int
+
+    def body(self, rows: Sequence[Any]) -> bytes:
+        """Return the request that asks for some rows."""
+
+    def outcomes(self, answer: Answer, rows: int) -> list[str]:
+        """Return what was answered for each row, in a form in which equal answers are equal.
+
+        :raises ValueError: when that is no answer for so many rows.
+        """
+
+    def version(self, answer: Answer) -> str:
+        """Return which version has answered.
+
+        :raises ValueError: when the answer does not say.
+        """
 
 
 class Watch:
@@ -47,7 +71,7 @@ class Watch:
 
     :param version: the version that has a part of the traffic.
     :param live: the version that has the rest.
-    :param texts: held-out rows.
+    :param questions: what to ask.
     :param ask: asks the serving system.
     :param clock: seconds that only rise; replaced in tests.
     """
@@ -58,14 +82,14 @@ class Watch:
         policy: RolloutConfig,
         version: str,
         live: str,
-        texts: Sequence[str],
+        questions: Questions,
         ask: Ask,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.policy = policy
         self.version = version
         self.live = live
-        self.texts = texts
+        self.questions = questions
         self._ask = ask
         self._clock = clock
         self._samples: list[Sample] = []
@@ -75,8 +99,8 @@ class Watch:
 
         :raises CheckFailedError: when they disagree on too many rows, or their label mixes differ too much.
         """
-        ours, theirs = (list(self._labels(version)) for version in (self.version, self.live))
-        rows = len(self.texts)
+        ours, theirs = (list(self._outcomes(version)) for version in (self.version, self.live))
+        rows = len(self.questions.rows)
         differing = sum(one != other for one, other in zip(ours, theirs, strict=True)) / rows
         yield _at_most("disagreement with the live version", differing, self.policy.max_disagreement, f"{rows} rows")
         yield _at_most("label shift", label_shift(ours, theirs), self.policy.max_label_shift, f"{rows} rows")
@@ -90,8 +114,8 @@ class Watch:
         # So that the version's share of the requests gives half as many samples again as are needed.
         pause = self.policy.watch_seconds * percent / 100 / (1.5 * max(self.policy.min_samples, 1))
         self._samples = []
-        for text in cycle(self.texts):
-            self._samples.append((yield from patiently(partial(self._one, text), outage)))
+        for row in cycle(self.questions.rows):
+            self._samples.append((yield from patiently(partial(self._one, row), outage)))
             waited = self._clock() - start - outage.waited_seconds
             enough = sum(sample.version == self.version for sample in self._samples) >= self.policy.min_samples
             if waited >= self.policy.watch_seconds * (1 if enough else _PATIENCE_FACTOR):
@@ -123,29 +147,27 @@ class Watch:
             detail = f"median {ours_ms:.0f} ms, live {theirs_ms:.0f} ms"
             yield _at_most(f"latency ratio at {percent} %", ours_ms / theirs_ms, self.policy.max_latency_ratio, detail)
 
-    def _one(self, text: str) -> Sample:
+    def _one(self, row: Any) -> Sample:
         try:
-            answer = self._ask(_body([text]), None)
-            (prediction,) = answer.body["predictions"]
-            return Sample(
-                version=str(prediction["version"]), label=str(prediction["label"]), latency_ms=answer.latency_ms
-            )
+            answer = self._ask(self.questions.body([row]), None)
+            self.questions.outcomes(answer, 1)
+            return Sample(version=self.questions.version(answer), latency_ms=answer.latency_ms)
         except OutageError:  # of what leads to both versions
             raise
-        except (ServiceUnavailableError, KeyError, TypeError, ValueError):
-            return Sample(version="", label="", latency_ms=0.0)
+        except (ServiceUnavailableError, ValueError):
+            return Sample(version="", latency_ms=0.0)
 
-    def _labels(self, version: str) -> Iterator[str]:
-        for start in range(0, len(self.texts), _ROWS_PER_REQUEST):
-            texts = self.texts[start : start + _ROWS_PER_REQUEST]
-            answer = self._ask(_body(texts), version)
+    def _outcomes(self, version: str) -> Iterator[str]:
+        most = self.questions.rows_per_request
+        for start in range(0, len(self.questions.rows), most):
+            rows = self.questions.rows[start : start + most]
+            answer = self._ask(self.questions.body(rows), version)
             try:
-                predictions = answer.body["predictions"]
-                yield from (str(prediction["label"]) for prediction, _ in zip(predictions, texts, strict=True))
-            except (KeyError, TypeError, ValueError):
+                yield from self.questions.outcomes(answer, len(rows))
+            except ValueError:
                 raise CheckFailedError(
                     "held-out rows",
-                    expected=f"{len(texts)} predictions of {version}",
+                    expected=f"{len(rows)} predictions of {version}",
                     got=f"HTTP {answer.status_code} with something else",
                 ) from None
 
@@ -165,7 +187,3 @@ def _at_most(check: str, value: float, limit: float, detail: str) -> str:
     if not value <= limit:
         raise CheckFailedError(check, expected=f"at most {limit:g}", got=f"{value:.3g} ({detail})")
     return f"{check}: {value:.3g}, at most {limit:g} allowed ({detail})"
-
-
-def _body(texts: Sequence[str]) -> bytes:
-    return json.dumps({"instances": list(texts)}).encode()

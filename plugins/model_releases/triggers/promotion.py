@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -19,8 +19,9 @@ from kubeflow_provider.states import DeploymentState
 from kubeflow_provider.triggers.base import PollingTrigger
 from kubeflow_provider.triggers.blocking_work import BlockingWork
 from model_releases.exceptions import CheckFailedError
+from model_releases.kinds import kind_of
 from model_releases.memory.evidence import read_judged
-from model_releases.rules.rollout import Watch
+from model_releases.rules.rollout import Questions, Watch
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class Promotion:
     :param service: the serving system.
     :param policy: the steps; ``None``: all at once.
     :param timeout_seconds: how long the serving system may take for a change of traffic.
-    :param texts: reads the held-out rows of the release, where they are needed.
+    :param questions: reads what to watch the release with, where it is needed.
     """
 
     def __init__(
@@ -46,14 +47,14 @@ class Promotion:
         *,
         policy: RolloutConfig | None,
         timeout_seconds: float,
-        texts: Callable[[], Sequence[str]],
+        questions: Callable[[], Questions],
     ) -> None:
         self._service = service
         self._model = model
         self._version = version
         self._policy = policy
         self._timeout_seconds = timeout_seconds
-        self._texts = texts
+        self._questions = questions
 
     def has_steps(self) -> bool:
         """Return whether there is anything to watch before the version has all of the traffic."""
@@ -83,7 +84,9 @@ class Promotion:
 
         live = yield from patiently(lambda: self._service.get_live(self._model))
         assert self._policy and live  # or there are no steps
-        watch = Watch(policy=self._policy, version=self._version, live=live.version, texts=self._texts(), ask=ask)
+        watch = Watch(
+            policy=self._policy, version=self._version, live=live.version, questions=self._questions(), ask=ask
+        )
         yield from patiently(compare)
         for percent in self._policy.steps:
             shift = partial(self._service.shift_traffic, self._model, self._version, percent)
@@ -206,7 +209,7 @@ class PromotionTrigger(PollingTrigger):
             self.version,
             policy=RolloutConfig.model_validate(self.rollout) if self.rollout else None,
             timeout_seconds=self.timeout_seconds,
-            texts=self._read_texts,
+            questions=self._read_questions,
         )
 
     async def poll(self, service: ServingService, *, slack_seconds: float = 0.0) -> dict[str, Any] | None:
@@ -235,7 +238,7 @@ class PromotionTrigger(PollingTrigger):
 
         await self.undo_if_given_up(f"The promotion of {self.model} {self.version}", send_back)
 
-    def _read_texts(self) -> Sequence[str]:
+    def _read_questions(self) -> Questions:
         assert self.candidate_uri  # the operator has read it
         candidate = read_judged(
             self.model,
@@ -244,4 +247,4 @@ class PromotionTrigger(PollingTrigger):
             sha256=self.candidate_sha256,
             conn_id=self.store_conn_id,
         )
-        return candidate.held_out_texts or [example.text for example in candidate.golden_examples]
+        return kind_of(candidate).questions()

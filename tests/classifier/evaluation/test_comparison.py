@@ -141,7 +141,7 @@ def test_latency_is_measured_in_turn_on_the_same_texts(monkeypatch, rows):
 
 
 def test_it_is_the_section_of_candidate_json(answers):
-    from include.contracts.candidate import Comparison
+    from include.contracts.kinds.text_classifier import Comparison
 
     clock = Clock()
     document = found(answers) | compare_costs(Packed(clock, "new", 1, []), Packed(clock, "old", 1, []), answers[3])

@@ -22,7 +22,7 @@ from include.classifier.packaging.package import (
 from include.classifier.packaging.server import TorchServeError
 from include.classifier.packaging.server_settings import server_config
 from include.classifier.serving.predictor import Prediction, Predictor
-from include.contracts.candidate import Candidate
+from include.contracts.kinds.text_classifier import TextClassifierCandidate
 from tests import candidates
 
 VERSION = "20261121030000"
@@ -75,7 +75,7 @@ def test_a_package_is_tried_published_and_described(
     parts = run(tiny_model, dataset, tmp_path / "store")
 
     assert parts.keys() == {"archive", "labels", "serving", "golden_examples", "held_out_texts"}
-    Candidate.read(candidates.document(**parts), where="made of the parts")
+    TextClassifierCandidate.read(candidates.document(**parts), where="made of the parts")
     archive = tmp_path / "store" / parts["archive"]["file"]
     assert archive == tmp_path / "store" / "model-store" / "tiny.mar"
     assert parts["archive"]["sha256"] == sha256_of(archive)

@@ -14,7 +14,7 @@ import pytest
 
 from include.classifier.metrics import most_mistaken
 from include.classifier.report.page import REPORT, make_report, write_report
-from include.contracts.candidate import Candidate
+from include.contracts.kinds.text_classifier import TextClassifierCandidate
 from tests.classifier.made_up_evaluation import LIVE, VERSION, made_up_evaluation
 
 STARS = ["1 star", "2 stars", "3 stars", "4 stars", "5 stars"]
@@ -61,7 +61,7 @@ class Page(HTMLParser):
 
 def page_of(labels: list[str], **options: Any) -> Page:
     found, document = made_up_evaluation(labels, **options)
-    Candidate.dump(document, where="the made-up document")
+    TextClassifierCandidate.dump(document, where="the made-up document")
     return Page(make_report(found, document).page)
 
 

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from include.contracts.candidate import Candidate
+from include.contracts.kinds.text_classifier import TextClassifierCandidate
 from include.contracts.rules.gate import Decision, decide
-from include.contracts.rules.outdated import compared_version
 from include.contracts.settings import GateConfig
 from kubeflow_provider.exceptions import InvalidRequestError
 from model_releases.config import read_section
@@ -22,7 +21,7 @@ def scores(macro_f1: float, **changes: Any) -> dict[str, Any]:
 
 def candidate(
     own: dict[str, Any], live: float | dict[str, Any] | None = None, baseline: float = 0.5, **comparison: Any
-) -> Candidate:
+) -> TextClassifierCandidate:
     return candidates.candidate(
         own,
         scores(live) if isinstance(live, float) else live,
@@ -36,7 +35,7 @@ def interval(low: float, high: float, *, difference: float = 0.0) -> dict[str, f
     return {"difference": difference, "low": low, "high": high}
 
 
-def compared(own: float, live: float, low: float, high: float, **comparison: Any) -> Candidate:
+def compared(own: float, live: float, low: float, high: float, **comparison: Any) -> TextClassifierCandidate:
     """Return a candidate whose difference to the live model has an interval."""
     return candidate(
         scores(own),
@@ -53,9 +52,9 @@ def part(name: str, rows: int, macro_f1: float) -> dict[str, Any]:
     return {"name": name, "rows": rows, "accuracy": macro_f1, "macro_f1": macro_f1}
 
 
-def decided(one: Candidate, **policy: Any) -> Decision:
+def decided(one: TextClassifierCandidate, **policy: Any) -> Decision:
     """Return the decision while what the candidate was compared with is live."""
-    return decide(one, GateConfig.model_validate(policy), live_version=compared_version(one))
+    return decide(one, GateConfig.model_validate(policy), live_version=one.compared_version)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +211,7 @@ def test_slices_have_a_floor_unless_they_are_small() -> None:
 
 
 def test_a_slice_that_is_shown_to_be_worse_stops_a_release_and_one_that_may_be_does_not() -> None:
-    def one(high: float, rows: int = 50) -> Candidate:
+    def one(high: float, rows: int = 50) -> TextClassifierCandidate:
         slices = [{"name": "long", "rows": rows, "macro_f1": interval(-0.2, high, difference=-0.12)}]
         return compared(0.9, 0.9, 0.0, 0.0, slices=slices)
 
@@ -234,7 +233,7 @@ def test_calibration_may_not_become_much_worse() -> None:
 
 
 def test_a_model_may_not_be_much_slower_or_larger() -> None:
-    def one(milliseconds: float, size: int) -> Candidate:
+    def one(milliseconds: float, size: int) -> TextClassifierCandidate:
         return compared(
             0.9,
             0.9,

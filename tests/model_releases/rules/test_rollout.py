@@ -12,6 +12,7 @@ from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailable
 from kubeflow_provider.services import Answer
 from model_releases.config import read_section
 from model_releases.exceptions import CheckFailedError
+from model_releases.kinds.text_classifier import Texts
 from model_releases.rules.rollout import Watch, label_shift
 
 NEW, LIVE = "20260102000000", "20260101000000"
@@ -66,7 +67,7 @@ def watch(traffic: Traffic, **policy: Any) -> Watch:
         policy=RolloutConfig(**{"watch_seconds": 60, "min_samples": 20, **policy}),
         version=NEW,
         live=LIVE,
-        texts=TEXTS,
+        questions=Texts(TEXTS),
         ask=traffic.ask,
         clock=lambda: traffic.now,
     )

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
-from include.contracts.candidate import Candidate
-from model_releases.cards.approval_card import MAX_TEXT_CHARACTERS, approval_card, quoted
+from include.contracts.kinds.text_classifier import TextClassifierCandidate
+from model_releases.cards.markdown import MAX_TEXT_CHARACTERS, quoted
+from model_releases.kinds.text_classifier.approval_card import approval_card
 from tests import candidates
 
 CHANGE = {"difference": -0.0123, "low": -0.03, "high": 0.005}
@@ -21,7 +22,7 @@ def scores(f1: float) -> dict[str, Any]:
     return candidates.scores(f1, accuracy=f1, per_class=classes, slices=slices)
 
 
-def candidate(*texts: str) -> Candidate:
+def candidate(*texts: str) -> TextClassifierCandidate:
     """Return a candidate that disagrees with the live model on rows with these texts."""
     disagreements = [
         {

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from include.contracts.candidate import GoldenExample
+from include.contracts.kinds.text_classifier import GoldenExample
 from kubeflow_provider.exceptions import ServiceUnavailableError
 from kubeflow_provider.services import Answer
 from model_releases.exceptions import CheckFailedError
-from model_releases.rules.smoke_test import BAD_INPUTS, Predict, SmokeTest
+from model_releases.kinds.kind import Predict
+from model_releases.kinds.text_classifier.smoke_test import BAD_INPUTS, TextSmokeTest
 
 VERSION = "20260101000000"
 SECRET = "a text that no message may hold"
@@ -20,7 +21,9 @@ EXAMPLES = tuple(
     GoldenExample(text=text, label=label, probabilities={"bad": bad, "good": 1 - bad})
     for text, label, bad in ((SECRET, "good", 0.1), (f"not {SECRET}", "bad", 0.75))
 )
-TEST = SmokeTest(version=VERSION, examples=EXAMPLES, max_latency_ms=100, probability_tolerance=0.01, patience_seconds=0)
+TEST = TextSmokeTest(
+    version=VERSION, examples=EXAMPLES, max_latency_ms=100, probability_tolerance=0.01, patience_seconds=0
+)
 
 Change = Callable[[dict[str, Any]], Any]
 
@@ -147,7 +150,7 @@ def test_a_route_that_is_still_being_made_is_waited_for(trouble: int | None) -> 
             return Answer(status_code=trouble or 0, body={}, latency_ms=1)
         return sound(body)
 
-    test = SmokeTest(
+    test = TextSmokeTest(
         version=VERSION, examples=EXAMPLES, max_latency_ms=100, probability_tolerance=0.01, patience_seconds=30
     )
     assert list(test.run(predict))

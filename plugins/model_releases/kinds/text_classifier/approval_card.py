@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from include.contracts.candidate import Candidate, Comparison, Difference, Disagreement, Metrics
+from include.contracts.kinds.text_classifier import (
+    Comparison,
+    Difference,
+    Disagreement,
+    Metrics,
+    TextClassifierCandidate,
+)
 from include.contracts.metrics import MAIN_METRICS, Metric
-
-#: Longer texts are cut: twenty of them have to fit on a page.
-MAX_TEXT_CHARACTERS = 240
-
-#: What would end a code span or a cell of a table, or change the direction of what follows it.
-_DIRECTIONS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-_UNQUOTABLE = str.maketrans("`|", "'¦", _DIRECTIONS)
+from model_releases.cards.markdown import quoted, table
 
 _ARROWS = {True: "↑", False: "↓"}
 
 
 def approval_card(
-    candidate: Candidate, *, decision: str | None = None, report_url: str | None = None, show_texts: bool = True
+    candidate: TextClassifierCandidate,
+    *,
+    decision: str | None = None,
+    report_url: str | None = None,
+    show_texts: bool = True,
 ) -> str:
     """Return the card.
 
@@ -42,23 +46,11 @@ def approval_card(
     return "\n\n".join(block for block in blocks if block)
 
 
-def quoted(text: str) -> str:
-    """Return any text as Markdown that shows it and does nothing else.
-
-    In a code span there are no links, no pictures and no HTML, and addresses stay plain text. Backslashes would not do:
-    Airflow's page makes links of bare addresses after it has taken the backslashes away.
-    """
-    line = " ".join(text.translate(_UNQUOTABLE).split())
-    if len(line) > MAX_TEXT_CHARACTERS:
-        line = f"{line[: MAX_TEXT_CHARACTERS - 2]} …"
-    return f"`{line}`" if line else "(empty)"
-
-
 def _metrics(metrics: Metrics, comparison: Comparison | None) -> str:
     heads = ["on the same evaluation rows", "candidate", "live", "baseline", "difference"]
     if comparison:
         heads.append(f"{comparison.confidence:.0%} interval")
-    return _table(heads, (_metric(metric, metrics, comparison) for metric in MAIN_METRICS))
+    return table(heads, (_metric(metric, metrics, comparison) for metric in MAIN_METRICS))
 
 
 def _metric(metric: Metric, metrics: Metrics, comparison: Comparison | None) -> Iterator[str]:
@@ -74,7 +66,7 @@ def _metric(metric: Metric, metrics: Metrics, comparison: Comparison | None) -> 
         yield _interval(change) if change else ""
 
 
-def _costs(candidate: Candidate, comparison: Comparison | None) -> str:
+def _costs(candidate: TextClassifierCandidate, comparison: Comparison | None) -> str:
     serving = candidate.serving
     rows = [("served, median", f"{serving.p50_ms:.1f} ms", ""), ("served, p95", f"{serving.p95_ms:.1f} ms", "")]
     if comparison:
@@ -87,7 +79,7 @@ def _costs(candidate: Candidate, comparison: Comparison | None) -> str:
         rows.append(("archive", _megabytes(candidate.archive.size_bytes), ""))
     if serving.precision:
         rows.append(("runtime and precision", serving.precision.chosen, ""))
-    return _table(["latency and size", "candidate", "live"], rows)
+    return table(["latency and size", "candidate", "live"], rows)
 
 
 def _summary(comparison: Comparison) -> str:
@@ -138,7 +130,7 @@ def _parts(
         )
         for name, rows, found in parts
     )
-    return f"#### {title}\n\n{_table([metric, 'rows', 'candidate', 'live', 'difference', 'interval'], rows)}"
+    return f"#### {title}\n\n{table([metric, 'rows', 'candidate', 'live', 'difference', 'interval'], rows)}"
 
 
 def _disagreements(rows: Sequence[Disagreement], *, show_texts: bool) -> str:
@@ -156,7 +148,7 @@ def _disagreements(rows: Sequence[Disagreement], *, show_texts: bool) -> str:
         )
         for row in rows
     )
-    return f"{title}\n\n{_table(['text', 'true label', 'candidate', 'live'], cells, align='---')}"
+    return f"{title}\n\n{table(['text', 'true label', 'candidate', 'live'], cells, align='---')}"
 
 
 def _interval(found: Difference) -> str:
@@ -165,12 +157,3 @@ def _interval(found: Difference) -> str:
 
 def _megabytes(size: float) -> str:
     return f"{size / 1e6:,.1f} MB"
-
-
-def _table(heads: Sequence[str], rows: Iterable[Iterable[str]], *, align: str = "---:") -> str:
-    """Return a Markdown table.
-
-    :param align: of all columns but the first: figures to the right, or ``---`` for words.
-    """
-    lines = [heads, ["---", *[align] * (len(heads) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -7,17 +7,15 @@ import math
 import re
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from include.contracts.candidate import GoldenExample
+from include.contracts.kinds.text_classifier import GoldenExample
 from kubeflow_provider.exceptions import ServiceUnavailableError
 from kubeflow_provider.services import Answer
 from model_releases.exceptions import CheckFailedError
-
-#: Sends one raw request body and returns what came back.
-Predict = Callable[[bytes], Answer]
+from model_releases.kinds.kind import Predict
 
 #: What users send by mistake. Each kind must be refused, and must not harm the server.
 BAD_INPUTS: Mapping[str, bytes] = {
@@ -34,7 +32,7 @@ _VERSION = re.compile(r"[0-9.]{1,32}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SmokeTest:
+class TextSmokeTest:
     """The checks of one version.
 
     :param version: every answer must come from it.

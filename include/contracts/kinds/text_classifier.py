@@ -1,0 +1,236 @@
+"""``candidate.json`` of a text classifier: what its pipeline measured of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, Field
+
+from include.contracts.candidate import Candidate
+from include.contracts.documents import Count, NotNegative, Part, Positive, Sha256, Share
+from include.contracts.metrics import MAIN_METRICS
+
+Precision = Literal["torch-float32", "onnx-float32", "onnx-int8"]
+Change = Annotated[float, Field(ge=-1, le=1)]
+
+
+def _renamed(name: str, before: str, **details: Any) -> Any:
+    """Return a field that documents of version 0.1.0 hold under another name; read until the version after next."""
+    return Field(validation_alias=AliasChoices(name, before), **details)
+
+
+class TrainedOn(Part):
+    """The data set that it was trained and evaluated on."""
+
+    uri: str
+    sha256: Sha256
+    train_rows: Positive
+    evaluation_rows: Positive
+
+
+class ClassScores(Part):
+    """How well one class is found."""
+
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+class SliceScores(Part):
+    """How well a part of the rows is labelled."""
+
+    name: str
+    rows: Positive
+    accuracy: float
+    macro_f1: float
+
+
+class Scores(Part):
+    """What a model reached on the evaluation rows."""
+
+    version: str | None
+    accuracy: Share
+    macro_f1: Share
+    log_loss: NotNegative
+    expected_calibration_error: Share
+    per_class: dict[str, ClassScores]
+    slices: list[SliceScores] = Field(description="By text length")
+
+
+class Metrics(Part):
+    """All three on the same evaluation rows."""
+
+    candidate: Scores
+    live: Scores | None = _renamed("live", "champion", description="The live model; null before the first release")
+    baseline: Scores = Field(description="TF-IDF and logistic regression, trained on the same rows as the candidate")
+
+
+class Difference(Part):
+    """Candidate minus live model, and the bounds of its interval."""
+
+    difference: Change
+    low: Change
+    high: Change
+
+
+class McNemar(Part):
+    """Rows that one of both labels rightly and the other does not, and the two-sided p-value."""
+
+    candidate_only: Count
+    live_only: Count = _renamed("live_only", "champion_only")
+    p_value: Share
+
+
+class SliceDifference(Part):
+    """Candidate against live model on a part of the rows."""
+
+    name: str
+    rows: Positive
+    macro_f1: Difference
+
+
+class Latencies(Part):
+    """Milliseconds for one text."""
+
+    candidate: NotNegative
+    live: NotNegative = _renamed("live", "champion")
+
+
+class Sizes(Part):
+    """Bytes."""
+
+    candidate: Positive
+    live: Positive = _renamed("live", "champion")
+
+
+class Disagreement(Part):
+    """A row that both label differently."""
+
+    text: str
+    label: str = Field(description="The true one")
+    candidate: str
+    live: str = _renamed("live", "champion")
+    candidate_probability: Share
+    live_probability: Share = _renamed("live_probability", "champion_probability")
+
+
+class Comparison(Part):
+    """Candidate against the live model on the same evaluation rows."""
+
+    version: str = Field(description="Of the live model")
+    rows: Positive
+    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(description="Of every interval here")
+    resamples: Positive
+    macro_f1: Difference
+    accuracy: Difference
+    mcnemar: McNemar
+    per_class: dict[str, Difference] = Field(description="F1")
+    slices: list[SliceDifference]
+    latency_ms: Latencies = Field(
+        description="Median over the same single texts, asked of both in turn in one process; a text counts by its "
+        "fastest answer"
+    )
+    size_bytes: Sizes = Field(description="Of the archives")
+    disagreements: list[Disagreement] = Field(
+        max_length=20,
+        description="Rows that both label differently, the most confident first, spread over the true labels",
+    )
+
+
+class GoldenExample(Part):
+    """A text with the answer that the packed model gave when it was evaluated."""
+
+    _shown = ("label",)
+
+    text: str
+    label: str = Field(description="What the packed model answered when it was evaluated")
+    probabilities: dict[str, Share]
+
+
+class MeasuredPrecision(Part):
+    """One way to compute, as it was measured while packaging."""
+
+    variant: Precision
+    texts_per_second: NotNegative = Field(description="In one process, without a server")
+    largest_difference: NotNegative = Field(description="Of a probability, to the model as it was trained")
+    label_changes: Share = Field(description="Share of the rows that get another label")
+    allowed: bool = Field(description="Within the bounds of the model's YAML")
+
+
+class ChosenPrecision(Part):
+    """How the packed model computes, and how that was chosen."""
+
+    chosen: Precision
+    reason: str
+    rows: Count = Field(description="Evaluation rows that were compared")
+    measured: list[MeasuredPrecision]
+
+
+class Served(Part):
+    """Measured on a real TorchServe while packaging."""
+
+    load_seconds: NotNegative
+    p50_ms: NotNegative
+    p95_ms: NotNegative
+    parity_rows: Positive
+    largest_difference: NotNegative = Field(description="Between served and in-process probabilities")
+    precision: ChosenPrecision | None = Field(None, description="Absent before it was a choice: torch-float32")
+
+
+class Trained(Part):
+    """How it was trained."""
+
+    base_model: str
+    base_model_revision: str | None
+    parameters: dict[str, Any]
+    seconds: NotNegative
+    samples_per_second: NotNegative
+    epochs_run: NotNegative
+
+
+class TextClassifierCandidate(Candidate):
+    """A packed model and the evidence about it."""
+
+    labels: list[str] = Field(min_length=2)
+    dataset: TrainedOn
+    metrics: Metrics
+    comparison: Comparison | None = Field(
+        None, description="Null or absent where there is no live model to compare with"
+    )
+    golden_examples: list[GoldenExample] = Field(min_length=1, max_length=16)
+    held_out_texts: list[str] = Field(
+        [], max_length=128, description="Evaluation rows to watch a rollout with, each label with its share"
+    )
+    serving: Served
+    training: Trained
+    packages: dict[str, str]
+
+    @property
+    def compared_version(self) -> str | None:
+        """The live version that it was compared with."""
+        return self.metrics.live.version if self.metrics.live else None
+
+    def figures(self) -> dict[str, float]:
+        """Return the main metrics of all three models."""
+        return {
+            f"{who}.{metric.name}": getattr(scores, metric.name)
+            for who, scores in self.metrics
+            if scores
+            for metric in MAIN_METRICS
+        }
+
+    def _facts(self) -> Iterator[tuple[str, Any]]:
+        yield from super()._facts()
+        dataset, training, serving = self.dataset, self.training, self.serving
+        yield "dataset_uri", dataset.uri
+        yield "dataset_sha256", dataset.sha256
+        yield "train_rows", dataset.train_rows
+        yield "evaluation_rows", dataset.evaluation_rows
+        yield "base_model", training.base_model
+        yield "base_model_revision", training.base_model_revision
+        yield "training_parameters", json.dumps(training.parameters, sort_keys=True)
+        yield "serving_p95_ms", serving.p95_ms
+        yield "serving_precision", serving.precision.chosen if serving.precision else None
