@@ -1,6 +1,6 @@
 """Have Kubeflow keep a pipeline, run it, wait for a run as somebody else would, and tidy up.
 
-It needs a connection ``pipelines_default`` of type ``kubeflow_pipelines``. The pipeline lies beside this file.
+It needs a connection ``kubeflow_pipelines_default`` of type ``kubeflow_pipelines``. The pipeline lies beside this file.
 """
 
 from __future__ import annotations

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,9 @@ log = logging.getLogger(__name__)
 #: comes with a package that has such entry points; nothing changes here.
 PIPELINE_SERVICES = "kubeflow_provider.pipeline_services"
 SERVING_SERVICES = "kubeflow_provider.serving_services"
+
+#: The default ids, and what they were in version 0.1.0: to go with the version after next.
+_FORMER_DEFAULTS = {"kubeflow_pipelines_default": "pipelines_default", "kserve_default": "serving_default"}
 
 
 def get_pipeline_service(conn_id: str) -> PipelineService:
@@ -58,7 +63,37 @@ def get_hook(conn_id: str, group: str) -> Any:
     :param group: entry-point group that says which connection types there are.
     :raises InvalidRequestError: when the connection is of another kind.
     """
-    return _hook(conn_id, BaseHook.get_connection(conn_id), group)
+    return _hook(conn_id, _connection(conn_id), group)
+
+
+def _connection(conn_id: str) -> Connection:
+    try:
+        return BaseHook.get_connection(conn_id)
+    except AirflowException:
+        if (former := _FORMER_DEFAULTS.get(conn_id)) is None:
+            raise
+        with suppress(AirflowException):
+            return _former(conn_id, BaseHook.get_connection(former))
+        raise
+
+
+async def _aconnection(conn_id: str) -> Connection:
+    try:
+        return await BaseHook.aget_connection(conn_id)
+    except AirflowException:
+        if (former := _FORMER_DEFAULTS.get(conn_id)) is None:
+            raise
+        with suppress(AirflowException):
+            return _former(conn_id, await BaseHook.aget_connection(former))
+        raise
+
+
+def _former(conn_id: str, connection: Connection) -> Connection:
+    """Return a connection that is found by its former default id, and say that this will end."""
+    message = f"There is no connection {conn_id!r}; {connection.conn_id!r} is taken, which is deprecated: rename it."
+    warnings.warn(message, DeprecationWarning, stacklevel=3)
+    log.warning("%s", message)
+    return connection
 
 
 async def _shared_hook(conn_id: str, group: str) -> Any:
@@ -96,7 +131,7 @@ class _SharedServices:
             read_at, service = self._services.get(key, (0.0, None))
             if service is None or time.monotonic() - read_at >= self.fresh_seconds:
                 try:
-                    service = _hook(conn_id, await BaseHook.aget_connection(conn_id), group)
+                    service = _hook(conn_id, await _aconnection(conn_id), group)
                 except AirflowException as error:
                     if service is None:
                         raise

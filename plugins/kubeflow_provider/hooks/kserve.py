@@ -51,7 +51,7 @@ class KServeHook(BaseHook):
     """
 
     conn_name_attr = "kserve_conn_id"
-    default_conn_name = "serving_default"
+    default_conn_name = "kserve_default"
     conn_type = "kserve"
     hook_name = "KServe"
 

@@ -73,7 +73,7 @@ class KubeflowPipelinesHook(ModulesInPods, KeptRuns, BaseHook):
     """
 
     conn_name_attr = "kubeflow_pipelines_conn_id"
-    default_conn_name = "pipelines_default"
+    default_conn_name = "kubeflow_pipelines_default"
     conn_type = "kubeflow_pipelines"
     hook_name = "Kubeflow Pipelines"
 

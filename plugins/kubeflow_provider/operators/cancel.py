@@ -38,7 +38,7 @@ class CancelPipelineRunOperator(ServiceOperator):
     ui_color = "#f3d9d9"
 
     def __init__(
-        self, *, tasks: str | Sequence[str], pipelines_conn_id: str = "pipelines_default", **kwargs: Any
+        self, *, tasks: str | Sequence[str], pipelines_conn_id: str = "kubeflow_pipelines_default", **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self.tasks = tasks
@@ -87,7 +87,7 @@ class CancelOrphanedRunsOperator(ServiceOperator):
     def __init__(
         self,
         *,
-        pipelines_conn_id: str = "pipelines_default",
+        pipelines_conn_id: str = "kubeflow_pipelines_default",
         grace: timedelta = timedelta(minutes=30),
         cancel: bool | str = True,
         **kwargs: Any,

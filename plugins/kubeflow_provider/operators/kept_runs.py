@@ -30,7 +30,7 @@ class _OnKubeflow(ServiceOperator):
     :param pipelines_conn_id: Airflow connection, of type ``kubeflow_pipelines``. Templated.
     """
 
-    def __init__(self, *, pipelines_conn_id: str = "pipelines_default", **kwargs: Any) -> None:
+    def __init__(self, *, pipelines_conn_id: str = "kubeflow_pipelines_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.pipelines_conn_id = pipelines_conn_id
 

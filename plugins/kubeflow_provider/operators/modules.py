@@ -49,7 +49,7 @@ class RunModuleOperator(ServiceOperator):
         arguments: Mapping[str, str] | None = None,
         cluster: Mapping[str, Any] | None = None,
         timeout: timedelta = timedelta(hours=2),
-        pipelines_conn_id: str = "pipelines_default",
+        pipelines_conn_id: str = "kubeflow_pipelines_default",
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval_seconds: float = 30,
         **kwargs: Any,

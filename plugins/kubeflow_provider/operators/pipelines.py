@@ -106,7 +106,7 @@ class RunPipelineOperator(ServiceOperator):
         display_name: str = "{{ dag.dag_id }} {{ run_id }}",
         experiment: str = "Default",
         cluster: Mapping[str, Any] | None = None,
-        pipelines_conn_id: str = "pipelines_default",
+        pipelines_conn_id: str = "kubeflow_pipelines_default",
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval_seconds: float = 30,
         timeout: timedelta = timedelta(hours=12),

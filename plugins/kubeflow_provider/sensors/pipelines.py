@@ -43,7 +43,7 @@ class PipelineRunSensor(ServiceOperator, BaseSensorOperator):
         self,
         *,
         run_id: str,
-        pipelines_conn_id: str = "pipelines_default",
+        pipelines_conn_id: str = "kubeflow_pipelines_default",
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         max_poll_errors: int = 10,
         **kwargs: Any,

@@ -20,7 +20,7 @@ def test_kubeflow_pipelines(monkeypatch: pytest.MonkeyPatch, run_dag: Callable[.
     with kfp_server() as server:
         server.script(None, ["PENDING", "RUNNING", "SUCCEEDED"])
         value = json.dumps({"conn_type": "kubeflow_pipelines", "host": server.url})
-        monkeypatch.setenv("AIRFLOW_CONN_PIPELINES_DEFAULT", value)
+        monkeypatch.setenv("AIRFLOW_CONN_KUBEFLOW_PIPELINES_DEFAULT", value)
 
         dag_run = run_dag(archive.dag, name="everybody", times=2)
 

@@ -110,3 +110,33 @@ def test_event_loops_share_nothing(connections: Connections) -> None:
 
     assert asyncio.run(hooks.aget_pipeline_service("c")) is not first
     assert connections.reads == 2
+
+
+@pytest.mark.parametrize("former", ["pipelines_default", None])
+async def test_a_default_id_of_before_is_taken_where_there_is_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, former: str | None
+) -> None:
+    def get_connection(conn_id: str) -> Connection:
+        if conn_id != former:
+            raise AirflowNotFoundException(f"The conn_id `{conn_id}` isn't defined")
+        return Connection(conn_id=conn_id, conn_type="thing", host="http://before")
+
+    async def aget_connection(conn_id: str) -> Connection:
+        return get_connection(conn_id)
+
+    monkeypatch.setattr(hooks, "_hooks", installed)
+    monkeypatch.setattr(BaseHook, "get_connection", get_connection)
+    monkeypatch.setattr(BaseHook, "aget_connection", aget_connection)
+    new = "kubeflow_pipelines_default"
+    if former is None:
+        with pytest.raises(AirflowNotFoundException, match=new):
+            hooks.get_pipeline_service(new)
+        with pytest.raises(AirflowNotFoundException, match=new):
+            await hooks.aget_pipeline_service(new)
+        return
+
+    with pytest.warns(DeprecationWarning, match="rename it"):
+        assert hooks.get_pipeline_service(new).host == "http://before"
+    with pytest.warns(DeprecationWarning, match="rename it"):
+        assert (await hooks.aget_pipeline_service(new)).host == "http://before"
+    assert caplog.text.count("is deprecated") == 2

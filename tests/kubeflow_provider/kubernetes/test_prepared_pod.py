@@ -27,7 +27,7 @@ pytestmark = pytest.mark.processes
 def connection(k8s: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     extra = {"kubernetes_conn_id": "cluster", "namespace": k8s.namespace}
     value = {"conn_type": "kubeflow_pipelines", "host": "http://127.0.0.1:9", "extra": extra}
-    monkeypatch.setenv("AIRFLOW_CONN_PIPELINES_DEFAULT", json.dumps(value))
+    monkeypatch.setenv("AIRFLOW_CONN_KUBEFLOW_PIPELINES_DEFAULT", json.dumps(value))
 
 
 def chore(do: str, *, image: str = IMAGE) -> RunModuleOperator:

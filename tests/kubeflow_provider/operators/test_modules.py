@@ -13,7 +13,7 @@ from local_services.pipelines.hook import LocalPipelinesHook
 
 @pytest.fixture(autouse=True)
 def connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_PIPELINES_DEFAULT", json.dumps({"conn_type": "local_pipelines"}))
+    monkeypatch.setenv("AIRFLOW_CONN_KUBEFLOW_PIPELINES_DEFAULT", json.dumps({"conn_type": "local_pipelines"}))
 
 
 def test_runs_a_module_of_the_pipeline_half(monkeypatch: pytest.MonkeyPatch) -> None:

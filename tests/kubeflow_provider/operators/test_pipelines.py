@@ -41,12 +41,12 @@ def task() -> Tries:
 
 @pytest.fixture
 def service(tmp_path: Path, pipelines_python: str, monkeypatch: pytest.MonkeyPatch) -> LocalPipelinesHook:
-    """The real service behind ``pipelines_default``; what runs in it is stopped after the test."""
+    """The real service behind ``kubeflow_pipelines_default``; what runs in it is stopped after the test."""
     extra = {"python": pipelines_python, "project_dir": str(ROOT), "runs_dir": str(tmp_path / "runs")}
     value = json.dumps({"conn_type": "local_pipelines", "extra": extra})
-    monkeypatch.setenv("AIRFLOW_CONN_PIPELINES_DEFAULT", value)
+    monkeypatch.setenv("AIRFLOW_CONN_KUBEFLOW_PIPELINES_DEFAULT", value)
     monkeypatch.setenv(f"AIRFLOW_VAR_{AIRFLOW_ID.upper()}", "11111111-1111-4111-8111-111111111111")
-    return get_pipeline_service("pipelines_default")
+    return get_pipeline_service("kubeflow_pipelines_default")
 
 
 @pytest.fixture

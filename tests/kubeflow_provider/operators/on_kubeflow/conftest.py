@@ -26,7 +26,7 @@ def server() -> Iterator[KfpServer]:
 @pytest.fixture
 def task(server: KfpServer, record_and_wait: str, monkeypatch: pytest.MonkeyPatch) -> Task:
     value = {"conn_type": "kubeflow_pipelines", "host": server.url, "extra": {"ui_url": UI, "outage_seconds": 0.2}}
-    monkeypatch.setenv("AIRFLOW_CONN_PIPELINES_DEFAULT", json.dumps(value))
+    monkeypatch.setenv("AIRFLOW_CONN_KUBEFLOW_PIPELINES_DEFAULT", json.dumps(value))
     monkeypatch.setenv(f"AIRFLOW_VAR_{AIRFLOW_ID.upper()}", "11111111-1111-4111-8111-111111111111")
     monkeypatch.setattr(KubeflowPipelinesHook, "settle_seconds", 0.1)
     monkeypatch.setattr(Patience, "pause", lambda patience, state: 0.01)

@@ -235,7 +235,7 @@ def test_exactly_one_thing_says_what_is_uploaded(given: dict[str, Any]) -> None:
 
 def test_a_service_that_keeps_nothing_is_refused(monkeypatch: pytest.MonkeyPatch, task: Task) -> None:
     value = {"conn_type": "local_pipelines", "extra": {"python": "/p", "project_dir": "/", "runs_dir": "/r"}}
-    monkeypatch.setenv("AIRFLOW_CONN_PIPELINES_DEFAULT", json.dumps(value))
+    monkeypatch.setenv("AIRFLOW_CONN_KUBEFLOW_PIPELINES_DEFAULT", json.dumps(value))
 
     with pytest.raises(InvalidRequestError, match="DeletePipelineRunOperator needs one"):
         DeletePipelineRunOperator(task_id="it", run_id=NOBODY).execute(task.context())

@@ -112,7 +112,7 @@ def test_a_session_that_expires_while_the_task_waits_is_renewed(
     with Oauth2ProxyGateway(inner_url=server.url, requests_per_session=9) as gateway:
         login = {"login": USER, "password": PASSWORD, "extra": {"authentication": "dex"}}
         value = {"conn_type": "kubeflow_pipelines", "host": gateway.url, **login}
-        monkeypatch.setenv("AIRFLOW_CONN_PIPELINES_DEFAULT", json.dumps(value))
+        monkeypatch.setenv("AIRFLOW_CONN_KUBEFLOW_PIPELINES_DEFAULT", json.dumps(value))
         task.run()
 
     assert gateway.logins > 1

@@ -53,7 +53,7 @@ def connection(monkeypatch: pytest.MonkeyPatch, task: Task, server: KfpServer) -
             "password": TOKEN,
             "extra": {"namespace": "team", "outage_seconds": 900},
         }
-        monkeypatch.setenv("AIRFLOW_CONN_PIPELINES_DEFAULT", json.dumps(value | fields))
+        monkeypatch.setenv("AIRFLOW_CONN_KUBEFLOW_PIPELINES_DEFAULT", json.dumps(value | fields))
 
     connect()
     return connect

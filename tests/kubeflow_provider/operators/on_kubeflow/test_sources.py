@@ -21,7 +21,7 @@ from tests.kubeflow_provider.operators.on_kubeflow.kubeflow_task import Task
 
 @pytest.fixture
 def service(task: Task) -> PipelineService:
-    return get_pipeline_service("pipelines_default")
+    return get_pipeline_service("kubeflow_pipelines_default")
 
 
 def run(task: Task, server: KfpServer, **arguments: Any) -> Any:

@@ -130,7 +130,7 @@ def test_a_deferrable_task_leaves_the_start_to_its_trigger(server: KfpServer, ta
 
 def test_a_retry_of_a_deferrable_task_picks_up_what_the_trigger_has_started(server: KfpServer, task: Task) -> None:
     server.script(None, [RUNNING])
-    asyncio.run(deferred(task).poll(KubeflowPipelinesHook("pipelines_default")))
+    asyncio.run(deferred(task).poll(KubeflowPipelinesHook("kubeflow_pipelines_default")))
     trigger = deferred(task)
 
     assert trigger.submission is None
