@@ -23,6 +23,7 @@ from kubeflow_provider.exceptions import (
     ServiceUnavailableError,
 )
 from kubeflow_provider.hooks._kubeflow_pipelines import api
+from kubeflow_provider.hooks._kubeflow_pipelines.access_check import check_access, hint_at_address
 from kubeflow_provider.hooks._kubeflow_pipelines.experiments import find_experiment, get_or_create_experiment
 from kubeflow_provider.hooks._kubeflow_pipelines.kept_runs import KeptRuns
 from kubeflow_provider.hooks._kubeflow_pipelines.listing import list_documents
@@ -281,14 +282,14 @@ class KubeflowPipelinesHook(ModulesInPods, KeptRuns, BaseHook):
     # The connection's form
 
     def test_connection(self) -> tuple[bool, str]:
-        """Check that the server answers, knows who is asking, and lets them see the namespace's experiments."""
+        """Check that the server answers, knows who is asking, and lets them do what the operators do."""
         try:
             server = self.server
-            api.list_experiments(namespace=self._namespace, page_size=1).send(self.client)
+            access = check_access(self.client, namespace=self._namespace)
         except KubeflowProviderError as error:
-            return False, f"{error}{api.hint_at_path(self.client.settings.base_url, error)}"
+            return False, f"{error}{hint_at_address(self.client.settings.base_url, error)}"
         mode = f"namespace {self.settings.namespace}" if server.is_multi_user else "single-user"
-        return True, f"Kubeflow Pipelines {server.version or 'of an unknown version'} answers ({mode})."
+        return True, f"Kubeflow Pipelines {server.version or 'of an unknown version'} answers ({mode}){access}."
 
     # What the methods share
 

@@ -9,11 +9,11 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from tenacity import AsyncRetrying, Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
-from kubeflow_provider.exceptions import KubeflowProviderError, OutageError, ServiceUnavailableError
+from kubeflow_provider.exceptions import OutageError, ServiceUnavailableError
 from kubeflow_provider.http.client import HttpClient
 
 _V2 = "/apis/v2beta1"
@@ -128,6 +128,11 @@ def get_pipeline(pipeline_id: str) -> Call:
     return Call(method="GET", path=f"{_V2}/pipelines/{quote(pipeline_id, safe='')}")
 
 
+def list_pipelines(*, namespace: str | None, page_size: int = LARGEST_PAGE) -> Call:
+    """Pipelines of a namespace."""
+    return Call(method="GET", path=f"{_V2}/pipelines", params={"namespace": namespace, "page_size": page_size})
+
+
 def create_pipeline(*, name: str, namespace: str | None) -> Call:
     """Make a pipeline that has no version yet; 409 where there is one of that name.
 
@@ -222,10 +227,3 @@ def get_node_log(*, run_id: str, pod_name: str) -> Call:
     """What a pod has said, from the API server. The status is always 200; an error stands at the body's end."""
     path = f"/apis/v1alpha1/runs/{quote(run_id, safe='')}/nodes/{quote(pod_name, safe='')}/log"
     return Call(method="GET", path=path, expect="text")
-
-
-def hint_at_path(base_url: str, error: KubeflowProviderError) -> str:
-    """Return what to look at first when something else than the API may have answered, empty when nothing else has."""
-    if urlsplit(base_url).path or error.http_status is None:
-        return ""
-    return " host has no path: on a Kubeflow platform the API is at https://.../pipeline."

@@ -65,8 +65,33 @@ def test_no_link_holds_a_password(make_hook: MakeHook, ui_url: str) -> None:
     assert "hidden" not in str(caught.value)
 
 
-def test_the_test_button_says_what_answers(hook: KubeflowPipelinesHook) -> None:
-    assert hook.test_connection() == (True, "Kubeflow Pipelines 2.17.0 answers (namespace team).")
+def test_the_test_button_says_what_answers(server: KfpServer, hook: KubeflowPipelinesHook) -> None:
+    answers = "Kubeflow Pipelines 2.17.0 answers (namespace team)"
+    not_known = "whether runs may be started is not known before there is an experiment"
+    assert hook.test_connection() == (True, f"{answers}; {not_known}.")
+
+    server.api.add_experiment("first", "team")
+
+    assert hook.test_connection() == (True, f"{answers}; runs may be started.")
+    assert server.runs == {}
+
+
+def test_the_test_button_of_a_single_user_server_has_no_more_to_say(make_hook: MakeHook) -> None:
+    with kfp_server() as server:
+        assert make_hook(server.url).test_connection() == (True, "Kubeflow Pipelines 2.17.0 answers (single-user).")
+
+
+@pytest.mark.parametrize(
+    ("verb", "expected"),
+    [("create", "Runs can be looked at, but not started: .*create runs in team"), ("list", "list experiments in team")],
+)
+def test_the_test_button_tries_what_tasks_do(make_hook: MakeHook, verb: str, expected: str) -> None:
+    with kfp_server(multi_user=True, refused_verbs=(verb,)) as server:
+        server.api.add_experiment("first", "team")
+        works, message = make_hook(server.url, namespace="team").test_connection()
+
+    assert not works
+    assert re.search(expected, message), message
 
 
 @pytest.mark.parametrize(
@@ -82,11 +107,16 @@ def test_the_test_button_says_what_to_do(
     assert re.search(expected, message), message
 
 
-def test_the_test_button_knows_a_wrong_address(server: KfpServer, make_hook: MakeHook) -> None:
-    works, message = make_hook(server.url.removesuffix("/pipeline"), namespace="team").test_connection()
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [("", "host has no path: .*https://.../pipeline"), ("/pipelines", "Is the path right.*ml-pipeline.kubeflow.svc")],
+)
+def test_the_test_button_knows_a_wrong_address(server: KfpServer, make_hook: MakeHook, path: str, hint: str) -> None:
+    works, message = make_hook(server.url.removesuffix("/pipeline") + path, namespace="team").test_connection()
 
     assert not works
     assert "404" in message
+    assert re.search(hint, message), message
 
 
 # Submission
