@@ -208,7 +208,9 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": _PIPELINES,
                 "external-doc-url": "https://www.kubeflow.org/docs/components/pipelines/",
-                "how-to-guide": [f"/docs/airflow-provider-kubeflow/operators/{page}.md" for page in ("kept-runs",)],
+                "how-to-guide": [
+                    f"/docs/airflow-provider-kubeflow/operators/{page}.md" for page in ("kept-runs", "sensors")
+                ],
                 "tags": ["software", "machine-learning"],
             },
             {

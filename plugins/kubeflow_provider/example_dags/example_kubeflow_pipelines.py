@@ -29,7 +29,9 @@ with DAG(
         timeout=timedelta(minutes=30),
         deferrable=True,
     )
+    # [START sensor]
     follow = PipelineRunSensor(task_id="follow", run_id="{{ ti.xcom_pull('run') }}", timeout=1800, deferrable=True)
+    # [END sensor]
     archive = ArchivePipelineRunOperator(task_id="archive", run_id="{{ ti.xcom_pull('run') }}")
 
     upload >> run >> follow >> archive

@@ -3,28 +3,60 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kubeflow_provider.triggers.base import PollingTrigger
-from tests.doubles.kfp_server import kfp_server
+from tests.doubles.kfp_server import KfpServer, kfp_server
+
+EXAMPLES = Path(__file__).parents[3] / "plugins" / "kubeflow_provider" / "example_dags"
 
 
-@pytest.mark.processes
-def test_kubeflow_pipelines(monkeypatch: pytest.MonkeyPatch, run_dag: Callable[..., Any]) -> None:
-    from kubeflow_provider.example_dags.example_kubeflow_pipelines import archive
-
+@pytest.fixture
+def kubeflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[KfpServer]:
+    """Return the server of the default connection, on which every run succeeds."""
     monkeypatch.setattr(PollingTrigger, "first_event_seconds", 0.0)
     with kfp_server() as server:
         server.script(None, ["PENDING", "RUNNING", "SUCCEEDED"])
         value = json.dumps({"conn_type": "kubeflow_pipelines", "host": server.url})
         monkeypatch.setenv("AIRFLOW_CONN_KUBEFLOW_PIPELINES_DEFAULT", value)
+        yield server
 
-        dag_run = run_dag(archive.dag, name="everybody", times=2)
 
-    assert dag_run.state == "success"
-    (run,) = server.runs.values()
+@pytest.mark.processes
+def test_kubeflow_pipelines(kubeflow: KfpServer, run_dag: Callable[..., Any]) -> None:
+    (dag,) = dags_of("example_kubeflow_pipelines").values()
+
+    assert run_dag(dag, name="everybody", times=2).state == "success"
+    (run,) = kubeflow.runs.values()
     assert run.runtime_config["parameters"] == {"name": "everybody", "times": 2}
     assert (run.state, run.storage_state) == ("SUCCEEDED", "ARCHIVED")
+
+
+@pytest.mark.processes
+def test_the_quick_start(kubeflow: KfpServer, run_dag: Callable[..., Any]) -> None:
+    assert run_dag(dags_of("example_quick_start")["hello_kubeflow"]).state == "success"
+    (run,) = kubeflow.runs.values()
+    assert run.runtime_config["parameters"] == {"name": "everybody"}
+
+
+@pytest.mark.processes
+def test_kept_runs(kubeflow: KfpServer, run_dag: Callable[..., Any]) -> None:
+    dags = dags_of("example_kept_runs")
+
+    assert run_dag(dags["example_kept_runs"]).state == "success"
+    assert len(kubeflow.workflows) == 1
+    assert kubeflow.runs == {}  # deleted
+    assert run_dag(dags["orphaned_runs"]).state == "success"
+
+
+def dags_of(name: str) -> dict[str, Any]:
+    """Return the DAGs of an example's file, as the DAG processor finds them."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(str(EXAMPLES / f"{name}.py"), safe_mode=False)
+    assert bag.import_errors == {}
+    return dict(bag.dags)
