@@ -1,0 +1,59 @@
+"""An Airflow as a stranger has it: a fresh environment in which nothing of this project is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+class PlainAirflow:
+    """An environment with Airflow alone, and a home of its own.
+
+    :param folder: where both are made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.home = folder / "home"
+        self.dags = self.home / "dags"
+        self.dags.mkdir(parents=True)
+        self._python = folder / "environment" / "bin" / "python"
+        subprocess.run([sys.executable, "-m", "venv", folder / "environment"], check=True)
+        # The versions that this project has been tried with, of what Airflow itself wants.
+        self.pip("install", "apache-airflow", "--constraint", str(ROOT / "requirements.txt"))
+
+    def pip(self, *words: str) -> str:
+        """Run pip, and return what it says."""
+        return self._run("-m", "pip", "--disable-pip-version-check", *words)
+
+    def airflow(self, *words: str, **environment: str) -> str:
+        """Run a command of Airflow, and return what it says, errors and all."""
+        return self._run("-m", "airflow", *words, **environment)
+
+    def python(self, text: str) -> str:
+        """Run a script, and return what it says."""
+        return self._run("-c", text)
+
+    def packages(self) -> dict[str, str]:
+        """Return name -> version of everything that is installed."""
+        lines = self.pip("list", "--format", "freeze").splitlines()
+        return dict(line.split("==") for line in lines if "==" in line)
+
+    def _run(self, *words: str, **environment: str) -> str:
+        # Nothing of this project's: neither its import path nor its Airflow.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON"))}
+        given = {"AIRFLOW_HOME": str(self.home), "AIRFLOW__CORE__LOAD_EXAMPLES": "false", "PYTHONUTF8": "1"}
+        done = subprocess.run(
+            [str(self._python), *words],
+            cwd=self.folder,
+            env=kept | given | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}"
+        return done.stdout
