@@ -1,6 +1,6 @@
 """Records what a real server answers, for the doubles to be held to: ``python -m tests.capture SYSTEM``.
 
-Two systems are known, and found as the tests of this project find a real one:
+Three systems are known, and found as the tests of this project find a real one:
 
 ``kubeflow_pipelines``
     ``KFP_ENDPOINT``, ``KFP_NAMESPACE``, ``KFP_TOKEN`` (of a service account with the rights of
@@ -10,6 +10,10 @@ Two systems are known, and found as the tests of this project find a real one:
     ``KSERVE_KUBECONFIG``, ``KSERVE_NAMESPACE`` with the runtime of ``deploy/serving-runtime.yaml``,
     ``KSERVE_PACKAGE`` and ``KSERVE_NOTHING``: the storage URI of a package that can be served, and one of a folder
     without any. It makes three InferenceServices in Standard mode and deletes them again.
+``model_registry``
+    ``MODEL_REGISTRY_URL`` (the address without ``/api/model_registry``), ``MODEL_REGISTRY_TOKEN`` where a gateway wants
+    one, and ``MODEL_REGISTRY_VERSION``, which the server does not tell: what the folder is called. What it makes stays
+    there for ever, for nothing can be deleted.
 
 The record becomes ``tests/captured/<system>/<version>/calls.json``, beside those of other versions, and the tests hold
 the double of that version to it from then on. Names, ids and addresses are replaced before anything is written
@@ -28,7 +32,7 @@ from uuid import uuid4
 
 import httpx
 
-from tests.capturing import kserve, kubeflow_pipelines
+from tests.capturing import kserve, kubeflow_pipelines, model_registry
 from tests.capturing.recording import Recorder, over_http, over_kubernetes
 
 HERE = Path(__file__).parent
@@ -43,7 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> Path:
     """Record one server and return the file that was written."""
     asked = _parser().parse_args(arguments)
     names = dict(_pair(text) for text in asked.replace)
-    record = {"kubeflow_pipelines": record_kubeflow_pipelines, "kserve": record_kserve}[asked.system]
+    record = {
+        "kubeflow_pipelines": record_kubeflow_pipelines,
+        "kserve": record_kserve,
+        "model_registry": record_model_registry,
+    }[asked.system]
     recorder, version = record(os.environ, names, name=asked.name, pause_seconds=asked.pause_seconds)
     file = recorder.save((asked.into or CAPTURED / asked.system) / version)
     if asked.system == "kserve":
@@ -100,6 +108,19 @@ def record_kserve(
     return recorder, f"{kserve.version_of(recorder)}-standard"
 
 
+def record_model_registry(
+    environment: Mapping[str, str], names: Mapping[str, str], *, name: str, pause_seconds: float
+) -> tuple[Recorder, str]:
+    """Return the answers of the server of ``MODEL_REGISTRY_URL``, and its version."""
+    url, version = _wanted(environment, "MODEL_REGISTRY_URL", "MODEL_REGISTRY_VERSION")
+    token = environment.get("MODEL_REGISTRY_TOKEN")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    with httpx.Client(base_url=url, headers=headers, timeout=_PATIENCE_SECONDS) as client:
+        recorder = Recorder(over_http(client), {**model_registry.names(name), **names})
+        model_registry.Story(name=name).tell(recorder)
+    return recorder, version
+
+
 def _wanted(environment: Mapping[str, str], *names: str) -> list[str]:
     if missing := [name for name in names if not environment.get(name)]:
         sys.exit(f"Set {', '.join(missing)}: tests/capture.py says what each is.")
@@ -117,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.capture", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("system", choices=("kubeflow_pipelines", "kserve"))
+    parser.add_argument("system", choices=("kubeflow_pipelines", "kserve", "model_registry"))
     parser.add_argument("--replace", action="append", default=[], metavar="NAME=MADE_UP", help="may be repeated")
     parser.add_argument("--into", type=Path, metavar="FOLDER", help="instead of tests/captured/<system>")
     parser.add_argument("--name", default=f"captured-{uuid4().hex[:8]}", help="of what is made there (default random)")

@@ -2,6 +2,7 @@
 
 ``calls.json`` is what ``tests/capture.py`` wrote: each answer with the name of what it is an answer to. Before it is
 kept, names, ids and addresses are replaced and lists are cut; ``tests/capturing/replacing.py`` is the rule.
+A registry does not tell its version: its folder has the date of the source that it was built from.
 ``described.json``, beside the versions, holds answers that nobody has recorded yet, as the documentation or the source
 of the system describes them. What a version has recorded counts for more. ``runtime.yaml`` is the ServingRuntime that a
 KServe was recorded with.

@@ -15,6 +15,7 @@ from tests.capturing.kubeflow_pipelines import run_id
 from tests.doubles.kfp_server import kfp_server
 from tests.doubles.kubernetes import Behaviour, FakeModels, KServeSettings, Lags, cluster
 from tests.doubles.kubernetes.kserve.definitions import RUNTIMES
+from tests.doubles.model_registry import model_registry
 from tests.kserve_support import install_config
 
 #: Of what is recorded; nothing of them may be left in a record.
@@ -43,7 +44,11 @@ _SCRIPTS: dict[str, list[Any]] = {
 
 def record(system: str, version: str, folder: Path) -> Path:
     """Run the command on the double of this version and return what it has written."""
-    double = {"kubeflow_pipelines": _kubeflow_pipelines, "kserve": _kserve}[system]
+    double = {
+        "kubeflow_pipelines": _kubeflow_pipelines,
+        "kserve": _kserve,
+        "model_registry": _model_registry,
+    }[system]
     with double(version, folder) as environment, patch.dict(os.environ, environment):
         return capture.main([system, "--into", str(folder), "--name", NAME, "--pause-seconds", "0.02"])
 
@@ -81,3 +86,9 @@ def _kserve(version: str, folder: Path) -> Iterator[dict[str, str]]:
             "KSERVE_PACKAGE": "pvc://models/reviews/20260101000000/package",
             "KSERVE_NOTHING": "pvc://models/reviews/20260202000000/package",
         }
+
+
+@contextmanager
+def _model_registry(version: str, folder: Path) -> Iterator[dict[str, str]]:
+    with model_registry() as server:
+        yield {"MODEL_REGISTRY_URL": server.url, "MODEL_REGISTRY_VERSION": version}

@@ -31,6 +31,7 @@ VARIES: dict[str, dict[str, tuple[str, ...]]] = {
             "*.tasks[*].type_attributes: *",
         ),
     },
+    "model_registry": {},
     "kserve": {
         "what the release says of itself whose service was recorded": (
             "*kubeflow-provider/*",

@@ -43,7 +43,7 @@ def test_documents_are_shortened_and_what_is_the_same_stays_the_same() -> None:
     assert replacer.document(pod) == {"image": "registry.example.com/team/serving:1.0", "nodeName": "node"}
 
 
-@pytest.mark.parametrize("system", ["kubeflow_pipelines", "kserve"])
+@pytest.mark.parametrize("system", ["kubeflow_pipelines", "kserve", "model_registry"])
 def test_what_is_kept_was_replaced_already(system: str) -> None:
     """Whoever adds a record by hand forgets nothing: replacing it once more changes nothing."""
     for version in versions(system):
