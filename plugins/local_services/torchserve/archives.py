@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from airflow.sdk import ObjectStoragePath
 from include.contracts.version.archives import MANIFEST, ArchiveContentError, check_archive
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.services import ModelVersion
-from local_services.torchserve.record import NAME, VERSION, StoredVersion
+from local_services.record import StoredVersion, split_name
 
 #: Version of the placeholder, see :meth:`ArchiveStore.placeholder`. No release has it: theirs have 14 digits.
 PLACEHOLDER_VERSION = "0"
@@ -70,11 +69,10 @@ class ArchiveStore:
         """Return what lies here, as far as it can be told from the archives alone: model -> version -> archive."""
         found: dict[str, dict[str, StoredVersion]] = {}
         for path in sorted(self._folder.glob("*.mar")):
-            model, _, version = path.stem.rpartition("-")
-            is_named = re.fullmatch(NAME, model) and re.fullmatch(VERSION, version)
-            if is_named and path.is_file() and not path.is_symlink():
+            names = split_name(path.stem)
+            if names and path.is_file() and not path.is_symlink():
                 stored = StoredVersion(archive=path.name, sha256=_digest(path))
-                found.setdefault(model, {})[version] = stored
+                found.setdefault(names[0], {})[names[1]] = stored
         return found
 
     def placeholder(self) -> str:

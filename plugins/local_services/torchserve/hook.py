@@ -20,12 +20,12 @@ from kubeflow_provider.exceptions import (
 )
 from kubeflow_provider.services import Answer, Deployment, ModelVersion
 from kubeflow_provider.states import DeploymentState
+from local_services.lost_record import LostRecord
+from local_services.record import Record, StoredVersion, archive_name, check_names
 from local_services.torchserve.archives import PLACEHOLDER_VERSION, ArchiveStore
 from local_services.torchserve.loaded_models import LoadedModels
-from local_services.torchserve.lost_record import LostRecord
 from local_services.torchserve.management import ManagementApi, RegistrationError
 from local_services.torchserve.process import TorchServeProcess
-from local_services.torchserve.record import Record, StoredVersion, archive_name, check_names
 from local_services.torchserve.settings import PREDICT_PATH, TorchServeSettings
 
 
@@ -326,7 +326,7 @@ class TorchServeHook(BaseHook):
 
     @cached_property
     def _lost_record(self) -> LostRecord:
-        return LostRecord(self._record, self._archives, self._process, self._loaded)
+        return LostRecord(self._record, lambda: self._loaded.found(is_running=self._process.is_running()))
 
     @cached_property
     def _client(self) -> httpx.Client:

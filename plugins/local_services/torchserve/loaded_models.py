@@ -8,9 +8,9 @@ from pathlib import Path
 
 from kubeflow_provider.exceptions import DeploymentFailedError, KubeflowProviderError
 from kubeflow_provider.services import ModelVersion
+from local_services.record import Record, ServedModel, StoredVersion, archive_name
 from local_services.torchserve.archives import PLACEHOLDER_VERSION, ArchiveStore
 from local_services.torchserve.management import ManagementApi, RegistrationError
-from local_services.torchserve.record import Record, ServedModel, StoredVersion, archive_name
 from local_services.torchserve.worker_log import WorkerLog
 
 #: ``serving`` section of a model's YAML -> TorchServe's parameter.
@@ -53,6 +53,18 @@ class LoadedModels:
         except KubeflowProviderError as error:
             # One broken model must not keep the others down; get_live tells of it.
             log.error("%s %s could not be loaded again: %s", model, version, error)
+
+    def found(self, *, is_running: bool) -> dict[str, ServedModel]:
+        """Return what is known of every model without a record.
+
+        :param is_running: whether there is a server, which knows what is live.
+        """
+        models = {}
+        for model, versions in self._archives.versions().items():
+            live = self.default(model) if is_running else None
+            live = live if live in versions else None
+            models[model] = ServedModel(live=live, versions=versions, is_live_known=live is not None)
+        return models
 
     def reserve(self, model: str) -> None:
         """Keep the public address from answering with whatever is registered first."""

@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import socket
-import stat
 import subprocess
-import tempfile
 import time
-from pathlib import Path
 
 import psutil
 
 from include import torchserve
-from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
+from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
+from local_services.private_folder import check_private, check_socket_path, inherited_environment, socket_folder
 from local_services.torchserve.management import ManagementApi
 from local_services.torchserve.settings import CONFIG, LOG_CONFIG, Role, TorchServeSettings
 
-#: What the server may see of its parent's environment. Handlers get all that the server has, so the tokens and
-#: connections of an Airflow worker must not be in it.
-_ENVIRONMENT = frozenset(
-    {"HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "TZ", "USER"}
-    | {"CUDA_HOME", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "NVIDIA_VISIBLE_DEVICES"}
-    | {"MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"}
-)
 _START_SECONDS = 90.0
 _STOP_SECONDS = 10.0
-#: Longest path that a socket can have on every system (macOS: 104 bytes with the zero at its end).
-_MAX_SOCKET_PATH = 103
 
 
 class TorchServeProcess:
@@ -44,10 +32,7 @@ class TorchServeProcess:
 
     def __init__(self, settings: TorchServeSettings) -> None:
         self.settings = settings
-        # Sockets need a short path, which a project's folder may not have.
-        digest = hashlib.sha256(str(settings.state_dir).encode()).hexdigest()[:8]
-        own = Path(tempfile.gettempdir()).resolve() / f"kubeflow-provider-{os.getuid()}-{digest}"
-        self.run_dir = settings.socket_dir or own
+        self.run_dir = settings.socket_dir or socket_folder(settings.state_dir)
         self.socket_path = self.run_dir / "management.sock"
         self.log_dir = settings.state_dir / "logs"
         self.management = ManagementApi(self.socket_path)
@@ -61,7 +46,7 @@ class TorchServeProcess:
         """
         if not os.path.lexists(self.run_dir):
             return False
-        self._check_run_dir()
+        check_private(self.run_dir)
         return self._ready.exists() and self.management.is_up()
 
     def mark_ready(self) -> None:
@@ -130,12 +115,9 @@ class TorchServeProcess:
                 )
 
     def _prepare_folders(self) -> None:
-        if len(str(self.socket_path).encode()) > _MAX_SOCKET_PATH:
-            raise InvalidRequestError(
-                f"{self.socket_path} is too long for a socket. Set TMPDIR to a folder with a shorter path."
-            )
+        check_socket_path(self.socket_path)
         self.run_dir.mkdir(mode=0o700, exist_ok=True)
-        self._check_run_dir()
+        check_private(self.run_dir)
         self.settings.state_dir.chmod(0o700)  # whoever may change it decides what is loaded
         # TorchServe unpacks archives below its temporary folder, which may be memory, and from which systems remove
         # what has not been read for some days.
@@ -144,15 +126,6 @@ class TorchServeProcess:
         for folder in (unpacked, self.log_dir):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.run_dir / "models").symlink_to(unpacked)
-
-    def _check_run_dir(self) -> None:
-        status = self.run_dir.lstat()
-        is_private = stat.S_ISDIR(status.st_mode) and stat.S_IMODE(status.st_mode) == 0o700
-        if not is_private or status.st_uid != os.getuid():
-            raise PermissionDeniedError(
-                f"{self.run_dir} must be a folder of this user that nobody else can enter (mode 0700), and is not. "
-                "Find out who made it, then remove it."
-            )
 
     def _write_config(self) -> None:
         inference_port, management_port = torchserve.free_ports(2, torchserve.NOWHERE)
@@ -178,9 +151,7 @@ class TorchServeProcess:
         )
 
     def _environment(self) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if name in _ENVIRONMENT}
-        programs = str(Path(self.settings.python).parent)
-        inherited["PATH"] = f"{programs}{os.pathsep}{inherited.get('PATH', os.defpath)}"
+        inherited = inherited_environment(self.settings.python)
         return torchserve.environment(self.run_dir, java_home=self._java_home(), logs=self.log_dir, inherited=inherited)
 
     def _java_home(self) -> str:

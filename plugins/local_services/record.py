@@ -1,4 +1,4 @@
-"""What a TorchServe has to bring back when it is started again: written to one file, changed under one lock."""
+"""What a server of models has to bring back when it is started again: written to one file, changed under one lock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 
@@ -78,19 +78,30 @@ def check_names(model: str, version: str) -> None:
         raise InvalidRequestError(f"Version {version!r} of {model}: expected 14 digits, such as 20261121030000.")
 
 
-def archive_name(model: str, version: str) -> str:
-    """Return the file name of a version's archive in the model store."""
-    return f"{model}-{version}.mar"
+def archive_name(model: str, version: str, suffix: str = ".mar") -> str:
+    """Return the name of a version's archive in the model store.
+
+    :param suffix: of a file; a folder has none.
+    """
+    return f"{model}-{version}{suffix}"
+
+
+def split_name(name: str) -> tuple[str, str] | None:
+    """Return model and version of the name of an archive without its suffix; ``None`` when it is no such name."""
+    model, _, version = name.rpartition("-")
+    return (model, version) if re.fullmatch(NAME, model) and re.fullmatch(VERSION, version) else None
 
 
 class Record:
     """The file of one state folder.
 
     :param state_dir: its folder; made when it is absent.
+    :param suffix: see :func:`archive_name`.
     """
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, *, suffix: str = ".mar") -> None:
         self._path = state_dir / "live.json"
+        self._suffix = suffix
 
     def read(self) -> dict[str, ServedModel]:
         """Return every model by name; empty before the first deployment.
@@ -99,7 +110,7 @@ class Record:
         :raises ServiceUnavailableError: when it cannot be read.
         """
         try:
-            return _parsed(self._text())
+            return _parsed(self._text(), self._suffix)
         except FileNotFoundError:
             if self._kept():  # whoever made a new one was killed before it was there
                 raise self._broken("it is gone") from None
@@ -172,9 +183,9 @@ class Record:
     def _write(self, models: dict[str, ServedModel]) -> None:
         text = json.dumps({"models": {key: asdict(value) for key, value in models.items()}}, indent=2, sort_keys=True)
         try:
-            _parsed(text)
+            _parsed(text, self._suffix)
         except ValidationError as error:
-            raise InvalidRequestError(f"TorchServe cannot be told this: {_first_problem(error)}.") from None
+            raise InvalidRequestError(f"The server cannot be told this: {_first_problem(error)}.") from None
         part = self._path.with_suffix(".part")
         part.unlink(missing_ok=True)
         with part.open("x", encoding="utf-8") as file:
@@ -235,18 +246,19 @@ class _Document(_Strict):
     models: dict[Annotated[str, Field(pattern=NAME)], _Model]
 
     @model_validator(mode="after")
-    def _names_what_it_has(self) -> Self:
+    def _names_what_it_has(self, info: ValidationInfo) -> Self:
         for name, model in self.models.items():
             if model.live is not None and model.live not in model.versions:
                 raise ValueError(f"{name}: the live version is not among its versions")
             for version, stored in model.versions.items():
-                if stored.archive != archive_name(name, version):
-                    raise ValueError(f"{name} {version}: its archive is not {archive_name(name, version)}")
+                expected = archive_name(name, version, str(info.context))
+                if stored.archive != expected:
+                    raise ValueError(f"{name} {version}: its archive is not {expected}")
         return self
 
 
-def _parsed(text: bytes | str) -> dict[str, ServedModel]:
-    document = _Document.model_validate_json(text)
+def _parsed(text: bytes | str, suffix: str) -> dict[str, ServedModel]:
+    document = _Document.model_validate_json(text, context=suffix)
     return {name: model.served() for name, model in document.models.items()}
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from kubeflow_provider.exceptions import LiveVersionUnknownError
-from local_services.torchserve.archives import ArchiveStore
-from local_services.torchserve.loaded_models import LoadedModels
-from local_services.torchserve.process import TorchServeProcess
-from local_services.torchserve.record import BrokenRecordError, Record, ServedModel
+from local_services.record import BrokenRecordError, Record, ServedModel
 
 log = logging.getLogger(__name__)
 
@@ -16,17 +14,14 @@ log = logging.getLogger(__name__)
 class LostRecord:
     """The record of a server, for whoever reads it: mended where it has to be.
 
-    A server that runs knows what it serves. Without one the archives in its store are left, of which nobody here knows
-    which was live: the registry does.
+    :param record: of what is live.
+    :param found: what is still known without it, asked while the lock is held. A server that runs knows what it serves;
+        without one the archives in its store are left, of which nobody here knows which was live: the registry does.
     """
 
-    def __init__(
-        self, record: Record, archives: ArchiveStore, process: TorchServeProcess, loaded: LoadedModels
-    ) -> None:
+    def __init__(self, record: Record, found: Callable[[], dict[str, ServedModel]]) -> None:
         self._record = record
-        self._archives = archives
-        self._process = process
-        self._loaded = loaded
+        self._found = found
 
     def read(self) -> dict[str, ServedModel]:
         """Return every model by name. The caller does not hold the lock."""
@@ -59,7 +54,7 @@ class LostRecord:
         try:
             self._record.read()
         except BrokenRecordError as error:
-            models = self._made_anew()
+            models = self._found()
             kept = self._record.replace_broken(models)
             live = (f"{name} {model.live or 'with an unknown live version'}" for name, model in models.items())
             log.error(
@@ -68,11 +63,3 @@ class LostRecord:
                 kept.name,
                 ", ".join(live) or "nothing is there",
             )
-
-    def _made_anew(self) -> dict[str, ServedModel]:
-        is_running, models = self._process.is_running(), {}
-        for model, versions in self._archives.versions().items():
-            live = self._loaded.default(model) if is_running else None
-            live = live if live in versions else None
-            models[model] = ServedModel(live=live, versions=versions, is_live_known=live is not None)
-        return models
