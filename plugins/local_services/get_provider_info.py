@@ -12,7 +12,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-local-model-services",
         "name": "Local model services",
-        "description": "Kubeflow pipelines and TorchServe on one machine.",
+        "description": "Kubeflow pipelines, TorchServe and KServe's own server on one machine.",
         "versions": ["0.1.0"],
         "connection-types": [
             {
@@ -35,6 +35,26 @@ def get_provider_info() -> dict[str, Any]:
                     "worker": form_field(
                         "Runs are a worker's",
                         "A process of its own starts and stops them: `python -m local_services.pipelines.worker`.",
+                        kind="boolean",
+                        default=False,
+                    ),
+                },
+            },
+            {
+                "connection-type": "local_kserve",
+                "hook-class-name": "local_services.kserve_server.hook.LocalKServeHook",
+                "hook-name": "Local KServe",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["schema", "login", "password", "extra"],
+                    "relabeling": {"host": "Address", "port": "Prediction port"},
+                    "placeholders": {"host": "127.0.0.1", "port": "8087"},
+                },
+                "conn-fields": {
+                    "python": form_field("Python", "Interpreter of an environment with KServe's own server."),
+                    "state_dir": form_field("State folder", "Models, logs and the record of the live versions."),
+                    "allow_pickle": form_field(
+                        "Pickles may run",
+                        "Load joblib and pickle files too, which run the code that stands in them.",
                         kind="boolean",
                         default=False,
                     ),
