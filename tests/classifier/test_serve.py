@@ -21,8 +21,8 @@ import psutil
 import pytest
 
 from include.classifier.packaging.archive import build_archive, sha256_of
+from include.classifier.packaging.served_package import PackageError, pin
 from include.classifier.packaging.server_settings import server_config
-from include.classifier.serve import PackageError, pin
 from tests.waiting import LIMIT_SECONDS, wait_for
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .onnx_engine import MODEL_FILE, OnnxEngine
-from .text import clean, tokenise
+from .text import Tokens, clean, tokenise
 from .torch_engine import TorchEngine
 
 if TYPE_CHECKING:
@@ -96,9 +96,26 @@ class Predictor:
 
         :param before_pass: is called again and again, before a few texts each; what it raises ends the work.
         """
-        tokens = tokenise(self._tokenizer, [clean(text) for text in texts], self.max_length)
-        rows = self._engine.probabilities(tokens.input_ids, before_pass)
-        return [self._prediction(values, cut) for values, cut in zip(rows, tokens.truncated, strict=True)]
+        tokens = self.tokenise(texts)
+        return self.predictions(self.probabilities(tokens.input_ids, before_pass), tokens.truncated)
+
+    def tokenise(self, texts: Sequence[str]) -> Tokens:
+        """Return what the model reads of each text; not from two threads at once."""
+        return tokenise(self._tokenizer, [clean(text) for text in texts], self.max_length)
+
+    def probabilities(
+        self, rows: Sequence[list[int]], before_pass: Callable[[], None] = lambda: None
+    ) -> list[list[float]]:
+        """Return the probabilities of each row of token ids, shape (rows, classes)."""
+        return self._engine.probabilities(rows, before_pass)
+
+    def predictions(self, rows: Sequence[Sequence[float]], truncated: Sequence[bool]) -> list[Prediction]:
+        """Return what is said about each text.
+
+        :param rows: their probabilities.
+        :param truncated: whether each had more tokens than the model reads.
+        """
+        return [self._prediction(values, cut) for values, cut in zip(rows, truncated, strict=True)]
 
     def _prediction(self, values: Sequence[float], truncated: bool) -> Prediction:
         best = max(range(len(values)), key=values.__getitem__)

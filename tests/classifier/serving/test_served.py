@@ -1,4 +1,4 @@
-"""What clients get from a real TorchServe that serves a package of ours."""
+"""What clients get from a real TorchServe, and from the server of ours, that serve one and the same package."""
 
 from __future__ import annotations
 
@@ -8,47 +8,38 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from include.classifier.packaging.archive import build_archive
-from include.classifier.packaging.server import TorchServe, torchserve
-from include.classifier.packaging.server_settings import server_config
 from include.classifier.serving.predictor import Predictor
+from tests.classifier.serving.servers import CLIENTS, VERSION, Server, served
 
-pytestmark = pytest.mark.torchserve
-
-VERSION = "20261121030000"
+TORCHSERVE = pytest.param("torchserve", marks=pytest.mark.torchserve)
 KSERVE = "/v1/models/tiny:predict"
 RAW = f"/predictions/tiny/{VERSION}"
-CLIENTS = 8
-SETTINGS = {"workers": 1, "batch_size": CLIENTS, "max_batch_delay_ms": 100}
 
 #: Stands in the texts of all requests, and must stand in no log.
 SECRET = "Zyxwvut"
 
 
-@pytest.fixture(scope="module")
-def server(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TorchServe]:
-    with served(tiny_model, tmp_path_factory.mktemp("package")) as server:
+def only(*servers: Any) -> pytest.MarkDecorator:
+    """Run a test with the servers that it is about, and leave the other out."""
+    return pytest.mark.parametrize("server", servers, indirect=True)
+
+
+@pytest.fixture(scope="module", params=[TORCHSERVE, "native"])
+def server(
+    request: pytest.FixtureRequest, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    with served(request.param, tiny_model, tmp_path_factory.mktemp("package")) as server:
         yield server
 
 
-@contextmanager
-def served(model: Path, package: Path) -> Iterator[TorchServe]:
-    target = package / "model-store" / "tiny.mar"
-    build_archive(model, model="tiny", version=VERSION, target=target, serving=SETTINGS)
-    (package / "config").mkdir()
-    (package / "config" / "config.properties").write_text(server_config("tiny", VERSION, SETTINGS))
-    with torchserve(package) as server:
-        server.wait_until_ready("tiny")
-        yield server
-
-
-def test_large_answers_of_joined_requests_all_arrive(tiny_model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [TORCHSERVE, "native"])
+def test_large_answers_of_joined_requests_all_arrive(kind: str, tiny_model: Path, tmp_path: Path) -> None:
     """Together they are many times what TorchServe takes from a worker unless it is told otherwise."""
     model = shutil.copytree(tiny_model, tmp_path / "model")
     labels = [f"{number} {'long ' * 6000}" for number in range(3)]
@@ -58,7 +49,7 @@ def test_large_answers_of_joined_requests_all_arrive(tiny_model: Path, tmp_path:
     ):
         document = json.loads((model / name).read_text(encoding="utf-8"))
         (model / name).write_text(json.dumps(document | {key: value}), encoding="utf-8")
-    with served(model, tmp_path / "package") as server:
+    with served(kind, model, tmp_path / "package") as server:
 
         def status_of(rows: int) -> int:
             return server.predict(KSERVE, {"instances": ["good"] * rows})[0]
@@ -72,7 +63,7 @@ def test_large_answers_of_joined_requests_all_arrive(tiny_model: Path, tmp_path:
 
 
 @pytest.mark.parametrize("path", [KSERVE, "/predictions/tiny", RAW])
-def test_served_answers_equal_those_in_process(path: str, server: TorchServe, tiny_model: Path) -> None:
+def test_served_answers_equal_those_in_process(path: str, server: Server, tiny_model: Path) -> None:
     texts = ["good food", f"never {SECRET} again", r"the \"place\" was\nvery slow", "bad " * 30]
 
     status, answer = server.predict(path, {"instances": [texts[0], *({"data": text} for text in texts[1:])]})
@@ -99,13 +90,13 @@ def test_served_answers_equal_those_in_process(path: str, server: TorchServe, ti
         (b'{"instances": ["very good food"]}', "application/octet-stream"),
     ],
 )
-def test_raw_requests_are_answered_alike(body: bytes, content_type: str, server: TorchServe) -> None:
+def test_raw_requests_are_answered_alike(body: bytes, content_type: str, server: Server) -> None:
     _, expected = server.predict(KSERVE, {"instances": ["very good food"]})
 
     assert server.predict(RAW, body, content_type=content_type) == (200, expected)
 
 
-def test_the_open_inference_protocol_is_spoken_at_its_own_path(server: TorchServe) -> None:
+def test_the_open_inference_protocol_is_spoken_at_its_own_path(server: Server) -> None:
     texts = ["very good food", "never again"]
     _, expected = server.predict(KSERVE, {"instances": texts})
     column = {"name": "texts", "datatype": "BYTES", "shape": [2], "data": texts}
@@ -142,7 +133,7 @@ def test_the_open_inference_protocol_is_spoken_at_its_own_path(server: TorchServ
 )
 @pytest.mark.parametrize("path", [KSERVE, RAW])
 def test_bad_input_is_a_400_that_says_what_to_change(
-    path: str, body: bytes, content_type: str, message: str, server: TorchServe
+    path: str, body: bytes, content_type: str, message: str, server: Server
 ) -> None:
     status, answer = server.predict(path, body, content_type=content_type)
 
@@ -151,7 +142,7 @@ def test_bad_input_is_a_400_that_says_what_to_change(
     assert SECRET not in json.dumps(answer)
 
 
-def test_a_thousand_rows_are_answered(server: TorchServe) -> None:
+def test_a_thousand_rows_are_answered(server: Server) -> None:
     status, answer = server.predict(KSERVE, {"instances": ["good food"] * 999 + ["never again"]})
 
     assert status == 200
@@ -159,7 +150,7 @@ def test_a_thousand_rows_are_answered(server: TorchServe) -> None:
     assert answer["predictions"][-1]["probabilities"] != answer["predictions"][0]["probabilities"]
 
 
-def test_huge_texts_keep_nobody_else_waiting(server: TorchServe) -> None:
+def test_huge_texts_keep_nobody_else_waiting(server: Server) -> None:
     """Six at once, each almost as large as TorchServe takes; they once cost the worker its life."""
     bodies = [{"instances": ["a b " * 1_500_000]}] * 6 + [{"instances": ["good food"]}]
 
@@ -170,7 +161,7 @@ def test_huge_texts_keep_nobody_else_waiting(server: TorchServe) -> None:
     assert [answer["predictions"][0].get("truncated", False) for _, answer in answers] == [True] * 6 + [False]
 
 
-def test_idle_and_slow_clients_keep_nobody_else_waiting(server: TorchServe) -> None:
+def test_idle_and_slow_clients_keep_nobody_else_waiting(server: Server) -> None:
     """More of them than the server has threads: idle, amid their headers, and amid a body that never comes."""
     beginnings = [b"", b"POST ", b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{" % KSERVE.encode()]
     with ExitStack() as stack:
@@ -183,21 +174,21 @@ def test_idle_and_slow_clients_keep_nobody_else_waiting(server: TorchServe) -> N
     assert [status for status, _ in answers] == [200] * 5
 
 
-def test_requests_are_joined_and_a_bad_one_among_them_is_refused_alone(server: TorchServe) -> None:
+def test_requests_are_joined_and_a_bad_one_among_them_is_refused_alone(server: Server) -> None:
     bodies: list[Any] = [{"instances": [f"good food {'very ' * index}"]} for index in range(CLIENTS)]
     alone = [server.predict(KSERVE, body)[1] for body in bodies]
     bodies[3] = {"instances": ["good", None]}
-    passes_before = _passes(server)
+    passes_before = server.passes()
     start = threading.Barrier(CLIENTS)
 
     def send(body: Any) -> tuple[int, Any]:
         start.wait()
         return server.predict(KSERVE, body)
 
-    with ThreadPoolExecutor(CLIENTS) as clients:
+    with server.joining(), ThreadPoolExecutor(CLIENTS) as clients:
         together = list(clients.map(send, bodies))
 
-    assert _passes(server) - passes_before < CLIENTS, "the server joined nothing, so this showed nothing"
+    assert server.passes() - passes_before < CLIENTS, "the server joined nothing, so this showed nothing"
     assert together[3][0] == 400
     assert "instances[1] is null" in together[3][1]["message"]
     for index in set(range(CLIENTS)) - {3}:
@@ -207,13 +198,15 @@ def test_requests_are_joined_and_a_bad_one_among_them_is_refused_alone(server: T
         assert row["probabilities"] == pytest.approx(expected["probabilities"], abs=1e-4)
 
 
-def test_the_server_has_no_api_that_other_users_could_load_code_with(server: TorchServe) -> None:
+@only(TORCHSERVE)
+def test_the_server_has_no_api_that_other_users_could_load_code_with(server: Server) -> None:
     assert server.folder.stat().st_mode & 0o777 == 0o700
     status, _ = server.predict("/models?url=http://127.0.0.1:1/other.mar", b"")
     assert status in (404, 405)
 
 
-def test_no_log_holds_a_text(server: TorchServe) -> None:
+@only(TORCHSERVE)  # that of the other: native/test_process.py
+def test_no_log_holds_a_text(server: Server) -> None:
     """Sends its own requests, so that it shows the same when it runs alone."""
     server.predict(KSERVE, {"instances": [f"good {SECRET}"]})
     server.predict(KSERVE, {"instances": [f"good {SECRET}", 5]})
@@ -225,8 +218,3 @@ def test_no_log_holds_a_text(server: TorchServe) -> None:
     assert b"Backend received inference" in files["model_log.log"]
     assert b"POST /v1/models/tiny:predict" in files["access_log.log"]
     assert [name for name, content in files.items() if SECRET.encode() in content] == []
-
-
-def _passes(server: TorchServe) -> int:
-    """Count how often the worker was handed requests."""
-    return (server.folder / "model_log.log").read_text().count("Backend received inference")

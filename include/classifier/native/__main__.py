@@ -1,0 +1,78 @@
+"""The command line of the server."""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+_PROBE_SECONDS = 5.0
+
+
+def check(port: int) -> int:
+    """Return 0 when the server on a port of this machine should be sent requests, else 1."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=_PROBE_SECONDS)) as connection:
+        try:
+            connection.request("GET", "/v2/health/ready")
+            status = connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            print("Not ready: the server has not started", file=sys.stderr)
+            return 1
+    if status != http.client.OK:
+        print(f"Not ready: status {status}", file=sys.stderr)
+    return int(status != http.client.OK)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run from the command line.
+
+    :return: exit code.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m include.classifier.native",
+        description="Serves a package in the foreground, without TorchServe.",
+    )
+    parser.add_argument("package", nargs="?", type=Path, default=Path("/mnt/models"), help="(%(default)s)")
+    parser.add_argument("--check", action="store_true", help="only say whether the model is loaded")
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir(), "native"), help="(%(default)s)")
+    parser.add_argument("--host", default="0.0.0.0", help="(%(default)s)")  # noqa: S104  predictions are for all
+    parser.add_argument("--port", type=int, default=8080, help="of the predictions (%(default)s)")
+    parser.add_argument("--metrics-port", type=int, default=8082, help="(%(default)s)")
+    parser.add_argument("--drain-seconds", type=float, default=3, help="to serve on after SIGTERM (%(default)s)")
+    parser.add_argument("--batch-tokens", type=int, default=4096, help="at once, padding included (%(default)s)")
+    parser.add_argument("--queue-tokens", type=int, default=1_000_000, help="that may wait (%(default)s)")
+    parser.add_argument("--queue-requests", type=int, default=100, help="that may be under way (%(default)s)")
+    options = parser.parse_args(arguments)
+    if options.check:
+        return check(options.port)
+    # The probe needs nothing of this, and runs every few seconds.
+    from include.classifier.native.server import Limits, serve
+    from include.classifier.packaging.archive import ArchiveError
+    from include.classifier.packaging.served_package import PackageError
+
+    try:
+        return serve(
+            options.package,
+            options.folder,
+            host=options.host,
+            port=options.port,
+            metrics_port=options.metrics_port,
+            drain_seconds=options.drain_seconds,
+            limits=Limits(
+                batch_tokens=options.batch_tokens,
+                queue_tokens=options.queue_tokens,
+                queue_requests=options.queue_requests,
+            ),
+        )
+    except (ArchiveError, PackageError, OSError, ValueError) as error:
+        # Last of all: Kubernetes takes a container's last lines for the reason of its end.
+        print(error, file=sys.stderr, flush=True)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""The model of an archive, with the code that lies in it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import parse_qsl
+
+import yaml
+
+from include.classifier.native import refusals
+from include.classifier.packaging.archive import PACKAGE
+from include.classifier.packaging.served_package import PackageError
+from include.classifier.packaging.server_settings import worker_settings
+from include.classifier.serving.predictor import read_json
+from include.contracts.version.archives import MANIFEST
+
+_FORM = "application/x-www-form-urlencoded"
+_MOST_FIELDS = 100
+
+#: What the code of an archive must have: module -> names.
+_NEEDED = {"protocol": ("read_request", "label_sizes", "check_size", "write_answer"), "cpus": ("threads_of_a_worker",)}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A request that can be computed.
+
+    :param request: the archive code's own.
+    :param rows: token ids of each text.
+    :param truncated: whether each text has more tokens than that.
+    """
+
+    request: Any
+    rows: list[list[int]]
+    truncated: list[bool]
+
+
+class ServedModel:
+    """A model that is ready to compute, and how its requests are read and answered.
+
+    :param folder: an unpacked archive.
+    :param workers: how many will compute side by side; default: as the archive says.
+    :raises PackageError: when the code in it is older than this server.
+    """
+
+    def __init__(self, folder: Path, *, workers: int | None = None) -> None:
+        about = read_json(folder / MANIFEST)["model"]
+        given = yaml.safe_load((folder / about["configFile"]).read_text(encoding="utf-8")) or {}
+        defaults = worker_settings({})
+        self.name, self.version = str(about["modelName"]), str(about["modelVersion"])
+        self.workers = workers or int(given.get("maxWorkers", defaults["maxWorkers"]))
+        self.response_seconds = float(given.get("responseTimeout", defaults["responseTimeout"]))
+        self._top_k: int | None = (given.get("handler") or {}).get("top_k")
+        modules = _archive_code(folder, self.name)
+        self._protocol: Any = modules["protocol"]
+        self.threads: int = modules["cpus"].threads_of_a_worker(self.workers)
+        self.predictor: Any = modules["predictor"].Predictor.load(folder, threads=self.threads)
+        self.labels: list[str] = self.predictor.labels
+        self._label_sizes = self._protocol.label_sizes(self.labels)
+
+    def read(self, body: bytes, content_type: str) -> Reading:
+        """Return what a body asks for; not from two threads at once.
+
+        :raises Refusal: naming what to change.
+        """
+        is_form = content_type.partition(";")[0].strip().lower() == _FORM
+        try:
+            request = self._protocol.read_request(_fields(body) if is_form else {"body": body}, content_type)
+            request = replace(request, top_k=request.top_k or self._top_k)
+            self._protocol.check_size(request, self._label_sizes)
+        except self._protocol.BadRequest as error:
+            raise refusals.from_archive(error) from None
+        tokens = self.predictor.tokenise(request.texts)
+        return Reading(request, tokens.input_ids, tokens.truncated)
+
+    def write(self, reading: Reading, rows: Sequence[Sequence[float]]) -> bytes:
+        """Return the body of an answer.
+
+        :param rows: the probabilities of each text.
+        """
+        found = self.predictor.predictions(rows, reading.truncated)
+        return self._protocol.write_answer(reading.request, found, model=self.name, version=self.version).encode()
+
+    def out_of_time(self, reading: Reading, *, was_alone: bool) -> refusals.Refusal:
+        """Return the answer to a request whose time is over."""
+        texts = len(reading.request.texts)
+        error = self._protocol.TooMuch(texts, self.response_seconds) if was_alone else self._protocol.Busy()
+        return refusals.from_archive(error)
+
+    def failed(self) -> refusals.Refusal:
+        """Return the answer to a request on whose texts the model failed."""
+        message = "The model failed on these texts; the server's log says where."
+        return refusals.from_archive(self._protocol.Unanswered(message))
+
+
+def _archive_code(folder: Path, name: str) -> dict[str, ModuleType]:
+    """Import the code that was released with the model, and no other of that name.
+
+    :raises PackageError: when it has not what this server needs.
+    """
+    if PACKAGE in sys.modules:
+        raise PackageError(f"Another archive's {PACKAGE} is loaded in this process: serve one model in each.")
+    sys.path.insert(0, str(folder))
+    try:
+        modules = {each: importlib.import_module(f"{PACKAGE}.{each}") for each in (*_NEEDED, "predictor")}
+    except ImportError as error:
+        raise PackageError(f"The code in the archive of {name} cannot be imported: {error}.") from error
+    finally:
+        sys.path.remove(str(folder))
+    missing = [
+        f"{module}.{each}" for module, names in _NEEDED.items() for each in names if not _has(modules, module, each)
+    ]
+    if not hasattr(modules["predictor"].Predictor, "tokenise"):
+        missing.append("Predictor.tokenise")
+    if missing:
+        raise PackageError(
+            f"The code in the archive of {name} has no {', '.join(missing)}: it was packed before this server was "
+            "there. Serve it with TorchServe, or release the model again."
+        )
+    return modules
+
+
+def _has(modules: dict[str, ModuleType], module: str, name: str) -> bool:
+    return hasattr(modules[module], name)
+
+
+def _fields(body: bytes) -> dict[str, str | bytes]:
+    """Return the fields of a form; what is no UTF-8 stays bytes, so that it is refused as such."""
+    try:
+        text = body.decode("ascii")
+        fields = parse_qsl(text, keep_blank_values=True, encoding="latin-1", max_num_fields=_MOST_FIELDS)
+    except ValueError:
+        return {}
+    return {name: value.encode("latin-1") for name, value in fields}

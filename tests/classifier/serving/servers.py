@@ -1,0 +1,168 @@
+"""Both servers that serve our packages, as tests see them: a real TorchServe, and our own in a thread of the tests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import json
+import socket
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from include.classifier.native.model import ServedModel
+from include.classifier.native.server import Limits, Service
+from include.classifier.packaging.archive import PACKAGE, build_archive, open_archive
+from include.classifier.packaging.server import torchserve
+from include.classifier.packaging.server_settings import server_config
+from tests.waiting import wait_for
+
+VERSION = "20261121030000"
+CLIENTS = 8
+SETTINGS = {"workers": 1, "batch_size": CLIENTS, "max_batch_delay_ms": 100}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a request."""
+
+    status: int
+    headers: Mapping[str, str]  #: By names in lower case.
+    body: bytes
+
+
+class Server:
+    """A server that listens on loopback."""
+
+    kind = ""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """Send a request over a connection of its own."""
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)) as connection:
+            connection.request(method, path, body, headers or {})
+            response = connection.getresponse()
+            found = {name.lower(): value for name, value in response.getheaders()}
+            return Answer(response.status, found, response.read())
+
+    def predict(self, path: str, body: Any, *, content_type: str = "application/json") -> tuple[int, Any]:
+        """Post a request and return status and parsed answer.
+
+        :param body: sent as it is when bytes, else as JSON.
+        """
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        answer = self.ask("POST", path, content, {"Content-Type": content_type})
+        return answer.status, json.loads(answer.body)
+
+    def passes(self) -> int:
+        """Count how often the model was handed requests."""
+        raise NotImplementedError
+
+    @contextmanager
+    def joining(self) -> Iterator[None]:
+        """Let what ``CLIENTS`` send in this block reach the model together."""
+        yield
+
+
+class _TorchServe(Server):
+    kind = "torchserve"
+
+    def __init__(self, port: int, folder: Path) -> None:
+        super().__init__(port)
+        self.folder = folder
+
+    def passes(self) -> int:
+        return (self.folder / "model_log.log").read_text().count("Backend received inference")
+
+
+class _Native(Server):
+    kind = "native"
+
+    def __init__(self, port: int, service: Service) -> None:
+        super().__init__(port)
+        self.service = service
+
+    def passes(self) -> int:
+        return self.service.metrics.batch_texts.count
+
+    @contextmanager
+    def joining(self) -> Iterator[None]:
+        held = threading.Event()
+        forward, batcher = self.service.forward, self.service.batcher
+        computes = forward.computes
+        computing: list[int] = []
+
+        def compute(rows: Any) -> Any:
+            computing.append(len(rows))
+            held.wait(60)
+            return computes(rows)
+
+        def let_go() -> None:
+            # Whoever came first is with the model already; one of them is refused.
+            wait_for(lambda: sum(computing) + batcher.waiting_texts >= CLIENTS - 1, lambda: "they do not come together")
+            held.set()
+
+        forward.computes = compute
+        watching = threading.Thread(target=let_go)
+        watching.start()
+        try:
+            yield
+        finally:
+            held.set()
+            watching.join()
+            forward.computes = computes
+
+
+@contextmanager
+def served(kind: str, model: Path, package: Path) -> Iterator[Server]:
+    """Pack a model and serve it, with TorchServe or with our own server."""
+    target = package / "model-store" / "tiny.mar"
+    build_archive(model, model="tiny", version=VERSION, target=target, serving=SETTINGS)
+    if kind == "native":
+        with native(open_archive(target, package / "unpacked")) as server:
+            yield server
+        return
+    (package / "config").mkdir()
+    (package / "config" / "config.properties").write_text(server_config("tiny", VERSION, SETTINGS))
+    with torchserve(package) as running:
+        running.wait_until_ready("tiny")
+        yield _TorchServe(running.port, running.folder)
+
+
+@contextmanager
+def native(unpacked: Path, limits: Limits | None = None) -> Iterator[_Native]:
+    """Serve an unpacked archive from a thread of this process."""
+    import torch
+
+    threads = torch.get_num_threads()
+    with _code_of_an_archive():
+        service = Service(ServedModel(unpacked, workers=1), limits or Limits())
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            http_server = service.servers[0]
+            thread = threading.Thread(target=lambda: asyncio.run(http_server.serve([listener])))
+            thread.start()
+            try:
+                yield _Native(listener.getsockname()[1], service)
+            finally:
+                http_server.stop()
+                thread.join()
+                torch.set_num_threads(threads)
+
+
+@contextmanager
+def _code_of_an_archive() -> Iterator[None]:
+    """Forget afterwards the code of the one archive that a process may serve."""
+    try:
+        yield
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
+            del sys.modules[name]
