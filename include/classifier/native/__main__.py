@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 queue_requests=options.queue_requests,
             ),
         )
-    except (ArchiveError, PackageError, OSError, ValueError) as error:
+    except (ArchiveError, PackageError, OSError) as error:
         # Last of all: Kubernetes takes a container's last lines for the reason of its end.
         print(error, file=sys.stderr, flush=True)
         return 1

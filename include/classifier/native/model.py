@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,8 @@ from include.classifier.packaging.served_package import PackageError
 from include.classifier.packaging.server_settings import worker_settings
 from include.classifier.serving.predictor import read_json
 from include.contracts.version.archives import MANIFEST
+
+_log = logging.getLogger(__name__)
 
 _FORM = "application/x-www-form-urlencoded"
 _MOST_FIELDS = 100
@@ -46,7 +49,7 @@ class ServedModel:
 
     :param folder: an unpacked archive.
     :param workers: how many will compute side by side; default: as the archive says.
-    :raises PackageError: when the code in it is older than this server.
+    :raises PackageError: when the code in it is older than this server, or the model cannot be loaded.
     """
 
     def __init__(self, folder: Path, *, workers: int | None = None) -> None:
@@ -60,7 +63,7 @@ class ServedModel:
         modules = _archive_code(folder, self.name)
         self._protocol: Any = modules["protocol"]
         self.threads: int = modules["cpus"].threads_of_a_worker(self.workers)
-        self.predictor: Any = modules["predictor"].Predictor.load(folder, threads=self.threads)
+        self.predictor = _load(modules["predictor"].Predictor, folder, self.name, self.threads)
         self.labels: list[str] = self.predictor.labels
         self._label_sizes = self._protocol.label_sizes(self.labels)
 
@@ -97,6 +100,14 @@ class ServedModel:
         """Return the answer to a request on whose texts the model failed."""
         message = "The model failed on these texts; the server's log says where."
         return refusals.from_archive(self._protocol.Unanswered(message))
+
+
+def _load(predictor: Any, folder: Path, name: str, threads: int) -> Any:
+    try:
+        return predictor.load(folder, threads=threads)
+    except Exception as error:
+        _log.exception("The model %s cannot be loaded", name)
+        raise PackageError(f"The model of {name} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
 def _archive_code(folder: Path, name: str) -> dict[str, ModuleType]:

@@ -218,3 +218,88 @@ def test_no_log_holds_a_text(server: Server) -> None:
     assert b"Backend received inference" in files["model_log.log"]
     assert b"POST /v1/models/tiny:predict" in files["access_log.log"]
     assert [name for name, content in files.items() if SECRET.encode() in content] == []
+
+
+JSON = {"Content-Type": "application/json"}
+ONE = b'{"instances": ["good food"]}'
+TENSOR = {"name": "texts", "datatype": "BYTES", "shape": [1], "data": ["good food"]}
+V2 = json.dumps({"id": "17", "inputs": [TENSOR]}).encode()
+PART = b'--x\r\nContent-Disposition: form-data; name="data"\r\n\r\ngood food\r\n--x--\r\n'
+INFER = "/v2/models/tiny/infer"
+
+OF_V1, OF_V2, REFUSAL = {"predictions"}, {"id", "model_name", "model_version", "outputs"}, {"code", "type", "message"}
+HEADERS = {"content-type", "x-request-id", "pragma", "cache-control", "expires", "content-length"}
+
+#: What is sent, and the status and the keys of its answer, at both servers alike.
+ALIKE: list[tuple[str, str, bytes | None, dict[str, str], int, set[str]]] = [
+    ("POST", KSERVE, ONE, JSON, 200, OF_V1),
+    ("POST", KSERVE, ONE, {"Content-Type": "application/json; charset=utf-8"}, 200, OF_V1),
+    ("POST", KSERVE, ONE, {}, 200, OF_V1),
+    ("POST", KSERVE, ONE, {"Content-Type": "application/xml"}, 200, OF_V1),
+    ("POST", KSERVE, V2, JSON, 200, OF_V2),
+    ("POST", INFER, V2, JSON, 200, OF_V2),
+    ("POST", INFER, ONE, JSON, 200, OF_V1),
+    ("POST", RAW, ONE, JSON, 200, OF_V1),
+    ("POST", "/predictions/tiny", b'"good food"', JSON, 200, OF_V1),
+    ("POST", KSERVE, b'["good food"]', JSON, 400, REFUSAL),
+    ("POST", KSERVE, "très".encode("latin-1"), {"Content-Type": "text/plain; charset=iso-8859-1"}, 400, REFUSAL),
+    ("POST", KSERVE, b'{"instances": ["good"], "top_k": 0}', JSON, 400, REFUSAL),
+    ("POST", "/v1/models/other:predict", ONE, JSON, 404, REFUSAL),
+    ("POST", "/v2/models/other/infer", V2, JSON, 404, REFUSAL),
+    ("POST", "/predictions/tiny/1", ONE, JSON, 404, REFUSAL),
+    ("GET", "/nothing", None, {}, 404, REFUSAL),
+    ("GET", "/models", None, {}, 404, REFUSAL),
+    ("POST", "/models?url=http://127.0.0.1:1/other.mar", b"", {}, 404, REFUSAL),
+    ("GET", "/ping", None, {}, 200, {"status"}),
+]
+
+#: The same where they differ, with TorchServe's status and ours; docs/native-runtime.md lists them.
+DIFFERENT: list[tuple[str, str, bytes | None, dict[str, str], int, int]] = [
+    ("POST", KSERVE, PART, {"Content-Type": "multipart/form-data; boundary=x"}, 200, 415),
+    ("POST", KSERVE, ONE, {"Content-Type": "image/png"}, 200, 415),
+    ("POST", KSERVE, ONE, {**JSON, "Content-Encoding": "gzip"}, 200, 415),
+    ("PUT", KSERVE, ONE, JSON, 200, 405),
+    ("GET", KSERVE, None, {}, 400, 405),
+    ("OPTIONS", KSERVE, None, {}, 200, 405),
+    ("POST", "/v1/models/tiny:explain", ONE, JSON, 200, 404),
+    ("POST", f"/v2/models/tiny/versions/{VERSION}/infer", V2, JSON, 404, 200),
+    *(
+        ("GET", path, None, {}, 404, 200)
+        for path in ("/v1/models", "/v1/models/tiny", "/v2", "/v2/models/tiny", "/v2/models/tiny/ready")
+    ),
+    *(("GET", path, None, {}, 404, 200) for path in ("/v2/health/live", "/v2/health/ready", "/openapi.json", "/docs")),
+    ("GET", "/api-description", None, {}, 200, 404),
+    ("GET", "/", None, {}, 405, 404),
+    ("POST", KSERVE, b'{"instances": ["' + b"a b " * 1_700_000 + b'"]}', JSON, 413, 413),
+]
+
+
+def _ids(table: list[Any]) -> list[str]:
+    return [f"{number} {method} {path}" for number, (method, path, *_) in enumerate(table)]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "headers", "status", "keys"), ALIKE, ids=_ids(ALIKE))
+def test_both_servers_answer_alike(
+    method: str, path: str, body: bytes | None, headers: dict[str, str], status: int, keys: set[str], server: Server
+) -> None:
+    answer = server.ask(method, path, body, headers)
+
+    assert (answer.status, set(json.loads(answer.body))) == (status, keys)
+    assert answer.headers.keys() - {"connection"} == HEADERS
+    assert {answer.headers[name] for name in ("content-type", "pragma", "expires")} == {
+        "application/json",
+        "no-cache",
+        "Thu, 01 Jan 1970 00:00:00 UTC",
+    }
+
+
+@pytest.mark.parametrize(("method", "path", "body", "headers", "torchserve", "native"), DIFFERENT, ids=_ids(DIFFERENT))
+def test_both_servers_differ_only_where_it_is_written_down(
+    method: str, path: str, body: bytes | None, headers: dict[str, str], torchserve: int, native: int, server: Server
+) -> None:
+    answer = server.ask(method, path, body, headers)
+
+    assert answer.status == {"torchserve": torchserve, "native": native}[server.kind]
+    if server.kind == "native" and answer.status >= 400:
+        assert json.loads(answer.body).keys() == REFUSAL
+        assert answer.headers.keys() - {"allow", "connection"} == HEADERS

@@ -1,0 +1,120 @@
+"""The command that a pod runs: it is ready when it answers, tells no text, and stops without losing a request."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from include.classifier.native.__main__ import check, main
+from include.classifier.packaging.archive import build_archive
+from include.torchserve import free_ports
+from tests.classifier.serving.servers import SETTINGS, VERSION
+from tests.waiting import LIMIT_SECONDS, wait_for
+
+ROOT = Path(__file__).parents[3]
+PATH = "/v1/models/tiny:predict"
+SECRET = "Zyxwvut"
+
+
+@pytest.fixture
+def package(tiny_model: Path, tmp_path: Path) -> Path:
+    target = tmp_path / "package" / "model-store" / "tiny.mar"
+    build_archive(tiny_model, model="tiny", version=VERSION, target=target, serving=SETTINGS)
+    return tmp_path / "package"
+
+
+@contextmanager
+def serving(package: Path, port: int, metrics_port: int, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "include.classifier.native", str(package), "--host", "127.0.0.1"]
+    command += ["--folder", str(package.parent / "own"), "--port", str(port), "--metrics-port", str(metrics_port)]
+    with (package.parent / "log.txt").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, *options], env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=log, stderr=log
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.processes
+def test_is_ready_when_it_answers_and_stops_when_told(package: Path) -> None:
+    port, metrics_port = free_ports(2)
+    log = package.parent / "log.txt"
+    assert check(port) == 1
+    # It drains until the test has seen it; the second signal ends that.
+    with serving(package, port, metrics_port, "--drain-seconds", "600") as server:
+
+        def is_ready() -> bool:
+            assert server.poll() is None, log.read_text()
+            return check(port) == 0
+
+        wait_for(is_ready, log.read_text)
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as kept:
+
+            def ask() -> tuple[int, str | None]:
+                kept.request("POST", PATH, json.dumps({"instances": [f"good {SECRET}"]}))
+                response = kept.getresponse()
+                assert json.loads(response.read())["predictions"][0]["version"] == VERSION
+                return response.status, response.getheader("connection")
+
+            assert ask() == (200, None)
+            listening = {
+                (each.laddr.ip, each.laddr.port)
+                for each in psutil.Process(server.pid).net_connections("tcp")
+                if each.status == psutil.CONN_LISTEN
+            }
+            assert listening == {("127.0.0.1", port), ("127.0.0.1", metrics_port)}
+            with urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics") as page:
+                assert re.search(rf'model_server_info{{model="tiny",version="{VERSION}"}} 1\n', page.read().decode())
+
+            server.send_signal(signal.SIGTERM)
+            wait_for(lambda: check(port) == 1, "it is still ready")
+            assert ask() == (200, "close")  # requests that were on their way
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(timeout=LIMIT_SECONDS) == 0
+    assert SECRET not in log.read_text()
+    assert (package.parent / "own").stat().st_mode & 0o777 == 0o700
+
+
+def test_what_cannot_be_served_ends_it_with_the_reason(
+    package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = ["--folder", str(tmp_path / "own")]
+    assert main([str(tmp_path / "nothing"), *own]) == 1
+    assert "holds no archive" in capsys.readouterr().err
+    monkeypatch.setenv("ARCHIVE_SHA256", "0" * 64)
+    assert main([str(package), *own]) == 1
+    assert "Somebody changed it" in capsys.readouterr().err
+
+
+def test_a_model_that_cannot_be_loaded_ends_it_with_the_reason(
+    package: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for file in tiny_model.iterdir():
+        (broken / file.name).write_bytes(file.read_bytes())
+    (broken / "model.safetensors").write_bytes(b"no weights")
+    build_archive(broken, model="tiny", version=VERSION, target=package / "model-store" / "tiny.mar")
+
+    try:
+        assert main([str(package), "--folder", str(tmp_path / "own")]) == 1
+    finally:
+        for name in [name for name in sys.modules if name.startswith("classifier_serving")]:
+            del sys.modules[name]
+
+    assert "safetensor" in capsys.readouterr().err.splitlines()[-1].lower()
