@@ -24,6 +24,8 @@ def _settle(task: dsl.PipelineTask) -> None:
     kubernetes.add_toleration(task, key="team", operator="Equal", value="a", effect="NoSchedule")
     kubernetes.set_image_pull_secrets(task, ["registry"])
     kubernetes.set_image_pull_policy(task, "IfNotPresent")
+    kubernetes.add_pod_label(task, "team", "reviews")
+    kubernetes.add_pod_annotation(task, "example.com/bill", "to: reviews")
     kubernetes.set_security_context(task, run_as_user=1000, run_as_group=2000, run_as_non_root=True)
     task.set_env_variable("HF_HOME", "/tmp/hub")
 
@@ -92,6 +94,17 @@ def write(path: Path, *, settled: bool) -> None:
             )
             trained.set_retry(2, backoff_duration="30s", backoff_factor=2.0, backoff_max_duration="3600s")
             trained.set_display_name("Train")
+            trained.set_cpu_request("500m").set_cpu_limit("2").set_memory_request("1Gi").set_memory_limit("4G")
+            trained.set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(2)
+            trained.set_env_variable("OMP_NUM_THREADS", "2")
+            kubernetes.add_node_affinity(
+                trained,
+                match_expressions=[{"key": "gpu-memory", "operator": "Gt", "values": ["40"]}],
+                match_fields=[{"key": "metadata.name", "operator": "NotIn", "values": ["old-1"]}],
+            )
+            kubernetes.add_node_affinity(trained, match_expressions=[{"key": "new", "operator": "Exists"}], weight=3)
+            kubernetes.add_pod_label(trained, "heavy", "yes")
+            kubernetes.set_timeout(trained, 7200)
             packaged.set_caching_options(False)
 
     compiler.Compiler().compile(pipeline, str(path))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from kubeflow_provider.kubernetes.settings import ClusterSettings, EnvironmentSource, Toleration
+from kubeflow_provider.kubernetes.settings import ClusterSettings, EnvironmentSource
+from kubeflow_provider.kubernetes.step_settings import Toleration
 
 
 def pod_arguments(settings: ClusterSettings) -> dict[str, Any]:

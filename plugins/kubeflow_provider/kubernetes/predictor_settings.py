@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from kubeflow_provider.kubernetes.settings import ObjectName, Quantity, Settings, Text, Toleration, VariableName
+from kubeflow_provider.kubernetes.settings_base import ObjectName, Quantity, Settings, Text, VariableName
+from kubeflow_provider.kubernetes.step_settings import Toleration
 
 DeploymentMode = Literal["knative", "standard"]
 

@@ -6,47 +6,20 @@ JSON. Whoever keeps it in a file of their own can take :class:`ClusterSettings` 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from kubeflow_provider.exceptions import InvalidRequestError
-
-#: A name of a Kubernetes object.
-ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
-#: Kubeflow names the pod's volume after the claim, and such a name has no dots.
-ClaimName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
-#: CPU or memory as Kubernetes writes them.
-Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|[KMGTPE]i?)?$")]
-VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-Text = Annotated[str, Field(min_length=1)]
-
-
-class Settings(BaseModel):
-    """Settings that a person writes: unknown ones are refused, and nothing changes after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    #: What they are called, and the name of the section that they stand in.
-    _called: ClassVar[tuple[str, str]] = ("Settings", "settings")
-
-    @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
-        """Read what an operator was given.
-
-        :raises InvalidRequestError: naming every setting that is unknown or wrong, all at once.
-        """
-        try:
-            return cls.model_validate(mapping)
-        except ValidationError as error:
-            called, section = cls._called
-            # Without the value: an environment variable may hold what no log should.
-            problems = "; ".join(
-                f"{'.'.join(map(str, (section, *item['loc'])))}: {item['msg'].removeprefix('Value error, ')}"
-                for item in error.errors(include_input=False, include_url=False)
-            )
-            raise InvalidRequestError(f"{called} are wrong: {problems}.") from None
+from kubeflow_provider.kubernetes.settings_base import (
+    ClaimName,
+    LabelValue,
+    MetadataKey,
+    ObjectName,
+    Quantity,
+    Settings,
+    VariableName,
+)
+from kubeflow_provider.kubernetes.step_settings import NodeAffinityTerm, StepSettings, Toleration
 
 
 class Volume(Settings):
@@ -63,40 +36,6 @@ class EnvironmentSource(Settings):
     name: ObjectName = Field(description="Name of the Secret or ConfigMap.")
     keys: dict[str, VariableName] = Field(min_length=1, description="Key in it -> environment variable.")
     optional: bool = Field(False, description="Start also when it does not exist. A ConfigMap: KFP 2.15+.")
-
-
-class Toleration(Settings):
-    """A taint of nodes that is no obstacle, as Kubernetes has it."""
-
-    key: str = Field("", description="Key of the taint; empty with `Exists`: every taint.")
-    operator: Literal["Equal", "Exists"] = Field("Equal", description="How `value` is compared.")
-    value: str = Field("", description="Value of the taint, with `Equal`.")
-    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = Field("", description="Empty: every effect.")
-    seconds: Annotated[int, Field(ge=0)] | None = Field(None, description="With `NoExecute`: how long; none: for good.")
-
-    @model_validator(mode="after")
-    def _is_allowed(self) -> Toleration:
-        # Kubernetes refuses these only once the run is under way.
-        if self.operator == "Equal" and not self.key:
-            raise ValueError("a toleration without `key` needs `operator: Exists`")
-        if self.operator == "Exists" and self.value:
-            raise ValueError("`operator: Exists` takes no `value`")
-        if self.seconds is not None and self.effect != "NoExecute":
-            raise ValueError("`seconds` needs `effect: NoExecute`")
-        return self
-
-
-class StepSettings(Settings):
-    """What differs for one step of the pipeline; ``None`` leaves what the pipeline's author chose."""
-
-    display_name: str | None = Field(None, min_length=1, description="Its name in Kubeflow's UI.")
-    retries: Annotated[int, Field(ge=0)] | None = Field(None, description="Tries after the first, made by Kubeflow.")
-    retry_backoff_seconds: Annotated[int, Field(ge=0)] = Field(
-        60, description="Pause before the first retry; doubled with each, up to an hour."
-    )
-    cache: bool | None = Field(None, description="Reuse an earlier result for the same inputs.")
-    node_selector: dict[str, str] = Field({}, description="Labels of its nodes, besides those for all steps.")
-    tolerations: tuple[Toleration, ...] = Field((), description="Besides those for all steps.")
 
 
 class ModuleResources(Settings):
@@ -131,8 +70,18 @@ class ClusterSettings(Settings):
     )
     config_maps: tuple[EnvironmentSource, ...] = Field((), description="ConfigMaps as environment.")
     env: dict[VariableName, str] = Field({}, description="Environment variables; nothing secret.")
+    cache: bool | None = Field(
+        None, description="Whether steps reuse earlier results for the same inputs; none: as the pipeline has it."
+    )
     node_selector: dict[str, str] = Field({}, description="Labels that a node must have.")
+    node_affinity: tuple[NodeAffinityTerm, ...] = Field(
+        (), description="Nodes that steps must, or would better, be on. Not modules. KFP 2.14+."
+    )
     tolerations: tuple[Toleration, ...] = Field((), description="Taints that are no obstacle.")
+    pod_labels: dict[MetadataKey, LabelValue] = Field(
+        {}, description="Labels of the steps' pods, for example a team's for its bills."
+    )
+    pod_annotations: dict[MetadataKey, str] = Field({}, description="Annotations of the steps' pods.")
     run_as_user: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Numeric user, not root; none: the image's. Steps: KFP 2.16+."
     )
@@ -157,6 +106,10 @@ class ClusterSettings(Settings):
         names = [*self.env, *(name for source in self._sources for name in source.keys.values())]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"env, secrets, config_maps: {', '.join(twice)} given twice; say each variable once")
+        sourced = {name for source in self._sources for name in source.keys.values()}
+        for step, own in self.steps.items():
+            if twice := sorted(own.env.keys() & sourced):
+                raise ValueError(f"steps.{step}.env: {', '.join(twice)} comes from a Secret or ConfigMap for all steps")
         return self
 
     @property

@@ -7,21 +7,26 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 from kubeflow_provider.exceptions import InvalidRequestError
-from kubeflow_provider.kubernetes.settings import ClusterSettings, EnvironmentSource, StepSettings, Toleration
+from kubeflow_provider.kubernetes.settings import ClusterSettings, EnvironmentSource
+from kubeflow_provider.kubernetes.step_settings import NodeAffinityTerm, NodeRequirement, StepSettings, Toleration
 from kubeflow_provider.pipeline_spec import PipelineSpec
+from kubeflow_provider.pipelines.containers import (
+    PLACEHOLDER,
+    Step,
+    part_executors,
+    set_resources,
+    steps_of,
+    tasks_of,
+)
 
 log = logging.getLogger(__name__)
 
-#: Images of what the server does itself (CreatePVC and the like): it knows them by this name.
-_STUB_IMAGE = "argostub/"
-#: An image that the pipeline itself chooses at run time, by one of its parameters.
-_PLACEHOLDER = "{{$"
 _LONGEST_BACKOFF = "3600s"
 
 #: Fields of ``pipelineConfig`` -> first server version that knows them. A server that meets one that it does not know
@@ -34,15 +39,13 @@ _PIPELINE_CONFIG_SINCE = {
 }
 #: An older server ignores it, and would mount the whole volume at the path.
 _SUB_PATH_SINCE = (2, 16)
+#: An older server fails every step that has it.
+_AFFINITY_SINCE = (2, 14)
+#: An older server gives all pods of a run those of its first step.
+_METADATA_SINCE = (2, 14)
 
-
-class _Step(NamedTuple):
-    """One step of a pipeline: its task, and the executor that its container stands under."""
-
-    name: str
-    task: dict[str, Any]
-    executor: str
-    container: dict[str, Any]
+#: Fields of :class:`StepSettings` that stand with the task. The others are the executor's, which steps may share.
+_OF_TASKS = {"display_name", "retries", "retry_backoff_seconds", "cache"}
 
 
 def apply(spec: PipelineSpec, settings: ClusterSettings, *, server_version: str | None) -> PipelineSpec:
@@ -58,29 +61,54 @@ def apply(spec: PipelineSpec, settings: ClusterSettings, *, server_version: str 
     document = deepcopy(dict(spec.document))
     platform = deepcopy(dict(spec.platform or {}))
     version = _version(server_version)
-    if version and version < _SUB_PATH_SINCE and any(volume.sub_path for volume in settings.volumes):
-        raise InvalidRequestError(
-            f"cluster.volumes: `sub_path` needs Kubeflow Pipelines 2.16, this server is {server_version}, which would "
-            "mount the whole volume in its place. Leave it out and name the folder in the paths instead."
-        )
-    steps = list(_steps(document))
-    known = {step.name for step in steps}
+    _check_server(settings, version, server_version)
+    known = {step.name for step in steps_of(document)}
     if unknown := sorted(settings.steps.keys() - known):
         raise InvalidRequestError(
             f"cluster.steps: {', '.join(unknown)} not in pipeline {spec.name!r}; its steps are "
             f"{', '.join(sorted(known))}."
         )
+    part_executors(document, platform, [name for name, step in settings.steps.items() if _is_of_executor(step)])
+    steps = list(steps_of(document))
+    _set_caching(document, steps, settings.cache)
     for step in steps:
         own = settings.steps.get(step.name, StepSettings())
         _set_task(step.task, own)
-        _set_container(step.container, settings)
+        _set_container(step, settings, own)
         config = _executor_config(settings, own)
-        if config or (platform and settings.variables):
+        variables = settings.variables | own.env.keys()
+        if config or (platform and variables):
             present = _below(platform, "platforms", "kubernetes", "deploymentSpec", "executors", step.executor)
-            _make_room(present, settings.variables, config)
+            _make_room(present, variables, config)
             _merge(present, config)
     _set_pipeline_config(platform, settings, version)
     return replace(spec, document=document, platform=platform or None)
+
+
+def _check_server(settings: ClusterSettings, version: tuple[int, int] | None, told: str | None) -> None:
+    """Refuse what must not be left out, and what an older server would make something else of."""
+    if version is None:
+        return
+    parts: list[ClusterSettings | StepSettings] = [settings, *settings.steps.values()]
+    if version < _SUB_PATH_SINCE and any(volume.sub_path for volume in settings.volumes):
+        raise InvalidRequestError(
+            f"cluster.volumes: `sub_path` needs Kubeflow Pipelines 2.16, this server is {told}, which would "
+            "mount the whole volume in its place. Leave it out and name the folder in the paths instead."
+        )
+    if version < _AFFINITY_SINCE and any(part.node_affinity for part in parts):
+        raise InvalidRequestError(
+            f"cluster: `node_affinity` needs Kubeflow Pipelines 2.14, this server is {told}, in which no step would "
+            "start. `node_selector` is known to it."
+        )
+    if version < _METADATA_SINCE and any(part.pod_labels or part.pod_annotations for part in settings.steps.values()):
+        raise InvalidRequestError(
+            f"cluster.steps: `pod_labels` and `pod_annotations` need Kubeflow Pipelines 2.14, this server is {told}, "
+            "which would give all steps those of the first one. Set them for all steps, in `cluster`."
+        )
+
+
+def _is_of_executor(step: StepSettings) -> bool:
+    return bool(step.model_dump(exclude=_OF_TASKS, exclude_defaults=True))
 
 
 def _version(text: str | None) -> tuple[int, int] | None:
@@ -88,23 +116,11 @@ def _version(text: str | None) -> tuple[int, int] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
-def _steps(document: Mapping[str, Any]) -> Iterator[_Step]:
-    """Yield everything that runs in a container of the pipeline's own, nested pipelines included."""
-    components = document.get("components", {})
-    executors = document["deploymentSpec"].get("executors", {})
-    for part in (document["root"], *components.values()):
-        for name, task in part.get("dag", {}).get("tasks", {}).items():
-            label = components.get(task.get("componentRef", {}).get("name"), {}).get("executorLabel")
-            container = executors.get(label, {}).get("container")
-            if container and not container["image"].startswith(_STUB_IMAGE):
-                yield _Step(name, task, label, container)
-
-
 def _set_task(task: dict[str, Any], step: StepSettings) -> None:
     if step.display_name is not None:
         task.setdefault("taskInfo", {})["name"] = step.display_name
     if step.cache is not None:
-        task["cachingOptions"] = {"enableCache": True} if step.cache else {}
+        _cache(task, step.cache)
     if step.retries:
         task["retryPolicy"] = {
             "backoffDuration": f"{step.retry_backoff_seconds}s",
@@ -116,13 +132,30 @@ def _set_task(task: dict[str, Any], step: StepSettings) -> None:
         task.pop("retryPolicy", None)
 
 
-def _set_container(container: dict[str, Any], settings: ClusterSettings) -> None:
-    if settings.image and _PLACEHOLDER not in container["image"]:
+def _set_caching(document: Mapping[str, Any], steps: Sequence[Step], cache: bool | None) -> None:
+    """Switch caching for all. On, it is the steps' only: a volume that an earlier run has made may be gone since."""
+    if cache is None:
+        return
+    for task in (step.task for step in steps) if cache else (task for _, task in tasks_of(document)):
+        _cache(task, cache)
+
+
+def _cache(task: dict[str, Any], cache: bool) -> None:
+    key = {name: value for name, value in task.get("cachingOptions", {}).items() if name == "cacheKey"}
+    task["cachingOptions"] = {"enableCache": True} | key if cache else {}
+
+
+def _set_container(step: Step, settings: ClusterSettings, own: StepSettings) -> None:
+    container = step.container
+    if settings.image and PLACEHOLDER not in container["image"]:
         container["image"] = settings.image
-    kept = [variable for variable in container.get("env", []) if variable["name"] not in settings.variables]
-    env = [*kept, *({"name": name, "value": value} for name, value in settings.env.items())]
+    variables = settings.variables | own.env.keys()
+    kept = [variable for variable in container.get("env", []) if variable["name"] not in variables]
+    env = [*kept, *({"name": name, "value": value} for name, value in (settings.env | own.env).items())]
     if env or "env" in container:
         container["env"] = env
+    if _is_of_executor(own):
+        set_resources(step, own)
 
 
 def _make_room(present: dict[str, Any], variables: Collection[str], config: Mapping[str, Any]) -> None:
@@ -140,11 +173,18 @@ def _make_room(present: dict[str, Any], variables: Collection[str], config: Mapp
     # Labels that come with the run would take the place of those that stand here.
     if "nodeSelector" in config:
         present.get("nodeSelector", {}).pop("nodeSelectorJson", None)
+    # Kubernetes is content when one of several terms holds, so that the author's would undo ours.
+    if "nodeAffinity" in config:
+        present.pop("nodeAffinity", None)
 
 
 def _executor_config(settings: ClusterSettings, step: StepSettings) -> dict[str, Any]:
     """Return the ``KubernetesExecutorConfig`` of one step; int64 fields are text there, as protobuf's JSON has them."""
     user, group = settings.run_as_user, settings.run_as_group
+    metadata = {
+        "labels": settings.pod_labels | step.pod_labels,
+        "annotations": settings.pod_annotations | step.pod_annotations,
+    }
     config = {
         "pvcMount": [
             {
@@ -158,7 +198,10 @@ def _executor_config(settings: ClusterSettings, step: StepSettings) -> dict[str,
         "secretAsEnv": [_environment(secret, "secretName", "secretKey") for secret in settings.secrets],
         "configMapAsEnv": [_environment(source, "configMapName", "configMapKey") for source in settings.config_maps],
         "nodeSelector": {"labels": labels} if (labels := settings.node_selector | step.node_selector) else {},
+        "nodeAffinity": [_affinity(term) for term in step.node_affinity or settings.node_affinity],
         "tolerations": [_toleration(toleration) for toleration in (*settings.tolerations, *step.tolerations)],
+        "podMetadata": {name: entries for name, entries in metadata.items() if entries},
+        "activeDeadlineSeconds": None if step.timeout_seconds is None else str(step.timeout_seconds),
         "imagePullSecret": [
             {"secretName": name, "secretNameParameter": _constant(name)} for name in settings.image_pull_secrets
         ],
@@ -183,6 +226,20 @@ def _environment(source: EnvironmentSource, name_field: str, key_field: str) -> 
         "keyToEnv": [{key_field: key, "envVar": variable} for key, variable in source.keys.items()],
         "optional": source.optional,
     }
+
+
+def _affinity(term: NodeAffinityTerm) -> dict[str, Any]:
+    terms = {
+        "matchExpressions": [_requirement(each) for each in term.match_expressions],
+        "matchFields": [_requirement(each) for each in term.match_fields],
+        "weight": term.weight,
+    }
+    return {name: value for name, value in terms.items() if value}
+
+
+def _requirement(requirement: NodeRequirement) -> dict[str, Any]:
+    values = {"values": list(requirement.values)} if requirement.values else {}
+    return {"key": requirement.key, "operator": requirement.operator, **values}
 
 
 def _toleration(toleration: Toleration) -> dict[str, Any]:

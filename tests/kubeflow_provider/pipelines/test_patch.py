@@ -37,6 +37,8 @@ SETTINGS: dict[str, Any] = {
     "env": {"HF_HOME": "/tmp/hub"},
     "node_selector": {"pool": "training"},
     "tolerations": [{"key": "team", "value": "a", "effect": "NoSchedule"}],
+    "pod_labels": {"team": "reviews"},
+    "pod_annotations": {"example.com/bill": "to: reviews"},
     "run_as_user": 1000,
     "run_as_group": 2000,
     "time_to_live_seconds": 3600,
@@ -46,6 +48,22 @@ SETTINGS: dict[str, Any] = {
             "display_name": "Train",
             "retries": 2,
             "retry_backoff_seconds": 30,
+            "timeout_seconds": 7200,
+            "cpu_request": "500m",
+            "cpu_limit": 2,
+            "memory_request": "1Gi",
+            "memory_limit": "4G",
+            "accelerator_type": "nvidia.com/gpu",
+            "accelerator_limit": 2,
+            "env": {"OMP_NUM_THREADS": "2"},
+            "node_affinity": [
+                {
+                    "match_expressions": [{"key": "gpu-memory", "operator": "Gt", "values": ["40"]}],
+                    "match_fields": [{"key": "metadata.name", "operator": "NotIn", "values": ["old-1"]}],
+                },
+                {"match_expressions": [{"key": "new", "operator": "Exists"}], "weight": 3},
+            ],
+            "pod_labels": {"heavy": "yes"},
             "node_selector": {"gpu": "true"},
             "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoExecute", "seconds": 60}],
         },
@@ -237,3 +255,195 @@ def test_an_unknown_step_is_named_with_those_that_there_are(before: PipelineSpec
         InvalidRequestError, match=r"tain, wait not in pipeline 'cluster-settings'; its steps are .*train"
     ):
         settled(before, steps={"tain": {"retries": 1}, "wait": {}, "train": {}})
+
+
+# Caching
+
+
+def caching(spec: PipelineSpec) -> dict[str, Any]:
+    """Return what every task says of caching, those of nested pipelines included."""
+    parts = [spec.document["root"], *spec.document["components"].values()]
+    tasks = [item for part in parts for item in part.get("dag", {}).get("tasks", {}).items()]
+    return {name: task.get("cachingOptions") for name, task in tasks}
+
+
+def test_caching_is_switched_off_for_all_that_is_in_a_pipeline(before: PipelineSpec) -> None:
+    assert {"createpvc", "evaluate", "importer", "nested", "repeat", "train"} <= caching(before).keys()
+
+    assert all(options == {} for options in caching(settled(before, cache=False)).values())
+
+
+def test_caching_is_switched_on_for_steps_and_not_for_the_volumes_that_a_server_makes(before: PipelineSpec) -> None:
+    off = settled(before, cache=False)
+
+    options = caching(settled(off, cache=True))
+
+    assert {options[name]["enableCache"] for name in ("evaluate", "package", "repeat", "train")} == {True}
+    assert options["createpvc"] == {}
+
+
+def test_a_step_may_have_caching_of_its_own_and_keeps_its_key(before: PipelineSpec) -> None:
+    document = deepcopy(dict(before.document))
+    document["root"]["dag"]["tasks"]["train"]["cachingOptions"] = {"enableCache": True, "cacheKey": "k"}
+    spec = PipelineSpec(document=document)
+
+    options = caching(settled(spec, cache=False, steps={"package": {"cache": True}}))
+    assert (options["package"], options["train"]) == ({"enableCache": True}, {})
+    assert caching(settled(spec, cache=True))["train"] == {"enableCache": True, "cacheKey": "k"}
+
+
+# Steps that share an executor, as the compiler has it for what is the same
+
+
+@pytest.fixture
+def twice(before: PipelineSpec) -> PipelineSpec:
+    """Return the pipeline with a second task, ``again``, of the component of ``train``."""
+    document = deepcopy(dict(before.document))
+    tasks = document["root"]["dag"]["tasks"]
+    tasks["again"] = deepcopy(tasks["train"])
+    return PipelineSpec(document=document, platform=before.platform)
+
+
+def container(spec: PipelineSpec, name: str) -> Any:
+    label = spec.document["components"][task(spec, name)["componentRef"]["name"]]["executorLabel"]
+    return spec.document["deploymentSpec"]["executors"][label]["container"]
+
+
+@pytest.mark.parametrize("name", ["again", "train"])
+def test_what_is_one_steps_does_not_reach_another_of_its_component(twice: PipelineSpec, name: str) -> None:
+    (other,) = {"again", "train"} - {name}
+
+    result = settled(twice, steps={name: {"memory_limit": "8Gi", "node_selector": {"gpu": "true"}}})
+
+    assert container(result, name)["resources"]["resourceMemoryLimit"] == "8Gi"
+    assert "resources" not in container(result, other)
+    label = result.document["components"][task(result, name)["componentRef"]["name"]]["executorLabel"]
+    executors = kubernetes(result)["deploymentSpec"]["executors"]
+    assert [found for found, config in executors.items() if "nodeSelector" in config] == [label]
+    assert all(config["pvcMount"][0]["mountPath"] == "/mnt/scratch" for config in executors.values())
+
+
+def test_each_of_them_may_have_its_own(twice: PipelineSpec) -> None:
+    result = settled(twice, steps={"train": {"cpu_limit": "1"}, "again": {"cpu_limit": "2"}})
+
+    assert [container(result, name)["resources"]["cpuLimit"] for name in ("train", "again")] == [1.0, 2.0]
+
+
+def test_what_stands_with_a_task_parts_nothing(twice: PipelineSpec) -> None:
+    result = settled(twice, steps={"again": {"cache": False, "retries": 1, "display_name": "Again"}})
+
+    assert task(result, "again")["componentRef"] == task(result, "train")["componentRef"]
+    assert result.document["components"].keys() == twice.document["components"].keys()
+
+
+# Resources
+
+
+def with_resources(before: PipelineSpec, **resources: Any) -> PipelineSpec:
+    document = deepcopy(dict(before.document))
+    document["deploymentSpec"]["executors"]["exec-train"]["container"]["resources"] = resources
+    return PipelineSpec(document=document)
+
+
+def test_resources_of_the_author_that_are_not_changed_stay(before: PipelineSpec) -> None:
+    spec = with_resources(before, cpuLimit=2.0, resourceCpuLimit="2", memoryLimit=1.0, resourceMemoryLimit="1G")
+
+    result = settled(spec, steps={"train": {"memory_limit": "512Mi"}})
+
+    assert container(result, "train")["resources"] == {
+        "cpuLimit": 2.0,
+        "resourceCpuLimit": "2",
+        "memoryLimit": 0.536870912,
+        "resourceMemoryLimit": "512Mi",
+    }
+
+
+@pytest.mark.parametrize(
+    ("authors", "settings", "complaint"),
+    [
+        ({}, {"cpu_request": "2", "cpu_limit": "1500m"}, "cpu_request is 2, above cpu_limit, which is 1500m"),
+        ({"resourceMemoryLimit": "1Gi"}, {"memory_request": "2G"}, "memory_request is 2G, above memory_limit"),
+        ({}, {"accelerator_limit": 1}, "its accelerators need `accelerator_type` as well"),
+        ({}, {"accelerator_type": "nvidia.com/gpu"}, "its accelerators need `accelerator_limit` as well"),
+    ],
+)
+def test_resources_that_no_pod_can_have_are_refused(
+    before: PipelineSpec, authors: dict[str, Any], settings: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(InvalidRequestError, match=rf"cluster\.steps\.train: {complaint}"):
+        settled(with_resources(before, **authors), steps={"train": settings})
+
+
+@pytest.mark.parametrize("limit", ["{{$.inputs.parameters['memory']}}", "as much as there is"])
+def test_a_limit_that_comes_with_the_run_is_not_judged(before: PipelineSpec, limit: str) -> None:
+    settled(with_resources(before, resourceMemoryLimit=limit), steps={"train": {"memory_request": "2G"}})
+
+
+def test_accelerators_of_the_author_can_be_more_others_or_none(before: PipelineSpec) -> None:
+    spec = with_resources(
+        before, accelerator={"type": "nvidia.com/gpu", "resourceType": "nvidia.com/gpu", "count": "1"}
+    )
+
+    more = settled(spec, steps={"train": {"accelerator_limit": 4}})
+    assert container(more, "train")["resources"]["accelerator"]["resourceCount"] == "4"
+    other = settled(spec, steps={"train": {"accelerator_type": "amd.com/gpu"}})
+    assert container(other, "train")["resources"]["accelerator"] == {
+        "type": "amd.com/gpu",
+        "resourceType": "amd.com/gpu",
+        "count": "1",
+    }
+    none = settled(spec, steps={"train": {"accelerator_limit": 0}})
+    assert "resources" not in container(none, "train")
+
+
+# Nodes and labels
+
+TERM = {"match_expressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}
+
+
+def test_node_affinity_stands_in_place_of_the_authors_and_a_steps_in_place_of_all_steps(before: PipelineSpec) -> None:
+    platform = deepcopy(dict(before.platform or {}))
+    authors = {"nodeAffinity": [{"matchExpressions": [{"key": "disk", "operator": "Exists"}]}]}
+    platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]["exec-train"] = authors
+    spec = PipelineSpec(document=before.document, platform=platform)
+    own = {"match_expressions": [{"key": "gpu", "operator": "Exists"}]}
+
+    result = settled(spec, node_affinity=[TERM], steps={"evaluate": {"node_affinity": [own]}})
+
+    assert executor(result, "train") == {
+        "nodeAffinity": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}]
+    }
+    assert executor(result, "evaluate")["nodeAffinity"] == [
+        {"matchExpressions": [{"key": "gpu", "operator": "Exists"}]}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"node_affinity": [TERM]}, r"`node_affinity` needs Kubeflow Pipelines 2\.14, this server is 2\.5\.0"),
+        ({"steps": {"train": {"node_affinity": [TERM]}}}, "`node_affinity` needs"),
+        ({"steps": {"train": {"pod_labels": {"a": "b"}}}}, "would give all steps those of the first one"),
+        ({"steps": {"train": {"pod_annotations": {"a": "b"}}}}, "would give all steps those of the first one"),
+    ],
+)
+def test_what_an_old_server_would_make_something_else_of_is_refused(
+    before: PipelineSpec, settings: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(InvalidRequestError, match=complaint):
+        settled(before, "2.5.0", **settings)
+    for version in ("2.14.0", "3.0.0", None):
+        settled(before, version, **settings)
+
+
+def test_labels_of_all_steps_are_known_to_every_server(before: PipelineSpec) -> None:
+    result = settled(before, "2.5.0", pod_labels={"team": "a"})
+
+    assert executor(result, "evaluate") == {"podMetadata": {"labels": {"team": "a"}}}
+
+
+def test_a_variable_of_a_step_counts_for_more_than_one_of_all_steps(before: PipelineSpec) -> None:
+    result = settled(before, env={"A": "all", "B": "all"}, steps={"train": {"env": {"A": "own"}}})
+
+    assert container(result, "train")["env"] == [{"name": "A", "value": "own"}, {"name": "B", "value": "all"}]
+    assert {"name": "A", "value": "all"} in container(result, "package")["env"]
