@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 XCOM_RUN_ID = "run_id"
 XCOM_RUN_URL = "run_url"
 XCOM_EXPERIMENT_URL = "experiment_url"
+#: See :mod:`kubeflow_provider.run_outputs`.
+XCOM_OUTPUTS = "outputs"
 
 
 class XComLink(BaseOperatorLink):

@@ -100,6 +100,7 @@ class Run:
     :param experiment_url: page of the run's experiment, where the service has one.
     :param description: the request's.
     :param created_at: with a time zone, where the service can tell.
+    :param outputs: see :mod:`kubeflow_provider.run_outputs`; ``None`` unless it is over and the service tells them.
     """
 
     run_id: str
@@ -111,6 +112,7 @@ class Run:
     experiment_url: str | None = None
     description: str = ""
     created_at: datetime | None = None
+    outputs: Mapping[str, JsonValue] | None = None
 
 
 @runtime_checkable

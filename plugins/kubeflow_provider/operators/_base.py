@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -12,6 +13,17 @@ from kubeflow_provider.exceptions import RETRY_POLICY
 if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
+
+
+def cluster_with(cluster: Mapping[str, Any], **arguments: Any) -> dict[str, Any]:
+    """Return the cluster settings of a run.
+
+    :param cluster: as the task has them.
+    :param arguments: setting -> value of the argument that the task has for it. One that is given counts for more; a
+        template that has nothing to say renders to an empty text, or to "None".
+    """
+    given = {name: value for name, value in arguments.items() if str(value).strip() not in ("", "None")}
+    return {**cluster, **given}
 
 
 class ServiceOperator(BaseOperator):

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid5
 
+log = logging.getLogger(__name__)
+
 #: Kubeflow's database keeps descriptions of at most 255 characters, and fails to store a run with a longer one.
 LONGEST_DESCRIPTION = 255
+
+#: What a person has written stands before the mark, and must not be taken for it.
+_LIKE_A_MARK = re.compile(r"\[(?=airflow |task |life |alone\])|(?<=^Airflow: )\[", re.MULTILINE)
+_LEAST_WORTH_READING = 10
 
 _NAMES = re.compile(r"^Airflow: (?P<names>\[.*\])$", re.MULTILINE)
 _MARK = re.compile(
@@ -47,7 +54,7 @@ class RunMark:
     :param dag_run_id: Airflow's run id. :param map_index: -1 for a task that is not mapped.
     :param life: see :func:`life_of`.
     :param asked_for: how the id begins by which the task has asked for the run.
-    :param is_waited_for: whether the task waits until the run is over.
+    :param is_waited_for: whether the task waits until the run is over, and the run is to end with it.
     """
 
     dag_id: str
@@ -96,12 +103,38 @@ class RunMark:
         """Return what the descriptions of all runs of this task hold, and no others."""
         return f"{task_text(airflow, self.dag_id, self.dag_run_id, self.task_id)}{self.map_index}]"
 
-    def description(self, airflow: str) -> str:
-        """Return what stands in the run's description: to find it by, and for people where there is room."""
+    def description(self, airflow: str, text: str = "") -> str:
+        """Return what stands in the run's description: to find it by, and for people where there is room.
+
+        :param text: what the task's author wants to be read there; comes first, and is shortened to the room that the
+            mark leaves: 255 characters, less about 75 for the mark and those of the task's names.
+        """
         names = f"Airflow: {json.dumps([self.dag_id, self.dag_run_id, self.task_id, self.map_index])}\n"
         alone = "" if self.is_waited_for else "[alone]"
         mark = f"{airflow_text(airflow)}{self.text(airflow)}[life {self.life} {self.asked_for}]{alone}"
-        return names + mark if len(names + mark) <= LONGEST_DESCRIPTION else mark
+        ours = names + mark if len(names + mark) <= LONGEST_DESCRIPTION else mark
+        said = shortened(_LIKE_A_MARK.sub("(", text), LONGEST_DESCRIPTION - len(ours) - 1)
+        return f"{said}\n{ours}" if said else ours
+
+
+def shortened(text: str, room: int = LONGEST_DESCRIPTION) -> str:
+    """Return what has room of a text, empty where that would be next to nothing.
+
+    :param room: in characters.
+    """
+    lines = (" ".join("".join(filter(str.isprintable, line.expandtabs(1))).split()) for line in text.splitlines())
+    text = "\n".join(lines).strip()
+    if len(text) <= room:
+        return text
+    kept = f"{text[: max(0, room - 1)].rstrip()}…" if room >= _LEAST_WORTH_READING else ""
+    log.warning(
+        "The description of the run is shortened to %s of its %s characters: Kubeflow keeps %s, those by which the run "
+        "is found again among them.",
+        len(kept),
+        len(text),
+        LONGEST_DESCRIPTION,
+    )
+    return kept
 
 
 def is_of_life(description: str, life: str) -> bool:

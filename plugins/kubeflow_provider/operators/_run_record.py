@@ -69,10 +69,13 @@ class RunRecord:
         ti = self._context["ti"]
         return ti.xcom_pull(task_ids=ti.task_id, key=XCOM_RUN_ID, map_indexes=ti.map_index)
 
-    def pick_up(self, service: PipelineService, *, limit: timedelta) -> tuple[dict[str, Any], Run | None, bool]:
+    def pick_up(
+        self, service: PipelineService, *, limit: timedelta, keeps: bool = False
+    ) -> tuple[dict[str, Any], Run | None, bool]:
         """Return this task's run, or the record of a new one, and stop what an earlier life of the task has left.
 
         :param limit: how long a run may take.
+        :param keeps: let what an earlier life has left go on.
         :return: the record, to be written before the run is asked for; the run, where the service knows it; and whether
             somebody may have asked for it before.
         """
@@ -93,10 +96,11 @@ class RunRecord:
             log.info("An earlier try has left pipeline run %s; picking it up.", own[0].run_id)
             new = self._new(own[0].run_id, own[0].created_at or datetime.now(tz=UTC), limit)
             self.write(new)
-            _stop(service, [run.run_id for run in left if run is not own[0]])
+            _stop(service, [run.run_id for run in left if run is not own[0] and not keeps])
             return new, own[0], True
-        # After a "clear" the old trigger stops its run as well, but nobody promises when, or whether.
-        _stop(service, dict.fromkeys(([record["run_id"]] if record else []) + [run.run_id for run in left]))
+        if not keeps:
+            # After a "clear" the old trigger stops its run as well, but nobody promises when, or whether.
+            _stop(service, dict.fromkeys(([record["run_id"]] if record else []) + [run.run_id for run in left]))
         return new, None, False
 
     def _is_of_this_life(self, record: Mapping[str, Any]) -> bool:

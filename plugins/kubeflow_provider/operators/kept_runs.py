@@ -16,6 +16,7 @@ from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
 from kubeflow_provider.links import XCOM_RUN_ID, PipelineRunLink
 from kubeflow_provider.operators._base import ServiceOperator
 from kubeflow_provider.operators._run_failure import failure, out_of_sight
+from kubeflow_provider.operators._run_outputs import leave_outputs
 from kubeflow_provider.operators.cancelling import cancel_from_signal_handler
 from kubeflow_provider.outages import patient, wait_out
 from kubeflow_provider.pipelines.reading import read_given
@@ -110,6 +111,7 @@ class RetryPipelineRunOperator(_OnRun):
         ti.xcom_push(PipelineRunLink.key, run.url)
         if run.state.is_successful:
             self.log.info("Pipeline run %s has succeeded already.", self.run_id)
+            leave_outputs(context, run.outputs)
             return self.run_id
         if run.state.is_terminal:
             hook.retry_run(self.run_id)
@@ -138,6 +140,7 @@ class RetryPipelineRunOperator(_OnRun):
             raise_for_error(event | {"message": out_of_sight(run_id, event["message"])})
         if event["outcome"] == WaitOutcome.OVER and RunState(event["state"]).is_successful:
             self.log.info("Pipeline run %s has succeeded.", run_id)
+            leave_outputs(context, event.get("outputs"))
             return run_id
         raise failure(event, patient(self.hook()), timeout=self.timeout)
 

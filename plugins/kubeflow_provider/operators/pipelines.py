@@ -15,29 +15,31 @@ from kubeflow_provider.access import recall, was_accepted
 from kubeflow_provider.airflow_id import airflow_id
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.links import XCOM_RUN_ID, ExperimentLink, PipelineRunLink
-from kubeflow_provider.operators._base import ServiceOperator
+from kubeflow_provider.operators._base import ServiceOperator, cluster_with
+from kubeflow_provider.operators._openlineage import TellsLineage
 from kubeflow_provider.operators._run_failure import failure, interrupted, out_of_sight
-from kubeflow_provider.operators._run_marks import RunMark
+from kubeflow_provider.operators._run_marks import RunMark, shortened
+from kubeflow_provider.operators._run_outputs import collect_outputs, leave_outputs
 from kubeflow_provider.operators._run_record import RunRecord
 from kubeflow_provider.operators.cancelling import cancel_from_signal_handler
 from kubeflow_provider.outages import patient, wait_out
 from kubeflow_provider.pipeline_spec import PipelineSpec
-from kubeflow_provider.pipelines.reading import is_local, read_given, shown
+from kubeflow_provider.pipelines.outputs import place_of, with_place
+from kubeflow_provider.pipelines.reading import read_given
 from kubeflow_provider.pipelines.spec import bind
 from kubeflow_provider.services import PipelineService, PreparedRun, Run, RunRequest
 from kubeflow_provider.states import RunState
 from kubeflow_provider.triggers.base import WaitOutcome, raise_for_error
-from kubeflow_provider.triggers.pipelines import PipelineRunTrigger
+from kubeflow_provider.triggers.pipelines import FollowedRunTrigger, PipelineRunTrigger
 
 if TYPE_CHECKING:
     import jinja2
-    from airflow.providers.openlineage.extractors import OperatorLineage
 
 #: How long after the trigger's own deadline Airflow ends the deferral, should the trigger not have done so.
 _BACKSTOP = timedelta(minutes=5)
 
 
-class RunPipelineOperator(ServiceOperator):
+class RunPipelineOperator(TellsLineage, ServiceOperator):
     """Run a pipeline and wait until it is over.
 
     Which one is said by exactly one of ``pipeline_file``, ``pipeline`` and ``pipeline_spec``.
@@ -48,10 +50,12 @@ class RunPipelineOperator(ServiceOperator):
     does a retry after a failure that the operator has reported, or after a worker that was shut down. Marking the task
     failed stops the run, also while deferred.
 
-    XCom: ``run_id``, ``run_url``, ``experiment_url``; the return value is the run id.
+    XCom: ``run_id``, ``run_url``, ``experiment_url``, and of a run that has succeeded ``outputs``, see
+    :mod:`kubeflow_provider.run_outputs`; the return value is the run id.
 
     With Airflow's OpenLineage provider, its events name the run and the pipeline. What the run reads and writes are
-    the task's ``inlets`` and ``outlets``, or where it has none the parameters ``dataset_uri`` and ``output_uri``.
+    the task's ``inlets`` and ``outlets``, or where it has none what the run imports and has made, and the parameters
+    ``dataset_uri`` and ``output_uri``.
 
     :param pipeline_file: compiled pipeline (IR YAML): its path, or a URI that begins with ``file://``, ``https://``,
         ``s3://`` or ``gs://`` (``s3://conn_id@bucket/key`` with a connection of its own). The service keeps it, as a
@@ -64,9 +68,20 @@ class RunPipelineOperator(ServiceOperator):
     :param parameters: values for the pipeline's parameters; text is cast to the types that it declares, and stays as
         it is written where that is text, also in a DAG that renders native objects. Templated.
     :param display_name: the run's name for people. Templated.
+    :param description: of the run, for people; at most about a hundred characters of it are kept, because the server
+        keeps 255 and the run is found again by the rest of them. Templated.
     :param experiment: groups runs in the service's UI. Templated.
-    :param cluster: image, storage and scheduling in a cluster, see :class:`RunRequest`; other services have no use
-        for it. Templated.
+    :param enable_caching: whether steps may reuse results of earlier runs; ``None`` leaves that to the pipeline.
+        Templated.
+    :param service_account: of the steps' pods. Default: the server's. Templated.
+    :param pipeline_root: where the run keeps its artifacts. Default: the connection's, else the server's. Templated.
+    :param cluster: image, storage, scheduling and what differs by step, see
+        :class:`~kubeflow_provider.kubernetes.settings.ClusterSettings`; the three arguments before count for more.
+        Services without a cluster have no use for any of these. Templated.
+    :param outputs_uri: where the pipeline itself writes its outputs, for services that tell none; ``{run_id}`` in it
+        is the run's id. A pipeline with a parameter of this name is told. Templated.
+    :param required_outputs: names of outputs (``accuracy``, or ``train.model`` of a step) without which the task fails
+        though the run has succeeded. Templated.
     :param pipelines_conn_id: Airflow connection; its type decides where the pipeline runs. Templated.
     :param deferrable: wait in the triggerer, without a worker slot. Default: ``[operators] default_deferrable``.
     :param poll_interval_seconds: longest pause between two questions for the run's state, in seconds.
@@ -75,6 +90,8 @@ class RunPipelineOperator(ServiceOperator):
     :param max_poll_errors: so many failed questions in a row fail the task; the run goes on, and a retry picks it up.
         A service that is away is waited for instead, for as long as its connection says (``outage_seconds``).
     :param wait_for_completion: ``False`` ends the task as soon as the run exists.
+    :param keep_on_kill: let the run go on when the task is marked, cleared or stopped. A retry picks it up; a clear
+        starts another one beside it. The end of ``timeout`` cancels it all the same.
 
     Without a ``retry_policy`` of its own, or of its DAG's ``default_args``, it has
     :data:`kubeflow_provider.exceptions.RETRY_POLICY`.
@@ -87,8 +104,14 @@ class RunPipelineOperator(ServiceOperator):
         "pipeline_spec",
         "parameters",
         "display_name",
+        "description",
         "experiment",
+        "enable_caching",
+        "service_account",
+        "pipeline_root",
         "cluster",
+        "outputs_uri",
+        "required_outputs",
         "pipelines_conn_id",
     )
     template_fields_renderers = {"pipeline_spec": "json", "parameters": "json", "cluster": "json"}
@@ -104,14 +127,21 @@ class RunPipelineOperator(ServiceOperator):
         pipeline_spec: Mapping[str, Any] | str | None = None,
         parameters: Mapping[str, Any] | None = None,
         display_name: str = "{{ dag.dag_id }} {{ run_id }}",
+        description: str = "",
         experiment: str = "Default",
+        enable_caching: bool | str | None = None,
+        service_account: str | None = None,
+        pipeline_root: str | None = None,
         cluster: Mapping[str, Any] | None = None,
+        outputs_uri: str | None = None,
+        required_outputs: Sequence[str] = (),
         pipelines_conn_id: str = "kubeflow_pipelines_default",
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval_seconds: float = 30,
         timeout: timedelta = timedelta(hours=12),
         max_poll_errors: int = 10,
         wait_for_completion: bool = True,
+        keep_on_kill: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -125,20 +155,26 @@ class RunPipelineOperator(ServiceOperator):
         self.pipeline_spec = pipeline_spec
         self.parameters = parameters or {}
         self.display_name = display_name
+        self.description = description
         self.experiment = experiment
+        self.enable_caching = enable_caching
+        self.service_account = service_account
+        self.pipeline_root = pipeline_root
         self.cluster = cluster or {}
+        self.outputs_uri = outputs_uri
+        self.required_outputs = required_outputs
         self.pipelines_conn_id = pipelines_conn_id
         self.deferrable = deferrable
         self.poll_interval_seconds = poll_interval_seconds
         self.timeout = timeout
         self.max_poll_errors = max_poll_errors
         self.wait_for_completion = wait_for_completion
+        self.keep_on_kill = keep_on_kill
         self._service: PipelineService | None = None
         self._record: RunRecord | None = None
         self._run_id: str | None = None
         self._killed = False
-        #: What lineage says about the run: ``run_id``, ``state``, ``url``.
-        self._facts: dict[str, str | None] = {}
+        self._facts = {}
 
     def render_template(
         self,
@@ -162,7 +198,7 @@ class RunPipelineOperator(ServiceOperator):
         self._service = get_pipeline_service(self.pipelines_conn_id)
         service = patient(self._service)
         self._record = RunRecord(context, retries=self.retries or 0)
-        record, run, is_repeat = self._record.pick_up(service, limit=self.time_limit)
+        record, run, is_repeat = self._record.pick_up(service, limit=self.time_limit, keeps=self.keep_on_kill)
         self._run_id = record["run_id"]
         if run is not None:
             self._show(context, run.run_id, run.url, run.experiment_url)
@@ -178,7 +214,7 @@ class RunPipelineOperator(ServiceOperator):
         run = self._start(self._service, prepared, is_repeat=is_repeat)
         if run.run_id != record["run_id"]:
             self._rename(context, run.run_id, record)
-        if self._killed:
+        if self._killed and not self.keep_on_kill:
             # Airflow asked to stop while the request was under way, when there was no run to stop yet.
             self._service.terminate_run(run.run_id)
             self._record.note_cancelled(run.run_id)
@@ -204,10 +240,14 @@ class RunPipelineOperator(ServiceOperator):
             raise_for_error(event)
         if event["outcome"] == WaitOutcome.OVER and RunState(event["state"]).is_successful:
             self.log.info("Pipeline run %s has succeeded.", run_id)
+            self._facts["outputs"] = outputs = collect_outputs(
+                event, outputs_uri=self.outputs_uri or None, required=self.required_outputs
+            )
+            leave_outputs(context, outputs)
             return run_id
         service = patient(get_pipeline_service(self.pipelines_conn_id))
         recall(service)  # it has let in who waited for the run
-        cancelled = self._killed or records.was_cancelled(run_id)
+        cancelled = (self._killed and not self.keep_on_kill) or records.was_cancelled(run_id)
         error = interrupted(run_id) if cancelled else failure(event, service, timeout=self.time_limit)
         records.settle()
         raise error
@@ -223,35 +263,14 @@ class RunPipelineOperator(ServiceOperator):
             return self.execute_complete(context, {"outcome": WaitOutcome.TIMEOUT.value, "run_id": run_id})
 
     def on_kill(self) -> None:
-        """Stop the run and remember having done so."""
+        """Stop the run and remember having done so, unless it is to be kept."""
         self._killed = True
+        if self.keep_on_kill:
+            self.log.info("Pipeline run %s is left to go on.", self._run_id)
+            return
         service, record, run_id = self._service, self._record, self._run_id
         if service and record and run_id:
             cancel_from_signal_handler(lambda: service.terminate_run(run_id), lambda: record.note_cancelled(run_id))
-
-    def get_openlineage_facets_on_start(self) -> OperatorLineage:
-        """Say what will run."""
-        return self._lineage()
-
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> OperatorLineage:
-        """Say what has run."""
-        return self._lineage()
-
-    def get_openlineage_facets_on_failure(self, task_instance: Any) -> OperatorLineage:
-        """Say what has failed."""
-        return self._lineage()
-
-    def _lineage(self) -> OperatorLineage:
-        from kubeflow_provider.operators._lineage import lineage
-
-        declared = bool(self.inlets or self.outlets)
-        return lineage(self._known_pipeline(), self.parameters, has_declared_datasets=declared, **self._facts)
-
-    def _known_pipeline(self) -> PipelineSpec | str:
-        """Return what runs, or its name or address where only a service could say more: lineage asks nobody."""
-        if self.pipeline_spec is None and (self.pipeline_file is None or not is_local(self.pipeline_file)):
-            return self.pipeline or shown(str(self.pipeline_file))
-        return read_given(pipeline_file=self.pipeline_file, pipeline_spec=self.pipeline_spec)
 
     def _read(self, service: PipelineService) -> PipelineSpec:
         """Return what runs, read once: what the parameters are checked against is what is started."""
@@ -261,18 +280,26 @@ class RunPipelineOperator(ServiceOperator):
         return read_given(pipeline_file=self.pipeline_file, pipeline_spec=self.pipeline_spec)
 
     def _prepare(self, context: Context, service: PipelineService, record: Mapping[str, Any]) -> PreparedRun:
-        pipeline = self._read(service)
-        mark = RunMark.of(context, asked_for=record["run_id"], is_waited_for=self.wait_for_completion)
-        airflow = airflow_id()
+        pipeline, parameters = self._read(service), self.parameters
+        if self.outputs_uri:
+            parameters = with_place(pipeline, parameters, place_of(self.outputs_uri, record["run_id"]))
+        is_waited_for = self.wait_for_completion and not self.keep_on_kill
+        mark = RunMark.of(context, asked_for=record["run_id"], is_waited_for=is_waited_for)
+        airflow, text = airflow_id(), str(self.description or "")
         return service.prepare_run(
             RunRequest(
                 run_id=record["run_id"],
                 pipeline=pipeline,
-                parameters=bind(pipeline, self.parameters),
+                parameters=bind(pipeline, parameters),
                 display_name=str(self.display_name),
                 experiment=str(self.experiment),
-                cluster=self.cluster,
-                description=mark.description(airflow) if airflow else "",
+                cluster=cluster_with(
+                    self.cluster,
+                    cache=self.enable_caching,
+                    service_account=self.service_account,
+                    pipeline_root=self.pipeline_root,
+                ),
+                description=mark.description(airflow, text) if airflow else shortened(text),
                 keep_pipeline=self.pipeline_spec is None,
             )
         )
@@ -320,7 +347,8 @@ class RunPipelineOperator(ServiceOperator):
         raise AssertionError("deferring ends the task's process")
 
     def _trigger(self, record: Mapping[str, Any], **submission: Any) -> PipelineRunTrigger:
-        return PipelineRunTrigger(
+        kind = FollowedRunTrigger if self.keep_on_kill else PipelineRunTrigger
+        return kind(
             run_id=record["run_id"],
             conn_id=self.pipelines_conn_id,
             deadline=datetime.fromisoformat(record["deadline"]),

@@ -16,6 +16,7 @@ from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.links import XCOM_RUN_URL, PipelineRunLink
 from kubeflow_provider.operators._base import ServiceOperator
 from kubeflow_provider.operators._run_failure import failure
+from kubeflow_provider.operators._run_outputs import leave_outputs
 from kubeflow_provider.outages import wait_out
 from kubeflow_provider.services import PipelineService
 from kubeflow_provider.states import RunState
@@ -25,6 +26,8 @@ from kubeflow_provider.triggers.pipelines import FollowedRunTrigger, how_it_ende
 
 class PipelineRunSensor(ServiceOperator, BaseSensorOperator):
     """Wait until a run has succeeded that somebody else has started; another end fails the task, or skips it.
+
+    XCom: ``run_url``, and ``outputs`` where the service tells them.
 
     The run is never stopped: neither by a mark, nor when the time is over. What is common to Airflow's sensors
     (``timeout``, ``poke_interval``, ``mode``, ``soft_fail`` …) is as usual.
@@ -65,6 +68,8 @@ class PipelineRunSensor(ServiceOperator, BaseSensorOperator):
         self.log.info("Pipeline run %s is %s.", self.run_id, run.state.value)
         if run.state.is_terminal and not run.state.is_successful:
             self._fail({"outcome": WaitOutcome.OVER, "run_id": self.run_id, **how_it_ended(run)}, service)
+        if run.state.is_successful:
+            leave_outputs(context, run.outputs)
         return run.state.is_successful
 
     def execute(self, context: Context) -> Any:
@@ -92,6 +97,7 @@ class PipelineRunSensor(ServiceOperator, BaseSensorOperator):
             raise AirflowSensorTimeout(f"Pipeline run {event['run_id']} goes on after {self.timeout:.0f} s of waiting.")
         if not RunState(event["state"]).is_successful:
             self._fail(event, get_pipeline_service(self.pipelines_conn_id))
+        leave_outputs(context, event.get("outputs"))
 
     def _fail(self, event: dict[str, Any], service: PipelineService) -> None:
         error = failure(event, service, timeout=timedelta(seconds=self.timeout))

@@ -23,9 +23,13 @@ _GONE = "the service no longer knows it: somebody deleted it, or the service kee
 
 
 def how_it_ended(run: Run) -> dict[str, Any]:
-    """Return what an event tells of a run that is over: ``state``, ``reason``, ``failed_step`` and ``url``."""
+    """Return what an event tells of a run that is over: ``state``, ``reason``, ``failed_step`` and ``url``.
+
+    Where the service tells what a run that has succeeded has made, there are ``outputs`` as well.
+    """
     failed = [step.name for step in run.steps if step.state is RunState.FAILED]
-    return {
+    outputs = {"outputs": dict(run.outputs)} if run.outputs and run.state.is_successful else {}
+    return outputs | {
         "state": run.state.value,
         "reason": run.reason,
         "failed_step": failed[-1] if failed else None,
@@ -215,7 +219,7 @@ def _where(run: Run) -> str:
 
 
 class FollowedRunTrigger(PipelineRunTrigger):
-    """Waits for a run that somebody else has started, and never stops it."""
+    """Waits for a run that outlives its task, because somebody else has started it or the task says so."""
 
     async def on_kill(self) -> None:
-        """Leave the run alone: it is not the task's."""
+        """Leave the run alone."""

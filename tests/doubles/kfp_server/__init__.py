@@ -50,7 +50,8 @@ class KfpServer(HttpServer):
         """Let a run (``None``: every run) show these states, one for each GET, without running anything.
 
         :param states: a state, or a mapping with ``state``, ``steps`` ((name, state) pairs), and the names of steps
-            that are ``cached`` and of such that ``never`` began. ``""`` is what the server makes of a workflow without
+            that are ``cached`` and of such that ``never`` began, and ``outputs`` of steps, which 3.0 tells (see
+            :func:`tests.doubles.kfp_server.tasks.tasks_of`). ``""`` is what the server makes of a workflow without
             a phase. The last one stays.
         """
         self.api.script(run_id, states)

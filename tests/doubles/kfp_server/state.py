@@ -52,6 +52,7 @@ class RunRow:
     has_plugins: bool = False
     is_scripted: bool = False
     script: list[Any] = field(default_factory=list)
+    outputs: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.set_state("PENDING")
@@ -78,6 +79,7 @@ class RunRow:
         entry = self.script.pop(0) if len(self.script) > 1 else self.script[0]
         entry = entry if isinstance(entry, Mapping) else {"state": entry}
         self.set_state(entry["state"])
+        self.outputs = entry.get("outputs", {})
         if not entry["state"]:
             return  # a workflow that Argo has not looked at has neither a phase nor nodes
         self.nodes = self.workflow.make_nodes(
@@ -166,6 +168,13 @@ class RunRow:
 
     def _tasks(self, is_full: bool) -> dict[str, Any]:
         is_stopped = self.workflow.is_stopped
-        tasks = tasks_of(self.nodes, run_id=self.run_id, run_name=self.display_name, is_stopped=is_stopped)
+        tasks = tasks_of(
+            self.nodes,
+            run_id=self.run_id,
+            run_name=self.display_name,
+            pipeline=self.workflow.documents[0]["pipelineInfo"]["name"],
+            is_stopped=is_stopped,
+            outputs=self.outputs,
+        )
         shown = {"tasks": tasks, "pipeline_spec": self.workflow.documents[0]} if is_full else {}
         return {"task_count": len(tasks)} | shown

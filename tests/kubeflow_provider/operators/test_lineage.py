@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -102,3 +103,33 @@ def test_the_facets_can_be_sent(make: Callable[..., Any]) -> None:
 
     assert sent["runId"] == RUN_ID
     assert {"_producer", "_schemaURL"} <= set(sent)
+
+
+# What a run imports and has made
+
+
+def test_what_a_run_has_made_is_an_output_and_what_it_has_imported_an_input(make: Callable[..., Any]) -> None:
+    operator = make(parameters={"output_uri": "s3://models/reviews/1"})
+    operator._facts = {
+        "outputs": {
+            "artifacts": {"model": {"uri": "s3://models/reviews/1"}},
+            "steps": {
+                "importer": {"artifacts": {"artifact": {"uri": "gs://raw/reviews", "imported": True}}},
+                "split": {"artifacts": {"parts": [{"uri": "s3://data/a"}, {"uri": ""}, {"uri": "s3://data/b"}]}},
+                "count": {"parameters": {"rows": 3}},
+            },
+        }
+    }
+
+    lineage = extracted(operator)
+
+    assert [(each.namespace, each.name) for each in lineage.inputs] == [("gs://raw", "reviews")]
+    assert [each.name for each in lineage.outputs] == ["reviews/1", "a", "b"]
+
+
+def test_what_a_run_will_import_is_known_before_it_starts(make: Callable[..., Any]) -> None:
+    pipeline = str(Path(__file__).parents[2] / "test_pipelines" / "cluster_settings_before.yaml")
+
+    lineage = extracted(make(pipeline_file=pipeline, parameters={}), "running")
+
+    assert [(each.namespace, each.name) for each in lineage.inputs] == [("s3://data", "reviews")]

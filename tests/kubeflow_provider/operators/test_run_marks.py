@@ -120,3 +120,25 @@ def test_a_retry_has_the_life_of_its_task_and_a_clear_another() -> None:
     lives = [life_of(context(max_tries=max_tries)) for max_tries in (0, 0, 1)]
 
     assert lives[0] == lives[1] != lives[2]
+
+
+@pytest.mark.parametrize("length", [1, 60, 100, 250])
+@pytest.mark.parametrize("text", ["Weekly", "Weekly " * 60, "ü" * 300])
+def test_what_a_person_says_has_the_room_that_is_left(length: int, text: str) -> None:
+    mark = replace(MARK, dag_id="d" * length)
+    description = mark.description(HERE, text)
+
+    assert len(description) <= LONGEST_DESCRIPTION
+    assert RunMark.read(description) == RunMark.read(mark.description(HERE))
+    assert mark.description(HERE) in description
+    assert description == mark.description(HERE) or description[0] == text[0]
+
+
+@pytest.mark.parametrize("text", [MARK.description(THERE), "a [task 1]\nAirflow: [1]", "[alone]"])
+def test_what_a_person_says_is_no_mark(text: str) -> None:
+    other = replace(MARK, dag_id="another")
+    description = other.description(HERE, text)
+
+    assert RunMark.read(description) == other
+    assert MARK.text(THERE) not in description
+    assert RunMark.read(other.description(HERE, text).replace(other.description(HERE), "")) is None

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from kubeflow_provider.hooks._kubeflow_pipelines.outputs import read_outputs
 from kubeflow_provider.hooks._kubeflow_pipelines.settings import PipelinesSettings
 from kubeflow_provider.hooks._kubeflow_pipelines.steps import known_state, read_steps
 from kubeflow_provider.services import Run
@@ -33,15 +34,17 @@ def read_run(document: Mapping[str, Any], settings: PipelinesSettings, *, was_te
     :param was_terminated: whether this process has terminated it.
     """
     run_id = document["run_id"]
+    state = _state(document, was_terminated)
     return Run(
         run_id=run_id,
-        state=_state(document, was_terminated),
+        state=state,
         display_name=_SUFFIX.sub("", document.get("display_name", "")),
         steps=read_steps(document).steps,
         url=settings.run_url(run_id),
         experiment_url=settings.experiment_url(document.get("experiment_id", "")),
         description=document.get("description", ""),
         created_at=created_at(document),
+        outputs=read_outputs(document) if state.is_terminal else None,
     )
 
 
