@@ -12,7 +12,8 @@ import pytest
 from include.contracts.version import release_marks as marks
 from include.release_in_kubeflow.inference_service import Answer, InferenceService, Patience
 from kubeflow_provider.exceptions import ServiceUnavailableError
-from kubeflow_provider.hooks._kserve import record, specs
+from kubeflow_provider.hooks._kserve import record
+from kubeflow_provider.hooks._kserve.releases import specs
 from kubeflow_provider.kubernetes.predictor_settings import PredictorSettings
 from kubeflow_provider.states import DeploymentState
 from tests.doubles.kubernetes.kserve import KServeSettings

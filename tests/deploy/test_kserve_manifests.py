@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from kubeflow_provider.hooks._kserve.record import stamped
-from kubeflow_provider.hooks._kserve.specs import inference_service, predictor, storage_uri
+from kubeflow_provider.hooks._kserve.releases.specs import inference_service, predictor, storage_uri
 from kubeflow_provider.kubernetes.predictor_settings import PredictorSettings
 from tests.doubles.kubernetes import cluster
 from tests.doubles.kubernetes.kserve import KServeSettings

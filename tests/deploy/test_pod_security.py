@@ -13,7 +13,7 @@ import yaml
 
 from include.contracts.kinds.text_classifier import TextClassifierCandidate
 from include.release_in_kubeflow.steps import predictor_of
-from kubeflow_provider.hooks._kserve.specs import as_candidate, for_users, predictor
+from kubeflow_provider.hooks._kserve.releases.specs import as_candidate, for_users, predictor
 from kubeflow_provider.kubernetes.predictor_settings import PredictorSettings
 from tests.doubles.kubernetes.kserve.definitions import RUNTIMES
 from tests.doubles.kubernetes.kserve.templates import INITIALIZER_IMAGE, render

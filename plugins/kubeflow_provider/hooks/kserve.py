@@ -12,25 +12,25 @@ from typing import Any, ClassVar
 from airflow.sdk import BaseHook, Connection
 
 from kubeflow_provider.access import Access
-from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.exceptions import (
     DeploymentFailedError,
     InvalidRequestError,
     KubeflowProviderError,
     ServiceUnavailableError,
 )
-from kubeflow_provider.hooks._kserve import specs
 from kubeflow_provider.hooks._kserve.api import ClusterApi
-from kubeflow_provider.hooks._kserve.capabilities import Capabilities, read_capabilities
+from kubeflow_provider.hooks._kserve.cluster import KServeCluster
 from kubeflow_provider.hooks._kserve.doors import Doors
-from kubeflow_provider.hooks._kserve.inspection import Inspector, reachable
-from kubeflow_provider.hooks._kserve.modes import Mode, mode_of
-from kubeflow_provider.hooks._kserve.plans import Plan, mode_annotation
+from kubeflow_provider.hooks._kserve.inference_services import InferenceServices
+from kubeflow_provider.hooks._kserve.modes import Mode, mode_annotation, mode_of
 from kubeflow_provider.hooks._kserve.pod_troubles import Patience
 from kubeflow_provider.hooks._kserve.record import Record, check_archive
+from kubeflow_provider.hooks._kserve.releases import specs
+from kubeflow_provider.hooks._kserve.releases.deployments import VersionInspector, reachable
+from kubeflow_provider.hooks._kserve.releases.plans import Plan
+from kubeflow_provider.hooks._kserve.releases.snapshots import Snapshots
+from kubeflow_provider.hooks._kserve.releases.traffic import Traffic, shares
 from kubeflow_provider.hooks._kserve.settings import KServeSettings
-from kubeflow_provider.hooks._kserve.snapshots import Snapshots
-from kubeflow_provider.hooks._kserve.traffic import Traffic, shares
 from kubeflow_provider.kubernetes.predictor_settings import PredictorSettings
 from kubeflow_provider.services import Answer, Deployment, ModelVersion
 from kubeflow_provider.states import DeploymentState
@@ -67,13 +67,17 @@ class KServeHook(BaseHook):
     def __init__(self, kserve_conn_id: str = default_conn_name, *, connection: Connection | None = None) -> None:
         super().__init__()
         self.kserve_conn_id = kserve_conn_id
-        self._connection = connection
-        self._kubernetes: Connection | None = None
+        self._cluster = KServeCluster(kserve_conn_id, connection)
 
     @property
     def access(self) -> Access:
         """What this process knows of the credentials for Kubernetes."""
         return self._settings.kubernetes_access
+
+    @cached_property
+    def inference_services(self) -> InferenceServices:
+        """InferenceServices of any kind; they know of releases only that they leave theirs alone."""
+        return InferenceServices(self._cluster, lambda: self._patience)
 
     # Questions
 
@@ -90,10 +94,7 @@ class KServeHook(BaseHook):
 
     async def aget_deployment(self, model: str, version: str) -> Deployment | None:
         """Like :meth:`get_deployment`, without blocking the event loop."""
-        conn_id = self._settings.kubernetes_conn_id
-        if conn_id and self._kubernetes is None:
-            # Looked up here: a thread of the triggerer cannot.
-            self._kubernetes = await BaseHook.aget_connection(conn_id)
+        await self._cluster.look_up()
         return await asyncio.to_thread(self.get_deployment, model, version)
 
     def get_live(self, model: str) -> Deployment | None:
@@ -260,37 +261,23 @@ class KServeHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Answer for the connection form's Test button: what can be reached, and what KServe it is."""
         try:
-            services, runtimes = self._api.services(), self._api.runtimes()
-            for read in (self._api.pods, self._api.deployments, self._api.get_snapshot):
-                read("any")
-            self._api.events()
-            capabilities = self._capabilities
+            return True, self._cluster.describe()
         except KubeflowProviderError as error:
             return False, str(error)
-        names = ", ".join(runtimes) or "no ServingRuntime yet (deploy/serving-runtime.yaml)"
-        where = f"namespace {self._settings.namespace}"
-        return True, f"{capabilities}; {where}: {len(services)} InferenceService(s), {names}."
 
     # Parts
 
-    @cached_property
+    @property
     def _settings(self) -> KServeSettings:
-        return KServeSettings.of(self._connection or self.get_connection(self.kserve_conn_id))
+        return self._cluster.settings
 
-    @cached_property
+    @property
     def _api(self) -> ClusterApi:
-        from kubeflow_provider.kubernetes.client import ConnectedKubernetesHook
+        return self._cluster.api
 
-        conn_id = self._settings.kubernetes_conn_id
-        if conn_id and self._kubernetes is None:
-            self._kubernetes = self.get_connection(conn_id)
-        if self._kubernetes is not None:
-            self.access.use(ConnectionFields(self._kubernetes).digest())
-        return ClusterApi(ConnectedKubernetesHook(self._kubernetes), self._settings.namespace, self.access)
-
-    @cached_property
+    @property
     def _doors(self) -> Doors:
-        return Doors(self._settings, self._api)
+        return self._cluster.doors
 
     @cached_property
     def _snapshots(self) -> Snapshots:
@@ -303,26 +290,23 @@ class KServeHook(BaseHook):
         )
 
     @cached_property
-    def _capabilities(self) -> Capabilities:
-        configs = (self._api.config(namespace) for namespace in self._settings.system_namespaces)
-        return read_capabilities(self._api.definition(), next(filter(None, configs), None))
+    def _inspector(self) -> VersionInspector:
+        return VersionInspector(self._api, self._doors, self._patience)
 
-    @cached_property
-    def _inspector(self) -> Inspector:
-        patience = replace(self.patience, unschedulable_seconds=self._settings.unschedulable_seconds)
-        return Inspector(self._api, self._doors, patience)
+    @property
+    def _patience(self) -> Patience:
+        return replace(self.patience, unschedulable_seconds=self._settings.unschedulable_seconds)
 
     def _service(self, name: str) -> Object | None:
         """Return an InferenceService that is not going away."""
-        service = self._api.get_service(name)
-        return None if service is None or service["metadata"].get("deletionTimestamp") else service
+        return self._cluster.service(name)
 
     def _candidate(self, model: str, version: str) -> Object | None:
         candidate = self._service(specs.candidate_name(model))
         return candidate if candidate and Record.of(candidate).version == version else None
 
     def _plan(self, candidate: ModelVersion, public: Object | None) -> Plan:
-        return Plan.of(candidate, public, self._capabilities)
+        return Plan.of(candidate, public, self._cluster.capabilities)
 
     def _mode_of_candidate(self, model: str) -> tuple[dict[str, str], Mode | None]:
         """The first release is served as its candidate was; a mode that was not asked for is not asked for now."""

@@ -7,14 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from kubeflow_provider.kubernetes.inference_service import DeploymentMode, problems_in
 from kubeflow_provider.kubernetes.settings_base import ObjectName, Quantity, Settings, Text, VariableName
 from kubeflow_provider.kubernetes.step_settings import Toleration
-
-DeploymentMode = Literal["knative", "standard"]
-
-#: What pods can be added for. The other mode refuses it, or ignores it without a word.
-_METRICS: dict[DeploymentMode, tuple[str, ...]] = {"knative": ("concurrency", "rps"), "standard": ("cpu", "memory")}
-_OTHER: dict[DeploymentMode, DeploymentMode] = {"knative": "standard", "standard": "knative"}
 
 
 class Batcher(Settings):
@@ -86,15 +81,7 @@ class PredictorSettings(Settings):
 
     def problems_in(self, mode: DeploymentMode) -> list[str]:
         """Return which settings a mode does not take: those that KServe refuses, and those that it would ignore."""
-        problems = []
-        if self.scale_metric and self.scale_metric not in (metrics := _METRICS[mode]):
-            only = f"works in {_OTHER[mode].capitalize()} mode only; take {' or '.join(metrics)}"
-            problems.append(f"`scale_metric: {self.scale_metric}` {only}")
-        if mode == "standard" and self.container_concurrency:
-            problems.append("`container_concurrency` works in Knative mode only")
-        if mode == "standard" and self.min_replicas == 0:
-            problems.append("`min_replicas: 0` works in Knative mode only")
-        return problems
+        return problems_in(mode, self)
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> PredictorSettings:

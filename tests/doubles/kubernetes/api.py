@@ -21,7 +21,8 @@ from tests.doubles.kubernetes.errors import (
     unsupported_media_type,
 )
 from tests.doubles.kubernetes.requests import Request, Target
-from tests.doubles.kubernetes.resources import NAMESPACES, PODS, SECRETS, SERVICE_ACCOUNTS, Resource
+from tests.doubles.kubernetes.resources import DEFINITIONS, NAMESPACES, PODS, SECRETS, SERVICE_ACCOUNTS, Resource
+from tests.doubles.kubernetes.schemas import undeclared
 from tests.doubles.kubernetes.selectors import selector
 from tests.doubles.kubernetes.store import Object, Store
 
@@ -142,6 +143,7 @@ class Api:
         entry["metadata"] = {**(entry.get("metadata") or {}), "name": target.name}
         with self._store.changed:
             old = self._store.find(target.resource, target.namespace, target.name)
+            self._check_declared(target, entry)
             stated = entry["metadata"].pop("resourceVersion", None)
             if old and stated not in (None, old["metadata"]["resourceVersion"]):
                 raise conflict(target.resource, target.name)
@@ -149,6 +151,18 @@ class Api:
             if old is None:
                 return 201, self._store.create(target.resource, new, target.namespace)
             return 200, self._store.update(target.resource, _keeping_times(new, old))
+
+    def _check_declared(self, target: Target, entry: Object) -> None:
+        """:raises ApiError: for fields that a custom resource's definition does not have; other verbs drop them."""
+        resource = target.resource
+        definition = self._store.find(DEFINITIONS, "", f"{resource.plural}.{resource.group}")
+        if not resource.custom or definition is None:
+            return
+        schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"].get("spec") or {}
+        if lost := [f"{path}: field not declared in schema" for path in undeclared(entry.get("spec"), schema, ".spec")]:
+            told = lost[0] if len(lost) == 1 else "\n".join(["errors:", *(f"  {each}" for each in lost)])
+            what = f"{target.namespace}/{target.name}; {resource.api_version}, Kind={resource.kind}"
+            raise ApiError(500, "", f"failed to create typed patch object ({what}): {told}")
 
     def _delete(self, request: Request, target: Target) -> Object:
         options = request.content() or {}

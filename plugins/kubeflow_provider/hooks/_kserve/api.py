@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from kubeflow_provider.exceptions import (
 )
 from kubeflow_provider.http.quiet import quiet_libraries
 from kubeflow_provider.kubernetes.errors import typed_errors
+from kubeflow_provider.kubernetes.inference_service import FIELD_MANAGER
 from kubeflow_provider.kubernetes.patches import merge_patch
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ _ATTEMPTS = 20
 _PAUSE_SECONDS = 0.1
 #: A webhook of somebody else's that cannot look without doing something; then nobody can be asked.
 _NO_DRY_RUN = "does not support dry run"
+#: Of the words for a server-side apply that meets fields of others, who they are.
+_HOLDERS = re.compile(r'conflicts? with "([^"]+)"')
+_NOT_IN_SCHEMA = "field not declared in schema"
 #: How an API server tells that nobody answers behind its proxy.
 _OF_THE_SERVICE = ("no endpoints available", "error trying to reach service")
 _ADVICE = {
@@ -110,6 +115,34 @@ class ClusterApi:
             time.sleep(_PAUSE_SECONDS)
         raise ServiceUnavailableError(
             f"InferenceService {name} was changed by others each of the {_ATTEMPTS} times that it was to be changed."
+        )
+
+    def apply_service(self, service: Object, *, force: bool) -> Object:
+        """Apply an InferenceService on the server: what of it was applied before and is left out now goes.
+
+        :param force: take over fields that others have set.
+        :raises InvalidRequestError: when others have set one to something else, or KServe refuses it.
+        """
+        name = service["metadata"]["name"]
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._apply(name, service, force=force)
+            except ServiceUnavailableError as error:
+                if _NOT_IN_SCHEMA in str(error):
+                    raise InvalidRequestError(f"{error}. This KServe has no such field.", http_status=500) from None
+                if error.http_status != _CONFLICT:
+                    raise
+                holders = set(_HOLDERS.findall(str(error)))
+                if holders - {FIELD_MANAGER}:
+                    raise InvalidRequestError(
+                        f"{error}. Leave these fields to them, or take them over with `force=True`.",
+                        http_status=_CONFLICT,
+                    ) from None
+                # What was ours by another way of writing, or somebody was faster.
+                force = force or bool(holders)
+            time.sleep(_PAUSE_SECONDS)
+        raise ServiceUnavailableError(
+            f"InferenceService {name} was changed by others each of the {_ATTEMPTS} times that it was to be applied."
         )
 
     def delete_service(self, name: str) -> None:
@@ -234,6 +267,13 @@ class ClusterApi:
 
     def _where(self, *name: str) -> tuple[str, ...]:
         return (GROUP, VERSION, self.namespace, PLURAL, *name)
+
+    def _apply(self, name: str, service: Object, *, force: bool) -> Object:
+        change = self._custom.patch_namespaced_custom_object
+        options = {"_content_type": "application/apply-patch+yaml", "field_manager": FIELD_MANAGER, "force": force}
+        applied = self._call(f"apply InferenceService {name}", lambda: change(*self._where(name), service, **options))
+        # For one that is new the client returns nothing.
+        return applied or self.get_service(name) or service
 
     def _patch_service(self, name: str, patch: Object) -> Object | None:
         change = self._custom.patch_namespaced_custom_object

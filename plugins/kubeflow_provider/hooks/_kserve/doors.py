@@ -41,6 +41,18 @@ class Address:
     host: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came back, as it came.
+
+    :param latency_ms: of the request alone: a login may have come before it.
+    """
+
+    status: int
+    content: bytes
+    latency_ms: float
+
+
 class Doors:
     """Sends predictions by the way that the connection chose.
 
@@ -55,13 +67,13 @@ class Doors:
     def public_url(self, model: str, service: Object | None) -> str:
         """Return the address that users call, as far as it is known before the service is there."""
         if self._settings.door is DoorKind.PATH:
-            return self._by_path(model).url + _path(model, service)
+            return self._by_path(model).url + path_of(model, service)
         status = (service or {}).get("status") or {}
         inside = (status.get("address") or {}).get(
             "url"
         ) or f"http://{model}.{self._settings.namespace}.svc.cluster.local"
         url = status.get("url") if self._settings.door is DoorKind.GATEWAY else inside
-        return (url or inside).rstrip("/") + _path(model, service)
+        return (url or inside).rstrip("/") + path_of(model, service)
 
     def predict(self, model: str, service: Object, body: bytes, *, timeout_seconds: float, tag: str = "") -> Answer:
         """Ask a service, in the protocol that it speaks.
@@ -72,16 +84,26 @@ class Doors:
         :raises ServiceUnavailableError: when there was no answer at all, or the service has no address yet.
         """
         body = as_v2_request(body) if _speaks_v2(service) else body
+        reply = self.ask(service, path_of(model, service), body, timeout_seconds=timeout_seconds, tag=tag)
+        return Answer(status_code=reply.status, body=_parsed(reply.content), latency_ms=reply.latency_ms)
+
+    def ask(self, service: Object, path: str, body: bytes, *, timeout_seconds: float, tag: str = "") -> Reply:
+        """Send a request to a service, and return what came back, whatever its status.
+
+        :param path: of the request, below the service's address.
+        :param body: JSON.
+        :param tag: of the revision to ask, where it is not the service as users reach it.
+        :raises PermissionDeniedError: when a gateway or a mesh did not let the request in.
+        :raises ServiceUnavailableError: when there was no answer at all, or the service has no address yet.
+        """
         if self._settings.door is DoorKind.SERVICE_PROXY:
-            return self._through_api_server(model, service, body, timeout_seconds=timeout_seconds, tag=tag)
+            return self._through_api_server(service, path, body, timeout_seconds=timeout_seconds, tag=tag)
         address = self._address(service, tag)
         headers = {"Content-Type": "application/json", "Accept": "application/json", **self._settings.http.headers}
         if address.host:
             headers["Host"] = address.host
         with quiet_libraries(), self._client(timeout_seconds) as client:
-            request = client.build_request(
-                "POST", f"{address.url}{_path(model, service)}", content=body, headers=headers
-            )
+            request = client.build_request("POST", f"{address.url}{path}", content=body, headers=headers)
             try:
                 response = client.send(request)
             except httpx.RequestError as error:
@@ -92,9 +114,8 @@ class Doors:
             raise self._judge(self._not_let_in(response, address))
         if not response.is_server_error:  # of which a gateway may know nothing but its own trouble
             self._settings.access.accept(_OPERATION)
-        # Of the prediction alone: a login may have come before it.
         latency_ms = response.elapsed.total_seconds() * 1000
-        return Answer(status_code=response.status_code, body=_parsed(response.content), latency_ms=latency_ms)
+        return Reply(status=response.status_code, content=response.content, latency_ms=latency_ms)
 
     def _judge(self, error: KubeflowProviderError, cause: Exception | None = None) -> KubeflowProviderError:
         """Return an outage where the way to the service is away; the service itself is judged by who asks."""
@@ -136,26 +157,22 @@ class Doors:
         return Address(url=self._settings.http.base_url + path.rstrip("/"))
 
     def _through_api_server(
-        self, model: str, service: Object, body: bytes, *, timeout_seconds: float, tag: str
-    ) -> Answer:
+        self, service: Object, path: str, body: bytes, *, timeout_seconds: float, tag: str
+    ) -> Reply:
         name = _kubernetes_service(service, tag)
         started = time.perf_counter()
+        headers = {"Content-Type": "application/json"}
         status, content = self._api.post_through_proxy(
-            name,
-            _path(model, service),
-            body,
-            headers={"Content-Type": "application/json"},
-            timeout_seconds=timeout_seconds,
+            name, path, body, headers=headers, timeout_seconds=timeout_seconds
         )
         latency_ms = (time.perf_counter() - started) * 1000
-        answer = Answer(status_code=status, body=_parsed(content), latency_ms=latency_ms)
         if status in (401, _FORBIDDEN):
             raise PermissionDeniedError(
                 f"Service {name} does not let predictions of the API server in (HTTP {status}): a mesh may ask who is "
                 "there. Let it in, or choose another `door`.",
                 http_status=status,
             )
-        return answer
+        return Reply(status=status, content=content, latency_ms=latency_ms)
 
     def _not_let_in(self, response: httpx.Response, address: Address) -> PermissionDeniedError:
         what = f"{address.host or address.url} answered {response.status_code} to a prediction"
@@ -178,8 +195,13 @@ def _speaks_v2(service: Object | None) -> bool:
     return bool((predictor.get("model") or {}).get("protocolVersion") == "v2")
 
 
-def _path(model: str, service: Object | None) -> str:
-    return f"/v2/models/{model}/infer" if _speaks_v2(service) else f"/v1/models/{model}:predict"
+def path_of(model: str, service: Object | None, protocol: str | None = None) -> str:
+    """Return the path of a model's predictions.
+
+    :param protocol: ``v1`` or ``v2``; ``None``: that of the service.
+    """
+    is_v2 = protocol == "v2" if protocol else _speaks_v2(service)
+    return f"/v2/models/{model}/infer" if is_v2 else f"/v1/models/{model}:predict"
 
 
 def _tag_url(service: Object, tag: str) -> str | None:
@@ -191,7 +213,8 @@ def _kubernetes_service(service: Object, tag: str) -> str:
     """Return the Service whose endpoints are the pods themselves, with its port."""
     name = service["metadata"]["name"]
     if mode_of(service) is not Mode.KNATIVE:
-        return f"{name}-predictor:80"
+        named = service["spec"]["predictor"].get("name")  # KServe 0.20 and later
+        return f"{name}-{named}-predictor:80" if named else f"{name}-predictor:80"
     part = ((service.get("status") or {}).get("components") or {}).get("predictor") or {}
     tagged = (item.get("revisionName") for item in part.get("traffic") or [] if tag and item.get("tag") == tag)
     revision = next(tagged, None) or part.get("latestReadyRevision")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Any
 
-from kubeflow_provider.kubernetes.predictor_settings import DeploymentMode
+from kubeflow_provider.kubernetes.inference_service import DeploymentMode
 
 ANNOTATION = "serving.kserve.io/deploymentMode"
 
@@ -36,3 +36,9 @@ def mode_of(service: dict[str, Any]) -> Mode | None:
     """Return the mode of an InferenceService; KServe writes it down when it first sees one, and keeps it for good."""
     in_status = read_mode(service.get("status", {}).get("deploymentMode"))
     return in_status or read_mode((service["metadata"].get("annotations") or {}).get(ANNOTATION))
+
+
+def mode_annotation(service: dict[str, Any]) -> dict[str, str]:
+    """Return the annotation that has given a service its mode; none where the cluster's default did."""
+    annotations = service["metadata"].get("annotations") or {}
+    return {ANNOTATION: annotations[ANNOTATION]} if ANNOTATION in annotations else {}

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from kubeflow_provider.hooks._kserve.marks import Marks
 from kubeflow_provider.hooks._kserve.modes import Mode, mode_of
-from kubeflow_provider.hooks._kserve.record import VERSION_LABEL, Record
 
 Object = dict[str, Any]
 
 REVISION_LABEL = "serving.knative.dev/revision"
+_TEMPLATE_LABEL = "pod-template-hash"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +32,9 @@ class Observation:
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
-    def record(self) -> Record:
-        return Record.of(self.service)
+    def marks(self) -> Marks:
+        """By what the pods of the present spec are known."""
+        return Marks.of(self.service)
 
     @property
     def mode(self) -> Mode | None:
@@ -52,14 +54,16 @@ class Observation:
         return find(self.status.get("conditions"), kind)
 
     def own_pods(self) -> list[Object]:
-        """Return the pods of the version in the spec, those aside that are going away."""
-        return [pod for pod in self.pods if self._is_own(pod) and not pod["metadata"].get("deletionTimestamp")]
-
-    def _is_own(self, pod: Object) -> bool:
-        labels = pod["metadata"].get("labels") or {}
-        # A version that was put back has pods of its earlier revision as well.
-        newest = self.component.get("latestCreatedRevision") if self.mode is Mode.KNATIVE else None
-        return labels.get(VERSION_LABEL) == self.record.version and newest in (None, labels.get(REVISION_LABEL))
+        """Return the pods of what stands in the spec, those aside that are going away."""
+        marks = self.marks
+        present = [pod for pod in self.pods if not pod["metadata"].get("deletionTimestamp")]
+        if self.mode is Mode.KNATIVE:
+            # What was put back has pods of its earlier revision as well.
+            newest = self.component.get("latestCreatedRevision")
+            present = [pod for pod in present if newest in (None, _label(pod, REVISION_LABEL))]
+        elif marks.label is None:
+            present = _youngest(present)
+        return [pod for pod in present if marks.are_on(pod)]
 
     def events_of(self, thing: Object) -> Iterator[Object]:
         """Yield what was said about an object, oldest first."""
@@ -77,7 +81,7 @@ class Observation:
 
     def is_news(self, event: Object) -> bool:
         """Tell whether something was said since this version came, and not about the one before."""
-        since, moment = self.record.since, time_of(event)
+        since, moment = self.marks.since, time_of(event)
         return since is None or moment is None or moment >= since
 
     def has_pods_since(self, event: Object) -> bool:
@@ -89,6 +93,18 @@ class Observation:
     def seconds_since(self, moment: datetime | None) -> float:
         """Return how long ago a moment was; 0 where it is not known."""
         return (self.now - moment).total_seconds() if moment else 0.0
+
+
+def _youngest(pods: Sequence[Object]) -> list[Object]:
+    """Return the pods of the template that each Deployment has made pods of last."""
+    newest: dict[str | None, Object] = {}
+    for pod in sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp"))):
+        newest[_label(pod, "app")] = pod
+    return [pod for pod in pods if _label(pod, _TEMPLATE_LABEL) == _label(newest[_label(pod, "app")], _TEMPLATE_LABEL)]
+
+
+def _label(pod: Object, name: str) -> str | None:
+    return (pod["metadata"].get("labels") or {}).get(name)
 
 
 def find(conditions: Sequence[Object] | None, kind: str) -> Object:

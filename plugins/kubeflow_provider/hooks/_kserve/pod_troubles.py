@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubeflow_provider.hooks._kserve.observation import Observation, find, parse_time
-from kubeflow_provider.hooks._kserve.specs import CONTAINER
+from kubeflow_provider.kubernetes.inference_service import CONTAINER
 
 Object = dict[str, Any]
 
@@ -67,12 +67,14 @@ class Patience:
     :param restarts: so many of a container are no accident any more.
     :param unschedulable_seconds: for a node that an autoscaler may have to start.
     :param route_seconds: for a gateway to learn of a service that is ready.
+    :param settle_seconds: for KServe to see a change, where nothing tells that it has.
     """
 
     grace_seconds: float = 90
     restarts: int = 2
     unschedulable_seconds: float = 600
     route_seconds: float = 120
+    settle_seconds: float = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,8 +122,7 @@ def _scheduling(pod: Object, age: float, patience: Patience) -> Iterator[Trouble
         return
     yield Trouble(
         text=f"{_name(pod)} has waited {age:.0f} s of at most {patience.unschedulable_seconds:.0f} s for a node: "
-        f"{message}. Ask for less "
-        "(`serving.kserve.cpu`, `memory`, `gpu`), or give the cluster more.",
+        f"{message}. Ask for less CPU or memory or fewer GPUs, or give the cluster more.",
         is_hopeless=age >= patience.unschedulable_seconds,
     )
 
@@ -195,7 +196,7 @@ def _ending(pod: Object, container: str, end: Object, seen: Observation) -> tupl
     """Return how a container ended, and whether that was its own fault."""
     code = end["exitCode"]
     if end.get("reason") == "OOMKilled":
-        advice = ": raise `serving.kserve.memory`" if container == CONTAINER else ""
+        advice = ": give it more memory" if container == CONTAINER else ""
         return f"ran out of memory (exit code {code}){advice}", True
     if end.get("reason") == "ContainerStatusUnknown":
         return f"was lost with its node (exit code {code})", False

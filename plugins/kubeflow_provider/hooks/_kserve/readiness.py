@@ -1,4 +1,4 @@
-"""Whether the version in an InferenceService's spec is ready: judged by revisions, deployments and pods.
+"""Whether what stands in an InferenceService's spec is ready: judged by revisions, deployments and pods.
 
 The condition ``Ready`` alone says nothing: it stays True for the old version while the new one crashes, and turns to
 Unknown while the old one serves. What KServe writes about the model is kept after it has healed, and is missing for
@@ -14,10 +14,12 @@ from typing import Any
 from kubeflow_provider.hooks._kserve.modes import Mode
 from kubeflow_provider.hooks._kserve.observation import REVISION_LABEL, Observation, find, parse_time, time_of
 from kubeflow_provider.hooks._kserve.pod_troubles import Patience, Trouble, pod_troubles
-from kubeflow_provider.hooks._kserve.record import VERSION_LABEL
 from kubeflow_provider.states import DeploymentState
 
 Object = dict[str, Any]
+
+#: Annotation that takes the pods of a service away, and keeps the service.
+_STOP = "serving.kserve.io/stop"
 
 _HOPELESS_SPECS = ("NoSupportingRuntime", "RuntimeDisabled", "InvalidPredictorSpec")
 #: Says only what the conditions say.
@@ -52,7 +54,7 @@ class Verdict:
 
 def judge(seen: Observation, patience: Patience) -> Verdict:
     """Say whether the version in the spec has become what the spec says, share of the traffic included."""
-    obstacle = _obstacle(seen)
+    obstacle = _obstacle(seen, patience)
     if obstacle is None:
         return Verdict(state=DeploymentState.READY)
     troubles = list(_troubles(seen, patience))
@@ -63,47 +65,76 @@ def judge(seen: Observation, patience: Patience) -> Verdict:
     return Verdict(state=DeploymentState.PENDING, reason=reason, trouble=troubles[0] if troubles else None)
 
 
-def _obstacle(seen: Observation) -> str | None:
+def _obstacle(seen: Observation, patience: Patience) -> str | None:
     """Return why the version is not ready, ``None`` when it is."""
+    if (seen.service["metadata"].get("annotations") or {}).get(_STOP) == "true":
+        return f"it is stopped (annotation {_STOP})"
     if seen.mode is None:
         return "KServe has not looked at it yet"
+    if obstacle := _unseen(seen, patience):
+        return obstacle
     obstacle = _knative_obstacle(seen) if seen.mode is Mode.KNATIVE else _standard_obstacle(seen)
     if obstacle:
         return obstacle
     pods = [pod for pod in seen.own_pods() if (pod.get("status") or {}).get("phase") != "Failed"]
     if not any(_is_ready(pod) for pod in pods) and (pods or seen.service["spec"]["predictor"].get("minReplicas", 1)):
         return f"none of its {len(pods)} pod(s) is ready"
+    return _condition_obstacle(seen)
+
+
+def _unseen(seen: Observation, patience: Patience) -> str | None:
+    """Say that KServe may not have seen the spec as it is, where nothing but time can tell."""
+    marks = seen.marks
+    is_certain = marks.is_certain and (seen.own_pods() or marks.replaces)
+    age = seen.seconds_since(marks.since)
+    if is_certain or marks.since is None or age >= patience.settle_seconds:
+        return None
+    return f"it was changed {max(age, 0.0):.0f} s ago, and KServe may not have seen that yet"
+
+
+def _condition_obstacle(seen: Observation) -> str | None:
+    for part in ("transformer", "explainer"):
+        condition = seen.condition(f"{part.capitalize()}Ready")
+        if seen.service["spec"].get(part) and condition.get("status") != "True":
+            return f"its {part} is not ready: {_words(condition)}"
     if seen.condition("Ready").get("status") != "True":
         # While traffic is being split, Ready is about things that users do not see.
         ingress = seen.condition("IngressReady")
         if ingress.get("status") != "True":
-            return f"its address is not ready: {ingress.get('message') or ingress.get('reason') or 'no word of it yet'}"
+            return f"its address is not ready: {_words(ingress)}"
     return None
 
 
+def _words(condition: Object) -> str:
+    return condition.get("message") or condition.get("reason") or "no word of it yet"
+
+
 def _knative_obstacle(seen: Observation) -> str | None:
-    part, record = seen.component, seen.record
+    part, marks = seen.component, seen.marks
     newest = part.get("latestCreatedRevision")
-    if not newest or newest == record.replaces:
+    if not newest or newest == marks.replaces:
         return "its revision has not been made yet"
     if part.get("latestReadyRevision") != newest:
         return f"revision {newest} is not ready yet"
-    if wrong := [pod for pod in seen.pods if _revision(pod) == newest and _version(pod) != record.version]:
-        return f"revision {newest} still has pods of {_version(wrong[0])}"
+    if wrong := [pod for pod in seen.pods if _revision(pod) == newest and not marks.are_on(pod)]:
+        return f"revision {newest} still has pods of {marks.value_on(wrong[0])}"
     # Until the controller has followed, the item of the latest revision still names the one before.
     share = sum(item.get("percent") or 0 for item in part.get("traffic") or [] if item.get("revisionName") == newest)
-    wanted = 100 if record.percent is None or not part.get("latestRolledoutRevision") else record.percent
-    if part.get("latestRolledoutRevision") == newest and record.percent is not None and share == 100:
+    wanted = 100 if marks.percent is None or not part.get("latestRolledoutRevision") else marks.percent
+    if part.get("latestRolledoutRevision") == newest and marks.percent is not None and share == 100:
         return None  # a first release gets everything, whatever part it is given
     return None if share == wanted else f"revision {newest} has {share} % of the traffic, not {wanted} % yet"
 
 
 def _standard_obstacle(seen: Observation) -> str | None:
-    for deployment in seen.deployments:
-        template = deployment["spec"]["template"]["metadata"]
-        if (template.get("labels") or {}).get(VERSION_LABEL) == seen.record.version:
-            return _rollout_obstacle(deployment)
-    return "its Deployment has not been changed yet"
+    """Look at the Deployment of each predictor; at all of them where no mark tells which is whose."""
+    templates = {id(item): item["spec"]["template"] for item in seen.deployments}
+    marks = seen.marks
+    made_from = {marks.value_on(templates[id(item)]) for item in seen.deployments}
+    if not seen.deployments or marks.values - made_from:
+        return "its Deployment has not been changed yet"
+    own = (item for item in seen.deployments if marks.are_on(templates[id(item)]))
+    return next(filter(None, map(_rollout_obstacle, own)), None)
 
 
 def _rollout_obstacle(deployment: Object) -> str | None:
@@ -120,7 +151,7 @@ def _troubles(seen: Observation, patience: Patience) -> Iterator[Trouble]:
     """Yield what may be wrong, causes before their consequences."""
     of_pods = [trouble for pod in seen.own_pods() for trouble in pod_troubles(pod, seen, patience)]
     yield from of_pods
-    is_late = seen.seconds_since(seen.record.since) >= patience.grace_seconds
+    is_late = seen.seconds_since(seen.marks.since) >= patience.grace_seconds
     yield from _refused_pods(seen, is_late=is_late)
     # They repeat what the pods say; why, and how long to wait, is known from there.
     yield from _model_status(seen, is_late=is_late and not of_pods)
@@ -157,7 +188,7 @@ def _conditions(seen: Observation, *, is_late: bool) -> Iterator[Trouble]:
         progress = find((deployment.get("status") or {}).get("conditions"), "Progressing")
         if progress.get("status") == "False":
             yield Trouble(text=f"Its Deployment gave up: {progress.get('message', '')}", is_hopeless=is_late)
-    since = seen.record.since
+    since = seen.marks.since
     for kind in _REVISION_CONDITIONS:
         condition = seen.condition(kind)
         changed_at = parse_time(condition.get("lastTransitionTime"))
@@ -184,7 +215,3 @@ def _is_ready(pod: Object) -> bool:
 
 def _revision(pod: Object) -> str | None:
     return (pod["metadata"].get("labels") or {}).get(REVISION_LABEL)
-
-
-def _version(pod: Object) -> str | None:
-    return (pod["metadata"].get("labels") or {}).get(VERSION_LABEL)

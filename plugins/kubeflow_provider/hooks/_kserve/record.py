@@ -68,7 +68,7 @@ class Record:
         """
         predictor = service["spec"].get("predictor") or {}
         stamps = predictor.get("annotations") or {}
-        version = (predictor.get("labels") or {}).get(VERSION_LABEL) or stamps.get(_OLD_VERSION)
+        version = released_version(service)
         if version is None:
             name, namespace = service["metadata"]["name"], service["metadata"].get("namespace")
             raise InvalidRequestError(
@@ -85,6 +85,13 @@ class Record:
             replaces=stamps.get(_REPLACES),
             since=datetime.fromisoformat(since) if since else None,
         )
+
+
+def released_version(service: Object) -> str | None:
+    """Return the version that a release has put into an InferenceService; ``None`` when it was made otherwise."""
+    predictor = service["spec"].get("predictor") or {}
+    stamps = predictor.get("annotations") or {}
+    return (predictor.get("labels") or {}).get(VERSION_LABEL) or stamps.get(_OLD_VERSION)
 
 
 def check_archive(service: Object, candidate: ModelVersion) -> None:

@@ -28,6 +28,20 @@ CLUSTER_RUNTIMES = Resource(
     custom=True,
 )
 
+#: Formats that a predictor may name as a field of its own; the webhook makes `model` of them.
+OLD_FORMS = (
+    "sklearn",
+    "xgboost",
+    "tensorflow",
+    "pytorch",
+    "triton",
+    "onnx",
+    "huggingface",
+    "pmml",
+    "lightgbm",
+    "paddle",
+)
+
 Schema = dict[str, Any]
 
 _ANY: Schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
@@ -88,7 +102,7 @@ def _predictor(version: tuple[int, int]) -> Schema:
     pod |= {"containers": _list(_object(container)), "terminationGracePeriodSeconds": _NUMBER}
     own = dict.fromkeys(("minReplicas", "maxReplicas", "scaleTarget", "containerConcurrency", "timeout"), _NUMBER)
     own |= {"canaryTrafficPercent": _NUMBER, "scaleMetric": _TEXT, "deploymentStrategy": _ANY, "model": _object(model)}
-    own |= dict.fromkeys(("batcher", "logger", "labels", "annotations", "workerSpec", "pytorch"), _ANY)
+    own |= dict.fromkeys(("batcher", "logger", "labels", "annotations", "workerSpec", *OLD_FORMS), _ANY)
     if version >= (0, 15):
         own |= {"autoScaling": _ANY, "scaleMetricType": _TEXT}
     if version >= (0, 16):

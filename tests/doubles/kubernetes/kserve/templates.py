@@ -52,13 +52,13 @@ def render(store: Store, service: Object, predictor: dict[str, Any]) -> Object:
         runtime = _runtime(store, service["metadata"]["namespace"], model)
         pod = _merge_runtime(pod, runtime, model, service["metadata"]["name"])
         annotations |= runtime.get("annotations") or {}
-        container = pod["containers"][0]
-        port = (container.get("ports") or [{"containerPort": 8080}])[0]["containerPort"]
-        # An open port is all that KServe asks for by default, whether or not there is a model behind it.
-        container.setdefault("readinessProbe", {"tcpSocket": {"port": port}})
-        if uri := model.get("storageUri"):
-            annotations[SOURCE] = uri
-            _mount(pod, uri, annotations)
+    container = pod["containers"][0]
+    port = (container.get("ports") or [{"containerPort": 8080}])[0]["containerPort"]
+    # An open port is all that KServe asks for by default, whether or not there is a model behind it.
+    container.setdefault("readinessProbe", {"tcpSocket": {"port": port}})
+    if uri := model.get("storageUri") if model else _variable(container, "STORAGE_URI"):
+        annotations[SOURCE] = uri
+        _mount(pod, uri, annotations)
     labels = _inherited(service, predictor, "labels")
     labels |= {"serving.kserve.io/inferenceservice": service["metadata"]["name"], "component": "predictor"}
     return {"metadata": {"labels": labels, "annotations": annotations}, "spec": pod}
@@ -67,6 +67,11 @@ def render(store: Store, service: Object, predictor: dict[str, Any]) -> Object:
 def _inherited(service: Object, predictor: dict[str, Any], key: str) -> dict[str, str]:
     own = {name: value for name, value in (service["metadata"].get(key) or {}).items() if name not in _KEPT_FROM_PODS}
     return own | (predictor.get(key) or {})
+
+
+def _variable(container: Object, name: str) -> str | None:
+    """Return what a container's variable says: by this one a container of one's own names its model."""
+    return next((item.get("value") for item in container.get("env") or [] if item["name"] == name), None)
 
 
 def _runtime(store: Store, namespace: str, model: dict[str, Any]) -> dict[str, Any]:

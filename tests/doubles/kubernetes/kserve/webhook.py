@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.doubles.kubernetes.errors import denied, invalid
-from tests.doubles.kubernetes.kserve.definitions import SERVICES, definitions, prune
+from tests.doubles.kubernetes.kserve.definitions import OLD_FORMS, SERVICES, definitions, prune
 from tests.doubles.kubernetes.kserve.settings import LEGACY_MODES, STANDARD, KServeSettings
+from tests.doubles.kubernetes.kserve.templates import CONTAINER
 from tests.doubles.kubernetes.resources import Resource
 from tests.doubles.kubernetes.store import Object
 
@@ -64,8 +65,11 @@ def _predictors(spec: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 def _set_defaults(service: Object) -> None:
     for _, predictor in _predictors(service["spec"]):
-        if old_form := predictor.pop("pytorch", None):
-            predictor["model"] = {"modelFormat": {"name": "pytorch"}, **old_form}
+        for name in OLD_FORMS:
+            if (old_form := predictor.pop(name, None)) is not None:
+                predictor["model"] = {"modelFormat": {"name": name}, **old_form}
+        if (containers := predictor.get("containers")) and (len(containers) == 1 or not containers[0].get("name")):
+            containers[0]["name"] = CONTAINER
         if model := predictor.get("model"):
             model.setdefault("name", "")
             model.setdefault("protocolVersion", "v1")

@@ -129,7 +129,7 @@ HOPELESS: dict[str, tuple[Prepare, str]] = {
     ),
     "out of memory": (
         fault("out_of_memory"),
-        r"container kserve-container ran out of memory \(exit code 137\): raise `serving\.kserve\.memory`",
+        r"container kserve-container ran out of memory \(exit code 137\): give it more memory",
     ),
     "image": (
         setting(runtime="no-image"),
@@ -148,7 +148,7 @@ HOPELESS: dict[str, tuple[Prepare, str]] = {
     "quota": (fault("over_quota"), r"Its pods are refused: .*exceeded quota: compute, requested: memory=4Gi"),
     "no node": (
         fault("unschedulable"),
-        r"has waited \d+ s of at most 2 s for a node: 0/1 nodes are available: 1 Insufficient memory.*`serving\.kserve",
+        r"has waited \d+ s of at most 2 s for a node: 0/1 nodes are available: 1 Insufficient memory.*Ask for less",
     ),
     "download": (
         broken_download,

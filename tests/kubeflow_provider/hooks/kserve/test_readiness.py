@@ -11,9 +11,9 @@ import pytest
 
 from kubeflow_provider.hooks._kserve.observation import Observation
 from kubeflow_provider.hooks._kserve.pod_troubles import Patience
-from kubeflow_provider.hooks._kserve.proof import answers, prove
 from kubeflow_provider.hooks._kserve.readiness import Verdict, judge
-from kubeflow_provider.hooks._kserve.specs import inference_service
+from kubeflow_provider.hooks._kserve.releases.proof import answers, prove
+from kubeflow_provider.hooks._kserve.releases.specs import inference_service
 from kubeflow_provider.services import Answer
 from kubeflow_provider.states import DeploymentState
 

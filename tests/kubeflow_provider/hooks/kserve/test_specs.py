@@ -9,7 +9,7 @@ import pytest
 
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks._kserve.modes import Mode
-from kubeflow_provider.hooks._kserve.specs import as_candidate, check_name, for_users, predictor, storage_uri
+from kubeflow_provider.hooks._kserve.releases.specs import as_candidate, check_name, for_users, predictor, storage_uri
 from kubeflow_provider.kubernetes.predictor_settings import PredictorSettings
 from tests.kserve_support import version_of
 

@@ -10,7 +10,7 @@ from kubeflow_provider.exceptions import OutageError, ServiceUnavailableError
 from kubeflow_provider.hooks._kserve.observation import Observation, find, parse_time
 from kubeflow_provider.hooks._kserve.pod_troubles import Patience
 from kubeflow_provider.hooks._kserve.readiness import Verdict
-from kubeflow_provider.hooks._kserve.record import VERSION_LABEL
+from kubeflow_provider.hooks._kserve.record import VERSION_LABEL, Record
 from kubeflow_provider.services import Answer
 from kubeflow_provider.states import DeploymentState
 
@@ -24,7 +24,7 @@ def prove(seen: Observation, patience: Patience, predict: Callable[[bytes], Answ
     Gateways learn of a service some seconds after it is ready, and say 404 or 503 until then. Whether an answer is
     good is not judged here: that is the smoke test's task.
     """
-    obstacle = _obstacle(seen.record.version, predict)
+    obstacle = _obstacle(Record.of(seen.service).version, predict)
     if obstacle is None:
         return Verdict(state=DeploymentState.READY)
     if not seen.own_pods():
@@ -40,7 +40,8 @@ def prove(seen: Observation, patience: Patience, predict: Callable[[bytes], Answ
 def answers(seen: Observation, predict: Callable[[bytes], Answer]) -> bool:
     """Tell whether a service answers with its version, and only with that, however much of it is missing."""
     versions = {(pod["metadata"].get("labels") or {}).get(VERSION_LABEL) for pod in seen.pods}
-    return versions <= {seen.record.version} and _obstacle(seen.record.version, predict) is None
+    version = Record.of(seen.service).version
+    return versions <= {version} and _obstacle(version, predict) is None
 
 
 def _obstacle(version: str, predict: Callable[[bytes], Answer]) -> str | None:

@@ -16,8 +16,8 @@ from kubeflow_provider.exceptions import DeploymentFailedError, InvalidRequestEr
 from kubeflow_provider.hooks._kserve.api import ClusterApi
 from kubeflow_provider.hooks._kserve.modes import Mode, mode_of
 from kubeflow_provider.hooks._kserve.record import Record, stamped
-from kubeflow_provider.hooks._kserve.snapshots import Snapshots
-from kubeflow_provider.hooks._kserve.specs import for_users, inference_service
+from kubeflow_provider.hooks._kserve.releases.snapshots import Snapshots
+from kubeflow_provider.hooks._kserve.releases.specs import for_users, inference_service
 
 Object = dict[str, Any]
 

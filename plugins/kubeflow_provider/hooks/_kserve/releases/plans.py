@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubeflow_provider.exceptions import InvalidRequestError
-from kubeflow_provider.hooks._kserve import specs
 from kubeflow_provider.hooks._kserve.capabilities import Capabilities
-from kubeflow_provider.hooks._kserve.modes import ANNOTATION, Mode, mode_of
+from kubeflow_provider.hooks._kserve.modes import Mode, mode_annotation, mode_of
 from kubeflow_provider.hooks._kserve.record import stamped
+from kubeflow_provider.hooks._kserve.releases import specs
 from kubeflow_provider.kubernetes.predictor_settings import PredictorSettings
 from kubeflow_provider.services import ModelVersion
 
@@ -61,12 +61,6 @@ class Plan:
         spec = stamped(predictor, stable=None, previous=None, replaces=None)
         name = specs.candidate_name(self.model)
         return specs.inference_service(name, namespace, spec, annotations=self.annotations)
-
-
-def mode_annotation(service: Object) -> dict[str, str]:
-    """Return the annotation that has given a service its mode; none where the cluster's default did."""
-    annotations = service["metadata"].get("annotations") or {}
-    return {ANNOTATION: annotations[ANNOTATION]} if ANNOTATION in annotations else {}
 
 
 def _wanted_mode(public: Object | None, settings: PredictorSettings) -> Mode | None:

@@ -9,19 +9,24 @@ from typing import Any
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks._kserve.modes import Mode
 from kubeflow_provider.hooks._kserve.record import MANAGED_BY, MODEL_LABEL, VERSION_LABEL, origin
+from kubeflow_provider.kubernetes.inference_service import Predictor, Resources, predictor_spec
+from kubeflow_provider.kubernetes.inference_service import inference_service as any_inference_service
 from kubeflow_provider.kubernetes.predictor_settings import PredictorSettings
 from kubeflow_provider.services import ModelVersion
 
 Object = dict[str, Any]
-
-API_VERSION = "serving.kserve.io/v1beta1"
-CONTAINER = "kserve-container"
 
 #: Prefixes of ``storageUri`` that the KServe of every supported version reads.
 _SCHEMES = ("s3://", "gs://", "hf://", "pvc://", "https://", "http://", "hdfs://", "webhdfs://")
 
 #: Tells the server which archive it must find (``include/classifier/serve.py``).
 ARCHIVE_SHA256_VARIABLE = "ARCHIVE_SHA256"
+
+#: Settings of a model that are those of any predictor.
+_TAKEN_AS_THEY_ARE = (
+    *("runtime", "min_replicas", "max_replicas", "scale_metric", "scale_target", "container_concurrency"),
+    *("timeout_seconds", "service_account", "node_selector", "tolerations", "image_pull_secrets"),
+)
 
 #: A pod of a revision has the longest name that must fit into a label: ``<model>-candidate-predictor-00001``.
 _LONGEST_NAME = 63 - len("-candidate-predictor-00001")
@@ -73,30 +78,28 @@ def predictor(candidate: ModelVersion, settings: PredictorSettings, *, mode: Mod
     """
     if mode and (problems := settings.problems_in(mode.setting)):
         raise InvalidRequestError(f"serving.kserve: {'; '.join(problems)}; this model is served in {mode} mode.")
-    spec: Object = {
-        "labels": {**settings.labels, VERSION_LABEL: candidate.version, MODEL_LABEL: candidate.model},
-        "annotations": settings.annotations | origin(candidate),
-        "minReplicas": settings.min_replicas,
-        "maxReplicas": settings.max_replicas,
-        # A model has no business with the Kubernetes API.
-        "automountServiceAccountToken": False,
-        "model": _model(candidate, settings),
-    }
-    optional: Object = {
-        "serviceAccountName": settings.service_account,
-        "scaleMetric": settings.scale_metric,
-        "scaleTarget": settings.scale_target,
-        "containerConcurrency": settings.container_concurrency,
-        "timeout": settings.timeout_seconds,
-        "nodeSelector": settings.node_selector,
-        "tolerations": [_toleration(item.model_dump()) for item in settings.tolerations],
-        "imagePullSecrets": [{"name": name} for name in settings.image_pull_secrets],
-        "logger": settings.logger.model_dump() if settings.logger else None,
-    }
-    if settings.batcher:
-        batcher = settings.batcher
-        optional["batcher"] = {"maxBatchSize": batcher.max_batch_size, "maxLatency": batcher.max_latency_ms}
-    return spec | {key: value for key, value in optional.items() if value}
+    amounts = {"cpu": settings.cpu, "memory": settings.memory}
+    if settings.gpu:
+        amounts[settings.gpu_type] = str(settings.gpu)
+    # A model has no business with the Kubernetes API.
+    extra: Object = {"automountServiceAccountToken": False}
+    if settings.logger:
+        extra["logger"] = settings.logger.model_dump()
+    if batcher := settings.batcher:
+        extra["batcher"] = {"maxBatchSize": batcher.max_batch_size, "maxLatency": batcher.max_latency_ms}
+    common = {name: getattr(settings, name) for name in _TAKEN_AS_THEY_ARE}
+    made = Predictor(
+        model_format="pytorch",
+        protocol_version=settings.protocol,
+        storage_uri=storage_uri(candidate.archive_uri, settings.storage),
+        resources=Resources(requests=amounts, limits=amounts),
+        env=settings.env | {ARCHIVE_SHA256_VARIABLE: candidate.archive_sha256},
+        labels={**settings.labels, VERSION_LABEL: candidate.version, MODEL_LABEL: candidate.model},
+        annotations=settings.annotations | origin(candidate),
+        extra=extra,
+        **common,
+    )
+    return predictor_spec(made)
 
 
 def inference_service(name: str, namespace: str, spec: Object, *, annotations: Mapping[str, str]) -> Object:
@@ -105,9 +108,8 @@ def inference_service(name: str, namespace: str, spec: Object, *, annotations: M
     :param spec: its predictor.
     :param annotations: for what can be said only once, the deployment mode and tags of revisions.
     """
-    metadata: Object = {"name": name, "namespace": namespace, "labels": dict(MANAGED_BY)}
-    metadata["annotations"] = {"serving.kserve.io/enable-tag-routing": "true", **annotations}
-    return {"apiVersion": API_VERSION, "kind": "InferenceService", "metadata": metadata, "spec": {"predictor": spec}}
+    annotations = {"serving.kserve.io/enable-tag-routing": "true", **annotations}
+    return any_inference_service(name, namespace, spec, labels=MANAGED_BY, annotations=annotations)
 
 
 def for_users(spec: Object, mode: Mode | None) -> Object:
@@ -128,25 +130,3 @@ def as_candidate(spec: Object) -> Object:
     for key in ("scaleMetric", "scaleTarget", "logger", "deploymentStrategy"):
         spec.pop(key, None)
     return spec
-
-
-def _model(candidate: ModelVersion, settings: PredictorSettings) -> Object:
-    amounts = {"cpu": settings.cpu, "memory": settings.memory}
-    if settings.gpu:
-        amounts[settings.gpu_type] = str(settings.gpu)
-    env = settings.env | {ARCHIVE_SHA256_VARIABLE: candidate.archive_sha256}
-    return {
-        "modelFormat": {"name": "pytorch"},
-        "protocolVersion": settings.protocol,
-        "runtime": settings.runtime,
-        "storageUri": storage_uri(candidate.archive_uri, settings.storage),
-        "resources": {"requests": dict(amounts), "limits": amounts},
-        "env": [{"name": name, "value": value} for name, value in env.items()],
-        # With it a crash tells its reason in the pod's status; KServe passes that on.
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-    }
-
-
-def _toleration(fields: Object) -> Object:
-    fields["tolerationSeconds"] = fields.pop("seconds")
-    return {key: value for key, value in fields.items() if value not in ("", None)}

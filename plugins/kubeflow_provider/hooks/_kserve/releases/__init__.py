@@ -1,0 +1,1 @@
+"""How versions of a model are released with KServe: on top of what any InferenceService needs."""
