@@ -1,4 +1,4 @@
-"""How a release is recorded in MLflow: its tags, aliases, states and facts.
+"""How a release is recorded in a registry, MLflow or Kubeflow's: its tags, aliases, states and facts.
 
 They are the record itself. Renaming one loses every release that was recorded under the old name: the live model would
 count as never released, and nothing could be compared with it or put back.
@@ -6,6 +6,7 @@ count as never released, and nothing could be compared with it or put back.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -21,6 +22,9 @@ METRIC_FACT_PREFIX = "metric."
 #: MLflow's usual word for it.
 LIVE_ALIAS = "champion"
 PREVIOUS_ALIAS = "previous"
+#: What stands in the place of these aliases in Kubeflow's Model Registry: properties of the registered model.
+LIVE_MARK = "release.live"
+PREVIOUS_MARK = "release.previous"
 
 #: Fact that links a release to the MLflow run that trained it.
 TRACKING_RUN_FACT = "tracking_run_id"
@@ -60,6 +64,32 @@ def state_tags(state: ReleaseState, reason: str) -> dict[str, str]:
     """Return the tags of a release that enters a state now, in the order in which they must be set: the state last."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return {REASON_TAG: reason, state_time_tag(state): now, STATE_TAG: state.value}
+
+
+def record_tags(
+    *,
+    version: str,
+    archive_uri: str,
+    state: ReleaseState,
+    reason: str,
+    facts: Mapping[str, str],
+    times: Mapping[ReleaseState, str],
+) -> dict[str, str]:
+    """Return all tags of a release that was recorded elsewhere before; the state last."""
+    tags = {VERSION_TAG: version, ARCHIVE_TAG: archive_uri}
+    tags |= {f"{FACT_TAG_PREFIX}{name}": value for name, value in facts.items()}
+    tags |= {state_time_tag(entered): time for entered, time in times.items()}
+    return tags | {REASON_TAG: reason, STATE_TAG: state.value}
+
+
+def facts_of(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the facts that tags hold."""
+    return {fact_name(name): value for name, value in tags.items() if name.startswith(FACT_TAG_PREFIX)}
+
+
+def times_of(tags: Mapping[str, str]) -> dict[ReleaseState, str]:
+    """Return when a release entered its states, as tags hold it."""
+    return {state: tags[name] for state in ReleaseState if (name := state_time_tag(state)) in tags}
 
 
 def fact_name(tag: str) -> str:

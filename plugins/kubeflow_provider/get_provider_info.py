@@ -58,7 +58,8 @@ _KUBEFLOW_PIPELINES_FIELDS = {
     ),
 }
 
-_HTTP_FIELDS = {
+#: Of every connection whose hook speaks through :class:`kubeflow_provider.http.client.HttpClient`.
+HTTP_FIELDS = {
     "authentication": form_field(
         "Authentication",
         "How to log in: none (port-forward, single-user Kubeflow); bearer (token in Password); token_file; kubernetes "
@@ -190,7 +191,7 @@ def _connection_type(
             "relabeling": {"host": address, **_RELABELING},
             "placeholders": {"host": placeholder},
         },
-        "conn-fields": fields | _HTTP_FIELDS,
+        "conn-fields": fields | HTTP_FIELDS,
     }
 
 

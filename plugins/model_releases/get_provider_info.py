@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from kubeflow_provider.get_provider_info import OUTAGE_SECONDS, form_field
+from kubeflow_provider.get_provider_info import HTTP_FIELDS, OUTAGE_SECONDS, form_field
+
+_MODEL_REGISTRY_FIELDS = {
+    "ui_url": form_field(
+        "Address of its pages",
+        "For links: the registry in Kubeflow's UI, or a page's address with {model_id} and {version_id} in it.",
+    ),
+    "tracking_uri": form_field(
+        "MLflow for metrics",
+        "Where trainings write their metrics: `sqlite:////absolute/path.db` or a server's URL; empty: nowhere.",
+    ),
+}
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -29,6 +40,21 @@ def get_provider_info() -> dict[str, Any]:
                     "token": form_field("Token", "Bearer token for a server.", format="password"),
                     "outage_seconds": OUTAGE_SECONDS,
                 },
+            },
+            {
+                "connection-type": "kubeflow_model_registry",
+                "hook-class-name": "model_releases.registry.model_registry.ModelRegistryHook",
+                "hook-name": "Kubeflow Model Registry",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["extra"],
+                    "relabeling": {
+                        "host": "Registry's address",
+                        "login": "User or client id",
+                        "password": "Password, token, cookie or client secret",
+                    },
+                    "placeholders": {"host": "http://model-registry-service.kubeflow.svc.cluster.local:8080"},
+                },
+                "conn-fields": _MODEL_REGISTRY_FIELDS | HTTP_FIELDS,
             },
         ],
     }

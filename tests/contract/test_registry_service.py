@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -17,7 +17,9 @@ from airflow.sdk import Connection
 from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import InvalidRequestError
 from model_releases.registry.mlflow import MlflowHook
+from model_releases.registry.model_registry import ModelRegistryHook
 from model_releases.registry.service import RegistryService, Release
+from tests.doubles.model_registry import model_registry
 
 MODEL = "reviews"
 FIRST, SECOND, THIRD = "20260101000000", "20260102000000", "20260103000000"
@@ -31,17 +33,29 @@ def mlflow_on_a_file(folder: Path) -> MlflowHook:
     )
 
 
-SERVICES: dict[str, Callable[[Path], RegistryService]] = {"mlflow": mlflow_on_a_file}
+def model_registry_at(url: str) -> ModelRegistryHook:
+    """Connect to a server; each one is another connection, as the API's version is remembered for each."""
+    return ModelRegistryHook(
+        "registry", connection=Connection(conn_id="registry", conn_type="kubeflow_model_registry", host=url)
+    )
+
+
+#: Service -> versions of the API that its server has, where it is a Kubeflow Model Registry.
+SERVICES: dict[str, tuple[str, ...]] = {
+    "mlflow": (),
+    "model registry, v1": ("v1", "v1alpha3"),
+    "model registry, v1alpha3": ("v1alpha3",),
+}
 
 
 @pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return a function that returns a service's folder as it is after its first use, which takes seconds to make."""
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """Return a function that returns MLflow's folder as it is after its first use, which takes seconds to make."""
 
     @cache
-    def make(name: str) -> Path:
-        folder = tmp_path_factory.mktemp(name)
-        assert list(SERVICES[name](folder).list_releases(MODEL)) == []
+    def make() -> Path:
+        folder = tmp_path_factory.mktemp("mlflow")
+        assert list(mlflow_on_a_file(folder).list_releases(MODEL)) == []
         return folder
 
     return make
@@ -49,11 +63,15 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.fixture(params=list(SERVICES))
 def connect(
-    request: pytest.FixtureRequest, tmp_path: Path, empty: Callable[[str], Path]
-) -> Callable[[], RegistryService]:
+    request: pytest.FixtureRequest, tmp_path: Path, empty: Callable[[], Path]
+) -> Iterator[Callable[[], RegistryService]]:
     """Return a function that connects once more, as another process would."""
-    shutil.copytree(empty(request.param), tmp_path, dirs_exist_ok=True)
-    return lambda: SERVICES[request.param](tmp_path)
+    if versions := SERVICES[request.param]:
+        with model_registry(versions=versions) as server:
+            yield lambda: model_registry_at(server.url)
+    else:
+        shutil.copytree(empty(), tmp_path, dirs_exist_ok=True)
+        yield lambda: mlflow_on_a_file(tmp_path)
 
 
 @pytest.fixture
@@ -243,3 +261,36 @@ def test_a_release_knows_when_it_entered_its_states(registry: RegistryService) -
     assert found is not None
     assert set(found.times) == {ReleaseState.CANDIDATE, ReleaseState.LIVE}
     assert all(before <= datetime.fromisoformat(time) <= datetime.now(UTC) for time in found.times.values())
+
+
+def test_an_empty_fact_is_as_good_as_none(registry: RegistryService) -> None:
+    registry.register(release(FIRST, archive_deleted_at="2026-01-01"), metrics={})
+    registry.add_facts(MODEL, FIRST, {"archive_deleted_at": ""})
+    found = registry.get_release(MODEL, FIRST)
+    assert found is not None
+    assert not found.facts.get("archive_deleted_at")
+
+
+def test_what_another_registry_has_is_entered_as_it_is(registry: RegistryService) -> None:
+    records = [
+        Release(
+            model=MODEL,
+            version=version,
+            state=state,
+            archive_uri=f"s3://models/{version}",
+            reason="replaced" if state is ReleaseState.RETIRED else "",
+            facts={"code_revision": "c0ffee", "metric.candidate.macro_f1": "0.9"},
+            times={ReleaseState.CANDIDATE: "2026-01-01T00:00:00+00:00", state: "2026-01-02T00:00:00+00:00"},
+        )
+        for version, state in ((FIRST, ReleaseState.RETIRED), (SECOND, ReleaseState.LIVE))
+    ]
+    for _ in range(2):
+        for record in records:
+            registry.restore(record)
+        registry.restore_live(MODEL, live=SECOND, previous=FIRST)
+    found = [replace(entry, url=None) for entry in registry.list_releases(MODEL)]
+    assert found == list(reversed(records))
+    live, previous = registry.get_live(MODEL), registry.get_previous(MODEL)
+    assert (live and live.version, previous and previous.version) == (SECOND, FIRST)
+    registry.restore_live(MODEL, live=None, previous=None)
+    assert registry.get_live(MODEL) is registry.get_previous(MODEL) is None

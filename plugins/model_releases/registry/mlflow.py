@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import logging
-import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
@@ -30,10 +28,11 @@ from include.contracts.registry_tags import (
     TRIGGER_FACT,
     VERSION_TAG,
     ReleaseState,
-    fact_name,
-    state_time_tag,
+    facts_of,
+    record_tags,
+    times_of,
 )
-from include.contracts.rules.addresses import parsed, without_secrets
+from include.contracts.rules.addresses import parsed
 from kubeflow_provider.access import Access, access_for
 from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.exceptions import (
@@ -45,15 +44,15 @@ from kubeflow_provider.exceptions import (
 )
 from kubeflow_provider.server_words import without_logins
 from model_releases.registry.mlflow_entries import aliases_of, entries_of, number_of, set_tag, state_of, tag_state
+from model_releases.registry.mlflow_environment import PASSWORD, environment, settings_of
 from model_releases.registry.service import Release
+from model_releases.registry.tracking import tracking_address
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.exceptions import MlflowException
 
-#: MLflow takes a connection's credentials from the environment, which all threads of a process share.
-_ENVIRONMENT_LOCK = threading.RLock()
 #: Nobody asks MLflow for rights of single things.
 _OPERATION = "use the registry"
 #: Words of MLflow's client.
@@ -102,36 +101,11 @@ class MlflowHook(BaseHook):
     @property
     def tracking_uri(self) -> str:
         """Where training writes its metrics, without credentials."""
-        uri = self._fields.text("tracking_uri")
-        parts = parsed(uri)
-        if parts.scheme in ("http", "https") and parts.hostname:
-            return without_secrets(uri).rstrip("/")
-        if parts.scheme == "sqlite" and parts.path.startswith("//"):
-            return uri
-        # Another database would need its password in the URI, and the URI is a parameter of every training run.
-        raise InvalidRequestError(
-            f"Connection {self.mlflow_conn_id!r}: tracking_uri must be `sqlite:////absolute/path.db` or the URL of an "
-            "MLflow server."
-        )
+        return tracking_address(self.mlflow_conn_id, self._fields.text("tracking_uri"))
 
     @property
     def _is_server(self) -> bool:
         return self.tracking_uri.startswith("http")
-
-    def _environment(self) -> dict[str, str]:
-        """Return MLflow's settings for this connection: its client takes them from the environment only."""
-        fields = self._fields
-        in_uri = parsed(fields.text("tracking_uri"))
-        settings = {
-            "MLFLOW_TRACKING_USERNAME": fields.login or unquote(in_uri.username or ""),
-            "MLFLOW_TRACKING_PASSWORD": fields.password or unquote(in_uri.password or ""),
-            "MLFLOW_TRACKING_TOKEN": fields.text("token"),
-            # The task's own retries do the waiting; MLflow's defaults would hold a worker for many minutes.
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
-            "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-        }
-        return {name: value for name, value in settings.items() if value}
 
     @cached_property
     def _client(self) -> MlflowClient:
@@ -160,7 +134,7 @@ class MlflowHook(BaseHook):
         """Give the client its credentials for the time of a call, and turn its errors into ours."""
         from mlflow.exceptions import MlflowException
 
-        with _ENVIRONMENT_LOCK, _environment(self._environment()):
+        with environment(settings_of(self._fields)):
             try:
                 yield self._client
             except MlflowException as error:
@@ -173,7 +147,7 @@ class MlflowHook(BaseHook):
         text = f"Registry {self.tracking_uri}: {without_logins(error.message)}"
         if status in (401, 403):
             hint = f"{text} Check login, password or token of {self.mlflow_conn_id!r}."
-            is_password = status == 401 and "MLFLOW_TRACKING_PASSWORD" in self._environment()
+            is_password = status == 401 and PASSWORD in settings_of(self._fields)
             return (WrongPasswordError if is_password else PermissionDeniedError)(hint, http_status=status)
         if 400 <= status < 500 and status not in (408, 429):
             return InvalidRequestError(text)
@@ -254,9 +228,7 @@ class MlflowHook(BaseHook):
 
     def get_live(self, model: str) -> Release | None:
         """Return the version that the registry holds to be live."""
-        with self._session() as client:
-            number = aliases_of(client, model).get(LIVE_ALIAS)
-            return None if number is None else self._release(client.get_model_version(model, number))
+        return self._get_pointed(model, LIVE_ALIAS)
 
     def list_releases(
         self, model: str, *, limit: int = 20, state: ReleaseState | None = None, before: str | None = None
@@ -289,7 +261,44 @@ class MlflowHook(BaseHook):
         release = self.get_release(model, version) if self._is_server else None
         return release.url if release else None
 
+    # Taking over another registry's records
+
+    def get_previous(self, model: str) -> Release | None:
+        """Return the version that was live before."""
+        return self._get_pointed(model, PREVIOUS_ALIAS)
+
+    def restore(self, release: Release) -> None:
+        """Write a record as another registry has it, with its state and times. Safe to repeat."""
+        tags = record_tags(
+            version=release.version,
+            archive_uri=release.archive_uri,
+            state=release.state,
+            reason=release.reason,
+            facts=release.facts,
+            times=release.times,
+        )
+        with self._session() as client:
+            entry = self._find(client, release.model, release.version) or self._create(client, release, tags)
+            for name, value in tags.items():
+                if entry.tags.get(name) != value:
+                    set_tag(client, release.model, entry.version, name, value)
+
+    def restore_live(self, model: str, *, live: str | None, previous: str | None) -> None:
+        """Say which versions are live and were before, and nothing else. Safe to repeat."""
+        with self._session() as client:
+            for alias, version in ((PREVIOUS_ALIAS, previous), (LIVE_ALIAS, live)):
+                entry = self._find(client, model, version) if version else None
+                if entry is not None:
+                    client.set_registered_model_alias(model, alias, number_of(entry))
+                elif alias in aliases_of(client, model):
+                    client.delete_registered_model_alias(model, alias)
+
     # How it is kept in MLflow
+
+    def _get_pointed(self, model: str, alias: str) -> Release | None:
+        with self._session() as client:
+            number = aliases_of(client, model).get(alias)
+            return None if number is None else self._release(client.get_model_version(model, number))
 
     def _find(self, client: MlflowClient, model: str, version: str) -> ModelVersion | None:
         if not version.isalnum():
@@ -336,8 +345,8 @@ class MlflowHook(BaseHook):
             state=state_of(entry),
             archive_uri=tags.get(ARCHIVE_TAG, ""),
             reason=tags.get(REASON_TAG, ""),
-            facts={fact_name(name): value for name, value in tags.items() if name.startswith(FACT_TAG_PREFIX)},
-            times={state: tags[name] for state in ReleaseState if (name := state_time_tag(state)) in tags},
+            facts=facts_of(tags),
+            times=times_of(tags),
             url=page,
         )
 
@@ -373,18 +382,3 @@ class MlflowHook(BaseHook):
             client.delete_registered_model_alias(entry.name, LIVE_ALIAS)
         if was_live or previous == number:
             client.delete_registered_model_alias(entry.name, PREVIOUS_ALIAS)
-
-
-@contextlib.contextmanager
-def _environment(settings: Mapping[str, str]) -> Iterator[None]:
-    """Set variables of this process for the time of a call."""
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -76,5 +76,14 @@ class RegistryService(Protocol):
     def release_url(self, model: str, version: str) -> str | None:
         """Return the page of the version for people, where the registry has one."""
 
+    def get_previous(self, model: str) -> Release | None:
+        """Return the version that was live before the one that is."""
+
+    def restore(self, release: Release) -> None:
+        """Write a record as another registry has it, with its state and times. Safe to repeat."""
+
+    def restore_live(self, model: str, *, live: str | None, previous: str | None) -> None:
+        """Say which versions are live and were before, and nothing else; ``None`` for none. Safe to repeat."""
+
     def test_connection(self) -> tuple[bool, str]:
         """Answer for the connection form's Test button."""
