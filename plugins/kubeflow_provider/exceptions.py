@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 from airflow.sdk.exceptions import AirflowException
+
+from kubeflow_provider.compat import FinalError, fail_at_once
 
 
 class KubeflowProviderError(AirflowException):
@@ -28,11 +29,11 @@ def _made_again(error: type[KubeflowProviderError], args: tuple[Any, ...]) -> Ku
     return error.__new__(error, *args)
 
 
-class InvalidRequestError(KubeflowProviderError):
+class InvalidRequestError(KubeflowProviderError, FinalError):
     """What was asked for can never work as it stands: wrong parameters, document, archive or setting."""
 
 
-class PermissionDeniedError(KubeflowProviderError):
+class PermissionDeniedError(KubeflowProviderError, FinalError):
     """The service does not know who is asking, or knows it and refuses."""
 
 
@@ -94,7 +95,7 @@ class LiveVersionUnknownError(ServiceUnavailableError):
     """
 
 
-class RunFailedError(KubeflowProviderError):
+class RunFailedError(KubeflowProviderError, FinalError):
     """A pipeline run ended in a state other than SUCCEEDED.
 
     :param message: run, failed step, reason and last log lines.
@@ -114,17 +115,18 @@ class RunTimeoutError(RunFailedError):
     """The run was still going when its time was over, and has been cancelled, or could not even be started by then."""
 
 
-class DeploymentFailedError(KubeflowProviderError):
+class DeploymentFailedError(KubeflowProviderError, FinalError):
     """The serving system could not bring up a version."""
 
 
 #: Which errors are worth a retry: what is named here will end the same way again, everything else follows the task's
-#: own ``retries``. The operators of this provider have it unless they are given another ``retry_policy``.
-RETRY_POLICY = ExceptionRetryPolicy(
-    rules=[
-        RetryRule(exception=InvalidRequestError, action=RetryAction.FAIL, reason="the request itself is wrong"),
-        RetryRule(exception=PermissionDeniedError, action=RetryAction.FAIL, reason="permission denied"),
-        RetryRule(exception=RunFailedError, action=RetryAction.FAIL, reason="the pipeline run is over"),
-        RetryRule(exception=DeploymentFailedError, action=RetryAction.FAIL, reason="the deployment is hopeless"),
-    ]
+#: own ``retries``. The operators of this provider have it unless they are given another ``retry_policy``. ``None``
+#: before Airflow 3.3, which has no such policies: there these errors always fail a task at once.
+RETRY_POLICY = fail_at_once(
+    {
+        InvalidRequestError: "the request itself is wrong",
+        PermissionDeniedError: "permission denied",
+        RunFailedError: "the pipeline run is over",
+        DeploymentFailedError: "the deployment is hopeless",
+    }
 )

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import quote
 
 from airflow.sdk import BaseOperatorLink
-from airflow.sdk.execution_time.xcom import XCom
+
+from kubeflow_provider.compat import XCom, conf
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -53,7 +54,5 @@ def airflow_url(*path: str) -> str:
 
     :param path: its parts, unquoted.
     """
-    from airflow.sdk import conf
-
     base = conf.get("api", "base_url", fallback="") or f"http://localhost:{conf.get('api', 'port', fallback='8080')}"
     return "/".join([base.rstrip("/"), *(quote(part, safe=":+") for part in path)])

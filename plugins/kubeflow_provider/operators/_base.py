@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from kubeflow_provider.compat import HAS_RETRY_POLICIES
 from kubeflow_provider.exceptions import RETRY_POLICY
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class ServiceOperator(BaseOperator):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if self.retry_policy is None:
+        if HAS_RETRY_POLICIES and self.retry_policy is None:
             self.retry_policy = RETRY_POLICY
 
     def render_template(

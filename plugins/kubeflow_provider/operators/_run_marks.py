@@ -47,6 +47,16 @@ def life_of(context: Mapping[str, Any]) -> str:
     return uuid5(UUID(int=0), f"{context['ti'].max_tries} {context['dag_run'].start_date}").hex[:8]
 
 
+def derived_run_id(airflow: str, context: Mapping[str, Any], number: int) -> str:
+    """Return the id by which a task asks for a run of this life where nothing would remember one that is drawn.
+
+    :param number: how many runs of this life there were before.
+    """
+    ti = context["ti"]
+    task = [ti.dag_id, ti.run_id, ti.task_id, -1 if ti.map_index is None else ti.map_index]
+    return str(uuid5(UUID(airflow), json.dumps([*task, life_of(context), number])))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunMark:
     """Which task a run belongs to.

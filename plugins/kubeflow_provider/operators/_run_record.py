@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 from uuid import uuid4
 
 from kubeflow_provider.access import recall
 from kubeflow_provider.airflow_id import airflow_id
+from kubeflow_provider.compat import memory_of, outlives_tries
 from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError
 from kubeflow_provider.links import XCOM_RUN_ID
-from kubeflow_provider.operators._run_marks import RunMark, is_of_life
+from kubeflow_provider.operators._run_marks import RunMark, derived_run_id, is_of_life
 from kubeflow_provider.services import PipelineService, Run
 from kubeflow_provider.states import RunState
 
@@ -32,13 +34,16 @@ PIPELINE_CANCELLED_KEY = "kubeflow_pipeline_run_cancelled"
 class RunRecord:
     """The run of one task.
 
+    Where Airflow keeps nothing of a task from one try to the next (before 3.3), the record is of one try alone; the
+    next try finds the run by its id, which follows from the task there, and by its mark.
+
     :param context: of the task.
-    :param retries: of the task as its DAG file has them now; for records of version 0.1.0.
+    :param retries: of the task as its DAG file has them now.
     """
 
     def __init__(self, context: Mapping[str, Any], *, retries: int) -> None:
         self._context = context
-        self._store = context["task_state_store"]
+        self._store = memory_of(context)
         self._retries = retries
 
     def read(self) -> dict[str, Any] | None:
@@ -87,21 +92,42 @@ class RunRecord:
                 log.info("An earlier try has left pipeline run %s; picking it up.", record["run_id"])
                 return record, run, True
             log.info("An earlier try has left pipeline run %s, which was cancelled.", record["run_id"])
-        # Drawn, not derived from the DAG run: one that was deleted and made again must not find its old result.
-        new = self._new(str(uuid4()), datetime.now(tz=UTC), limit)
-        airflow, mark = airflow_id(), RunMark.of(self._context, asked_for=new["run_id"])
+        airflow, mark = airflow_id(), RunMark.of(self._context, asked_for="")
         left = _find(service, mark.text(airflow)) if airflow else []
-        if not record and (own := [run for run in left if is_of_life(run.description, mark.life)]):
-            # The store was emptied, or this is a server that outlived Airflow's database.
+        # The store was emptied, or there is none, or this is a server that outlived Airflow's database.
+        own = [] if record else [run for run in left if is_of_life(run.description, mark.life)]
+        if airflow and not outlives_tries(self._context):
+            run_id, run = self._follow(service, airflow)
+            is_repeat = self._is_retry
+            own += [run] if run else []
+        else:
+            # Drawn, not derived from the DAG run: one that was deleted and made again must not find its old result.
+            run_id, is_repeat = str(uuid4()), False
+        if own:
             log.info("An earlier try has left pipeline run %s; picking it up.", own[0].run_id)
             new = self._new(own[0].run_id, own[0].created_at or datetime.now(tz=UTC), limit)
             self.write(new)
-            _stop(service, [run.run_id for run in left if run is not own[0] and not keeps])
+            _stop(service, [run.run_id for run in left if run.run_id != own[0].run_id and not keeps])
             return new, own[0], True
         if not keeps:
             # After a "clear" the old trigger stops its run as well, but nobody promises when, or whether.
             _stop(service, dict.fromkeys(([record["run_id"]] if record else []) + [run.run_id for run in left]))
-        return new, None, False
+        return self._new(run_id, datetime.now(tz=UTC), limit), None, is_repeat
+
+    def _follow(self, service: PipelineService, airflow: str) -> tuple[str, Run | None]:
+        """Return the newest run of this life that was not cancelled; or the id of the next one, and no run."""
+        for number in count():
+            run_id = derived_run_id(airflow, self._context, number)
+            run = service.get_run(run_id)
+            if run is None or not _is_cancelled(run):
+                return run_id, run
+        raise AssertionError("some id is a new one")
+
+    @property
+    def _is_retry(self) -> bool:
+        """Whether this life has had a try before this one, which may have asked for the run."""
+        ti = self._context["ti"]
+        return bool(ti.try_number > ti.max_tries - self._retries + 1)
 
     def _is_of_this_life(self, record: Mapping[str, Any]) -> bool:
         """Tell a retry from a user's "clear": only that changes ``max_tries``, whatever the DAG file says meanwhile."""

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import Context
-from airflow.sdk.execution_time.xcom import XCom
 
 from kubeflow_provider.airflow_id import airflow_id
+from kubeflow_provider.compat import XCom
 from kubeflow_provider.exceptions import KubeflowProviderError, ServiceUnavailableError
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.links import XCOM_RUN_ID

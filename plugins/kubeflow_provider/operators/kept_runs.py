@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import Context, conf
+from airflow.sdk import Context
 
 from kubeflow_provider.access import was_accepted
+from kubeflow_provider.compat import conf
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.sdk import Context, conf
-from airflow.sdk.exceptions import TaskDeferralTimeout
+from airflow.sdk import Context
 
 from kubeflow_provider.access import recall, was_accepted
 from kubeflow_provider.airflow_id import airflow_id
+from kubeflow_provider.compat import TaskDeferralTimeout, conf
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.links import XCOM_RUN_ID, ExperimentLink, PipelineRunLink
 from kubeflow_provider.operators._base import ServiceOperator, cluster_with

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from airflow.sdk.execution_time.xcom import XCom
 from asgiref.sync import sync_to_async
 
+from kubeflow_provider.compat import XCom
 from kubeflow_provider.services import JsonValue, PipelineService, Run
 from kubeflow_provider.triggers.blocking_work import BlockingWork
 

@@ -16,6 +16,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from kubeflow_provider.access import recall, was_accepted
+from kubeflow_provider.compat import TRIGGERS_ARE_KILLED, task_states
 from kubeflow_provider.exceptions import (
     DeploymentFailedError,
     InvalidRequestError,
@@ -71,14 +72,9 @@ def ask_state(task: Any) -> str | None:
 
     :param task: its ids, as a trigger's ``task_instance`` and an operator's ``ti`` have them.
     """
-    # What runs tasks is nothing for the parsing of DAG files, which import this module.
-    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-
     map_index = -1 if task.map_index is None else task.map_index
-    found = RuntimeTaskInstance.get_task_states(
-        dag_id=task.dag_id, task_ids=[task.task_id], run_ids=[task.run_id], map_index=map_index
-    )
-    states: dict[str, str | None] = found.get(task.run_id, {})
+    found = task_states(dag_id=task.dag_id, task_ids=[task.task_id], run_ids=[task.run_id], map_index=map_index)
+    states = found.get(task.run_id, {})
     return states.get(state_key(task.task_id, map_index), TaskInstanceState.REMOVED)
 
 
@@ -131,6 +127,7 @@ class PollingTrigger(BaseTrigger):
         self.max_poll_errors = max_poll_errors
         self.was_accepted = was_accepted
         self._is_recalled = False
+        self._has_spoken = False
 
     @abstractmethod
     def arguments(self) -> dict[str, Any]:
@@ -189,7 +186,9 @@ class PollingTrigger(BaseTrigger):
             await self.wait_until_waited_for()
         # Only a triggerer gives an id; `airflow dags test` runs triggers itself, and has no scheduler that may be late.
         if self.trigger_id is None:
-            yield TriggerEvent(await self.wait(first_poll_seconds=_FIRST_POLL_WITHOUT_SCHEDULER_SECONDS))
+            payload = await self.wait(first_poll_seconds=_FIRST_POLL_WITHOUT_SCHEDULER_SECONDS)
+            self._has_spoken = True
+            yield TriggerEvent(payload)
             return
         began = time.monotonic()
         payload = await self.wait(first_poll_seconds=0.0 if self.acts else self.first_poll_seconds)
@@ -198,7 +197,20 @@ class PollingTrigger(BaseTrigger):
         await asyncio.sleep(max(least, began + self.first_event_seconds - time.monotonic()))
         if not is_good:
             await self.wait_until_waited_for()
+        self._has_spoken = True
         yield TriggerEvent(payload)
+
+    async def on_kill(self) -> None:
+        """Take back nothing; a subclass does, after a user has ended the task."""
+
+    async def cleanup(self) -> None:
+        """Do what :meth:`on_kill` does, where Airflow does not call that: before 3.3 all ends of a trigger look alike.
+
+        So ``on_kill`` asks whether the task still waits: then it was a triggerer that ended, and no user. What a
+        trigger has told is for its task, which no longer waits by then, to go on with.
+        """
+        if not TRIGGERS_ARE_KILLED and not self._has_spoken and self.task_instance is not None:
+            await self.on_kill()
 
     async def wait(self, *, first_poll_seconds: float = 0.0) -> dict[str, Any]:
         """Poll until the thing is over, the deadline has passed or the service cannot be asked; return the payload.

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from airflow.sdk import BaseHook
-from airflow.sdk.exceptions import AirflowNotFoundException
 
+from kubeflow_provider.compat import AirflowNotFoundException
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.kubernetes.pod_start import PreparedPod
 from kubeflow_provider.triggers._cancelling import cancel_patiently, outlive_the_trigger

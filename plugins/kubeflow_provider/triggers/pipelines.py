@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
-from airflow.sdk.execution_time.xcom import XCom
-
+from kubeflow_provider.compat import XCom
 from kubeflow_provider.hooks import aget_pipeline_service
 from kubeflow_provider.links import XCOM_RUN_ID
 from kubeflow_provider.services import JsonValue, PipelineService, Run, RunStep, ScheduledService

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from airflow.sdk import BaseHook, Connection
-from airflow.sdk.exceptions import AirflowNotFoundException
 
 from kubeflow_provider import hooks
+from kubeflow_provider.compat import AirflowNotFoundException
 from kubeflow_provider.exceptions import InvalidRequestError
 
 

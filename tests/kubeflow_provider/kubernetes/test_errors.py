@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import KubernetesApiException
-from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
 from kubernetes.client import ApiException  # noqa: TID253
 from kubernetes.config import ConfigException  # noqa: TID253
 from urllib3.exceptions import ProtocolError
 
 from kubeflow_provider.access import Access
+from kubeflow_provider.compat import AirflowException, AirflowNotFoundException
 from kubeflow_provider.exceptions import (
     InvalidRequestError,
     KubeflowProviderError,

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 from airflow.sdk.module_loading import import_string
 
+from kubeflow_provider.compat import TaskDeferred
 from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError
 from kubeflow_provider.operators.modules import RunModuleOperator
 from kubeflow_provider.triggers.modules import ModulePodTrigger

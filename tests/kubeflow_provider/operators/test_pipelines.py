@@ -10,10 +10,10 @@ from uuid import uuid4
 
 import pytest
 from airflow.sdk import DAG, BaseOperator
-from airflow.sdk.exceptions import TaskDeferralTimeout, TaskDeferred
 
 from include import marked_processes
 from kubeflow_provider.airflow_id import AIRFLOW_ID
+from kubeflow_provider.compat import TaskDeferralTimeout, TaskDeferred
 from kubeflow_provider.exceptions import (
     InvalidRequestError,
     KubeflowProviderError,

@@ -157,7 +157,7 @@ async def test_a_bad_end_of_a_task_that_nobody_waits_for_is_never_told(monkeypat
 
     trigger = make(InvalidRequestError("the run was cancelled"))
     trigger.trigger_id = 7
-    trigger._task_instance = object()  # type: ignore[assignment]
+    trigger.task_instance = SimpleNamespace(task_id="train")
     monkeypatch.setattr(trigger, "is_still_waited_for", is_still_waited_for)
     await payload(trigger)
 

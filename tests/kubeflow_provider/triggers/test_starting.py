@@ -107,9 +107,7 @@ def make(airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> Any:
             **arguments,
         )
         trigger.trigger_id = 1
-        trigger._task_instance = SimpleNamespace(  # type: ignore[assignment]
-            dag_id="releases", task_id="train", run_id="manual", map_index=-1
-        )
+        trigger.task_instance = SimpleNamespace(dag_id="releases", task_id="train", run_id="manual", map_index=-1)
         return trigger
 
     return make
@@ -163,7 +161,7 @@ async def test_starts_the_run_and_waits_for_it(service: Service, airflow: Airflo
 
 async def test_starts_the_run_where_airflow_keeps_nothing(service: Service, make: Any) -> None:
     trigger = make()
-    trigger.trigger_id = trigger._task_instance = None  # as in `airflow dags test`
+    trigger.trigger_id = trigger.task_instance = None  # as in `airflow dags test`
 
     assert (await payload(trigger))["state"] == "SUCCEEDED"
     assert service.started == [False]

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException, TaskDeferred
 
+from kubeflow_provider.compat import AirflowSensorTimeout, AirflowSkipException, TaskDeferred
 from kubeflow_provider.exceptions import InvalidRequestError, RunCancelledError, RunFailedError, RunTimeoutError
 from kubeflow_provider.operators.kept_runs import (
     ArchivePipelineRunOperator,

@@ -9,10 +9,10 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
 from airflow.sdk.module_loading import import_string
 
 from kubeflow_provider import access, hooks
+from kubeflow_provider.compat import TaskDeferred
 from kubeflow_provider.exceptions import PermissionDeniedError, WrongPasswordError
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
 from tests.doubles.kfp_server import KfpServer, kfp_server

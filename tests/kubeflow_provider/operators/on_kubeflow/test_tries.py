@@ -8,10 +8,10 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from airflow.sdk import DAG, ExceptionRetryPolicy, RetryAction
-from airflow.sdk.exceptions import TaskDeferred
+from airflow.sdk import DAG
 
 from kubeflow_provider.airflow_id import AIRFLOW_ID
+from kubeflow_provider.compat import HAS_RETRY_POLICIES, AirflowFailException, TaskDeferred
 from kubeflow_provider.exceptions import (
     RETRY_POLICY,
     InvalidRequestError,
@@ -270,6 +270,11 @@ def test_a_run_says_in_its_description_which_task_it_belongs_to(server: KfpServe
 
 
 def test_an_error_that_cannot_mend_itself_is_not_tried_again_unless_the_dag_says_so(task: Task) -> None:
+    if not HAS_RETRY_POLICIES:
+        assert issubclass(InvalidRequestError, AirflowFailException)
+        return
+    from airflow.sdk import ExceptionRetryPolicy, RetryAction
+
     own = ExceptionRetryPolicy(rules=[])
     with DAG("given_a_policy", schedule=None, default_args={"retry_policy": own}):
         assert task.operator().retry_policy is own
