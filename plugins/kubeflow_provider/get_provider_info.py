@@ -205,6 +205,12 @@ def get_provider_info() -> dict[str, Any]:
         "name": "Kubeflow",
         "description": "Run Kubeflow pipelines, and serve models with KServe.",
         "versions": ["0.1.0"],
+        "task-decorators": [
+            {
+                "name": "kubeflow_pipeline",
+                "class-name": "kubeflow_provider.decorators.kubeflow_pipeline.kubeflow_pipeline_task",
+            }
+        ],
         "integrations": [
             {
                 "integration-name": _PIPELINES,

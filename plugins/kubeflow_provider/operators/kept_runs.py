@@ -16,6 +16,7 @@ from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
 from kubeflow_provider.links import XCOM_RUN_ID, PipelineRunLink
 from kubeflow_provider.operators._base import ServiceOperator
+from kubeflow_provider.operators._given_pipeline import PipelineTask
 from kubeflow_provider.operators._run_failure import failure, out_of_sight
 from kubeflow_provider.operators._run_outputs import leave_outputs
 from kubeflow_provider.operators.cancelling import cancel_from_signal_handler
@@ -185,18 +186,20 @@ class DeletePipelineRunOperator(_OnRun):
         return self.run_id
 
 
-class UploadPipelineOperator(_OnKubeflow):
+class UploadPipelineOperator(PipelineTask, _OnKubeflow):
     """Have Kubeflow keep a pipeline, as a version that is named after what it holds; the same content is uploaded once.
 
     The return value is ``pipeline_id`` and ``pipeline_version_id``. Exactly one argument says what is uploaded.
 
     :param pipeline_file: compiled pipeline: a path or a URI, as
         :class:`~kubeflow_provider.operators.pipelines.RunPipelineOperator` takes it. Templated.
-    :param pipeline_spec: compiled pipeline, as it is or as YAML or JSON text; not rendered.
+    :param pipeline_spec: compiled pipeline, as it is or as YAML or JSON text; it may be the output of another task, and
+        is not rendered otherwise.
     :param pipelines_conn_id: Airflow connection, of type ``kubeflow_pipelines``. Templated.
     """
 
-    template_fields: Sequence[str] = ("pipeline_file", "pipelines_conn_id")
+    template_fields: Sequence[str] = ("pipeline_file", "pipeline_spec", "pipelines_conn_id")
+    template_fields_renderers = {"pipeline_spec": "json"}
     ui_color = "#d6e6ff"
 
     def __init__(

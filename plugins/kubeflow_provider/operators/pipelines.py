@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain, repeat
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from airflow.sdk import Context
 
@@ -15,7 +15,8 @@ from kubeflow_provider.airflow_id import airflow_id
 from kubeflow_provider.compat import TaskDeferralTimeout, conf
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.links import XCOM_RUN_ID, ExperimentLink, PipelineRunLink
-from kubeflow_provider.operators._base import ServiceOperator, cluster_with
+from kubeflow_provider.operators._base import cluster_with
+from kubeflow_provider.operators._given_pipeline import PipelineTask
 from kubeflow_provider.operators._openlineage import TellsLineage
 from kubeflow_provider.operators._run_failure import failure, interrupted, out_of_sight
 from kubeflow_provider.operators._run_marks import RunMark, shortened
@@ -23,23 +24,18 @@ from kubeflow_provider.operators._run_outputs import collect_outputs, leave_outp
 from kubeflow_provider.operators._run_record import RunRecord
 from kubeflow_provider.operators.cancelling import cancel_from_signal_handler
 from kubeflow_provider.outages import patient, wait_out
-from kubeflow_provider.pipeline_spec import PipelineSpec
 from kubeflow_provider.pipelines.outputs import place_of, with_place
-from kubeflow_provider.pipelines.reading import read_given
 from kubeflow_provider.pipelines.spec import bind
 from kubeflow_provider.services import PipelineService, PreparedRun, Run, RunRequest
 from kubeflow_provider.states import RunState
 from kubeflow_provider.triggers.base import WaitOutcome, raise_for_error
 from kubeflow_provider.triggers.pipelines import FollowedRunTrigger, PipelineRunTrigger
 
-if TYPE_CHECKING:
-    import jinja2
-
 #: How long after the trigger's own deadline Airflow ends the deferral, should the trigger not have done so.
 _BACKSTOP = timedelta(minutes=5)
 
 
-class RunPipelineOperator(TellsLineage, ServiceOperator):
+class RunPipelineOperator(TellsLineage, PipelineTask):
     """Run a pipeline and wait until it is over.
 
     Which one is said by exactly one of ``pipeline_file``, ``pipeline`` and ``pipeline_spec``.
@@ -145,14 +141,11 @@ class RunPipelineOperator(TellsLineage, ServiceOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if [pipeline_file, pipeline, pipeline_spec].count(None) != 2:
-            raise ValueError("exactly one of pipeline_file, pipeline and pipeline_spec says what runs")
-        if pipeline_version is not None and pipeline is None:
-            raise ValueError("pipeline_version is that of a pipeline: name it")
         self.pipeline_file = pipeline_file
         self.pipeline = pipeline
         self.pipeline_version = pipeline_version
         self.pipeline_spec = pipeline_spec
+        self.check_pipeline()
         self.parameters = parameters or {}
         self.display_name = display_name
         self.description = description
@@ -175,18 +168,6 @@ class RunPipelineOperator(TellsLineage, ServiceOperator):
         self._run_id: str | None = None
         self._killed = False
         self._facts = {}
-
-    def render_template(
-        self,
-        content: Any,
-        context: Context,
-        jinja_env: jinja2.Environment | None = None,
-        seen_oids: set[int] | None = None,
-    ) -> Any:
-        """Render a value, and what is in it, but leave alone the pipeline itself."""
-        if content is self.pipeline_spec and isinstance(content, str | Mapping):
-            return content
-        return super().render_template(content, context, jinja_env, seen_oids)
 
     @property
     def time_limit(self) -> timedelta:
@@ -272,15 +253,12 @@ class RunPipelineOperator(TellsLineage, ServiceOperator):
         if service and record and run_id:
             cancel_from_signal_handler(lambda: service.terminate_run(run_id), lambda: record.note_cancelled(run_id))
 
-    def _read(self, service: PipelineService) -> PipelineSpec:
-        """Return what runs, read once: what the parameters are checked against is what is started."""
-        if self.pipeline is not None:
-            # A template that has nothing to say renders to an empty text.
-            return service.find_pipeline(self.pipeline, self.pipeline_version or None)
-        return read_given(pipeline_file=self.pipeline_file, pipeline_spec=self.pipeline_spec)
+    def run_parameters(self, context: Context) -> Mapping[str, Any]:
+        """Return the parameters of a run that is to be started."""
+        return self.parameters
 
     def _prepare(self, context: Context, service: PipelineService, record: Mapping[str, Any]) -> PreparedRun:
-        pipeline, parameters = self._read(service), self.parameters
+        pipeline, parameters = self.read_pipeline(service), self.run_parameters(context)
         if self.outputs_uri:
             parameters = with_place(pipeline, parameters, place_of(self.outputs_uri, record["run_id"]))
         is_waited_for = self.wait_for_completion and not self.keep_on_kill

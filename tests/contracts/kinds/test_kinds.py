@@ -21,11 +21,11 @@ def test_what_names_no_kind_is_a_text_classifier() -> None:
 @pytest.mark.parametrize("kind", ["image-classifier", "", None, 1, ["text-classifier"], {}])
 def test_an_unknown_kind_is_named_with_those_that_there_are(kind: Any) -> None:
     text = json.dumps(candidates.document() | {"kind": kind})
-    with pytest.raises(DocumentError, match="here is not a valid candidate.json: kind is none of text-classifier"):
+    with pytest.raises(DocumentError, match=r"here is not a valid candidate\.json: kind is none of text-classifier"):
         parse_candidate(text, where="here")
 
 
 @pytest.mark.parametrize("text", ["[]", "1", "null", '"candidate"'])
 def test_what_is_no_document_is_told(text: str) -> None:
-    with pytest.raises(DocumentError, match="here is not a valid candidate.json"):
+    with pytest.raises(DocumentError, match=r"here is not a valid candidate\.json"):
         parse_candidate(text, where="here")

@@ -53,6 +53,18 @@ def test_kept_runs(kubeflow: KfpServer, run_dag: Callable[..., Any]) -> None:
     assert run_dag(dags["orphaned_runs"]).state == "success"
 
 
+@pytest.mark.processes
+def test_kubeflow_decorator(kubeflow: KfpServer, run_dag: Callable[..., Any]) -> None:
+    (dag,) = dags_of("example_kubeflow_decorator").values()
+
+    assert run_dag(dag, name="all").state == "success"
+    assert [run.runtime_config["parameters"] for run in kubeflow.runs.values()] == [
+        {"name": "example_kubeflow_decorator and all", "times": 3},
+        {"name": "north"},
+        {"name": "south"},
+    ]
+
+
 def dags_of(name: str) -> dict[str, Any]:
     """Return the DAGs of an example's file, as the DAG processor finds them."""
     from airflow.dag_processing.dagbag import DagBag

@@ -54,4 +54,5 @@ def write(order: dict[str, Any]) -> None:
 if __name__ == "__main__":
     for line in sys.stdin:
         write(json.loads(line))
-        print("done", flush=True)
+        sys.stdout.write("done\n")
+        sys.stdout.flush()

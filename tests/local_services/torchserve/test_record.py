@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from kubeflow_provider.exceptions import InvalidRequestError, LiveVersionUnknownError, ServiceUnavailableError
-from local_services.torchserve.hook import TorchServeHook
 from local_services.record import BrokenRecordError, Record, ServedModel, StoredVersion
+from local_services.torchserve.hook import TorchServeHook
 from tests.quick_torchserve import Server, quick_hook
 from tests.serving_support import MODEL, build_version
 

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import yaml
-from airflow.sdk import DAG, task
+from airflow.sdk import DAG, XComArg
+from airflow.sdk import task as decorators
 
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks import get_pipeline_service
+from kubeflow_provider.operators.kept_runs import UploadPipelineOperator
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
 from kubeflow_provider.pipelines.reading import read_pipeline_spec
 from kubeflow_provider.services import PipelineService
@@ -90,27 +92,50 @@ def test_exactly_one_thing_says_what_runs(arguments: dict[str, Any], words: str)
         RunPipelineOperator(task_id="run", **arguments)
 
 
+@pytest.mark.parametrize(
+    ("kind", "beside"), [(RunPipelineOperator, {"display_name": "{{ ds }}"}), (UploadPipelineOperator, {})]
+)
 @pytest.mark.parametrize("is_native", [False, True])
-def test_placeholders_of_a_pipeline_are_no_templates(is_native: bool) -> None:
+def test_placeholders_of_a_pipeline_are_no_templates(is_native: bool, kind: Any, beside: dict[str, str]) -> None:
     spec = {"command": ["{{$.inputs.parameters['file']}}", "{{$}}"]}
     with DAG("a_dag", render_template_as_native_obj=is_native):
         operators = [
-            RunPipelineOperator(task_id=name, pipeline_spec=given, display_name="x", parameters={"file": "{{ ds }}"})
+            kind(task_id=name, pipeline_spec=given, pipelines_conn_id="{{ ds }}", **beside)
             for name, given in (("as_it_is", spec), ("as_text", json.dumps(spec)))
         ]
     for operator in operators:
         operator.render_template_fields({"ds": "2026-11-21"})
 
     assert [operator.pipeline_spec for operator in operators] == [spec, json.dumps(spec)]
-    assert [operator.parameters for operator in operators] == [{"file": "2026-11-21"}] * 2
+    assert [operator.pipelines_conn_id for operator in operators] == ["2026-11-21"] * 2
+    assert [getattr(operators[0], name) for name in beside] == ["2026-11-21"] * len(beside)
 
 
-def test_a_pipeline_may_be_what_another_task_returns() -> None:
-    @task
+class Compiled(XComArg):
+    """What another task has returned."""
+
+    def __init__(self, spec: Any) -> None:
+        self.spec = spec
+
+    def iter_references(self) -> Any:
+        return iter(())
+
+    def resolve(self, context: Any) -> Any:
+        return self.spec
+
+
+@pytest.mark.parametrize("kind", [RunPipelineOperator, UploadPipelineOperator])
+def test_a_pipeline_may_be_what_another_task_returns(kind: Any, record_and_wait: str) -> None:
+    @decorators
     def choose() -> dict[str, Any]:
         return {}
 
     with DAG("a_dag"):
-        operator = RunPipelineOperator(task_id="run", pipeline_spec=choose())
-
+        operator = kind(task_id="run", pipeline_spec=choose())
     assert operator.upstream_task_ids == {"choose"}
+
+    spec = yaml.safe_load(Path(record_and_wait).read_text(encoding="utf-8"))
+    operator.pipeline_spec = Compiled(spec)
+    operator.render_template_fields({"dag": operator.dag, "run_id": "manual"})
+
+    assert operator.pipeline_spec == spec
