@@ -20,6 +20,8 @@ XCOM_RUN_URL = "run_url"
 XCOM_EXPERIMENT_URL = "experiment_url"
 #: See :mod:`kubeflow_provider.run_outputs`.
 XCOM_OUTPUTS = "outputs"
+#: Of :class:`~kubeflow_provider.operators.recurring_runs.CreateRecurringRunOperator`.
+XCOM_RECURRING_RUN_URL = "recurring_run_url"
 
 
 class XComLink(BaseOperatorLink):
@@ -47,6 +49,13 @@ class ExperimentLink(XComLink):
 
     name = "Experiment"
     key = XCOM_EXPERIMENT_URL
+
+
+class RecurringRunLink(XComLink):
+    """Leads to the page of a recurring run."""
+
+    name = "Recurring run"
+    key = XCOM_RECURRING_RUN_URL
 
 
 def airflow_url(*path: str) -> str:

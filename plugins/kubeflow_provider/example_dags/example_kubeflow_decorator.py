@@ -1,6 +1,6 @@
 """Run a pipeline with parameters that Python works out, once and for each of several values.
 
-It needs a connection ``pipelines_default`` of type ``kubeflow_pipelines``. The pipeline lies beside this file.
+It needs a connection ``kubeflow_pipelines_default`` of type ``kubeflow_pipelines``. The pipeline lies beside this file.
 """
 
 from __future__ import annotations

@@ -30,11 +30,12 @@ from kubeflow_provider.hooks._kubeflow_pipelines.listing import list_documents
 from kubeflow_provider.hooks._kubeflow_pipelines.logs import SERVICE, StepLogs, reason_of_failure
 from kubeflow_provider.hooks._kubeflow_pipelines.modules import ModulesInPods
 from kubeflow_provider.hooks._kubeflow_pipelines.pods import RunPods
+from kubeflow_provider.hooks._kubeflow_pipelines.recurring_runs import RecurringRuns
 from kubeflow_provider.hooks._kubeflow_pipelines.runs import name_with_id, read_run
 from kubeflow_provider.hooks._kubeflow_pipelines.settings import PipelinesSettings
 from kubeflow_provider.hooks._kubeflow_pipelines.shared_polling import SharedPolling
 from kubeflow_provider.hooks._kubeflow_pipelines.submission import Submission
-from kubeflow_provider.hooks._kubeflow_pipelines.versions import find_version, get_or_upload_version
+from kubeflow_provider.hooks._kubeflow_pipelines.versions import find_version, get_or_upload_version, source_of
 from kubeflow_provider.http.authentication import authentication_for
 from kubeflow_provider.http.client import HttpClient
 from kubeflow_provider.http.settings import HttpSettings
@@ -63,7 +64,7 @@ class Server:
     is_multi_user: bool
 
 
-class KubeflowPipelinesHook(ModulesInPods, KeptRuns, BaseHook):
+class KubeflowPipelinesHook(ModulesInPods, KeptRuns, RecurringRuns, BaseHook):
     """The pipeline service (:class:`kubeflow_provider.services.PipelineService`) of a Kubeflow cluster.
 
     Pipelines are uploaded once, as versions that are named after what they hold, with the model's cluster settings in
@@ -157,7 +158,7 @@ class KubeflowPipelinesHook(ModulesInPods, KeptRuns, BaseHook):
             "run_id": request.run_id,
             "display_name": name_with_id(request.display_name, request.run_id),
             "experiment_id": experiment_id,
-            **self._source(request, spec),
+            **source_of(self.client, request, spec, namespace=self._namespace),
             "runtime_config": {"parameters": dict(request.parameters)},
         }
         if request.description:
@@ -297,17 +298,6 @@ class KubeflowPipelinesHook(ModulesInPods, KeptRuns, BaseHook):
         """Return the pipeline as it is to run, with the cluster settings in it."""
         settings = ClusterSettings.from_mapping(request.cluster)
         return patch.apply(request.pipeline, settings, server_version=self.server.version), settings
-
-    def _source(self, request: RunRequest, spec: PipelineSpec) -> dict[str, Any]:
-        """Return where the server has a run's pipeline from.
-
-        :param spec: the request's, with the cluster settings in it.
-        """
-        if spec.reference and spec == request.pipeline:
-            return {"pipeline_version_reference": dict(spec.reference)}
-        if spec.reference or not request.keep_pipeline:
-            return {"pipeline_spec": spec.to_json()}
-        return {"pipeline_version_reference": self.upload_pipeline(spec)}
 
     @property
     def _namespace(self) -> str | None:

@@ -12,11 +12,10 @@ from airflow.sdk import Context
 from kubeflow_provider.access import was_accepted
 from kubeflow_provider.compat import conf
 from kubeflow_provider.exceptions import InvalidRequestError
-from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
 from kubeflow_provider.links import XCOM_RUN_ID, PipelineRunLink
-from kubeflow_provider.operators._base import ServiceOperator
 from kubeflow_provider.operators._given_pipeline import PipelineTask
+from kubeflow_provider.operators._on_kubeflow import KubeflowTask
 from kubeflow_provider.operators._run_failure import failure, out_of_sight
 from kubeflow_provider.operators._run_outputs import leave_outputs
 from kubeflow_provider.operators.cancelling import cancel_from_signal_handler
@@ -27,30 +26,7 @@ from kubeflow_provider.triggers.base import WaitOutcome, raise_for_error
 from kubeflow_provider.triggers.pipelines import PipelineRunTrigger
 
 
-class _OnKubeflow(ServiceOperator):
-    """A task for Kubeflow Pipelines itself: other pipeline services keep nothing.
-
-    :param pipelines_conn_id: Airflow connection, of type ``kubeflow_pipelines``. Templated.
-    """
-
-    def __init__(self, *, pipelines_conn_id: str = "kubeflow_pipelines_default", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.pipelines_conn_id = pipelines_conn_id
-
-    def hook(self) -> KubeflowPipelinesHook:
-        """Return the hook of the connection.
-
-        :raises InvalidRequestError: when that is of another type.
-        """
-        service = get_pipeline_service(self.pipelines_conn_id)
-        if not isinstance(service, KubeflowPipelinesHook):
-            raise InvalidRequestError(
-                f"Connection {self.pipelines_conn_id!r} is no kubeflow_pipelines: {type(self).__name__} needs one."
-            )
-        return service
-
-
-class _OnRun(_OnKubeflow):
+class _OnRun(KubeflowTask):
     """A task for one run.
 
     :param run_id: the run. Templated.
@@ -186,7 +162,7 @@ class DeletePipelineRunOperator(_OnRun):
         return self.run_id
 
 
-class UploadPipelineOperator(PipelineTask, _OnKubeflow):
+class UploadPipelineOperator(PipelineTask, KubeflowTask):
     """Have Kubeflow keep a pipeline, as a version that is named after what it holds; the same content is uploaded once.
 
     The return value is ``pipeline_id`` and ``pipeline_version_id``. Exactly one argument says what is uploaded.

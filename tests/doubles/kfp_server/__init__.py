@@ -12,6 +12,8 @@ Its "Argo" really runs the pipelines, with the pipeline half's interpreter, or d
 * While Kubernetes is away, every token is answered with 401 (``without_kubernetes``); the health page needs none.
 * A version id that does not exist is a 500; a retry of a run that has not failed is a 409; terminating a run that is
   over, or being terminated, is a 400 ("Row not found"); the log endpoint answers 200 with an error in its body.
+* Recurring runs: names are not unique, ids are Kubernetes' own, whoever names no mode gets a paused one, and cron
+  expressions have six fields; five are taken without the day of the week. Nothing runs by their schedules here.
 
 Requests and responses are checked against the models of the published client, kfp-server-api.
 """
@@ -36,6 +38,7 @@ class KfpServer(HttpServer):
 
     :ivar url: what a connection's host holds.
     :ivar runs: run id -> row. :ivar workflows: every workflow that was ever started.
+    :ivar recurring_runs: id -> row.
     :ivar requests: everything that was asked.
     """
 
@@ -45,6 +48,7 @@ class KfpServer(HttpServer):
         self.url = f"http://127.0.0.1:{self.port}{prefix}"
         self.runs = api.runs
         self.workflows = api.workflows
+        self.recurring_runs = api.recurring_runs
 
     def script(self, run_id: str | None, states: list[Any]) -> None:
         """Let a run (``None``: every run) show these states, one for each GET, without running anything.

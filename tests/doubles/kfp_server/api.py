@@ -65,6 +65,9 @@ class Api:
         self.experiments: dict[str, dict[str, Any]] = {}
         self.pipelines: dict[str, dict[str, Any]] = {}
         self.versions: dict[str, dict[str, Any]] = {}
+        self.recurring_runs: dict[str, dict[str, Any]] = {}
+        #: Ids of the recurring runs that Kubernetes knows, those among them that have no row.
+        self.scheduled_workflows: set[str] = set()
         self.scripts: dict[str | None, list[Any]] = {}
         #: How many of the next rows the database refuses, when their workflows already exist.
         self.rows_to_lose = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.doubles.kfp_server import catalogue, runs
+from tests.doubles.kfp_server import catalogue, recurring_runs, runs
 from tests.doubles.kfp_server.api import Route
 
 _V2 = "/apis/v2beta1"
@@ -27,6 +27,12 @@ ROUTES: list[Route] = [
     ("POST", f"{_V2}/runs/{_ID}:retry", runs.retry_run, None),
     ("POST", f"{_V2}/runs/{_ID}:archive", runs.archive_run, None),
     ("POST", f"{_V2}/runs/{_ID}:unarchive", runs.unarchive_run, None),
+    ("GET", f"{_V2}/recurringruns", recurring_runs.list_recurring_runs, "V2beta1ListRecurringRunsResponse"),
+    ("POST", f"{_V2}/recurringruns", recurring_runs.create_recurring_run, "V2beta1RecurringRun"),
+    ("GET", f"{_V2}/recurringruns/{_ID}", recurring_runs.get_recurring_run, "V2beta1RecurringRun"),
+    ("DELETE", f"{_V2}/recurringruns/{_ID}", recurring_runs.delete_recurring_run, None),
+    ("POST", f"{_V2}/recurringruns/{_ID}:enable", recurring_runs.enable_recurring_run, None),
+    ("POST", f"{_V2}/recurringruns/{_ID}:disable", recurring_runs.disable_recurring_run, None),
     ("GET", f"/apis/v1alpha1/runs/{_ID}/nodes/{_ID}/log", runs.get_node_log, None),
     ("GET", "/k8s/pod/logs", runs.get_pod_log, None),
 ]

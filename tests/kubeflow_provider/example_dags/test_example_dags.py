@@ -65,6 +65,15 @@ def test_kubeflow_decorator(kubeflow: KfpServer, run_dag: Callable[..., Any]) ->
     ]
 
 
+@pytest.mark.processes
+def test_kubeflow_recurring_runs(kubeflow: KfpServer, run_dag: Callable[..., Any]) -> None:
+    (dag,) = dags_of("example_kubeflow_recurring_runs").values()
+
+    assert run_dag(dag).state == "success"
+    assert kubeflow.recurring_runs == {}
+    assert [kubeflow.calls("POST", path) for path in ("/recurringruns", ":disable", ":enable")] == [1, 1, 1]
+
+
 def dags_of(name: str) -> dict[str, Any]:
     """Return the DAGs of an example's file, as the DAG processor finds them."""
     from airflow.dag_processing.dagbag import DagBag

@@ -217,6 +217,57 @@ def delete_run(run_id: str) -> Call:
     return Call(method="DELETE", path=f"{_V2}/runs/{quote(run_id, safe='')}", is_repeatable=True)
 
 
+def create_recurring_run(body: Mapping[str, Any]) -> Call:
+    """Make a recurring run. Not safe to repeat: names are not unique, and the server takes no id of a client."""
+    return Call(method="POST", path=f"{_V2}/recurringruns", json=body)
+
+
+def get_recurring_run(recurring_run_id: str) -> Call:
+    """One recurring run; 404 where there is none."""
+    return Call(method="GET", path=f"{_V2}/recurringruns/{quote(recurring_run_id, safe='')}")
+
+
+def list_recurring_runs(
+    *,
+    namespace: str | None = None,
+    experiment_id: str | None = None,
+    filter: str | None = None,
+    page_size: int = LARGEST_PAGE,
+    page_token: str | None = None,
+) -> Call:
+    """Recurring runs of an experiment or a namespace, the newest first. The answer calls them ``recurringRuns``."""
+    query = {
+        "namespace": namespace,
+        "experiment_id": experiment_id,
+        "filter": filter,
+        "sort_by": "created_at desc",
+        "page_size": page_size,
+        "page_token": page_token,
+    }
+    return Call(method="GET", path=f"{_V2}/recurringruns", params=query)
+
+
+def switch_recurring_run(recurring_run_id: str, *, is_enabled: bool) -> Call:
+    """Have a recurring run start runs, or none; 500 where somebody has taken its ScheduledWorkflow away."""
+    verb = "enable" if is_enabled else "disable"
+    path = f"{_V2}/recurringruns/{quote(recurring_run_id, safe='')}:{verb}"
+    return Call(method="POST", path=path, is_repeatable=True)
+
+
+def delete_recurring_run(recurring_run_id: str, *, keep_runs: bool) -> Call:
+    """Delete a recurring run; 404 where there is none.
+
+    Kubernetes takes those of its runs with it that go on, unless it is told otherwise; servers before 2.16 do not read
+    the parameter.
+    """
+    return Call(
+        method="DELETE",
+        path=f"{_V2}/recurringruns/{quote(recurring_run_id, safe='')}",
+        params={"propagation_policy": "ORPHAN" if keep_runs else None},
+        is_repeatable=True,
+    )
+
+
 def get_pod_log(*, run_id: str, pod_name: str, namespace: str | None, created: str) -> Call:
     """What a pod has said, from the server of the UI: of the pod itself or, when it is gone, of the archive."""
     query = {"podname": pod_name, "runid": run_id, "podnamespace": namespace, "createdat": created}

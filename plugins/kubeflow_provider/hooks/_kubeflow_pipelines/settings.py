@@ -55,6 +55,10 @@ class PipelinesSettings:
         """Return the run's page, ``None`` when the address of the UI is unknown."""
         return self._page(f"/runs/details/{quote(run_id)}")
 
+    def recurring_run_url(self, recurring_run_id: str) -> str | None:
+        """Return the recurring run's page, ``None`` when the address of the UI is unknown."""
+        return self._page(f"/recurringrun/details/{quote(recurring_run_id)}")
+
     def experiment_url(self, experiment_id: str) -> str | None:
         """Return the experiment's page, ``None`` when it, or the address of the UI, is unknown."""
         return self._page(f"/experiments/details/{quote(experiment_id)}") if experiment_id else None

@@ -15,7 +15,9 @@ from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks._kubeflow_pipelines import api
 from kubeflow_provider.http.client import HttpClient
 from kubeflow_provider.pipeline_spec import PipelineSpec
+from kubeflow_provider.pipelines.recurring_runs import RecurringRunRequest
 from kubeflow_provider.pipelines.spec import parse_pipeline_spec
+from kubeflow_provider.services import RunRequest
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +56,21 @@ def get_or_upload_version(client: HttpClient, spec: PipelineSpec, *, namespace: 
     name = version_name(spec)
     version_id = _find_version(client, pipeline_id, name) or _upload(client, pipeline_id, name, spec)
     return {"pipeline_id": pipeline_id, "pipeline_version_id": version_id}
+
+
+def source_of(
+    client: HttpClient, request: RunRequest | RecurringRunRequest, spec: PipelineSpec, *, namespace: str | None
+) -> dict[str, Any]:
+    """Return where the server has a run's pipeline from.
+
+    :param spec: the request's, with the cluster settings in it.
+    :param namespace: where pipelines belong to a namespace.
+    """
+    if spec.reference and spec == request.pipeline:
+        return {"pipeline_version_reference": dict(spec.reference)}
+    if spec.reference or not request.keep_pipeline:
+        return {"pipeline_spec": spec.to_json()}
+    return {"pipeline_version_reference": get_or_upload_version(client, spec, namespace=namespace)}
 
 
 def version_name(spec: PipelineSpec) -> str:
