@@ -206,9 +206,21 @@ class Workflow:
                 last = graph.add(node, "", ended, ended, scope=root, after=last)
         return sorted(graph.nodes, key=lambda node: node.id)
 
+    def template(self, step: str) -> str:
+        """Return the template that a step's pod is made from: labels and annotations make another one of it."""
+        tasks = self.documents[0]["root"].get("dag", {}).get("tasks", {})
+        component = self.documents[0].get("components", {}).get(tasks.get(step, {}).get("componentRef", {}).get("name"))
+        platform = self.documents[1] if len(self.documents) > 1 else {}
+        executors = platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {})
+        metadata = executors.get((component or {}).get("executorLabel"), {}).get("podMetadata")
+        if metadata is None:
+            return EXECUTOR
+        return f"metadata-{len(metadata.get('annotations', {}))}-{len(metadata.get('labels', {}))}-{EXECUTOR}"
+
     def pod_log(self, pod_name: str) -> str | None:
         """Return what the container ``main`` of a pod has said, ``None`` when there is no such pod."""
-        steps = [node.group for node in self.nodes() if node.is_executor and node.pod(EXECUTOR) == pod_name]
+        executors = [node for node in self.nodes() if node.is_executor]
+        steps = [node.group for node in executors if node.pod(self.template(node.group)) == pod_name]
         for step in self._account().get("steps", []):
             if step["name"] in steps:
                 with (self.folder / "log.txt").open("rb") as log:

@@ -172,6 +172,7 @@ class RunRow:
             self.nodes,
             run_id=self.run_id,
             run_name=self.display_name,
+            template=self.workflow.template,
             pipeline=self.workflow.documents[0]["pipelineInfo"]["name"],
             is_stopped=is_stopped,
             outputs=self.outputs,

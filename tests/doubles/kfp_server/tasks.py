@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import NAMESPACE_OID, uuid5
 
@@ -23,11 +23,13 @@ def tasks_of(
     run_id: str,
     run_name: str,
     is_stopped: bool,
+    template: Callable[[str], str] = lambda step: EXECUTOR,
     pipeline: str = "",
     outputs: Mapping[str, Mapping[str, Any]] = {},
 ) -> list[dict[str, Any]]:
     """Return the tasks behind a workflow's nodes, without their inputs.
 
+    :param template: returns what a step's pod is made from.
     :param pipeline: its name, of which the addresses of artifacts are made.
     :param outputs: of steps, and of the pipeline itself (:data:`PIPELINE`): ``parameters`` (name -> value, a list where
         a loop has given them), ``artifacts`` (name -> address, or fields of an artifact), ``type`` of the task.
@@ -47,7 +49,7 @@ def tasks_of(
         state = "CACHED" if is_cached else "RUNNING" if is_stopped and end.state == "FAILED" else end.state
         pods = [(driver, "system-dag-driver" if is_root else "system-container-driver", "DRIVER")]
         if executor is not None and not is_cached:
-            pods.append((executor, EXECUTOR, "EXECUTOR"))
+            pods.append((executor, template(name), "EXECUTOR"))
         message = "failed to execute component: exit status 1" if executor else "resolving inputs: no such parameter"
         history = [(driver.started, "RUNNING")] + ([] if state == "RUNNING" else [(end.ended, state)])
         tasks.append(

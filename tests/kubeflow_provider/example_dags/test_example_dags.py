@@ -11,6 +11,7 @@ import pytest
 
 from kubeflow_provider.triggers.base import PollingTrigger
 from tests.doubles.kfp_server import KfpServer, kfp_server
+from tests.doubles.kfp_server.tasks import PIPELINE
 
 EXAMPLES = Path(__file__).parents[3] / "plugins" / "kubeflow_provider" / "example_dags"
 
@@ -72,6 +73,40 @@ def test_kubeflow_recurring_runs(kubeflow: KfpServer, run_dag: Callable[..., Any
     assert run_dag(dag).state == "success"
     assert kubeflow.recurring_runs == {}
     assert [kubeflow.calls("POST", path) for path in ("/recurringruns", ":disable", ":enable")] == [1, 1, 1]
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("version", ["3.0.0", pytest.param("2.17.0", marks=pytest.mark.long)])
+def test_run_pipeline(
+    monkeypatch: pytest.MonkeyPatch, run_dag: Callable[..., Any], tmp_path: Path, version: str
+) -> None:
+    (dag,) = dags_of("example_run_pipeline").values()
+    monkeypatch.setattr(PollingTrigger, "first_event_seconds", 0.0)
+    made = {"parameters": {"accuracy": 0.9}, "artifacts": {"model": "s3://models/1"}}
+    place = tmp_path / "outputs.json"
+    if version != "3.0.0":
+        place.write_text(json.dumps(made), encoding="utf-8")
+    with kfp_server(version=version) as server:
+        steps = [("importer", "SUCCEEDED"), ("train", "SUCCEEDED")]
+        server.script(None, ["RUNNING", {"state": "SUCCEEDED", "steps": steps, "outputs": {PIPELINE: made}}])
+        value = json.dumps({"conn_type": "kubeflow_pipelines", "host": server.url})
+        monkeypatch.setenv("AIRFLOW_CONN_KUBEFLOW_PIPELINES_DEFAULT", value)
+
+        dag_run = run_dag(dag, reuse=False, outputs_uri="" if version == "3.0.0" else str(place))
+
+    assert dag_run.state == "success"
+    (run,) = server.runs.values()
+    assert (run.service_account, run.description.splitlines()[0]) == (
+        "default-editor",
+        "Weekly training. Questions: team-reviews",
+    )
+    document, platform = run.workflow.documents
+    assert all(task["cachingOptions"] == {} for task in document["root"]["dag"]["tasks"].values())
+    container = document["deploymentSpec"]["executors"]["exec-train"]["container"]
+    assert container["resources"]["accelerator"]["resourceCount"] == "1"
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values()
+    assert all(executor["podMetadata"] == {"labels": {"team": "reviews"}} for executor in executors)
+    assert run.runtime_config["parameters"].get("outputs_uri", "") == ("" if version == "3.0.0" else str(place))
 
 
 def dags_of(name: str) -> dict[str, Any]:

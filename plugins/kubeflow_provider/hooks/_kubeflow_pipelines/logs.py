@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +16,7 @@ from kubeflow_provider.exceptions import KubeflowProviderError
 from kubeflow_provider.hooks._kubeflow_pipelines import api
 from kubeflow_provider.hooks._kubeflow_pipelines.pods import RunPods
 from kubeflow_provider.hooks._kubeflow_pipelines.settings import PipelinesSettings
-from kubeflow_provider.hooks._kubeflow_pipelines.steps import read_steps
+from kubeflow_provider.hooks._kubeflow_pipelines.steps import labelled_pods, read_steps
 from kubeflow_provider.http.client import HttpClient, Patience
 from kubeflow_provider.http.settings import HttpSettings
 
@@ -115,7 +115,14 @@ class StepLogs:
         return ""
 
     def _sources(self, document: Mapping[str, Any]) -> Iterator[str]:
-        pods = read_steps(document).pods
+        run_id, pods = document["run_id"], read_steps(document).pods
+        yield from self._of_pods(document, pods)
+        # Kubeflow names a pod with labels or annotations after their number, which only the pipeline tells.
+        if pods and "tasks" not in document and (labelled := labelled_pods(pods, self._platform(document))):
+            yield from self._of_pods(document, labelled)
+        yield RunPods(self._settings).log(run_id, last_lines=_MOST_LINES, most_bytes=_MOST_BYTES)
+
+    def _of_pods(self, document: Mapping[str, Any], pods: Sequence[str]) -> Iterator[str]:
         run_id = document["run_id"]
         if self._ui_client is not None:
             created = document.get("created_at", "")[:10]
@@ -124,7 +131,18 @@ class StepLogs:
                 yield self._ask(call, self._ui_client)
         for pod in pods:
             yield _without_error(self._ask(api.get_node_log(run_id=run_id, pod_name=pod), self._api_client))
-        yield RunPods(self._settings).log(run_id, last_lines=_MOST_LINES, most_bytes=_MOST_BYTES)
+
+    def _platform(self, document: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the platform spec of a run's pipeline; empty where nobody gives it."""
+        spec = document.get("pipeline_spec")
+        if spec is None and (reference := document.get("pipeline_version_reference")):
+            try:
+                call = api.get_version(reference["pipeline_id"], reference["pipeline_version_id"])
+                spec = call.send(self._api_client).get("pipeline_spec")
+            except (KubeflowProviderError, KeyError) as error:
+                log.debug("The pipeline of run %s is not to be had: %s", document["run_id"], error)
+        platform: Mapping[str, Any] = (spec or {}).get("platform_spec") or {}
+        return platform
 
     def _ask(self, call: api.Call, client: HttpClient) -> str:
         try:

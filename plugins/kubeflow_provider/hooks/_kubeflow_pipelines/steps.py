@@ -25,6 +25,7 @@ _NODE_ID = re.compile(r"^(?P<workflow>.+)-(?P<hash>\d+)$")
 
 #: Templates that a step's pod is made from, as they stand in its name; the second one where the step has retries.
 _TEMPLATES = ("system-container-impl", "retry-system-container-impl")
+_TEMPLATE = re.compile(r"-(?=(retry-)?system-container-impl-\d+$)")
 
 _CUT_OFF = "it was cut off: its pod was killed or lost, or the run was stopped"
 
@@ -138,6 +139,22 @@ def _pod_names(node: str) -> list[str]:
     """Return the names that a node's pod may have: Argo puts the template's name into the node's id."""
     match = _NODE_ID.match(node)
     return [f"{match['workflow']}-{template}-{match['hash']}" for template in _TEMPLATES] + [node] if match else [node]
+
+
+def labelled_pods(names: Iterable[str], platform: Mapping[str, Any]) -> list[str]:
+    """Return the names that pods have in place of these where their steps have labels or annotations.
+
+    :param platform: platform spec of the run's pipeline.
+    """
+    executors = platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {}).get("executors", {})
+    metadata = [config["podMetadata"] for config in executors.values() if "podMetadata" in config]
+    numbers = dict.fromkeys((len(each.get("annotations", {})), len(each.get("labels", {}))) for each in metadata)
+    return [
+        _TEMPLATE.sub(f"-metadata-{annotations}-{labels}-", name, count=1)
+        for name in names
+        if _TEMPLATE.search(name)
+        for annotations, labels in numbers
+    ]
 
 
 # From 3.0 on: tasks

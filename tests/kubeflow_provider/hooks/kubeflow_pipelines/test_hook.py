@@ -15,6 +15,7 @@ import yaml
 from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.hooks._kubeflow_pipelines import api
+from kubeflow_provider.hooks._kubeflow_pipelines.steps import labelled_pods
 from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
 from kubeflow_provider.pipeline_spec import PipelineSpec
 from kubeflow_provider.services import PipelineService
@@ -355,6 +356,39 @@ def test_the_log_comes_from_whoever_has_it(
             else:
                 assert run.reason == "Step 'finish' failed: its log is gone"
                 assert log == ""
+
+
+@pytest.mark.parametrize("keeps", [True, False], ids=["a version", "the run alone"])
+def test_the_log_of_a_step_with_labels_is_found_though_its_pod_has_another_name(
+    server: KfpServer, hook: KubeflowPipelinesHook, make_request: MakeRequest, keeps: bool
+) -> None:
+    cluster = {"pod_labels": {"team": "a", "bill": "b"}, "pod_annotations": {"c": "d"}}
+    steps = [("record", "SUCCEEDED"), ("finish", "FAILED")]
+    server.script(None, [{"state": "FAILED", "steps": steps}])
+    run_id = hook.create_run(make_request(cluster=cluster, keep_pipeline=keeps)).run_id
+    workflow = server.runs[run_id].workflow
+    workflow.folder.mkdir()
+    (workflow.folder / "log.txt").write_text("ValueError: column 'stars' is missing\n", encoding="utf-8")
+    account = {"state": "FAILED", "steps": [{"name": n, "state": s, "log_start": 0, "log_end": None} for n, s in steps]}
+    (workflow.folder / "state.json").write_text(json.dumps(account), encoding="utf-8")
+    workflow.is_stopped = True
+    assert workflow.template("finish") == "metadata-1-2-system-container-impl"
+
+    run = hook.get_run(run_id)
+
+    assert run is not None
+    assert run.reason == "Step 'finish' failed: ValueError: column 'stars' is missing"
+
+
+def test_a_pod_with_labels_and_retries_is_named_after_both() -> None:
+    platform = {"deploymentSpec": {"executors": {"exec-a": {"podMetadata": {"labels": {"a": "b"}}}, "exec-b": {}}}}
+    names = ["wf-system-container-impl-1", "wf-retry-system-container-impl-1", "wf-1"]
+
+    assert labelled_pods(names, {"platforms": {"kubernetes": platform}}) == [
+        "wf-metadata-0-1-system-container-impl-1",
+        "wf-metadata-0-1-retry-system-container-impl-1",
+    ]
+    assert labelled_pods(names, {}) == []
 
 
 def test_what_proves_who_is_asking_goes_to_the_connections_host_only(
