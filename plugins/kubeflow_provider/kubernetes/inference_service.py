@@ -99,7 +99,7 @@ class Predictor(Settings):
     @model_validator(mode="after")
     def _is_sound(self) -> Predictor:
         problems = [*self._problems_of_kind()]
-        if self.storage_uri and "://" not in self.storage_uri:
+        if self.storage_uri and "{{" not in self.storage_uri and "://" not in self.storage_uri:
             problems.append("`storage_uri` must be a URI, for example s3://bucket/folder")
         if self.max_replicas is not None and (self.min_replicas or 0) > self.max_replicas:
             problems.append("`min_replicas` is above `max_replicas`")

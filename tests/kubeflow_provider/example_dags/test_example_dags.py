@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kubeflow_provider.hooks._kserve.pod_troubles import Patience
+from kubeflow_provider.hooks.kserve import KServeHook
+from kubeflow_provider.triggers import base
 from kubeflow_provider.triggers.base import PollingTrigger
 from tests.doubles.kfp_server import KfpServer, kfp_server
 from tests.doubles.kfp_server.tasks import PIPELINE
+from tests.doubles.kubernetes import Image, cluster
+from tests.kserve_support import IMAGE, kserve
+from tests.rights import MODULES, rights
 
 EXAMPLES = Path(__file__).parents[3] / "plugins" / "kubeflow_provider" / "example_dags"
 
@@ -107,6 +115,54 @@ def test_run_pipeline(
     executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values()
     assert all(executor["podMetadata"] == {"labels": {"team": "reviews"}} for executor in executors)
     assert run.runtime_config["parameters"].get("outputs_uri", "") == ("" if version == "3.0.0" else str(place))
+
+
+@pytest.mark.waits
+def test_inference_service(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run_dag: Callable[..., Any], xcom: Callable[..., Any]
+) -> None:
+    (dag,) = dags_of("example_inference_service").values()
+    monkeypatch.setattr(base, "_pauses", lambda *_, **__: itertools.repeat(0.05))
+    monkeypatch.setattr(KServeHook, "patience", Patience(settle_seconds=0))
+    with kserve(tmp_path) as world:
+        world.k8s.kserve.add_runtime("sklearn-server", IMAGE, formats=("sklearn",))
+        value = {"conn_type": "kserve", "host": world.connection.host, "extra": world.connection.extra}
+        monkeypatch.setenv("AIRFLOW_CONN_KSERVE_DEFAULT", json.dumps(value))
+
+        places = {"storage_uri": "s3://models/iris/first", "next_storage_uri": "s3://models/iris/second"}
+        dag_run = run_dag(dag, canary_percent=50, instances=["a good place"], **places)
+
+        assert dag_run.state == "success"
+        answer = xcom(dag_run, "predict")
+        assert (answer["status_code"], answer["body"]["predictions"][0]["version"]) == (200, "first")
+        assert xcom(dag_run, "ask_again")["status_code"] == 200
+        assert xcom(dag_run, "promote")["state"] == "READY"
+        assert not world.hook.inference_services.exists("iris")
+
+
+@pytest.mark.processes
+def test_module(
+    kubeflow: KfpServer,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    run_dag: Callable[..., Any],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    (dag,) = dags_of("example_module").values()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(sys.executable)
+    (tmp_path / "chore.py").write_text("import sys; print('done', *sys.argv[1:])", encoding="utf-8")
+    with cluster(images={"example/chore:1": Image(tmp_path / "bin", source=tmp_path)}) as k8s:
+        k8s.faults.allow_only(rights(MODULES))
+        monkeypatch.setenv("AIRFLOW_CONN_KUBERNETES_DEFAULT", k8s.connection_variable(tmp_path / "kubeconfig"))
+        value = {"conn_type": "kubeflow_pipelines", "host": kubeflow.url, "extra": {"namespace": "models"}}
+        monkeypatch.setenv("AIRFLOW_CONN_KUBEFLOW_PIPELINES_DEFAULT", json.dumps(value))
+
+        dag_run = run_dag(dag, image="example/chore:1", module="chore")
+
+        assert dag_run.state == "success"
+        assert "done --day=" in capfd.readouterr().out
+        assert k8s.pods() == []
 
 
 def dags_of(name: str) -> dict[str, Any]:

@@ -85,7 +85,8 @@ def _obstacle(seen: Observation, patience: Patience) -> str | None:
 def _unseen(seen: Observation, patience: Patience) -> str | None:
     """Say that KServe may not have seen the spec as it is, where nothing but time can tell."""
     marks = seen.marks
-    is_certain = marks.is_certain and (seen.own_pods() or marks.replaces)
+    # A revision that sleeps has no pods whose marks would tell.
+    is_certain = marks.is_certain and (seen.mode is Mode.STANDARD or seen.own_pods() or marks.replaces)
     age = seen.seconds_since(marks.since)
     if is_certain or marks.since is None or age >= patience.settle_seconds:
         return None
