@@ -179,6 +179,10 @@ def _modules(integration: str, package: str, *names: str) -> dict[str, Any]:
     }
 
 
+def _page(name: str) -> str:
+    return f"/docs/airflow-provider-kubeflow/operators/{name}.md"
+
+
 def _connection_type(
     conn_type: str, hook: str, *, address: str, placeholder: str, fields: dict[str, Any], name: str
 ) -> dict[str, Any]:
@@ -216,22 +220,27 @@ def get_provider_info() -> dict[str, Any]:
                 "integration-name": _PIPELINES,
                 "external-doc-url": "https://www.kubeflow.org/docs/components/pipelines/",
                 "how-to-guide": [
-                    f"/docs/airflow-provider-kubeflow/operators/{page}.md" for page in ("kept-runs", "sensors")
+                    f"/docs/airflow-provider-kubeflow/operators/{page}.md"
+                    for page in ("kept-runs", "modules", "sensors")
                 ],
                 "tags": ["software", "machine-learning"],
             },
             {
                 "integration-name": _KSERVE,
                 "external-doc-url": "https://kserve.github.io/website/",
+                "how-to-guide": [_page("inference-services")],
                 "tags": ["software", "ai-inference"],
             },
         ],
-        "operators": [_modules(_PIPELINES, "operators", "cancel", "kept_runs", "modules", "pipelines")],
-        "sensors": [_modules(_PIPELINES, "sensors", "pipelines")],
+        "operators": [
+            _modules(_PIPELINES, "operators", "cancel", "kept_runs", "modules", "pipelines"),
+            _modules(_KSERVE, "operators", "inference_services"),
+        ],
+        "sensors": [_modules(_PIPELINES, "sensors", "pipelines"), _modules(_KSERVE, "sensors", "inference_services")],
         "hooks": [_modules(_PIPELINES, "hooks", "kubeflow_pipelines"), _modules(_KSERVE, "hooks", "kserve")],
         "triggers": [
             _modules(_PIPELINES, "triggers", "modules", "pipelines"),
-            _modules(_KSERVE, "triggers", "deployments"),
+            _modules(_KSERVE, "triggers", "deployments", "inference_services"),
         ],
         "extra-links": ["kubeflow_provider.links.PipelineRunLink", "kubeflow_provider.links.ExperimentLink"],
         "connection-types": [

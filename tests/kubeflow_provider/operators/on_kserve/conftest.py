@@ -33,7 +33,7 @@ def connected(world: KServeWorld, monkeypatch: pytest.MonkeyPatch) -> KServeWorl
     """Let the operators' connection lead to the cluster; what a real one is given minutes for has seconds here."""
     connection = world.connection
     value = {"conn_type": "kserve", "host": connection.host, "extra": connection.extra}
-    monkeypatch.setenv("AIRFLOW_CONN_SERVING_DEFAULT", json.dumps(value))
+    monkeypatch.setenv("AIRFLOW_CONN_KSERVE_DEFAULT", json.dumps(value))
     monkeypatch.setattr(KServeHook, "patience", Patience(grace_seconds=3, restarts=2, settle_seconds=0))
     monkeypatch.setattr(inference_services, "_PREDICTION_PAUSE_SECONDS", 0.05)
     return world

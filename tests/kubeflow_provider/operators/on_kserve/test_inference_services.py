@@ -342,6 +342,6 @@ def test_what_a_template_made_of_an_argument_is_checked(
 
 
 def test_another_serving_system_has_none(monkeypatch: pytest.MonkeyPatch, carry_out: CarryOut) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_SERVING_DEFAULT", json.dumps({"conn_type": "torchserve", "extra": {}}))
+    monkeypatch.setenv("AIRFLOW_CONN_KSERVE_DEFAULT", json.dumps({"conn_type": "torchserve", "extra": {}}))
     with pytest.raises(InvalidRequestError):
         carry_out(DeleteInferenceServiceOperator, name="iris")
