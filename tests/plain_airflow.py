@@ -5,9 +5,35 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+
+def needed(package: str) -> list[str]:
+    """Return a package and all that it needs, in the versions that this environment has: nothing is left to resolve."""
+    found: dict[str, str] = {}
+    todo = [Requirement(package)]
+    looked_at = set()
+    while todo:
+        requirement = todo.pop()
+        key = (canonicalize_name(requirement.name), frozenset(requirement.extras))
+        if key in looked_at:
+            continue
+        looked_at.add(key)
+        try:
+            installed = distribution(requirement.name)
+        except PackageNotFoundError:
+            continue  # of an extra that nobody here has
+        found[key[0]] = f"{key[0]}=={installed.version}"
+        extras = ["", *requirement.extras]
+        for line in installed.requires or ():
+            other = Requirement(line)
+            if other.marker is None or any(other.marker.evaluate({"extra": extra}) for extra in extras):
+                todo.append(other)
+    return sorted(found.values())
 
 
 class PlainAirflow:
@@ -23,8 +49,7 @@ class PlainAirflow:
         self.dags.mkdir(parents=True)
         self._python = folder / "environment" / "bin" / "python"
         subprocess.run([sys.executable, "-m", "venv", folder / "environment"], check=True)
-        # The versions that this project has been tried with, of what Airflow itself wants.
-        self.pip("install", "apache-airflow", "--constraint", str(ROOT / "requirements.txt"))
+        self.pip("install", "--no-deps", "--no-compile", *needed("apache-airflow"))
 
     def pip(self, *words: str) -> str:
         """Run pip, and return what it says."""
