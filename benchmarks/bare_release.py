@@ -30,7 +30,7 @@ def release(request: dict[str, Any]) -> Times:
     from include.classifier.steps import evaluate_step, package_step, train_step
     from include.contracts.registry_tags import ReleaseState
     from include.models import read_trained_model
-    from include.release_in_kubeflow.registry import Registry
+    from include.release_in_kubeflow.registry import registry_of
     from include.release_in_kubeflow.steps import read_candidate
 
     times: Times = {}
@@ -80,7 +80,7 @@ def release(request: dict[str, Any]) -> Times:
     judged = read_candidate(output_uri)
     candidate = judged.model_dump(exclude_unset=True)
     with step("register"):
-        releases = Registry(tracking_uri)
+        releases = registry_of(tracking_uri)
         releases.register(judged, state=ReleaseState.CANDIDATE)
     deployed = torchserve(folder / "package")
     with step("deploy"):

@@ -27,6 +27,7 @@ CREDENTIALS = (
     "MLFLOW_TRACKING_USERNAME",
     "MLFLOW_TRACKING_PASSWORD",
     "MLFLOW_TRACKING_TOKEN",
+    "MODEL_REGISTRY_TOKEN",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_ENDPOINT_URL",
@@ -41,7 +42,13 @@ _component = dsl.component(base_image=IMAGE, install_kfp_package=False)
 
 @_component
 def load_data(
-    data: dict, model_name: str, model_version: str, store_uri: str, training: dict, tracking_uri: str
+    data: dict,
+    model_name: str,
+    model_version: str,
+    store_uri: str,
+    training: dict,
+    tracking_uri: str,
+    registry_uri: str,
 ) -> NamedTuple("Release", model_version=str, output_uri=str, dataset_uri=str, live_uri=str):  # type: ignore[valid-type]
     """Validate the data, drop what would spoil the measurement, and write the data set."""
     from include.release_in_kubeflow.steps import load_data_step
@@ -53,19 +60,27 @@ def load_data(
         store_uri=store_uri,
         training=training,
         tracking_uri=tracking_uri,
+        registry_uri=registry_uri,
     )
 
 
 @_component
 def register(
-    output_uri: str, tracking_uri: str, min_macro_f1: float, max_regression: float, when_inconclusive: str, gate: dict
+    output_uri: str,
+    tracking_uri: str,
+    registry_uri: str,
+    min_macro_f1: float,
+    max_regression: float,
+    when_inconclusive: str,
+    gate: dict,
 ) -> dict:
-    """Register the candidate in MLflow, or reject it; returns the digests of what was judged."""
+    """Register the candidate in the registry, or reject it; returns the digests of what was judged."""
     from include.release_in_kubeflow.steps import register_step
 
     return register_step(
         output_uri=output_uri,
         tracking_uri=tracking_uri,
+        registry_uri=registry_uri,
         min_macro_f1=min_macro_f1,
         max_regression=max_regression,
         when_inconclusive=when_inconclusive,
@@ -78,6 +93,7 @@ def deploy(
     output_uri: str,
     judged: dict,
     tracking_uri: str,
+    registry_uri: str,
     volume: str,
     runtime: str,
     namespace: str,
@@ -93,6 +109,7 @@ def deploy(
         output_uri=output_uri,
         judged=judged,
         tracking_uri=tracking_uri,
+        registry_uri=registry_uri,
         volume=volume,
         runtime=runtime,
         namespace=namespace,
@@ -104,11 +121,24 @@ def deploy(
 
 
 @_component
-def predict(output_uri: str, judged: dict, tracking_uri: str, namespace: str, labels: dsl.Output[dsl.Metrics]) -> None:
+def predict(
+    output_uri: str,
+    judged: dict,
+    tracking_uri: str,
+    registry_uri: str,
+    namespace: str,
+    labels: dsl.Output[dsl.Metrics],
+) -> None:
     """Ask the deployed model the golden examples; put the version before back when it answers wrongly."""
     from include.release_in_kubeflow.steps import predict_step
 
-    counts = predict_step(output_uri=output_uri, judged=judged, tracking_uri=tracking_uri, namespace=namespace)
+    counts = predict_step(
+        output_uri=output_uri,
+        judged=judged,
+        tracking_uri=tracking_uri,
+        registry_uri=registry_uri,
+        namespace=namespace,
+    )
     for label, count in counts.items():
         labels.log_metric(label, count)
 
@@ -132,6 +162,7 @@ def release_in_kubeflow(
     when_inconclusive: str = _SAMPLE.gate.when_inconclusive,
     gate: dict = _SAMPLE.gate.model_dump(exclude=_FIELDS_OF_THE_GATE),  # noqa: B008
     tracking_uri: str = "",
+    registry_uri: str = "",
     experiment_name: str = "",
     credentials: str = "model-release",
     runtime: str = "kubeflow-model-release",
@@ -161,9 +192,10 @@ def release_in_kubeflow(
         confidence: Of the interval around that difference, between 0 and 1.
         when_inconclusive: What to do when the interval holds both sides of the margin, "reject" or "release".
         gate: The other conditions of the section `gate` of a model's YAML, must_beat_baseline for example.
-        tracking_uri: MLflow's address, for metrics and registry; empty for neither.
+        tracking_uri: MLflow's address, for metrics, and releases without another registry; empty for neither.
+        registry_uri: Address of Kubeflow's Model Registry, for releases; empty to record them in MLflow.
         experiment_name: MLflow experiment; empty for the model's name.
-        credentials: Secret with any of the keys MLFLOW_TRACKING_*, AWS_*, HF_TOKEN; it need not exist.
+        credentials: Secret with any of MLFLOW_TRACKING_*, MODEL_REGISTRY_TOKEN, AWS_*, HF_TOKEN; it need not exist.
         runtime: ServingRuntime of the serving image, for example from deploy/serving-runtime.yaml.
         namespace: Where the InferenceService is; empty for the run's own namespace.
         serving_service_account: Of the serving pods, for example with the object store's secret; empty for default.
@@ -183,6 +215,7 @@ def release_in_kubeflow(
         store_uri=store_uri,
         training=training,
         tracking_uri=tracking_uri,
+        registry_uri=registry_uri,
     )
     loaded.set_display_name("Load data")
     version, output_uri = loaded.outputs["model_version"], loaded.outputs["output_uri"]
@@ -226,6 +259,7 @@ def release_in_kubeflow(
     registered = register(
         output_uri=output_uri,
         tracking_uri=tracking_uri,
+        registry_uri=registry_uri,
         min_macro_f1=min_macro_f1,
         max_regression=max_regression,
         when_inconclusive=when_inconclusive,
@@ -239,6 +273,7 @@ def release_in_kubeflow(
         output_uri=output_uri,
         judged=registered.output,
         tracking_uri=tracking_uri,
+        registry_uri=registry_uri,
         volume=volume,
         runtime=runtime,
         namespace=namespace,
@@ -249,7 +284,13 @@ def release_in_kubeflow(
     )
     deployed.set_display_name("Deploy")
 
-    predicted = predict(output_uri=output_uri, judged=registered.output, tracking_uri=tracking_uri, namespace=namespace)
+    predicted = predict(
+        output_uri=output_uri,
+        judged=registered.output,
+        tracking_uri=tracking_uri,
+        registry_uri=registry_uri,
+        namespace=namespace,
+    )
     predicted.set_display_name("Predict").after(deployed)
 
     for task in (loaded, trained, packaged, evaluated, registered, deployed, predicted):

@@ -1,4 +1,4 @@
-"""Registers a release in MLflow from inside a pipeline, in the form that the Airflow half reads and writes.
+"""Registers a release from inside a pipeline, in MLflow or in Kubeflow's registry, as the Airflow half does.
 
 Only for pipelines that release without Airflow; under Airflow its own tasks keep the record.
 """
@@ -6,10 +6,11 @@ Only for pipelines that release without Airflow; under Airflow its own tasks kee
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from include.classifier.tracking import mlflow_client
 from include.contracts.candidate import Candidate
+from include.contracts.model_registry import releases
 from include.contracts.registry_tags import (
     ARCHIVE_TAG,
     FACT_TAG_PREFIX,
@@ -21,6 +22,7 @@ from include.contracts.registry_tags import (
     ReleaseState,
     state_tags,
 )
+from include.release_in_kubeflow.model_registry import ModelRegistryClient
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,9 +31,85 @@ if TYPE_CHECKING:
 
 #: Variable of the step that registers: the id of the pipeline run, by which people find it in Kubeflow.
 RUN_ID_VARIABLE = "KFP_RUN_ID"
+_JUDGED = f"{FACT_TAG_PREFIX}candidate_sha256"
 
 
-class Registry:
+class Registry(Protocol):
+    """What the steps need of a registry."""
+
+    def live_package(self, model: str) -> str:
+        """Return the URI of the live release's package; empty when there is none."""
+
+    def live_version(self, model: str) -> str:
+        """Return the version of the live release; empty when there is none."""
+
+    def judged(self, model: str, version: str) -> str:
+        """Return the digest of the document that was judged before as this version; empty when none was."""
+
+    def register(self, candidate: Candidate, *, state: ReleaseState, reason: str = "", **facts: str) -> None:
+        """Create the release's entry with its facts, or bring the one that is there up to date.
+
+        :param facts: more than those that the candidate says of itself.
+        """
+
+    def set_state(self, model: str, version: str, state: ReleaseState, *, reason: str = "") -> None:
+        """Record a new state. Going live retires the release that was live before."""
+
+
+def registry_of(tracking_uri: str, registry_uri: str = "") -> Registry:
+    """Return where releases are recorded.
+
+    :param tracking_uri: of MLflow, which counts where no other registry is given; empty for none.
+    :param registry_uri: of Kubeflow's Model Registry.
+    """
+    return KubeflowRegistry(registry_uri) if registry_uri else MlflowRegistry(tracking_uri)
+
+
+class KubeflowRegistry:
+    """The releases in one Kubeflow Model Registry.
+
+    :param url: its address.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._client = ModelRegistryClient(url)
+
+    def live_package(self, model: str) -> str:
+        """Return the URI of the live release's package; empty when there is none."""
+        return self._live_mark(model, ARCHIVE_TAG)
+
+    def live_version(self, model: str) -> str:
+        """Return the version of the live release; empty when there is none."""
+        return self._live_mark(model, VERSION_TAG)
+
+    def judged(self, model: str, version: str) -> str:
+        """Return the digest of the document that was judged before as this version; empty when none was."""
+        entry = self._client.tell(releases.find_release(model, version))
+        return "" if entry is None else entry.marks.get(_JUDGED, "")
+
+    def register(self, candidate: Candidate, *, state: ReleaseState, reason: str = "", **facts: str) -> None:
+        """Create the release's entry with its facts, or bring the one that is there up to date."""
+        tags = _facts(candidate, facts)
+        story = releases.register(
+            candidate.model,
+            candidate.version,
+            archive_uri=candidate.archive.uri,
+            facts={name.removeprefix(FACT_TAG_PREFIX): value for name, value in tags.items()},
+            state=state,
+            reason=reason,
+        )
+        self._client.tell(story)
+
+    def set_state(self, model: str, version: str, state: ReleaseState, *, reason: str = "") -> None:
+        """Record a new state. Going live retires the release that was live before."""
+        self._client.tell(releases.set_state(model, version, state, reason=reason))
+
+    def _live_mark(self, model: str, name: str) -> str:
+        entry = self._client.tell(releases.find_live(model))
+        return "" if entry is None else entry.marks.get(name, "")
+
+
+class MlflowRegistry:
     """The releases of one MLflow, or nothing at all where no address is given.
 
     :param tracking_uri: of MLflow; empty for none. Credentials come from MLflow's own environment variables.
@@ -52,7 +130,7 @@ class Registry:
     def judged(self, model: str, version: str) -> str:
         """Return the digest of the document that was judged before as this version; empty when none was."""
         entry = None if self._client is None else self._find(self._client, model, version)
-        return "" if entry is None else entry.tags.get(f"{FACT_TAG_PREFIX}candidate_sha256", "")
+        return "" if entry is None else entry.tags.get(_JUDGED, "")
 
     def register(self, candidate: Candidate, *, state: ReleaseState, reason: str = "", **facts: str) -> None:
         """Create the release's entry with its facts, or bring the one that is there up to date.

@@ -23,7 +23,7 @@ from include.contracts.version.evidence import Evidence, EvidenceError, insist_o
 from include.contracts.version.files import permissions_explained
 from include.contracts.version.numbers import version_of
 from include.release_in_kubeflow.inference_service import DeploymentError, InferenceService, storage_uri
-from include.release_in_kubeflow.registry import RUN_ID_VARIABLE, Registry
+from include.release_in_kubeflow.registry import RUN_ID_VARIABLE, registry_of
 
 #: Largest difference between a served and a recorded probability: other machines round otherwise.
 PROBABILITY_TOLERANCE = 0.01
@@ -51,6 +51,7 @@ def load_data_step(
     model_version: str,
     store_uri: str,
     tracking_uri: str,
+    registry_uri: str = "",
 ) -> Release:
     """Write the data set of a release, and find the live model to compare with.
 
@@ -59,6 +60,8 @@ def load_data_step(
     :param model_version: 14 digits; empty for the present time. The release gets it, or the next second that no
         other one has.
     :param store_uri: the model store; the release gets a folder in it.
+    :param tracking_uri: of MLflow; empty for none.
+    :param registry_uri: of Kubeflow's Model Registry; empty: releases are recorded in MLflow, where there is one.
     """
     import fsspec
 
@@ -77,7 +80,7 @@ def load_data_step(
         output_uri=f"{folder}/dataset",
         as_of=datetime.strptime(version, "%Y%m%d%H%M%S").replace(tzinfo=UTC),
     )
-    live = Registry(tracking_uri).live_package(model_name)
+    live = registry_of(tracking_uri, registry_uri).live_package(model_name)
     report(f"load data: {model_name} {version} will be compared with {live or 'no live model: there is none'}")
     return Release(version, folder, f"{folder}/dataset/dataset.json", live)
 
@@ -91,6 +94,7 @@ def register_step(
     max_regression: float,
     when_inconclusive: str = "reject",
     gate: Mapping[str, Any] | None = None,
+    registry_uri: str = "",
 ) -> dict[str, str]:
     """Register the candidate, or reject it; the rules are the gate's of a release with Airflow.
 
@@ -104,7 +108,7 @@ def register_step(
     """
     candidate, sha256 = _read_candidate(output_uri)
     found = _evidence(output_uri, candidate, sha256)
-    releases = Registry(tracking_uri)
+    releases = registry_of(tracking_uri, registry_uri)
     if before := releases.judged(candidate.model, candidate.version):
         insist_on_digest(_candidate_uri(output_uri), found.candidate_sha256, before)
     conditions = dict(gate or {})
@@ -140,6 +144,7 @@ def deploy_step(
     memory: str = "2Gi",
     min_replicas: int = 1,
     service: InferenceService | None = None,
+    registry_uri: str = "",
 ) -> None:
     """Deploy the package with KServe and wait until the new version answers.
 
@@ -164,7 +169,7 @@ def deploy_step(
     try:
         (service or InferenceService(model, namespace=namespace)).deploy(version, predictor)
     except DeploymentError as error:
-        Registry(tracking_uri).set_state(model, version, ReleaseState.FAILED, reason=str(error)[:500])
+        registry_of(tracking_uri, registry_uri).set_state(model, version, ReleaseState.FAILED, reason=str(error)[:500])
         raise
     report(f"deploy: {model} {version} answers")
 
@@ -204,6 +209,7 @@ def predict_step(
     tracking_uri: str,
     namespace: str = "",
     service: InferenceService | None = None,
+    registry_uri: str = "",
 ) -> dict[str, int]:
     """Ask the deployed model the golden examples; put the version before back when it answers wrongly.
 
@@ -219,9 +225,13 @@ def predict_step(
         labels = _check_golden_examples(service, candidate.model_dump(exclude_unset=True))
     except (DeploymentError, EvidenceError, OSError) as error:
         message = f"{model} {version} answers wrongly: {error}. {service.put_back(version)}"
-        Registry(tracking_uri).set_state(model, version, ReleaseState.ROLLED_BACK, reason=message[:500])
+        registry_of(tracking_uri, registry_uri).set_state(
+            model, version, ReleaseState.ROLLED_BACK, reason=message[:500]
+        )
         raise DeploymentError(message) from None
-    Registry(tracking_uri).set_state(model, version, ReleaseState.LIVE, reason="released by its pipeline")
+    registry_of(tracking_uri, registry_uri).set_state(
+        model, version, ReleaseState.LIVE, reason="released by its pipeline"
+    )
     counts = dict(sorted(Counter(labels).items()))
     report(f"predict: {len(labels)} golden examples as recorded ({counts}); {model} {version} is live")
     return counts

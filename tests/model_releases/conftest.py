@@ -4,31 +4,44 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.services import Deployment
 from kubeflow_provider.states import DeploymentState
-from model_releases.registry.mlflow import MlflowHook
+from model_releases.registry import get_registry_service
+from model_releases.registry.service import RegistryService
 from tests.candidates import document, scores
 from tests.connected import connect
+from tests.doubles.model_registry import model_registry
 
 MODEL, VERSION = "reviews", "20260102000000"
 
 
-@pytest.fixture
-def registry(empty_mlflow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowHook:
-    """Return a real registry; ``registry_default`` leads to it."""
-    from airflow.sdk import Connection
+#: What reads and writes the record does not know which registry keeps it. MLflow's takes seconds, so what the steps do
+#: with it is tried on the long way round; what it is itself, ``tests/contract`` asks each time.
+REGISTRIES = [pytest.param("mlflow", marks=pytest.mark.long), "kubeflow_model_registry"]
 
-    extra = {"tracking_uri": f"sqlite:///{shutil.copy(empty_mlflow, tmp_path)}"}
-    monkeypatch.setenv("AIRFLOW_CONN_REGISTRY_DEFAULT", json.dumps({"conn_type": "mlflow", "extra": extra}))
-    connection = Connection(conn_id="registry_default", conn_type="mlflow", extra=json.dumps(extra))
-    return MlflowHook("registry_default", connection=connection)
+
+@pytest.fixture(params=REGISTRIES)
+def registry(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[RegistryService]:
+    """Return a real registry, or a server that answers as a real one; ``registry_default`` leads to it."""
+    with ExitStack() as servers:
+        if request.param == "mlflow":
+            database = shutil.copy(request.getfixturevalue("empty_mlflow"), tmp_path)
+            fields: dict[str, Any] = {"extra": {"tracking_uri": f"sqlite:///{database}"}}
+        else:
+            fields = {"host": servers.enter_context(model_registry()).url}
+        monkeypatch.setenv("AIRFLOW_CONN_REGISTRY_DEFAULT", json.dumps({"conn_type": request.param, **fields}))
+        yield get_registry_service("registry_default")
 
 
 class MemoryServing:

@@ -63,16 +63,15 @@ def candidate(tmp_path: Path):
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Address of a registry in which a version of ``reviews`` is live, and a newer one of ``rolled-back``."""
-    from include.release_in_kubeflow.registry import Registry
+    from include.release_in_kubeflow.registry import registry_of
 
     folder = tmp_path_factory.mktemp("registry")
     uri = f"sqlite:///{folder}/mlflow.db"
     for model, version in (("reviews", LIVE), ("rolled-back", "20260101120000")):
         document = publish(folder / model, model=model, version=version)
-        Registry(uri).register(
-            TextClassifierCandidate.read(document, where="made in a test"), state=ReleaseState.CANDIDATE
-        )
-        Registry(uri).set_state(model, version, ReleaseState.LIVE)
+        candidate = TextClassifierCandidate.read(document, where="made in a test")
+        registry_of(uri).register(candidate, state=ReleaseState.CANDIDATE)
+        registry_of(uri).set_state(model, version, ReleaseState.LIVE)
     return uri
 
 
