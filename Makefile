@@ -73,7 +73,10 @@ test-fast: $(TEST_SETUP) ## Run the tests that start nothing; leaves out whateve
 test: $(TEST_SETUP) ## Run every test that a change must pass; leaves out the long way round, the tests of doubles and benchmarks
 	@$(RUN_TESTS) test $(ARGUMENTS)
 
-test-all: $(TEST_SETUP) ## Run all tests; leaves out what finds no Docker engine, cluster (KFP_ENDPOINT, KSERVE_KUBECONFIG) or reviews
+# The minor versions before the one of requirements.txt that the provider works with; the newest patch of each.
+OLDER_AIRFLOWS := 3.1 3.2
+
+test-all: $(TEST_SETUP) $(OLDER_AIRFLOWS:%=.venv/airflow-%/.installed) ## Run all tests; leaves out what finds no Docker engine, cluster (KFP_ENDPOINT, KSERVE_KUBECONFIG) or reviews
 	@$(RUN_TESTS) all $(ARGUMENTS)
 
 airflow: setup ## Start Airflow's UI, scheduler and triggerer on loopback
@@ -218,6 +221,12 @@ PACKAGES := plugins/kubeflow_provider plugins/local_services plugins/model_relea
 	@$(AIRFLOW_PYTHON) $(PIP_INSTALL) -r requirements.txt
 	@rm -rf plugins/*.egg-info # of version 0.1.0, which would hide the entry points of these
 	@$(AIRFLOW_PYTHON) $(PIP_INSTALL) --no-deps $(PACKAGES:%=-e %)
+	@touch $@
+
+.venv/airflow-%/.installed: plugins/kubeflow_provider/pyproject.toml tests/kubeflow_provider/older_airflows.txt
+	@echo "Installing Airflow $* into $(@D) for the provider's tests (once, about a minute)"
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python $(PIP_INSTALL) "apache-airflow==$*.*" -e "plugins/kubeflow_provider[kubernetes]" -r tests/kubeflow_provider/older_airflows.txt
 	@touch $@
 
 .venv/pipelines/.installed: include/requirements.txt

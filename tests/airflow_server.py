@@ -46,6 +46,7 @@ class AirflowServer:
         self.url = f"http://127.0.0.1:{self.port}"
         self._output = (home / "output.txt").open("ab")
         self._token = ""
+        plugins = ROOT / "plugins"
         settings = {
             "AIRFLOW_HOME": str(home),
             "AIRFLOW__API__HOST": "127.0.0.1",
@@ -54,7 +55,7 @@ class AirflowServer:
             "AIRFLOW__API__WORKERS": "1",
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(64),
             "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags_folder),
-            "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(plugins if _has_the_releases() else home / "plugins"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
@@ -68,7 +69,7 @@ class AirflowServer:
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(log_port),
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_log_port),
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": str(ROOT) if _has_the_releases() else f"{ROOT}{os.pathsep}{plugins}",
         }
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
         self.env = inherited | settings
@@ -298,6 +299,13 @@ def make_airflow_tables(database: str, home: Path) -> None:
     """
     env = os.environ | {"AIRFLOW_HOME": str(home), "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database}
     subprocess.run([sys.executable, "-c", "from airflow.utils.db import initdb; initdb()"], env=env, check=True)
+
+
+def _has_the_releases() -> bool:
+    """Say whether this Airflow is one that the whole project works with, and not the provider alone."""
+    from kubeflow_provider.compat import HAS_RETRY_POLICIES
+
+    return HAS_RETRY_POLICIES
 
 
 def _is_alive(process: psutil.Process) -> bool:

@@ -1,4 +1,7 @@
-"""The official Kubernetes client, made by Airflow's Kubernetes provider from a connection that is already at hand."""
+"""The official Kubernetes client, made by Airflow's Kubernetes provider from a connection that is already at hand.
+
+Import it only where a cluster is to be asked: the provider is an extra of this package.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,16 @@ import json
 from functools import cached_property
 from typing import Any
 
-from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
 from airflow.sdk import Connection
 
 from kubeflow_provider.access import Access, access_for
 from kubeflow_provider.connection_fields import ConnectionFields
+from kubeflow_provider.extras import need
 from kubeflow_provider.kubernetes.errors import AWAY
+
+need("kubernetes", "To ask a Kubernetes cluster")
+
+from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook  # noqa: E402
 
 
 def kubernetes_access(connection: Connection | None) -> Access:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from kubeflow_provider.extras import is_installed
 from kubeflow_provider.hooks._kubeflow_pipelines.settings import PipelinesSettings
 from kubeflow_provider.kubernetes.pod_start import missing_node
 
@@ -24,6 +25,8 @@ class RunPods:
 
     def log(self, run_id: str, *, last_lines: int, most_bytes: int) -> str:
         """Return the log of the failed pod, or of the newest where none failed; empty when it cannot be had."""
+        if not self._can_ask:
+            return ""
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
 
@@ -51,6 +54,8 @@ class RunPods:
 
     def waits_for(self, run_id: str) -> str | None:
         """Return what the nodes lack for a pod of a run; ``None`` when nothing is missing, or nobody says."""
+        if not self._can_ask:
+            return None
         from airflow.sdk.exceptions import AirflowException
         from kubernetes.client import ApiException
         from kubernetes.config import ConfigException
@@ -63,9 +68,17 @@ class RunPods:
             return None
         return f"Pod {waiting[0][0].metadata.name} waits for a node: {waiting[0][1]}" if waiting else None
 
-    def _find(self, run_id: str) -> list[Any]:
+    @property
+    def _can_ask(self) -> bool:
+        """Whether a connection leads to the cluster, and there is what can follow it: pods are an extra here."""
         if not self._settings.kubernetes_conn_id:
-            return []
+            return False
+        if not is_installed("kubernetes"):
+            log.info("Pods are not asked, for which there would have to be airflow-provider-kubeflow[kubernetes].")
+            return False
+        return True
+
+    def _find(self, run_id: str) -> list[Any]:
         found = self._core.list_namespaced_pod(self._namespace, label_selector=f"pipeline/runid={run_id}")
         return list(found.items)
 

@@ -1,0 +1,58 @@
+"""What needs an extra says which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from kubeflow_provider import extras
+from kubeflow_provider.exceptions import InvalidRequestError
+from kubeflow_provider.hooks._kubeflow_pipelines import pods
+from kubeflow_provider.hooks._kubeflow_pipelines.settings import PipelinesSettings
+from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
+from kubeflow_provider.kubernetes.errors import typed_errors
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Take away what the extras bring."""
+    monkeypatch.setattr(
+        extras, "_BRINGS", {name: f"airflow.providers.{name}_is_not_there.at_all" for name in extras._BRINGS}
+    )
+    extras.is_installed.cache_clear()
+    yield
+    extras.is_installed.cache_clear()
+
+
+def test_an_extra_is_there_or_not(plain: None) -> None:
+    assert not extras.is_installed("kubernetes")
+    with pytest.raises(InvalidRequestError, match=r"pip install 'airflow-provider-kubeflow\[openlineage\]'"):
+        extras.need("openlineage", "For lineage")
+
+
+def test_whoever_asks_kubernetes_is_told_what_to_install(plain: None) -> None:
+    with (
+        pytest.raises(
+            InvalidRequestError, match=r"To delete pod x, Airflow's provider for Kubernetes is needed.*\[kub"
+        ),
+        typed_errors("delete pod x"),
+    ):
+        raise AssertionError("not reached")
+
+
+def test_pods_are_left_out_of_what_is_told_of_a_run(plain: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = pods.RunPods(PipelinesSettings(namespace="team", kubernetes_conn_id="cluster"))
+
+    assert asked.log("r", last_lines=1, most_bytes=1) == ""
+    assert asked.waits_for("r") is None
+
+
+def test_a_module_in_a_pod_needs_the_extra(plain: None) -> None:
+    from airflow.sdk import Connection
+
+    hook = KubeflowPipelinesHook(
+        "c", connection=Connection(conn_id="c", conn_type="kubeflow_pipelines", host="http://x")
+    )
+    with pytest.raises(InvalidRequestError, match=r"To prepare m in a pod, .*\[kubernetes\]"):
+        hook.prepare_module("m", {}, timeout_seconds=1, cluster={"image": "i"})
