@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-from airflow.sdk import DAG, Param, task
+from airflow.sdk import DAG, Param, XComArg, task
 
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
 
@@ -69,10 +70,10 @@ with DAG(
 
     # [START use_outputs]
     @task
-    def is_good_enough(outputs: dict) -> str:
+    def is_good_enough(outputs: Any) -> str:
         if outputs["parameters"]["accuracy"] < 0.8:
             raise ValueError("the model is not good enough")
         return outputs["artifacts"]["model"]["uri"]
 
-    is_good_enough(train.output["outputs"])
+    is_good_enough(XComArg(train, key="outputs"))
     # [END use_outputs]
