@@ -92,6 +92,7 @@ def test_every_command_is_one_that_there_is(page: Path) -> None:
         ("python3 scripts/figures.py", "scripts/figures.py is not there"),
         ("python -m include.classifier.server", "no module"),
         ("python -m include.classifier.serve --drain", "knows no --drain"),
+        ("python -m include.classifier.native --drain", "knows no --drain"),
         ("python3 -c 'import json; print('", "python: "),
         ("pytest -m dokcer tests/image", "no marker dokcer"),
         ("tests/real/runs.sh --list", "cannot be run"),

@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8080, help="of the predictions (%(default)s)")
     parser.add_argument("--metrics-port", type=int, default=8082, help="(%(default)s)")
     parser.add_argument("--drain-seconds", type=float, default=3, help="to serve on after SIGTERM (%(default)s)")
+    parser.add_argument("--workers", type=int, help="processes that compute (as the archive says)")
     parser.add_argument("--batch-tokens", type=int, default=4096, help="at once, padding included (%(default)s)")
     parser.add_argument("--queue-tokens", type=int, default=1_000_000, help="that may wait (%(default)s)")
     parser.add_argument("--queue-requests", type=int, default=100, help="that may be under way (%(default)s)")
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return check(options.port)
     # The probe needs nothing of this, and runs every few seconds.
     from include.classifier.native.server import Limits, serve
+    from include.classifier.native.workers import WorkerFailedError
     from include.classifier.packaging.archive import ArchiveError
     from include.classifier.packaging.served_package import PackageError
 
@@ -62,13 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             port=options.port,
             metrics_port=options.metrics_port,
             drain_seconds=options.drain_seconds,
+            workers=options.workers,
             limits=Limits(
                 batch_tokens=options.batch_tokens,
                 queue_tokens=options.queue_tokens,
                 queue_requests=options.queue_requests,
             ),
         )
-    except (ArchiveError, PackageError, OSError) as error:
+    except (ArchiveError, PackageError, WorkerFailedError, OSError) as error:
         # Last of all: Kubernetes takes a container's last lines for the reason of its end.
         print(error, file=sys.stderr, flush=True)
         return 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +18,7 @@ from include.classifier.native import refusals
 from include.classifier.packaging.archive import PACKAGE
 from include.classifier.packaging.served_package import PackageError
 from include.classifier.packaging.server_settings import worker_settings
+from include.classifier.serving.onnx_engine import MODEL_FILE
 from include.classifier.serving.predictor import read_json
 from include.contracts.version.archives import MANIFEST
 
@@ -59,13 +60,27 @@ class ServedModel:
         self.name, self.version = str(about["modelName"]), str(about["modelVersion"])
         self.workers = workers or int(given.get("maxWorkers", defaults["maxWorkers"]))
         self.response_seconds = float(given.get("responseTimeout", defaults["responseTimeout"]))
+        self._folder = folder
         self._top_k: int | None = (given.get("handler") or {}).get("top_k")
         modules = _archive_code(folder, self.name)
         self._protocol: Any = modules["protocol"]
         self.threads: int = modules["cpus"].threads_of_a_worker(self.workers)
+        self._has_onnx = (folder / MODEL_FILE).is_file()
+        if self.workers > 1 and not self._has_onnx:
+            _start_no_threads()
         self.predictor = _load(modules["predictor"].Predictor, folder, self.name, self.threads)
         self.labels: list[str] = self.predictor.labels
         self._label_sizes = self._protocol.label_sizes(self.labels)
+
+    def compute_in_worker(self) -> Callable[[list[list[int]]], list[list[float]]]:
+        """Return what computes in a process that was forked from this one, which has not computed anything."""
+        predictor = self.predictor
+        if self._has_onnx:
+            # A session of ONNX Runtime has threads, and none of them lives in a forked process.
+            predictor = type(predictor).load(self._folder, threads=self.threads)
+        # The first pass allocates and compiles; better now than in somebody's request.
+        predictor.predict(["ready"])
+        return predictor.probabilities
 
     def read(self, body: bytes, content_type: str) -> Reading:
         """Return what a body asks for; not from two threads at once.
@@ -100,6 +115,16 @@ class ServedModel:
         """Return the answer to a request on whose texts the model failed."""
         message = "The model failed on these texts; the server's log says where."
         return refusals.from_archive(self._protocol.Unanswered(message))
+
+
+def _start_no_threads() -> None:
+    """Keep torch from starting threads before workers are forked, in which they would be waited for in vain.
+
+    With how many a worker computes, the predictor says when it is loaded.
+    """
+    import torch
+
+    torch.set_num_threads(1)
 
 
 def _load(predictor: Any, folder: Path, name: str, threads: int) -> Any:

@@ -113,6 +113,13 @@ class ThreadForward:
         # The first pass allocates and compiles; better now than in somebody's request.
         self._thread.submit(predictor.predict, ["ready"]).result()
 
+    async def start(self, when_one_dies: Callable[[], None]) -> None:
+        """Do nothing: a thread dies with its process."""
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
     async def __call__(self, rows: list[Sequence[int]]) -> Sequence[Sequence[float]]:
         """Return the probabilities of each row of token ids."""
         loop = asyncio.get_running_loop()

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from include.classifier.native.batcher import Batcher
 from include.classifier.native.metrics import Metrics
 from include.classifier.native.model import ServedModel
 from include.classifier.native.predictions import Predictions, ThreadForward
+from include.classifier.native.workers import WorkerForward
 from include.classifier.packaging.archive import open_archive
 from include.classifier.packaging.served_package import ARCHIVE_SHA256, pin
 
@@ -45,7 +45,15 @@ class Limits:
 
 
 def serve(
-    package: Path, folder: Path, *, host: str, port: int, metrics_port: int, drain_seconds: float, limits: Limits
+    package: Path,
+    folder: Path,
+    *,
+    host: str,
+    port: int,
+    metrics_port: int,
+    drain_seconds: float,
+    limits: Limits,
+    workers: int | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT and return the exit code.
 
@@ -56,20 +64,23 @@ def serve(
     :param package: folder with ``model-store/``.
     :param folder: emptied, and readable for this user only.
     :param drain_seconds: how long it serves on after SIGTERM.
+    :param workers: processes that compute; default: as the archive says. One computes in a thread of this process.
     :raises PackageError: when the folder holds no package, or another one than ``$ARCHIVE_SHA256`` says.
     """
-    began = time.monotonic()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True)
     name = pin(package, folder / "package", os.environ.get(ARCHIVE_SHA256) or None)
     unpacked = open_archive(folder / "package" / "model-store" / f"{name}.mar", folder / "model")
     shutil.rmtree(folder / "package")
-    model = ServedModel(unpacked, workers=1)
-    with _listening(host, port) as predictions_socket, _listening(host, metrics_port) as metrics_socket:
-        service = Service(model, limits)
-        print(f"Serving {model.name} on port {port} after {time.monotonic() - began:.1f} s.", flush=True)
-        asyncio.run(_serve(service, predictions_socket, metrics_socket, drain_seconds))
-    return 0
+    model = ServedModel(unpacked, workers=workers)
+    # Before there are sockets, which its workers would hold open when nobody answers there any more.
+    service = Service(model, limits)
+    try:
+        with _listening(host, port) as predictions_socket, _listening(host, metrics_port) as metrics_socket:
+            asyncio.run(_serve(service, predictions_socket, metrics_socket, drain_seconds))
+    finally:
+        service.forward.stop()
+    return int(service.has_lost_a_worker)
 
 
 class Service:
@@ -78,9 +89,14 @@ class Service:
     def __init__(self, model: ServedModel, limits: Limits) -> None:
         self.state = state = State(model.name, model.version, model.labels)
         self.metrics = metrics = Metrics(model.name, model.version)
-        self.forward = ThreadForward(model.predictor, metrics)
+        self.has_lost_a_worker = False
+        self.forward: ThreadForward | WorkerForward
+        if model.workers > 1:
+            self.forward = WorkerForward(model.compute_in_worker, metrics, workers=model.workers)
+        else:
+            self.forward = ThreadForward(model.predictor, metrics)
         self.batcher = batcher = Batcher(
-            self.forward, limits.batch_tokens, limits.queue_tokens, on_batch=metrics.add_batch
+            self.forward, limits.batch_tokens, limits.queue_tokens, lanes=model.workers, on_batch=metrics.add_batch
         )
         predictions = Predictions(model, batcher, metrics, max_requests=limits.queue_requests)
         metrics.gauges = {
@@ -110,6 +126,13 @@ async def _serve(
         wait = drain_seconds if number == signal.SIGTERM and is_first else 0
         loop.call_later(wait, predictions.stop)
 
+    def end() -> None:
+        # Kubernetes starts the container anew; forking from a process with threads is no way to mend it.
+        service.has_lost_a_worker = True
+        stop(signal.SIGTERM)
+
+    await service.forward.start(end)
+    print(f"Serving {service.state.model} on {predictions_socket.getsockname()[:2]}.", flush=True)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop, number)
     counting = loop.create_task(numbers.serve([numbers_socket]))

@@ -19,6 +19,7 @@ import pytest
 
 from include.classifier.native.__main__ import check, main
 from include.classifier.packaging.archive import build_archive
+from include.classifier.serving.predictor import Predictor
 from include.torchserve import free_ports
 from tests.classifier.serving.servers import SETTINGS, VERSION
 from tests.waiting import LIMIT_SECONDS, wait_for
@@ -50,6 +51,11 @@ def serving(package: Path, port: int, metrics_port: int, *options: str) -> Itera
         process.wait()
 
 
+def has_ended(process: psutil.Process) -> bool:
+    """Tell whether a process has ended, even if nobody has buried it yet."""
+    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+
 @pytest.mark.processes
 def test_is_ready_when_it_answers_and_stops_when_told(package: Path) -> None:
     port, metrics_port = free_ports(2)
@@ -62,7 +68,7 @@ def test_is_ready_when_it_answers_and_stops_when_told(package: Path) -> None:
             assert server.poll() is None, log.read_text()
             return check(port) == 0
 
-        wait_for(is_ready, log.read_text)
+        wait_for(is_ready, log.read_text, pause=0.5)
         with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as kept:
 
             def ask() -> tuple[int, str | None]:
@@ -88,6 +94,55 @@ def test_is_ready_when_it_answers_and_stops_when_told(package: Path) -> None:
             assert server.wait(timeout=LIMIT_SECONDS) == 0
     assert SECRET not in log.read_text()
     assert (package.parent / "own").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.processes
+@pytest.mark.long
+def test_workers_answer_alike_and_when_one_is_killed_the_others_answer_until_it_ends(
+    package: Path, tiny_model: Path
+) -> None:
+    port, metrics_port = free_ports(2)
+    log = package.parent / "log.txt"
+    texts = ["good food", "never again", "the place was very slow", "bad"]
+    expected = [each.label for each in Predictor.load(tiny_model, device="cpu").predict(texts)]
+    # So little goes through the model at once that each text is a batch.
+    options = ["--workers", "2", "--batch-tokens", "1", "--drain-seconds", "600"]
+    with serving(package, port, metrics_port, *options) as server:
+
+        def is_ready() -> bool:
+            assert server.poll() is None, log.read_text()
+            return check(port) == 0
+
+        def labels() -> list[str]:
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
+                connection.request("POST", PATH, json.dumps({"instances": texts}))
+                return [row["label"] for row in json.loads(connection.getresponse().read())["predictions"]]
+
+        wait_for(is_ready, log.read_text, pause=0.5)
+        workers = psutil.Process(server.pid).children()
+        assert len(workers) == 2
+        assert labels() == expected
+        workers[0].kill()
+        wait_for(lambda: has_ended(workers[0]), "it lives on")
+        assert labels() == expected
+        wait_for(lambda: check(port) == 1, "it is still ready")
+        assert labels() == expected
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(timeout=LIMIT_SECONDS) == 1
+        assert has_ended(workers[1])
+    assert re.search("A worker ended while it .*; 1 are left", log.read_text())
+
+
+@pytest.mark.processes
+@pytest.mark.long
+def test_no_worker_outlives_the_server(package: Path) -> None:
+    port, metrics_port = free_ports(2)
+    with serving(package, port, metrics_port, "--workers", "2") as server:
+        wait_for(lambda: server.poll() is not None or check(port) == 0, "it is not ready", pause=0.5)
+        workers = psutil.Process(server.pid).children()
+        server.kill()
+        assert len(workers) == 2
+        wait_for(lambda: all(map(has_ended, workers)), "one lives on")
 
 
 def test_what_cannot_be_served_ends_it_with_the_reason(
