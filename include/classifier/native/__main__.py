@@ -47,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batch-tokens", type=int, default=4096, help="at once, padding included (%(default)s)")
     parser.add_argument("--queue-tokens", type=int, default=1_000_000, help="that may wait (%(default)s)")
     parser.add_argument("--queue-requests", type=int, default=100, help="that may be under way (%(default)s)")
+    parser.add_argument("--queue-bytes", type=int, default=100_000_000, help="of their bodies together (%(default)s)")
     options = parser.parse_args(arguments)
     if options.check:
         return check(options.port)
@@ -69,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 batch_tokens=options.batch_tokens,
                 queue_tokens=options.queue_tokens,
                 queue_requests=options.queue_requests,
+                queue_bytes=options.queue_bytes,
             ),
         )
     except (ArchiveError, PackageError, WorkerFailedError, OSError) as error:

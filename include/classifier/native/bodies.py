@@ -21,8 +21,8 @@ class ClientGoneError(Exception):
     """Nobody waits for the answer any more."""
 
 
-def check_headers(headers: Mapping[str, str]) -> None:
-    """Refuse by its headers what is not worth reading.
+def check_headers(headers: Mapping[str, str]) -> int:
+    """Refuse by its headers what is not worth reading; return how many bytes are announced, else 0.
 
     :raises Refusal: 415 or 413.
     """
@@ -30,8 +30,10 @@ def check_headers(headers: Mapping[str, str]) -> None:
     if media_type.startswith(_REFUSED_TYPES) or headers.get("content-encoding", "identity").lower() != "identity":
         raise refusals.wrong_media_type()
     length = headers.get("content-length", "")
-    if length.isdecimal() and int(length) > MAX_BODY_BYTES:
+    size = int(length) if length.isdecimal() else 0
+    if size > MAX_BODY_BYTES:
         raise refusals.body_too_large(MAX_BODY_BYTES)
+    return size
 
 
 async def read_body(receive: Receive, *, seconds: float) -> bytes:

@@ -27,10 +27,15 @@ class Predictions:
     """Answers requests for predictions.
 
     :param max_requests: that may be under way at a time.
+    :param max_bytes: that their bodies may have together.
     """
 
-    def __init__(self, model: ServedModel, batcher: Batcher, metrics: Metrics, *, max_requests: int) -> None:
+    def __init__(
+        self, model: ServedModel, batcher: Batcher, metrics: Metrics, *, max_requests: int, max_bytes: int
+    ) -> None:
         self.under_way = 0
+        self._bytes_under_way = 0
+        self._max_bytes = max_bytes
         self._model = model
         self._batcher = batcher
         self._metrics = metrics
@@ -45,18 +50,22 @@ class Predictions:
         :raises Refusal: with another status than 200.
         :raises ClientGoneError: when nobody waits for the answer any more.
         """
-        check_headers(headers)
-        if self.under_way >= self._max_requests:
+        size = check_headers(headers)
+        if self.under_way >= self._max_requests or self._bytes_under_way + size > self._max_bytes:
             raise refusals.busy()
         self.under_way += 1
+        self._bytes_under_way += size
         try:
             body = await read_body(receive, seconds=self._model.response_seconds)
+            self._bytes_under_way += len(body) - size
+            size = len(body)
             return await _unless_gone(self._predict(body, headers.get("content-type", "")), receive)
         except ClientGoneError:
             self._metrics.dropped += 1
             raise
         finally:
             self.under_way -= 1
+            self._bytes_under_way -= size
 
     async def _predict(self, body: bytes, content_type: str) -> bytes:
         loop = asyncio.get_running_loop()

@@ -37,11 +37,13 @@ class Limits:
     :param batch_tokens: that go through the model at once, padding included.
     :param queue_tokens: that may wait for it.
     :param queue_requests: that may be under way.
+    :param queue_bytes: that their bodies may have together.
     """
 
     batch_tokens: int = 4096
     queue_tokens: int = 1_000_000
     queue_requests: int = 100
+    queue_bytes: int = 100_000_000
 
 
 def serve(
@@ -98,7 +100,9 @@ class Service:
         self.batcher = batcher = Batcher(
             self.forward, limits.batch_tokens, limits.queue_tokens, lanes=model.workers, on_batch=metrics.add_batch
         )
-        predictions = Predictions(model, batcher, metrics, max_requests=limits.queue_requests)
+        predictions = Predictions(
+            model, batcher, metrics, max_requests=limits.queue_requests, max_bytes=limits.queue_bytes
+        )
         metrics.gauges = {
             "model_server_ready": ("Whether it should be sent requests.", lambda: int(not state.is_draining)),
             "model_server_requests_under_way": ("Requests that are not answered yet.", lambda: predictions.under_way),

@@ -48,8 +48,9 @@ def send_head(server: Any, head: str, body: bytes) -> socket.socket:
     return connection
 
 
-def test_more_requests_than_it_takes_are_told_to_come_again(unpacked: Path) -> None:
-    with native(unpacked, Limits(queue_requests=2)) as server, ThreadPoolExecutor(2) as clients:
+@pytest.mark.parametrize("limits", [Limits(queue_requests=2), Limits(queue_bytes=3 * len(json.dumps(ONE)) - 1)])
+def test_more_requests_than_it_takes_are_told_to_come_again(limits: Limits, unpacked: Path) -> None:
+    with native(unpacked, limits) as server, ThreadPoolExecutor(2) as clients:
         with busy(server) as answers:
             asked = [clients.submit(server.predict, PATH, ONE) for _ in range(2)]
             wait_for(lambda: server.service.predictions.under_way == 2, "nobody asks")
