@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from typing import Any
 
 from include.classifier.native import refusals
@@ -21,8 +22,8 @@ class ClientGoneError(Exception):
     """Nobody waits for the answer any more."""
 
 
-def check_headers(headers: Mapping[str, str]) -> int:
-    """Refuse by its headers what is not worth reading; return how many bytes are announced, else 0.
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Refuse by its headers what is not worth reading.
 
     :raises Refusal: 415 or 413.
     """
@@ -30,15 +31,41 @@ def check_headers(headers: Mapping[str, str]) -> int:
     if media_type.startswith(_REFUSED_TYPES) or headers.get("content-encoding", "identity").lower() != "identity":
         raise refusals.wrong_media_type()
     length = headers.get("content-length", "")
-    size = int(length) if length.isdecimal() else 0
-    if size > MAX_BODY_BYTES:
+    if length.isdecimal() and int(length) > MAX_BODY_BYTES:
         raise refusals.body_too_large(MAX_BODY_BYTES)
-    return size
 
 
-async def read_body(receive: Receive, *, seconds: float) -> bytes:
+class Room:
+    """How much of all bodies together is kept in memory.
+
+    :param max_bytes: the most.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._left = max_bytes
+
+    @contextmanager
+    def taken(self) -> Iterator[Callable[[int], None]]:
+        """Yield what takes so many bytes more, and raises 503 where there is no room; give them back at the end."""
+        mine = 0
+
+        def take(size: int) -> None:
+            nonlocal mine
+            if size > self._left:
+                raise refusals.busy()
+            self._left -= size
+            mine += size
+
+        try:
+            yield take
+        finally:
+            self._left += mine
+
+
+async def read_body(receive: Receive, take: Callable[[int], None], *, seconds: float) -> bytes:
     """Return the body of a request.
 
+    :param take: is told of the bytes that come, before they are kept.
     :param seconds: in which it must have come.
     :raises Refusal: 413 or 408.
     :raises ClientGoneError: when the connection ends before the body does.
@@ -51,6 +78,7 @@ async def read_body(receive: Receive, *, seconds: float) -> bytes:
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     raise ClientGoneError
+                take(len(message.get("body", b"")))
                 parts.append(message.get("body", b""))
                 size += len(parts[-1])
                 if size > MAX_BODY_BYTES:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from include.classifier.native import refusals
 from include.classifier.native.batcher import Batcher, ModelFailedError, OutOfTimeError, QueueFullError
-from include.classifier.native.bodies import ClientGoneError, Receive, check_headers, read_body, until_gone
+from include.classifier.native.bodies import ClientGoneError, Receive, Room, check_headers, read_body, until_gone
 from include.classifier.native.metrics import Metrics
 from include.classifier.native.model import ServedModel
 
@@ -26,7 +26,7 @@ _MANY_ROWS = 64
 class Predictions:
     """Answers requests for predictions.
 
-    :param max_requests: that may be under way at a time.
+    :param max_requests: whose bodies are there and that are not answered yet.
     :param max_bytes: that their bodies may have together.
     """
 
@@ -34,8 +34,7 @@ class Predictions:
         self, model: ServedModel, batcher: Batcher, metrics: Metrics, *, max_requests: int, max_bytes: int
     ) -> None:
         self.under_way = 0
-        self._bytes_under_way = 0
-        self._max_bytes = max_bytes
+        self._room = Room(max_bytes)
         self._model = model
         self._batcher = batcher
         self._metrics = metrics
@@ -50,22 +49,24 @@ class Predictions:
         :raises Refusal: with another status than 200.
         :raises ClientGoneError: when nobody waits for the answer any more.
         """
-        size = check_headers(headers)
-        if self.under_way >= self._max_requests or self._bytes_under_way + size > self._max_bytes:
+        check_headers(headers)
+        self._check_room()
+        with self._room.taken() as take:
+            # A place is taken when the body is there: clients that never send theirs must not take them all.
+            body = await read_body(receive, take, seconds=self._model.response_seconds)
+            self._check_room()
+            self.under_way += 1
+            try:
+                return await _unless_gone(self._predict(body, headers.get("content-type", "")), receive)
+            except ClientGoneError:
+                self._metrics.dropped += 1
+                raise
+            finally:
+                self.under_way -= 1
+
+    def _check_room(self) -> None:
+        if self.under_way >= self._max_requests:
             raise refusals.busy()
-        self.under_way += 1
-        self._bytes_under_way += size
-        try:
-            body = await read_body(receive, seconds=self._model.response_seconds)
-            self._bytes_under_way += len(body) - size
-            size = len(body)
-            return await _unless_gone(self._predict(body, headers.get("content-type", "")), receive)
-        except ClientGoneError:
-            self._metrics.dropped += 1
-            raise
-        finally:
-            self.under_way -= 1
-            self._bytes_under_way -= size
 
     async def _predict(self, body: bytes, content_type: str) -> bytes:
         loop = asyncio.get_running_loop()
