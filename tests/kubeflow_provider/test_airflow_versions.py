@@ -167,7 +167,7 @@ def test_pip_adds_the_provider_to_a_plain_airflow_and_changes_nothing_of_it(
 
     env = {
         "AIRFLOW_HOME": str(tmp_path),
-        "AIRFLOW_CONN_PIPELINES_DEFAULT": f'{{"conn_type": "kubeflow_pipelines", "host": "{server.url}"}}',
+        "AIRFLOW_CONN_KUBEFLOW_PIPELINES_DEFAULT": f'{{"conn_type": "kubeflow_pipelines", "host": "{server.url}"}}',
         "AIRFLOW_VAR_KUBEFLOW_PROVIDER_AIRFLOW_ID": "11111111-1111-4111-8111-111111111111",
     }
     said = run(bare, "-c", PLAIN, record_and_wait, env=env).splitlines()

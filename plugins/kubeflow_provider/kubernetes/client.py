@@ -13,10 +13,10 @@ from airflow.sdk import Connection
 
 from kubeflow_provider.access import Access, access_for
 from kubeflow_provider.connection_fields import ConnectionFields
-from kubeflow_provider.extras import need
 from kubeflow_provider.kubernetes.errors import AWAY
+from kubeflow_provider.kubernetes.extra import need_kubernetes
 
-need("kubernetes", "To ask a Kubernetes cluster")
+need_kubernetes("To ask a Kubernetes cluster")
 
 from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook  # noqa: E402
 

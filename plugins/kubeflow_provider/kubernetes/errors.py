@@ -16,7 +16,7 @@ from kubeflow_provider.exceptions import (
     PermissionDeniedError,
     ServiceUnavailableError,
 )
-from kubeflow_provider.extras import need
+from kubeflow_provider.kubernetes.extra import need_kubernetes
 from kubeflow_provider.server_words import without_logins
 
 #: A server's own words are cut after so many characters: a webhook may quote the whole object.
@@ -45,7 +45,7 @@ def typed_errors(
     :param was_sent: False when the request may be repeated whatever has become of it.
     :param access: what is known of the credentials, which tells an outage from a refusal; without it there is none.
     """
-    need("kubernetes", f"To {what}")
+    need_kubernetes(f"To {what}")
     from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import KubernetesApiException
     from kubernetes.client import ApiException
     from kubernetes.config import ConfigException

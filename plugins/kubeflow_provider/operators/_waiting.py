@@ -6,9 +6,10 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import Context, conf
+from airflow.sdk import Context
 
 from kubeflow_provider.access import was_accepted
+from kubeflow_provider.compat import conf
 from kubeflow_provider.exceptions import DeploymentFailedError, ServiceUnavailableError
 from kubeflow_provider.hooks import get_serving_service
 from kubeflow_provider.hooks.kserve import KServeHook

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow.sdk import Context, conf
-from airflow.sdk.bases.sensor import BaseSensorOperator
-from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
+from airflow.sdk import BaseSensorOperator, Context
 
 from kubeflow_provider.access import was_accepted
+from kubeflow_provider.compat import AirflowSensorTimeout, AirflowSkipException, conf
 from kubeflow_provider.exceptions import DeploymentFailedError
 from kubeflow_provider.operators._waiting import OnKServe, check_ready
 from kubeflow_provider.outages import wait_out

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from kubeflow_provider.extras import is_installed
 from kubeflow_provider.hooks._kubeflow_pipelines.settings import PipelinesSettings
+from kubeflow_provider.kubernetes.extra import is_installed
 from kubeflow_provider.kubernetes.pod_start import missing_node
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class RunPods:
         """Whether a connection leads to the cluster, and there is what can follow it: pods are an extra here."""
         if not self._settings.kubernetes_conn_id:
             return False
-        if not is_installed("kubernetes"):
+        if not is_installed():
             log.info("Pods are not asked, for which there would have to be airflow-provider-kubeflow[kubernetes].")
             return False
         return True

@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 
 from kubeflow_provider.connection_fields import ConnectionFields
-from kubeflow_provider.extras import need
 from kubeflow_provider.http.authentication.flow import Blocking, Credential, RenewableAuth, Steps, mask_renewed
 from kubeflow_provider.http.quiet import quiet_libraries
 from kubeflow_provider.http.settings import HttpSettings
 from kubeflow_provider.kubernetes.errors import typed_errors
+from kubeflow_provider.kubernetes.extra import need_kubernetes
 
 #: Audience that Kubeflow Pipelines asks for in its TokenReview, unless the platform says otherwise.
 DEFAULT_AUDIENCE = "pipelines.kubeflow.org"
@@ -66,7 +66,7 @@ class ServiceAccountToken(RenewableAuth):
         request.headers["Authorization"] = f"Bearer {credential.value}"
 
     def _request_token(self) -> Credential:
-        need("kubernetes", f"To make a token for {self._account}")
+        need_kubernetes(f"To make a token for {self._account}")
         from kubernetes.client import AuthenticationV1TokenRequest, V1TokenRequestSpec
 
         spec = V1TokenRequestSpec(audiences=[self._audience], expiration_seconds=_LIFE_SECONDS)

@@ -6,8 +6,8 @@ from itertools import count
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
 
+from kubeflow_provider.compat import TaskDeferred
 from kubeflow_provider.hooks._kserve.pod_troubles import Patience
 from kubeflow_provider.hooks.kserve import KServeHook
 from kubeflow_provider.operators import inference_services

@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
 
+from kubeflow_provider.compat import TaskDeferred
 from kubeflow_provider.triggers.inference_services import InferenceServiceTrigger
 
 #: Mode -> what KServe's own configuration calls it.

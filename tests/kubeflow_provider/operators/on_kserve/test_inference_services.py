@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import yaml
-from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 
+from kubeflow_provider.compat import AirflowSensorTimeout, AirflowSkipException
 from kubeflow_provider.exceptions import DeploymentFailedError, InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.hooks._kserve.modes import Mode
 from kubeflow_provider.kubernetes.inference_service import Predictor, inference_service

@@ -114,7 +114,7 @@ def test_two_workers_with_the_same_try_ask_for_one_run(server: KfpServer, forget
 
     assert first.run_id == second.run_id
     for trigger in (first, second):
-        asyncio.run(trigger.poll(KubeflowPipelinesHook("pipelines_default")))
+        asyncio.run(trigger.poll(KubeflowPipelinesHook("kubeflow_pipelines_default")))
     assert trained(server) == 1
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import TaskDeferred
 
+from kubeflow_provider.compat import TaskDeferred
 from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError, RunFailedError, RunTimeoutError
 from kubeflow_provider.operators._run_marks import RunMark
 from kubeflow_provider.operators._run_record import PIPELINE_RUN_KEY

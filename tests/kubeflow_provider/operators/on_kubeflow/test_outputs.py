@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import TaskDeferred
 
+from kubeflow_provider.compat import TaskDeferred
 from kubeflow_provider.exceptions import InvalidRequestError, RunFailedError, ServiceUnavailableError
 from kubeflow_provider.operators.kept_runs import RetryPipelineRunOperator
 from kubeflow_provider.pipelines.reading import read_pipeline_spec

@@ -1,4 +1,4 @@
-"""What needs an extra says which."""
+"""What needs Kubernetes says which extra brings it."""
 
 from __future__ import annotations
 
@@ -6,29 +6,21 @@ from collections.abc import Iterator
 
 import pytest
 
-from kubeflow_provider import extras
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks._kubeflow_pipelines import pods
 from kubeflow_provider.hooks._kubeflow_pipelines.settings import PipelinesSettings
 from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
+from kubeflow_provider.kubernetes import extra
 from kubeflow_provider.kubernetes.errors import typed_errors
 
 
 @pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Take away what the extras bring."""
-    monkeypatch.setattr(
-        extras, "_BRINGS", {name: f"airflow.providers.{name}_is_not_there.at_all" for name in extras._BRINGS}
-    )
-    extras.is_installed.cache_clear()
+    """Take away what the extra brings."""
+    monkeypatch.setattr(extra, "_MODULE", "airflow.providers.none.such")
+    extra.is_installed.cache_clear()
     yield
-    extras.is_installed.cache_clear()
-
-
-def test_an_extra_is_there_or_not(plain: None) -> None:
-    assert not extras.is_installed("kubernetes")
-    with pytest.raises(InvalidRequestError, match=r"pip install 'airflow-provider-kubeflow\[openlineage\]'"):
-        extras.need("openlineage", "For lineage")
+    extra.is_installed.cache_clear()
 
 
 def test_whoever_asks_kubernetes_is_told_what_to_install(plain: None) -> None:
