@@ -70,8 +70,44 @@ def test_nothing_that_was_there_is_changed(stranger: Stranger, tmp_path: Path) -
     (tmp_path / "added.txt").write_text("\n".join(added))  # for whoever looks
 
     assert changed == {}
+    assert added == [NAME], "Airflow has all the rest already"
     assert not {"mlflow", "mlflow-skinny", "apprise", "kfp", "torch", "airflow-model-releases"} & set(added)
     assert stranger.airflow.pip("check").strip() == "No broken requirements found."
+
+
+def test_what_an_extra_brings_changes_nothing_either(stranger: Stranger, wheel: Path) -> None:
+    report = stranger.airflow.pip(
+        "install", "--dry-run", "--quiet", "--report", "-", f"{wheel}[kubernetes,openlineage]"
+    )
+    would = {
+        item["metadata"]["name"].lower().replace("_", "-")
+        for item in json.loads(report[report.index("{") :])["install"]
+    }
+
+    assert {"apache-airflow-providers-cncf-kubernetes", "apache-airflow-providers-openlineage"} <= would
+    assert would & {name.lower().replace("_", "-") for name in stranger.before} == set()
+
+
+#: Imports all modules but the one that Airflow's OpenLineage provider alone asks for, and says what is not imported.
+IMPORTS = """
+import importlib, pkgutil
+import kubeflow_provider
+from kubeflow_provider.exceptions import InvalidRequestError
+for module in pkgutil.walk_packages(kubeflow_provider.__path__, "kubeflow_provider."):
+    if module.name != "kubeflow_provider.operators._lineage":
+        try:
+            importlib.import_module(module.name)
+        except InvalidRequestError as error:
+            print("WITHOUT", module.name, error)
+"""
+
+
+def test_everything_is_imported_without_the_extras_or_says_which_is_missing(stranger: Stranger) -> None:
+    said = stranger.airflow.python(IMPORTS).splitlines()
+    wanting = [line for line in said if line.startswith("WITHOUT ")]
+
+    assert [line.split()[1] for line in wanting] == ["kubeflow_provider.kubernetes.client"]
+    assert "pip install 'airflow-provider-kubeflow[kubernetes]'" in wanting[0]
 
 
 def test_airflow_lists_it_with_all_that_it_has(stranger: Stranger) -> None:
