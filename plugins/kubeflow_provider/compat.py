@@ -6,7 +6,7 @@ them moves, this is the module to mend. docs/airflow-versions.md tells users wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import airflow.sdk
@@ -50,6 +50,7 @@ __all__ = (
     "TaskDeferred",
     "XCom",
     "conf",
+    "determine_kwargs",
     "fail_at_once",
     "memory_of",
     "outlives_tries",
@@ -96,6 +97,19 @@ def task_states(
     return RuntimeTaskInstance.get_task_states(
         dag_id=dag_id, task_ids=list(task_ids), run_ids=list(run_ids), map_index=map_index
     )
+
+
+def determine_kwargs(
+    function: Callable[..., Any], arguments: Collection[Any], context: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Return what of a context a function takes by keyword; of the Task SDK since Airflow 3.2."""
+    from airflow.sdk.bases import decorator
+
+    if hasattr(decorator, "determine_kwargs"):
+        return decorator.determine_kwargs(function, arguments, context)
+    from airflow.utils.operator_helpers import determine_kwargs as determine
+
+    return determine(function, arguments, context)
 
 
 class Memory(Protocol):

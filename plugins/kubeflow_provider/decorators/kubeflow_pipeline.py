@@ -6,8 +6,9 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.bases.decorator import DecoratedOperator, determine_kwargs, task_decorator_factory
+from airflow.sdk.bases.decorator import DecoratedOperator, task_decorator_factory
 
+from kubeflow_provider.compat import determine_kwargs
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
 
