@@ -68,7 +68,7 @@ def main() -> None:
     where = connection()
 
     from kubeflow_provider.exceptions import KubeflowProviderError
-    from kubeflow_provider.hooks._kubeflow_pipelines.versions import version_name
+    from kubeflow_provider.hooks._kubeflow_pipelines.kept.versions import version_name
     from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
     from kubeflow_provider.pipelines.reading import read_pipeline_spec
 

@@ -221,7 +221,7 @@ def get_provider_info() -> dict[str, Any]:
                 "external-doc-url": "https://www.kubeflow.org/docs/components/pipelines/",
                 "how-to-guide": [
                     f"/docs/airflow-provider-kubeflow/operators/{page}.md"
-                    for page in ("kept-runs", "modules", "sensors")
+                    for page in ("decorator", "kept-runs", "modules", "recurring-runs", "sensors")
                 ],
                 "tags": ["software", "machine-learning"],
             },
@@ -233,7 +233,7 @@ def get_provider_info() -> dict[str, Any]:
             },
         ],
         "operators": [
-            _modules(_PIPELINES, "operators", "cancel", "kept_runs", "modules", "pipelines"),
+            _modules(_PIPELINES, "operators", "cancel", "kept_runs", "modules", "pipelines", "recurring_runs"),
             _modules(_KSERVE, "operators", "inference_services"),
         ],
         "sensors": [_modules(_PIPELINES, "sensors", "pipelines"), _modules(_KSERVE, "sensors", "inference_services")],
@@ -242,7 +242,9 @@ def get_provider_info() -> dict[str, Any]:
             _modules(_PIPELINES, "triggers", "modules", "pipelines"),
             _modules(_KSERVE, "triggers", "deployments", "inference_services"),
         ],
-        "extra-links": ["kubeflow_provider.links.PipelineRunLink", "kubeflow_provider.links.ExperimentLink"],
+        "extra-links": [
+            f"kubeflow_provider.links.{link}" for link in ("PipelineRunLink", "ExperimentLink", "RecurringRunLink")
+        ],
         "connection-types": [
             _connection_type(
                 "kubeflow_pipelines",

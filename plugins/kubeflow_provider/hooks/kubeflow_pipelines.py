@@ -24,18 +24,18 @@ from kubeflow_provider.exceptions import (
 )
 from kubeflow_provider.hooks._kubeflow_pipelines import api
 from kubeflow_provider.hooks._kubeflow_pipelines.access_check import check_access, hint_at_address
-from kubeflow_provider.hooks._kubeflow_pipelines.experiments import find_experiment, get_or_create_experiment
-from kubeflow_provider.hooks._kubeflow_pipelines.kept_runs import KeptRuns
+from kubeflow_provider.hooks._kubeflow_pipelines.kept.experiments import find_experiment, get_or_create_experiment
+from kubeflow_provider.hooks._kubeflow_pipelines.kept.recurring_runs import RecurringRuns
+from kubeflow_provider.hooks._kubeflow_pipelines.kept.runs import KeptRuns
+from kubeflow_provider.hooks._kubeflow_pipelines.kept.versions import find_version, get_or_upload_version, source_of
 from kubeflow_provider.hooks._kubeflow_pipelines.listing import list_documents
 from kubeflow_provider.hooks._kubeflow_pipelines.logs import SERVICE, StepLogs, reason_of_failure
 from kubeflow_provider.hooks._kubeflow_pipelines.modules import ModulesInPods
 from kubeflow_provider.hooks._kubeflow_pipelines.pods import RunPods
-from kubeflow_provider.hooks._kubeflow_pipelines.recurring_runs import RecurringRuns
 from kubeflow_provider.hooks._kubeflow_pipelines.runs import name_with_id, read_run
 from kubeflow_provider.hooks._kubeflow_pipelines.settings import PipelinesSettings
 from kubeflow_provider.hooks._kubeflow_pipelines.shared_polling import SharedPolling
 from kubeflow_provider.hooks._kubeflow_pipelines.submission import Submission
-from kubeflow_provider.hooks._kubeflow_pipelines.versions import find_version, get_or_upload_version, source_of
 from kubeflow_provider.http.authentication import authentication_for
 from kubeflow_provider.http.client import HttpClient
 from kubeflow_provider.http.settings import HttpSettings

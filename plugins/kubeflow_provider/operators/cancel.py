@@ -14,7 +14,7 @@ from kubeflow_provider.exceptions import KubeflowProviderError, ServiceUnavailab
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.links import XCOM_RUN_ID
 from kubeflow_provider.operators._base import ServiceOperator
-from kubeflow_provider.operators._run_marks import RunMark, airflow_text, task_text
+from kubeflow_provider.operators._runs.marks import RunMark, airflow_text, task_text
 from kubeflow_provider.services import PipelineService, Run
 from kubeflow_provider.states import TASK_OVER
 from kubeflow_provider.triggers.base import state_key

@@ -16,8 +16,8 @@ from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
 from kubeflow_provider.links import XCOM_RUN_ID, PipelineRunLink
 from kubeflow_provider.operators._given_pipeline import PipelineTask
 from kubeflow_provider.operators._on_kubeflow import KubeflowTask
-from kubeflow_provider.operators._run_failure import failure, out_of_sight
-from kubeflow_provider.operators._run_outputs import leave_outputs
+from kubeflow_provider.operators._runs.failure import failure, out_of_sight
+from kubeflow_provider.operators._runs.outputs import leave_outputs
 from kubeflow_provider.operators.cancelling import cancel_from_signal_handler
 from kubeflow_provider.outages import patient, wait_out
 from kubeflow_provider.pipelines.reading import read_given

@@ -18,10 +18,10 @@ from kubeflow_provider.links import XCOM_RUN_ID, ExperimentLink, PipelineRunLink
 from kubeflow_provider.operators._base import cluster_with
 from kubeflow_provider.operators._given_pipeline import PipelineTask
 from kubeflow_provider.operators._openlineage import TellsLineage
-from kubeflow_provider.operators._run_failure import failure, interrupted, out_of_sight
-from kubeflow_provider.operators._run_marks import RunMark, shortened
-from kubeflow_provider.operators._run_outputs import collect_outputs, leave_outputs
-from kubeflow_provider.operators._run_record import RunRecord
+from kubeflow_provider.operators._runs.failure import failure, interrupted, out_of_sight
+from kubeflow_provider.operators._runs.marks import RunMark, shortened
+from kubeflow_provider.operators._runs.outputs import collect_outputs, leave_outputs
+from kubeflow_provider.operators._runs.record import RunRecord
 from kubeflow_provider.operators.cancelling import cancel_from_signal_handler
 from kubeflow_provider.outages import patient, wait_out
 from kubeflow_provider.pipelines.outputs import place_of, with_place

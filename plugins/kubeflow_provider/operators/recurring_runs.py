@@ -12,6 +12,7 @@ from airflow.sdk import Context
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
 from kubeflow_provider.links import RecurringRunLink
+from kubeflow_provider.operators._base import cluster_with
 from kubeflow_provider.operators._given_pipeline import PipelineTask
 from kubeflow_provider.operators._on_kubeflow import KubeflowTask
 from kubeflow_provider.outages import patient
@@ -51,9 +52,13 @@ class CreateRecurringRunOperator(PipelineTask, KubeflowTask):
     :param max_concurrency: so many of its runs go on at the same time, 1 to 10; what is due then waits.
     :param enabled: ``False`` makes it paused.
     :param replace: delete others of its name in its experiment, once this one is there; their runs go on.
-    :param cluster: image, storage, scheduling and the service account of its runs, see
-        :class:`~kubeflow_provider.services.RunRequest`; what changes the pipeline needs a ``pipeline_version``.
+    :param enable_caching: whether steps may reuse results of earlier runs; ``None`` leaves that to the pipeline.
         Templated.
+    :param service_account: of the steps' pods. Default: the server's. Templated.
+    :param pipeline_root: where its runs keep their artifacts. Default: the connection's, else the server's. Templated.
+    :param cluster: image, storage, scheduling and what differs by step, see
+        :class:`~kubeflow_provider.kubernetes.settings.ClusterSettings`; the three arguments before count for more. What
+        changes the pipeline needs a ``pipeline_version``. Templated.
     :param pipelines_conn_id: Airflow connection, of type ``kubeflow_pipelines``. Templated.
     """
 
@@ -69,6 +74,9 @@ class CreateRecurringRunOperator(PipelineTask, KubeflowTask):
         "cron",
         "start_time",
         "end_time",
+        "enable_caching",
+        "service_account",
+        "pipeline_root",
         "cluster",
         "pipelines_conn_id",
     )
@@ -95,6 +103,9 @@ class CreateRecurringRunOperator(PipelineTask, KubeflowTask):
         max_concurrency: int = 1,
         enabled: bool = True,
         replace: bool = False,
+        enable_caching: bool | str | None = None,
+        service_account: str | None = None,
+        pipeline_root: str | None = None,
         cluster: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -118,6 +129,9 @@ class CreateRecurringRunOperator(PipelineTask, KubeflowTask):
         self.max_concurrency = max_concurrency
         self.enabled = enabled
         self.replace = replace
+        self.enable_caching = enable_caching
+        self.service_account = service_account
+        self.pipeline_root = pipeline_root
         self.cluster = cluster or {}
 
     def execute(self, context: Context) -> str:
@@ -133,7 +147,12 @@ class CreateRecurringRunOperator(PipelineTask, KubeflowTask):
             parameters=bind(pipeline, self.parameters),
             schedule=schedule,
             experiment=str(self.experiment),
-            cluster=self.cluster,
+            cluster=cluster_with(
+                self.cluster,
+                cache=self.enable_caching,
+                service_account=self.service_account,
+                pipeline_root=self.pipeline_root,
+            ),
             description=str(self.description or ""),
             max_concurrency=self.max_concurrency,
             catchup=self.catchup,

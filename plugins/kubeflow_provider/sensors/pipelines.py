@@ -14,8 +14,8 @@ from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.links import XCOM_RUN_URL, PipelineRunLink
 from kubeflow_provider.operators._base import ServiceOperator
-from kubeflow_provider.operators._run_failure import failure
-from kubeflow_provider.operators._run_outputs import leave_outputs
+from kubeflow_provider.operators._runs.failure import failure
+from kubeflow_provider.operators._runs.outputs import leave_outputs
 from kubeflow_provider.outages import wait_out
 from kubeflow_provider.services import PipelineService
 from kubeflow_provider.states import RunState

@@ -11,7 +11,7 @@ import pytest
 from kubeflow_provider.airflow_id import AIRFLOW_ID
 from kubeflow_provider.exceptions import ServiceUnavailableError
 from kubeflow_provider.operators import cancel
-from kubeflow_provider.operators._run_marks import RunMark
+from kubeflow_provider.operators._runs.marks import RunMark
 from kubeflow_provider.operators.cancel import CancelOrphanedRunsOperator, CancelPipelineRunOperator
 from kubeflow_provider.services import Run
 from kubeflow_provider.states import RunState

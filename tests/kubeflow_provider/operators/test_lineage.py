@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk import Asset
 
-from kubeflow_provider.operators._run_record import PIPELINE_RUN_KEY
+from kubeflow_provider.operators._runs.record import PIPELINE_RUN_KEY
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
 from kubeflow_provider.pipelines.reading import read_pipeline_spec
 

@@ -23,7 +23,7 @@ from kubeflow_provider.exceptions import (
     ServiceUnavailableError,
 )
 from kubeflow_provider.hooks import get_pipeline_service
-from kubeflow_provider.operators._run_record import PIPELINE_RUN_KEY
+from kubeflow_provider.operators._runs.record import PIPELINE_RUN_KEY
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
 from kubeflow_provider.triggers.pipelines import PipelineRunTrigger
 from local_services.pipelines.hook import LocalPipelinesHook

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kubeflow_provider.operators._run_marks import (
+from kubeflow_provider.operators._runs.marks import (
     LONGEST_DESCRIPTION,
     RunMark,
     airflow_text,

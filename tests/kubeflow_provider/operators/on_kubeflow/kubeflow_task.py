@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kubeflow_provider.hooks import kubeflow_pipelines
-from kubeflow_provider.operators._run_record import PIPELINE_RUN_KEY
+from kubeflow_provider.operators._runs.record import PIPELINE_RUN_KEY
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
 from tests.doubles.kfp_server import KfpServer
 from tests.kubeflow_provider.operators.tries import Tries

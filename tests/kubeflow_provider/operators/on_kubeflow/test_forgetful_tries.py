@@ -13,7 +13,7 @@ from kubeflow_provider.airflow_id import AIRFLOW_ID
 from kubeflow_provider.compat import TaskDeferred
 from kubeflow_provider.exceptions import KubeflowProviderError, RunFailedError
 from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
-from kubeflow_provider.operators._run_record import PIPELINE_RUN_KEY
+from kubeflow_provider.operators._runs.record import PIPELINE_RUN_KEY
 from kubeflow_provider.triggers.pipelines import PipelineRunTrigger
 from tests.doubles.kfp_server import KfpServer
 from tests.kubeflow_provider.operators.on_kubeflow.kubeflow_task import FAILED, RUNNING, Task, before_waiting, trained

@@ -16,7 +16,7 @@ from kubeflow_provider.exceptions import (
     RunTimeoutError,
     ServiceUnavailableError,
 )
-from kubeflow_provider.operators._run_record import PIPELINE_RUN_KEY
+from kubeflow_provider.operators._runs.record import PIPELINE_RUN_KEY
 from tests.doubles.kfp_server import KfpServer
 from tests.doubles.login import PASSWORD, USER, Oauth2ProxyGateway
 from tests.kubeflow_provider.operators.on_kubeflow.kubeflow_task import (

@@ -12,8 +12,8 @@ from airflow.sdk import DAG
 
 from kubeflow_provider.compat import TaskDeferred
 from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError, RunFailedError, RunTimeoutError
-from kubeflow_provider.operators._run_marks import RunMark
-from kubeflow_provider.operators._run_record import PIPELINE_RUN_KEY
+from kubeflow_provider.operators._runs.marks import RunMark
+from kubeflow_provider.operators._runs.record import PIPELINE_RUN_KEY
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
 from kubeflow_provider.triggers.pipelines import FollowedRunTrigger
 from tests.doubles.kfp_server import KfpServer

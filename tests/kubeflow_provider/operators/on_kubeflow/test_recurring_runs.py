@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError, ServiceUnavailableError
-from kubeflow_provider.hooks._kubeflow_pipelines import recurring_runs
+from kubeflow_provider.hooks._kubeflow_pipelines.kept import recurring_runs
 from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
 from kubeflow_provider.operators.kept_runs import UploadPipelineOperator
 from kubeflow_provider.operators.recurring_runs import (
@@ -59,7 +59,8 @@ def test_one_is_made_as_it_is_asked_for(server: KfpServer, task: Task, create: C
         description="every Monday",
         start_time="2026-11-21T03:00:00+00:00",
         max_concurrency=2,
-        cluster={"service_account": "trainer", "pipeline_root": "s3://bucket/root"},
+        service_account="trainer",
+        cluster={"service_account": "nobody", "pipeline_root": "s3://bucket/root"},
     )
 
     row = only(server)
@@ -291,7 +292,7 @@ def test_old_servers_are_told_of(
 ) -> None:
     with kfp_server(version="2.4.0") as server:
         value = json.dumps({"conn_type": "kubeflow_pipelines", "host": server.url})
-        monkeypatch.setenv("AIRFLOW_CONN_PIPELINES_DEFAULT", value)
+        monkeypatch.setenv("AIRFLOW_CONN_KUBEFLOW_PIPELINES_DEFAULT", value)
         UploadPipelineOperator(task_id="it", pipeline_file=record_and_wait).execute(task.context())
 
         recurring_run_id = create(pipeline="record-and-wait")
@@ -319,7 +320,7 @@ def test_the_hook_tells_what_there_is(server: KfpServer, task: Task, create: Cre
 def test_rights_are_asked_for_by_their_name(task: Task, monkeypatch: pytest.MonkeyPatch, create: Create) -> None:
     with kfp_server(multi_user=True, refused_verbs=("list",)) as server:
         value = {"conn_type": "kubeflow_pipelines", "host": server.url, "extra": {"namespace": "team"}}
-        monkeypatch.setenv("AIRFLOW_CONN_PIPELINES_DEFAULT", json.dumps(value))
+        monkeypatch.setenv("AIRFLOW_CONN_KUBEFLOW_PIPELINES_DEFAULT", json.dumps(value))
 
         with pytest.raises(PermissionDeniedError):
             create()

@@ -20,8 +20,8 @@ from kubeflow_provider.exceptions import (
 )
 from kubeflow_provider.hooks.kubeflow_pipelines import KubeflowPipelinesHook
 from kubeflow_provider.links import ExperimentLink, PipelineRunLink
-from kubeflow_provider.operators._run_marks import RunMark
-from kubeflow_provider.operators._run_record import PIPELINE_RUN_KEY
+from kubeflow_provider.operators._runs.marks import RunMark
+from kubeflow_provider.operators._runs.record import PIPELINE_RUN_KEY
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
 from kubeflow_provider.triggers.pipelines import PipelineRunTrigger
 from tests.doubles.kfp_server import KfpServer

@@ -14,7 +14,7 @@ from kubeflow_provider.airflow_id import airflow_id
 from kubeflow_provider.compat import memory_of, outlives_tries
 from kubeflow_provider.exceptions import InvalidRequestError, PermissionDeniedError
 from kubeflow_provider.links import XCOM_RUN_ID
-from kubeflow_provider.operators._run_marks import RunMark, derived_run_id, is_of_life
+from kubeflow_provider.operators._runs.marks import RunMark, derived_run_id, is_of_life
 from kubeflow_provider.services import PipelineService, Run
 from kubeflow_provider.states import RunState
 

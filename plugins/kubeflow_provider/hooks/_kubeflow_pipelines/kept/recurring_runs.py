@@ -16,11 +16,11 @@ from typing import Any, Protocol
 
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.hooks._kubeflow_pipelines import api
-from kubeflow_provider.hooks._kubeflow_pipelines.experiments import find_experiment, get_or_create_experiment
+from kubeflow_provider.hooks._kubeflow_pipelines.kept.experiments import find_experiment, get_or_create_experiment
+from kubeflow_provider.hooks._kubeflow_pipelines.kept.versions import source_of
 from kubeflow_provider.hooks._kubeflow_pipelines.listing import list_documents
 from kubeflow_provider.hooks._kubeflow_pipelines.runs import created_at
 from kubeflow_provider.hooks._kubeflow_pipelines.settings import PipelinesSettings
-from kubeflow_provider.hooks._kubeflow_pipelines.versions import source_of
 from kubeflow_provider.http.client import HttpClient
 from kubeflow_provider.kubernetes.settings import ClusterSettings
 from kubeflow_provider.pipelines import patch

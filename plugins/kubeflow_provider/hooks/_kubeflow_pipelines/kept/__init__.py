@@ -1,0 +1,1 @@
+"""What the server keeps, besides runs that go on."""
