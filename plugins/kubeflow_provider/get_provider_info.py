@@ -221,7 +221,7 @@ def get_provider_info() -> dict[str, Any]:
                 "external-doc-url": "https://www.kubeflow.org/docs/components/pipelines/",
                 "how-to-guide": [
                     f"/docs/airflow-provider-kubeflow/operators/{page}.md"
-                    for page in ("decorator", "kept-runs", "modules", "recurring-runs", "sensors")
+                    for page in ("decorator", "kept-runs", "modules", "recurring-runs", "run-pipeline", "sensors")
                 ],
                 "tags": ["software", "machine-learning"],
             },

@@ -48,6 +48,7 @@ ASKED = {
     "create_experiment": ("experiments", "create"),
     "get_pipeline_by_name": ("pipelines", "get"),
     "get_pipeline": ("pipelines", "get"),
+    "list_pipelines": ("pipelines", "list"),
     "create_pipeline": ("pipelines", "create"),
     "list_versions": ("pipelines/versions", "list"),
     "get_version": ("pipelines/versions", "get"),
@@ -59,6 +60,12 @@ ASKED = {
     "retry_run": ("runs", "retry"),
     "archive_run": ("runs", "archive"),
     "delete_run": ("runs", "delete"),
+    "create_recurring_run": ("jobs", "create"),
+    "get_recurring_run": ("jobs", "get"),
+    "list_recurring_runs": ("jobs", "list"),
+    "enable_recurring_run": ("jobs", "enable"),
+    "disable_recurring_run": ("jobs", "disable"),
+    "delete_recurring_run": ("jobs", "delete"),
     "get_pod_log": None,
     "get_node_log": None,
 }
@@ -105,7 +112,8 @@ def test_kubeflows_own_role_gives_what_its_server_asks_for_our_calls() -> None:
     }
     assert calls == ASKED.keys()
     needed = {asked for asked in ASKED.values() if asked} | ASKED_FOR_A_RUN
-    assert {right for right in rights(STEP_LOGS, "finished-runs-rbac.yaml") if right[0] == PIPELINES} == {
+    given = rights(STEP_LOGS, "finished-runs-rbac.yaml", "recurring-runs-rbac.yaml")
+    assert {right for right in given if right[0] == PIPELINES} == {
         (PIPELINES, resource, verb) for resource, verb in needed
     }
 
@@ -118,6 +126,7 @@ def test_each_door_and_feature_has_a_file_and_none_gives_everything() -> None:
         "kserve/service-proxy-rbac.yaml",
         "modules-rbac.yaml",
         "pipelines-rbac.yaml",
+        "recurring-runs-rbac.yaml",
         "release-in-kubeflow-rbac.yaml",
         "token-rbac.yaml",
     ]

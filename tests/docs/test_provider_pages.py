@@ -126,12 +126,14 @@ def test_the_role_has_what_the_projects_own_roles_have_and_the_table_says() -> N
     ]
     own = [
         document
-        for name in ("pipelines-rbac.yaml", "finished-runs-rbac.yaml")
+        for name in ("pipelines-rbac.yaml", "finished-runs-rbac.yaml", "recurring-runs-rbac.yaml")
         for document in yaml.safe_load_all((ROOT / "deploy" / name).read_text(encoding="utf-8"))
     ]
 
     assert rights(page) == rights(own)
-    for line in (PACKAGE / "docs" / "operators" / "kept-runs.md").read_text(encoding="utf-8").splitlines():
+    operators = PACKAGE / "docs" / "operators"
+    tables = [(operators / f"{name}.md").read_text(encoding="utf-8") for name in ("kept-runs", "recurring-runs")]
+    for line in "\n".join(tables).splitlines():
         if match := re.fullmatch(r"\| .*Operator.* \| (.*) \| (.*) \|", line):
             named = {(resource, verb) for resource in _code(match[1]) for verb in _code(match[2])}
             assert named <= rights(page), line

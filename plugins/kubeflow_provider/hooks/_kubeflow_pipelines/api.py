@@ -247,10 +247,15 @@ def list_recurring_runs(
     return Call(method="GET", path=f"{_V2}/recurringruns", params=query)
 
 
-def switch_recurring_run(recurring_run_id: str, *, is_enabled: bool) -> Call:
-    """Have a recurring run start runs, or none; 500 where somebody has taken its ScheduledWorkflow away."""
-    verb = "enable" if is_enabled else "disable"
-    path = f"{_V2}/recurringruns/{quote(recurring_run_id, safe='')}:{verb}"
+def enable_recurring_run(recurring_run_id: str) -> Call:
+    """Have a recurring run start runs; 500 where somebody has taken its ScheduledWorkflow away."""
+    path = f"{_V2}/recurringruns/{quote(recurring_run_id, safe='')}:enable"
+    return Call(method="POST", path=path, is_repeatable=True)
+
+
+def disable_recurring_run(recurring_run_id: str) -> Call:
+    """Have a recurring run start no more runs; 500 where somebody has taken its ScheduledWorkflow away."""
+    path = f"{_V2}/recurringruns/{quote(recurring_run_id, safe='')}:disable"
     return Call(method="POST", path=path, is_repeatable=True)
 
 

@@ -117,14 +117,14 @@ class RecurringRuns:
 
         :raises InvalidRequestError: when there is none.
         """
-        api.switch_recurring_run(recurring_run_id, is_enabled=True).send(self.client)
+        api.enable_recurring_run(recurring_run_id).send(self.client)
 
     def disable_recurring_run(self, recurring_run_id: str) -> None:
         """Have a recurring run start no more runs; those that go on do so. Safe to repeat.
 
         :raises InvalidRequestError: when there is none.
         """
-        api.switch_recurring_run(recurring_run_id, is_enabled=False).send(self.client)
+        api.disable_recurring_run(recurring_run_id).send(self.client)
 
     def delete_recurring_run(self, recurring_run_id: str, *, keep_runs: bool = True) -> None:
         """Delete a recurring run. Harmless when it is gone.
