@@ -99,6 +99,18 @@ def test_a_run_that_is_picked_up_has_its_parameters_already(
     assert (len(function.calls), len(server.runs)) == (1, 1)
 
 
+def test_a_run_that_never_came_to_be_gets_its_parameters_anew(
+    server: KfpServer, task: Task, train: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    function = Function()
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(RunPipelineOperator, "_start", lambda *_, **__: (_ for _ in ()).throw(SystemExit))
+        train(function)
+
+    assert train(function) == task.run_id
+    assert (len(function.calls), len(server.runs)) == (2, 1)
+
+
 def test_a_cleared_task_calls_its_function_anew(server: KfpServer, task: Task, train: Callable[..., str]) -> None:
     server.script(None, [RUNNING])
     function = Function()
