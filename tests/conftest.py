@@ -54,6 +54,14 @@ def pipelines_python() -> str:
 
 
 @pytest.fixture(scope="session")
+def kserve_python() -> str:
+    """Interpreter of the environment of KServe's own server; ``KSERVE_PYTHON`` names another one."""
+    python = Path(os.environ.get("KSERVE_PYTHON") or ROOT / ".venv" / "kserve" / "bin" / "python")
+    assert python.exists(), f"{python} does not exist: run `make kserve-server`, or set KSERVE_PYTHON."
+    return str(python)
+
+
+@pytest.fixture(scope="session")
 def record_and_wait() -> str:
     """Compiled pipeline whose first step writes a line to ``file`` and sleeps; its second one fails if asked to."""
     return str(ROOT / "tests" / "test_pipelines" / "record_and_wait.yaml")

@@ -284,11 +284,13 @@ class Answer:
     :param status_code: HTTP status.
     :param body: parsed JSON, or the raw text when it was not JSON.
     :param latency_ms: from the first byte sent to the last byte received.
+    :param version: which version says that it has answered, where the server tells; it need not be ours.
     """
 
     status_code: int
     body: Any
     latency_ms: float
+    version: str | None = None
 
 
 @runtime_checkable

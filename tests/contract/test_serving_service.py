@@ -22,6 +22,7 @@ from kubeflow_provider.states import DeploymentState
 from tests.captured import versions
 from tests.doubles.kubernetes.kserve import KServeSettings
 from tests.kserve_support import forget_model, kserve, real_kserve
+from tests.local_kserve_support import local_kserve
 from tests.serving_support import GOOD, build_version, torchserve
 
 _MODELS = (f"model-{number}" for number in count())
@@ -36,6 +37,8 @@ class World:
     """A service, and a model in it that nobody else uses.
 
     :param build_in: publishes a version of a model with a behaviour.
+    :param broken: what the reason says of a version that cannot be loaded.
+    :param named: the version that a prediction names.
     :param keeps_previous_loaded: whether the version before answers on after a promotion, when asked by name.
     :param forget: takes a model away, where one that nobody needs any more costs something.
     """
@@ -45,6 +48,8 @@ class World:
     keeps_previous_loaded: bool
     forget: Callable[[str], None] = lambda model: None
     model: str = ""
+    broken: str = "the weights do not fit the model"
+    named: Callable[[Any], str] = lambda prediction: prediction["version"]
 
     def build(self, behaviour: str = "sound") -> ModelVersion:
         """Publish another version."""
@@ -86,7 +91,7 @@ class World:
             answer = self.service.predict(self.model, GOOD, version=version)
         except ServiceUnavailableError:
             return 503
-        return answer.body["predictions"][0]["version"] if answer.status_code == 200 else answer.status_code
+        return self.named(answer.body["predictions"][0]) if answer.status_code == 200 else answer.status_code
 
 
 @contextmanager
@@ -97,6 +102,31 @@ def _on_torchserve(python: str, folder: Path) -> Iterator[World]:
             return build_version(running.store, version, behaviour=behaviour, model=model)
 
         yield World(service=running.hook, build_in=build, keeps_previous_loaded=True)
+
+
+@contextmanager
+def _on_local_kserve(python: str, folder: Path) -> Iterator[World]:
+    with local_kserve(python, folder) as running:
+
+        def build(model: str, version: str, behaviour: str) -> ModelVersion:
+            return running.build(version, model=model, behaviour=behaviour)
+
+        def forget(model: str) -> None:  # each version is a process
+            live = running.hook.get_live(model)
+            if live:
+                running.hook.roll_back(model, candidate=live.version, previous=None)
+            for version in running.hook._record.model(model).versions:
+                if version != running.hook._record.model(model).live:
+                    running.hook.remove(model, version)
+
+        yield World(
+            service=running.hook,
+            build_in=build,
+            keeps_previous_loaded=True,
+            forget=forget,
+            broken="not a zip file",
+            named=str,
+        )
 
 
 @contextmanager
@@ -116,6 +146,8 @@ def _kserve_world(hook: KServeHook, build: Callable[[str, str, str], ModelVersio
 
 
 TORCHSERVE = pytest.param("torchserve", marks=pytest.mark.torchserve)
+#: Each version is a process that takes seconds to start; test_processes.py has the essential part in every run.
+LOCAL_KSERVE = pytest.param("KServe's own server", marks=[pytest.mark.processes, pytest.mark.long])
 KNATIVE = pytest.param("kserve in Knative mode", marks=pytest.mark.waits)
 #: Each version whose answers were recorded, named with its mode.
 RECORDED = [pytest.param(name, marks=pytest.mark.waits) for name in versions("kserve")]
@@ -130,12 +162,13 @@ def only(*services: Any) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("service", services, indirect=True)
 
 
-@pytest.fixture(scope="module", params=[TORCHSERVE, KNATIVE, *RECORDED, REAL])
+@pytest.fixture(scope="module", params=[TORCHSERVE, LOCAL_KSERVE, KNATIVE, *RECORDED, REAL])
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Yield each service with a way to publish versions for it."""
     folder = tmp_path_factory.mktemp("serving")
     worlds = {
         "torchserve": lambda: _on_torchserve(request.getfixturevalue("pipelines_python"), folder),
+        "KServe's own server": lambda: _on_local_kserve(request.getfixturevalue("kserve_python"), folder),
         "kserve in Knative mode": lambda: _on_kserve(folder, default_mode="Serverless"),
         "kserve in a real cluster": _on_real_kserve,
     }
@@ -207,7 +240,7 @@ def test_a_version_that_cannot_load_fails_with_its_reason_and_harms_nothing(worl
     broken = world.build("does not load")
     deployment = world.deploy(broken)
     assert deployment.state is DeploymentState.FAILED
-    assert "the weights do not fit the model" in (deployment.reason or "")
+    assert world.broken in (deployment.reason or "")
     assert world.answering() == first
     with pytest.raises(KubeflowProviderError, match=broken.version):
         world.service.promote(world.model, broken.version)

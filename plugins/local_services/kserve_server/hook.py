@@ -23,7 +23,7 @@ from kubeflow_provider.services import Answer, Deployment, ModelVersion
 from kubeflow_provider.states import DeploymentState
 from local_services.kserve_server.loaded_versions import LoadedVersions
 from local_services.kserve_server.processes import Processes
-from local_services.kserve_server.runtime.layout import NO_SERVER, ROUTER_HEADER, predict_path
+from local_services.kserve_server.runtime.layout import NO_SERVER, ROUTER_HEADER, VERSION_HEADER, predict_path
 from local_services.kserve_server.settings import KServeServerSettings, Predictor
 from local_services.kserve_server.versions import VersionStore
 from local_services.lost_record import LostRecord
@@ -363,4 +363,9 @@ def _answer(answer: httpx.Response) -> Answer:
         parsed: Any = answer.json()
     except ValueError:
         parsed = answer.text
-    return Answer(status_code=answer.status_code, body=parsed, latency_ms=answer.extensions["latency_ms"])
+    return Answer(
+        status_code=answer.status_code,
+        body=parsed,
+        latency_ms=answer.extensions["latency_ms"],
+        version=answer.headers.get(VERSION_HEADER),
+    )

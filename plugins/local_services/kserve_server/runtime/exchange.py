@@ -25,7 +25,7 @@ class RefusedError(Exception):
     """
 
     def __init__(self, status: int, text: str, **headers: str) -> None:
-        super().__init__(text)
+        super().__init__(status, text)  # with which a copy is made
         self.status = status
         self.text = text
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
