@@ -68,16 +68,17 @@ class Processes:
         return self._ask(self._router, "/v2/health/live") == 200
 
     def start_router(self) -> None:
-        """Start the router and wait until it listens. What ran before is stopped.
+        """Start the router and wait until it listens. Versions whose processes live on are left alone.
 
         :raises InvalidRequestError: when something else uses its port, or the environment lacks what it needs.
         :raises ServiceUnavailableError: when it does not come up.
         """
-        self.stop()
+        self._end(_FOLDER, str(self._router))
         self._check_port()
         check_socket_path(socket_of(self.run_dir / ("0" * 20)).with_name("sp"))
         self.run_dir.mkdir(mode=0o700, exist_ok=True)
         check_private(self.run_dir)
+        self._sweep()
         for folder in (self._settings.state_dir, self.log_dir):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._settings.state_dir.chmod(0o700)  # whoever may change it decides what is loaded
@@ -91,7 +92,8 @@ class Processes:
         while not self.is_router_up():
             if process.poll() is not None or time.monotonic() > deadline:
                 reason = self._last_lines("router")
-                self.stop()
+                self._end(_FOLDER, str(self._router))
+                self._sweep()
                 raise ServiceUnavailableError(
                     f"The router did not start at {self._settings.address}; logs are in {self.log_dir}. "
                     f"Last lines:\n{reason}"
@@ -210,6 +212,12 @@ class Processes:
                 return client.get(path).status_code
         except httpx.TransportError:
             return 0
+
+    def _sweep(self) -> None:
+        """Remove the folders of processes that are gone: of before a reboot, or killed."""
+        for folder in self.run_dir.iterdir():
+            if not find(_FOLDER, str(folder)):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def _check_port(self) -> None:
         with socket.socket() as probe:

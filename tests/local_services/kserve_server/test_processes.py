@@ -191,11 +191,17 @@ def test_a_broken_candidate_and_dead_processes_are_told_and_mended(kserve: Insta
     assert answering(hook) == FIRST
     assert hook.get_deployment(MODEL, THIRD) is None, "a candidate does not come back"
     assert hook.get_traffic(MODEL) == {FIRST: 100}
-    [live] = [found for found in hook._processes.processes() if "server.json" not in " ".join(found.cmdline())][1:]
-    live.kill()
-    live_again = hook.get_live(MODEL)
-    assert live_again
-    assert (live_again.state, answering(hook)) == (DeploymentState.READY, FIRST)
+    router, server = sorted(hook._processes.processes(), key=lambda process: "router" not in str(process.cmdline()))
+    server.kill()
+    live = hook.get_live(MODEL)
+    assert live
+    assert (live.state, answering(hook)) == (DeploymentState.READY, FIRST)
+    router.kill()
+    psutil.wait_procs([router], timeout=LIMIT_SECONDS)
+    survivors = {process.pid for process in hook._processes.processes()}
+    assert answering(hook) == FIRST
+    assert len(survivors) == 1
+    assert survivors < {process.pid for process in hook._processes.processes()}, "a version outlives its router"
 
 
 @pytest.mark.long
