@@ -186,13 +186,16 @@ def test_a_broken_candidate_and_dead_processes_are_told_and_mended(kserve: Insta
         hook.promote(MODEL, SECOND)
     third = kserve.build(THIRD)
     assert kserve.ready(third).state is DeploymentState.READY
-    for process in hook._processes.processes():
+    killed = hook._processes.processes()
+    for process in killed:
         process.kill()
+    psutil.wait_procs(killed, timeout=LIMIT_SECONDS)
     assert answering(hook) == FIRST
     assert hook.get_deployment(MODEL, THIRD) is None, "a candidate does not come back"
     assert hook.get_traffic(MODEL) == {FIRST: 100}
     router, server = sorted(hook._processes.processes(), key=lambda process: "router" not in str(process.cmdline()))
     server.kill()
+    psutil.wait_procs([server], timeout=LIMIT_SECONDS)
     live = hook.get_live(MODEL)
     assert live
     assert (live.state, answering(hook)) == (DeploymentState.READY, FIRST)
