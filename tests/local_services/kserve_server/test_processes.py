@@ -243,6 +243,7 @@ def test_a_lost_record_is_restored_from_what_the_registry_knows(kserve: Installa
     (hook._settings.state_dir / "live.json").write_text("{")
     with pytest.raises(LiveVersionUnknownError):
         hook.get_live(MODEL)
+    assert answering(hook) == FIRST, "users notice nothing"
     hook.restore_live(MODEL, candidate)
     live = hook.get_live(MODEL)
     assert live

@@ -180,6 +180,20 @@ async def test_a_record_that_cannot_be_read_changes_nothing(world: World, tmp_pa
     assert await world.answering() == FIRST
 
 
+async def test_a_record_that_was_made_anew_leaves_the_traffic_where_it_is(world: World) -> None:
+    await world.serve(FIRST)
+    await world.serve(SECOND)
+    world.write(FIRST)
+    assert await world.answering() == FIRST
+    without_settings = {version: StoredVersion(archive=f"toy-{version}", sha256=SHA256) for version in (FIRST, SECOND)}
+    world.record.write("toy", ServedModel(versions=without_settings, is_live_known=False))
+    assert await world.answering() == FIRST
+    world.write(SECOND)
+    assert await world.answering() == SECOND
+    world.write(None)
+    assert await world.answering() == 404
+
+
 async def test_only_what_belongs_to_a_prediction_is_handed_on(world: World) -> None:
     await world.serve(FIRST)
     world.write(FIRST)

@@ -91,6 +91,12 @@ class RecordFile:
             for name, model in models.items()
             for version, stored in model["versions"].items()
         }
+        # A record that was lost and made anew does not know what was live. Until somebody says so, it still is.
+        for name, model in models.items():
+            version = self._routes.live.get(name)
+            if version and model.get("is_live_known") is False:
+                live[name] = version
+                sockets[name, version] = self._routes.sockets[name, version]
         return Routes(live, sockets)
 
     def _folder(self, model: str, version: str, stored: Mapping[str, Any]) -> Path:
