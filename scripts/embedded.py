@@ -120,6 +120,15 @@ def explain(env: Mapping[str, str]) -> None:
     one_release.explain(_chosen_model(), _serving())
 
 
+def copy_releases(env: Mapping[str, str]) -> None:
+    """Copy the records of releases from the registry of one connection to that of another, of one model or of all."""
+    from model_releases.config import read_model_configs
+
+    chosen = os.environ.get("MODEL")
+    models = [chosen] if chosen else [config.name for config in read_model_configs()]
+    one_release.copy_records(os.environ.get("FROM", ""), os.environ.get("TO", ""), models)
+
+
 def preview(env: Mapping[str, str]) -> None:
     """Show the first rows of a source as a release of the model would read them."""
     one_release.preview(_chosen_model())
@@ -196,6 +205,7 @@ COMMANDS = {
     "orphans": orphans,
     "reproduce": reproduce,
     "explain": explain,
+    "copy-releases": copy_releases,
     "preview": preview,
     "airflow": start_airflow,
     "serve": serve,

@@ -1,4 +1,7 @@
-"""Looks at one release: at the rows that it would read, at how it answers a text, or by training it once more."""
+"""Looks at one release: at the rows that it would read, at how it answers a text, or by training it once more.
+
+And copies the records of all of them to another registry.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from environment import PIPELINES_PYTHON, PROJECT
@@ -54,6 +58,30 @@ def preview(model: str) -> None:
     question = {"data": settings, "source": os.environ.get("DATA") or data.train[0], "rows": int(rows)}
     question["timezone"] = config.schedule.timezone
     sys.exit(_module("include.classifier.preview", [], json.dumps(question)))
+
+
+def copy_records(source: str, target: str, models: Sequence[str]) -> None:
+    """Copy the records of models from the registry of one connection to that of another; safe to repeat.
+
+    :param source: Airflow connection. :param target: another one.
+    """
+    from airflow.sdk.exceptions import AirflowException
+
+    from model_releases.registry import get_registry_service
+    from model_releases.registry.copying import copy_releases
+
+    if not source or not target or source == target:
+        sys.exit("FROM and TO must name two connections: make copy-releases FROM=registry_default TO=kubeflow_registry")
+    try:
+        services = get_registry_service(source), get_registry_service(target)
+        for model in models:
+            done = copy_releases(*services, model)
+            print(
+                f"{model}: {done.copied} records copied, {done.there} were there; live is {done.live or 'nothing'}.",
+                flush=True,
+            )
+    except AirflowException as error:
+        sys.exit(f"{error}\nWhat was copied stays; repeat the command, and it goes on from there.")
 
 
 def _served_answer(serving: Any, model: str, version: str, text: str, *, is_live: bool) -> dict[str, Any] | None:

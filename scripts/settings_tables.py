@@ -20,6 +20,8 @@ _MAKE_SETTINGS = (
         "none",
         "Apprise URL that gets the alerts, for example `mailto://…`, `slack://…`, `json://host/path`.",
     ),
+    ("FROM", "none", "`make copy-releases`: connection to the registry whose records are copied."),
+    ("TO", "none", "`make copy-releases`: connection to the registry that gets them."),
     ("MODEL_STORE", "`file://<STATE_DIR>/store`", "Where packed models are kept: `file://`, `s3://`, `gs://`."),
     (
         "ALLOWED_SOURCES",
@@ -151,7 +153,8 @@ def document() -> str:
         "Ids are `pipelines_default`, `serving_default`, `registry_default` and `alerts_default` "
         "(type `apprise`), or those that `connections` of a model's YAML names.",
         table(("type", "field", "meaning"), connection_fields()),
-        "`torchserve` takes host (loopback only) and port besides; `mlflow` user and password.",
+        "`torchserve` takes host (loopback only) and port besides; `mlflow` user and password; "
+        "`kubeflow_model_registry` host ([model-registry.md](model-registry.md)), and user and password as `kubeflow_pipelines` does.",
         "## Parameters of the training pipeline",
         "`include/pipelines/train_classifier.yaml`; the release DAG fills them in.",
         table(("parameter", "type", "default", "meaning"), pipeline_parameters()),
