@@ -154,7 +154,7 @@ def document() -> str:
         "(type `apprise`), or those that `connections` of a model's YAML names.",
         table(("type", "field", "meaning"), connection_fields()),
         "`torchserve` takes host (loopback only) and port besides; `mlflow` user and password; "
-        "`kubeflow_model_registry` host ([model-registry.md](model-registry.md)), and user and password as `kubeflow_pipelines` does.",
+        "`kubeflow_model_registry` [host](model-registry.md), user and password as `kubeflow_pipelines` does.",
         "## Parameters of the training pipeline",
         "`include/pipelines/train_classifier.yaml`; the release DAG fills them in.",
         table(("parameter", "type", "default", "meaning"), pipeline_parameters()),

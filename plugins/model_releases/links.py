@@ -25,6 +25,13 @@ class ReportLink(XComLink):
     key = xcoms.REPORT_URL
 
 
+class RegistryLink(XComLink):
+    """Leads to the version's page in the registry, where that has pages."""
+
+    name = "Registry"
+    key = xcoms.REGISTRY_URL
+
+
 def report_page_url(candidate: Candidate) -> str | None:
     """Return the page of ``plugins/releases_plugin.py`` that shows a candidate's report, ``None`` without one."""
     if not candidate.report_uri:

@@ -6,7 +6,7 @@ from airflow.sdk import BaseOperatorLink
 
 from kubeflow_provider import links
 from kubeflow_provider.links import ExperimentLink, PipelineRunLink, airflow_url
-from model_releases.links import EndpointLink, ReportLink, report_page_url
+from model_releases.links import EndpointLink, RegistryLink, ReportLink, report_page_url
 from tests.candidates import candidate
 
 
@@ -17,6 +17,7 @@ from tests.candidates import candidate
         (ExperimentLink(), "experiment_url"),
         (EndpointLink(), "endpoint"),
         (ReportLink(), "report_url"),
+        (RegistryLink(), "registry_url"),
     ],
 )
 @pytest.mark.parametrize(("stored", "expected"), [("https://kfp/run/1", "https://kfp/run/1"), (None, "")])
@@ -35,7 +36,8 @@ def test_leads_to_the_address_that_the_task_left(
 
 
 def test_the_buttons_have_names_of_their_own() -> None:
-    assert len({link.name for link in (PipelineRunLink(), ExperimentLink(), EndpointLink(), ReportLink())}) == 4
+    links_of_a_release = (PipelineRunLink(), ExperimentLink(), EndpointLink(), ReportLink(), RegistryLink())
+    assert len({link.name for link in links_of_a_release}) == 5
 
 
 @pytest.mark.parametrize("base", ["https://data.example/airflow", "https://data.example/airflow/"])

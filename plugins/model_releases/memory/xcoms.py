@@ -28,6 +28,8 @@ FAILURE = "release_failure"
 
 #: Address of the page that shows a release's report.
 REPORT_URL = "report_url"
+#: Address of the version's page in the registry; left out where that has no pages.
+REGISTRY_URL = "registry_url"
 #: The release card, a text.
 CARD = "card"
 #: How the release ended, as :meth:`model_releases.memory.outcome.Outcome.to_json` writes it.

@@ -10,6 +10,8 @@ from include.contracts.documents import DocumentError
 from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import KubeflowProviderError
 from model_releases.exceptions import CheckFailedError
+from model_releases.links import RegistryLink
+from model_releases.memory import xcoms
 from model_releases.memory.outcome import dag_run_url
 from model_releases.memory.release_record import make_record, run_facts
 from model_releases.memory.released import RELEASE_SHA256, TAKEN_OVER_FROM, leave
@@ -36,6 +38,7 @@ class RegisterOperator(ReleaseStep):
     """
 
     template_fields = (*ReleaseStep.template_fields, "pipeline_run_id")
+    operator_extra_links = (RegistryLink(),)
     ui_color = "#d9ead3"
 
     def __init__(
@@ -64,6 +67,8 @@ class RegisterOperator(ReleaseStep):
         record = make_record(candidate, state=ReleaseState.CANDIDATE, reason=reason, **facts)
         release = registry.register(record, metrics=candidate.figures())
         url = registry.release_url(self.model, self.version)
+        if url:
+            context["ti"].xcom_push(key=xcoms.REGISTRY_URL, value=url)
         self.log.info("%s %s is registered as %s. %s", self.model, self.version, release.state.value, url or "")
         return dict(release.facts)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +21,7 @@ from model_releases.exceptions import CheckFailedError, ReleaseRefusedError
 from model_releases.operators import registry as steps
 from model_releases.operators.registry import RegisterOperator, ReleaseOperator
 from model_releases.registry.service import Release
+from tests.doubles.model_registry import model_registry
 
 MODEL, VERSION = "reviews", "20260102000000"
 OLDER = [f"2025120{day}000000" for day in range(1, 7)]
@@ -54,6 +56,19 @@ def record(registry: Any, version: str, state: ReleaseState) -> None:
     entry = Release(model=MODEL, version=version, state=ReleaseState.CANDIDATE, archive_uri=f"s3://models/{version}")
     registry.register(entry, metrics={})
     registry.set_state(MODEL, version, state)
+
+
+def test_its_task_has_a_button_to_the_registrys_page(
+    write_candidate: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages, left = "https://kubeflow.example.com/model-registry/model-registry-service", {}
+    with model_registry() as server:
+        connection = {"conn_type": "kubeflow_model_registry", "host": server.url, "extra": {"ui_url": pages}}
+        monkeypatch.setenv("AIRFLOW_CONN_REGISTRY_DEFAULT", json.dumps(connection))
+        operator = RegisterOperator(task_id="register", model=MODEL, version=VERSION, candidate_uri=write_candidate())
+        ti = SimpleNamespace(xcom_push=lambda key, value: left.update({key: value}), xcom_pull=lambda **_: None)
+        operator.execute(context(ti=ti))
+    assert left == {"registry_url": f"{pages}/registered-models/1/versions/2"}
 
 
 @pytest.mark.airflow
