@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from airflow.sdk import Connection
 
-from include.contracts.candidate import Candidate
+from include.contracts.kinds.text_classifier import TextClassifierCandidate
 from include.contracts.registry_tags import ReleaseState
 from include.release_in_kubeflow import model_registry as client
 from include.release_in_kubeflow.model_registry import ModelRegistryClient, ModelRegistryError
@@ -27,9 +27,9 @@ def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
         yield server
 
 
-def candidate(folder: Path, version: str) -> Candidate:
+def candidate(folder: Path, version: str) -> TextClassifierCandidate:
     document = publish(folder / version, model="reviews", version=version)
-    return Candidate.read(document, where="made in a test")
+    return TextClassifierCandidate.read(document, where="made in a test")
 
 
 def airflow(server: ModelRegistry) -> ModelRegistryHook:
