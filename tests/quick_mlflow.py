@@ -26,6 +26,14 @@ class Mlflow:
         self._aliases: dict[str, dict[str, str]] = {}
         self._versions: dict[str, dict[str, SimpleNamespace]] = {}
 
+    def save(self) -> tuple[Any, Any]:
+        """Return what is in the tables."""
+        return deepcopy((self._aliases, self._versions))
+
+    def restore(self, saved: tuple[Any, Any]) -> None:
+        """Put back what :meth:`save` returned."""
+        self._aliases, self._versions = deepcopy(saved)
+
     def search_registered_models(self, filter_string: str, **_: Any) -> list[Any]:
         (name,) = re.findall(r"name = '([^']+)'", filter_string)
         return [SimpleNamespace(aliases=dict(self._aliases[name]))] if name in self._aliases else []

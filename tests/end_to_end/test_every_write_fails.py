@@ -21,6 +21,8 @@ from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import KubeflowProviderError, ServiceUnavailableError
 from model_releases.operators import undo
 from model_releases.registry.mlflow import MlflowHook
+from model_releases.registry.model_registry import ModelRegistryHook
+from model_releases.registry.service import RegistryService
 from tests.connected import connect
 from tests.end_to_end.every_write import (
     Faults,
@@ -34,6 +36,7 @@ from tests.end_to_end.every_write import (
     without_airflow,
 )
 from tests.quick_mlflow import Mlflow
+from tests.quick_model_registry import QuickModelRegistry
 from tests.quick_torchserve import Server, quick_hook
 from tests.serving_support import MODEL, build_version
 
@@ -41,17 +44,30 @@ FIRST, SECOND, THIRD = "20260101000000", "20260102000000", "20260103000000"
 
 
 class World:
-    """One installation, in which a first version is live."""
+    """One installation, in which a first version is live.
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    :param kind: which registry keeps the record.
+    """
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
         self.faults = Faults()
         self.state = folder / "state"
         self.server = Server(lambda what: self.faults(ServiceUnavailableError(f"TorchServe did not answer: {what}")))
-        self.mlflow = Mlflow(lambda what: self.faults(mlflow_error(what)))
+        self.table: Mlflow | QuickModelRegistry
+        self.registry: RegistryService
+        if kind == "mlflow":
+            self.table = Mlflow(lambda what: self.faults(mlflow_error(what)))
+            extra = '{"tracking_uri": "http://mlflow.example"}'
+            self.registry = MlflowHook(connection=Connection(conn_id="registry", conn_type="mlflow", extra=extra))
+            monkeypatch.setattr(MlflowHook, "_client", self.table)
+        else:
+            self.table = QuickModelRegistry(
+                lambda what: self.faults(ServiceUnavailableError(f"The registry did not answer: {what}"))
+            )
+            fields = {"conn_id": "registry", "conn_type": "kubeflow_model_registry", "host": "http://registry.example"}
+            self.registry = ModelRegistryHook(connection=Connection(**fields))
+            monkeypatch.setattr(self.registry.get_conn(), "send", self.table.send)
         self.serving = quick_hook(monkeypatch, self.state, self.server)
-        extra = '{"tracking_uri": "http://mlflow.example"}'
-        self.registry = MlflowHook(connection=Connection(conn_id="registry", conn_type="mlflow", extra=extra))
-        monkeypatch.setattr(MlflowHook, "_client", self.mlflow)
         connect(monkeypatch, serving_default=self.serving, registry_default=self.registry)
         self.versions = {version: build_version(folder / "store", version) for version in (FIRST, SECOND, THIRD)}
         _fail_file_writes(monkeypatch, self.state, self.faults)
@@ -68,17 +84,16 @@ class World:
         copy = self.state.with_name("saved")
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(self.state, copy)
-        tables = (self.server.models, self.server.defaults, self.mlflow._aliases, self.mlflow._versions)
-        self._saved = deepcopy(tables)
+        self._saved = deepcopy((self.server.models, self.server.defaults)), self.table.save()
 
     def restore(self) -> None:
         self.faults.arm(None)
         shutil.rmtree(self.state)
         shutil.copytree(self.state.with_name("saved"), self.state)
         self.server.is_running = True
-        models, defaults, aliases, versions = deepcopy(self._saved)
-        self.server.models, self.server.defaults = models, defaults
-        self.mlflow._aliases, self.mlflow._versions = aliases, versions
+        server, table = self._saved
+        self.server.models, self.server.defaults = deepcopy(server)
+        self.table.restore(table)
 
     def says(self) -> dict[str, Any]:
         """Return what each of them holds to be live."""
@@ -113,12 +128,12 @@ def _fail_file_writes(monkeypatch: pytest.MonkeyPatch, folder: Path, faults: Fau
     monkeypatch.setattr(os, "fsync", lambda file: faults(OSError(errno.EROFS, os.strerror(errno.EROFS), "live.part")))
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+@pytest.fixture(scope="module", params=["mlflow", pytest.param("kubeflow_model_registry", marks=pytest.mark.long)])
+def world(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[World]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         without_airflow(monkeypatch)
         monkeypatch.setattr(undo, "_PROOF_SECONDS", 0)
-        yield World(tmp_path_factory.mktemp("world"), monkeypatch)
+        yield World(tmp_path_factory.mktemp("world"), monkeypatch, request.param)
 
 
 STORIES: dict[str, tuple[Callable[[World], None], Callable[[World], list[Step]], str]] = {
