@@ -208,6 +208,8 @@ def _python(words: list[str], options: Options) -> Iterator[str]:
 
 def _module(name: str, words: list[str]) -> Iterator[str]:
     """Look for a module of this project, and for the flags in its source."""
+    if name == PLACEHOLDER:
+        return
     path = name.replace(".", "/")
     files = [f"{path}.py", f"{path}/__main__.py"]
     found = [place / file for place in (ROOT, ROOT / "plugins") for file in files if (place / file).is_file()]
