@@ -226,11 +226,19 @@ class ClusterApi:
         return None if found is None else sorted(item["metadata"]["name"] for item in found["items"])
 
     def post_through_proxy(
-        self, service: str, path: str, body: bytes, *, headers: Mapping[str, str], timeout_seconds: float
+        self,
+        service: str,
+        path: str,
+        body: bytes,
+        *,
+        headers: Mapping[str, str],
+        timeout_seconds: float,
+        most_bytes: int | None = None,
     ) -> tuple[int, bytes]:
         """Send a request to a Service through the API server, with the cluster's own credentials.
 
         :param service: ``name:port``.
+        :param most_bytes: of an answer that is longer one byte more is read; ``None``: all of it.
         :return: status and body of the answer.
         """
         client = self._hook.api_client
@@ -238,18 +246,22 @@ class ClusterApi:
         headers = {**client.default_headers, **headers}
         client.update_params_for_auth(headers, [], ["BearerToken"])
         # The client's own call would write JSON; a smoke test sends what is none.
-        options = {"body": body, "headers": headers, "timeout": timeout_seconds, "redirect": False, "retries": False}
+        options: Object = {"body": body, "headers": headers, "timeout": timeout_seconds, "redirect": False}
+        options |= {"retries": False, "preload_content": False}
         send = client.rest_client.pool_manager.request
 
-        def post() -> Any:
+        def post() -> tuple[int, bytes]:
             answer = send("POST", url, **options)
-            _raise_own_words(answer)
-            return answer
+            content: bytes = answer.read(None if most_bytes is None else most_bytes + 1)
+            # What was not read to its end can be used for no other request.
+            answer.release_conn() if most_bytes is None else answer.close()
+            _raise_own_words(answer.status, content)
+            return answer.status, content
 
         right = "the right to create services/proxy (deploy/kserve/service-proxy-rbac.yaml)"
         advice = {403: f"Give Airflow's service account {right}, or choose another `door`."}
-        answer = self._call(f"pass a prediction on to Service {service}", post, advice=advice)
-        return answer.status, answer.data
+        answered: tuple[int, bytes] = self._call(f"pass a prediction on to Service {service}", post, advice=advice)
+        return answered
 
     # Parts
 
@@ -316,20 +328,20 @@ class ClusterApi:
             raise
 
 
-def _raise_own_words(answer: Any) -> None:
+def _raise_own_words(status: int, content: bytes) -> None:
     """Raise what the API server says for itself; what it says of a service that does not answer is that one's word."""
     from kubernetes.client import ApiException
 
-    if answer.status not in (401, 403, 429) and answer.status < 500:
+    if status not in (401, 403, 429) and status < 500:
         return
     try:
-        document = json.loads(answer.data)
+        document = json.loads(content)
     except ValueError:
         return
     if not isinstance(document, dict) or document.get("kind") != "Status":
         return
     if any(words in str(document.get("message")) for words in _OF_THE_SERVICE):
         return
-    error = ApiException(status=answer.status, reason=document.get("reason"))
-    error.body = answer.data
+    error = ApiException(status=status, reason=document.get("reason"))
+    error.body = content
     raise error

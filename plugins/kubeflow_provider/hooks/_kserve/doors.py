@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,6 +27,8 @@ Object = dict[str, Any]
 _SERVICE = "KServe"
 _OPERATION = "ask for a prediction"
 _FORBIDDEN = 403
+#: Say how an answer comes, and are not true any more of what was read.
+_OF_THE_TRANSFER = ("content-encoding", "content-length", "transfer-encoding")
 _ROUTE_STATUSES = (404, 502, 503, 504)
 
 
@@ -87,17 +90,28 @@ class Doors:
         reply = self.ask(service, path_of(model, service), body, timeout_seconds=timeout_seconds, tag=tag)
         return Answer(status_code=reply.status, body=_parsed(reply.content), latency_ms=reply.latency_ms)
 
-    def ask(self, service: Object, path: str, body: bytes, *, timeout_seconds: float, tag: str = "") -> Reply:
+    def ask(
+        self,
+        service: Object,
+        path: str,
+        body: bytes,
+        *,
+        timeout_seconds: float,
+        tag: str = "",
+        most_bytes: int | None = None,
+    ) -> Reply:
         """Send a request to a service, and return what came back, whatever its status.
 
         :param path: of the request, below the service's address.
         :param body: JSON.
         :param tag: of the revision to ask, where it is not the service as users reach it.
+        :param most_bytes: of an answer that is longer a few bytes more are read; ``None``: all of it.
         :raises PermissionDeniedError: when a gateway or a mesh did not let the request in.
         :raises ServiceUnavailableError: when there was no answer at all, or the service has no address yet.
         """
         if self._settings.door is DoorKind.SERVICE_PROXY:
-            return self._through_api_server(service, path, body, timeout_seconds=timeout_seconds, tag=tag)
+            limits: dict[str, Any] = {"timeout_seconds": timeout_seconds, "most_bytes": most_bytes}
+            return self._through_api_server(service, path, body, tag=tag, **limits)
         address = self._address(service, tag)
         headers = {"Content-Type": "application/json", "Accept": "application/json", **self._settings.http.headers}
         if address.host:
@@ -105,7 +119,8 @@ class Doors:
         with quiet_libraries(), self._client(timeout_seconds) as client:
             request = client.build_request("POST", f"{address.url}{path}", content=body, headers=headers)
             try:
-                response = client.send(request)
+                stream = client.send(request, stream=True)
+                response = _read(stream, most_bytes)
             except httpx.RequestError as error:
                 raise self._judge(no_answer(error, service=_SERVICE, request=request), error) from error
             except KubeflowProviderError as error:  # of the login
@@ -114,7 +129,7 @@ class Doors:
             raise self._judge(self._not_let_in(response, address))
         if not response.is_server_error:  # of which a gateway may know nothing but its own trouble
             self._settings.access.accept(_OPERATION)
-        latency_ms = response.elapsed.total_seconds() * 1000
+        latency_ms = stream.elapsed.total_seconds() * 1000
         return Reply(status=response.status_code, content=response.content, latency_ms=latency_ms)
 
     def _judge(self, error: KubeflowProviderError, cause: Exception | None = None) -> KubeflowProviderError:
@@ -156,15 +171,11 @@ class Doors:
         path = self._settings.path_template.format(namespace=self._settings.namespace, name=name)
         return Address(url=self._settings.http.base_url + path.rstrip("/"))
 
-    def _through_api_server(
-        self, service: Object, path: str, body: bytes, *, timeout_seconds: float, tag: str
-    ) -> Reply:
+    def _through_api_server(self, service: Object, path: str, body: bytes, *, tag: str, **limits: Any) -> Reply:
         name = _kubernetes_service(service, tag)
         started = time.perf_counter()
         headers = {"Content-Type": "application/json"}
-        status, content = self._api.post_through_proxy(
-            name, path, body, headers=headers, timeout_seconds=timeout_seconds
-        )
+        status, content = self._api.post_through_proxy(name, path, body, headers=headers, **limits)
         latency_ms = (time.perf_counter() - started) * 1000
         if status in (401, _FORBIDDEN):
             raise PermissionDeniedError(
@@ -222,6 +233,18 @@ def _kubernetes_service(service: Object, tag: str) -> str:
         raise ServiceUnavailableError(f"InferenceService {name} has no revision that is ready.", was_sent=False)
     # The others lead to the gateway, which the API server does not ask.
     return f"{revision}-private:80"
+
+
+def _read(stream: httpx.Response, most_bytes: int | None) -> httpx.Response:
+    """Return an answer as far as it may be read."""
+    content = bytearray()
+    with closing(stream):
+        for chunk in stream.iter_bytes():
+            content += chunk
+            if most_bytes is not None and len(content) > most_bytes:
+                break
+    headers = [item for item in stream.headers.multi_items() if item[0] not in _OF_THE_TRANSFER]
+    return httpx.Response(stream.status_code, headers=headers, content=bytes(content), request=stream.request)
 
 
 def _parsed(content: bytes) -> Any:

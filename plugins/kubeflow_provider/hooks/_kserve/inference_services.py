@@ -125,13 +125,14 @@ class InferenceServices:
         service = self._cluster.service(name)
         if service is None:
             raise InvalidRequestError(f"There is no InferenceService {name} in namespace {self.namespace}.")
+        where = path or path_of(model or name, service, protocol)
         reply = self._cluster.doors.ask(
-            service, path or path_of(model or name, service, protocol), body, timeout_seconds=timeout_seconds
+            service, where, body, timeout_seconds=timeout_seconds, most_bytes=max_answer_bytes
         )
         if len(reply.content) > max_answer_bytes:
             raise InvalidRequestError(
-                f"InferenceService {name} answered with {len(reply.content)} bytes, and {max_answer_bytes} are taken "
-                "at most. Ask for less at once, or raise `max_answer_bytes`."
+                f"InferenceService {name} answered with more than {max_answer_bytes} bytes, which is all that is read. "
+                "Ask for less at once, or raise `max_answer_bytes`."
             )
         answer = _read(reply)
         if is_route_missing(answer):

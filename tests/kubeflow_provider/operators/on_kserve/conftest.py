@@ -13,7 +13,7 @@ from kubeflow_provider.hooks.kserve import KServeHook
 from kubeflow_provider.operators import inference_services
 from tests.doubles.kubernetes.kserve import KServeSettings
 from tests.kserve_support import IMAGE, KServeWorld, kserve
-from tests.kubeflow_provider.operators.on_kserve.kserve_task import MODES, event_of
+from tests.kubeflow_provider.operators.on_kserve.kserve_task import MODES, READING, event_of, rights_of_the_page
 from tests.kubeflow_provider.operators.tries import Tries
 
 _names = (f"iris-{number}" for number in count())
@@ -25,6 +25,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     settings = KServeSettings(default_mode=MODES[getattr(request, "param", "Standard")])
     with kserve(tmp_path_factory.mktemp("cluster"), settings=settings) as running:
         running.k8s.kserve.add_runtime("sklearn-server", IMAGE, formats=("sklearn",))
+        running.k8s.faults.allow_only(rights_of_the_page() | READING)
         yield running
 
 

@@ -13,7 +13,12 @@ import pytest
 import yaml
 
 from kubeflow_provider.compat import AirflowSensorTimeout, AirflowSkipException
-from kubeflow_provider.exceptions import DeploymentFailedError, InvalidRequestError, ServiceUnavailableError
+from kubeflow_provider.exceptions import (
+    DeploymentFailedError,
+    InvalidRequestError,
+    PermissionDeniedError,
+    ServiceUnavailableError,
+)
 from kubeflow_provider.hooks._kserve.modes import Mode
 from kubeflow_provider.kubernetes.inference_service import Predictor, inference_service
 from kubeflow_provider.operators.inference_services import (
@@ -25,8 +30,9 @@ from kubeflow_provider.sensors.inference_services import InferenceServiceSensor
 from kubeflow_provider.states import DeploymentState
 from tests.doubles.kubernetes.kserve import Behaviour
 from tests.kserve_support import IMAGE, KServeWorld, release
-from tests.kubeflow_provider.operators.on_kserve.kserve_task import IN_BOTH_MODES
+from tests.kubeflow_provider.operators.on_kserve.kserve_task import IN_BOTH_MODES, READING, rights_of_the_page
 from tests.kubeflow_provider.operators.tries import Tries
+from tests.rights import SERVING, rights
 
 pytestmark = pytest.mark.waits
 
@@ -230,12 +236,27 @@ def test_a_field_that_others_have_changed_is_theirs(connected: KServeWorld, name
 
 
 def test_what_a_release_has_made_is_left_to_its_steps(connected: KServeWorld, name: str, carry_out: CarryOut) -> None:
+    connected.k8s.faults.allow_only(rights(*SERVING))
     release(connected.hook, name, "20260101000000")
+    connected.k8s.faults.allow_only(rights_of_the_page())
     with pytest.raises(InvalidRequestError, match="belongs to a release, which has put version 20260101000000 there"):
         carry_out(DeleteInferenceServiceOperator, name=name)
     with pytest.raises(InvalidRequestError, match="belongs to a release"):
         carry_out(ApplyInferenceServiceOperator, name=name, predictor=model())
     carry_out(InferenceServiceSensor, name=name, **WAITS)
+    connected.k8s.faults.allow_only(rights_of_the_page() | READING)
+
+
+def test_the_rights_of_the_page_are_enough_where_nothing_else_may_be_read(
+    connected: KServeWorld, name: str, carry_out: CarryOut
+) -> None:
+    connected.k8s.faults.allow_only(rights_of_the_page())
+    carry_out(ApplyInferenceServiceOperator, name=name, predictor=model("11"), **POLLS)
+    assert answering(name) == "11"
+    with pytest.raises(InvalidRequestError, match="its CRD must not be read"):
+        carry_out(ApplyInferenceServiceOperator, name=name, predictor=model(), canaries=[{}], **POLLS)
+    assert carry_out(DeleteInferenceServiceOperator, name=name, **POLLS)
+    connected.k8s.faults.allow_only(rights_of_the_page() | READING)
 
 
 # The sensor
@@ -281,7 +302,7 @@ def test_an_answer_that_is_not_the_expected_one_is_kept_and_fails(
     with pytest.raises(ServiceUnavailableError, match="answered 500"):
         carry_out(PredictOperator, name=name, body=BODY)
     connected.models.behave("6", Behaviour.GOOD)
-    with pytest.raises(InvalidRequestError, match="10 are taken at most"):
+    with pytest.raises(InvalidRequestError, match="more than 10 bytes"):
         carry_out(PredictOperator, name=name, body=BODY, max_answer_bytes=10)
     with pytest.raises(InvalidRequestError, match="`path` must begin with a slash"):
         carry_out(PredictOperator, name=name, body=BODY, path="v1/models")
@@ -290,6 +311,21 @@ def test_an_answer_that_is_not_the_expected_one_is_kept_and_fails(
     answer = carry_out(PredictOperator, name=name, body={"inputs": [{"data": ["good"]}]}, protocol="v2")
     assert answer["body"]["outputs"][0]["name"] == "predictions"
     assert "a text of a user" not in caplog.text
+
+
+def test_the_way_through_kubernetes_needs_a_right_of_its_own(
+    connected: KServeWorld, name: str, carry_out: CarryOut, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = json.dumps({**json.loads(connected.connection.extra), "door": "service_proxy"})
+    monkeypatch.setenv("AIRFLOW_CONN_KSERVE_DEFAULT", json.dumps({"conn_type": "kserve", "extra": extra}))
+    carry_out(ApplyInferenceServiceOperator, name=name, predictor=model("12"), **POLLS)
+    with pytest.raises(PermissionDeniedError, match="services/proxy"):
+        carry_out(PredictOperator, name=name, body=BODY)
+    connected.k8s.faults.allow_only(rights_of_the_page() | {("", "services/proxy", "create")} | READING)
+    assert answering(name) == "12"
+    with pytest.raises(InvalidRequestError, match="more than 10 bytes"):
+        carry_out(PredictOperator, name=name, body=BODY, max_answer_bytes=10)
+    connected.k8s.faults.allow_only(rights_of_the_page() | READING)
 
 
 def test_nobody_is_asked_who_is_not_there(connected: KServeWorld, name: str, carry_out: CarryOut) -> None:
