@@ -111,7 +111,7 @@ def test_a_container_of_ones_own_is_told_where_its_model_lies() -> None:
         ({**SKLEARN, "scale_target": 3}, "`scale_target` needs `scale_metric`"),
         ({**SKLEARN, "resources": {"limits": {"cpu": "much"}}}, "predictor.resources.limits.cpu"),
         ({**SKLEARN, "env": {"TOKEN": 5}}, "predictor.env.TOKEN"),
-        ({**SKLEARN, "memory": "2Gi"}, "predictor.memory: Extra inputs are not permitted"),
+        ({**SKLEARN, "memory": "2Gi"}, "predictor.memory: unknown; known are model_format"),
     ],
 )
 def test_what_is_wrong_is_named(given: dict[str, Any], words: str) -> None:
