@@ -23,6 +23,7 @@ from tests.captured import versions
 from tests.doubles.kubernetes.kserve import KServeSettings
 from tests.kserve_support import forget_model, kserve, real_kserve
 from tests.local_kserve_support import local_kserve
+from tests.quick_local_kserve import quick_local_kserve
 from tests.serving_support import GOOD, build_version, torchserve
 
 _MODELS = (f"model-{number}" for number in count())
@@ -105,6 +106,12 @@ def _on_torchserve(python: str, folder: Path) -> Iterator[World]:
 
 
 @contextmanager
+def _on_local_kserve_without_processes(folder: Path) -> Iterator[World]:
+    hook, build = quick_local_kserve(folder)
+    yield World(service=hook, build_in=build, keeps_previous_loaded=True, broken="not a zip file", named=str)
+
+
+@contextmanager
 def _on_local_kserve(python: str, folder: Path) -> Iterator[World]:
     with local_kserve(python, folder) as running:
 
@@ -148,6 +155,7 @@ def _kserve_world(hook: KServeHook, build: Callable[[str, str, str], ModelVersio
 TORCHSERVE = pytest.param("torchserve", marks=pytest.mark.torchserve)
 #: Each version is a process that takes seconds to start; test_processes.py has the essential part in every run.
 LOCAL_KSERVE = pytest.param("KServe's own server", marks=[pytest.mark.processes, pytest.mark.long])
+QUICK_LOCAL_KSERVE = "KServe's own server without its processes"
 KNATIVE = pytest.param("kserve in Knative mode", marks=pytest.mark.waits)
 #: Each version whose answers were recorded, named with its mode.
 RECORDED = [pytest.param(name, marks=pytest.mark.waits) for name in versions("kserve")]
@@ -162,12 +170,13 @@ def only(*services: Any) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("service", services, indirect=True)
 
 
-@pytest.fixture(scope="module", params=[TORCHSERVE, LOCAL_KSERVE, KNATIVE, *RECORDED, REAL])
+@pytest.fixture(scope="module", params=[TORCHSERVE, QUICK_LOCAL_KSERVE, LOCAL_KSERVE, KNATIVE, *RECORDED, REAL])
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Yield each service with a way to publish versions for it."""
     folder = tmp_path_factory.mktemp("serving")
     worlds = {
         "torchserve": lambda: _on_torchserve(request.getfixturevalue("pipelines_python"), folder),
+        QUICK_LOCAL_KSERVE: lambda: _on_local_kserve_without_processes(folder),
         "KServe's own server": lambda: _on_local_kserve(request.getfixturevalue("kserve_python"), folder),
         "kserve in Knative mode": lambda: _on_kserve(folder, default_mode="Serverless"),
         "kserve in a real cluster": _on_real_kserve,
