@@ -1,4 +1,4 @@
-"""An InferenceService of any predictor: what people say of it, and the object that is made from that.
+"""An InferenceService of any predictor: what people say of it, the object made from that, and what is told of it.
 
 Pure: nothing here asks a cluster. What a cluster must be asked for before something is applied to it, its mode and its
 version, stands in ``hooks/_kserve``.
@@ -10,6 +10,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field, model_validator
@@ -17,6 +18,7 @@ from pydantic import Field, model_validator
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.kubernetes.settings_base import ObjectName, Settings, Text, VariableName
 from kubeflow_provider.kubernetes.step_settings import Toleration
+from kubeflow_provider.states import DeploymentState
 
 Object = dict[str, Any]
 DeploymentMode = Literal["knative", "standard"]
@@ -119,6 +121,24 @@ class Predictor(Settings):
         of_models = ("model_format_version", "runtime", "runtime_version", "protocol_version")
         if found := [name for name in of_models if getattr(self, name)]:
             yield f"{', '.join(f'`{name}`' for name in found)}: for a model format only"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceService:
+    """What operators and triggers are told of an InferenceService at one moment.
+
+    :param state: of what stands in its spec, not of what answered before that.
+    :param reason: why it is FAILED or still PENDING, with the last log lines where there are any.
+    :param url: where predictions can be asked for, ``None`` while it has no address.
+    :param generation: of its spec; rises with each change.
+    """
+
+    name: str
+    namespace: str
+    state: DeploymentState
+    reason: str | None = None
+    url: str | None = None
+    generation: int | None = None
 
 
 class Scaled(Protocol):

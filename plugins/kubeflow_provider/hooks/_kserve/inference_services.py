@@ -18,8 +18,7 @@ from kubeflow_provider.hooks._kserve.marks import is_applied_by_us, managers
 from kubeflow_provider.hooks._kserve.modes import ANNOTATION, Mode, mode_annotation, mode_of, read_mode
 from kubeflow_provider.hooks._kserve.pod_troubles import Patience
 from kubeflow_provider.hooks._kserve.record import released_version
-from kubeflow_provider.inference_services import InferenceService
-from kubeflow_provider.kubernetes.inference_service import marked, problems_in
+from kubeflow_provider.kubernetes.inference_service import InferenceService, marked, problems_in
 from kubeflow_provider.services import Answer
 from kubeflow_provider.states import DeploymentState
 
