@@ -34,13 +34,6 @@ TESTS = (
     "test_outages.py",
 )
 
-#: Stories of a real Airflow of that version: scheduler, triggerer, API server and DAG processor.
-REAL = Path("tests/end_to_end/running_airflow/test_kubeflow_faults.py")
-STORIES = (
-    "restarted_stops_nothing or marking_a_deferred_task or clearing_a_deferred_task or killed_around_its_submission "
-    "or nobody_could_cancel_is_swept"
-)
-
 
 @pytest.fixture(params=["3.1", "3.2"])
 def python(request: pytest.FixtureRequest) -> Path:
@@ -62,11 +55,3 @@ def pytest_there(python: Path, *arguments: str | Path) -> str:
 
 def test_the_tests_of_the_provider_pass_there(python: Path) -> None:
     assert " passed" in pytest_there(python, "--tier", "fast", *(HERE / test for test in TESTS))
-
-
-@pytest.mark.airflow
-@pytest.mark.pipelines
-def test_a_real_airflow_there_loses_no_run_and_leaves_none_behind(python: Path) -> None:
-    said = pytest_there(python, REAL, "-k", f"sqlite and ({STORIES})")
-    assert "6 passed" in said
-    assert "skipped" not in said
