@@ -24,8 +24,8 @@ from kubeflow_provider.exceptions import (
 )
 from kubeflow_provider.hooks._kubeflow_pipelines import api
 from kubeflow_provider.hooks._kubeflow_pipelines.access_check import check_access, hint_at_address
+from kubeflow_provider.hooks._kubeflow_pipelines.asynchronous import AsyncVerbs
 from kubeflow_provider.hooks._kubeflow_pipelines.kept.experiments import find_experiment, get_or_create_experiment
-from kubeflow_provider.hooks._kubeflow_pipelines.kept.recurring_runs import RecurringRuns
 from kubeflow_provider.hooks._kubeflow_pipelines.kept.runs import KeptRuns
 from kubeflow_provider.hooks._kubeflow_pipelines.kept.versions import find_version, get_or_upload_version, source_of
 from kubeflow_provider.hooks._kubeflow_pipelines.listing import list_documents
@@ -64,7 +64,7 @@ class Server:
     is_multi_user: bool
 
 
-class KubeflowPipelinesHook(ModulesInPods, KeptRuns, RecurringRuns, BaseHook):
+class KubeflowPipelinesHook(ModulesInPods, KeptRuns, AsyncVerbs, BaseHook):
     """The pipeline service (:class:`kubeflow_provider.services.PipelineService`) of a Kubeflow cluster.
 
     Pipelines are uploaded once, as versions that are named after what they hold, with the model's cluster settings in
