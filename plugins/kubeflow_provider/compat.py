@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import airflow.sdk
+from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowException
 from airflow.sdk.execution_time.xcom import XCom
 from airflow.triggers.base import BaseTrigger
@@ -49,6 +50,7 @@ __all__ = (
     "TaskDeferralTimeout",
     "TaskDeferred",
     "XCom",
+    "aget_connection",
     "conf",
     "determine_kwargs",
     "fail_at_once",
@@ -85,6 +87,24 @@ def fail_at_once(reasons: Mapping[type[Exception], str]) -> Any:
     return ExceptionRetryPolicy(
         rules=[RetryRule(exception=error, action=RetryAction.FAIL, reason=reason) for error, reason in reasons.items()]
     )
+
+
+async def aget_connection(conn_id: str) -> Connection:
+    """Return a connection without blocking the event loop.
+
+    Before Airflow 3.2 a worker has no other way to ask for one than to wait: there the loop is that of one task, which
+    has nothing else to do.
+
+    :raises AirflowNotFoundException: when there is none.
+    """
+    try:
+        return await BaseHook.aget_connection(conn_id)
+    except AirflowNotFoundException:
+        from airflow.sdk.execution_time import comms, task_runner
+
+        if type(getattr(task_runner, "SUPERVISOR_COMMS", None)) is not comms.CommsDecoder:
+            raise  # a triggerer, or no task at all
+        return BaseHook.get_connection(conn_id)
 
 
 def task_states(

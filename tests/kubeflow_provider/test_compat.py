@@ -98,6 +98,7 @@ def test_every_module_is_imported_on_this_airflow() -> None:
         ("airflow.sdk.execution_time.xcom", "XCom.get_value"),
         ("airflow.sdk.execution_time.xcom", "XCom.set"),
         ("airflow.sdk.execution_time.task_runner", "RuntimeTaskInstance.get_task_states"),
+        ("airflow.sdk.execution_time.comms", "CommsDecoder.asend"),
         ("airflow.triggers.base", "BaseTrigger.cleanup"),
     ],
 )
@@ -177,3 +178,24 @@ async def test_a_trigger_without_a_task_ends_nothing_when_it_ends(
     await trigger.cleanup()
 
     assert service.terminated == []
+
+
+async def test_a_worker_that_cannot_ask_meanwhile_waits_for_a_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in Airflow 3.1, whose workers find no connection in an event loop; a triggerer's loop is never stopped."""
+    from airflow.sdk import BaseHook, Connection
+    from airflow.sdk.execution_time import comms, task_runner
+
+    async def not_found(conn_id: str) -> Connection:
+        raise compat.AirflowNotFoundException(f"The conn_id `{conn_id}` isn't defined")
+
+    found = Connection(conn_id="kubeflow", conn_type="kubeflow_pipelines")
+    monkeypatch.setattr(BaseHook, "aget_connection", not_found)
+    monkeypatch.setattr(BaseHook, "get_connection", lambda conn_id: found)
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", object.__new__(comms.CommsDecoder), raising=False)
+    assert await compat.aget_connection("kubeflow") is found
+
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", object(), raising=False)
+    with pytest.raises(compat.AirflowNotFoundException):
+        await compat.aget_connection("kubeflow")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowException
 
+from kubeflow_provider.compat import aget_connection
 from kubeflow_provider.exceptions import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -79,12 +80,12 @@ def _connection(conn_id: str) -> Connection:
 
 async def _aconnection(conn_id: str) -> Connection:
     try:
-        return await BaseHook.aget_connection(conn_id)
+        return await aget_connection(conn_id)
     except AirflowException:
         if (former := _FORMER_DEFAULTS.get(conn_id)) is None:
             raise
         with suppress(AirflowException):
-            return _former(conn_id, await BaseHook.aget_connection(former))
+            return _former(conn_id, await aget_connection(former))
         raise
 
 

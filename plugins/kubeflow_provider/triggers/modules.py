@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from airflow.sdk import BaseHook
-
-from kubeflow_provider.compat import AirflowNotFoundException
+from kubeflow_provider.compat import AirflowNotFoundException, aget_connection
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.kubernetes.pod_start import PreparedPod
 from kubeflow_provider.triggers._cancelling import cancel_patiently, outlive_the_trigger
@@ -64,7 +62,7 @@ class ModulePodTrigger(PollingTrigger):
         from kubeflow_provider.kubernetes.client import ConnectedKubernetesHook, kubernetes_access
 
         try:
-            connection = await BaseHook.aget_connection(self.conn_id)
+            connection = await aget_connection(self.conn_id)
         except AirflowNotFoundException as error:
             if self.conn_id != ConnectedKubernetesHook.default_conn_name:
                 raise InvalidRequestError(

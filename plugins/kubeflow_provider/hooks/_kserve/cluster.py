@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.sdk import BaseHook, Connection
 
+from kubeflow_provider.compat import aget_connection
 from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.hooks._kserve.api import ClusterApi
 from kubeflow_provider.hooks._kserve.capabilities import Capabilities, read_capabilities
@@ -32,7 +33,7 @@ class KServeCluster:
         """Look up what a thread of the triggerer cannot: the connection to Kubernetes."""
         conn_id = self.settings.kubernetes_conn_id
         if conn_id and self._kubernetes is None:
-            self._kubernetes = await BaseHook.aget_connection(conn_id)
+            self._kubernetes = await aget_connection(conn_id)
 
     @cached_property
     def settings(self) -> KServeSettings:
