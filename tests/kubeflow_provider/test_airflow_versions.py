@@ -58,3 +58,16 @@ def test_the_tests_of_the_provider_pass_there(python: Path) -> None:
     others = ("-k", "not a_service_that_keeps_nothing_is_refused")
 
     assert " passed" in pytest_there(python, "--tier", "fast", *others, *(HERE / test for test in TESTS))
+
+
+def test_a_running_airflow_there_loses_no_run_and_stops_none_by_mistake(python: Path) -> None:
+    stories = (
+        "a_triggerer_that_is_restarted_stops_nothing",
+        "marking_a_deferred_task_as_failed_stops",
+        "marking_a_running_task_as_failed_stops",
+        "clearing_a_deferred_task_stops",
+        "a_run_that_nobody_could_cancel_is_swept",
+    )
+    file = "tests/end_to_end/running_airflow/test_kubeflow_faults.py"
+
+    assert "5 passed" in pytest_there(python, "-k", f"sqlite and ({' or '.join(stories)})", file)
