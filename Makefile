@@ -25,7 +25,7 @@ BASE ?= python:3.11-slim-bookworm
 PIPELINE ?= release_in_kubeflow
 
 .DEFAULT_GOAL := help
-.PHONY: help docs provider-docs image upload release roll-back take-over validate preview reproduce explain retention orphans copy-releases test test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-preprocessing clean distclean setup kserve-server env up down logs backup restore test-compose
+.PHONY: help docs provider-docs image upload release roll-back take-over validate preview reproduce explain retention orphans copy-releases test test-long test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-preprocessing clean distclean setup kserve-server env up down logs backup restore test-compose
 
 help: ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -81,6 +81,9 @@ OLDER_AIRFLOWS := 3.1 3.2
 
 test-all: $(TEST_SETUP) $(OLDER_AIRFLOWS:%=.venv/airflow-%/.installed) ## Run all tests; leaves out what finds no Docker engine, cluster (KFP_ENDPOINT, KSERVE_KUBECONFIG) or reviews
 	@$(RUN_TESTS) all $(ARGUMENTS)
+
+test-long: $(TEST_SETUP) $(OLDER_AIRFLOWS:%=.venv/airflow-%/.installed) ## Run what make test leaves out: together they are make test-all
+	@$(RUN_TESTS) long $(ARGUMENTS)
 
 airflow: setup ## Start Airflow's UI, scheduler and triggerer on loopback
 	@$(TOOL) airflow

@@ -1,4 +1,4 @@
-"""Runs the tests of both halves side by side, each in its own environment: ``run_tests.py fast|test|all [ARGUMENTS]``.
+"""Runs the tests of both halves side by side, each in its own environment: ``run_tests.py fast|test|long|all [ARGUMENTS]``.
 
 Arguments go to pytest: ``run_tests.py test -k smoke``. Environment:
 
@@ -26,7 +26,7 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).parents[1]
 SECONDS = ROOT / "tests" / "seconds.json"
-WORKERS = {"fast": "2+1", "test": "4+1", "all": "4+1"}
+WORKERS = {"fast": "2+1", "test": "4+1", "long": "4+1", "all": "4+1"}
 PIPELINE_FOLDERS = ("tests/classifier", "tests/pipelines", "tests/sample_data")
 SLOWEST = 12
 

@@ -40,7 +40,7 @@ _ASK_ABOUT_THE_MACHINE = ("uname", "lscpu", "file", "/sbin/ldconfig")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of this module."""
     group = parser.getgroup("suite", "which tests are run, and in which order")
-    group.addoption("--tier", choices=("fast", "test", "all"), help="leave out what the tier does not have")
+    group.addoption("--tier", choices=("fast", "test", "long", "all"), help="leave out what the tier does not have")
     group.addoption("--shuffle", metavar="SEED", help="run files, and the tests of each, in a random order")
 
 
@@ -85,12 +85,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: (-took[_scope(item.nodeid)], _scope(item.nodeid), -_recorded(_file(item.nodeid))))
 
 
-def _belongs(item: pytest.Item, tier: Literal["fast", "test", "all"] | None) -> bool:
+def _belongs(item: pytest.Item, tier: Literal["fast", "test", "long", "all"] | None) -> bool:
     if tier in (None, "all"):
         return True
     markers = {marker.name for marker in item.iter_markers()}
-    if markers & {*LONG} or item.path.relative_to(ROOT / "tests").parts[0] in LONG_FOLDERS:
-        return False
+    is_long = bool(markers & {*LONG}) or item.path.relative_to(ROOT / "tests").parts[0] in LONG_FOLDERS
+    if tier == "long" or is_long:
+        return is_long and tier == "long"
     return tier == "test" or not markers & {*STARTS}
 
 
@@ -161,4 +162,4 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def rounds(pytestconfig: pytest.Config) -> int:
     """How often a test repeats what is independent each time: twenty times where there is time for it."""
-    return 20 if pytestconfig.getoption("--tier") == "all" else 5
+    return 20 if pytestconfig.getoption("--tier") in ("long", "all") else 5

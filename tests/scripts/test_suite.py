@@ -47,6 +47,7 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("fast", {"plain"}),
         ("test", {"plain", "airflow", "processes"}),
+        ("long", {"long", "docker", "double"}),
         ("all", {"plain", "airflow", "processes", "long", "docker", "double"}),
         (None, {"plain", "airflow", "processes", "long", "docker", "double"}),
     ],
