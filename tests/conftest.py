@@ -102,17 +102,10 @@ def airflow_database(migrated_database: Path) -> None:
     DagBundlesManager().sync_bundles_to_db()
 
 
-@pytest.fixture
-def run_dag(airflow_database: None) -> Iterator[Callable[..., Any]]:
-    """Yield ``run(dag, **conf)``, which runs a DAG as ``airflow dags test`` does and returns its run.
-
-    Alerts that a test has left waiting are forgotten after it: the next one's receivers would be told them first.
-    """
+@pytest.fixture(scope="session")
+def run_dag(airflow_database: None) -> Callable[..., Any]:
+    """Return ``run(dag, **conf)``, which runs a DAG as ``airflow dags test`` does and returns its run."""
     from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
-    from airflow.models import Variable
-    from airflow.utils.session import create_session
-
-    from model_releases.alerts import outbox
 
     def run(dag: Any, **conf: Any) -> Any:
         # A run belongs to a version of its DAG, which comes to be when the DAG is stored.
@@ -122,9 +115,24 @@ def run_dag(airflow_database: None) -> Iterator[Callable[..., Any]]:
         sync_bag_to_db(bag, "dags-folder", None)
         return dag.test(run_conf=conf)
 
-    yield run
-    with create_session() as session:
-        session.query(Variable).filter(Variable.key.startswith(outbox.PREFIX, autoescape=True)).delete(False)
+    return run
+
+
+@pytest.fixture
+def no_alerts_wait(airflow_database: None) -> Iterator[None]:
+    """Forget the alerts of other tests, and those of this one: a receiver is told what waits before what is new."""
+    from airflow.models import Variable
+    from airflow.utils.session import create_session
+
+    from model_releases.alerts import outbox
+
+    def forget() -> None:
+        with create_session() as session:
+            session.query(Variable).filter(Variable.key.startswith(outbox.PREFIX, autoescape=True)).delete(False)
+
+    forget()
+    yield
+    forget()
 
 
 @pytest.fixture(scope="session")

@@ -71,6 +71,7 @@ def test_one_broken_model_leaves_the_others_watched(tmp_path, monkeypatch):
 
 
 @pytest.mark.airflow
+@pytest.mark.usefixtures("no_alerts_wait")
 def test_test_alerts_go_to_the_connections_of_the_chosen_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_dag: Callable[..., Any]
 ) -> None:

@@ -18,6 +18,7 @@ STORED = {
     "APPROVAL": "approval",
     "FAILURE": "release_failure",
     "REPORT_URL": "report_url",
+    "REGISTRY_URL": "registry_url",
     "CARD": "card",
     "OUTCOME": "outcome",
 }

@@ -200,6 +200,7 @@ def test_the_task_says_how_many_waited_and_fails_for_those_that_are_given_up(
     assert titles(listener) == ["WARNING: alert young"]
 
 
+@pytest.mark.usefixtures("no_alerts_wait")
 def test_one_test_alert_of_each_severity_is_sent_and_a_silent_receiver_is_named(
     listener: type[Listener], run_dag: Callable[..., Any]
 ) -> None:
