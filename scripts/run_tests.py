@@ -1,10 +1,12 @@
-"""Runs the tests of both halves side by side, each in its own environment: ``run_tests.py fast|test|long|all [ARGUMENTS]``.
+"""Runs the tests of both halves side by side, each in its environment: ``run_tests.py fast|test|long|all [ARGUMENTS]``.
 
 Arguments go to pytest: ``run_tests.py test -k smoke``. Environment:
 
 ``TEST_WORKERS``
     how many tests run at a time in the Airflow half and in the pipeline half, ``4+1`` for example. Most of them wait
     for a server, a scheduler or a training, so that more than there are cores is right.
+``TEST_UNTIL``
+    seconds since 1970: no test begins after this moment; those that are left out are counted as skipped.
 ``RECORD_SECONDS=1``
     writes what each file took into ``tests/seconds.json``, which puts the longest first next time.
 """

@@ -33,6 +33,7 @@ _MAKE_SETTINGS = (
     ("AIRFLOW_PORT", "`8080`", "Port of Airflow's UI and API, on loopback."),
     ("ENCODER_DIR", "`.venv/encoder/…`", "`make test-all`: a pretrained encoder; `make test` installs a small one."),
     ("TEST_WORKERS", "`4+1`", "`make test…`: tests at a time in the Airflow half and in the pipeline half."),
+    ("TEST_UNTIL", "none", "`make test…`: seconds since 1970 after which no test begins; what is left out is counted."),
     ("YELP_DATA_DIR", "none", "`make test-all`: folder with the Yelp `train.csv`, `validation.csv` and `test.csv`."),
 )
 

@@ -26,6 +26,7 @@ from tests.suite import (  # noqa: F401
     pytest_collection_modifyitems,
     pytest_configure,
     pytest_runtest_protocol,
+    pytest_runtest_setup,
     pytest_xdist_make_scheduler,
     rounds,
 )

@@ -7,6 +7,7 @@ What a test may start stands in its markers, how long its file took stands in ``
 from __future__ import annotations
 
 import json
+import os
 import random
 import sys
 import time
@@ -135,6 +136,17 @@ def file_limit_seconds(file: str, tier: str | None) -> float:
     What is recorded are the seconds of the tier ``test``, in which the long tests of a file took none.
     """
     return (240 if tier in ("fast", "test") else 1200) + 8 * _recorded(file)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begin no test after the moment that ``TEST_UNTIL`` names, in seconds since 1970: CI ends a run that is late.
+
+    The longest files came first; what is left out is counted among the reasons for which tests were skipped.
+    """
+    until = os.environ.get("TEST_UNTIL")
+    if until and time.time() > float(until):
+        pytest.skip("no time was left (TEST_UNTIL)")
 
 
 #: Seconds that the tests of each file have taken so far. Those of another file may lie between them.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -58,6 +59,16 @@ def test_a_tier_leaves_out_what_it_says(tier: str | None, names: set[str]) -> No
     items.append(Item("tests/doubles/kfp_server_tests/test_d.py", "double"))
 
     assert {nodeid.split("::")[1] for nodeid in choose(*items, tier=tier)} == names
+
+
+def test_no_test_begins_when_no_time_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    item: Any = Item(SHORT, "plain")
+    suite.pytest_runtest_setup(item)
+    monkeypatch.setenv("TEST_UNTIL", str(time.time() + 600))
+    suite.pytest_runtest_setup(item)
+    monkeypatch.setenv("TEST_UNTIL", "1")
+    with pytest.raises(pytest.skip.Exception, match="no time was left"):
+        suite.pytest_runtest_setup(item)
 
 
 def test_the_longest_comes_first_and_files_that_share_something_count_together() -> None:
