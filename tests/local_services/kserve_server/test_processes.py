@@ -240,6 +240,7 @@ def test_a_lost_record_is_restored_from_what_the_registry_knows(kserve: Installa
     candidate = kserve.build(FIRST)
     kserve.ready(candidate)
     hook.promote(MODEL, FIRST)
+    assert answering(hook) == FIRST
     (hook._settings.state_dir / "live.json").write_text("{")
     with pytest.raises(LiveVersionUnknownError):
         hook.get_live(MODEL)
