@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 from airflow.sdk import task as decorators
-from airflow.sdk.exceptions import TaskDeferred
 
+from kubeflow_provider.compat import TaskDeferred
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks import kubeflow_pipelines
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
