@@ -94,6 +94,9 @@ def environment(state: Path, *, airflow_port: int = 8080, serving_port: int = 80
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{airflow_port}",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
+        # While a training takes all of a small machine, an answer takes its time; by default 20 seconds fail the task.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
+        "AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS": "24",
         "AIRFLOW__OPERATORS__DEFAULT_DEFERRABLE": "True",
         "PYTHONPATH": str(PROJECT),
         "MODEL_STORE": f"file://{state / 'store'}",
