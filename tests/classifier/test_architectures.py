@@ -24,8 +24,8 @@ pytestmark = pytest.mark.computes
 
 PAGE = Path(__file__).parents[2] / "docs" / "base-models.md"
 
-#: In `make test`, for what they bring: SentencePiece alone; a decoder; padding on the left.
-IN_TEST = ("deberta-v2", "bart", "xlnet")
+#: In `make test`: one that brings SentencePiece.
+IN_TEST = ("deberta-v2",)
 
 #: Of every length, with words that no vocabulary has and with what tokenizers take for ends and padding.
 ASKED = [*TEXTS[:4], "a", "\u200b", "zz " * 80, "one </s> two </s> <pad> [SEP] <|endoftext|>", "\u4e2d\u6587 \u2603"]

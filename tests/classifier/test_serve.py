@@ -103,7 +103,7 @@ def test_nothing_but_the_archive_says_what_is_served_and_how(package: Path, tmp_
     assert (tmp_path / "pinned" / "config" / "config.properties").read_text() == expected
 
 
-@pytest.mark.parametrize("sha256", [None, "0" * 64])
+@pytest.mark.parametrize("sha256", [None, pytest.param("0" * 64, marks=pytest.mark.long)])
 @pytest.mark.parametrize("kind", ["nothing", "two", "link", "pipe", "garbage", "another name", "a way out"])
 def test_what_is_no_package_is_refused(kind: str, sha256: str | None, package: Path, tmp_path: Path) -> None:
     archive = package / "model-store" / "tiny.mar"

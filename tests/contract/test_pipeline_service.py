@@ -71,7 +71,11 @@ def kubeflow_for_real(tmp_path: Path, python: str) -> Iterator[PipelineService]:
     yield kubeflow(str(ENDPOINT), token=os.environ.get("KFP_TOKEN"), **extra)
 
 
-platforms = [pytest.param(partial(platform, version=name), id=name) for name in versions("kubeflow_pipelines")]
+#: Of the versions, the newest stands in `make test` for the others.
+platforms = [
+    pytest.param(partial(platform, version=name), id=name, marks=[pytest.mark.long] if older else [])
+    for older, name in enumerate(reversed(versions("kubeflow_pipelines")))
+]
 real = pytest.param(kubeflow_for_real, marks=pytest.mark.skipif(not ENDPOINT, reason="KFP_ENDPOINT names no server"))
 
 

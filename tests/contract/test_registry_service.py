@@ -61,7 +61,9 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
     return make
 
 
-@pytest.fixture(params=list(SERVICES))
+@pytest.fixture(
+    params=["mlflow", "model registry, v1", pytest.param("model registry, v1alpha3", marks=pytest.mark.long)]
+)
 def connect(
     request: pytest.FixtureRequest, tmp_path: Path, empty: Callable[[], Path]
 ) -> Iterator[Callable[[], RegistryService]]:

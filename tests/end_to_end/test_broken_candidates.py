@@ -168,6 +168,7 @@ def test_a_handler_that_does_not_load(trial: Trial) -> None:
     fails_before_promotion(trial, DeploymentFailedError, "the weights do not fit the model")
 
 
+@pytest.mark.long  # the checks are told by tests/model_releases/operators/test_smoke_test.py
 def test_a_handler_that_raises(trial: Trial) -> None:
     trial.candidate("raises")
     fails_before_promotion(trial, CheckFailedError, "HTTP 503")
@@ -178,11 +179,13 @@ def test_labels_permuted(trial: Trial) -> None:
     fails_before_promotion(trial, CheckFailedError, "label good in row 1, got bad")
 
 
+@pytest.mark.long
 def test_too_slow(trial: Trial) -> None:
     trial.candidate("is slow")
     fails_before_promotion(trial, CheckFailedError, "latency")
 
 
+@pytest.mark.long
 def test_bad_input_answered_with_200(trial: Trial) -> None:
     trial.candidate("accepts bad input")
     fails_before_promotion(trial, CheckFailedError, "bad input")

@@ -155,6 +155,7 @@ def test_a_broken_candidate_never_becomes_the_default(
     assert world.live in said["Serving now"]
 
 
+@pytest.mark.long  # told by test_broken_candidates.py
 def test_a_version_that_breaks_in_use_gives_way(world: World, release: Callable[[str], SimpleNamespace]) -> None:
     broken = release("breaks in use")
     assert versions(broken) <= {world.live, broken.version}
@@ -171,6 +172,7 @@ def test_a_version_that_breaks_in_use_gives_way(world: World, release: Callable[
     assert world.live in said["Serving now"]
 
 
+@pytest.mark.long  # told by tests/kubeflow_provider/operators/test_pipelines.py
 def test_a_pipeline_that_fails_deploys_nothing(world: World, release: Callable[[str], SimpleNamespace]) -> None:
     broken = release("pipeline fails")
     assert versions(broken) == {world.live}
@@ -207,6 +209,7 @@ def dying(dag: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str
     return die
 
 
+@pytest.mark.long  # told by test_every_write_fails.py
 def test_a_release_whose_every_task_dies_twice_ends_as_if_none_had(
     world: World, dag: Any, run_dag: Callable[..., Any], dying: Callable[[str], list[str]]
 ) -> None:
@@ -230,6 +233,7 @@ def test_a_release_whose_every_task_dies_twice_ends_as_if_none_had(
     world.live = version
 
 
+@pytest.mark.long  # told by test_every_write_fails.py
 def test_a_roll_back_that_dies_twice_ends_as_if_it_had_not(
     world: World, release: Callable[[str], SimpleNamespace], dying: Callable[[str], list[str]]
 ) -> None:
@@ -310,6 +314,7 @@ def test_what_cannot_be_put_back_is_refused_without_a_fuss(world: World, roll_ba
     assert "live already" in alert_lines(alert["message"])["Reason"]
 
 
+@pytest.mark.long  # told by tests/model_releases/operators/test_put_back.py
 def test_a_release_that_can_no_longer_be_put_back_changes_nothing(
     world: World, dag: Any, run_dag: Callable[..., Any], roll_back: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -337,6 +342,7 @@ def test_a_release_that_can_no_longer_be_put_back_changes_nothing(
     assert "SHA-256" in alert_lines(alert["message"])["Reason"]
 
 
+@pytest.mark.long  # told by tests/model_releases/operators/test_retention.py
 def test_old_versions_go_and_users_and_the_way_back_do_not_notice(
     world: World,
     dag: Any,

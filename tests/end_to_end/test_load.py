@@ -87,6 +87,7 @@ def test_two_releases_under_load_lose_no_request(server: SimpleNamespace, pause_
             assert prediction["version"] == prediction["built_as"], "the code that answered"
 
 
+@pytest.mark.long  # the two releases above tell it once
 def test_many_releases_and_roll_backs_in_a_row_lose_no_request(server: SimpleNamespace, rounds: int) -> None:
     hook, model = server.hook, "often-released"
     live = build_version(server.store, "20260101000000", model=model)
@@ -105,6 +106,7 @@ def test_many_releases_and_roll_backs_in_a_row_lose_no_request(server: SimpleNam
     assert [found.version for found in hook.status() if found.model == model] == [live.version]
 
 
+@pytest.mark.long  # the two releases above tell it of a smaller package
 def test_nor_do_two_releases_of_a_real_package_while_somebody_sends_bad_input(
     server: SimpleNamespace, real_candidates: list[TextClassifierCandidate], pause_seconds: float
 ) -> None:

@@ -64,6 +64,7 @@ def test_status_says_what_is_live(world, first_release):
     assert re.search(rf"{prediction['version']}\s+live", answer.stdout)
 
 
+@pytest.mark.long  # told by tests/classifier/lookback/test_explain.py
 def test_an_answer_of_the_endpoint_is_explained_by_the_archive_it_came_from(world, first_release):
     text = "The soup was 'cold', but the waiter was friendly."
     (prediction,) = world.predict(text)
@@ -129,6 +130,7 @@ def test_a_candidate_below_its_threshold_is_rejected_and_the_run_is_no_failure(w
     assert re.search(r"\d{14}\s+rejected", world.make("status").stdout)
 
 
+@pytest.mark.long  # a whole release more; running_airflow/ and test_make_release tell its halves
 def test_a_trigger_through_the_rest_api_of_a_running_airflow_completes_a_release(world, first_release):
     (before,) = world.predict("fine")
     started = world.make("airflow")
@@ -155,6 +157,7 @@ def test_a_trigger_through_the_rest_api_of_a_running_airflow_completes_a_release
     assert live["version"] == before["version"]
 
 
+@pytest.mark.long  # told by tests/local_services
 @pytest.mark.parametrize(
     ("conn_type", "says"),
     [("local_pipelines", "KFP 2"), ("torchserve", "serves sample-reviews"), ("mlflow", "MLflow")],

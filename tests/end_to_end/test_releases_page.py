@@ -285,6 +285,7 @@ def test_what_never_was_live_cannot_be_put_back(visit: Visit, world: ReleasesWor
         assert answer.status == 409
 
 
+@pytest.mark.long
 def test_two_releases_are_compared(visit: Visit) -> None:
     page = visit(f"/releases/models/{MODEL}", "vera")
     page.get_by_role("radio", name=f"Compare {FIRST} as the first").check()
@@ -295,6 +296,7 @@ def test_two_releases_are_compared(visit: Visit) -> None:
     expect(page.get_by_role("region", name="Facts that differ").first).to_contain_text(FIRST[::-1])
 
 
+@pytest.mark.long
 def test_a_thousand_releases_are_paged_and_filtered(visit: Visit) -> None:
     page = visit(f"/releases/models/{BUSY_MODEL}", "vera")
     seen = list(rows(page))
@@ -310,12 +312,14 @@ def test_a_thousand_releases_are_paged_and_filtered(visit: Visit) -> None:
     assert list(rows(page)) == [busy_version(1000)]
 
 
+@pytest.mark.long
 def test_a_difference_between_registry_and_serving_is_loud(visit: Visit) -> None:
     page = visit(f"/releases/models/{BUSY_MODEL}", "vera")
     alert = page.get_by_role("alert").filter(has_text="Registry and serving system disagree")
     expect(alert).to_contain_text(f"The registry holds {busy_version(1000)} to be live; users reach nothing.")
 
 
+@pytest.mark.long
 def test_an_empty_history_says_what_to_do_and_a_question_is_linked(visit: Visit) -> None:
     page = visit(f"/releases/models/{NEW_MODEL}", "vera")
     expect(page.get_by_text("Nothing is live yet.")).to_be_visible()
@@ -326,6 +330,7 @@ def test_an_empty_history_says_what_to_do_and_a_question_is_linked(visit: Visit)
     assert str(answer.get_attribute("href")).endswith("/tasks/approve/required_actions")
 
 
+@pytest.mark.long
 def test_releases_of_a_pipeline_alone_stand_below_the_models(visit: Visit) -> None:
     table = visit("/releases/", "vera").get_by_role("region", name="Released in Kubeflow, without Airflow")
     row = table.get_by_role("row").filter(has_text="without-airflow")
@@ -333,7 +338,7 @@ def test_releases_of_a_pipeline_alone_stand_below_the_models(visit: Visit) -> No
     expect(row).to_contain_text("● live")
 
 
-@pytest.mark.parametrize("width", [360, 390])
+@pytest.mark.parametrize("width", [360, pytest.param(390, marks=pytest.mark.long)])
 def test_nothing_is_wider_than_a_phone(visit: Visit, width: int, world: ReleasesWorld) -> None:
     page = visit("/releases/", "ada", viewport={"width": width, "height": 800})
     paths = ["/", f"/models/{MODEL}", f"/models/{MODEL}/versions/{FIRST}"]
@@ -348,6 +353,7 @@ def test_nothing_is_wider_than_a_phone(visit: Visit, width: int, world: Releases
     assert box["x"] + box["width"] <= width
 
 
+@pytest.mark.long
 def test_light_and_dark_follow_airflow_and_else_the_browser(visit: Visit) -> None:
     page = visit(f"/releases/models/{MODEL}", "vera", color_scheme="dark")
     dark = background(page)
@@ -396,6 +402,7 @@ def test_a_report_is_shown_but_runs_nothing(visit: Visit, world: ReleasesWorld) 
     assert climb.status == 404
 
 
+@pytest.mark.long
 def test_no_page_breaks_its_own_rules(visit: Visit, world: ReleasesWorld) -> None:
     page = visit("/releases/", "ada")
     complaints: list[str] = []

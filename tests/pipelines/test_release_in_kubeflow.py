@@ -95,6 +95,7 @@ def test_the_step_that_registers_knows_its_run(documents: Any) -> None:
     assert register["fieldPathAsEnv"] == [{"name": "KFP_RUN_ID", "fieldPath": "metadata.labels['pipeline/runid']"}]
 
 
+@pytest.mark.long
 @pytest.mark.processes
 def test_compiled_for_an_object_store_it_mounts_no_volume(tmp_path: Path) -> None:
     script = "from include.pipelines.compile import compiled; print(compiled('release_in_kubeflow'))"
@@ -182,6 +183,7 @@ def entries(folder: Path) -> dict[str, Any]:
     return {entry.tags[VERSION_TAG]: entry for entry in found}
 
 
+@pytest.mark.long  # two trainings; its steps are told by tests/release_in_kubeflow
 @pytest.mark.pipelines
 @pytest.mark.torchserve
 @pytest.mark.timeout(1800)

@@ -73,6 +73,7 @@ def test_the_same_pipeline_is_one_version_and_another_image_is_another(upload: C
     assert row["_documents"] == list(yaml.safe_load_all(committed))
 
 
+@pytest.mark.long
 @pytest.mark.pipelines
 @pytest.mark.usefixtures("pipelines_python")
 def test_what_is_wrong_is_said_without_a_traceback_or_a_secret(upload: Callable[..., Answer]) -> None:

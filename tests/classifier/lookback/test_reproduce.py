@@ -111,6 +111,7 @@ def test_the_same_machine_gives_the_same_bits(release: Path, capsys: pytest.Capt
     assert f"reviews {VERSION}: reproduced within a tolerance of 0" in output
 
 
+@pytest.mark.long
 def test_the_same_bits_in_the_precision_that_was_chosen_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,7 +28,7 @@ def exported(tiny_model: Path) -> list[Any]:
     return [export(tiny_model), export(tiny_model)]
 
 
-@pytest.mark.parametrize("as_int8", [False, True])
+@pytest.mark.parametrize("as_int8", [pytest.param(False, marks=pytest.mark.long), True])
 def test_the_same_model_gives_the_same_bytes_and_a_package(
     as_int8: bool, exported: list[Any], tiny_model: Path, tmp_path: Path
 ) -> None:

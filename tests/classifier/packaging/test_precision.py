@@ -78,6 +78,7 @@ def test_int8_is_packed_when_it_was_asked_for(tiny_model: Path, tmp_path: Path) 
     assert not (tmp_path / ONNX_FLOAT32).exists()
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("large")
 def test_a_variant_that_does_not_run_is_left_out_unless_it_was_asked_for(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -93,6 +94,7 @@ def test_a_variant_that_does_not_run_is_left_out_unless_it_was_asked_for(
         choose(tiny_model, tmp_path / "int8", texts=TEXTS, serving={"precision": "int8"})
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("large")
 def test_a_model_without_an_export_stays_in_pytorch(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

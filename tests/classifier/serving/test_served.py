@@ -38,6 +38,7 @@ def server(
         yield server
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [TORCHSERVE, "native"])
 def test_large_answers_of_joined_requests_all_arrive(kind: str, tiny_model: Path, tmp_path: Path) -> None:
     """Together they are many times what TorchServe takes from a worker unless it is told otherwise."""

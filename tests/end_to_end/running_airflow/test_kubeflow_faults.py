@@ -200,6 +200,7 @@ def test_a_task_that_is_killed_around_its_submission_trains_once(train: Any, dag
     assert "Step finish: SUCCEEDED (after 0:" in log
 
 
+@pytest.mark.long  # told by tests/kubeflow_provider/http/authentication
 def test_a_session_that_ends_while_the_task_is_deferred_is_renewed(train: Any, gateway: Oauth2ProxyGateway) -> None:
     training = train("behind_a_login", 8)
     training.wait_for_task("deferred")
@@ -212,6 +213,7 @@ def test_a_session_that_ends_while_the_task_is_deferred_is_renewed(train: Any, g
     assert len(training.workflows) == 1
 
 
+@pytest.mark.long  # told by tests/kubeflow_provider/triggers
 def test_a_triggerer_that_is_restarted_stops_nothing(train: Any, airflow: AirflowServer) -> None:
     training = train("deferring", 12)
     training.wait_for_task("deferred")
@@ -319,6 +321,7 @@ def test_whatever_is_marked_or_cleared_around_its_deferral_leaves_no_run_behind(
     wait_for(lambda: not cleared.goes_on, "the last one stops")
 
 
+@pytest.mark.long  # told by tests/kubeflow_provider/triggers
 def test_a_server_that_is_slow_to_hear_of_a_cancel_hears_of_it(train: Any, server: KfpServer) -> None:
     training = train("deferring", 300)
     training.wait_for_the_trigger()
@@ -341,6 +344,7 @@ def test_the_link_to_the_run_is_there_while_a_task_waits_in_its_worker(train: An
     training.wait_for_success()
 
 
+@pytest.mark.long  # told by operators/on_kubeflow
 def test_a_run_that_nobody_could_cancel_is_swept(
     train: Any, airflow: AirflowServer, server: KfpServer, tmp_path: Path
 ) -> None:
@@ -397,6 +401,7 @@ def test_clearing_a_deferred_task_stops_its_training_and_begins_another(train: A
     assert len(training.workflows) == training.begun == 2
 
 
+@pytest.mark.long  # told by operators/on_kubeflow
 def test_a_training_that_outlives_its_deadline_or_its_dag_run_is_stopped(
     train: Any, airflow: AirflowServer, server: KfpServer, tmp_path: Path
 ) -> None:

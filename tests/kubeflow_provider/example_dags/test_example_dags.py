@@ -35,6 +35,7 @@ def kubeflow(monkeypatch: pytest.MonkeyPatch) -> Iterator[KfpServer]:
         yield server
 
 
+@pytest.mark.long
 @pytest.mark.processes
 def test_kubeflow_pipelines(kubeflow: KfpServer, run_dag: Callable[..., Any]) -> None:
     (dag,) = dags_of("example_kubeflow_pipelines").values()
@@ -67,11 +68,10 @@ def test_kubeflow_decorator(kubeflow: KfpServer, run_dag: Callable[..., Any]) ->
     (dag,) = dags_of("example_kubeflow_decorator").values()
 
     assert run_dag(dag, name="all").state == "success"
-    assert [run.runtime_config["parameters"] for run in kubeflow.runs.values()] == [
-        {"name": "example_kubeflow_decorator and all", "times": 3},
-        {"name": "north"},
-        {"name": "south"},
-    ]
+    greeted, *mapped = [run.runtime_config["parameters"] for run in kubeflow.runs.values()]
+    assert greeted == {"name": "example_kubeflow_decorator and all", "times": 3}
+    # Which of the mapped ones runs first is Airflow's choice.
+    assert sorted(parameters["name"] for parameters in mapped) == ["north", "south"]
 
 
 @pytest.mark.processes

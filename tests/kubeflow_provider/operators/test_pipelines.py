@@ -165,7 +165,7 @@ def test_a_cleared_task_stops_its_run_and_starts_another(
     assert task.store[PIPELINE_RUN_KEY]["max_tries"] == 1
 
 
-@pytest.mark.parametrize("retries_now", [0, 3, 5])
+@pytest.mark.parametrize("retries_now", [0, *(pytest.param(each, marks=pytest.mark.long) for each in (3, 5))])
 def test_retries_that_are_changed_in_the_dag_file_meanwhile_are_no_clear(
     make: Make, task: Tries, tmp_path: Path, retries_now: int
 ) -> None:
@@ -312,7 +312,7 @@ def test_a_kill_during_submission_is_not_forgotten(
 
 
 @pytest.mark.airflow
-@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("deferrable", [pytest.param(False, marks=pytest.mark.long), True])
 def test_runs_with_airflow_dags_test(
     run_dag: Callable[..., Any],
     xcom: Callable[..., Any],

@@ -56,6 +56,7 @@ def listeners(processes: list[psutil.Process]) -> list[Any]:
     return [found.laddr for process in processes for found in process.net_connections("inet")]
 
 
+@pytest.mark.long  # told by tests/contract without processes
 def test_a_release_its_switch_and_its_roll_back_lose_no_request(kserve: Installation) -> None:
     hook = kserve.hook
     release(kserve, FIRST)

@@ -126,6 +126,7 @@ def test_says_why_a_run_failed(hook: LocalPipelinesHook, request_for: Callable[.
     assert len(hook.get_run_log(request.run_id, last_lines=2).splitlines()) == 2
 
 
+@pytest.mark.long
 def test_suspects_memory_when_a_step_was_killed(
     hook: LocalPipelinesHook, request_for: Callable[..., RunRequest]
 ) -> None:
@@ -220,6 +221,7 @@ def test_steps_do_not_outlive_their_run(hook: LocalPipelinesHook, request_for: C
     assert processes(request.run_id) == []
 
 
+@pytest.mark.long
 def test_says_what_kept_a_process_from_beginning(
     connection: Connection, request_for: Callable[..., RunRequest], tmp_path: Path
 ) -> None:
@@ -235,6 +237,7 @@ def test_says_what_kept_a_process_from_beginning(
     assert "No module named 'include'" in (run.reason or "")
 
 
+@pytest.mark.long
 def test_a_run_outlives_the_process_group_that_started_it(
     hook: LocalPipelinesHook, connection: Connection, request_for: Callable[..., RunRequest]
 ) -> None:
@@ -374,6 +377,7 @@ def test_the_test_button_works(
     assert message.startswith("KFP 2.")
 
 
+@pytest.mark.long
 def test_old_runs_make_room(
     hook: LocalPipelinesHook,
     request_for: Callable[..., RunRequest],

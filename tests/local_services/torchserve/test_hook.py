@@ -203,6 +203,7 @@ def test_it_comes_back_with_the_live_and_the_previous_version(server: SimpleName
     assert answering(server.hook) == FIRST
 
 
+@pytest.mark.long
 @pytest.mark.torchserve
 def test_nobody_waits_for_a_version_that_is_being_loaded(server: SimpleNamespace, tmp_path: Path) -> None:
     release(server, FIRST)
@@ -233,6 +234,7 @@ def test_nobody_waits_for_a_version_that_is_being_loaded(server: SimpleNamespace
     assert deployment.result().state is DeploymentState.READY
 
 
+@pytest.mark.long
 @pytest.mark.torchserve
 def test_a_live_version_that_cannot_be_loaded_again_is_told_of(server: SimpleNamespace) -> None:
     release(server, FIRST)
@@ -259,6 +261,7 @@ def test_many_at_once_start_one_server(server: SimpleNamespace) -> None:
     assert all(hook.test_connection()[0] for hook in hooks)
 
 
+@pytest.mark.long
 @pytest.mark.torchserve
 def test_a_start_that_was_broken_off_is_begun_again(server: SimpleNamespace) -> None:
     release(server, FIRST)
@@ -269,6 +272,7 @@ def test_a_start_that_was_broken_off_is_begun_again(server: SimpleNamespace) -> 
     assert answering(server.hook) == FIRST
 
 
+@pytest.mark.long
 @pytest.mark.torchserve
 def test_it_outlives_the_process_that_started_it(server: SimpleNamespace) -> None:
     program = (
