@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from include.contracts.model_registry import settling
 from tests.airflow_server import make_airflow_tables
 from tests.postgresql import PostgresqlServer, postgresql_server
 from tests.suite import (  # noqa: F401
@@ -44,6 +45,9 @@ os.environ |= {
     "AIRFLOW__CORE__PLUGINS_FOLDER": f"{_home}/plugins",
     "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
 }
+
+# Nobody else writes to the registries of this process, but where a test says so: there is no rest to wait for.
+settling.QUIET_SECONDS = 0.0
 
 
 @pytest.fixture(scope="session")

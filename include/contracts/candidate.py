@@ -7,12 +7,12 @@ that a release asks of any kind of model; :mod:`include.contracts.kinds` has the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from include.contracts.documents import Document, Part, Positive, Sha256, Version
-from include.contracts.registry_tags import TRACKING_RUN_FACT
+from include.contracts.registry_tags import FORMAT_FACT, FORMAT_VERSION_FACT, TRACKING_RUN_FACT
 
 
 class Archive(Part):
@@ -26,6 +26,10 @@ class Archive(Part):
 
 class Candidate(Document):
     """A packed model and the evidence about it."""
+
+    #: How a kind's archives are packed, by the name and version that KServe's runtimes have for it.
+    model_format: ClassVar[str]
+    model_format_version: ClassVar[str]
 
     file = "candidate.json"
     _shown = ("model", "version")
@@ -51,6 +55,8 @@ class Candidate(Document):
 
     def _facts(self) -> Iterator[tuple[str, Any]]:
         yield "archive_sha256", self.archive.sha256
+        yield FORMAT_FACT, self.model_format
+        yield FORMAT_VERSION_FACT, self.model_format_version
         yield "code_revision", self.code_revision
         yield TRACKING_RUN_FACT, self.tracking_run_id
         yield "report_uri", self.report_uri

@@ -25,9 +25,14 @@ PREVIOUS_ALIAS = "previous"
 #: What stands in the place of these aliases in Kubeflow's Model Registry: properties of the registered model.
 LIVE_MARK = "release.live"
 PREVIOUS_MARK = "release.previous"
+#: And the id of the registry's own record of the InferenceService, where that was asked for.
+SERVICE_MARK = "release.inference_service"
 
 #: Fact that links a release to the MLflow run that trained it.
 TRACKING_RUN_FACT = "tracking_run_id"
+#: Facts that say how a package is packed, as KServe's runtimes know it.
+FORMAT_FACT = "model_format"
+FORMAT_VERSION_FACT = "model_format_version"
 #: Facts that say what started a release, and which pipeline run made it.
 TRIGGER_FACT = "trigger"
 PIPELINE_RUN_FACT = "pipeline_run_id"

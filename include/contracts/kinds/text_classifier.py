@@ -194,6 +194,10 @@ class Trained(Part):
 class TextClassifierCandidate(Candidate):
     """A packed model and the evidence about it."""
 
+    # A .mar is TorchServe's, whatever computes in it: ONNX Runtime does so in some.
+    model_format = "pytorch"
+    model_format_version = "1"
+
     labels: list[str] = Field(min_length=2)
     dataset: TrainedOn
     metrics: Metrics

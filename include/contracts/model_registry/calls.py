@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -45,8 +46,33 @@ class Refused:
 
 
 Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Time that is to pass before the next call."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """Marks that were set, said to whoever looks whether they stay (:mod:`include.contracts.model_registry.settling`).
+
+    :param path: of the thing.
+    :param marks: name -> text, empty for one that was taken away.
+    :param before: the texts that were there before.
+    :param document: the thing as it was then.
+    """
+
+    path: str
+    marks: Mapping[str, str]
+    before: Mapping[str, str]
+    document: Document
+
+
 #: Yields calls, is sent their answers (a document, or :class:`Refused`), and returns what was to be found out.
-Story = Generator[Call, Any, T]
+Story = Generator[Call | Pause | Written, Any, T]
 
 NOT_FOUND, CONFLICT = frozenset({404}), frozenset({409})
 
@@ -59,8 +85,10 @@ def tell(story: Story[T], send: Callable[[Call], Any]) -> T:
     answer: Any = None
     while True:
         try:
-            call = story.send(answer)
+            asked = story.send(answer)
         except StopIteration as end:
             found: T = end.value
             return found
-        answer = send(call)
+        answer = send(asked) if isinstance(asked, Call) else None
+        if isinstance(asked, Pause):
+            time.sleep(asked.seconds)

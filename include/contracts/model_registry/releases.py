@@ -15,6 +15,8 @@ from include.contracts.model_registry.calls import (
     RegistryRefusalError,
     Story,
 )
+from include.contracts.model_registry.services import follow
+from include.contracts.model_registry.settling import settled
 from include.contracts.model_registry.things import (
     MODELS,
     VERSIONS,
@@ -29,6 +31,8 @@ from include.contracts.model_registry.things import (
 from include.contracts.registry_tags import (
     ARCHIVE_TAG,
     FACT_TAG_PREFIX,
+    FORMAT_FACT,
+    FORMAT_VERSION_FACT,
     LIVE_MARK,
     PIPELINE_RUN_FACT,
     PIPELINE_TRIGGER,
@@ -42,7 +46,8 @@ from include.contracts.registry_tags import (
 
 #: Name of a version's artifact: one without a name would be made anew with each try.
 ARTIFACT = "package"
-_FORMAT = "pytorch"
+#: Of a package whose record says none, as records of version 0.1.0: there was no other.
+_OLDEST_FORMAT, _OLDEST_FORMAT_VERSION = "pytorch", "1"
 _AUTHOR = "airflow-model-releases"
 _LEAVING_SERVICE = frozenset({ReleaseState.FAILED, ReleaseState.ROLLED_BACK, ReleaseState.REJECTED})
 _NOT_YET_LIVE = frozenset({ReleaseState.REGISTERED, ReleaseState.CANDIDATE})
@@ -151,6 +156,7 @@ def list_made_by_pipelines(*, limit: int) -> Story[list[Entry]]:
     return [Entry(model=model, version=version) for model, version in pairs if model is not None]
 
 
+@settled
 def register(
     model: str, version: str, *, archive_uri: str, facts: Mapping[str, str], state: ReleaseState, reason: str = ""
 ) -> Story[Entry]:
@@ -180,6 +186,7 @@ def register(
     return Entry(model=known, version=entry)
 
 
+@settled
 def set_state(model: str, version: str, state: ReleaseState, *, reason: str = "") -> Story[None]:
     """Record a new state with its reason and time. Safe to repeat.
 
@@ -195,6 +202,7 @@ def set_state(model: str, version: str, state: ReleaseState, *, reason: str = ""
         raise RegistryRefusalError(f"{model} {version} cannot be {state.value}: it was never registered.")
 
 
+@settled
 def add_facts(model: str, version: str, facts: Mapping[str, str]) -> Story[None]:
     """Write more facts, over those of the same name; an empty one takes the fact away. Safe to repeat.
 
@@ -206,6 +214,7 @@ def add_facts(model: str, version: str, facts: Mapping[str, str]) -> Story[None]
     yield from mark(VERSIONS, entry.version, {f"{FACT_TAG_PREFIX}{name}": value for name, value in facts.items()})
 
 
+@settled
 def restore(model: str, version: str, *, archive_uri: str, marks: Mapping[str, str]) -> Story[None]:
     """Enter a release with the marks that another registry has of it, state and times included. Safe to repeat."""
     known = yield from make_model(model)
@@ -216,6 +225,7 @@ def restore(model: str, version: str, *, archive_uri: str, marks: Mapping[str, s
     yield from _make_artifact(entry, archive_uri, facts)
 
 
+@settled
 def point(model: str, *, live: str, previous: str) -> Story[None]:
     """Say which versions are live and were before, and nothing else; empty for none. Safe to repeat."""
     known = yield from make_model(model)
@@ -253,7 +263,11 @@ def _make_artifact(version: Document, uri: str, facts: Mapping[str, str]) -> Sto
     if not isinstance(found, Refused):
         return
     body = {"artifactType": "model-artifact", "name": ARTIFACT, "uri": uri, "state": "LIVE"}
-    body |= {"modelFormatName": _FORMAT, "modelFormatVersion": "1"}
+    if FORMAT_FACT in facts:
+        form, form_version = facts[FORMAT_FACT], facts.get(FORMAT_VERSION_FACT, "")
+    else:
+        form, form_version = _OLDEST_FORMAT, _OLDEST_FORMAT_VERSION
+    body |= {"modelFormatName": form} | ({"modelFormatVersion": form_version} if form_version else {})
     if run := facts.get(PIPELINE_RUN_FACT):
         body |= {"modelSourceKind": "kfp", "modelSourceClass": "pipelinerun"}
         body |= {"modelSourceId": run, "modelSourceName": run}
@@ -283,6 +297,7 @@ def _go_live(model: Document, version: Document, reason: str) -> Story[Document]
     )
     for other in others:
         yield from mark(VERSIONS, other, state_tags(ReleaseState.RETIRED, f"replaced by {name}"))
+    yield from follow(model, version)
     return version
 
 
@@ -298,6 +313,7 @@ def _leave_service(model: Document, version: Document) -> Story[None]:
     found = (yield from find_version(str(model["id"]), live)) if live else None
     if found is not None and not _is_live(found):
         yield from mark(VERSIONS, found, state_tags(ReleaseState.LIVE, f"put back after {name}"))
+    yield from follow(model, found)
 
 
 def _is_live(version: Document) -> bool:

@@ -2,7 +2,8 @@
 
 A look-up by name is a LIKE, in some databases without regard to case, so every name that comes back is compared. A
 PATCH replaces all custom properties and makes what was archived LIVE unless it is told otherwise, so what was read goes
-back with it. There is no compare-and-set: whoever wrote reads back, and writes again what has been lost.
+back with it. There is no compare-and-set: whoever wrote reads back, writes again what has been lost, and looks once
+more a while later (:mod:`include.contracts.model_registry.settling`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from include.contracts.model_registry.calls import (
     Refused,
     RegistryRefusalError,
     Story,
+    Written,
 )
 
 MODELS, VERSIONS = "/registered_models", "/model_versions"
@@ -127,6 +129,8 @@ def mark(path: str, document: Document, marks: Mapping[str, str]) -> Story[Docum
     """
     place = f"{path}/{document['id']}"
     document = dict((yield Call(method="GET", path=place)))
+    there = marks_of(document)
+    before = {name: there.get(name, "") for name in marks}
     for _ in range(TRIES):
         properties = dict(document.get("customProperties") or {})
         changed = {name: value for name, value in properties.items() if name not in marks} | properties_of(marks)
@@ -136,6 +140,7 @@ def mark(path: str, document: Document, marks: Mapping[str, str]) -> Story[Docum
         yield Call(method="PATCH", path=place, body=body)
         document = dict((yield Call(method="GET", path=place)))
         if not _missing(document, marks):
+            yield Written(path=place, marks=marks, before=before, document=document)
             return document
     raise MarkLostError(
         f"{document.get('name')}: {', '.join(_missing(document, marks))} was written {TRIES} times and is not there: "

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
-from include.contracts.model_registry.calls import Call, Refused, Story, T
+from include.contracts.model_registry.calls import Call, Pause, Refused, Story, T, tell
 from kubeflow_provider.access import Access, access_for
 from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.exceptions import InvalidRequestError
@@ -47,14 +48,7 @@ class ModelRegistryClient:
 
     def tell(self, story: Story[T]) -> T:
         """Send the calls of a story one after the other and return what it comes to."""
-        answer: Any = None
-        while True:
-            try:
-                call = story.send(answer)
-            except StopIteration as end:
-                found: T = end.value
-                return found
-            answer = self.send(call)
+        return tell(story, self.send)
 
     async def atell(self, story: Story[T]) -> T:
         """Like :meth:`tell`, without blocking the event loop, over connections that are kept meanwhile."""
@@ -62,11 +56,13 @@ class ModelRegistryClient:
             answer: Any = None
             while True:
                 try:
-                    call = story.send(answer)
+                    asked = story.send(answer)
                 except StopIteration as end:
                     found: T = end.value
                     return found
-                answer = await self._asend(http, call)
+                answer = await self._asend(http, asked) if isinstance(asked, Call) else None
+                if isinstance(asked, Pause):
+                    await asyncio.sleep(asked.seconds)
 
     def send(self, call: Call) -> Any:
         """Return the answer of a call, a document or one of the refusals that the call names."""

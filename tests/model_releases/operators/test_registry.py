@@ -96,6 +96,8 @@ def test_a_candidate_is_registered_with_everything_that_made_it(
         "training_parameters": '{"seed": 42}',
         "serving_p95_ms": "8.0",
         "serving_precision": "onnx-int8",
+        "model_format": "pytorch",
+        "model_format_version": "1",
         "code_revision": "c0ffee",
         "report_uri": f"{package}/report.html",
         "created_at": "2026-01-02T00:10:00+00:00",
