@@ -250,6 +250,7 @@ class ModelVersion:
     :param archive_sha256: hex digest of the ``.mar``.
     :param settings: ``serving`` section of the model's YAML, passed on as it is.
     :param origin: where it came from, for people who find it in the serving system: ``dag-run``, ``registry-url`` ...
+    :param service_labels: of what users call, where this version has to make it; what is there keeps its own.
     """
 
     model: str
@@ -258,6 +259,7 @@ class ModelVersion:
     archive_sha256: str
     settings: Mapping[str, JsonValue] = field(default_factory=dict)
     origin: Mapping[str, str] = field(default_factory=dict)
+    service_labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -338,9 +340,7 @@ class ServingService(Protocol):
     def predict(self, model: str, body: bytes, *, version: str | None = None, timeout_seconds: float = 30) -> Answer:
         """Send a raw request body to a version, or through the address that users call when ``version`` is ``None``.
 
-        An HTTP error status is an answer, not an exception.
-
-        :raises ServiceUnavailableError: when there was no answer at all.
+        :raises ServiceUnavailableError: when there was no answer at all; an HTTP error status is one.
         """
 
     def can_split_traffic(self, model: str) -> bool:
@@ -363,8 +363,7 @@ class ServingService(Protocol):
     def promote(self, model: str, version: str) -> Deployment:
         """Give the version all of the traffic and keep the one before it to go back to. Safe to repeat.
 
-        Returns as soon as the service has accepted it, as :meth:`shift_traffic` does; until the version is READY the
-        one before it answers.
+        Returns as :meth:`shift_traffic` does; until the version is READY the one before it answers.
         """
 
     def roll_back(self, model: str, *, candidate: str, previous: str | None) -> Deployment | None:

@@ -74,6 +74,11 @@ class KServeHook(BaseHook):
         """What this process knows of the credentials for Kubernetes."""
         return self._settings.kubernetes_access
 
+    @property
+    def namespace(self) -> str:
+        """Where the InferenceServices are."""
+        return self._settings.namespace
+
     @cached_property
     def inference_services(self) -> InferenceServices:
         """InferenceServices of any kind; they know of releases only that they leave theirs alone."""
@@ -183,7 +188,9 @@ class KServeHook(BaseHook):
             present = self._expect_deployment(model, version)
             if present.state is not DeploymentState.FAILED:
                 return present
-        self._snapshots.put(model, version, plan.predictor)
+        # A version that is put back brings along what it was released with.
+        labels = candidate.service_labels or self._snapshots.service_labels(model, version)
+        self._snapshots.put(model, version, plan.predictor, service_labels=labels)
         self._delete(specs.candidate_name(model))
         made = self._api.create_service(plan.candidate_service(self._settings.namespace))
         return reachable(model, version, DeploymentState.PENDING, is_live=False, service=made)

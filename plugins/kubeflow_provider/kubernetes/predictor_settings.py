@@ -64,6 +64,11 @@ class PredictorSettings(Settings):
     logger: Logger | None = Field(None, description="`url` and `mode`; none: nothing is copied.")
     labels: dict[str, str] = Field({}, description="Labels of the pods.")
     annotations: dict[str, str] = Field({}, description="Annotations of the pods.")
+    registry_labels: bool = Field(
+        False,
+        description="Labels of Kubeflow's Model Registry for the InferenceService that the first release makes; one "
+        "that is there stays as it is.",
+    )
     env: dict[VariableName, str] = Field({}, description="Environment variables; nothing secret.")
     node_selector: dict[str, str] = Field({}, description="Labels that a node must have.")
     tolerations: tuple[Toleration, ...] = Field((), description="Taints that are no obstacle.")

@@ -18,6 +18,7 @@ from model_releases.memory.candidate import read_candidate
 from model_releases.memory.claims import claim
 from model_releases.memory.live import find_live
 from model_releases.operators.base import ReleaseStep, unreachable
+from model_releases.registry.service_labels import are_wanted, labelling
 from model_releases.rules.sealed import refuse_judged
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class CheckReleaseOperator(ReleaseStep):
         problems = unreachable(self.pipelines_conn_id, pipelines.test_connection)
         refused = [] if problems else _refused(self.pipelines_conn_id, pipelines, request)
         unserved = unreachable(self.serving_conn_id, serving.test_connection)
-        refused += [] if unserved else self._unservable(serving)
+        refused += [] if unserved else self._unservable(serving, registry)
         problems += [
             *unserved,
             *unreachable(self.registry_conn_id, registry.test_connection),
@@ -127,7 +128,7 @@ class CheckReleaseOperator(ReleaseStep):
             "tracking_uri": registry.tracking_uri,
         }
 
-    def _unservable(self, serving: ServingService) -> list[str]:
+    def _unservable(self, serving: ServingService, registry: RegistryService) -> list[str]:
         """Return why a version of this release could not be deployed, were it trained."""
         candidate = ModelVersion(
             model=self.model,
@@ -136,6 +137,11 @@ class CheckReleaseOperator(ReleaseStep):
             archive_sha256="",
             settings=self.settings,
         )
+        if are_wanted(self.settings, serving):
+            try:
+                labelling(registry)
+            except InvalidRequestError as error:
+                return [f"Connection {self.registry_conn_id!r}: {error}"]
         try:
             serving.check_candidate(candidate)
         except InvalidRequestError as error:

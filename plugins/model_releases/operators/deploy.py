@@ -25,12 +25,13 @@ from model_releases.links import EndpointLink
 from model_releases.memory import xcoms
 from model_releases.memory.active_runs import deployment_under_way, roll_back_under_way
 from model_releases.operators.base import ReleaseStep, ReversibleStep
+from model_releases.registry.service_labels import service_labels
 from model_releases.rules.replaceable import refuse_outdated, refuse_pinned
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from kubeflow_provider.services import ServingService
+    from kubeflow_provider.services import Deployment, ServingService
     from model_releases.registry.service import RegistryService
 
 #: The trigger ends by itself at the deadline; the scheduler's own limit is only the net below it.
@@ -88,21 +89,26 @@ class DeployCandidateOperator(ReversibleStep):
         registry = self.registry_service() if self.registry_conn_id else None
         self._refuse_comeback(context, candidate, service, registry)
         ti = context["ti"]
-        ti.xcom_push(key=xcoms.PREVIOUS_VERSION, value=_version_before(service, self.model, self.version))
+        live = service.get_live(self.model)
+        ti.xcom_push(key=xcoms.PREVIOUS_VERSION, value=self._version_before(service, live))
         ti.xcom_push(key=xcoms.ENDPOINT, value=service.endpoint_url(self.model))
+        settings = json.loads(self.settings) if isinstance(self.settings, str) else self.settings
+        labels: dict[str, str] = {}
         origin = {"dag-id": self.dag_id, "dag-run-id": context.get("run_id") or ""}
         if registry is not None:
             known = registry.get_release(self.model, self.version)
             if known is None or known.state is not ReleaseState.LIVE:
                 registry.set_state(self.model, self.version, ReleaseState.CANDIDATE)
             origin["registry-url"] = registry.release_url(self.model, self.version) or ""
+            labels = service_labels(settings, self.model, serving=service, registry=registry, is_live=live is not None)
         version = ModelVersion(
             model=self.model,
             version=self.version,
             archive_uri=candidate.archive.uri,
             archive_sha256=candidate.archive.sha256,
-            settings=json.loads(self.settings) if isinstance(self.settings, str) else self.settings,
+            settings=settings,
             origin=origin,
+            service_labels=labels,
         )
         if self.deferrable and service.works_in_background:
             self._defer(service, candidate=asdict(version))
@@ -174,11 +180,9 @@ class DeployCandidateOperator(ReversibleStep):
         self.log.info("%s %s is ready, without traffic, at %s.", self.model, self.version, url)
         return url
 
-
-def _version_before(service: ServingService, model: str, version: str) -> str:
-    """Return the version that a roll back of this release has to put back, empty when there is none."""
-    live = service.get_live(model)
-    if live is not None and live.version != version:
-        return live.version
-    # The release was promoted before and runs again, or there is nothing yet.
-    return (service.get_previous(model) if live is not None else None) or ""
+    def _version_before(self, service: ServingService, live: Deployment | None) -> str:
+        """Return the version that a roll back of this release has to put back, empty when there is none."""
+        if live is not None and live.version != self.version:
+            return live.version
+        # The release was promoted before and runs again, or there is nothing yet.
+        return (service.get_previous(self.model) if live is not None else None) or ""

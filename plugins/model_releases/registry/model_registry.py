@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from airflow.sdk import BaseHook, Connection
 
-from include.contracts.model_registry import releases
+from include.contracts.model_registry import releases, services
 from include.contracts.model_registry.calls import MarkLostError, RegistryRefusalError, Story, T
 from include.contracts.model_registry.releases import Entry
 from include.contracts.registry_tags import (
@@ -27,6 +28,8 @@ from model_releases.registry.one_at_a_time import one_at_a_time
 from model_releases.registry.service import Release
 from model_releases.registry.tracking import tracking_address
 
+#: Host of a Kubernetes Service: its name and namespace.
+_IN_A_CLUSTER = re.compile(r"([a-z0-9-]+)\.([a-z0-9-]+)\.svc(?:\.|$)")
 _PAGE = "registered-models/{model_id}/versions/{version_id}"
 
 
@@ -160,6 +163,18 @@ class ModelRegistryHook(BaseHook):
         """Return the page of the version, where the connection says how pages are found."""
         release = self.get_release(model, version) if self._page else None
         return release.url if release else None
+
+    def service_labels(self, model: str, *, environment: str, may_make: bool) -> Mapping[str, str]:
+        """Return the labels by which the registry's own controller knows the InferenceService of a model.
+
+        :param environment: namespace that it will be in.
+        :param may_make: whether the registry gets a record of it; where there is none otherwise, there are no labels.
+        :raises InvalidRequestError: when the model was never registered.
+        """
+        labels = self._write(model, services.service_labels(model, environment=environment, may_make=may_make))
+        place = _IN_A_CLUSTER.match(parsed(self._client.url).hostname or "")
+        # Ids are those of this registry: a cluster may have several.
+        return labels | (services.whose(*place.groups()) if labels and place else {})
 
     # Taking over another registry's records
 

@@ -29,6 +29,17 @@ class Release:
     url: str | None = None
 
 
+class LabellingRegistry(Protocol):
+    """What a registry has besides whose own controller knows InferenceServices by labels."""
+
+    def service_labels(self, model: str, *, environment: str, may_make: bool) -> Mapping[str, str]:
+        """Return the labels that the model's InferenceService is to be made with. Safe to repeat.
+
+        :param environment: namespace that it will be in.
+        :param may_make: whether the registry gets a record of it; where there is none otherwise, there are no labels.
+        """
+
+
 @runtime_checkable
 class RegistryService(Protocol):
     """The record of what was released. The serving system is the truth of what answers.

@@ -89,6 +89,19 @@ def test_what_could_not_be_served_is_not_trained(services, tmp_path, record_and_
     assert candidate.archive_uri == f"{tmp_path.as_uri()}/{NEW}/package"
 
 
+def test_labels_of_a_registry_that_has_none_are_refused_before_anything_is_trained(
+    services, tmp_path, record_and_wait, monkeypatch
+):
+    settings = {"kserve": {"registry_labels": True}}
+    operator(tmp_path, record_and_wait, settings=settings).execute(FakeContext())  # nothing here is in Kubernetes
+    services["serving_default"].namespace = "team"
+    connect(monkeypatch, registry_default=Service())
+    with pytest.raises(
+        InvalidRequestError, match=r"'registry_default': serving\.kserve\.registry_labels is on, and only"
+    ):
+        operator(tmp_path, record_and_wait, settings=settings).execute(FakeContext())
+
+
 def test_the_live_model_is_what_serves_with_the_archive_that_the_registry_knows(services, tmp_path, record_and_wait):
     registry = services["registry_default"]
     release = Release(model=MODEL, version=LIVE, state=ReleaseState.CANDIDATE, archive_uri="file:///store/live")

@@ -6,12 +6,16 @@ InferenceService itself can hold no history, because whatever stands in its anno
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from kubeflow_provider.hooks._kserve.api import ClusterApi
 from kubeflow_provider.hooks._kserve.record import MANAGED_BY, MODEL_LABEL, VERSION_LABEL, Record, unstamped
 
 Object = dict[str, Any]
+
+#: In ControllerRevisions that outlive releases: under another name it would not be found.
+_LABELS = "serviceLabels"
 
 
 class Snapshots:
@@ -28,15 +32,26 @@ class Snapshots:
         found = self._api.get_snapshot(_name(model, version))
         return None if found is None else found["data"]["predictor"]
 
-    def put(self, model: str, version: str, predictor: Object) -> None:
-        """Keep the predictor of a version, instead of another one that was kept for it."""
+    def service_labels(self, model: str, version: str) -> dict[str, str]:
+        """Return the labels that a version gives to the model's service if it has to make it."""
+        found = self._api.get_snapshot(_name(model, version))
+        return {} if found is None else found["data"].get(_LABELS) or {}
+
+    def put(
+        self, model: str, version: str, predictor: Object, *, service_labels: Mapping[str, str] | None = None
+    ) -> None:
+        """Keep the predictor of a version, instead of another one that was kept for it.
+
+        :param service_labels: of the model's service, should the version have to make it.
+        """
         labels = {**MANAGED_BY, MODEL_LABEL: model, VERSION_LABEL: version}
+        data = {"predictor": predictor} | ({_LABELS: dict(service_labels)} if service_labels else {})
         self._api.put_snapshot(
             {
                 "apiVersion": "apps/v1",
                 "kind": "ControllerRevision",
                 "metadata": {"name": _name(model, version), "labels": labels},
-                "data": {"predictor": predictor},
+                "data": data,
                 "revision": int(version),
             }
         )

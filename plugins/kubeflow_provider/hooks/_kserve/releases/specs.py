@@ -102,14 +102,24 @@ def predictor(candidate: ModelVersion, settings: PredictorSettings, *, mode: Mod
     return predictor_spec(made)
 
 
-def inference_service(name: str, namespace: str, spec: Object, *, annotations: Mapping[str, str]) -> Object:
+def inference_service(
+    name: str,
+    namespace: str,
+    spec: Object,
+    *,
+    annotations: Mapping[str, str],
+    labels: Mapping[str, str] | None = None,
+) -> Object:
     """Return an InferenceService that does not exist yet.
 
     :param spec: its predictor.
     :param annotations: for what can be said only once, the deployment mode and tags of revisions.
+    :param labels: of others, besides ours.
     """
     annotations = {"serving.kserve.io/enable-tag-routing": "true", **annotations}
-    return any_inference_service(name, namespace, spec, labels=MANAGED_BY, annotations=annotations)
+    return any_inference_service(
+        name, namespace, spec, labels={**(labels or {}), **MANAGED_BY}, annotations=annotations
+    )
 
 
 def for_users(spec: Object, mode: Mode | None) -> Object:

@@ -54,11 +54,17 @@ class Traffic:
     def start(self, model: str, version: str, *, annotations: dict[str, str], mode: Mode | None) -> Object:
         """Make the service of a model's first release, which gets all of the traffic.
 
+        Its own labels are set now and never again: KServe gives them to the pods, so each change of them would start
+        the pods of a live model anew.
+
         :param annotations: what says the deployment mode.
         :param mode: that it will have; ``None`` where it is not known.
         """
         spec = stamped(for_users(self._predictor(model, version), mode), stable=None, previous=None, replaces=None)
-        return self._api.create_service(inference_service(model, self._api.namespace, spec, annotations=annotations))
+        labels = self._snapshots.service_labels(model, version)
+        return self._api.create_service(
+            inference_service(model, self._api.namespace, spec, annotations=annotations, labels=labels)
+        )
 
     def shift(self, model: str, version: str, percent: int) -> Object:
         """Give a version a part of the traffic, and what was live the rest; 100 makes it live.
