@@ -97,7 +97,7 @@ def _served_answer(serving: Any, model: str, version: str, text: str, *, is_live
 
 def _recorded(model: str, version: str) -> list[str]:
     """Return the arguments that name a recorded release."""
-    release = _registry().get_release(model, version)
+    release = _registry(model).get_release(model, version)
     if release is None:
         sys.exit(f"{model} {version} is in no record; there are {', '.join(_known_versions(model))}.")
     arguments = ["--candidate-uri", f"{_config(model).store_uri}/{version}/candidate.json"]
@@ -114,20 +114,20 @@ def _config(model: str) -> Any:
 
 
 def _live_in_registry(model: str) -> str:
-    live = _registry().get_live(model)
+    live = _registry(model).get_live(model)
     if live is None:
         sys.exit(f"No version of {model} is live. Choose one with VERSION: {', '.join(_known_versions(model))}.")
     return str(live.version)
 
 
 def _known_versions(model: str) -> list[str]:
-    return [release.version for release in _registry().list_releases(model, limit=10)] or ["none"]
+    return [release.version for release in _registry(model).list_releases(model, limit=10)] or ["none"]
 
 
-def _registry() -> Any:
+def _registry(model: str) -> Any:
     from model_releases.registry import get_registry_service
 
-    return get_registry_service("registry_default")
+    return get_registry_service(_config(model).connection("registry"))
 
 
 def _module(module: str, arguments: list[str], question: str | None = None) -> int:

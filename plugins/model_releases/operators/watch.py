@@ -26,6 +26,7 @@ from model_releases.versions import version_time
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+_STATE_LOST = "it is live; watch_releases wrote it down again after somebody else's write had undone it"
 _LEFT_BEHIND = "its release ended before it was live, and rolled nothing back; watch_releases took it out of service"
 
 
@@ -33,7 +34,8 @@ class WatchReleaseOperator(BaseOperator):
     """Compare what the registry holds to be live with what answers, and say so when they differ for too long.
 
     It remembers what it found for the next look, and which version is live for the deadline of the model's age. A
-    service that cannot be asked is told as well, and does not fail the task.
+    service that cannot be asked is told as well, and does not fail the task. A live version whose record has lost its
+    state gets it back.
 
     A candidate whose release ended without rolling it back (its DAG run was marked failed, a worker and a triggerer
     were lost) is taken out of service, its part of the traffic included. One that has all of the traffic is left to
@@ -145,6 +147,9 @@ class WatchReleaseOperator(BaseOperator):
             return "", ""
         serving = get_serving_service(self.serving_conn_id)
         recorded, live = registry.get_live(self.model), find_live(serving, registry, self.model)
+        if recorded and live and recorded.version == live.version and recorded.state is not ReleaseState.LIVE:
+            self.log.warning("%s %s is live, and its record says %s: mended.", self.model, live.version, recorded.state)
+            registry.set_state(self.model, live.version, ReleaseState.LIVE, reason=_STATE_LOST)
         return recorded.version if recorded else "", live.version if live else ""
 
     def _renewed(self, before: str, live: str, now: datetime) -> Iterator[Alert]:

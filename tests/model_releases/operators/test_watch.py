@@ -100,6 +100,21 @@ def test_a_registry_that_disagrees_for_longer_than_the_grace_is_told_loudly_unti
     assert titles(listener)[1:] == [f"INFO: registry and serving agree on {MODEL} again"]
 
 
+def test_a_live_version_whose_record_has_lost_its_state_gets_it_back(
+    listener: type[Listener], record: Callable[[str], None], registry: Any, serving: Any
+) -> None:
+    record(NEW)
+    serving.promote(MODEL, NEW)
+    lost = Release(model=MODEL, version=NEW, state=ReleaseState.CANDIDATE, archive_uri="s3://models/1")
+    registry.restore(lost)  # as a form that was open meanwhile does
+    watch().look(START)
+
+    found = registry.get_release(MODEL, NEW)
+    assert found.state is ReleaseState.LIVE
+    assert "watch_releases wrote it down again" in found.reason
+    assert listener.alerts == []
+
+
 def test_the_metrics_say_how_old_the_live_version_is_and_when_somebody_last_looked(
     listener: type[Listener], record: Callable[[str], None], serving: Any, told: list[Any], monkeypatch: Any
 ) -> None:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from airflow.sdk import Connection
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
@@ -19,12 +20,14 @@ from include.contracts.schedule import TasksConfig
 from include.contracts.settings import DataConfig
 from kubeflow_provider.exceptions import ServiceUnavailableError
 from model_releases.config import ModelConfig
+from model_releases.registry.model_registry import ModelRegistryHook
 from model_releases.registry.service import Release
 from model_releases.releases_page import permissions
 from model_releases.releases_page.airflow_runs import AirflowRun
 from model_releases.releases_page.app import make_app
 from model_releases.releases_page.desk import ReleaseDesk
 from model_releases.releases_page.reading import Reader
+from tests.doubles.model_registry import model_registry
 
 OLD, LIVE = "20260101030000", "20260108030000"
 PAGE = {"Accept": "text/html"}
@@ -230,6 +233,30 @@ def test_nothing_that_was_recorded_can_be_run(client: TestClient) -> None:
         assert "script-src 'self'" in policy
         assert "unsafe" not in policy
         assert (answer.headers["x-content-type-options"], answer.headers["cache-control"]) == ("nosniff", "no-store")
+
+
+def test_kubeflows_registry_is_shown_and_linked_as_mlflow_is(client: TestClient, parts: SimpleNamespace) -> None:
+    pages = "https://kubeflow.example.com/model-registry/model-registry-service"
+    fields = {"conn_type": "kubeflow_model_registry", "extra": json.dumps({"ui_url": pages})}
+    with model_registry() as server:
+        parts.registry = ModelRegistryHook("r", connection=Connection(conn_id="r", host=server.url, **fields))
+        for version, macro_f1 in ((OLD, 0.8), (LIVE, 0.9)):
+            facts = {"code_revision": f"revision-{version}", "dataset_sha256": "ab" * 32}
+            made = Release(model="reviews", version=version, state=ReleaseState.CANDIDATE, facts=facts)
+            parts.registry.register(made, metrics={"candidate.macro_f1": macro_f1})
+            parts.registry.set_state("reviews", version, ReleaseState.LIVE, reason="passed every test")
+        model, version, compared = (
+            client.get(f"/releases/models/reviews{path}").text
+            for path in ("", f"/versions/{LIVE}", f"/compare?one={OLD}&other={LIVE}")
+        )
+
+    page_of_live = f"{pages}/registered-models/1/versions/3"
+    for page in (model, version):
+        assert f'href="{page_of_live}"' in page
+    assert f'aria-label="Roll back to {OLD}"' in model
+    assert "revision-" in version
+    assert f"revision-{OLD}" in compared
+    assert f"revision-{LIVE}" in compared
 
 
 def test_a_report_is_closed_in_whatever_it_says(client: TestClient, tmp_path: Path) -> None:
