@@ -28,8 +28,9 @@ from model_releases.registry.one_at_a_time import one_at_a_time
 from model_releases.registry.service import Release
 from model_releases.registry.tracking import tracking_address
 
-#: Host of a Kubernetes Service: its name and namespace.
-_IN_A_CLUSTER = re.compile(r"([a-z0-9-]+)\.([a-z0-9-]+)\.svc(?:\.|$)")
+_NAME = r"([a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)"
+#: Host of a Kubernetes Service: its name and namespace, each of which can be a label.
+_IN_A_CLUSTER = re.compile(rf"{_NAME}\.{_NAME}\.svc(?:\.|$)")
 _PAGE = "registered-models/{model_id}/versions/{version_id}"
 
 
