@@ -37,6 +37,9 @@ with DAG("example_kept_runs", schedule=None, tags=["example", "kubeflow"]):
         deferrable=True,
     )
     # [END retry]
+    # [START cancel_run]
+    stop = CancelPipelineRunOperator(task_id="stop", run_id="{{ ti.xcom_pull('train') }}")
+    # [END cancel_run]
     # [START archive]
     archive = ArchivePipelineRunOperator(task_id="archive", run_id="{{ ti.xcom_pull('train') }}")
     # [END archive]
@@ -47,7 +50,7 @@ with DAG("example_kept_runs", schedule=None, tags=["example", "kubeflow"]):
     cancel = CancelPipelineRunOperator(task_id="cancel", tasks="train").as_teardown(setups=upload)
     # [END cancel]
 
-    upload >> train >> again >> archive >> delete >> cancel
+    upload >> train >> again >> stop >> archive >> delete >> cancel
 
 # [START orphans]
 with DAG("orphaned_runs", schedule="@hourly", catchup=False):

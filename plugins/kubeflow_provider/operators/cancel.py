@@ -10,7 +10,7 @@ from airflow.sdk import Context
 
 from kubeflow_provider.airflow_id import airflow_id
 from kubeflow_provider.compat import XCom
-from kubeflow_provider.exceptions import KubeflowProviderError, ServiceUnavailableError
+from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError, ServiceUnavailableError
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.links import XCOM_RUN_ID
 from kubeflow_provider.operators._base import ServiceOperator
@@ -21,41 +21,63 @@ from kubeflow_provider.triggers.base import state_key
 
 
 class CancelPipelineRunOperator(ServiceOperator):
-    """Cancel whatever tasks of the same DAG run have left going; made to be a teardown.
+    """Cancel a run, or whatever tasks of the same DAG run have left going; the latter is made to be a teardown.
 
     Marking a task, or its DAG run, cancels its pipeline run by itself, as long as a triggerer or a worker is there to
     do it. ``CancelPipelineRunOperator(task_id="cancel", tasks="train").as_teardown(setups=first)`` does it whatever
     has become of those; ``first`` is a task before ``train``. Airflow runs it also when the DAG run is marked failed.
 
-    The return value is the ids of the runs that were cancelled.
+    The return value is the ids of the runs that were cancelled. A run that is over, or gone, is none of them, and no
+    error.
 
     :param tasks: task id of a :class:`~kubeflow_provider.operators.pipelines.RunPipelineOperator`, or a list of them;
         all their map indexes. Templated.
+    :param run_id: the run, whoever has started it, in place of ``tasks``. Templated.
     :param pipelines_conn_id: Airflow connection of the pipeline service. Templated.
     """
 
-    template_fields: Sequence[str] = ("tasks", "pipelines_conn_id")
+    template_fields: Sequence[str] = ("tasks", "run_id", "pipelines_conn_id")
     ui_color = "#f3d9d9"
 
     def __init__(
-        self, *, tasks: str | Sequence[str], pipelines_conn_id: str = "kubeflow_pipelines_default", **kwargs: Any
+        self,
+        *,
+        tasks: str | Sequence[str] | None = None,
+        run_id: str | None = None,
+        pipelines_conn_id: str = "kubeflow_pipelines_default",
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if (tasks is None) == (run_id is None):
+            raise ValueError("exactly one of tasks and run_id says what is cancelled")
         self.tasks = tasks
+        self.run_id = run_id
         self.pipelines_conn_id = pipelines_conn_id
 
     def execute(self, context: Context) -> list[str]:
-        """Cancel what goes on."""
+        """Cancel what goes on.
+
+        :raises InvalidRequestError: when the template of ``run_id`` has given nothing.
+        """
         service = get_pipeline_service(self.pipelines_conn_id)
         cancelled = []
-        for task_id in [self.tasks] if isinstance(self.tasks, str) else self.tasks:
-            for run_id in self._runs(context, service, task_id):
-                run = service.get_run(run_id)
-                if run is not None and run.state.goes_on:
-                    self.log.info("Pipeline run %s of task %s goes on and is cancelled.", run_id, task_id)
-                    service.terminate_run(run_id)
-                    cancelled.append(run_id)
+        for run_id in self._meant(context, service):
+            run = service.get_run(run_id)
+            if run is not None and run.state.goes_on:
+                self.log.info("Pipeline run %s goes on and is cancelled.", run_id)
+                service.terminate_run(run_id)
+                cancelled.append(run_id)
+            elif self.run_id is not None:
+                self.log.info("Pipeline run %s is %s; nothing to cancel.", run_id, run.state if run else "not there")
         return cancelled
+
+    def _meant(self, context: Context, service: PipelineService) -> Iterator[str]:
+        if self.run_id is not None:
+            if self.run_id in ("", "None"):
+                raise InvalidRequestError("run_id: empty; its template has found no run.")
+            yield self.run_id
+        for task_id in [self.tasks] if isinstance(self.tasks, str) else self.tasks or ():
+            yield from self._runs(context, service, task_id)
 
     def _runs(self, context: Context, service: PipelineService, task_id: str) -> list[str]:
         """Return the runs of a task: by what it has left in its XCom, and by the marks in their descriptions."""

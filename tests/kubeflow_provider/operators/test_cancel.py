@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kubeflow_provider.airflow_id import AIRFLOW_ID
-from kubeflow_provider.exceptions import ServiceUnavailableError
+from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.operators import cancel
 from kubeflow_provider.operators._runs.marks import RunMark
 from kubeflow_provider.operators.cancel import CancelOrphanedRunsOperator, CancelPipelineRunOperator
@@ -209,3 +209,20 @@ def test_a_teardown_cancels_what_its_tasks_have_left_going(
 
     assert teardown.execute(airflow.context) == service.terminated
     assert sorted(service.terminated) == ["mapped", "marked", "told"]
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "SUCCEEDED", None])
+def test_a_run_of_anybodys_is_cancelled_by_its_id(service: Service, airflow: Airflow, state: str | None) -> None:
+    if state:
+        service.add("theirs", None, state=state)
+    cancelled = CancelPipelineRunOperator(task_id="cancel", run_id="theirs").execute(airflow.context)
+
+    assert cancelled == service.terminated == (["theirs"] if state == "RUNNING" else [])
+
+
+def test_what_is_cancelled_is_said_once(airflow: Airflow, service: Service) -> None:
+    for arguments in ({}, {"tasks": "train", "run_id": "theirs"}):
+        with pytest.raises(ValueError, match="exactly one of tasks and run_id"):
+            CancelPipelineRunOperator(task_id="cancel", **arguments)
+    with pytest.raises(InvalidRequestError, match="its template has found no run"):
+        CancelPipelineRunOperator(task_id="cancel", run_id="None").execute(airflow.context)
