@@ -103,6 +103,21 @@ def test_refusals_have_these_codes(
     assert answer.json()["message"]
 
 
+def test_a_run_of_a_specification_of_its_own_is_refused_for_the_parameter_that_it_lacks(
+    client: httpx.Client, experiment: dict[str, Any]
+) -> None:
+    """The Test button of a connection knows by it that the permission was there."""
+    tasks = {"none": {"taskInfo": {"name": "none"}, "componentRef": {"name": "comp-none"}}}
+    root = {"inputDefinitions": {"parameters": {"lacking": {"parameterType": "STRING"}}}, "dag": {"tasks": tasks}}
+    spec = {"schemaVersion": "2.1.0", "sdkVersion": "kfp-2.5.0", "pipelineInfo": {"name": "none"}, "root": root}
+    body = {"display_name": "x", "experiment_id": experiment["experiment_id"], "pipeline_spec": spec}
+
+    answer = client.post(f"{V2}/runs", json=body | {"runtime_config": {"parameters": {}}})
+
+    assert answer.status_code == 400, answer.text
+    assert "parameter lacking is not optional" in answer.json()["details"][0]["message"]
+
+
 def test_pages_need_the_same_question(client: httpx.Client, scope: dict[str, str], experiment: dict[str, Any]) -> None:
     client.post(f"{V2}/experiments", json={"display_name": f"test {uuid4()}", **scope})
     query = {"page_size": 1, "sort_by": "created_at desc", **scope}

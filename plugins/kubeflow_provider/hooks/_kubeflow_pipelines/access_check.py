@@ -5,12 +5,22 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderError, PermissionDeniedError
+from kubeflow_provider.exceptions import KubeflowProviderError, PermissionDeniedError
 from kubeflow_provider.hooks._kubeflow_pipelines import api
 from kubeflow_provider.http.client import HttpClient
 
-#: No server has a pipeline of this id.
-_NOBODY = "00000000-0000-0000-0000-000000000000"
+#: A parameter that is not given, by whose name the refusal of a run is known to be for that.
+_MISSING = "not-given-by-airflows-connection-test"
+#: A pipeline that no server starts: its parameter has no value, and its one task names a component that there is not.
+_NOT_TO_BE_STARTED = {
+    "schemaVersion": "2.1.0",
+    "sdkVersion": "kfp-2.5.0",
+    "pipelineInfo": {"name": "airflows-connection-test"},
+    "root": {
+        "inputDefinitions": {"parameters": {_MISSING: {"parameterType": "STRING"}}},
+        "dag": {"tasks": {"none": {"taskInfo": {"name": "none"}, "componentRef": {"name": "comp-none"}}}},
+    },
+}
 
 
 def check_access(client: HttpClient, *, namespace: str | None) -> str:
@@ -31,11 +41,16 @@ def check_access(client: HttpClient, *, namespace: str | None) -> str:
 
 
 def _try_to_start(client: HttpClient, experiment: dict[str, Any]) -> str:
-    """Ask for a run of a pipeline that there is not: the server looks at the permission before it looks for that."""
+    """Ask for a run that lacks a parameter: the server looks at the permission first, and at parameters next.
+
+    There is no question for it that only reads: the server asks Kubernetes about ``runs`` (SubjectAccessReview) when a
+    run is to be made, and its own ``/apis/v2beta1/auth`` knows viewers only.
+    """
     body = {
         "display_name": "Airflow's connection test",
         "experiment_id": experiment["experiment_id"],
-        "pipeline_version_reference": {"pipeline_id": _NOBODY, "pipeline_version_id": _NOBODY},
+        "pipeline_spec": _NOT_TO_BE_STARTED,
+        "runtime_config": {"parameters": {}},
     }
     try:
         api.create_run(body).send(client)
@@ -44,10 +59,9 @@ def _try_to_start(client: HttpClient, experiment: dict[str, Any]) -> str:
             f"Runs can be looked at, but not started: {error}", http_status=error.http_status
         ) from error
     except KubeflowProviderError as error:
-        # The server's word for a version that it does not find is 500; some say 404.
-        if not isinstance(error, InvalidRequestError) and error.http_status != 500:
-            return "whether runs may be started could not be found out"
-    return "runs may be started"
+        if _MISSING in str(error):
+            return "runs may be started"
+    return "whether runs may be started could not be found out"
 
 
 def hint_at_address(base_url: str, error: KubeflowProviderError) -> str:

@@ -75,6 +75,16 @@ def test_the_test_button_says_what_answers(server: KfpServer, hook: KubeflowPipe
 
     assert hook.test_connection() == (True, f"{answers}; runs may be started.")
     assert server.runs == {}
+    assert server.workflows == []
+
+
+def test_the_test_button_takes_no_other_refusal_for_the_permission(
+    server: KfpServer, hook: KubeflowPipelinesHook
+) -> None:
+    server.api.add_experiment("first", "team")
+    server.fault("status", method="POST", path="/runs", status=500, body="the database is away")
+
+    assert hook.test_connection()[1].endswith("whether runs may be started could not be found out.")
 
 
 def test_the_test_button_of_a_single_user_server_has_no_more_to_say(make_hook: MakeHook) -> None:
