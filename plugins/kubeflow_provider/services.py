@@ -32,8 +32,8 @@ class RunRequest:
     :param parameters: values for its parameters, already checked and cast (``pipelines.spec.bind``).
     :param display_name: what people see in lists.
     :param experiment: groups runs in the service's UI.
-    :param cluster: ``cluster`` section of the model's YAML (image, storage, scheduling), passed on as it is; a service
-        without a cluster has no use for it.
+    :param cluster: settings of the cluster (image, storage, scheduling), passed on as it is; a service without a
+        cluster has no use for it.
     :param is_repeat: somebody may have asked for this run before, a moment ago and in vain: a service on which a run
         takes time to be seen waits that long before it starts one.
     :param description: what people read of the run, and by which :meth:`PipelineService.find_runs` finds it.
@@ -248,7 +248,7 @@ class ModelVersion:
     :param version: sortable number made from the DAG run's time, for example ``20261121030000``.
     :param archive_uri: URI of the folder with ``config/`` and ``model-store/<model>.mar``.
     :param archive_sha256: hex digest of the ``.mar``.
-    :param settings: ``serving`` section of the model's YAML, passed on as it is.
+    :param settings: how it is to be served, passed on as it is.
     :param origin: where it came from, for people who find it in the serving system: ``dag-run``, ``registry-url`` ...
     :param service_labels: of what users call, where this version has to make it; what is there keeps its own.
     """

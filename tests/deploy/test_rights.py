@@ -7,14 +7,26 @@ of a module needs is compared where one runs.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 import yaml
 
+from kubeflow_provider.hooks._kserve.access_check import RELEASES, SERVICE_PROXY, TASKS
 from kubeflow_provider.hooks._kubeflow_pipelines import api
-from tests.rights import DEPLOY, RELEASE_IN_KUBEFLOW, SERVING, STEP_LOGS, documents, rights
+from tests.rights import (
+    DEPLOY,
+    MODULES,
+    RELEASE_IN_KUBEFLOW,
+    SERVING,
+    STEP_LOGS,
+    Right,
+    blocks_of_page,
+    documents,
+    given_by,
+    rights,
+)
 
 ROOT = DEPLOY.parent
 PROVIDER = ROOT / "plugins" / "kubeflow_provider"
@@ -102,6 +114,47 @@ def test_a_role_gives_what_is_called_and_nothing_else(
     given: set[tuple[str, str, str]], needed: set[tuple[str, str, str]]
 ) -> None:
     assert given == needed
+
+
+@pytest.mark.parametrize(
+    ("page", "files"), [("inference-services", SERVING), ("modules", (MODULES,))], ids=["serving", "modules"]
+)
+def test_the_providers_page_gives_what_our_own_roles_give(page: str, files: tuple[str, ...]) -> None:
+    assert given_by(document for block in blocks_of_page(page) for document in block) == rights(*files)
+
+
+def test_the_test_button_asks_for_what_the_page_gives() -> None:
+    needed, proxy, _, releases = map(given_by, blocks_of_page("inference-services"))
+
+    assert _flat(TASKS) == needed
+    assert _flat(SERVICE_PROXY) == proxy
+    assert _flat(RELEASES) == releases - {(KSERVE, "clusterservingruntimes", "list")}
+
+
+def _flat(asked: Mapping[tuple[str, str], Sequence[str]]) -> set[Right]:
+    return {(*what, verb) for what, verbs in asked.items() for verb in verbs}
+
+
+def test_a_message_that_names_a_page_of_the_provider_names_what_is_there() -> None:
+    places = {
+        place
+        for file in PROVIDER.rglob("*.py")
+        for place in re.findall(r"docs/[\w/-]+\.md(?:#[\w-]+)?", file.read_text(encoding="utf-8"))
+        if "airflow-provider-kubeflow" not in place
+    }
+    assert len(places) >= 3
+    for place in places:
+        page, _, heading = place.partition("#")
+        text = (PROVIDER / page).read_text(encoding="utf-8")
+        anchors = {name.lower().replace(" ", "-") for name in re.findall(r"^##+ (.*)$", text, re.M)}
+        assert not heading or heading in anchors, place
+
+
+def test_no_message_of_the_provider_sends_a_stranger_to_this_project() -> None:
+    files = [file for file in PROVIDER.rglob("*.py") if not {"_moved", "docs"} & {*file.parts[len(PROVIDER.parts) :]}]
+    texts = {str(file): file.read_text(encoding="utf-8") for file in files}
+
+    assert [file for file, text in texts.items() if re.search(r"deploy/[\w./-]+\.yaml|`make |model's YAML", text)] == []
 
 
 def test_kubeflows_own_role_gives_what_its_server_asks_for_our_calls() -> None:

@@ -165,8 +165,7 @@ class KServeHook(BaseHook):
         if elsewhere is not None and runtime not in (*known, *elsewhere):
             raise InvalidRequestError(
                 f"There is no ServingRuntime {runtime} for namespace {self._settings.namespace}, only "
-                f"{', '.join(known) or 'none at all'}. Apply deploy/serving-runtime.yaml, or name another one in "
-                "`serving.kserve.runtime`."
+                f"{', '.join(known) or 'none at all'}. Make it, or name another one in `serving.kserve.runtime`."
             )
 
     def deploy_candidate(self, candidate: ModelVersion) -> Deployment:

@@ -150,8 +150,8 @@ class ModulePod:
         settings = self._settings
         if not settings.image:
             raise InvalidRequestError(
-                f"cluster.image: {command[0]} needs an image to run in; set `cluster: {{image: ...}}` in the model's "
-                "YAML to the one that `make image` has built."
+                f"cluster.image: {command[0]} needs an image to run in; name one in which Python finds it, "
+                "as `image` of the `cluster` settings."
             )
         task, generation = _identity(context)
         call = _digest([generation, command, settings.model_dump(mode="json"), timeout_seconds])
@@ -267,8 +267,7 @@ def _failure(pod: V1Pod, module: str, timeout_seconds: float) -> KubeflowProvide
         return InvalidRequestError(last_words)
     if ended.reason == "OOMKilled":
         return KubeflowProviderError(
-            f"{module} ran out of memory; raise `cluster.module_pod.memory` in the model's YAML. Its last line: "
-            f"{last_words}"
+            f"{module} ran out of memory; raise `cluster.module_pod.memory`. Its last line: {last_words}"
         )
     return KubeflowProviderError(f"{module} exited with {ended.exit_code}: {last_words}")
 

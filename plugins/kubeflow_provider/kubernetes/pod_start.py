@@ -30,7 +30,7 @@ GIVE_UP_SECONDS = 2 * START_SECONDS
 #: How long a pod that was deleted may take to be gone.
 GONE_SECONDS = 60
 
-RIGHTS = "The rights that are needed stand in deploy/modules-rbac.yaml."
+RIGHTS = "The rights that are needed stand in docs/operators/modules.md#rights."
 
 _POLL_SECONDS = 1
 _OVER = ("Succeeded", "Failed")

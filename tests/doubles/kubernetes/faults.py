@@ -108,11 +108,15 @@ class Faults:
                     return fault
         return None
 
+    def permits(self, verb: str, resource: str, group: str) -> bool:
+        """Say whether RBAC lets the client do this."""
+        is_granted = self._granted is None or (group, resource, verb) in self._granted
+        return is_granted and not any(found in ("*", verb) and kind == resource for found, kind in self._forbidden)
+
     def check_permission(self, verb: str, resource: str, group: str, namespace: str) -> None:
         """:raises ApiError: 403 in the words of RBAC."""
         self.asked.add((group, resource, verb))
-        is_granted = self._granted is None or (group, resource, verb) in self._granted
-        if is_granted and not any(found in ("*", verb) and kind == resource for found, kind in self._forbidden):
+        if self.permits(verb, resource, group):
             return
         qualified = f"{resource}.{group}" if group else resource
         where = f' in the namespace "{namespace}"' if namespace else " at the cluster scope"

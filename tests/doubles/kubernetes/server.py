@@ -27,6 +27,7 @@ from tests.doubles.kubernetes.watching import Watches
 #: Returns where a service (``name`` or ``name:port``) of a namespace answers, or ``None`` when nobody does.
 Endpoints = Callable[[str, str], "tuple[str, int] | None"]
 
+_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _HOP_BY_HOP = {"connection", "transfer-encoding", "keep-alive", "host", "content-length", "authorization"}
 
 
@@ -123,6 +124,9 @@ class _Handler(LoopbackHandler):
         if document := discover(path, server.store.resources):
             self.send(200, document)
             return
+        if path == _REVIEWS and request.method == "POST":
+            self._review(request)
+            return
         target = find_target(path, server.store.resources)
         verb = _verb(request, target)
         server.faults.check_permission(
@@ -140,7 +144,15 @@ class _Handler(LoopbackHandler):
             else:
                 self.send(code, entry)
 
-    # Subresources that are no objects
+    # What is no object
+
+    def _review(self, request: Request) -> None:
+        """Say whether the caller may do something, which everybody may ask for themselves."""
+        document = request.content() or {}
+        asked = document["spec"]["resourceAttributes"]
+        resource = "/".join(filter(None, (asked["resource"], asked.get("subresource"))))
+        allowed = self.server_of.faults.permits(asked["verb"], resource, asked.get("group", ""))
+        self.send(201, document | {"status": {"allowed": allowed}})
 
     def _log(self, request: Request, target: Target) -> None:
         server = self.server_of

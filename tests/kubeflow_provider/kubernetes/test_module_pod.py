@@ -157,7 +157,7 @@ def test_an_image_is_needed(k8s: Cluster) -> None:
 
 def test_a_missing_right_and_a_full_quota_are_told_apart(k8s: Cluster) -> None:
     k8s.faults.forbid("create", "pods")
-    with pytest.raises(PermissionDeniedError, match=r"'cluster'.*cannot create resource \"pods\".*deploy/"):
+    with pytest.raises(PermissionDeniedError, match=r"'cluster'.*cannot create resource \"pods\".*modules\.md#rights"):
         module().run("chore", {"do": "it"}, timeout_seconds=60)
     k8s.faults.heal()
     k8s.faults.over_quota()

@@ -40,7 +40,7 @@ _NOT_IN_SCHEMA = "field not declared in schema"
 #: How an API server tells that nobody answers behind its proxy.
 _OF_THE_SERVICE = ("no endpoints available", "error trying to reach service")
 _ADVICE = {
-    403: "Give Airflow's service account the rights of deploy/kserve/rbac.yaml.",
+    403: "Give Airflow's service account the rights of docs/operators/inference-services.md#rights.",
     404: "Is KServe installed there, and the namespace right?",
 }
 
@@ -225,6 +225,19 @@ class ClusterApi:
         found = self._call("list ClusterServingRuntimes", lambda: read(*where), passing=(403,))
         return None if found is None else sorted(item["metadata"]["name"] for item in found["items"])
 
+    def may(self, verb: str, resource: str, group: str) -> bool:
+        """Say whether the cluster lets us do this in the namespace (SelfSubjectAccessReview); nothing is done.
+
+        :param resource: with its subresource, such as ``pods/log``.
+        """
+        from kubernetes.client import AuthorizationV1Api
+
+        name, _, subresource = resource.partition("/")
+        what = {"verb": verb, "group": group, "resource": name, "subresource": subresource}
+        review = {"spec": {"resourceAttributes": {"namespace": self.namespace, **what}}}
+        ask = AuthorizationV1Api(self._hook.api_client).create_self_subject_access_review
+        return bool(self._call(f"ask whether we may {verb} {resource}", lambda: ask(review)).status.allowed)
+
     def post_through_proxy(
         self,
         service: str,
@@ -258,7 +271,7 @@ class ClusterApi:
             _raise_own_words(answer.status, content)
             return answer.status, content
 
-        right = "the right to create services/proxy (deploy/kserve/service-proxy-rbac.yaml)"
+        right = "the right to create services/proxy (docs/operators/inference-services.md#rights)"
         advice = {403: f"Give Airflow's service account {right}, or choose another `door`."}
         answered: tuple[int, bytes] = self._call(f"pass a prediction on to Service {service}", post, advice=advice)
         return answered

@@ -12,7 +12,7 @@ from kubeflow_provider.hooks._kserve.modes import Mode
 #: The first that gives them their part of the traffic; 0.20 has the field.
 _CARRIES_TRAFFIC = (0, 21, 0)
 _NOT_IN_CANARIES = ("maxReplicas", "scaleTarget", "scaleMetric", "scaleMetricType", "autoScaling", "workerSpec")
-_ALLOW_READING = "Allow that (deploy/kserve/modes-rbac.yaml)"
+_ALLOW_READING = "Allow that (docs/operators/inference-services.md#rights)"
 
 
 def check_canaries(service: Mapping[str, Any], capabilities: Capabilities, mode: Mode | None) -> None:

@@ -59,7 +59,7 @@ class Capabilities:
             raise InvalidRequestError(
                 f"`serving.kserve.deployment_mode: {wanted.lower()}`: how this KServe calls it cannot be found out, "
                 "because its ConfigMap inferenceservice-config must not be read. Allow that "
-                "(deploy/kserve/modes-rbac.yaml), or leave the setting out to take the cluster's default."
+                "(docs/operators/inference-services.md#rights), or leave the setting out to take the cluster's default."
             )
         is_new = self.version is None or self.version >= _NEW_NAMES
         return {ANNOTATION: wanted.value if is_new else wanted.old_name}

@@ -9,6 +9,7 @@ from airflow.sdk import BaseHook, Connection
 
 from kubeflow_provider.compat import aget_connection
 from kubeflow_provider.connection_fields import ConnectionFields
+from kubeflow_provider.hooks._kserve.access_check import check_access
 from kubeflow_provider.hooks._kserve.api import ClusterApi
 from kubeflow_provider.hooks._kserve.capabilities import Capabilities, read_capabilities
 from kubeflow_provider.hooks._kserve.doors import Doors
@@ -65,14 +66,9 @@ class KServeCluster:
         return None if service is None or service["metadata"].get("deletionTimestamp") else service
 
     def describe(self) -> str:
-        """Say what can be reached, and what KServe it is.
+        """Say what can be reached, what KServe it is, and what of our work it lets us do. Nothing is made.
 
-        :raises KubeflowProviderError: for the first thing that cannot be asked.
+        :raises KubeflowProviderError: for the first thing that cannot be asked, or naming every right that is missing.
         """
-        services, runtimes = self.api.services(), self.api.runtimes()
-        for read in (self.api.pods, self.api.deployments, self.api.get_snapshot):
-            read("any")
-        self.api.events()
-        names = ", ".join(runtimes) or "no ServingRuntime yet (deploy/serving-runtime.yaml)"
-        where = f"namespace {self.settings.namespace}"
-        return f"{self.capabilities}; {where}: {len(services)} InferenceService(s), {names}."
+        rest = check_access(self.api, door=self.settings.door)
+        return f"{self.capabilities}; namespace {self.settings.namespace}: {rest}."

@@ -68,7 +68,7 @@ def test_without_the_right_to_read_only_the_default_can_be_had() -> None:
     blind = read_capabilities(None, None)
     assert blind == Capabilities()
     assert blind.mode_annotations(None) == {}
-    with pytest.raises(InvalidRequestError, match=r"inferenceservice-config must not be read.*rbac\.yaml"):
+    with pytest.raises(InvalidRequestError, match=r"inferenceservice-config must not be read.*services\.md#rights"):
         blind.mode_annotations(Mode.STANDARD)
 
 

@@ -23,6 +23,7 @@ from kubeflow_provider.hooks._kserve.settings import DoorKind, KServeSettings
 from kubeflow_provider.states import DeploymentState
 from tests.doubles.kubernetes.kserve import KServeSettings as Installation
 from tests.kserve_support import KServeWorld, QuickHook, kserve, kserve_connection, settled, version_of
+from tests.rights import SERVING, blocks_of_page, given_by, rights
 
 pytestmark = pytest.mark.waits
 
@@ -93,7 +94,7 @@ def test_the_service_proxy_needs_its_right(world: KServeWorld, tmp_path: Path) -
     world.k8s.faults.forbid("create", "services/proxy")
     hook.access.forget()
     try:
-        with pytest.raises(PermissionDeniedError, match=r"services/proxy \(deploy/kserve/service-proxy-rbac\.yaml\)"):
+        with pytest.raises(PermissionDeniedError, match=r"services/proxy \(docs/.*#rights\)"):
             hook.predict("reviews", BODY)
     finally:
         world.k8s.faults.heal()
@@ -233,16 +234,33 @@ def test_a_door_at_a_gateway_needs_its_address(door: str) -> None:
         KServeSettings.of(Connection(conn_id="serving", conn_type="kserve", extra=extra))
 
 
-def test_the_test_button_tells_which_kserve_it_is_and_which_right_is_missing(world: KServeWorld) -> None:
+def test_the_test_button_tells_which_kserve_it_is_and_which_rights_are_missing(world: KServeWorld) -> None:
     is_ok, message = world.hook.test_connection()
     assert is_ok
     assert "KServe 0.18.0" in message
     assert "kubeflow-model-release" in message
 
-    world.k8s.faults.forbid("list", "events")
+    for verb, resource in (("list", "events"), ("create", "inferenceservices"), ("patch", "inferenceservices")):
+        world.k8s.faults.forbid(verb, resource)
     try:
         is_ok, message = world.hook.test_connection()
     finally:
         world.k8s.faults.heal()
     assert not is_ok
-    assert "events is forbidden" in message
+    assert "may not create/patch inferenceservices, list events in namespace models" in message
+
+
+def test_the_test_button_asks_no_more_of_a_task_than_the_page_says(world: KServeWorld, tmp_path: Path) -> None:
+    door = QuickHook("x", connection=kserve_connection(tmp_path, world.k8s, door="service_proxy"))
+    before = len(world.hook._api.services())
+    world.k8s.faults.allow_only(given_by(blocks_of_page("inference-services")[0]))
+    try:
+        is_ok, message = world.hook.test_connection()
+        may_pass, refusal = door.test_connection()
+    finally:
+        world.k8s.faults.allow_only(rights(*SERVING))
+    assert is_ok, message
+    assert "needed for releases only: list inferenceservices, list servingruntimes, get/create/delete" in message
+    assert not may_pass
+    assert "may not create services/proxy" in refusal
+    assert len(world.hook._api.services()) == before

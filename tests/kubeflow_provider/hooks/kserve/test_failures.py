@@ -220,11 +220,13 @@ def test_a_refusal_of_kserve_is_told_in_its_words(world: KServeWorld, model: str
         world.hook.deploy_candidate(version_of(model, BAD))
 
 
-def test_a_missing_right_is_told_with_the_manifest_that_gives_it(world: KServeWorld, model: str) -> None:
+def test_a_missing_right_is_told_with_the_page_that_lists_it(world: KServeWorld, model: str) -> None:
     world.k8s.faults.forbid("create", "inferenceservices")
     world.hook.access.forget()  # or what was allowed before were an outage
 
-    with pytest.raises(PermissionDeniedError, match=r'cannot create resource "inferenceservices".*deploy/kserve/rbac'):
+    with pytest.raises(
+        PermissionDeniedError, match=r'cannot create resource "inferenceservices".*inference-services\.md#rights'
+    ):
         world.hook.deploy_candidate(version_of(model, BAD))
 
 
