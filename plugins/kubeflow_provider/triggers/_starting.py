@@ -6,11 +6,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from asgiref.sync import sync_to_async
-
 from kubeflow_provider.compat import XCom
 from kubeflow_provider.services import JsonValue, PipelineService, Run
-from kubeflow_provider.triggers.blocking_work import BlockingWork
+from kubeflow_provider.triggers.blocking_work import BlockingWork, ask_airflow
 
 #: XCom of the task in which its trigger notes which run it is about to start (``asked_for``), and when it has started
 #: what the service calls it (``run_id``). Airflow empties it with every new try.
@@ -72,10 +70,10 @@ class RunStart:
         if task is None:
             return {}
         try:
-            note = await sync_to_async(XCom.get_one)(key=XCOM_START, **xcom_ids(task))
+            note = await ask_airflow(XCom.get_one, key=XCOM_START, **xcom_ids(task))
             if note and note["asked_for"] == self._asked_for:
                 return dict(note)
-            await sync_to_async(XCom.set)(XCOM_START, {"asked_for": self._asked_for}, **xcom_ids(task))
+            await ask_airflow(XCom.set, XCOM_START, {"asked_for": self._asked_for}, **xcom_ids(task))
         except Exception as error:
             self._log.warning("Airflow does not say whether the run was asked for, so it is looked for: %s", error)
             return {"asked_for": self._asked_for}
@@ -86,7 +84,7 @@ class RunStart:
             return
         try:
             note = {"asked_for": self._asked_for, "run_id": run_id}
-            await sync_to_async(XCom.set)(XCOM_START, note, **xcom_ids(task))
+            await ask_airflow(XCom.set, XCOM_START, note, **xcom_ids(task))
         except Exception as error:  # another triggerer would look for the run, and find it
             self._log.warning("It could not be noted that the run has started: %s", error)
 

@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 
 from airflow.sdk import TaskInstanceState
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from asgiref.sync import sync_to_async
 
 from kubeflow_provider.access import recall, was_accepted
 from kubeflow_provider.compat import TRIGGERS_ARE_KILLED, task_states
@@ -29,6 +28,7 @@ from kubeflow_provider.exceptions import (
 from kubeflow_provider.outages import Outage
 from kubeflow_provider.states import TASK_GIVEN_UP
 from kubeflow_provider.triggers._cancelling import cancel_patiently, outlive_the_trigger
+from kubeflow_provider.triggers.blocking_work import ask_airflow
 
 
 class WaitOutcome(StrEnum):
@@ -272,7 +272,7 @@ class PollingTrigger(BaseTrigger):
         if self.task_instance is None:
             return False
         try:
-            return await sync_to_async(self.ask_whether_waited_for)(self.task_instance)
+            return await ask_airflow(self.ask_whether_waited_for, self.task_instance)
         except Exception:
             self.log.warning("Airflow does not say whether the task still waits; nothing is cancelled.", exc_info=True)
             return True
@@ -303,7 +303,7 @@ class PollingTrigger(BaseTrigger):
 
         async def ask_and_undo() -> None:
             try:
-                state = await sync_to_async(ask_state)(self.task_instance)
+                state = await ask_airflow(ask_state, self.task_instance)
             except Exception as error:
                 raise ServiceUnavailableError(f"Airflow does not say whether the task is over: {error}") from error
             if state in TASK_GIVEN_UP:

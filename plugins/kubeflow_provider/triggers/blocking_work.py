@@ -8,6 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
 
+from asgiref.sync import sync_to_async
+
 #: Threads of their own: a service that hangs, or that looks for a run for minutes, must not keep the triggerer's other
 #: triggers waiting.
 _threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="trigger-work")
@@ -35,3 +37,15 @@ class BlockingWork:
             except Exception as error:
                 return error
         return None
+
+
+async def ask_airflow(ask: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """Ask or tell Airflow something without blocking the event loop, in the thread that it has for that.
+
+    Whoever is cancelled meanwhile leaves the question to its end. To cancel it would lose why the trigger was
+    cancelled: asgiref raises a new ``CancelledError``, without the words by which Airflow's triggerer knows that a user
+    has ended the task.
+    """
+    question = asyncio.ensure_future(sync_to_async(ask)(*arguments, **options))
+    question.add_done_callback(lambda asked: asked.cancelled() or asked.exception())  # nobody else may look at it
+    return await asyncio.shield(question)

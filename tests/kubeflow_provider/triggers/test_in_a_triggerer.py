@@ -1,28 +1,24 @@
 """A trigger in the loop of this Airflow's own triggerer: who ends it there, and what becomes of the run.
 
 Airflow 3.3 tells a trigger that a user has ended its task; before that it only ends the trigger, as it does when the
-triggerer itself ends. That is tried here; what 3.3 does is tried in ``tests/end_to_end/running_airflow``.
+triggerer itself ends.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from threading import Event
 from typing import Any
 
 import pytest
 from airflow.jobs.triggerer_job_runner import TriggerRunner
 
-from kubeflow_provider.compat import TRIGGERS_ARE_KILLED
 from kubeflow_provider.services import Run
 from kubeflow_provider.states import RunState
-from kubeflow_provider.triggers import _cancelling
+from kubeflow_provider.triggers import _cancelling, _starting
 from kubeflow_provider.triggers.pipelines import PipelineRunTrigger
 from tests.kubeflow_provider.triggers.test_starting import RUN_ID, Airflow, Service, airflow, make, service
-
-pytestmark = pytest.mark.skipif(
-    TRIGGERS_ARE_KILLED, reason="this Airflow tells a trigger that a user has ended its task"
-)
 
 __all__ = ("airflow", "make", "service")  # fixtures
 
@@ -85,6 +81,29 @@ async def test_what_a_user_has_ended_ends_its_run(
     triggerer = await run_trigger()
     airflow.state = state
     await triggerer.cancel()
+
+    assert going.terminated == [RUN_ID]
+
+
+async def test_what_a_user_has_ended_while_its_start_was_noted_ends_its_run(
+    airflow: Airflow, going: Service, make: Callable[..., PipelineRunTrigger], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noting, answers = Event(), Event()
+
+    def note(key: str, value: Any, **ids: Any) -> None:
+        if "run_id" in value:
+            noting.set()
+            answers.wait()
+
+    monkeypatch.setattr(_starting.XCom, "set", note)
+    triggerer = Triggerer(make())
+    while not noting.is_set():
+        await asyncio.sleep(0.01)
+    airflow.state = "failed"
+    triggerer.runner.to_cancel.append(1)
+    await triggerer.runner.cancel_triggers()
+    answers.set()
+    await triggerer.end()
 
     assert going.terminated == [RUN_ID]
 
