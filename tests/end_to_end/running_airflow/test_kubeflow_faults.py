@@ -344,7 +344,7 @@ def test_the_link_to_the_run_is_there_while_a_task_waits_in_its_worker(train: An
     training.wait_for_success()
 
 
-@pytest.mark.long  # told by operators/on_kubeflow
+@pytest.mark.long  # told by tests/kubeflow_provider/operators
 def test_a_run_that_nobody_could_cancel_is_swept(
     train: Any, airflow: AirflowServer, server: KfpServer, tmp_path: Path
 ) -> None:
@@ -401,7 +401,7 @@ def test_clearing_a_deferred_task_stops_its_training_and_begins_another(train: A
     assert len(training.workflows) == training.begun == 2
 
 
-@pytest.mark.long  # told by operators/on_kubeflow
+@pytest.mark.long  # told by tests/kubeflow_provider/operators
 def test_a_training_that_outlives_its_deadline_or_its_dag_run_is_stopped(
     train: Any, airflow: AirflowServer, server: KfpServer, tmp_path: Path
 ) -> None:
