@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from include.contracts.registry_tags import ReleaseState
 from include.contracts.version.evidence import EvidenceError
 from include.release_in_kubeflow import steps
 from include.release_in_kubeflow.inference_service import DeploymentError
+from include.release_in_kubeflow.registry import Registry, registry_of
 from include.release_in_kubeflow.steps import (
     NotGoodEnoughError,
     deploy_step,
@@ -22,6 +25,9 @@ from include.release_in_kubeflow.steps import (
     register_step,
 )
 from model_releases.registry.mlflow import MlflowHook
+from model_releases.registry.model_registry import ModelRegistryHook
+from model_releases.registry.service import RegistryService
+from tests.doubles.model_registry import model_registry
 from tests.toy_package import publish
 
 LIVE = "20260101000000"
@@ -60,19 +66,34 @@ def candidate(tmp_path: Path):
     return write
 
 
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Address of a registry in which a version of ``reviews`` is live, and a newer one of ``rolled-back``."""
-    from include.release_in_kubeflow.registry import registry_of
-
+@pytest.fixture(scope="module", params=["tracking_uri", "registry_uri"])
+def registry(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Parameter of a registry in which a version of ``reviews`` is live, and a newer one of ``rolled-back``."""
     folder = tmp_path_factory.mktemp("registry")
-    uri = f"sqlite:///{folder}/mlflow.db"
+    with ExitStack() as servers:
+        if request.param == "registry_uri":
+            uri = servers.enter_context(model_registry()).url
+        else:
+            uri = f"sqlite:///{folder}/mlflow.db"
+        found = {"tracking_uri": "", request.param: uri}
+        _fill(registry_of(**found), folder)
+        yield found
+
+
+def _fill(registry: Registry, folder: Path) -> None:
     for model, version in (("reviews", LIVE), ("rolled-back", "20260101120000")):
         document = publish(folder / model, model=model, version=version)
         candidate = TextClassifierCandidate.read(document, where="made in a test")
-        registry_of(uri).register(candidate, state=ReleaseState.CANDIDATE)
-        registry_of(uri).set_state(model, version, ReleaseState.LIVE)
-    return uri
+        registry.register(candidate, state=ReleaseState.CANDIDATE)
+        registry.set_state(model, version, ReleaseState.LIVE)
+
+
+def airflow_hook(registry: dict[str, str]) -> RegistryService:
+    """Return the registry as the Airflow half sees it."""
+    if uri := registry.get("registry_uri"):
+        fields = {"conn_type": "kubeflow_model_registry", "host": uri}
+        return ModelRegistryHook("r", connection=Connection(conn_id="r", **fields))
+    return MlflowHook("r", connection=Connection(conn_id="r", conn_type="mlflow", extra=json.dumps(registry)))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +111,7 @@ def test_a_candidate_is_registered_exactly_when_it_is_not_worse(registry, candid
     settings: dict[str, Any] = {"min_macro_f1": 0.8, "max_regression": 0.01} | options
 
     def register() -> None:
-        register_step(output_uri=candidate(*interval), tracking_uri=registry, **settings)
+        register_step(output_uri=candidate(*interval), **registry, **settings)
 
     if reason is None:
         register()
@@ -102,10 +123,8 @@ def test_a_candidate_is_registered_exactly_when_it_is_not_worse(registry, candid
 def test_the_registry_says_that_a_pipeline_made_it_and_which_run(registry, candidate, monkeypatch):
     monkeypatch.setenv("KFP_RUN_ID", "b5c4f3d2-run")
     uri = candidate(0.0, 0.0, 0.0, model="without-airflow")
-    register_step(output_uri=uri, tracking_uri=registry, min_macro_f1=0.8, max_regression=0.01)
-    extra = json.dumps({"tracking_uri": registry})
-    hook = MlflowHook("r", connection=Connection(conn_id="r", conn_type="mlflow", extra=extra))
-    (found,) = (entry for entry in hook.list_made_by_pipelines() if entry.model == "without-airflow")
+    register_step(output_uri=uri, **registry, min_macro_f1=0.8, max_regression=0.01)
+    (found,) = (entry for entry in airflow_hook(registry).list_made_by_pipelines() if entry.model == "without-airflow")
     assert (found.facts["trigger"], found.facts["pipeline_run_id"]) == ("pipeline", "b5c4f3d2-run")
     assert len(found.facts["archive_sha256"]) == 64
     assert found.state is ReleaseState.CANDIDATE
@@ -115,7 +134,7 @@ def test_a_comparison_with_what_is_live_no_longer_counts_for_nothing(registry, c
     with pytest.raises(NotGoodEnoughError, match=f"compared with {LIVE}, but 20260101120000 is live now"):
         register_step(
             output_uri=candidate(0.0, 0.0, 0.0, model="rolled-back"),
-            tracking_uri=registry,
+            **registry,
             min_macro_f1=0.8,
             max_regression=0.01,
         )
@@ -142,8 +161,8 @@ def test_only_what_was_judged_goes_live(registry, candidate, monkeypatch, change
     monkeypatch.setattr(steps, "storage_uri", lambda uri, volume: uri)
     uri = candidate(0.0, 0.0, 0.0)
     file = Path(uri.removeprefix("file://")) / changed
-    judged = register_step(output_uri=uri, tracking_uri=registry, min_macro_f1=0.8, max_regression=0.01)
-    known = {"output_uri": uri, "judged": judged, "tracking_uri": registry, "service": Service()}
+    judged = register_step(output_uri=uri, **registry, min_macro_f1=0.8, max_regression=0.01)
+    known = {"output_uri": uri, "judged": judged, **registry, "service": Service()}
     if when == "before it is asked":
         deploy_step(**known, volume="models", runtime="a-runtime")
         assert known["service"].deployed[0]["model"]["env"][0]["value"] == judged["archive_sha256"]
@@ -153,7 +172,7 @@ def test_only_what_was_judged_goes_live(registry, candidate, monkeypatch, change
             deploy_step(**known, volume="models", runtime="a-runtime")
         assert not known["service"].deployed
         with pytest.raises(EvidenceError, match=f"{file.name} has SHA-256"):
-            register_step(output_uri=uri, tracking_uri=registry, min_macro_f1=0.8, max_regression=0.01)
+            register_step(output_uri=uri, **registry, min_macro_f1=0.8, max_regression=0.01)
     else:
         with pytest.raises(DeploymentError, match=f"{file.name} has SHA-256 .* The version before was put back"):
             predict_step(**known)
