@@ -1,4 +1,4 @@
-"""Takes the pictures of docs/ from a running Airflow, in the system's Chromium."""
+"""Takes the pictures of docs/, and of the provider's pages, from a running Airflow, in the system's Chromium."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 
 from environment import PROJECT, environment, state_dir
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Locator, Page, sync_playwright
 
 sys.path.insert(0, str(PROJECT))  # the server that a connection is tested with is a test double
 
 IMAGES = PROJECT / "docs" / "images"
+PROVIDER_IMAGES = PROJECT / "plugins" / "kubeflow_provider" / "docs" / "images"
 MODEL, DAG_ID = "sample-reviews", "release_sample_reviews"
 
 
@@ -26,11 +27,13 @@ def sign_in(page: Page, url: str, password: str) -> None:
     page.wait_for_url(lambda address: "/auth/" not in address)
 
 
-def keep(page: Page, name: str) -> None:
+def keep(page: Page | Locator, name: str, folder: Path = IMAGES) -> None:
     """Keep a picture of what is shown."""
-    page.wait_for_timeout(3000)  # the graph is laid out after its data has come
-    page.screenshot(path=IMAGES / f"{name}.png")
-    print(f"docs/images/{name}.png")
+    (page if isinstance(page, Page) else page.page).wait_for_timeout(
+        3000
+    )  # a graph is laid out after its data has come
+    page.screenshot(path=folder / f"{name}.png")
+    print((folder / f"{name}.png").relative_to(PROJECT))
 
 
 def trigger_form(page: Page, url: str) -> None:
@@ -42,14 +45,51 @@ def trigger_form(page: Page, url: str) -> None:
         keep(page, f"trigger-form-{section.lower()}")
 
 
+def headers_of(page: Page, url: str, login: dict[str, str]) -> dict[str, str]:
+    """Return what a request to the REST API is sent with."""
+    token = page.request.post(f"{url}/auth/token", data=login).json()["access_token"]
+    return {"Authorization": f"Bearer {token}"}
+
+
+def connection_form(page: Page, hook_name: str) -> Locator:
+    """Open the form for a new connection of a type."""
+    page.get_by_role("button", name="Add Connection").click()
+    form = page.get_by_role("dialog")
+    form.get_by_role("combobox").first.click()
+    page.get_by_role("option", name=hook_name, exact=True).click()
+    return form
+
+
+def provider_forms(page: Page, url: str, headers: dict[str, str]) -> None:
+    """Show the provider's forms, and what the Test button says of an address that lacks its path."""
+    from tests.doubles.kfp_server import kfp_server
+
+    PROVIDER_IMAGES.mkdir(exist_ok=True)
+    connections, name = f"{url}/api/v2/connections", "kubeflow_pipelines_default"
+    with kfp_server(multi_user=True, prefix="/pipeline") as server:
+        there = {"host": "http://127.0.0.1", "port": server.port, "extra": json.dumps({"namespace": "team"})}
+        connection = {"connection_id": name, "conn_type": "kubeflow_pipelines", **there}
+        page.request.post(connections, headers=headers, data=connection)
+        page.set_viewport_size({"width": 900, "height": 460})
+        page.goto(f"{url}/connections")
+        page.get_by_role("row", name=name).get_by_role("button", name="Test Connection").click()
+        page.get_by_text("Test Connection Failed").wait_for()
+        page.screenshot(path=PROVIDER_IMAGES / "test-button.png")
+    page.request.delete(f"{connections}/{name}", headers=headers)
+    page.set_viewport_size({"width": 900, "height": 1000})
+    page.goto(f"{url}/connections")
+    keep(connection_form(page, "Kubeflow Pipelines"), "kubeflow-pipelines-form", PROVIDER_IMAGES)
+    page.goto(f"{url}/connections")
+    connection_form(page, "KServe").get_by_role("button", name="Extra Fields", exact=True).click()
+    keep(page, "kserve-fields", PROVIDER_IMAGES)
+
+
 def kubeflow_connection(page: Page, url: str, password: str) -> None:
     """Test a connection to a server that answers as Kubeflow's does, and open the form for a new one."""
     from tests.doubles.kfp_server import kfp_server
 
     connections = f"{url}/api/v2/connections"
-    login = {"username": "admin", "password": password}
-    token = page.request.post(f"{url}/auth/token", data=login).json()["access_token"]
-    headers = {"Authorization": f"Bearer {token}"}
+    headers = headers_of(page, url, {"username": "admin", "password": password})
     with kfp_server(multi_user=True, prefix="/pipeline") as server:
         connection = {
             "connection_id": "kubeflow_team",
@@ -66,11 +106,7 @@ def kubeflow_connection(page: Page, url: str, password: str) -> None:
         if not answer.value.json().get("status"):
             sys.exit(f"The Test button says: {answer.value.text()}")
         keep(page, "kubeflow-connection-test")
-    page.get_by_role("button", name="Add Connection").click()
-    form = page.get_by_role("dialog")
-    form.get_by_role("combobox").first.click()
-    page.get_by_role("option", name="Kubeflow Pipelines", exact=True).click()
-    form.get_by_role("button", name="Extra Fields", exact=True).click()
+    connection_form(page, "Kubeflow Pipelines").get_by_role("button", name="Extra Fields", exact=True).click()
     keep(page, "kubeflow-connection")
     page.request.delete(f"{connections}/kubeflow_team", headers=headers)
 
@@ -117,6 +153,7 @@ def main() -> None:
         )
         page = browser.new_page(viewport={"width": 1440, "height": 1000})
         sign_in(page, url, password)
+        provider_forms(page, url, headers_of(page, url, {"username": "admin", "password": password}))
         newest = f"{url}/api/v2/dags/{DAG_ID}/dagRuns?state=success&order_by=-run_after&limit=1"
         run = page.request.get(newest).json()
         if not run["dag_runs"]:

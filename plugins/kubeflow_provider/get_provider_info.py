@@ -164,11 +164,14 @@ _KSERVE_FIELDS = {
     ),
 }
 
-#: Labels of Airflow's own fields, for both types.
-_RELABELING = {
-    "login": "User or client id",
-    "password": "Password, token, cookie or client secret",
-    "schema": "Scheme (only where the address has none)",
+#: Labels of Airflow's own fields, for both types, and what stands in them while they are empty: there is room for a few
+#: words each.
+_RELABELING = {"login": "User or client id", "password": "Password or token", "schema": "Scheme"}
+_PLACEHOLDERS = {
+    "login": "For dex, oauth2 and basic",
+    "password": "Or the cookie, or the client's secret",
+    "port": "Where the address has none",
+    "schema": "Where the address has none: http or https",
 }
 
 
@@ -193,7 +196,7 @@ def _connection_type(
         "ui-field-behaviour": {
             "hidden-fields": ["extra"],
             "relabeling": {"host": address, **_RELABELING},
-            "placeholders": {"host": placeholder},
+            "placeholders": {"host": placeholder, **_PLACEHOLDERS},
         },
         "conn-fields": fields | HTTP_FIELDS,
     }
@@ -251,7 +254,7 @@ def get_provider_info() -> dict[str, Any]:
                 "kubeflow_pipelines.KubeflowPipelinesHook",
                 name=_PIPELINES,
                 address="API address",
-                placeholder="https://kubeflow.example.com/pipeline or http://ml-pipeline.kubeflow.svc:8888",
+                placeholder="https://kubeflow.example.com/pipeline",
                 fields=_KUBEFLOW_PIPELINES_FIELDS,
             ),
             _connection_type(
@@ -259,7 +262,7 @@ def get_provider_info() -> dict[str, Any]:
                 "kserve.KServeHook",
                 name=_KSERVE,
                 address="Gateway address",
-                placeholder="https://kubeflow.example.com, for the doors gateway and path",
+                placeholder="https://kubeflow.example.com, for gateway and path",
                 fields=_KSERVE_FIELDS,
             ),
         ],

@@ -50,9 +50,12 @@ def get_provider_info() -> dict[str, Any]:
                     "relabeling": {
                         "host": "Registry's address",
                         "login": "User or client id",
-                        "password": "Password, token, cookie or client secret",
+                        "password": "Password or token",
                     },
-                    "placeholders": {"host": "http://model-registry-service.kubeflow.svc.cluster.local:8080"},
+                    "placeholders": {
+                        "host": "http://model-registry-service.kubeflow.svc.cluster.local:8080",
+                        "password": "Or the cookie, or the client's secret",
+                    },
                 },
                 "conn-fields": _MODEL_REGISTRY_FIELDS | HTTP_FIELDS,
             },

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -273,14 +272,3 @@ def _multiply(database: Path, model: str, count: int) -> None:
                 ],
             )
     store.close()
-
-
-def find_chromium() -> str | None:
-    """Return a Chromium of this machine: the system's, or the one that ``playwright install chromium`` brings."""
-    if found := shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome"):
-        return found
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        own = playwright.chromium.executable_path
-    return own if Path(own).exists() else None

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect
 
 from model_releases import ids
+from tests.browser import PATIENCE_MS, browser
 from tests.end_to_end.releases_world import (
     BROKEN,
     BUSY_MODEL,
@@ -38,17 +39,15 @@ from tests.end_to_end.releases_world import (
     TAKEN_BACK,
     ReleasesWorld,
     busy_version,
-    find_chromium,
     register_hostile,
     releases_world,
 )
 
 pytestmark = pytest.mark.airflow
 
-ROLL_BACK = ids.roll_back_dag(MODEL)
+__all__ = ("browser",)  # a fixture
 
-#: A busy machine may take this long for a page; nothing here asserts how long it took.
-_PATIENCE_MS = 120_000
+ROLL_BACK = ids.roll_back_dag(MODEL)
 
 Visit = Callable[..., Page]
 
@@ -71,27 +70,16 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield running
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = find_chromium()
-    if chromium is None:
-        pytest.skip("there is no Chromium: install the package `chromium`, or run `playwright install chromium`")
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        yield running
-        running.close()
-
-
 @pytest.fixture
 def visit(world: ReleasesWorld, browser: Browser) -> Iterator[Visit]:
     """Return ``visit(path, user)``, which opens a page in a session of its own; ``None`` is nobody's."""
     contexts: list[BrowserContext] = []
-    expect.set_options(timeout=_PATIENCE_MS)
+    expect.set_options(timeout=PATIENCE_MS)
 
     def open_page(path: str, user: str | None = "ada", **settings: Any) -> Page:
         context = browser.new_context(**settings)
         contexts.append(context)
-        context.set_default_timeout(_PATIENCE_MS)
+        context.set_default_timeout(PATIENCE_MS)
         if user:
             context.add_cookies([{"name": "_token", "value": world.token(user), "url": world.url}])
         page = context.new_page()

@@ -69,7 +69,7 @@ def hint_at_address(base_url: str, error: KubeflowProviderError) -> str:
     if error.http_status is None:
         return ""
     if not urlsplit(base_url).path:
-        return " host has no path: on a Kubeflow platform the API is at https://.../pipeline."
+        return " The address (host) has no path: on a Kubeflow platform the API is at https://.../pipeline."
     if error.http_status == 404:
         return (
             " Is the path right? It is /pipeline at a Kubeflow platform's gateway; the API server itself, such as "

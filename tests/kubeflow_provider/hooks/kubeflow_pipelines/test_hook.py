@@ -120,7 +120,10 @@ def test_the_test_button_says_what_to_do(
 
 @pytest.mark.parametrize(
     ("path", "hint"),
-    [("", "host has no path: .*https://.../pipeline"), ("/pipelines", "Is the path right.*ml-pipeline.kubeflow.svc")],
+    [
+        ("", r"address \(host\) has no path: .*https://.../pipeline"),
+        ("/pipelines", "Is the path right.*ml-pipeline.kubeflow.svc"),
+    ],
 )
 def test_the_test_button_knows_a_wrong_address(server: KfpServer, make_hook: MakeHook, path: str, hint: str) -> None:
     works, message = make_hook(server.url.removesuffix("/pipeline") + path, namespace="team").test_connection()
