@@ -78,11 +78,14 @@ test: $(TEST_SETUP) ## Run every test that a change must pass; leaves out the lo
 
 # The minor versions before the one of requirements.txt that the provider works with; the newest patch of each.
 OLDER_AIRFLOWS := 3.1 3.2
+# The versions of Python that it works with besides the oldest, with the Airflow of requirements.txt; where this machine has them.
+NEWER_PYTHONS := 3.12 3.13
+OTHER_AIRFLOWS := $(OLDER_AIRFLOWS:%=.venv/airflow-%/.installed) $(NEWER_PYTHONS:%=.venv/airflow-python%/.installed)
 
-test-all: $(TEST_SETUP) $(OLDER_AIRFLOWS:%=.venv/airflow-%/.installed) ## Run all tests; leaves out what finds no Docker engine, cluster (KFP_ENDPOINT, KSERVE_KUBECONFIG) or reviews
+test-all: $(TEST_SETUP) $(OTHER_AIRFLOWS) ## Run all tests; leaves out what finds no Docker engine, cluster (KFP_ENDPOINT, KSERVE_KUBECONFIG) or reviews
 	@$(RUN_TESTS) all $(ARGUMENTS)
 
-test-long: $(TEST_SETUP) $(OLDER_AIRFLOWS:%=.venv/airflow-%/.installed) ## Run what make test leaves out: together they are make test-all
+test-long: $(TEST_SETUP) $(OTHER_AIRFLOWS) ## Run what make test leaves out: together they are make test-all
 	@$(RUN_TESTS) long $(ARGUMENTS)
 
 airflow: setup ## Start Airflow's UI, scheduler and triggerer on loopback
@@ -229,11 +232,22 @@ PACKAGES := plugins/kubeflow_provider plugins/local_services plugins/model_relea
 	@$(AIRFLOW_PYTHON) $(PIP_INSTALL) --no-deps $(PACKAGES:%=-e %)
 	@touch $@
 
-.venv/airflow-%/.installed: plugins/kubeflow_provider/pyproject.toml tests/kubeflow_provider/older_airflows.txt
+PROVIDER_TESTS := plugins/kubeflow_provider/pyproject.toml tests/kubeflow_provider/tools.txt
+
+.venv/airflow-%/.installed: $(PROVIDER_TESTS) tests/kubeflow_provider/older_airflows.txt
 	@echo "Installing Airflow $* into $(@D) for the provider's tests (once, about a minute)"
 	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	@$(@D)/bin/python $(PIP_INSTALL) "apache-airflow==$*.*" -e "plugins/kubeflow_provider[kubernetes]" -r tests/kubeflow_provider/older_airflows.txt
 	@touch $@
+
+.venv/airflow-python%/.installed: $(PROVIDER_TESTS) requirements.txt requirements-dev.txt
+	@if python="$$(scripts/find_python.sh $*)"; then \
+		echo "Installing Airflow on Python $* into $(@D) for the provider's tests (once, about a minute)" && \
+		{ test -x $(@D)/bin/python || "$$python" -m venv $(@D); } && \
+		$(@D)/bin/python $(PIP_INSTALL) -c requirements.txt -c requirements-dev.txt apache-airflow \
+			-e "plugins/kubeflow_provider[kubernetes,openlineage]" -r tests/kubeflow_provider/tools.txt && \
+		touch $@; \
+	else echo "This machine has no Python $*: the provider's tests on it are skipped"; fi
 
 .venv/pipelines/.installed: include/requirements.txt
 	@echo "Installing the pipeline half into .venv/pipelines (once, a few minutes: PyTorch is large)"

@@ -13,6 +13,7 @@ import textwrap
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ class AirflowServer:
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
             "AIRFLOW__CORE__FERNET_KEY": Fernet.generate_key().decode(),
             "AIRFLOW__CORE__PARALLELISM": "3",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
@@ -306,10 +308,8 @@ def make_airflow_tables(database: str, home: Path) -> None:
 
 
 def _has_the_releases() -> bool:
-    """Say whether this Airflow is one that the whole project works with, and not the provider alone."""
-    from kubeflow_provider.compat import HAS_RETRY_POLICIES
-
-    return HAS_RETRY_POLICIES
+    """Say whether the whole project is installed here, and not the provider alone."""
+    return any(distributions(name="airflow-model-releases"))
 
 
 def _is_alive(process: psutil.Process) -> bool:

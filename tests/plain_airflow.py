@@ -11,6 +11,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+ROOT = Path(__file__).parents[1]
+
 
 def needed(package: str) -> list[str]:
     """Return a package and all that it needs, in the versions that this environment has: nothing is left to resolve."""
@@ -36,20 +38,33 @@ def needed(package: str) -> list[str]:
     return sorted(found.values())
 
 
+def find_python(version: str) -> Path | None:
+    """Return the interpreter of a minor version, for example ``3.12``; ``None`` where this machine has none."""
+    found = subprocess.run([ROOT / "scripts" / "find_python.sh", version], capture_output=True, text=True)
+    return Path(found.stdout.strip()) if found.returncode == 0 else None
+
+
 class PlainAirflow:
-    """An environment with Airflow alone, and a home of its own.
+    """An environment with Airflow alone, in the versions that this environment has, and a home of its own.
 
     :param folder: where both are made.
+    :param python: of which the environment is made; ``None``: this one.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, python: Path | None = None) -> None:
         self.folder = folder
         self.home = folder / "home"
         self.dags = self.home / "dags"
         self.dags.mkdir(parents=True)
         self._python = folder / "environment" / "bin" / "python"
-        subprocess.run([sys.executable, "-m", "venv", folder / "environment"], check=True)
-        self.pip("install", "--no-deps", "--no-compile", *needed("apache-airflow"))
+        subprocess.run([python or sys.executable, "-m", "venv", folder / "environment"], check=True)
+        pins = needed("apache-airflow")
+        if python is None:
+            self.pip("install", "--no-deps", "--no-compile", *pins)
+        else:
+            # Another Python may need something more, or less.
+            (folder / "pins.txt").write_text("\n".join(pins))
+            self.pip("install", "--no-compile", "--constraint", str(folder / "pins.txt"), "apache-airflow")
 
     def pip(self, *words: str) -> str:
         """Run pip, and return what it says."""

@@ -1,21 +1,23 @@
 """The provider on the minor versions of Airflow before the newest: each has an environment of its own.
 
-`make test-all` makes them (`.venv/airflow-3.1` and so on). What needs the other packages of this project, which ask for
-the newest, is left out there.
+What needs the other packages of this project, which ask for the newest, is left out there.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.long, pytest.mark.processes]
+from tests.kubeflow_provider.environments import HERE, STORIES, WITHOUT_OTHERS, pytest_there, python
 
-ROOT = Path(__file__).parents[2]
-HERE = Path(__file__).parent.relative_to(ROOT)
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.processes,
+    pytest.mark.parametrize("python", ["airflow-3.1", "airflow-3.2"], indirect=True),
+]
+
+__all__ = ("python",)  # a fixture
 
 #: What an older Airflow could break: all that touches tasks, triggers, hooks and the three things that 3.3 brought.
 TESTS = (
@@ -35,29 +37,8 @@ TESTS = (
 )
 
 
-@pytest.fixture(params=["3.1", "3.2"])
-def python(request: pytest.FixtureRequest) -> Path:
-    """Return the interpreter of an environment with that Airflow."""
-    environment = ROOT / ".venv" / f"airflow-{request.param}"
-    if not (environment / ".installed").exists():
-        pytest.skip(f"no Airflow {request.param}: make .venv/airflow-{request.param}/.installed")
-    return environment / "bin" / "python"
-
-
-def pytest_there(python: Path, *arguments: str | Path) -> str:
-    """Run tests without what this process's own environment would bring to them, and return what pytest says."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTEST", "PYTHON"))}
-    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=kept, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{done.stdout[-8000:]}\n{done.stderr[-4000:]}"
-    return done.stdout
-
-
 def test_the_tests_of_the_provider_pass_there(python: Path) -> None:
-    # A service of local_services, which is not installed there.
-    others = ("-k", "not a_service_that_keeps_nothing_is_refused")
-
-    assert " passed" in pytest_there(python, "--tier", "fast", *others, *(HERE / test for test in TESTS))
+    assert " passed" in pytest_there(python, "--tier", "fast", *WITHOUT_OTHERS, *(HERE / test for test in TESTS))
 
 
 def test_a_running_airflow_there_loses_no_run_and_stops_none_by_mistake(python: Path) -> None:
@@ -68,6 +49,5 @@ def test_a_running_airflow_there_loses_no_run_and_stops_none_by_mistake(python: 
         "clearing_a_deferred_task_stops",
         "a_run_that_nobody_could_cancel_is_swept",
     )
-    file = "tests/end_to_end/running_airflow/test_kubeflow_faults.py"
 
-    assert "5 passed" in pytest_there(python, "-k", f"sqlite and ({' or '.join(stories)})", file)
+    assert "5 passed" in pytest_there(python, "-k", f"sqlite and ({' or '.join(stories)})", STORIES)

@@ -17,7 +17,7 @@ import pytest
 from kubeflow_provider.get_provider_info import get_provider_info
 from tests.docs.test_commands import blocks
 from tests.doubles.kfp_server import kfp_server
-from tests.plain_airflow import PlainAirflow
+from tests.plain_airflow import PlainAirflow, find_python
 
 PACKAGE = Path(__file__).parents[2] / "plugins" / "kubeflow_provider"
 GUIDE = PACKAGE / "docs" / "quick-start.md"
@@ -49,11 +49,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return wheel
 
 
-@pytest.fixture(scope="module")
-def stranger(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[Stranger]:
+@pytest.fixture(scope="module", params=["", "3.12", "3.13"], ids=["this Python", "Python 3.12", "Python 3.13"])
+def stranger(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, wheel: Path
+) -> Iterator[Stranger]:
     """Install the wheel into a plain Airflow, as its quick start says; only the name is a file's."""
     assert any(f"pip install {NAME}" in block for block in blocks(GUIDE, "bash"))
-    airflow = PlainAirflow(tmp_path_factory.mktemp("stranger"))
+    python = find_python(request.param) if request.param else None
+    if request.param and python is None:
+        pytest.skip(f"this machine has no Python {request.param}")
+    airflow = PlainAirflow(tmp_path_factory.mktemp("stranger"), python)
     before = airflow.packages()
     airflow.pip("install", str(wheel))
     yield Stranger(airflow=airflow, before=before, after=airflow.packages())
