@@ -41,7 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir(), "native"), help="(%(default)s)")
     parser.add_argument("--host", default="0.0.0.0", help="(%(default)s)")  # noqa: S104  predictions are for all
     parser.add_argument("--port", type=int, default=8080, help="of the predictions (%(default)s)")
+    parser.add_argument("--grpc-port", type=int, default=8081, help="of the same over gRPC, 0: none (%(default)s)")
     parser.add_argument("--metrics-port", type=int, default=8082, help="(%(default)s)")
+    parser.add_argument("--unix-socket", type=Path, help="of the predictions over HTTP, instead of all ports")
+    parser.add_argument("--reason-file", type=Path, help="gets the reason when nothing can be served")
     parser.add_argument("--drain-seconds", type=float, default=3, help="to serve on after SIGTERM (%(default)s)")
     parser.add_argument("--workers", type=int, help="processes that compute (as the archive says)")
     parser.add_argument("--batch-tokens", type=int, default=4096, help="at once, padding included (%(default)s)")
@@ -52,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.check:
         return check(options.port)
     # The probe needs nothing of this, and runs every few seconds.
-    from include.classifier.native.server import Limits, serve
+    from include.classifier.native.server import Doors, Limits, serve
     from include.classifier.native.workers import WorkerFailedError
     from include.classifier.packaging.archive import ArchiveError
     from include.classifier.packaging.served_package import PackageError
@@ -61,9 +64,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return serve(
             options.package,
             options.folder,
-            host=options.host,
-            port=options.port,
-            metrics_port=options.metrics_port,
+            doors=Doors(
+                host=options.host,
+                port=options.port,
+                metrics_port=options.metrics_port,
+                grpc_port=options.grpc_port,
+                unix_socket=options.unix_socket,
+            ),
             drain_seconds=options.drain_seconds,
             workers=options.workers,
             limits=Limits(
@@ -76,6 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ArchiveError, PackageError, WorkerFailedError, OSError) as error:
         # Last of all: Kubernetes takes a container's last lines for the reason of its end.
         print(error, file=sys.stderr, flush=True)
+        if options.reason_file:
+            options.reason_file.write_text(str(error), encoding="utf-8")
         return 1
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from uuid import uuid4
 
@@ -22,10 +21,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from include.classifier.native import refusals
 from include.classifier.native.bodies import ClientGoneError
-from include.classifier.native.description import NAME, described, page
+from include.classifier.native.description import NAME, described, metadata, page
 from include.classifier.native.metrics import CONTENT_TYPE, Metrics
 from include.classifier.native.predictions import Predictions, log_place
 from include.classifier.native.refusals import Refusal
+from include.classifier.native.served import State
 
 _JSON = "application/json"
 _Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -36,22 +36,6 @@ _HEADERS = {
     "Cache-Control": "no-cache; no-store, must-revalidate, private",
     "Expires": "Thu, 01 Jan 1970 00:00:00 UTC",
 }
-
-
-@dataclass(slots=True)
-class State:
-    """What the server says of itself.
-
-    :param model: the name of its model.
-    :param version: of the model.
-    :param labels: that the model knows.
-    :param is_draining: it was told to stop: nobody should send it anything new, but whoever does is answered.
-    """
-
-    model: str
-    version: str
-    labels: list[str] = field(default_factory=list)
-    is_draining: bool = False
 
 
 def application(state: State, predictions: Predictions, metrics: Metrics) -> ASGIApp:
@@ -66,9 +50,9 @@ def application(state: State, predictions: Predictions, metrics: Metrics) -> ASG
         Route(f"{v2}{at_version}/infer", paths.predict("v2"), methods=post),
         Route(raw, paths.predict("raw"), methods=post),
         Route(f"{raw}/{{version}}", paths.predict("raw"), methods=post),
-        Route("/v1/models", _always({"models": [state.model]}), methods=get),
+        Route("/v1/models", _always({"models": [state.model.name]}), methods=get),
         Route(v1, paths.model_ready, methods=get),
-        Route("/v2", _always({"name": NAME, "version": state.version, "extensions": []}), methods=get),
+        Route("/v2", paths.server, methods=get),
         Route(v2, paths.metadata, methods=get),
         Route(f"{v2}{at_version}", paths.metadata, methods=get),
         Route(f"{v2}/ready", paths.model_ready, methods=get),
@@ -76,7 +60,7 @@ def application(state: State, predictions: Predictions, metrics: Metrics) -> ASG
         Route("/v2/health/live", _always({"live": True}), methods=get),
         Route("/v2/health/ready", paths.ready, methods=get),
         Route("/ping", _always({"status": "Healthy"}), methods=get),
-        Route("/openapi.json", _always(described(state.model, state.version)), methods=get),
+        Route("/openapi.json", paths.description, methods=get),
         Route("/docs", paths.documentation, methods=get),
     ]
     handlers: dict[Any, Any] = {
@@ -123,7 +107,9 @@ class _Paths:
             self._check_model(request)
             began, status = time.monotonic(), 500
             try:
-                body = await self._predictions.answer(request.headers, request.receive)
+                body = await self._predictions.answer(
+                    request.headers, request.receive, version=request.path_params.get("version")
+                )
                 status = 200
             except Refusal as refusal:
                 status = refusal.status
@@ -139,28 +125,30 @@ class _Paths:
 
     async def model_ready(self, request: Request) -> Response:
         self._check_model(request)
-        return self._readiness({"name": self._state.model})
+        return self._readiness({"name": self._state.model.name})
 
     async def ready(self, request: Request) -> Response:
         return self._readiness({})
 
     async def metadata(self, request: Request) -> Response:
         self._check_model(request)
-        return JSONResponse(_metadata(self._state))
+        return JSONResponse(metadata(self._state.model))
 
     async def documentation(self, request: Request) -> Response:
-        return HTMLResponse(page(self._state.model, self._state.version))
+        return HTMLResponse(page(self._state.model.name, self._state.model.version))
+
+    async def description(self, request: Request) -> Response:
+        return JSONResponse(described(self._state.model.name, self._state.model.version))
+
+    async def server(self, request: Request) -> Response:
+        return JSONResponse({"name": NAME, "version": self._state.model.version, "extensions": []})
 
     def _readiness(self, about: Mapping[str, Any]) -> Response:
         is_ready = not self._state.is_draining
         return JSONResponse({**about, "ready": is_ready}, 200 if is_ready else 503)
 
     def _check_model(self, request: Request) -> None:
-        asked = request.path_params
-        if asked["model"] != self._state.model:
-            raise refusals.other_model(self._state.model)
-        if asked.get("version", self._state.version) != self._state.version:
-            raise refusals.other_version(self._state.model, self._state.version)
+        self._state.model.check(request.path_params["model"], request.path_params.get("version"))
 
 
 def _always(content: Mapping[str, Any]) -> _Endpoint:
@@ -177,24 +165,6 @@ def metrics_application(metrics: Metrics) -> ASGIApp:
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
     return Starlette(routes=[Route("/metrics", numbers, methods=["GET"])])
-
-
-def _metadata(state: State) -> dict[str, Any]:
-    rows, classes = -1, len(state.labels)
-    tensors = (
-        ("label", "BYTES", [rows]),
-        ("score", "FP64", [rows]),
-        ("probabilities", "FP64", [rows, classes]),
-        ("labels", "BYTES", [classes]),
-        ("truncated", "BOOL", [rows]),
-    )
-    return {
-        "name": state.model,
-        "versions": [state.version],
-        "platform": NAME,
-        "inputs": [{"name": "texts", "datatype": "BYTES", "shape": [rows]}],
-        "outputs": [{"name": name, "datatype": datatype, "shape": shape} for name, datatype, shape in tensors],
-    }
 
 
 async def _refuse(request: Request, refusal: Refusal) -> Response:

@@ -6,6 +6,8 @@ import html
 from collections.abc import Mapping
 from typing import Any
 
+from include.classifier.native.model import ServedModel
+
 NAME = "kubeflow-model-release"
 
 _TEXT = {"type": "string", "example": "The food was very good."}
@@ -100,6 +102,25 @@ def described(model: str, version: str) -> dict[str, Any]:
         "info": {"title": f"{model}: a text classifier", "version": version},
         "paths": paths,
         "components": {"schemas": _SCHEMAS},
+    }
+
+
+def metadata(model: ServedModel) -> dict[str, Any]:
+    """Return what V2 says of the model: versions, inputs and outputs."""
+    rows, classes = -1, len(model.labels)
+    tensors = (
+        ("label", "BYTES", [rows]),
+        ("score", "FP64", [rows]),
+        ("probabilities", "FP64", [rows, classes]),
+        ("labels", "BYTES", [classes]),
+        ("truncated", "BOOL", [rows]),
+    )
+    return {
+        "name": model.name,
+        "versions": [model.version],
+        "platform": NAME,
+        "inputs": [{"name": "texts", "datatype": "BYTES", "shape": [rows]}],
+        "outputs": [{"name": name, "datatype": datatype, "shape": shape} for name, datatype, shape in tensors],
     }
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,6 +28,7 @@ _log = logging.getLogger(__name__)
 
 _FORM = "application/x-www-form-urlencoded"
 _MOST_FIELDS = 100
+_numbers = count(1)
 
 #: What the code of an archive must have: module -> names.
 _NEEDED = {"protocol": ("read_request", "label_sizes", "check_size", "write_answer"), "cpus": ("threads_of_a_worker",)}
@@ -60,15 +63,22 @@ class ServedModel:
         self.name, self.version = str(about["modelName"]), str(about["modelVersion"])
         self.workers = workers or int(given.get("maxWorkers", defaults["maxWorkers"]))
         self.response_seconds = float(given.get("responseTimeout", defaults["responseTimeout"]))
-        self._folder = folder
+        self.folder = folder
         self._top_k: int | None = (given.get("handler") or {}).get("top_k")
-        modules = _archive_code(folder, self.name)
-        self._protocol: Any = modules["protocol"]
-        self.threads: int = modules["cpus"].threads_of_a_worker(self.workers)
         self._has_onnx = (folder / MODEL_FILE).is_file()
-        if self.workers > 1 and not self._has_onnx:
-            _start_no_threads()
-        self.predictor = _load(modules["predictor"].Predictor, folder, self.name, self.threads)
+        # While one model takes the place of another, both have a package of that name: each gets a name of its own. The
+        # code itself never says it (``serving/__init__.py``).
+        self._package = f"{PACKAGE}_{next(_numbers)}"
+        try:
+            modules = _archive_code(folder, self.name, self._package)
+            self._protocol: Any = modules["protocol"]
+            self.threads: int = modules["cpus"].threads_of_a_worker(self.workers)
+            if self.workers > 1 and not self._has_onnx:
+                _start_no_threads()
+            self.predictor = _load(modules["predictor"].Predictor, folder, self.name, self.threads)
+        except PackageError:
+            self.forget_code()
+            raise
         self.labels: list[str] = self.predictor.labels
         self._label_sizes = self._protocol.label_sizes(self.labels)
 
@@ -77,19 +87,32 @@ class ServedModel:
         predictor = self.predictor
         if self._has_onnx:
             # A session of ONNX Runtime has threads, and none of them lives in a forked process.
-            predictor = type(predictor).load(self._folder, threads=self.threads)
+            predictor = type(predictor).load(self.folder, threads=self.threads)
         # The first pass allocates and compiles; better now than in somebody's request.
         predictor.predict(["ready"])
         return predictor.probabilities
 
-    def read(self, body: bytes, content_type: str) -> Reading:
-        """Return what a body asks for; not from two threads at once.
+    def check(self, model: str, version: str | None) -> None:
+        """Make sure that it is this one that is asked for.
 
+        :param version: none where any will do.
+        :raises Refusal: 404.
+        """
+        if model != self.name:
+            raise refusals.other_model(self.name)
+        if version not in (None, self.version):
+            raise refusals.other_version(self.name, self.version)
+
+    def read(self, body: bytes | Mapping[str, Any], content_type: str) -> Reading:
+        """Return what a request asks for; not from two threads at once.
+
+        :param body: as it came, or parsed already.
         :raises Refusal: naming what to change.
         """
         is_form = content_type.partition(";")[0].strip().lower() == _FORM
+        parameters = _fields(body) if is_form and isinstance(body, bytes) else {"body": body}
         try:
-            request = self._protocol.read_request(_fields(body) if is_form else {"body": body}, content_type)
+            request = self._protocol.read_request(parameters, content_type)
             request = replace(request, top_k=request.top_k or self._top_k)
             self._protocol.check_size(request, self._label_sizes)
         except self._protocol.BadRequest as error:
@@ -110,6 +133,11 @@ class ServedModel:
         texts = len(reading.request.texts)
         error = self._protocol.TooMuch(texts, self.response_seconds) if was_alone else self._protocol.Busy()
         return refusals.from_archive(error)
+
+    def forget_code(self) -> None:
+        """Let go of the archive's code. Who still has the model can still use it."""
+        for name in [name for name in sys.modules if name.partition(".")[0] == self._package]:
+            del sys.modules[name]
 
     def failed(self) -> refusals.Refusal:
         """Return the answer to a request on whose texts the model failed."""
@@ -135,20 +163,24 @@ def _load(predictor: Any, folder: Path, name: str, threads: int) -> Any:
         raise PackageError(f"The model of {name} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
-def _archive_code(folder: Path, name: str) -> dict[str, ModuleType]:
+def _archive_code(folder: Path, name: str, package: str) -> dict[str, ModuleType]:
     """Import the code that was released with the model, and no other of that name.
 
+    :param package: the name that it gets here.
     :raises PackageError: when it has not what this server needs.
     """
-    if PACKAGE in sys.modules:
-        raise PackageError(f"Another archive's {PACKAGE} is loaded in this process: serve one model in each.")
-    sys.path.insert(0, str(folder))
+    place = folder / PACKAGE
+    spec = importlib.util.spec_from_file_location(
+        package, place / "__init__.py", submodule_search_locations=[str(place)]
+    )
+    assert spec
+    assert spec.loader
+    sys.modules[package] = module = importlib.util.module_from_spec(spec)
     try:
-        modules = {each: importlib.import_module(f"{PACKAGE}.{each}") for each in (*_NEEDED, "predictor")}
-    except ImportError as error:
+        spec.loader.exec_module(module)
+        modules = {each: importlib.import_module(f"{package}.{each}") for each in (*_NEEDED, "predictor")}
+    except (ImportError, OSError) as error:
         raise PackageError(f"The code in the archive of {name} cannot be imported: {error}.") from error
-    finally:
-        sys.path.remove(str(folder))
     missing = [
         f"{module}.{each}" for module, names in _NEEDED.items() for each in names if not _has(modules, module, each)
     ]

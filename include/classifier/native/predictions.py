@@ -5,19 +5,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import Any, TypeVar
+from contextlib import contextmanager, suppress
+from typing import Any, TypeAlias, TypeVar
 
 from include.classifier.native import refusals
-from include.classifier.native.batcher import Batcher, ModelFailedError, OutOfTimeError, QueueFullError
+from include.classifier.native.batcher import ModelFailedError, OutOfTimeError, QueueFullError
 from include.classifier.native.bodies import ClientGoneError, Receive, Room, check_headers, read_body, until_gone
 from include.classifier.native.metrics import Metrics
-from include.classifier.native.model import ServedModel
+from include.classifier.native.model import Reading, ServedModel
+from include.classifier.native.served import Served
 
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
+
+#: Makes of a request what a model computes, beside the event loop; raises :class:`.refusals.Refusal`.
+_Read: TypeAlias = Callable[[ServedModel], Reading]
 
 #: From here on an answer is written beside the event loop, which others wait for.
 _MANY_ROWS = 64
@@ -26,26 +30,25 @@ _MANY_ROWS = 64
 class Predictions:
     """Answers requests for predictions.
 
+    :param served: the model that computes them. What was begun with one is ended with it when there is another.
     :param max_requests: whose bodies are there and that are not answered yet.
     :param max_bytes: that their bodies may have together.
     """
 
-    def __init__(
-        self, model: ServedModel, batcher: Batcher, metrics: Metrics, *, max_requests: int, max_bytes: int
-    ) -> None:
+    def __init__(self, served: Served, metrics: Metrics, *, max_requests: int, max_bytes: int) -> None:
+        self.served = served
         self.under_way = 0
         self._room = Room(max_bytes)
-        self._model = model
-        self._batcher = batcher
         self._metrics = metrics
         self._max_requests = max_requests
         # One thread: a tokenizer belongs to one at a time.
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="reader")
 
-    async def answer(self, headers: Mapping[str, str], receive: Receive) -> bytes:
+    async def answer(self, headers: Mapping[str, str], receive: Receive, *, version: str | None = None) -> bytes:
         """Return the body of an answer.
 
         :param headers: of the request, by names in lower case.
+        :param version: that is asked for; default: whichever is served.
         :raises Refusal: with another status than 200.
         :raises ClientGoneError: when nobody waits for the answer any more.
         """
@@ -53,37 +56,71 @@ class Predictions:
         self._check_room()
         with self._room.taken() as take:
             # A place is taken when the body is there: clients that never send theirs must not take them all.
-            body = await read_body(receive, take, seconds=self._model.response_seconds)
-            self._check_room()
-            self.under_way += 1
-            try:
-                return await _unless_gone(self._predict(body, headers.get("content-type", "")), receive)
-            except ClientGoneError:
-                self._metrics.dropped += 1
-                raise
-            finally:
-                self.under_way -= 1
+            body = await read_body(receive, take, seconds=self.served.model.response_seconds)
+            content_type = headers.get("content-type", "")
+
+            def read(model: ServedModel) -> Reading:
+                model.check(model.name, version)
+                return model.read(body, content_type)
+
+            with self._counted():
+                try:
+                    return await _unless_gone(self._predict(read), receive)
+                except ClientGoneError:
+                    self._metrics.dropped += 1
+                    raise
+
+    async def infer(self, message: bytes, read: _Read, write: Callable[[bytes], bytes]) -> bytes:
+        """Return the answer to a message of which nothing is known but its size.
+
+        :param read: makes of it what a model computes.
+        :param write: makes the answer of what the archive's code has written.
+        :raises Refusal: instead of an answer.
+        """
+        with self._room.taken() as take:
+            take(len(message))
+            with self._counted():
+                return await self._predict(read, write)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count one request more for as long as the block lasts.
+
+        :raises Refusal: 503, when there are too many.
+        """
+        self._check_room()
+        self.under_way += 1
+        try:
+            yield
+        finally:
+            self.under_way -= 1
 
     def _check_room(self) -> None:
         if self.under_way >= self._max_requests:
             raise refusals.busy()
 
-    async def _predict(self, body: bytes, content_type: str) -> bytes:
-        loop = asyncio.get_running_loop()
-        reading = await loop.run_in_executor(self._reader, self._model.read, body, content_type)
-        del body
+    async def _predict(self, read: _Read, write: Callable[[bytes], bytes] = bytes) -> bytes:
+        served = self.served
+        with served.used():
+            return await self._predict_with(served, read, write)
+
+    async def _predict_with(self, served: Served, read: _Read, write: Callable[[bytes], bytes]) -> bytes:
+        loop, model = asyncio.get_running_loop(), served.model
+        reading = await loop.run_in_executor(self._reader, read, model)
         try:
-            rows = await self._batcher.submit(reading.rows, seconds=self._model.response_seconds)
+            rows = await served.batcher.submit(reading.rows, seconds=model.response_seconds)
         except QueueFullError:
             raise refusals.busy() from None
         except OutOfTimeError as error:
-            raise self._model.out_of_time(reading, was_alone=error.was_alone) from None
+            raise model.out_of_time(reading, was_alone=error.was_alone) from None
         except ModelFailedError as error:
             log_place("The model failed on a request", error.__cause__ or error)
-            raise self._model.failed() from None
-        if len(rows) < _MANY_ROWS:
-            return self._model.write(reading, rows)
-        return await loop.run_in_executor(None, self._model.write, reading, rows)
+            raise model.failed() from None
+
+        def written() -> bytes:
+            return write(model.write(reading, rows))
+
+        return written() if len(rows) < _MANY_ROWS else await loop.run_in_executor(None, written)
 
 
 async def _unless_gone(work: Coroutine[Any, Any, _T], receive: Receive) -> _T:
@@ -108,32 +145,3 @@ async def _unless_gone(work: Coroutine[Any, Any, _T], receive: Receive) -> _T:
 def log_place(what: str, error: BaseException) -> None:
     """Log where an error comes from, without its message, which may repeat a text."""
     _log.error("%s: %s\n%s", what, type(error).__name__, "".join(traceback.format_tb(error.__traceback__)))
-
-
-class ThreadForward:
-    """Computes batches in one thread of this process.
-
-    :param predictor: the archive code's own.
-    """
-
-    def __init__(self, predictor: Any, metrics: Metrics) -> None:
-        self.computes: Callable[[Sequence[Sequence[int]]], Sequence[Sequence[float]]] = predictor.probabilities
-        self._metrics = metrics
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="forward")
-        # The first pass allocates and compiles; better now than in somebody's request.
-        self._thread.submit(predictor.predict, ["ready"]).result()
-
-    async def start(self, when_one_dies: Callable[[], None]) -> None:
-        """Do nothing: a thread dies with its process."""
-
-    def stop(self) -> None:
-        """End the thread."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
-
-    async def __call__(self, rows: list[Sequence[int]]) -> Sequence[Sequence[float]]:
-        """Return the probabilities of each row of token ids."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        found: Sequence[Sequence[float]] = await loop.run_in_executor(self._thread, self.computes, rows)
-        self._metrics.batch_seconds.add(loop.time() - began)
-        return found

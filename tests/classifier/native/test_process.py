@@ -25,6 +25,7 @@ from tests.classifier.serving.servers import SETTINGS, VERSION
 from tests.waiting import LIMIT_SECONDS, wait_for
 
 ROOT = Path(__file__).parents[3]
+NEXT = "20261122030000"
 PATH = "/v1/models/tiny:predict"
 SECRET = "Zyxwvut"
 
@@ -37,9 +38,12 @@ def package(tiny_model: Path, tmp_path: Path) -> Path:
 
 
 @contextmanager
-def serving(package: Path, port: int, metrics_port: int, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+def serving(
+    package: Path, port: int, metrics_port: int, *options: str, grpc_port: int = 0
+) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "include.classifier.native", str(package), "--host", "127.0.0.1"]
     command += ["--folder", str(package.parent / "own"), "--port", str(port), "--metrics-port", str(metrics_port)]
+    command += ["--grpc-port", str(grpc_port)]
     with (package.parent / "log.txt").open("wb") as log:
         process = subprocess.Popen(
             [*command, *options], env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=log, stderr=log
@@ -57,12 +61,12 @@ def has_ended(process: psutil.Process) -> bool:
 
 
 @pytest.mark.processes
-def test_is_ready_when_it_answers_and_stops_when_told(package: Path) -> None:
-    port, metrics_port = free_ports(2)
+def test_is_ready_when_it_answers_takes_another_version_and_stops_when_told(package: Path, tiny_model: Path) -> None:
+    port, metrics_port, grpc_port = free_ports(3)
     log = package.parent / "log.txt"
     assert check(port) == 1
     # It drains until the test has seen it; the second signal ends that.
-    with serving(package, port, metrics_port, "--drain-seconds", "600") as server:
+    with serving(package, port, metrics_port, "--drain-seconds", "600", grpc_port=grpc_port) as server:
 
         def is_ready() -> bool:
             assert server.poll() is None, log.read_text()
@@ -71,27 +75,33 @@ def test_is_ready_when_it_answers_and_stops_when_told(package: Path) -> None:
         wait_for(is_ready, log.read_text, pause=0.5)
         with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as kept:
 
-            def ask() -> tuple[int, str | None]:
+            def ask() -> tuple[int, str | None, str]:
                 kept.request("POST", PATH, json.dumps({"instances": [f"good {SECRET}"]}))
                 response = kept.getresponse()
-                assert json.loads(response.read())["predictions"][0]["version"] == VERSION
-                return response.status, response.getheader("connection")
+                version = json.loads(response.read())["predictions"][0]["version"]
+                return response.status, response.getheader("connection"), version
 
-            assert ask() == (200, None)
+            assert ask() == (200, None, VERSION)
             listening = {
-                (each.laddr.ip, each.laddr.port)
+                (each.laddr.ip.removeprefix("::ffff:"), each.laddr.port)  # gRPC's is one of IPv6
                 for each in psutil.Process(server.pid).net_connections("tcp")
                 if each.status == psutil.CONN_LISTEN
             }
-            assert listening == {("127.0.0.1", port), ("127.0.0.1", metrics_port)}
+            assert listening == {("127.0.0.1", each) for each in (port, metrics_port, grpc_port)}
             with urllib.request.urlopen(f"http://127.0.0.1:{metrics_port}/metrics") as page:
                 assert re.search(rf'model_server_info{{model="tiny",version="{VERSION}"}} 1\n', page.read().decode())
 
+            archive = package / "model-store" / "tiny.mar"
+            build_archive(tiny_model, model="tiny", version=NEXT, target=archive, serving=SETTINGS)
+            server.send_signal(signal.SIGHUP)
+            wait_for(lambda: ask()[2] == NEXT, log.read_text, pause=0.1)
+
             server.send_signal(signal.SIGTERM)
             wait_for(lambda: check(port) == 1, "it is still ready")
-            assert ask() == (200, "close")  # requests that were on their way
+            assert ask() == (200, "close", NEXT)  # requests that were on their way
             server.send_signal(signal.SIGTERM)
             assert server.wait(timeout=LIMIT_SECONDS) == 0
+    assert f"Serving tiny {NEXT} in the place of {VERSION}." in log.read_text()
     assert SECRET not in log.read_text()
     assert (package.parent / "own").stat().st_mode & 0o777 == 0o700
 
@@ -166,10 +176,5 @@ def test_a_model_that_cannot_be_loaded_ends_it_with_the_reason(
     (broken / "model.safetensors").write_bytes(b"no weights")
     build_archive(broken, model="tiny", version=VERSION, target=package / "model-store" / "tiny.mar")
 
-    try:
-        assert main([str(package), "--folder", str(tmp_path / "own")]) == 1
-    finally:
-        for name in [name for name in sys.modules if name.startswith("classifier_serving")]:
-            del sys.modules[name]
-
+    assert main([str(package), "--folder", str(tmp_path / "own")]) == 1
     assert "safetensor" in capsys.readouterr().err.splitlines()[-1].lower()

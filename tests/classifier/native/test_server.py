@@ -6,10 +6,7 @@ import json
 import shutil
 import socket
 import sys
-import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ from include.classifier.native.model import ServedModel
 from include.classifier.native.server import Limits
 from include.classifier.packaging.archive import PACKAGE
 from include.classifier.packaging.served_package import PackageError
+from tests.classifier.native.holding import busy
 from tests.classifier.serving.servers import native
 from tests.waiting import wait_for
 
@@ -27,19 +25,6 @@ PATH = "/v1/models/tiny:predict"
 ONE = {"instances": ["good food"]}
 #: Stands in texts, and must stand in no answer but theirs, and in no log.
 SECRET = "Zyxwvut"
-
-
-@contextmanager
-def busy(server: Any) -> Iterator[threading.Event]:
-    """Keep the model from answering until the event is set or the block ends."""
-    answers = threading.Event()
-    computes = server.service.forward.computes
-    server.service.forward.computes = lambda rows: (answers.wait(60), computes(rows))[1]
-    try:
-        yield answers
-    finally:
-        answers.set()
-        server.service.forward.computes = computes
 
 
 def send_head(server: Any, head: str, body: bytes) -> socket.socket:
@@ -121,10 +106,10 @@ def test_a_fault_of_its_own_is_a_500_that_repeats_no_text(server: Any, caplog: p
     server.service.forward.computes = fails
     status, refusal = server.predict(PATH, {"instances": [SECRET]})
     assert (status, refusal["type"]) == (500, "PredictionException")
-    server.service.predictions._model = None
+    server.service.served.model.read = fails
     answer = server.ask("POST", PATH, json.dumps({"instances": [SECRET]}).encode())
     assert (answer.status, json.loads(answer.body)["type"]) == (500, "InternalServerException")
-    wait_for(lambda: "AttributeError" in caplog.text, "it is not logged")  # which is done after the answer
+    wait_for(lambda: "The server failed" in caplog.text, "it is not logged")  # which is done after the answer
     assert "RuntimeError" in caplog.text
     assert SECRET not in caplog.text + str(refusal) + answer.body.decode()
 
@@ -155,14 +140,7 @@ def test_an_archive_that_was_packed_before_is_refused(unpacked: Path, tmp_path: 
     old = shutil.copytree(unpacked, tmp_path / "old")
     predictor = old / PACKAGE / "predictor.py"
     predictor.write_text(predictor.read_text().replace("def tokenise", "def read_tokens"))
-    try:
-        with pytest.raises(PackageError, match=r"has no Predictor.tokenise: .* Serve it with TorchServe"):
-            ServedModel(old)
-    finally:
-        for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
-            del sys.modules[name]
-
-
-def test_one_process_serves_one_model(server: Any, unpacked: Path) -> None:
-    with pytest.raises(PackageError, match="one model in each"):
-        ServedModel(unpacked)
+    before = set(sys.modules)
+    with pytest.raises(PackageError, match=r"has no Predictor.tokenise: .* Serve it with TorchServe"):
+        ServedModel(old)
+    assert not [name for name in set(sys.modules) - before if name.startswith(PACKAGE)]

@@ -7,7 +7,6 @@ import contextlib
 import http.client
 import json
 import socket
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,10 +16,10 @@ from typing import Any
 
 from include.classifier.native.model import ServedModel
 from include.classifier.native.server import Limits, Service
-from include.classifier.packaging.archive import PACKAGE, build_archive, open_archive
+from include.classifier.packaging.archive import build_archive, open_archive
 from include.classifier.packaging.server import torchserve
 from include.classifier.packaging.server_settings import server_config
-from tests.waiting import wait_for
+from tests.waiting import LIMIT_SECONDS, wait_for
 
 VERSION = "20261121030000"
 CLIENTS = 8
@@ -90,6 +89,8 @@ class _Native(Server):
     def __init__(self, port: int, service: Service) -> None:
         super().__init__(port)
         self.service = service
+        self.grpc_port = 0
+        self.loop: asyncio.AbstractEventLoop | None = None
 
     def passes(self) -> int:
         return self.service.metrics.batch_texts.count
@@ -139,30 +140,44 @@ def served(kind: str, model: Path, package: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def native(unpacked: Path, limits: Limits | None = None) -> Iterator[_Native]:
-    """Serve an unpacked archive from a thread of this process."""
-    import torch
+def native(unpacked: Path, limits: Limits | None = None, *, has_grpc: bool = False) -> Iterator[_Native]:
+    """Serve an unpacked archive from a thread of this process.
 
-    threads = torch.get_num_threads()
-    with _code_of_an_archive():
-        service = Service(ServedModel(unpacked, workers=1), limits or Limits())
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            http_server = service.servers[0]
-            thread = threading.Thread(target=lambda: asyncio.run(http_server.serve([listener])))
-            thread.start()
-            try:
-                yield _Native(listener.getsockname()[1], service)
-            finally:
-                http_server.stop()
-                thread.join()
-                torch.set_num_threads(threads)
+    :param has_grpc: whether gRPC's calls are answered as well.
+    """
+    with answering(Service(ServedModel(unpacked, workers=1), limits or Limits()), has_grpc=has_grpc) as server:
+        yield server
 
 
 @contextmanager
-def _code_of_an_archive() -> Iterator[None]:
-    """Forget afterwards the code of the one archive that a process may serve."""
-    try:
-        yield
-    finally:
-        for name in [name for name in sys.modules if name.partition(".")[0] == PACKAGE]:
-            del sys.modules[name]
+def answering(service: Service, *, has_grpc: bool = False) -> Iterator[_Native]:
+    """Let a service answer from a thread of this process."""
+    import torch
+
+    threads = torch.get_num_threads()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        http_server = service.servers[0]
+        server = _Native(listener.getsockname()[1], service)
+        is_up = threading.Event()
+
+        async def run() -> None:
+            grpc_server = service.grpc_server("127.0.0.1:0") if has_grpc else None
+            if grpc_server:
+                await grpc_server.start()
+                server.grpc_port = grpc_server.port
+            server.loop = asyncio.get_running_loop()
+            is_up.set()
+            await http_server.serve([listener])
+            if grpc_server:
+                await grpc_server.stop(1)
+
+        thread = threading.Thread(target=lambda: asyncio.run(run()))
+        thread.start()
+        try:
+            assert is_up.wait(LIMIT_SECONDS)
+            yield server
+        finally:
+            http_server.stop()
+            thread.join()
+            service.served.close()
+            torch.set_num_threads(threads)
