@@ -31,6 +31,10 @@ def _yes_or_no(text: str) -> bool:
     return {"true": True, "false": False}[text.lower()]
 
 
+DEFAULT_SERVING = "serving_default"
+#: The servers of this machine, by their connections.
+SERVING = {DEFAULT_SERVING: "TorchServe", "serving_native": "Native"}
+
 #: Field of the release form -> how the text of its variable is read; the variable is its name in capitals.
 FORM_FIELDS: Mapping[str, Callable[[str], Any]] = {
     "train": _sources,
@@ -117,7 +121,8 @@ def reproduce(env: Mapping[str, str]) -> None:
 
 def explain(env: Mapping[str, str]) -> None:
     """Show how a release answers a text."""
-    one_release.explain(_chosen_model(), _serving())
+    model = _chosen_model()
+    one_release.explain(model, _serving(_connection_of(model)))
 
 
 def copy_releases(env: Mapping[str, str]) -> None:
@@ -145,11 +150,13 @@ def _chosen_model() -> str:
 
 
 def serve(env: Mapping[str, str]) -> None:
-    """Start TorchServe with the versions that were live."""
-    serving = _serving()
-    works, message = serving.test_connection()
-    print(message)
-    if not works:
+    """Start TorchServe with the versions that were live, and the native server where a model has it."""
+    from model_releases.config import read_model_configs
+
+    used = {config.connection("serving") for config in read_model_configs()}
+    found = [_serving(each).test_connection() for each in SERVING if each in used or each == DEFAULT_SERVING]
+    print("\n".join(message for _, message in found))
+    if not all(works for works, _ in found):
         sys.exit(1)
 
 
@@ -162,14 +169,18 @@ def status(env: Mapping[str, str]) -> None:
     missing = [part for part in PARTS if part not in running]
     where = env["AIRFLOW__API__BASE_URL"] if running else "not running (make airflow)"
     print(f"Airflow:    {where}{' without ' + ', '.join(missing) if running and missing else ''}")
-    serving = _serving()
-    deployments = serving.status()
-    print(f"TorchServe: {f'{len(deployments)} version(s) loaded' if deployments else 'not running (make serve)'}")
-    live = {deployment.model: deployment.version for deployment in deployments if deployment.is_live}
+    live = {}
+    for conn_id, name in SERVING.items():
+        deployments = _serving(conn_id).status()
+        if deployments or conn_id == DEFAULT_SERVING:
+            loaded = f"{len(deployments)} version(s) loaded" if deployments else "not running (make serve)"
+            print(f"{f'{name}:':<11} {loaded}")
+        live |= {(conn_id, each.model): each.version for each in deployments if each.is_live}
     registry = get_registry_service("registry_default")
     for config in read_model_configs():
-        version = live.get(config.name)
-        where = f"{version} answers at {serving.endpoint_url(config.name)}" if version else "nothing answers"
+        conn_id = config.connection("serving")
+        version = live.get((conn_id, config.name))
+        where = f"{version} answers at {_serving(conn_id).endpoint_url(config.name)}" if version else "nothing answers"
         print(f"\n{config.name}: {where}")
         for record in registry.list_releases(config.name, limit=5):
             print(f"  {record.version}  {record.state.value:<12} {record.reason}")
@@ -181,13 +192,23 @@ def stop(env: Mapping[str, str]) -> None:
         print(f"Ended in another terminal: {what}.")
     print("Airflow stopped." if stop_airflow(env) else "Airflow was not running.")
     print(f"{_pipelines().terminate_all()} pipeline run(s) cancelled.")
-    print("TorchServe stopped." if _serving().stop() else "TorchServe was not running.")
+    for conn_id, name in SERVING.items():
+        if _serving(conn_id).stop():
+            print(f"{name} stopped.")
+        elif conn_id == DEFAULT_SERVING:
+            print(f"{name} was not running.")
 
 
-def _serving() -> Any:
+def _serving(conn_id: str) -> Any:
     from kubeflow_provider.hooks import get_serving_service
 
-    return get_serving_service("serving_default")
+    return get_serving_service(conn_id)
+
+
+def _connection_of(model: str) -> str:
+    from model_releases.config import read_model_configs
+
+    return next(config.connection("serving") for config in read_model_configs() if config.name == model)
 
 
 def _pipelines() -> Any:

@@ -66,6 +66,10 @@ def _share(folder: Path) -> None:
         folder.chmod(stat.S_IMODE(status.st_mode) | stat.S_ISGID)
 
 
+#: How far the native server's port lies above TorchServe's.
+NATIVE_PORT_OFFSET = 3
+
+
 def environment(state: Path, *, airflow_port: int = 8080, serving_port: int = 8085) -> dict[str, str]:
     """Return the settings of the embedded world.
 
@@ -73,7 +77,7 @@ def environment(state: Path, *, airflow_port: int = 8080, serving_port: int = 80
 
     :param state: folder for everything that is written.
     :param airflow_port: port of Airflow's UI and API on loopback.
-    :param serving_port: port of TorchServe's predictions on loopback.
+    :param serving_port: port of TorchServe's predictions on loopback; those of the native server have a higher one.
     """
     home = state / "airflow"
     settings = {
@@ -105,6 +109,14 @@ def environment(state: Path, *, airflow_port: int = 8080, serving_port: int = 80
         ),
         "AIRFLOW_CONN_SERVING_DEFAULT": _connection(
             "torchserve", host="127.0.0.1", port=serving_port, python=PIPELINES_PYTHON, state_dir=state / "serving"
+        ),
+        # Of models with `connections: {serving: serving_native}`; it runs nothing before there is one.
+        "AIRFLOW_CONN_SERVING_NATIVE": _connection(
+            "local_native",
+            host="127.0.0.1",
+            port=serving_port + NATIVE_PORT_OFFSET,
+            python=PIPELINES_PYTHON,
+            state_dir=state / "native",
         ),
         "AIRFLOW_CONN_REGISTRY_DEFAULT": _connection(
             "mlflow", tracking_uri=_sqlite_url(state / "mlflow" / "mlflow.db")

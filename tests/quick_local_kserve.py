@@ -11,9 +11,9 @@ import httpx
 from kubeflow_provider.services import ModelVersion
 from kubeflow_provider.states import DeploymentState
 from local_services.kserve_server.hook import LocalKServeHook
-from local_services.kserve_server.processes import Processes
 from local_services.kserve_server.runtime.layout import UNKNOWN
 from local_services.record import StoredVersion
+from local_services.version_servers.processes import Processes
 from tests.local_kserve_support import NO_MODEL, connection, published
 
 

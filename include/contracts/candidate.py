@@ -12,7 +12,12 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from include.contracts.documents import Document, Part, Positive, Sha256, Version
-from include.contracts.registry_tags import FORMAT_FACT, FORMAT_VERSION_FACT, TRACKING_RUN_FACT
+from include.contracts.registry_tags import (
+    FORMAT_FACT,
+    FORMAT_VERSION_FACT,
+    SERVING_RUNTIME_FACT,
+    TRACKING_RUN_FACT,
+)
 
 
 class Archive(Part):
@@ -45,6 +50,11 @@ class Candidate(Document):
         """The live version that it was compared with; ``None`` when with none."""
         return None
 
+    @property
+    def runtime(self) -> str | None:
+        """What it was judged on, and has to be served with; ``None`` where there is one way only."""
+        return None
+
     def figures(self) -> dict[str, float]:
         """Return what was measured: for example ``candidate.macro_f1``, with ``live.macro_f1`` beside it."""
         return {}
@@ -58,6 +68,7 @@ class Candidate(Document):
         yield FORMAT_FACT, self.model_format
         yield FORMAT_VERSION_FACT, self.model_format_version
         yield "code_revision", self.code_revision
+        yield SERVING_RUNTIME_FACT, self.runtime
         yield TRACKING_RUN_FACT, self.tracking_run_id
         yield "report_uri", self.report_uri
         yield "created_at", self.created_at

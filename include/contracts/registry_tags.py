@@ -33,6 +33,8 @@ TRACKING_RUN_FACT = "tracking_run_id"
 #: Facts that say how a package is packed, as KServe's runtimes know it.
 FORMAT_FACT = "model_format"
 FORMAT_VERSION_FACT = "model_format_version"
+#: Fact that says what serves a version; where it is missing TorchServe does.
+SERVING_RUNTIME_FACT = "serving_runtime"
 #: Facts that say what started a release, and which pipeline run made it.
 TRIGGER_FACT = "trigger"
 PIPELINE_RUN_FACT = "pipeline_run_id"

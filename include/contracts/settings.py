@@ -339,6 +339,11 @@ class RetentionConfig(Section):
 class ServingConfig(Section):
     """How the model is served."""
 
+    runtime: Literal["torchserve", "native"] = Field(
+        "torchserve",
+        description="What serves it: TorchServe, or the server of docs/native-runtime.md. A version is tried, judged, "
+        "served and put back on one of them; another value counts for the releases from then on.",
+    )
     workers: Annotated[int, Field(ge=1)] = Field(1, description="Processes that predict, each with the model.")
     batch_size: Annotated[int, Field(ge=1)] = Field(16, description="Requests that the server may join.")
     max_batch_delay_ms: Annotated[int, Field(ge=1)] = Field(

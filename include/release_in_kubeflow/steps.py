@@ -22,6 +22,7 @@ from include.contracts.version.claims import claim_version
 from include.contracts.version.evidence import Evidence, EvidenceError, insist_on_digest
 from include.contracts.version.files import permissions_explained
 from include.contracts.version.numbers import version_of
+from include.contracts.version.runtimes import cluster_runtime
 from include.release_in_kubeflow.inference_service import DeploymentError, InferenceService, storage_uri
 from include.release_in_kubeflow.registry import RUN_ID_VARIABLE, registry_of
 
@@ -192,7 +193,7 @@ def predictor_of(
         "automountServiceAccountToken": False,
         "model": {
             "modelFormat": {"name": "pytorch"},
-            "runtime": runtime,
+            "runtime": cluster_runtime(runtime, candidate.runtime),
             "protocolVersion": "v1",
             "storageUri": storage_uri(archive.uri, volume=volume),
             "resources": {"requests": dict(resources), "limits": dict(resources)},

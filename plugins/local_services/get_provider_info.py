@@ -12,7 +12,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-local-model-services",
         "name": "Local model services",
-        "description": "Kubeflow pipelines, TorchServe and KServe's own server on one machine.",
+        "description": "Kubeflow pipelines, TorchServe, the native server and KServe's own on one machine.",
         "versions": ["0.1.0"],
         "connection-types": [
             {
@@ -58,6 +58,20 @@ def get_provider_info() -> dict[str, Any]:
                         kind="boolean",
                         default=False,
                     ),
+                },
+            },
+            {
+                "connection-type": "local_native",
+                "hook-class-name": "local_services.native_server.hook.LocalNativeHook",
+                "hook-name": "Local native server",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["schema", "login", "password", "extra"],
+                    "relabeling": {"host": "Address", "port": "Prediction port"},
+                    "placeholders": {"host": "127.0.0.1", "port": "8088"},
+                },
+                "conn-fields": {
+                    "python": form_field("Python", "Interpreter of the pipeline half's environment."),
+                    "state_dir": form_field("State folder", "Packages, logs and the record of the live versions."),
                 },
             },
             {

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
+from kubeflow_provider.services import ModelVersion
 
 #: Names end up in URLs and file names.
 NAME = r"^[a-z]([a-z0-9-]{0,46}[a-z0-9])?$"
@@ -76,6 +77,22 @@ def check_names(model: str, version: str) -> None:
         raise InvalidRequestError(f"Model name {model!r}: use lower-case letters, digits and hyphens, 48 at most.")
     if not re.fullmatch(VERSION, version):
         raise InvalidRequestError(f"Version {version!r} of {model}: expected 14 digits, such as 20261121030000.")
+
+
+def check_runtime(candidate: ModelVersion, served: str, *, remedy: str) -> None:
+    """Make sure that a version is to be served with what is here: it was judged on that and on nothing else.
+
+    :param served: the ``serving.runtime`` that is here.
+    :param remedy: type of the connections for the other one.
+    :raises InvalidRequestError: when it is another one.
+    """
+    asked = candidate.settings.get("runtime") or "torchserve"
+    if asked != served:
+        raise InvalidRequestError(
+            f"{candidate.model} {candidate.version} is for `serving.runtime: {asked}`, and this connection serves with "
+            f"`{served}`. Name a connection of type `{remedy}` under `connections.serving` of the model's YAML, or "
+            "release a version for this one."
+        )
 
 
 def archive_name(model: str, version: str, suffix: str = ".mar") -> str:

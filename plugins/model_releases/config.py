@@ -25,6 +25,7 @@ from include.contracts.settings import (
     TrainedModel,
 )
 from include.contracts.uris import file_uri, from_outside
+from include.contracts.version.runtimes import SERVING_RUNTIMES
 from include.models import MODELS_DIR, PROJECT_DIR, parse_model
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.kubernetes.predictor_settings import PredictorSettings
@@ -54,6 +55,15 @@ class ServingSection(ServingConfig):
             if values.get("precision", "auto") == "int8":
                 raise ValueError("precision: int8 runs on CPUs only, and kserve.gpu asks for a GPU")
             return values | {"precision": "float32"}
+        return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_cluster_has_a_runtime_for_it(cls, values: Any) -> Any:
+        name = SERVING_RUNTIMES.get(values.get("runtime", "")) if isinstance(values, dict) else None
+        kserve = values.get("kserve", {}) if name else None
+        if isinstance(kserve, dict) and "runtime" not in kserve:
+            return values | {"kserve": {**kserve, "runtime": name}}
         return values
 
     @property

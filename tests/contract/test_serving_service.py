@@ -19,10 +19,12 @@ from kubeflow_provider.exceptions import InvalidRequestError, KubeflowProviderEr
 from kubeflow_provider.hooks.kserve import KServeHook
 from kubeflow_provider.services import Deployment, ModelVersion, ServingService
 from kubeflow_provider.states import DeploymentState
+from local_services.version_servers.hook import VersionServersHook
 from tests.captured import versions
 from tests.doubles.kubernetes.kserve import KServeSettings
 from tests.kserve_support import forget_model, kserve, real_kserve
 from tests.local_kserve_support import local_kserve
+from tests.native_support import build_native_version, local_native
 from tests.quick_local_kserve import quick_local_kserve
 from tests.serving_support import GOOD, build_version, torchserve
 
@@ -119,12 +121,7 @@ def _on_local_kserve(python: str, folder: Path) -> Iterator[World]:
             return running.build(version, model=model, behaviour=behaviour)
 
         def forget(model: str) -> None:  # each version is a process
-            live = running.hook.get_live(model)
-            if live:
-                running.hook.roll_back(model, candidate=live.version, previous=None)
-            for version in running.hook._record.model(model).versions:
-                if version != running.hook._record.model(model).live:
-                    running.hook.remove(model, version)
+            _forget_all(running.hook, model)
 
         yield World(
             service=running.hook,
@@ -134,6 +131,28 @@ def _on_local_kserve(python: str, folder: Path) -> Iterator[World]:
             broken="not a zip file",
             named=str,
         )
+
+
+@contextmanager
+def _on_native(python: str, folder: Path) -> Iterator[World]:
+    with local_native(python, folder) as running:
+
+        def build(model: str, version: str, behaviour: str) -> ModelVersion:
+            return build_native_version(running.store, version, model=model, behaviour=behaviour)
+
+        def forget(model: str) -> None:  # each version is a process
+            _forget_all(running.hook, model)
+
+        yield World(service=running.hook, build_in=build, keeps_previous_loaded=True, forget=forget)
+
+
+def _forget_all(hook: VersionServersHook, model: str) -> None:
+    live = hook.get_live(model)
+    if live:
+        hook.roll_back(model, candidate=live.version, previous=None)
+    for version in hook._record.model(model).versions:
+        if version != hook._record.model(model).live:
+            hook.remove(model, version)
 
 
 @contextmanager
@@ -155,6 +174,7 @@ def _kserve_world(hook: KServeHook, build: Callable[[str, str, str], ModelVersio
 TORCHSERVE = pytest.param("torchserve", marks=pytest.mark.torchserve)
 #: Each version is a process that takes seconds to start; test_processes.py has the essential part in every run.
 LOCAL_KSERVE = pytest.param("KServe's own server", marks=[pytest.mark.processes, pytest.mark.long])
+NATIVE = pytest.param("the native server", marks=[pytest.mark.processes, pytest.mark.long])
 QUICK_LOCAL_KSERVE = "KServe's own server without its processes"
 KNATIVE = pytest.param("kserve in Knative mode", marks=pytest.mark.waits)
 #: Each version whose answers were recorded, named with its mode.
@@ -170,13 +190,14 @@ def only(*services: Any) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("service", services, indirect=True)
 
 
-@pytest.fixture(scope="module", params=[TORCHSERVE, QUICK_LOCAL_KSERVE, LOCAL_KSERVE, KNATIVE, *RECORDED, REAL])
+@pytest.fixture(scope="module", params=[TORCHSERVE, QUICK_LOCAL_KSERVE, LOCAL_KSERVE, NATIVE, KNATIVE, *RECORDED, REAL])
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Yield each service with a way to publish versions for it."""
     folder = tmp_path_factory.mktemp("serving")
     worlds = {
         "torchserve": lambda: _on_torchserve(request.getfixturevalue("pipelines_python"), folder),
         QUICK_LOCAL_KSERVE: lambda: _on_local_kserve_without_processes(folder),
+        "the native server": lambda: _on_native(request.getfixturevalue("pipelines_python"), folder),
         "KServe's own server": lambda: _on_local_kserve(request.getfixturevalue("kserve_python"), folder),
         "kserve in Knative mode": lambda: _on_kserve(folder, default_mode="Serverless"),
         "kserve in a real cluster": _on_real_kserve,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from include.contracts.version.runtimes import SERVING_RUNTIMES
 from kubeflow_provider.hooks._kserve.record import stamped
 from kubeflow_provider.hooks._kserve.releases.specs import inference_service, predictor, storage_uri
 from kubeflow_provider.kubernetes.predictor_settings import PredictorSettings
@@ -43,7 +44,7 @@ def schema(version: str, kind: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_crds_know_every_field_of_the_manifests(version: str) -> None:
-    for document in [*of_kind("InferenceService"), *of_kind("ServingRuntime", "serving-runtime.yaml")]:
+    for document in [*of_kind("InferenceService"), *of_kind("ServingRuntime", "*serving-runtime.yaml")]:
         kind = schema(version, document["kind"])
         assert prune(document["spec"], kind["properties"]["spec"]) == document["spec"]
 
@@ -95,6 +96,16 @@ def test_the_examples_name_what_is_there() -> None:
             assert not spec["automountServiceAccountToken"]
             if account := spec.get("serviceAccountName"):
                 assert {("ServiceAccount", account), ("Secret", account)} <= names
+
+
+def test_each_runtime_that_a_model_may_have_is_there() -> None:
+    runtimes = of_kind("ServingRuntime", "*serving-runtime.yaml")
+    assert {runtime["metadata"]["name"] for runtime in runtimes} == {*SERVING_RUNTIMES.values()}
+    images, contexts = (
+        [runtime["spec"]["containers"][0][field] for runtime in runtimes] for field in ("image", "securityContext")
+    )
+    assert images[0] == images[1]
+    assert contexts[0] == contexts[1]
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")

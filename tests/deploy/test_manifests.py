@@ -68,9 +68,12 @@ def test_claim_secret_and_runtime_are_those_that_the_pipeline_names_by_default()
 
 
 def test_the_serving_container_is_as_locked_down_as_the_image_is_tested() -> None:
-    (runtime,) = (document for _, document in documents() if document["kind"] == "ServingRuntime")
-    (container,) = runtime["spec"]["containers"]
-    security = container["securityContext"]
-    assert security["runAsNonRoot"] and security["readOnlyRootFilesystem"]
-    assert not security["allowPrivilegeEscalation"]
-    assert container["readinessProbe"]["exec"]["command"][-1] == "--check"
+    probes = {}
+    for runtime in (document for _, document in documents() if document["kind"] == "ServingRuntime"):
+        (container,) = runtime["spec"]["containers"]
+        security = container["securityContext"]
+        assert security["runAsNonRoot"] and security["readOnlyRootFilesystem"]
+        assert not security["allowPrivilegeEscalation"]
+        probes[runtime["metadata"]["name"]] = container["readinessProbe"]
+    assert probes["kubeflow-model-release"]["exec"]["command"][-1] == "--check"
+    assert probes["kubeflow-model-release-native"]["httpGet"]["path"] == "/v2/health/ready"

@@ -221,3 +221,14 @@ def test_what_is_told_of_a_wrong_file_holds_no_address_of_it(tmp_path: Path, tex
         read_model_config(write(tmp_path, text))
     # As Airflow shows it beside the DAG file.
     assert "hidden" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_cluster_has_a_serving_runtime_for_each_of_ours() -> None:
+    def named(**section: Any) -> str:
+        return ServingSection.model_validate(section).kserve.runtime
+
+    assert ServingSection().kserve.runtime == named(runtime="torchserve") == "kubeflow-model-release"
+    assert named(runtime="native") == named(runtime="native", kserve={"cpu": "2"}) == "kubeflow-model-release-native"
+    assert named(runtime="native", kserve={"runtime": "our-own"}) == "our-own"
+    with pytest.raises(ValueError, match="runtime"):
+        named(runtime="mlserver")

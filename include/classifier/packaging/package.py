@@ -1,4 +1,4 @@
-"""Packs a trained model, tries the package on a real TorchServe, and publishes it.
+"""Packs a trained model, tries the package on the server that will serve it, and publishes it.
 
 Nothing reaches the model store before the server has given the answers that the packed model gives in-process.
 """
@@ -15,10 +15,12 @@ from typing import Any
 
 from include.classifier.packaging.archive import Archive, build_archive, open_archive
 from include.classifier.packaging.golden import choose
+from include.classifier.packaging.native_server import native_server
 from include.classifier.packaging.precision import choose as choose_precision
-from include.classifier.packaging.server import TorchServe, torchserve
+from include.classifier.packaging.server import RunningServer, torchserve
 from include.classifier.packaging.server_settings import server_config
 from include.classifier.serving.predictor import Prediction, Predictor
+from include.contracts.settings import ServingConfig
 from include.contracts.version.files import new_file
 
 #: Rows of the evaluation data that are asked of server and packed model alike, that golden examples come from, and
@@ -73,7 +75,10 @@ def package(
         _say(f"Built {file}: {archive.size_bytes / 1e6:.1f} MB, SHA-256 {archive.sha256}.")
         (folder / "config").mkdir()
         (folder / _CONFIG_FILE).write_text(server_config(model, version, serving), encoding="utf-8")
-        facts = _try(folder, archive, unpacked=Path(name) / "unpacked", texts=texts, model=model, version=version)
+        runtime = ServingConfig.model_validate(dict(serving)).runtime
+        with (native_server if runtime == "native" else torchserve)(folder) as server:
+            facts = _try(server, archive, unpacked=Path(name) / "unpacked", texts=texts, model=model, version=version)
+        facts["serving"]["runtime"] = runtime
         facts["serving"]["precision"] = precision
         publish(folder, output_uri, [file, _CONFIG_FILE])
     _say(f"Published the package at {output_uri}.")
@@ -99,19 +104,18 @@ def publish(folder: Path, uri: str, files: Sequence[str]) -> None:
 
 
 def _try(
-    folder: Path, archive: Archive, *, unpacked: Path, texts: Sequence[str], model: str, version: str
+    server: RunningServer, archive: Archive, *, unpacked: Path, texts: Sequence[str], model: str, version: str
 ) -> dict[str, Any]:
-    """Serve the package and return what candidate.json says about it."""
-    with torchserve(folder) as server:
-        # Both load at the same time: each spends seconds on importing torch.
-        predictor = Predictor.load(open_archive(archive.path, unpacked, sha256=archive.sha256))
-        expected = predictor.predict(texts)
-        load_seconds = server.wait_until_ready(model)
-        _say(f"TorchServe serves {model} {version} after {load_seconds:.1f} s.")
-        served = _served(server, model, texts, n_labels=len(predictor.labels))
-        difference = largest_difference(texts, expected, served, version=version)
-        _say(f"{len(texts)} served answers equal those in-process; largest difference {difference:.1e}.")
-        latencies = _latencies_ms(server, model, texts)
+    """Ask a server that has begun to load the package, and return what candidate.json says about it."""
+    # Both load at the same time: each spends seconds on importing torch.
+    predictor = Predictor.load(open_archive(archive.path, unpacked, sha256=archive.sha256))
+    expected = predictor.predict(texts)
+    load_seconds = server.wait_until_ready(model)
+    _say(f"{server.called} serves {model} {version} after {load_seconds:.1f} s.")
+    served = _served(server, model, texts, n_labels=len(predictor.labels))
+    difference = largest_difference(texts, expected, served, version=version)
+    _say(f"{len(texts)} served answers equal those in-process; largest difference {difference:.1e}.")
+    latencies = _latencies_ms(server, model, texts)
     p50, p95 = statistics.median(latencies), statistics.quantiles(latencies, n=20)[-1]
     _say(f"A request with one text takes {p50:.1f} ms (median), {p95:.1f} ms (95th percentile).")
     return {
@@ -143,7 +147,7 @@ def sample_texts(uri: str, rows: int) -> list[str]:
     return [by_label[index * len(by_label) // count].as_py() for index in range(count)]
 
 
-def _served(server: TorchServe, model: str, texts: Sequence[str], *, n_labels: int) -> list[dict[str, Any]]:
+def _served(server: RunningServer, model: str, texts: Sequence[str], *, n_labels: int) -> list[dict[str, Any]]:
     answers: list[dict[str, Any]] = []
     for start in range(0, len(texts), _REQUEST_ROWS):
         body = {"instances": list(texts[start : start + _REQUEST_ROWS]), "top_k": n_labels}
@@ -185,7 +189,7 @@ def largest_difference(
     return largest
 
 
-def _latencies_ms(server: TorchServe, model: str, texts: Sequence[str]) -> list[float]:
+def _latencies_ms(server: RunningServer, model: str, texts: Sequence[str]) -> list[float]:
     latencies = []
     for index in range(_LATENCY_REQUESTS):
         body = {"instances": [texts[index * len(texts) // _LATENCY_REQUESTS]]}

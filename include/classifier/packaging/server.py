@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from include import torchserve as torchserve_processes
 from include.torchserve import NOWHERE, free_ports, kill, last_lines
@@ -34,8 +34,28 @@ class TorchServeError(RuntimeError):
     """TorchServe did not get ready; the message ends with the last lines of its log."""
 
 
+class RunningServer(Protocol):
+    """A server with one model, that has been started on a package.
+
+    :param called: its name, for people.
+    """
+
+    called: str
+
+    def wait_until_ready(self, model: str, *, timeout_seconds: float = 300) -> float:
+        """Return how many seconds after its start the server could answer."""
+
+    def predict(self, path: str, body: Any) -> tuple[int, Any]:
+        """Post JSON and return status and parsed answer."""
+
+    def log_tail(self, lines: int = 20) -> str:
+        """Return the last lines of its log."""
+
+
 class TorchServe:
     """A running server with one model; made by :func:`torchserve`."""
+
+    called = "TorchServe"
 
     def __init__(self, process: subprocess.Popen[bytes], folder: Path, *, port: int) -> None:
         self.folder = folder
@@ -70,17 +90,24 @@ class TorchServe:
 
         :param body: sent as it is when bytes, else as JSON.
         """
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
-        with contextlib.closing(connection):
-            content = body if isinstance(body, bytes) else json.dumps(body).encode()
-            connection.request("POST", path, content, {"Content-Type": content_type})
-            response = connection.getresponse()
-            return response.status, json.loads(response.read())
+        return post(self.port, path, body, content_type=content_type)
 
     def log_tail(self, lines: int = 20) -> str:
         """Return the last lines of the worker's log, or of the server's where no worker came to write one."""
         names = ("model_log.log", "output.txt")
         return next(filter(None, (last_lines(self.folder / name, lines=lines) for name in names)), "")
+
+
+def post(port: int, path: str, body: Any, *, content_type: str = "application/json") -> tuple[int, Any]:
+    """Post to a server of this machine and return status and parsed answer.
+
+    :param body: sent as it is when bytes, else as JSON.
+    """
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=120)) as connection:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        connection.request("POST", path, content, {"Content-Type": content_type})
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
 
 
 def is_ready(folder: Path, model: str) -> bool:

@@ -243,8 +243,9 @@ def served_rows(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield "latency of one text, median", f"{latency['candidate']:.1f} ms", f"{latency['live']:.1f} ms"
     size = comparison.get("size_bytes") or {"candidate": document["archive"]["size_bytes"]}
     yield "archive", _megabytes(size["candidate"]), _megabytes(size["live"]) if "live" in size else ""
-    yield "TorchServe's answer to one text, median", f"{serving['p50_ms']:.1f} ms", ""
-    yield "TorchServe's answer to one text, 95th percentile", f"{serving['p95_ms']:.1f} ms", ""
+    server = {"native": "the native server"}.get(serving.get("runtime", ""), "TorchServe")
+    yield f"{server}'s answer to one text, median", f"{serving['p50_ms']:.1f} ms", ""
+    yield f"{server}'s answer to one text, 95th percentile", f"{serving['p95_ms']:.1f} ms", ""
     yield "time to load", f"{serving['load_seconds']:.1f} s", ""
     if precision := serving.get("precision"):
         yield "runtime and precision", f"{precision['chosen']} ({precision['reason']})", ""

@@ -13,6 +13,7 @@ from include.contracts.documents import Count, NotNegative, Part, Positive, Sha2
 from include.contracts.metrics import MAIN_METRICS
 
 Precision = Literal["torch-float32", "onnx-float32", "onnx-int8"]
+Runtime = Literal["torchserve", "native"]
 Change = Annotated[float, Field(ge=-1, le=1)]
 
 
@@ -170,8 +171,9 @@ class ChosenPrecision(Part):
 
 
 class Served(Part):
-    """Measured on a real TorchServe while packaging."""
+    """Measured on a real server while packaging."""
 
+    runtime: Runtime = Field("torchserve", description="That server; absent before it was a choice")
     load_seconds: NotNegative
     p50_ms: NotNegative
     p95_ms: NotNegative
@@ -216,6 +218,11 @@ class TextClassifierCandidate(Candidate):
     def compared_version(self) -> str | None:
         """The live version that it was compared with."""
         return self.metrics.live.version if self.metrics.live else None
+
+    @property
+    def runtime(self) -> str:
+        """What it was judged on, and has to be served with."""
+        return self.serving.runtime
 
     def figures(self) -> dict[str, float]:
         """Return the main metrics of all three models."""

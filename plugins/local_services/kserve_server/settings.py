@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from airflow.sdk import Connection
@@ -13,36 +11,19 @@ from airflow.sdk import Connection
 from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.exceptions import InvalidRequestError
 from local_services.kserve_server.runtime.layout import PROTOCOLS, SAFE_FILES
+from local_services.version_servers.settings import ServersSettings, loopback_host
 
 DEFAULT_PORT = 8087
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KServeServerSettings:
-    """The connection's fields.
+class KServeServerSettings(ServersSettings):
+    """The connection's fields; ``python`` is of an environment with ``kserve_server/requirements.txt``.
 
-    :param host: loopback address of the router.
-    :param port: port of the router.
-    :param python: interpreter of an environment with ``kserve_server/requirements.txt``.
-    :param state_dir: keeps the models, the logs and the record of what is live.
     :param allow_pickle: whether models may be loaded that run code of their file.
     """
 
-    host: str
-    port: int
-    python: str
-    state_dir: Path
     allow_pickle: bool = False
-
-    @property
-    def address(self) -> str:
-        """URL of the router, without a path."""
-        return f"http://{self.host}:{self.port}"
-
-    @property
-    def model_store(self) -> Path:
-        """Folder with the versions that are, or were lately, served."""
-        return self.state_dir / "models"
 
     @classmethod
     def of(cls, connection: Connection) -> KServeServerSettings:
@@ -52,13 +33,7 @@ class KServeServerSettings:
         """
         fields = ConnectionFields(connection)
         python, state_dir = fields.absolute_path("python"), fields.absolute_path("state_dir")
-        allow_pickle = fields.flag("allow_pickle", False)
-        host = "127.0.0.1" if connection.host in (None, "", "localhost") else connection.host
-        if not _is_loopback(host):
-            fields.problems.append(
-                "host: an IPv4 loopback address is needed. Predictions need no token, so this server is for one "
-                "machine only; put a proxy that knows its users in front of it"
-            )
+        allow_pickle, host = fields.flag("allow_pickle", False), loopback_host(connection, fields)
         fields.check()
         assert python and state_dir  # or `check` had raised
         return cls(
@@ -99,10 +74,3 @@ class Predictor:
         if protocol not in PROTOCOLS:
             raise InvalidRequestError(f"{version}: `predictor.protocol` must be one of {', '.join(PROTOCOLS)}.")
         return cls(format=str(found), protocol=str(protocol))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.IPv4Address(host).is_loopback
-    except ValueError:
-        return False

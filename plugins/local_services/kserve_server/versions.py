@@ -79,6 +79,10 @@ class VersionStore:
         except FormatError as error:
             raise InvalidRequestError(f"{name} cannot be served: {error}.") from None
 
+    def path(self, model: str, version: str, stored: StoredVersion) -> Path:
+        """Return the file that is loaded of a version, as :meth:`file` does."""
+        return self.file(stored.archive, stored.sha256, Predictor.of(stored.settings, version=f"{model} {version}"))
+
     def versions(self) -> dict[str, dict[str, StoredVersion]]:
         """Return what lies here, without its settings, which only the record and the registry know."""
         found: dict[str, dict[str, StoredVersion]] = {}

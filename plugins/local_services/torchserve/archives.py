@@ -39,7 +39,7 @@ class ArchiveStore:
         :raises ServiceUnavailableError: when it cannot be read.
         """
         target = self._folder / name
-        if not (target.is_file() and _digest(target) == candidate.archive_sha256):
+        if not (target.is_file() and archive_digest(target) == candidate.archive_sha256):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for left in self._folder.glob("*.part"):  # of copies whose process was killed: one is made at a time
                 left.unlink()
@@ -62,7 +62,7 @@ class ArchiveStore:
         :raises InvalidRequestError: when it is not there or was changed.
         """
         path = self._folder / name
-        if not path.is_file() or _digest(path) != sha256:
+        if not path.is_file() or archive_digest(path) != sha256:
             raise InvalidRequestError(f"{path} is missing or was changed since it was copied there. Release it again.")
 
     def versions(self) -> dict[str, dict[str, StoredVersion]]:
@@ -71,7 +71,7 @@ class ArchiveStore:
         for path in sorted(self._folder.glob("*.mar")):
             names = split_name(path.stem)
             if names and path.is_file() and not path.is_symlink():
-                stored = StoredVersion(archive=path.name, sha256=_digest(path))
+                stored = StoredVersion(archive=path.name, sha256=archive_digest(path))
                 found.setdefault(names[0], {})[names[1]] = stored
         return found
 
@@ -114,7 +114,8 @@ def _download(uri: str, target: Path, sha256: str) -> None:
         )
 
 
-def _digest(path: Path) -> str:
+def archive_digest(path: Path) -> str:
+    """Return an archive's SHA-256, in hex."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         for chunk in _chunks(file):

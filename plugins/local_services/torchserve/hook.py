@@ -21,7 +21,7 @@ from kubeflow_provider.exceptions import (
 from kubeflow_provider.services import Answer, Deployment, ModelVersion
 from kubeflow_provider.states import DeploymentState
 from local_services.lost_record import LostRecord
-from local_services.record import Record, StoredVersion, archive_name, check_names
+from local_services.record import Record, StoredVersion, archive_name, check_names, check_runtime
 from local_services.torchserve.archives import PLACEHOLDER_VERSION, ArchiveStore
 from local_services.torchserve.loaded_models import LoadedModels
 from local_services.torchserve.management import ManagementApi, RegistrationError
@@ -172,11 +172,12 @@ class TorchServeHook(BaseHook):
     # Changes
 
     def check_candidate(self, candidate: ModelVersion) -> None:
-        """Find out whether a version's names can be served.
+        """Find out whether a version's names and runtime can be served.
 
         :raises InvalidRequestError: when one of them cannot.
         """
         check_names(candidate.model, candidate.version)
+        check_runtime(candidate, "torchserve", remedy="local_native")
 
     def deploy_candidate(self, candidate: ModelVersion) -> Deployment:
         """Load the version beside the live one and wait for its workers; users do not reach it.
@@ -185,8 +186,8 @@ class TorchServeHook(BaseHook):
             the version then.
         :raises InvalidRequestError: when name, version, settings or archive are not what they should be.
         """
+        self.check_candidate(candidate)
         model, version = candidate.model, candidate.version
-        check_names(model, version)
         stored = StoredVersion(
             archive=archive_name(model, version), sha256=candidate.archive_sha256, settings=dict(candidate.settings)
         )

@@ -6,7 +6,9 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from include.contracts.registry_tags import SERVING_RUNTIME_FACT
 from include.contracts.settings import ServingConfig
+from include.contracts.version.runtimes import served_on
 from kubeflow_provider.exceptions import LiveVersionUnknownError
 from kubeflow_provider.services import Deployment, ForgetfulService, ModelVersion
 
@@ -39,7 +41,9 @@ def find_live(
             version=recorded.version,
             archive_uri=recorded.archive_uri,
             archive_sha256=recorded.facts.get("archive_sha256", ""),
-            settings=settings or ServingConfig().model_dump(),
+            settings=served_on(
+                settings or ServingConfig().model_dump(), recorded.facts.get(SERVING_RUNTIME_FACT, "torchserve")
+            ),
         )
     serving.restore_live(model, version)
     return serving.get_live(model)

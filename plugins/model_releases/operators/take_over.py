@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from include.contracts.version.runtimes import served_on
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.services import ModelVersion
 from model_releases import ids
@@ -138,7 +139,7 @@ class CheckTakeOverOperator(_TakeOverStep):
                 version=self.version,
                 archive_uri=candidate.archive.uri,
                 archive_sha256=candidate.archive.sha256,
-                settings=self.settings,
+                settings=served_on(self.settings, candidate.runtime),
             )
         )
 

@@ -12,6 +12,7 @@ import pytest
 
 from include.classifier.packaging import package as packaging
 from include.classifier.packaging.archive import Archive, build_archive, sha256_of
+from include.classifier.packaging.native_server import NativeServerError
 from include.classifier.packaging.package import (
     PackagingError,
     largest_difference,
@@ -40,9 +41,14 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {"splits": {"evaluation": {"uri": path.as_uri(), "rows": 90}}}
 
 
-def run(tiny_model: Path, dataset: dict[str, Any], store: Path) -> dict[str, Any]:
+def run(tiny_model: Path, dataset: dict[str, Any], store: Path, **serving: Any) -> dict[str, Any]:
     return package(
-        tiny_model, dataset=dataset, model="tiny", version=VERSION, output_uri=store.as_uri(), serving={"workers": 1}
+        tiny_model,
+        dataset=dataset,
+        model="tiny",
+        version=VERSION,
+        output_uri=store.as_uri(),
+        serving={"workers": 1, **serving},
     )
 
 
@@ -94,6 +100,52 @@ def test_a_package_is_tried_published_and_described(
     shown = "".join(capfd.readouterr())
     assert "Published the package" in shown
     assert [text for text in texts if len(text) > 10 and text in shown] == []
+
+
+@pytest.mark.processes
+def test_a_package_for_the_native_server_is_tried_on_that_one(
+    tiny_model: Path, dataset: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    parts = run(tiny_model, dataset, tmp_path / "store", runtime="native")
+
+    assert TextClassifierCandidate.read(candidates.document(**parts), where="the parts").runtime == "native"
+    assert 0 < parts["serving"]["largest_difference"] < 1e-3
+    assert f"The native server serves tiny {VERSION}" in capfd.readouterr().out
+    assert servers() == []
+
+
+@pytest.mark.processes
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("name", "old", "new", "error", "message"),
+    [
+        ("predictor.py", "def tokenise", "def read_tokens", NativeServerError, "has no Predictor.tokenise"),
+        (
+            "predictor.py",
+            'labels=facts["labels"], max',
+            'labels=facts["labels"][::-1], max',
+            PackagingError,
+            "does not serve what was trained",
+        ),
+    ],
+)
+def test_what_the_native_server_serves_wrongly_is_not_published(
+    name: str,
+    old: str,
+    new: str,
+    error: type[Exception],
+    message: str,
+    tiny_model: Path,
+    dataset: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tamper(monkeypatch, name, old, new)
+
+    with pytest.raises(error, match=message):
+        run(tiny_model, dataset, tmp_path / "store", runtime="native")
+    assert not (tmp_path / "store").exists()
+    assert servers() == []
 
 
 @pytest.mark.torchserve

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -36,8 +37,11 @@ class Serving:
         self.told.append(version)
 
 
-@pytest.mark.parametrize("recorded", [RELEASE, None])
-def test_it_is_put_back_as_the_registry_knows_it(recorded: Release | None) -> None:
+ON_NATIVE = replace(RELEASE, facts={**RELEASE.facts, "serving_runtime": "native"})
+
+
+@pytest.mark.parametrize(("recorded", "runtime"), [(RELEASE, "torchserve"), (ON_NATIVE, "native"), (None, None)])
+def test_it_is_put_back_as_the_registry_knows_it(recorded: Release | None, runtime: str | None) -> None:
     serving, registry = Serving(), SimpleNamespace(get_live=lambda model: recorded)
     found = find_live(serving, registry, "reviews", settings={"workers": 2})  # type: ignore[arg-type]
     assert serving.told == [found]
@@ -45,7 +49,8 @@ def test_it_is_put_back_as_the_registry_knows_it(recorded: Release | None) -> No
         assert found is None
     else:
         assert (found.version, found.archive_uri) == (VERSION, recorded.archive_uri)
-        assert (found.archive_sha256, found.settings) == ("a" * 64, {"workers": 2})
+        assert found.archive_sha256 == "a" * 64
+        assert found.settings == {"workers": 2, "runtime": runtime}
 
 
 def test_a_service_that_forgets_nothing_is_not_told() -> None:

@@ -146,7 +146,7 @@ def test_deploying_leaves_the_way_back_and_the_endpoint(
     assert deploy(tmp_path).execute(context) == "http://candidate"
     assert context.xcoms == {"previous_version": LIVE, "endpoint": f"http://endpoint/{MODEL}"}
     assert service.deployed is not None
-    assert service.deployed.settings == {"workers": 2}
+    assert service.deployed.settings == {"workers": 2, "runtime": "torchserve"}
     assert service.deployed.origin["registry-url"] == f"http://registry/{MODEL}/{CANDIDATE}"
     assert registry.states == [(CANDIDATE, ReleaseState.CANDIDATE, "")]
 
@@ -295,7 +295,8 @@ def test_where_the_service_works_in_the_background_the_trigger_deploys(
     event = asyncio.run(trigger.wait())
     assert operator.execute_complete(context, event) == "http://candidate"
     assert service.deployed is not None
-    assert (service.deployed.version, service.deployed.settings) == (CANDIDATE, {"workers": 2})
+    assert service.deployed.version == CANDIDATE
+    assert service.deployed.settings == {"workers": 2, "runtime": "torchserve"}
 
 
 def test_what_the_trigger_saw_ends_the_task(tmp_path: Path, context: FakeContext) -> None:

@@ -4,20 +4,43 @@ from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
+from typing import Protocol
 
 from kubeflow_provider.exceptions import DeploymentFailedError, KubeflowProviderError
 from kubeflow_provider.services import Deployment, ModelVersion
 from kubeflow_provider.states import DeploymentState
-from local_services.kserve_server.processes import Processes
-from local_services.kserve_server.settings import Predictor
-from local_services.kserve_server.versions import VersionStore
 from local_services.record import Record, ServedModel, StoredVersion, archive_name
+from local_services.version_servers.processes import Processes
 
 #: So long a version may load that has to be live again at once.
 _LOADING_SECONDS = 150.0
 _POLL_SECONDS = 0.1
 
 log = logging.getLogger(__name__)
+
+
+class Store(Protocol):
+    """The server's own copies of what was published."""
+
+    def fetch(self, candidate: ModelVersion, name: str) -> None:
+        """Copy a version here, unless it is here already.
+
+        :param name: that it has here.
+        :raises InvalidRequestError: when it is not there, or not what was announced.
+        """
+
+    def path(self, model: str, version: str, stored: StoredVersion) -> Path:
+        """Return what the version's process loads, after a look at whether it is as it was fetched.
+
+        :raises InvalidRequestError: when it is not.
+        """
+
+    def versions(self) -> dict[str, dict[str, StoredVersion]]:
+        """Return what lies here: model -> version -> what can be told of it without a record."""
+
+    def delete(self, name: str) -> None:
+        """Delete a version; harmless when it is not here."""
 
 
 class LoadedVersions:
@@ -30,7 +53,7 @@ class LoadedVersions:
     :param record: what is live, and what was before.
     """
 
-    def __init__(self, processes: Processes, store: VersionStore, record: Record) -> None:
+    def __init__(self, processes: Processes, store: Store, record: Record) -> None:
         self._processes = processes
         self._store = store
         self._record = record
@@ -47,8 +70,7 @@ class LoadedVersions:
 
         :raises InvalidRequestError: when its files are not what was fetched.
         """
-        predictor = Predictor.of(stored.settings, version=f"{model} {version}")
-        path = self._store.file(stored.archive, stored.sha256, predictor)
+        path = self._store.path(model, version, stored)
         log.info("Starting a server for %s %s.", model, version)
         self._processes.start_version(model, version, stored, path)
 

@@ -1,0 +1,31 @@
+"""What serves a version: what it was judged on, whatever the model's YAML says by now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+#: ServingRuntimes of ``deploy/``, by ``serving.runtime``. InferenceServices name them.
+SERVING_RUNTIMES = {"torchserve": "kubeflow-model-release", "native": "kubeflow-model-release-native"}
+
+
+def cluster_runtime(named: str, runtime: str) -> str:
+    """Return the ServingRuntime for a version that was judged on a runtime.
+
+    :param named: that was asked for; one of the cluster's own stays.
+    """
+    return SERVING_RUNTIMES[runtime] if named in SERVING_RUNTIMES.values() else named
+
+
+def served_on(settings: Mapping[str, Any], runtime: str | None) -> dict[str, Any]:
+    """Return the ``serving`` section of a model's YAML for a version that was judged on a runtime.
+
+    :param runtime: of its candidate document or its record; ``None``: none is chosen for its kind of model.
+    """
+    if runtime is None:
+        return dict(settings)
+    section = {**settings, "runtime": runtime}
+    kserve = dict(settings.get("kserve") or {})
+    if "runtime" in kserve:
+        section["kserve"] = {**kserve, "runtime": cluster_runtime(kserve["runtime"], runtime)}
+    return section

@@ -1,0 +1,46 @@
+"""Serves packages on this machine without TorchServe: each version with the native server, in its own process."""
+
+from __future__ import annotations
+
+from airflow.sdk import Connection
+
+from kubeflow_provider.services import ModelVersion
+from local_services.native_server.packages import PackageStore
+from local_services.native_server.processes import NativeProcesses
+from local_services.native_server.settings import NativeServerSettings
+from local_services.record import check_runtime
+from local_services.version_servers.hook import VersionServersHook
+
+
+class LocalNativeHook(VersionServersHook):
+    """Serves versions with ``serving.runtime: native``; a :class:`~kubeflow_provider.services.ServingService`.
+
+    :param local_native_conn_id: connection of type ``local_native``.
+    :param connection: the connection itself, where it has been looked up already.
+    """
+
+    conn_name_attr = "local_native_conn_id"
+    default_conn_name = "local_native_default"
+    conn_type = "local_native"
+    hook_name = "Local native server"
+
+    def __init__(self, local_native_conn_id: str = default_conn_name, *, connection: Connection | None = None) -> None:
+        super().__init__(local_native_conn_id, connection=connection)
+        self.local_native_conn_id = local_native_conn_id
+
+    def check_candidate(self, candidate: ModelVersion) -> None:
+        """Find out whether a version's names and runtime can be served.
+
+        :raises InvalidRequestError: when one of them cannot.
+        """
+        super().check_candidate(candidate)
+        check_runtime(candidate, "native", remedy="torchserve")
+
+    def _read_settings(self, connection: Connection) -> NativeServerSettings:
+        return NativeServerSettings.of(connection)
+
+    def _make_processes(self) -> NativeProcesses:
+        return NativeProcesses(self._settings)
+
+    def _make_store(self) -> PackageStore:
+        return PackageStore(self._settings.model_store)
