@@ -84,6 +84,23 @@ def served(package: Path, *, settings: Mapping[str, Any] | None = None, threads:
 
 
 @contextlib.contextmanager
+def native(model: Path) -> Iterator[Server]:
+    """Serve a model folder with the native server, as the image does in a cluster."""
+    with _folder() as folder:
+        package, port, metrics_port = folder / "package", *free_ports(2)
+        build_archive(model, model=MODEL, version=VERSION, target=package / "model-store" / f"{MODEL}.mar")
+        command = [sys.executable, "-m", "include.classifier.native", str(package), "--folder", str(folder / "own")]
+        command += ["--host", _HOST, "--port", str(port), "--metrics-port", str(metrics_port), "--grpc-port", "0"]
+        with _running(command, folder / "log.txt") as process:
+            _wait(process, folder / "log.txt", lambda: _answers(f"http://{_HOST}:{port}/v2/health/ready"))
+            yield Server(
+                target=Target(url=f"http://{_HOST}:{port}/v1/models/{MODEL}:predict"),
+                write=lambda text: json.dumps({"instances": [text]}),
+                read=lambda body: json.loads(body)["predictions"][0]["probabilities"],
+            )
+
+
+@contextlib.contextmanager
 def seed_handler(model: Path) -> Iterator[Server]:
     """Serve with a tutorial's handler in the same TorchServe, with the settings that come with it."""
     with _folder() as folder:

@@ -18,18 +18,20 @@ from benchmarks.harness import OURS, Benchmark, arguments, clean_up_when_told_to
 from benchmarks.load import Answer, ask, figures
 from benchmarks.models import MAX_LENGTH, write_distilbert
 from benchmarks.reviews import cut, pick, read_reviews
-from benchmarks.servers import Server, mlserver, ours, plain_fastapi, seed_handler
+from benchmarks.servers import Server, mlserver, native, ours, plain_fastapi, seed_handler
 from include.contracts.settings import ServingConfig
 
 if TYPE_CHECKING:
     from include.classifier.serving.predictor import Prediction, Predictor
 
 HANDLER, FASTAPI, MLSERVER, LIMIT = "tutorial's handler", "FastAPI", "MLServer", "no server"
+NATIVE = "native server"
 REQUESTS, P50, P95, P99 = "requests", "median", "95th percentile", "99th percentile"
 _WARM_UP_REQUESTS = 32
 #: Between two ways to compute the same.
 _PARITY = 1e-3
 _SIDES: dict[str, tuple[str, Callable[[Path], contextlib.AbstractContextManager[Server]]]] = {
+    NATIVE: ("the same archive in the native server", native),
     HANDLER: ("one text at a time, in the same TorchServe with the tutorial's settings", seed_handler),
     FASTAPI: ("a Transformers pipeline in one process of uvicorn", plain_fastapi),
     MLSERVER: ("its Hugging Face runtime as it is by default", mlserver),
@@ -55,7 +57,9 @@ def main() -> None:
         difference = check("packed", right, [found.probabilities for found in ours_right], bound=_largest_difference())
         benchmark = _benchmark(given, facts)
         running = {OURS: servers.enter_context(ours(packed))}
-        running |= {side: servers.enter_context(_SIDES[side][1](trained)) for side in given.sides}
+        running |= {
+            side: servers.enter_context(_SIDES[side][1](packed if side == NATIVE else trained)) for side in given.sides
+        }
         for server in running.values():
             ask(server.target, [server.write(text) for text in texts[:_WARM_UP_REQUESTS]], clients=max(given.sizes))
         for clients, side in benchmark.runs():
@@ -63,7 +67,7 @@ def main() -> None:
                 measured, found = without_server(predictor, texts, rows=clients)
             else:
                 measured, found = with_server(running[side], texts, clients=clients)
-            check(side, ours_right if side in (OURS, LIMIT) else right, found)
+            check(side, ours_right if side in (OURS, NATIVE, LIMIT) else right, found)
             benchmark.add(clients, side, measured)
     judge(benchmark, difference)
     print(benchmark.write())
@@ -141,9 +145,22 @@ def judge(benchmark: Benchmark, difference: float) -> None:
             benchmark.require(f"times the median latency of the {side}, {fewest} client", latency, at_most=1)
         elif side == LIMIT:
             benchmark.require(f"of the requests without a server, {most} clients", requests, at_least=0.85)
+        elif side == NATIVE:
+            _judge_native(benchmark)
         elif side != OURS:
             benchmark.require(f"times the requests of {side}, {most} clients", requests, at_least=1)
     benchmark.require("largest difference of a probability to float32", difference, at_most=_largest_difference())
+
+
+def _judge_native(benchmark: Benchmark) -> None:
+    """Compare the native server with what it was to reach, by way of ours, with which every side was paired."""
+    fewest, most = min(benchmark.sizes), max(benchmark.sizes)
+    if HANDLER in benchmark.sides:
+        by_handler = benchmark.by_ours(REQUESTS, most, NATIVE) * benchmark.ours_by(REQUESTS, most, HANDLER)
+        benchmark.require(f"native: times the requests of the {HANDLER}, {most} clients", by_handler, at_least=8)
+    if LIMIT in benchmark.sides:
+        by_limit = benchmark.by_ours(P50, fewest, NATIVE) * benchmark.ours_by(P50, fewest, LIMIT)
+        benchmark.require(f"native: times the median without a server, {fewest} client", by_limit, at_most=1.15)
 
 
 def _benchmark(given: argparse.Namespace, facts: Mapping[str, Any]) -> Benchmark:
