@@ -77,7 +77,7 @@ def test_a_file_that_holds_no_certificate_is_named(ask, https, authority, tmp_pa
 
 def test_a_renewed_certificate_is_read_without_a_restart(ask, https, authority, tmp_path):
     bundle = tmp_path / "ca.pem"
-    bundle.write_bytes(authority["server"].read_bytes())
+    bundle.write_bytes(authority["client"].read_bytes())
     server = https()
     with pytest.raises(ServiceUnavailableError):
         ask(client(server, verify=str(bundle)), "GET", RUNS)
