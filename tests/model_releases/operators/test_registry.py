@@ -96,6 +96,7 @@ def test_a_candidate_is_registered_with_everything_that_made_it(
         "training_parameters": '{"seed": 42}',
         "serving_p95_ms": "8.0",
         "serving_precision": "onnx-int8",
+        "serving_runtime": "torchserve",
         "model_format": "pytorch",
         "model_format_version": "1",
         "code_revision": "c0ffee",
