@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import traceback
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -72,13 +73,18 @@ class RunRecord:
             step |= {"state": state, "ended": _now(), "log_end": step["log_end"] or self._log_size()}
             self._write()
 
-    def run_ends(self, state: str, reason: str | None = None) -> None:
-        """Record how the run ended; a step that was still going ended with it."""
+    def run_ends(self, state: str, reason: str | None = None, *, outputs: dict[str, Any] | None = None) -> None:
+        """Record how the run ended; a step that was still going ended with it.
+
+        :param outputs: the pipeline's own, with ``parameters`` and ``artifacts``.
+        """
         with self._lock:
             for step in self._steps:
                 if step["state"] == "RUNNING":
                     step |= {"state": "FAILED", "ended": _now(), "log_end": self._log_size()}
             self._document |= {"state": state, "reason": reason, "ended": _now()}
+            if outputs:
+                self._document["outputs"] = outputs
             self._write()
 
     def failure_reason(self) -> str | None:
@@ -139,7 +145,7 @@ def run(run_dir: Path) -> bool:
         with tempfile.TemporaryDirectory(prefix="pipeline-") as scratch:
             # Every step leaves a folder of its own in $TMPDIR.
             os.environ["TMPDIR"] = tempfile.tempdir = scratch
-            _run_pipeline(run_dir, parameters, record)
+            outputs = _run_pipeline(run_dir, parameters, record)
     except Exception as error:  # whatever it is, it is the answer to why the run failed
         reason = record.failure_reason()
         if reason is None:
@@ -147,11 +153,11 @@ def run(run_dir: Path) -> bool:
             reason = _COLOUR.sub("", f"{type(error).__name__}: {error}")[:_LONGEST_REASON]
         record.run_ends("FAILED", reason)
         return False
-    record.run_ends("SUCCEEDED")
+    record.run_ends("SUCCEEDED", outputs=outputs)
     return True
 
 
-def _run_pipeline(run_dir: Path, parameters: dict[str, Any], record: RunRecord) -> None:
+def _run_pipeline(run_dir: Path, parameters: dict[str, Any], record: RunRecord) -> dict[str, Any]:
     from kfp import components, local
 
     take_over(record, run_dir.parent / ENVIRONMENTS)
@@ -168,7 +174,35 @@ def _run_pipeline(run_dir: Path, parameters: dict[str, Any], record: RunRecord) 
         # Without it a failed run looks like one without outputs.
         raise_on_error=True,
     )
-    components.load_component_from_file(str(pipeline))(**parameters)
+    task = components.load_component_from_file(str(pipeline))(**parameters)
+    return outputs_of(task.outputs)
+
+
+def outputs_of(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the outputs of a pipeline as JSON: ``parameters`` (name -> value) and ``artifacts`` (name -> ``uri`` …).
+
+    :param found: as kfp.local has them: values, artifacts and lists of these.
+    """
+    from kfp import dsl
+
+    outputs: dict[str, Any] = {"parameters": {}, "artifacts": {}}
+    for name, value in found.items():
+        if isinstance(value, dsl.Artifact):
+            outputs["artifacts"][name] = _artifact(value)
+        elif isinstance(value, list) and value and all(isinstance(each, dsl.Artifact) for each in value):
+            outputs["artifacts"][name] = [_artifact(each) for each in value]
+        else:
+            outputs["parameters"][name] = value
+    # What is no number has no place in JSON but as text.
+    text = json.dumps({section: entries for section, entries in outputs.items() if entries}, default=str)
+    parsed: dict[str, Any] = json.loads(text, parse_constant=str)
+    return parsed
+
+
+def _artifact(artifact: Any) -> dict[str, Any]:
+    uri = f"file://{artifact.uri}" if artifact.uri.startswith("/") else artifact.uri
+    found = {"uri": uri, "type": artifact.schema_title, "metadata": dict(artifact.metadata) or None}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _now() -> str:

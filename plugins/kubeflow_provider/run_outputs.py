@@ -10,10 +10,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 #: A trigger's event and an XCom hold no more: they are rows of Airflow's database.
 LARGEST_BYTES = 256 * 1024
+
+
+@runtime_checkable
+class ArtifactService(Protocol):
+    """What a pipeline service has besides where it keeps the artifacts of its runs itself."""
+
+    def artifacts_uri(self, run_id: str) -> str:
+        """Return the URI of the folder in which a run leaves its artifacts."""
 
 
 def is_too_large(outputs: Mapping[str, Any]) -> bool:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from include.pipelines.local_runner import outputs_of
 from tests.test_pipelines.small_steps import named, silent, uses_its_package
 
 ROOT = Path(__file__).parents[2]
@@ -163,3 +165,17 @@ def test_packages_of_a_component_are_installed_beside_the_project(
         assert f"version 1.0 of {tmp_path}/runs/.environments/" in log
     assert len([path for path in (tmp_path / "runs" / ".environments").iterdir() if path.is_dir()]) == 1
     assert importlib.util.find_spec("its_package") is None
+
+
+def test_what_a_pipeline_returns_is_told_as_json() -> None:
+    from kfp import dsl
+
+    model = dsl.Model(uri="/runs/one/artifacts/model", metadata={"framework": "sklearn"})
+    found = {"model": model, "both": [model, dsl.Artifact(uri="s3://bucket/key")], "accuracy": 0.9, "broken": math.nan}
+
+    told = {"uri": "file:///runs/one/artifacts/model", "type": "system.Model", "metadata": {"framework": "sklearn"}}
+    assert outputs_of(found) == {
+        "parameters": {"accuracy": 0.9, "broken": "NaN"},
+        "artifacts": {"model": told, "both": [told, {"uri": "s3://bucket/key", "type": "system.Artifact"}]},
+    }
+    assert outputs_of({}) == {}

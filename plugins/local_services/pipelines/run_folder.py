@@ -34,6 +34,7 @@ from typing import Any
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.pipelines.reading import read_pipeline_spec
 from kubeflow_provider.pipelines.spec import parse_pipeline_spec
+from kubeflow_provider.run_outputs import is_too_large
 from kubeflow_provider.services import Run, RunRequest, RunStep
 from kubeflow_provider.states import RunState
 
@@ -184,7 +185,18 @@ class RunFolder:
             created_at=datetime.fromtimestamp(self.asked_at(), tz=UTC),
             steps=self._steps(document, run=state),
             reason=document.get("reason") if state is RunState.FAILED else None,
+            outputs=self._outputs(document) if state is RunState.SUCCEEDED else None,
         )
+
+    @property
+    def artifacts(self) -> Path:
+        """Folder with what the run's steps leave, see ``include/pipelines/local_runner.py``."""
+        return self.path / "artifacts"
+
+    def _outputs(self, document: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return what the run has made; ``None`` where that has no place in Airflow's database."""
+        outputs = document.get("outputs")
+        return outputs if isinstance(outputs, dict) and not is_too_large(outputs) else None
 
     def log_tail(self, last_lines: int) -> str:
         """Return the last lines of the failed step, or of the run where no step failed."""

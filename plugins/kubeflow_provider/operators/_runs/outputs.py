@@ -38,7 +38,7 @@ def collect_outputs(
     if outputs_uri:
         place = place_of(outputs_uri, event.get("asked_for", run_id))
         written = read_written(place)
-        if written is None:
+        if written is None and not event.get("outputs"):
             log.warning("Pipeline run %s has succeeded and has written no outputs at %s.", run_id, shown(place))
     outputs = merged(event.get("outputs"), written)
     names = names_of(outputs)
