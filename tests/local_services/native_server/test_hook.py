@@ -70,6 +70,25 @@ def test_a_release_its_switch_and_its_roll_back_lose_no_request(native: SimpleNa
 
 
 @pytest.mark.processes
+@pytest.mark.long
+def test_twenty_switches_under_eight_users_lose_no_request(native: SimpleNamespace) -> None:
+    hook, versions = native.hook, [f"202601{day:02}000000" for day in range(1, 22)]
+
+    def release(version: str) -> None:
+        assert deploy(hook, build_native_version(native.store, version)).state is DeploymentState.READY
+        hook.promote(MODEL, version)
+
+    release(versions[0])
+    with Users(hook.endpoint_url(MODEL), number=8, pause_seconds=0.02) as users:
+        for version in versions[1:]:
+            release(version)
+    assert set(users.statuses) == {200}
+    assert answering(hook) == versions[-1]
+    running = [each for each in hook._processes.processes() if "include.classifier.native" in each.cmdline()]
+    assert len(running) == 2, "the live version and the one before"
+
+
+@pytest.mark.processes
 def test_what_cannot_be_loaded_says_why_and_is_not_tried_again(native: SimpleNamespace) -> None:
     broken = deploy(native.hook, build_native_version(native.store, FIRST, behaviour="does not load"))
     assert broken.state is DeploymentState.FAILED
