@@ -12,6 +12,7 @@ from airflow.sdk import (
     Asset,
     AssetAny,
     AssetOrTimeSchedule,
+    BaseOperator,
     Context,
     DeadlineAlert,
     MultipleCronTriggerTimetable,
@@ -27,10 +28,10 @@ from include.contracts.section import Section
 from include.contracts.settings import DataConfig, GateConfig, TrainingConfig
 from kubeflow_provider.operators.modules import RunModuleOperator
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
-from model_releases import ids
+from model_releases import ids, pipeline_release
 from model_releases.addresses import mask, with_secrets
 from model_releases.alerts.deadlines import release_deadline
-from model_releases.config import ModelConfig, read_model_configs
+from model_releases.config import ModelConfig, TextClassifierConfig, read_model_configs
 from model_releases.deployment import add_deployment, default_arguments, notifier_of
 from model_releases.memory.candidate import read_text
 from model_releases.memory.claims import claimed_version, release_version
@@ -44,6 +45,18 @@ from model_releases.versions import as_of, asked_version
 
 def form(config: ModelConfig) -> dict[str, Param]:
     """Return the fields of the trigger form, with the model's own settings as defaults."""
+    own = text_form(config) if isinstance(config, TextClassifierConfig) else pipeline_release.form(config)
+    return {
+        **own,
+        "require_approval": Param(
+            config.approval.required, type="boolean", section="Release", title="Ask a person before deploying",
+            description=f"No answer within {config.approval.timeout_hours:g} hours is a no.",
+        ),
+    }  # fmt: skip
+
+
+def text_form(config: TextClassifierConfig) -> dict[str, Param]:
+    """Return the fields that a text classifier has."""
     sources = (
         "One path, URI or Hub data set id (`hub:owner/name[:split]`) on each line; others than the model's own have to "
         "be named in `data.allowed_sources`."
@@ -60,10 +73,6 @@ def form(config: ModelConfig) -> dict[str, Param]:
         ),
         **fields(config.training, "Training"),
         **fields(config.gate, "Gate"),
-        "require_approval": Param(
-            config.approval.required, type="boolean", section="Release", title="Ask a person before deploying",
-            description=f"No answer within {config.approval.timeout_hours:g} hours is a no.",
-        ),
     }  # fmt: skip
 
 
@@ -107,25 +116,25 @@ def dataset_check(uri: str, conn_id: str | None) -> Any:
     return check
 
 
-def refused_sources(config: ModelConfig, form: Mapping[str, Any]) -> str:
+def refused_sources(config: TextClassifierConfig, form: Mapping[str, Any]) -> str:
     """Return what the form names and may not have read, in sentences; empty when that is nothing."""
     mask(named_addresses(config, form))
     sources = [*form["train"], *(form["evaluation"] or ())]
     return " ".join(refusals(sources, config.allowed_sources, base_model=form["base_model"]))
 
 
-def data_config(config: ModelConfig, form: Mapping[str, Any]) -> DataConfig:
+def data_config(config: TextClassifierConfig, form: Mapping[str, Any]) -> DataConfig:
     """Return the model's data settings with the sources that the form names."""
     mask(named_addresses(config, form))
     return config.data.with_sources(form["train"], form["evaluation"])
 
 
-def named_addresses(config: ModelConfig, form: Mapping[str, Any]) -> list[str]:
+def named_addresses(config: TextClassifierConfig, form: Mapping[str, Any]) -> list[str]:
     """Return all that preprocessing is told of addresses."""
     return [*form["train"], *(form["evaluation"] or ()), form["base_model"], *config.allowed_sources]
 
 
-def pipeline_parameters(config: ModelConfig, version: str) -> dict[str, Any]:
+def pipeline_parameters(config: TextClassifierConfig, version: str) -> dict[str, Any]:
     """Return the pipeline's parameters as far as they are known before a release begins.
 
     :param version: template of the version.
@@ -147,10 +156,25 @@ def pipeline_parameters(config: ModelConfig, version: str) -> dict[str, Any]:
     }
 
 
-def release_dag(config: ModelConfig) -> DAG:
-    """Build the release DAG of one model."""
-    # What `check` asks for, what it has claimed, and what is known of it whatever became of `check`.
-    asked, version, known = (f"{{{{ {which}_version(dag_run) }}}}" for which in ("asked", "claimed", "release"))
+def macros(config: TextClassifierConfig) -> dict[str, Any]:
+    """Return what the templates of its tasks ask for."""
+    return {
+        "as_of": as_of,
+        "code_revision": code_revision,
+        "allowed_sources": lambda: json.dumps(config.allowed_sources),
+        "refused_sources": lambda params: refused_sources(config, params),
+        "private_sources": lambda params: with_secrets(named_addresses(config, params)),
+        "data_config": lambda params: data_config(config, params),
+        "query_names": lambda params: ",".join(query_names([*params["train"], *(params["evaluation"] or ())])),
+    }
+
+
+def add_candidate_tasks(config: TextClassifierConfig, *, asked: str, version: str) -> BaseOperator:
+    """Add the tasks up to the gate, and return it.
+
+    :param asked: template of the version that the run asks for.
+    :param version: template of the version that it has claimed.
+    """
     folder = f"{config.store_uri}/{version}"
     dataset_uri = f"{folder}/dataset/dataset.json"
     checked = f"ti.xcom_pull('{ids.CHECK}')"
@@ -158,6 +182,97 @@ def release_dag(config: ModelConfig) -> DAG:
     sealed = {"model": config.name, "version": version, "registry_conn_id": registry_conn_id}
     cluster, data = config.cluster.model_dump(mode="json"), "{{ data_config(params).model_dump_json() }}"
 
+    # Whatever can be known before compute is spent.
+    check = CheckReleaseOperator(
+        task_id=ids.CHECK,
+        pre_execute=ReleaseBrakes(
+            schedule=config.schedule,
+            model=config.name,
+            data=data,
+            store_uri=config.store_uri,
+            cluster=cluster,
+            pipelines_conn_id=config.connection("pipelines"),
+            registry_conn_id=registry_conn_id,
+            store_conn_id=config.store_conn_id,
+        ),
+        inlets=[Asset(uri) for uri in config.schedule.assets],
+        version=asked,
+        candidate_uri=None,
+        candidate_sha256=None,
+        store_uri=config.store_uri,
+        pipeline_file=config.pipeline_file,
+        parameters=pipeline_parameters(config, asked),
+        cluster=cluster,
+        settings=config.serving_settings,
+        refused_sources="{{ refused_sources(params) }}",
+        private_sources="{{ private_sources(params) }}",
+    )
+    queries_uri = f"{folder}/queries"
+    query: list[Any] = []
+    if config.data.queries:
+        query = [
+            QueryOperator(
+                task_id=ids.QUERY,
+                pre_execute=RefuseSealed(**sealed, writes=True),
+                candidate_uri=None,
+                candidate_sha256=None,
+                queries=config.data.queries,
+                columns=config.data.columns,
+                date_column=config.data.date_column,
+                names="{{ query_names(params) }}",
+                folder_uri=queries_uri,
+                execution_timeout=timedelta(hours=2),  # as preprocessing
+            )
+        ]
+    preprocess = RunModuleOperator(
+        task_id="preprocess",
+        pre_execute=RefuseSealed(**sealed, writes=True),
+        module="include.classifier.preprocess",
+        arguments={
+            "model": config.name,
+            "data": data,
+            "seed": "{{ params.seed }}",
+            "output-uri": f"{folder}/dataset",
+            "allowed-sources": "{{ allowed_sources() }}",
+            "as-of": "{{ as_of(dag_run) }}",
+            "timezone": config.schedule.timezone,
+            "queries-uri": queries_uri if config.data.queries else "",
+        },
+        cluster=cluster,
+    )
+    train = RunPipelineOperator(
+        task_id="train",
+        pre_execute=RefuseSealed(**sealed, writes=True, then=dataset_check(dataset_uri, config.store_conn_id)),
+        pipeline_file=config.pipeline_file,
+        parameters=pipeline_parameters(config, version)
+        | {
+            # Rendered again when the training is over: a check by version 0.1.0 said `champion_uri`, read until the
+            # version after next.
+            "live_uri": f"{{{{ {checked}['live_uri'] | default({checked}['champion_uri']) }}}}",
+            "tracking_uri": f"{{{{ {checked}['tracking_uri'] }}}}",
+            "code_revision": "{{ code_revision() }}",
+        },
+        display_name=f"{config.name} {version}",
+        experiment=config.name,
+        cluster=cluster,
+        timeout=timedelta(hours=config.training_timeout_hours),
+    )
+    gate = GateOperator(
+        task_id=ids.GATE,
+        candidate_sha256=None,  # it is what finds it out
+        policy=config.gate.model_dump() | templates(GateConfig),
+        live_at_start=f"{{{{ {checked}['live_version'] }}}}",
+    )
+
+    check >> query >> preprocess
+    check >> preprocess >> train >> gate
+    return gate
+
+
+def release_dag(config: ModelConfig) -> DAG:
+    """Build the release DAG of one model."""
+    # What `check` asks for, what it has claimed, and what is known of it whatever became of `check`.
+    asked, version, known = (f"{{{{ {which}_version(dag_run) }}}}" for which in ("asked", "claimed", "release"))
     with DAG(
         dag_id=ids.release_dag(config.name),
         dag_display_name=f"Release {config.name}",
@@ -169,105 +284,19 @@ def release_dag(config: ModelConfig) -> DAG:
         params=form(config),
         tags=["release", *config.tags],
         user_defined_macros={
-            "as_of": as_of,
             "asked_version": asked_version,
             "claimed_version": claimed_version,
             "release_version": release_version,
-            "code_revision": code_revision,
-            "allowed_sources": lambda: json.dumps(config.allowed_sources),
-            "refused_sources": lambda params: refused_sources(config, params),
-            "private_sources": lambda params: with_secrets(named_addresses(config, params)),
-            "data_config": lambda params: data_config(config, params),
-            "query_names": lambda params: ",".join(query_names([*params["train"], *(params["evaluation"] or ())])),
+            **(macros(config) if isinstance(config, TextClassifierConfig) else {}),
         },
         deadline=deadline(config),
         on_failure_callback=notifier_of(config, version=known),
         default_args=default_arguments(config, version=version),
     ) as dag:
-        # Whatever can be known before compute is spent.
-        check = CheckReleaseOperator(
-            task_id=ids.CHECK,
-            pre_execute=ReleaseBrakes(
-                schedule=config.schedule,
-                model=config.name,
-                data=data,
-                store_uri=config.store_uri,
-                cluster=cluster,
-                pipelines_conn_id=config.connection("pipelines"),
-                registry_conn_id=registry_conn_id,
-                store_conn_id=config.store_conn_id,
-            ),
-            inlets=[Asset(uri) for uri in config.schedule.assets],
-            version=asked,
-            candidate_uri=None,
-            candidate_sha256=None,
-            store_uri=config.store_uri,
-            pipeline_file=config.pipeline_file,
-            parameters=pipeline_parameters(config, asked),
-            cluster=cluster,
-            settings=config.serving.model_dump(mode="json"),
-            refused_sources="{{ refused_sources(params) }}",
-            private_sources="{{ private_sources(params) }}",
-        )
-        queries_uri = f"{folder}/queries"
-        query: list[Any] = []
-        if config.data.queries:
-            query = [
-                QueryOperator(
-                    task_id=ids.QUERY,
-                    pre_execute=RefuseSealed(**sealed, writes=True),
-                    candidate_uri=None,
-                    candidate_sha256=None,
-                    queries=config.data.queries,
-                    columns=config.data.columns,
-                    date_column=config.data.date_column,
-                    names="{{ query_names(params) }}",
-                    folder_uri=queries_uri,
-                    execution_timeout=timedelta(hours=2),  # as preprocessing
-                )
-            ]
-        preprocess = RunModuleOperator(
-            task_id="preprocess",
-            pre_execute=RefuseSealed(**sealed, writes=True),
-            module="include.classifier.preprocess",
-            arguments={
-                "model": config.name,
-                "data": data,
-                "seed": "{{ params.seed }}",
-                "output-uri": f"{folder}/dataset",
-                "allowed-sources": "{{ allowed_sources() }}",
-                "as-of": "{{ as_of(dag_run) }}",
-                "timezone": config.schedule.timezone,
-                "queries-uri": queries_uri if config.data.queries else "",
-            },
-            cluster=cluster,
-        )
-        train = RunPipelineOperator(
-            task_id="train",
-            pre_execute=RefuseSealed(**sealed, writes=True, then=dataset_check(dataset_uri, config.store_conn_id)),
-            pipeline_file=config.pipeline_file,
-            parameters=pipeline_parameters(config, version)
-            | {
-                # Rendered again when the training is over: a check by version 0.1.0 said `champion_uri`, read until the
-                # version after next.
-                "live_uri": f"{{{{ {checked}['live_uri'] | default({checked}['champion_uri']) }}}}",
-                "tracking_uri": f"{{{{ {checked}['tracking_uri'] }}}}",
-                "code_revision": "{{ code_revision() }}",
-            },
-            display_name=f"{config.name} {version}",
-            experiment=config.name,
-            cluster=cluster,
-            timeout=timedelta(hours=config.training_timeout_hours),
-        )
-        gate = GateOperator(
-            task_id=ids.GATE,
-            candidate_sha256=None,  # it is what finds it out
-            policy=config.gate.model_dump() | templates(GateConfig),
-            live_at_start=f"{{{{ {checked}['live_version'] }}}}",
-        )
-
-        check >> query >> preprocess
-        check >> preprocess >> train >> gate
+        if isinstance(config, TextClassifierConfig):
+            gate = add_candidate_tasks(config, asked=asked, version=version)
+        else:
+            gate = pipeline_release.add_candidate_tasks(config, asked=asked, version=version)
         add_deployment(dag, config, after=gate, known_version=known, requires_approval="{{ params.require_approval }}")
     return dag
 

@@ -80,15 +80,15 @@ def roll_back_dag(config: ModelConfig) -> DAG:
         )
         deploy = DeployCandidateOperator(
             task_id=ids.DEPLOY_CANDIDATE,
-            settings=config.serving.model_dump(mode="json"),
+            settings=config.serving_settings,
             registry_conn_id=None,  # the record stays what it is until users have the version
         )
+        limits = config.smoke_test_limits
         smoke_test, verify = (
             SmokeTestOperator(
                 task_id=task_id,
                 through=through,
-                max_latency_ms=config.smoke_test.max_latency_ms,
-                probability_tolerance=config.smoke_test.probability_tolerance,
+                **limits,
             )
             for task_id, through in ((ids.SMOKE_TEST, "candidate"), (ids.VERIFY, "endpoint"))
         )
@@ -101,6 +101,7 @@ def roll_back_dag(config: ModelConfig) -> DAG:
         )
         undo = RollBackOperator(
             task_id=ids.UNDO,
+            proof_request=config.example.decode(),
             trigger_rule="one_failed",
         )
         report = ReportOperator(

@@ -50,7 +50,7 @@ def take_over_dag(config: ModelConfig) -> DAG:
             pre_execute=None,  # it says itself what to do with a version that was live here
             candidate_sha256=None,  # what they read says which it is
             allow_older="{{ params.allow_older }}",
-            settings=config.serving.model_dump(mode="json"),
+            settings=config.serving_settings,
         )
         gate = CarryOverOperator(task_id=ids.GATE, candidate_sha256=None)
         check >> gate

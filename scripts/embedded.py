@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import sys
@@ -33,7 +34,7 @@ def _yes_or_no(text: str) -> bool:
 
 DEFAULT_SERVING = "serving_default"
 #: The servers of this machine, by their connections.
-SERVING = {DEFAULT_SERVING: "TorchServe", "serving_native": "Native"}
+SERVING = {DEFAULT_SERVING: "TorchServe", "serving_native": "Native", "local_kserve_default": "KServe"}
 
 #: Field of the release form -> how the text of its variable is read; the variable is its name in capitals.
 FORM_FIELDS: Mapping[str, Callable[[str], Any]] = {
@@ -62,9 +63,24 @@ def form_values(settings: Mapping[str, str]) -> dict[str, Any]:
 def release(env: Mapping[str, str]) -> None:
     """Run one release in this terminal, without a scheduler, and leave its whole log in a file."""
     model = _chosen_model()
+    conf = form_values(os.environ) | _parameters(os.environ.get("PARAMETERS", ""))
     # Whoever has a terminal here may read everything that the release may.
     trusted = {**env, "ALLOWED_SOURCES": EVERYTHING}
-    run_dag(trusted, ids.release_dag(model), form_values(os.environ), f"release of {model}")
+    run_dag(trusted, ids.release_dag(model), conf, f"release of {model}")
+
+
+def _parameters(text: str) -> dict[str, Any]:
+    """Return the fields of a pipeline of one's own, from a JSON object.
+
+    :raises SystemExit: when it is none.
+    """
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        sys.exit(f"PARAMETERS={text!r} must be a JSON object, such as '{{\"seed\": 8}}'.")
+    return found
 
 
 def roll_back(env: Mapping[str, str]) -> None:
@@ -116,12 +132,12 @@ def _is_dry_run(otherwise: str) -> bool:
 
 def reproduce(env: Mapping[str, str]) -> None:
     """Train a release again from its recorded facts, and compare."""
-    one_release.reproduce(_chosen_model())
+    one_release.reproduce(_chosen_classifier())
 
 
 def explain(env: Mapping[str, str]) -> None:
     """Show how a release answers a text."""
-    model = _chosen_model()
+    model = _chosen_classifier()
     one_release.explain(model, _serving(_connection_of(model)))
 
 
@@ -136,7 +152,7 @@ def copy_releases(env: Mapping[str, str]) -> None:
 
 def preview(env: Mapping[str, str]) -> None:
     """Show the first rows of a source as a release of the model would read them."""
-    one_release.preview(_chosen_model())
+    one_release.preview(_chosen_classifier())
 
 
 def _chosen_model() -> str:
@@ -149,8 +165,17 @@ def _chosen_model() -> str:
     return model
 
 
+def _chosen_classifier() -> str:
+    from model_releases.config import TextClassifierConfig, read_model_configs
+
+    model = _chosen_model()
+    if not any(config.name == model and isinstance(config, TextClassifierConfig) for config in read_model_configs()):
+        sys.exit(f"MODEL={model!r} is no text classifier of this project: this command knows no other models.")
+    return model
+
+
 def serve(env: Mapping[str, str]) -> None:
-    """Start TorchServe with the versions that were live, and the native server where a model has it."""
+    """Start TorchServe with the versions that were live, and the other servers where a model has them."""
     from model_releases.config import read_model_configs
 
     used = {config.connection("serving") for config in read_model_configs()}

@@ -20,6 +20,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 if str(PROJECT) not in sys.path:
     sys.path.insert(0, str(PROJECT))  # `include` is no package that is installed
 AIRFLOW = PROJECT / ".venv" / "airflow" / "bin" / "airflow"
+KSERVE_PYTHON = PROJECT / ".venv" / "kserve" / "bin" / "python"
 PIPELINES_PYTHON = PROJECT / ".venv" / "pipelines" / "bin" / "python"
 
 
@@ -117,6 +118,10 @@ def environment(state: Path, *, airflow_port: int = 8080, serving_port: int = 80
             port=serving_port + NATIVE_PORT_OFFSET,
             python=PIPELINES_PYTHON,
             state_dir=state / "native",
+        ),
+        # For models of kind `kubeflow-model`, whose YAML names it; `make kserve-server` installs what it needs.
+        "AIRFLOW_CONN_LOCAL_KSERVE_DEFAULT": _connection(
+            "local_kserve", host="127.0.0.1", port=serving_port + 2, python=KSERVE_PYTHON, state_dir=state / "kserve"
         ),
         "AIRFLOW_CONN_REGISTRY_DEFAULT": _connection(
             "mlflow", tracking_uri=_sqlite_url(state / "mlflow" / "mlflow.db")

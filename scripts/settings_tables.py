@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, get_args, get_origin
 
 import yaml
@@ -15,6 +15,11 @@ TARGET = PROJECT / "docs" / "settings.md"
 
 _MAKE_SETTINGS = (
     ("MODEL", "`sample-reviews`", "Which file of `include/models` to release."),
+    (
+        "PARAMETERS",
+        "none",
+        "`make release`: parameters of [a pipeline of your own](bring-your-own-pipeline.md), as JSON.",
+    ),
     (
         "ALERT_URL",
         "none",
@@ -53,7 +58,7 @@ def _limits(schema: dict[str, Any]) -> str:
     kinds = [kind for part in parts for kind in _kinds(part)]
     signs = (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
     limits = [f"{sign} {part[key]:g}" for part in parts for key, sign in signs if key in part]
-    return ", ".join([" or ".join(kinds), *limits])
+    return ", ".join([" or ".join(filter(None, kinds)), *limits])
 
 
 def _kinds(schema: dict[str, Any]) -> list[str]:
@@ -67,13 +72,20 @@ def _code(value: Any) -> str:
     return f"`{json.dumps(value, ensure_ascii=False)}`"
 
 
-def model_settings(model: type[BaseModel], prefix: str = "") -> list[tuple[str, str, str, str]]:
-    """Return one row for each setting of a model's YAML, sections and their lists and mappings opened up."""
+def model_settings(
+    model: type[BaseModel], prefix: str = "", *, without: Collection[str] = ()
+) -> list[tuple[str, str, str, str]]:
+    """Return one row for each setting of a model's YAML, sections and their lists and mappings opened up.
+
+    :param without: settings that are left out.
+    """
     properties = model.model_json_schema()["properties"]
     rows = []
     for name, field in model.model_fields.items():
+        if name in without:
+            continue
         section, items = _section(field.annotation)
-        if section is None or items:
+        if section is None or items or str in get_args(field.annotation):
             default = "required" if field.is_required() else _code(field.get_default(call_default_factory=True))
             rows.append((f"`{prefix}{name}`", _limits(properties[name]), default, field.description or ""))
         if section is not None:
@@ -136,7 +148,7 @@ def pipeline_parameters() -> list[tuple[str, str, str, str]]:
 
 def document() -> str:
     """Return the whole page."""
-    from model_releases.config import ModelConfig
+    from model_releases.config import KubeflowModelConfig, ModelConfig, TextClassifierConfig
 
     parts = [
         "# Settings",
@@ -149,7 +161,13 @@ def document() -> str:
         "Defaults are the model's own settings. Lists take one item on each line; in a variable, commas.",
         table(("field", "make variable", "type", "meaning"), form_fields()),
         "## A model's YAML (`include/models/*.yaml`)",
-        table(("setting", "type", "default", "meaning"), model_settings(ModelConfig)),
+        table(("setting", "type", "default", "meaning"), model_settings(TextClassifierConfig)),
+        "## A YAML of kind `kubeflow-model`",
+        "[A pipeline of your own](bring-your-own-pipeline.md). What any model has stands in the table above.",
+        table(
+            ("setting", "type", "default", "meaning"),
+            model_settings(KubeflowModelConfig, without=ModelConfig.model_fields),
+        ),
         "## Connections",
         "Ids are `pipelines_default`, `serving_default`, `registry_default` and `alerts_default` "
         "(type `apprise`), or those that `connections` of a model's YAML names.",

@@ -71,10 +71,14 @@ def unfit(config: ModelConfig) -> str | None:
     from kubeflow_provider.exceptions import KubeflowProviderError
     from kubeflow_provider.pipelines.reading import read_pipeline_spec
     from kubeflow_provider.pipelines.spec import bind
+    from model_releases.config import KubeflowModelConfig, TextClassifierConfig
 
     try:
         release_dag(config)
-        bind(read_pipeline_spec(config.pipeline_file), pipeline_parameters(config, "20260101000000"))
+        if isinstance(config, TextClassifierConfig):
+            bind(read_pipeline_spec(config.pipeline_file), pipeline_parameters(config, "20260101000000"))
+        elif isinstance(config, KubeflowModelConfig) and (file := config.pipeline_arguments.get("pipeline_file")):
+            bind(read_pipeline_spec(file), config.parameters)
     except KubeflowProviderError as error:
         return str(error)
     except Exception as error:  # whatever Airflow says of a DAG that it cannot build

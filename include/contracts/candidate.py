@@ -6,7 +6,7 @@ that a release asks of any kind of model; :mod:`include.contracts.kinds` has the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -18,15 +18,48 @@ from include.contracts.registry_tags import (
     SERVING_RUNTIME_FACT,
     TRACKING_RUN_FACT,
 )
+from include.contracts.version.runtimes import served_on
 
 
-class Archive(Part):
+class Package(Part):
+    """What is served of a model."""
+
+    uri: str = Field(description="Folder that is served")
+    sha256: Sha256
+    size_bytes: Positive
+
+    def sizes(self) -> Mapping[str, int]:
+        """Return URI -> size in bytes of every file that the digest stands for."""
+        raise NotImplementedError
+
+    def digest(self, sha256_of: Callable[[str], str]) -> str:
+        """Return the digest of the files as they are now.
+
+        :param sha256_of: returns the digest of a file by its URI.
+        """
+        raise NotImplementedError
+
+
+class Archive(Package):
     """The packed model."""
 
     uri: str = Field(description="Folder in the layout of KServe's TorchServe runtime")
     file: str = Field(description="Path of the .mar inside the folder")
     sha256: Sha256
     size_bytes: Positive
+
+    @property
+    def file_uri(self) -> str:
+        """Where the .mar lies."""
+        return f"{self.uri.rstrip('/')}/{self.file}"
+
+    def sizes(self) -> Mapping[str, int]:
+        """Return the size of the .mar."""
+        return {self.file_uri: self.size_bytes}
+
+    def digest(self, sha256_of: Callable[[str], str]) -> str:
+        """Return the digest of the .mar."""
+        return sha256_of(self.file_uri)
 
 
 class Candidate(Document):
@@ -40,7 +73,7 @@ class Candidate(Document):
     _shown = ("model", "version")
 
     version: Version
-    archive: Archive
+    archive: Package
     report_uri: str = Field("", description="Report for people, one HTML file that needs no other")
     code_revision: str
     tracking_run_id: str | None = Field(description="MLflow run of the training, null when none was tracked")
@@ -54,6 +87,13 @@ class Candidate(Document):
     def runtime(self) -> str | None:
         """What it was judged on, and has to be served with; ``None`` where there is one way only."""
         return None
+
+    def served_with(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the settings to serve it with.
+
+        :param settings: what the model's YAML says by now.
+        """
+        return served_on(settings, self.runtime)
 
     def figures(self) -> dict[str, float]:
         """Return what was measured: for example ``candidate.macro_f1``, with ``live.macro_f1`` beside it."""

@@ -38,6 +38,10 @@ SERVING_RUNTIME_FACT = "serving_runtime"
 #: Facts that say what started a release, and which pipeline run made it.
 TRIGGER_FACT = "trigger"
 PIPELINE_RUN_FACT = "pipeline_run_id"
+#: Fact that says which metrics a release has, the main one first; without it they are those of a text classifier.
+MAIN_METRICS_FACT = "main_metrics"
+#: Fact with the model format and protocol of a version, as JSON; without it the model's YAML says all.
+PREDICTOR_FACT = "predictor"
 #: What started a release that a pipeline made all by itself, without Airflow.
 PIPELINE_TRIGGER = "pipeline"
 

@@ -96,17 +96,17 @@ def add_deployment(
     # From here on something is deployed: whatever fails is rolled back.
     deploy_candidate = DeployCandidateOperator(
         task_id=ids.DEPLOY_CANDIDATE,
-        settings=config.serving.model_dump(mode="json"),
+        settings=config.serving_settings,
         compared_with=compared_with,
         taken_over=taken_over,
     )
     ways: dict[str, Literal["candidate", "endpoint"]] = {ids.SMOKE_TEST: "candidate", ids.VERIFY: "endpoint"}
+    limits: Any = config.smoke_test_limits
     smoke_test, verify = (
         SmokeTestOperator(
             task_id=task_id,
             through=through,
-            max_latency_ms=config.smoke_test.max_latency_ms,
-            probability_tolerance=config.smoke_test.probability_tolerance,
+            **limits,
         )
         for task_id, through in ways.items()
     )
@@ -128,6 +128,7 @@ def add_deployment(
         task_id=ids.ROLL_BACK,
         **anyway,
         candidate_uri=None,
+        proof_request=config.example.decode(),
         trigger_rule="one_failed",
     )
     report_task = ReportOperator(

@@ -327,3 +327,25 @@ def test_the_form_names_what_the_yaml_and_the_installation_allow(tmp_path, monke
         assert f"{name} is not read" in said
     allowed = json.loads(preprocess.render_template(preprocess.arguments["allowed-sources"], {}))
     assert {"train.csv", "scratch", "s3://models/my-model", "hub:", "https://data.example"} <= set(allowed)
+
+
+def test_a_pipeline_of_ones_own_goes_the_same_way_without_preprocessing(tmp_path, monkeypatch):
+    (tmp_path / "iris.yaml").write_text((PROJECT / "examples" / "iris" / "iris.yaml").read_text())
+    bag = load_dags(tmp_path, monkeypatch)
+    assert bag.import_errors == {}
+    dag = bag.dags["release_iris"]
+    chain = ["check", "train", "collect", "gate", *CHAIN[CHAIN.index("approve") :]]
+    for upstream, downstream in pairwise(chain):
+        assert downstream in dag.get_task(upstream).downstream_task_ids
+    assert set(dag.task_ids) == {*chain, "roll_back", "report"}
+    assert {"roll_back_iris", "take_over_iris"} < bag.dags.keys()
+
+    params = {name: dag.params[name] for name in dag.params}
+    assert params == {"regularization": 1.0, "seed": 7, "require_approval": False}
+    train, check = dag.get_task("train"), dag.get_task("check")
+    assert check.parameters == train.parameters
+    rendered = train.render_template(train.parameters, {"params": params | {"seed": 8}})
+    assert rendered == {"regularization": "1.0", "seed": "8"}
+    assert dag.get_task("roll_back").proof_request == '{"instances": [[5.1, 3.5, 1.4, 0.2], [6.9, 3.1, 5.4, 2.1]]}'
+    assert dag.get_task("deploy_candidate").serving_conn_id == "local_kserve_default"
+    assert dag.get_task("deploy_candidate").settings == {"predictor": {"format": "sklearn", "protocol": "v1"}}

@@ -25,7 +25,7 @@ from airflow.utils.types import DagRunTriggeredByType
 from sqlalchemy import select, update
 
 from include.contracts.kinds.text_classifier import TextClassifierCandidate
-from model_releases.config import PROJECT_DIR
+from include.models import PROJECT_DIR
 from model_releases.kinds.text_classifier.approval_card import approval_card
 from model_releases.memory import xcoms
 from tests import candidates

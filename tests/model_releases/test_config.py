@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from include.contracts.settings import DataConfig
+from include.models import MODELS_DIR, PROJECT_DIR
 from model_releases.config import (
-    MODELS_DIR,
-    PROJECT_DIR,
+    KubeflowModelConfig,
     ModelConfigError,
     ServingSection,
     read_model_config,
     read_model_configs,
 )
+from tests.own_models import SETTINGS
 
 SMALLEST = "name: reviews\ndata:\n  train: train.csv\n  labels: [bad, good]\n"
 
@@ -232,3 +234,44 @@ def test_a_cluster_has_a_serving_runtime_for_each_of_ours() -> None:
     assert named(runtime="native", kserve={"runtime": "our-own"}) == "our-own"
     with pytest.raises(ValueError, match="runtime"):
         named(runtime="mlserver")
+
+
+def test_a_model_of_a_pipeline_of_ones_own_has_the_parts_that_every_model_has(tmp_path: Path) -> None:
+    config = read_model_config(write(tmp_path, (PROJECT_DIR / "examples" / "iris" / "iris.yaml").read_text()))
+
+    assert isinstance(config, KubeflowModelConfig)
+    assert config.pipeline_arguments == {"pipeline_file": str(PROJECT_DIR / "examples" / "iris" / "pipeline.yaml")}
+    assert config.serving_settings == {"predictor": {"format": "sklearn", "protocol": "v1"}}
+    assert config.example == b'{"instances": [[5.1, 3.5, 1.4, 0.2], [6.9, 3.1, 5.4, 2.1]]}'
+    assert config.main_metric == "accuracy"
+    assert config.connection("serving") == "local_kserve_default"
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"kind": "oracle"}, "kind: it is none of kubeflow-model, text-classifier"),
+        ({"data": {"train": "a.csv"}}, "data: Extra inputs"),
+        ({"metrics": []}, "metrics: "),
+        ({"metrics": [{"name": "accuracy"}, {"name": "accuracy"}]}, "two of them have the same name"),
+        ({"metrics": [{"name": "accuracy", "better": "larger"}]}, "metrics.0.better"),
+        ({"parameters": {"require_approval": True}}, "require_approval is a field of every release"),
+        ({"parameters": {"a b": 1}}, "'a b' cannot be a parameter's name"),
+        ({"parameters": {"seed": None}}, "seed has no value"),
+        ({"smoke_test": {"requests": []}}, "smoke_test.requests"),
+        ({"smoke_test": {"requests": [{"request": "x" * 200_001}]}}, "a request may have 200,000 bytes"),
+        ({"schedule": {"cron": "0 3 * * 1", "min_new_rows": 5}}, "nobody knows which rows"),
+        ({"predictor": {"format": "sklearn", "protocol": "v3"}}, "predictor.protocol"),
+        ({"outputs": {"model": "../model"}}, "outputs.model"),
+    ],
+)
+def test_what_is_wrong_with_such_a_model_is_named(tmp_path: Path, change: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ModelConfigError, match=rf"reviews\.yaml: .*{complaint}"):
+        read_model_config(write(tmp_path, yaml.safe_dump(SETTINGS | change)))
+
+
+def test_a_pipeline_may_be_one_that_the_service_keeps(tmp_path: Path) -> None:
+    kept = {"pipeline": {"name": "of-another-team", "version": "v3"}}
+    config = read_model_config(write(tmp_path, yaml.safe_dump(SETTINGS | kept)))
+    assert isinstance(config, KubeflowModelConfig)
+    assert config.pipeline_arguments == {"pipeline": "of-another-team", "pipeline_version": "v3"}

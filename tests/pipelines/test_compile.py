@@ -12,6 +12,7 @@ import yaml
 from include.pipelines import compile as compiling
 
 TEST_PIPELINES = Path(__file__).parents[1] / "test_pipelines"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.mark.computes
@@ -33,12 +34,20 @@ def test_a_stale_ir_is_named_and_compiling_mends_it(tmp_path, monkeypatch, capsy
     assert compiling.main(["--check"]) == 0
 
 
-@pytest.mark.parametrize("name", ["record_and_wait", "publish_toy_package"])
-def test_the_ir_of_the_tests_own_pipelines_is_current(name, tmp_path):
-    definition = TEST_PIPELINES / f"{name}.py"
+@pytest.mark.parametrize(
+    "definition",
+    [
+        TEST_PIPELINES / "record_and_wait.py",
+        TEST_PIPELINES / "publish_toy_package.py",
+        EXAMPLES / "iris/pipeline.py",
+        EXAMPLES / "digits/pipeline.py",
+    ],
+    ids=lambda path: f"{path.parent.name}/{path.stem}",
+)
+def test_the_ir_of_other_pipelines_is_current(definition, tmp_path):
     copy = shutil.copy(definition, tmp_path)
     runpy.run_path(copy, run_name="__main__")
-    assert (tmp_path / f"{name}.yaml").read_text() == definition.with_suffix(".yaml").read_text()
+    assert (tmp_path / f"{definition.stem}.yaml").read_text() == definition.with_suffix(".yaml").read_text()
 
 
 def test_the_toy_pipeline_takes_what_the_real_one_takes():

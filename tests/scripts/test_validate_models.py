@@ -67,7 +67,16 @@ def test_every_file_of_a_folder_is_checked_and_every_problem_said(
     assert len(lines) == len(WRONG)
 
 
-@pytest.mark.parametrize("model", ["", "yelp-reviews", "include/models/sample-reviews.yaml"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "",
+        "yelp-reviews",
+        "include/models/sample-reviews.yaml",
+        "examples/iris/iris.yaml",
+        "examples/digits/digits.yaml",
+    ],
+)
 def test_the_models_of_this_project_are_fine(
     model: str, validate: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

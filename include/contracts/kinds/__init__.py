@@ -6,12 +6,19 @@ from collections.abc import Mapping
 
 from include.contracts.candidate import Candidate
 from include.contracts.documents import DocumentError, loads
+from include.contracts.kinds.kubeflow_model import KubeflowModelCandidate
 from include.contracts.kinds.text_classifier import TextClassifierCandidate
 
 #: What a ``candidate.json`` that names no kind is of: so were all of them once.
 TEXT_CLASSIFIER = "text-classifier"
 
-CANDIDATES: Mapping[str, type[Candidate]] = {TEXT_CLASSIFIER: TextClassifierCandidate}
+#: What a pipeline of anybody's has made, served by KServe.
+KUBEFLOW_MODEL = "kubeflow-model"
+
+CANDIDATES: Mapping[str, type[Candidate]] = {
+    TEXT_CLASSIFIER: TextClassifierCandidate,
+    KUBEFLOW_MODEL: KubeflowModelCandidate,
+}
 
 
 def parse_candidate(text: str, *, where: str) -> Candidate:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field
 
-from include.contracts.candidate import Candidate
+from include.contracts.candidate import Archive, Candidate
 from include.contracts.documents import Count, NotNegative, Part, Positive, Sha256, Share
 from include.contracts.metrics import MAIN_METRICS
 
@@ -200,6 +200,7 @@ class TextClassifierCandidate(Candidate):
     model_format = "pytorch"
     model_format_version = "1"
 
+    archive: Archive
     labels: list[str] = Field(min_length=2)
     dataset: TrainedOn
     metrics: Metrics

@@ -72,19 +72,32 @@ def decide(
     )
     reasons = tuple(check.line for check in checks if not check.passed)
     if reasons:
-        line = "; ".join(_first(reasons, _REASONS_IN_LINE))
-        return Decision(
-            accepted=False, reasons=reasons, line=f"rejected: {line}", text=f"rejected: {'; '.join(reasons)}"
-        )
+        return rejection(reasons)
     compared = main.line if main else f"macro F1 {scores.macro_f1:.3f}, {_not_compared(live_version)}"
     line = f"accepted: {compared}, baseline {baseline.macro_f1:.3f}"
     return Decision(accepted=True, reasons=(), line=line, text=line)
 
 
-def _up_to_date(candidate: Candidate, *, live_version: str | None, live_at_start: str | None) -> _Check:
+def rejection(reasons: Sequence[str]) -> Decision:
+    """Return the word that is a no.
+
+    :param reasons: one for every condition that was missed.
+    """
+    line = "; ".join(_first(reasons, _REASONS_IN_LINE))
+    text = "; ".join(reasons)
+    return Decision(accepted=False, reasons=tuple(reasons), line=f"rejected: {line}", text=f"rejected: {text}")
+
+
+def not_up_to_date(candidate: Candidate, *, live_version: str | None, live_at_start: str | None) -> str | None:
+    """Return why a candidate may not take the place of what is live, ``None`` when it may."""
     outdated = outdated_by(candidate, live_version=live_version, live_at_start=live_at_start)
     compared = candidate.compared_version or "nothing"
-    return _Check(outdated is None, f"compared with {compared}, but {outdated} is live now; start a new release")
+    return outdated and f"compared with {compared}, but {outdated} is live now; start a new release"
+
+
+def _up_to_date(candidate: Candidate, *, live_version: str | None, live_at_start: str | None) -> _Check:
+    reason = not_up_to_date(candidate, live_version=live_version, live_at_start=live_at_start)
+    return _Check(reason is None, reason or "")
 
 
 def _against_live(scores: Scores, live: Scores, comparison: Comparison | None, policy: GateConfig) -> _Check:

@@ -30,14 +30,19 @@ class Evidence:
         :param sha256_of: returns the digest of a file by its URI.
         :raises EvidenceError: when the archive is not the one that was evaluated.
         """
-        archive_uri = f"{candidate.archive.uri.rstrip('/')}/{candidate.archive.file}"
         found = cls(
             candidate_sha256=sha256_of(uri),
-            archive_sha256=sha256_of(archive_uri),
+            archive_sha256=candidate.archive.digest(sha256_of),
             report_sha256=sha256_of(candidate.report_uri) if candidate.report_uri else "",
         )
         if found.archive_sha256 != candidate.archive.sha256:
-            raise _changed(archive_uri, found.archive_sha256, candidate.archive.sha256, "was evaluated")
+            files = [*candidate.archive.sizes()]
+            raise _changed(
+                files[0] if len(files) == 1 else candidate.archive.uri,
+                found.archive_sha256,
+                candidate.archive.sha256,
+                "was evaluated",
+            )
         return found
 
     def insist(self, candidate: Candidate, uri: str, expected: Evidence | None) -> None:

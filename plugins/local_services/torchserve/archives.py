@@ -14,12 +14,25 @@ from airflow.sdk import ObjectStoragePath
 from include.contracts.version.archives import MANIFEST, ArchiveContentError, check_archive
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.services import ModelVersion
-from local_services.record import StoredVersion, split_name
+from local_services.record import StoredVersion, check_names, split_name
 
 #: Version of the placeholder, see :meth:`ArchiveStore.placeholder`. No release has it: theirs have 14 digits.
 PLACEHOLDER_VERSION = "0"
 
 _CHUNK_BYTES = 1 << 20
+
+
+def check_servable(candidate: ModelVersion) -> None:
+    """Find out whether a version's names and its kind of model can be served by TorchServe.
+
+    :raises InvalidRequestError: when one of them cannot.
+    """
+    check_names(candidate.model, candidate.version)
+    if candidate.settings.get("predictor"):
+        raise InvalidRequestError(
+            f"{candidate.model} has a `predictor`, and TorchServe serves none: give the model a connection of type "
+            "`local_kserve` (`connections.serving` of its YAML)."
+        )
 
 
 class ArchiveStore:

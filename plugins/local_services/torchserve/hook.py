@@ -21,8 +21,8 @@ from kubeflow_provider.exceptions import (
 from kubeflow_provider.services import Answer, Deployment, ModelVersion
 from kubeflow_provider.states import DeploymentState
 from local_services.lost_record import LostRecord
-from local_services.record import Record, StoredVersion, archive_name, check_names, check_runtime
-from local_services.torchserve.archives import PLACEHOLDER_VERSION, ArchiveStore
+from local_services.record import Record, StoredVersion, archive_name, check_runtime
+from local_services.torchserve.archives import PLACEHOLDER_VERSION, ArchiveStore, check_servable
 from local_services.torchserve.loaded_models import LoadedModels
 from local_services.torchserve.management import ManagementApi, RegistrationError
 from local_services.torchserve.process import TorchServeProcess
@@ -172,11 +172,11 @@ class TorchServeHook(BaseHook):
     # Changes
 
     def check_candidate(self, candidate: ModelVersion) -> None:
-        """Find out whether a version's names and runtime can be served.
+        """Find out whether a version's names, runtime and kind of model can be served.
 
         :raises InvalidRequestError: when one of them cannot.
         """
-        check_names(candidate.model, candidate.version)
+        check_servable(candidate)
         check_runtime(candidate, "torchserve", remedy="local_native")
 
     def deploy_candidate(self, candidate: ModelVersion) -> Deployment:

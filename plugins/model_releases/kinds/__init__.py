@@ -10,14 +10,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from include.contracts.candidate import Candidate
+from include.contracts.kinds.kubeflow_model import KubeflowModelCandidate
 from include.contracts.kinds.text_classifier import TextClassifierCandidate
 from model_releases.kinds.kind import Kind
+from model_releases.kinds.kubeflow_model import KubeflowModel
 from model_releases.kinds.text_classifier import TextClassifier
 
 __all__ = ["KINDS", "Kind", "kind_of"]
 
 #: Class of the document -> kind of the model.
-KINDS: Mapping[type[Candidate], Callable[[Any], Kind]] = {TextClassifierCandidate: TextClassifier}
+KINDS: Mapping[type[Candidate], Callable[[Any], Kind]] = {
+    TextClassifierCandidate: TextClassifier,
+    KubeflowModelCandidate: KubeflowModel,
+}
 
 
 def kind_of(candidate: Candidate) -> Kind:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from include.contracts.registry_tags import SERVING_RUNTIME_FACT
+from include.contracts.registry_tags import PREDICTOR_FACT, SERVING_RUNTIME_FACT
 from include.contracts.settings import ServingConfig
 from include.contracts.version.runtimes import served_on
 from kubeflow_provider.exceptions import LiveVersionUnknownError
@@ -41,9 +42,18 @@ def find_live(
             version=recorded.version,
             archive_uri=recorded.archive_uri,
             archive_sha256=recorded.facts.get("archive_sha256", ""),
-            settings=served_on(
-                settings or ServingConfig().model_dump(), recorded.facts.get(SERVING_RUNTIME_FACT, "torchserve")
-            ),
+            settings=_served_with(settings or ServingConfig().model_dump(), recorded.facts),
         )
     serving.restore_live(model, version)
     return serving.get_live(model)
+
+
+def _served_with(settings: Mapping[str, Any], facts: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return the settings with what is recorded of the version: its format and protocol, or its runtime."""
+    try:
+        predictor = json.loads(facts.get(PREDICTOR_FACT) or "{}")
+    except ValueError:  # somebody has written into the record
+        return settings
+    if not predictor or not isinstance(predictor, dict):
+        return served_on(settings, facts.get(SERVING_RUNTIME_FACT, "torchserve"))
+    return {**settings, "predictor": {**settings.get("predictor", {}), **predictor}}

@@ -41,7 +41,9 @@ class CheckReleaseOperator(ReleaseStep):
     release), ``live_version`` and ``tracking_uri``.
 
     :param store_uri: folder of the model in the model store; must be writable (templated).
-    :param pipeline_file: compiled IR (templated).
+    :param pipeline_file: compiled IR (templated); or
+    :param pipeline: name or id of a pipeline that the pipeline service keeps (templated), and
+    :param pipeline_version: name or id of its version; ``None``: the newest (templated).
     :param parameters: values for the IR's parameters as far as they are known by now (templated).
     :param cluster: what the run will ask of a cluster, see :class:`RunRequest` (templated).
     :param settings: ``serving`` section of the model's YAML (templated).
@@ -58,6 +60,8 @@ class CheckReleaseOperator(ReleaseStep):
         *ReleaseStep.template_fields,
         "store_uri",
         "pipeline_file",
+        "pipeline",
+        "pipeline_version",
         "parameters",
         "cluster",
         "settings",
@@ -69,7 +73,9 @@ class CheckReleaseOperator(ReleaseStep):
         self,
         *,
         store_uri: str,
-        pipeline_file: str,
+        pipeline_file: str | None = None,
+        pipeline: str | None = None,
+        pipeline_version: str | None = None,
         parameters: Mapping[str, Any],
         cluster: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
@@ -81,6 +87,8 @@ class CheckReleaseOperator(ReleaseStep):
         super().__init__(**kwargs)
         self.store_uri = store_uri
         self.pipeline_file = pipeline_file
+        self.pipeline = pipeline
+        self.pipeline_version = pipeline_version
         self.parameters = parameters
         self.cluster = cluster or {}
         self.settings = settings or {}
@@ -91,15 +99,8 @@ class CheckReleaseOperator(ReleaseStep):
     def execute(self, context: Context) -> dict[str, str]:
         if self.refused_sources:
             raise InvalidRequestError(f"Nothing was started. {self.refused_sources}")
-        pipeline = read_pipeline_spec(self.pipeline_file)
-        request = RunRequest(
-            run_id=str(uuid4()),
-            pipeline=pipeline,
-            parameters=bind(pipeline, self.parameters),
-            display_name=f"{self.model} {self.version}",
-            cluster=self.cluster,
-        )
         pipelines = get_pipeline_service(self.pipelines_conn_id)
+        request = self._request(pipelines)
         refuse_shown(pipelines, self.private_sources)
         serving = self.serving_service()
         registry = self.registry_service()
@@ -127,6 +128,19 @@ class CheckReleaseOperator(ReleaseStep):
             "live_uri": live_uri,
             "tracking_uri": registry.tracking_uri,
         }
+
+    def _request(self, pipelines: PipelineService) -> RunRequest:
+        if self.pipeline_file is not None:
+            pipeline = read_pipeline_spec(self.pipeline_file)
+        else:
+            pipeline = pipelines.find_pipeline(str(self.pipeline), self.pipeline_version or None)
+        return RunRequest(
+            run_id=str(uuid4()),
+            pipeline=pipeline,
+            parameters=bind(pipeline, self.parameters),
+            display_name=f"{self.model} {self.version}",
+            cluster=self.cluster,
+        )
 
     def _unservable(self, serving: ServingService, registry: RegistryService) -> list[str]:
         """Return why a version of this release could not be deployed, were it trained."""

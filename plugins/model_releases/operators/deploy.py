@@ -13,7 +13,6 @@ from airflow.sdk import conf
 
 from include.contracts.candidate import Candidate
 from include.contracts.registry_tags import ReleaseState
-from include.contracts.version.runtimes import served_on
 from kubeflow_provider.access import was_accepted
 from kubeflow_provider.exceptions import DeploymentFailedError
 from kubeflow_provider.services import ModelVersion
@@ -107,7 +106,7 @@ class DeployCandidateOperator(ReversibleStep):
             version=self.version,
             archive_uri=candidate.archive.uri,
             archive_sha256=candidate.archive.sha256,
-            settings=served_on(settings, candidate.runtime),
+            settings=candidate.served_with(settings),
             origin=origin,
             service_labels=labels,
         )

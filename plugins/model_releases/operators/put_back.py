@@ -107,15 +107,14 @@ class ChooseReleaseOperator(ReleaseStep):
                 f"SHA-256 {found}, {judged} was released. Restore it from a back-up."
             )
         candidate = parse_candidate_of(self.model, release.version, text, uri=candidate_uri)
-        archive_uri = f"{candidate.archive.uri.rstrip('/')}/model-store/{self.model}.mar"
-        size = self._size_in_store(name, archive_uri)
-        expected = candidate.archive.size_bytes
         digest = release.facts.get("archive_sha256") or candidate.archive.sha256
-        if size != expected or digest != candidate.archive.sha256:
-            raise InvalidRequestError(
-                f"{name} will not be put back, because it was changed since it was released: {archive_uri} has {size} "
-                f"bytes of {expected}, and SHA-256 {candidate.archive.sha256} is announced, {digest} was released."
-            )
+        for uri, expected in candidate.archive.sizes().items():
+            size = self._size_in_store(name, uri)
+            if size != expected or digest != candidate.archive.sha256:
+                raise InvalidRequestError(
+                    f"{name} will not be put back, because it was changed since it was released: {uri} has {size} "
+                    f"bytes of {expected}, and SHA-256 {candidate.archive.sha256} is announced, {digest} was released."
+                )
         return found
 
     def _size_in_store(self, name: str, uri: str) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from include.contracts.version.runtimes import served_on
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.services import ModelVersion
 from model_releases import ids
@@ -139,7 +138,7 @@ class CheckTakeOverOperator(_TakeOverStep):
                 version=self.version,
                 archive_uri=candidate.archive.uri,
                 archive_sha256=candidate.archive.sha256,
-                settings=served_on(self.settings, candidate.runtime),
+                settings=candidate.served_with(self.settings),
             )
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import KubeflowProviderError, LiveVersionUnknownError, ServiceUnavailableError
 from model_releases import ids
 from model_releases.exceptions import ReleaseRefusedError, RollBackFailedError, VersionSealedError
+from model_releases.kinds.answers import answering_version
 from model_releases.memory import xcoms
 from model_releases.memory.failures import first_failure, task_states
 from model_releases.operators.base import ReleaseStep
@@ -29,7 +29,6 @@ _WAS_LIVE_STATE_KEY = "candidate_was_live"
 
 _NEVER_LIVE = frozenset({ReleaseState.REGISTERED, ReleaseState.CANDIDATE})
 
-_PROOF_BODY = json.dumps({"instances": ["Is the previous version back?"]}).encode()
 _PROOF_SECONDS = 15.0
 
 
@@ -45,6 +44,7 @@ class RollBackOperator(ReleaseStep):
 
     :param previous_version: version to put back, empty when none was live (templated); default: what the task
         :data:`model_releases.ids.DEPLOY_CANDIDATE` found live before it changed anything.
+    :param proof_request: body of a request that every version of the model answers, in the protocol that users speak.
     :param failed_task_ids: the tasks to look at for the reason, in their order; ``None``: all of the DAG.
     :raises RollBackFailedError: when the previous version is not proven to answer: somebody has to look now.
     """
@@ -55,11 +55,13 @@ class RollBackOperator(ReleaseStep):
         self,
         *,
         previous_version: str | None = _AS_IT_WAS,
+        proof_request: str = '{"instances": ["Is the previous version back?"]}',
         failed_task_ids: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.previous_version = previous_version
+        self.proof_request = proof_request
         self.failed_task_ids = failed_task_ids
 
     def execute(self, context: Context) -> str | None:
@@ -127,13 +129,10 @@ class RollBackOperator(ReleaseStep):
 
     def _answering(self, service: ServingService) -> str:
         try:
-            answer = service.predict(self.model, _PROOF_BODY)
+            answer = service.predict(self.model, self.proof_request.encode())
         except ServiceUnavailableError as error:
             return str(error)
-        try:
-            return str(answer.body["predictions"][0]["version"])
-        except (KeyError, IndexError, TypeError):
-            return f"HTTP {answer.status_code}"
+        return answering_version(answer) or f"HTTP {answer.status_code}"
 
     def _record(self, context: Context, was_live: bool) -> None:
         if not self.registry_conn_id:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from include.contracts.metrics import MAIN_METRICS, Metric
+from include.contracts.metrics import Metric, metrics_of
 from include.contracts.registry_tags import METRIC_FACT_PREFIX
 from model_releases.registry.service import Release
 from model_releases.releases_page.history import number
@@ -64,7 +64,7 @@ def compare(one: Release, other: Release) -> Comparison:
     return Comparison(
         one=one,
         other=other,
-        metrics=[_metric_row(metric, one, other) for metric in MAIN_METRICS],
+        metrics=[_metric_row(metric, one, other) for metric in _metrics_of(one, other)],
         different=[row for row in rows if row.one != row.other],
         same=[row for row in rows if row.one == row.other],
         same_rows=data[0] == data[1] if all(data) else None,
@@ -75,8 +75,15 @@ def metric_table(release: Release) -> list[tuple[str, dict[str, float | None]]]:
     """Return name -> candidate's, live model's and baseline's value of each metric, as it was at the release."""
     return [
         (metric.title, {who: number(release.facts.get(f"{METRIC_FACT_PREFIX}{who}.{metric.name}")) for who in _WHO})
-        for metric in MAIN_METRICS
+        for metric in metrics_of(release.facts)
     ]
+
+
+def _metrics_of(*releases: Release) -> Sequence[Metric]:
+    """Return the metrics of all, each once, in the order of the first that has it."""
+    found = {metric.name: metric for release in reversed(releases) for metric in metrics_of(release.facts)}
+    order = dict.fromkeys(metric.name for release in releases for metric in metrics_of(release.facts))
+    return [found[name] for name in order]
 
 
 _WHO = ("candidate", "live", "baseline")

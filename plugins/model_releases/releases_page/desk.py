@@ -16,12 +16,11 @@ from model_releases.registry import get_registry_service
 from model_releases.registry.service import RegistryService, Release
 from model_releases.releases_page.airflow_runs import AirflowRun, AirflowRuns
 from model_releases.releases_page.history import (
-    MAIN_METRIC,
     HistoryPage,
     HistoryRow,
     PipelineRelease,
+    main_metric,
     merged,
-    number,
     registered_row,
     run_of,
     shown_state,
@@ -101,9 +100,9 @@ class Overview:
         values = [
             (release.version, shown_state(release.state).kind, value)
             for release in reversed(self.recent.value or ())
-            if (value := number(release.facts.get(MAIN_METRIC))) is not None
+            if (value := main_metric(release)) is not None
         ]
-        return draw(values, metric="Macro F1")
+        return draw(values, metric=self.model.main_metric)
 
 
 class ReleaseDesk:

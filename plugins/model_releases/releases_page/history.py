@@ -7,15 +7,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from include.contracts.registry_tags import PIPELINE_TRIGGER, TRIGGER_FACT, ReleaseState
+from include.contracts.metrics import metrics_of
+from include.contracts.registry_tags import METRIC_FACT_PREFIX, PIPELINE_TRIGGER, TRIGGER_FACT, ReleaseState
 from model_releases.versions import version_time
 
 if TYPE_CHECKING:
     from model_releases.registry.service import Release
     from model_releases.releases_page.airflow_runs import AirflowRun
 
-#: Main metric, as the registry has it among a release's facts.
-MAIN_METRIC = "metric.candidate.macro_f1"
 #: Set by retention when it deletes a version's archive from the model store.
 ARCHIVE_DELETED_FACT = "archive_deleted_at"
 
@@ -55,7 +54,7 @@ class HistoryRow:
     """One release.
 
     :param since: when it entered its state; its version's time where nobody recorded that.
-    :param macro_f1: ``None`` for a release that was never evaluated.
+    :param main_metric: of its kind of model; ``None`` for a release that was never evaluated.
     :param triggered: who or what started it, and how.
     :param run: its DAG run, as (DAG id, run id).
     :param is_registered: False for a release that failed before the registry heard of it.
@@ -66,7 +65,7 @@ class HistoryRow:
     state: ReleaseState
     since: datetime | None
     reason: str = ""
-    macro_f1: float | None = None
+    main_metric: float | None = None
     triggered: str = ""
     run: tuple[str, str] | None = None
     pipeline_url: str = ""
@@ -119,7 +118,7 @@ def registered_row(
         state=release.state,
         since=time_of(release.times.get(release.state, "")) or version_time(release.version),
         reason=release.reason,
-        macro_f1=number(facts.get(MAIN_METRIC)),
+        main_metric=main_metric(release),
         triggered=triggered_by(run, facts),
         run=run_of(facts),
         pipeline_url=web_address(facts.get("pipeline_run_url") or pipeline_url),
@@ -127,6 +126,12 @@ def registered_row(
         has_report=bool(facts.get("report_uri")),
         can_go_back=can_go_back(release, live_version=live_version),
     )
+
+
+def main_metric(release: Release) -> float | None:
+    """Return what was measured of a release by the first metric of its kind of model, ``None`` where nothing was."""
+    first, *_ = metrics_of(release.facts)
+    return number(release.facts.get(f"{METRIC_FACT_PREFIX}candidate.{first.name}"))
 
 
 def unregistered_row(run: AirflowRun) -> HistoryRow:

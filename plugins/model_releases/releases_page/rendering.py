@@ -12,9 +12,8 @@ from markupsafe import Markup
 
 from include.contracts.registry_tags import ReleaseState
 from model_releases.cards.release_card import curl_line
-from model_releases.kinds.text_classifier import example
 from model_releases.releases_page.comparison import metric_table
-from model_releases.releases_page.history import number, shown_state, time_of
+from model_releases.releases_page.history import main_metric, shown_state, time_of
 
 #: Stands where a number is missing.
 NONE = "\N{EN DASH}"
@@ -36,10 +35,10 @@ def environment() -> Environment:
         "ago": ago,
         "score": score,
         "signed": signed,
-        "as_number": number,
         "as_time": time_of,
         "shown": shown_state,
-        "curl": lambda endpoint: curl_line(endpoint, example()),
+        "curl": curl_line,
+        "main_metric": main_metric,
         "metrics": metric_table,
         "segment": lambda text: quote(str(text), safe=""),
         "query": lambda values: urlencode({name: value for name, value in values.items() if value}),

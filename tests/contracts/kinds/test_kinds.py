@@ -21,7 +21,9 @@ def test_what_names_no_kind_is_a_text_classifier() -> None:
 @pytest.mark.parametrize("kind", ["image-classifier", "", None, 1, ["text-classifier"], {}])
 def test_an_unknown_kind_is_named_with_those_that_there_are(kind: Any) -> None:
     text = json.dumps(candidates.document() | {"kind": kind})
-    with pytest.raises(DocumentError, match=r"here is not a valid candidate\.json: kind is none of text-classifier"):
+    with pytest.raises(
+        DocumentError, match=r"here is not a valid candidate\.json: kind is none of kubeflow-model, text-"
+    ):
         parse_candidate(text, where="here")
 
 

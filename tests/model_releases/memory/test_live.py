@@ -53,6 +53,19 @@ def test_it_is_put_back_as_the_registry_knows_it(recorded: Release | None, runti
         assert found.settings == {"workers": 2, "runtime": runtime}
 
 
+@pytest.mark.parametrize(
+    ("fact", "expected"),
+    [('{"format": "onnx"}', {"format": "onnx", "protocol": "v2"}), ("broken", {"format": "a", "protocol": "v2"})],
+)
+def test_it_is_served_in_the_format_that_it_was_released_in(fact: str, expected: dict[str, str]) -> None:
+    serving = Serving()
+    recorded = replace(RELEASE, facts={**RELEASE.facts, "predictor": fact})
+    registry: Any = SimpleNamespace(get_live=lambda model: recorded)
+    find_live(serving, registry, "iris", settings={"predictor": {"format": "a", "protocol": "v2"}})  # type: ignore[arg-type]
+    assert serving.told[0] is not None
+    assert serving.told[0].settings == {"predictor": expected}
+
+
 def test_a_service_that_forgets_nothing_is_not_told() -> None:
     serving: Any = SimpleNamespace(get_live=Serving().get_live)
     with pytest.raises(LiveVersionUnknownError):

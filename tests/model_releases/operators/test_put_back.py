@@ -42,7 +42,7 @@ def store(
         (package / "model-store").mkdir(parents=True)
         (package / "model-store" / f"{MODEL}.mar").write_bytes(b"123456789")
         document = json.loads(Path(write_candidate(version=version).removeprefix("file://")).read_text())
-        document["archive"]["uri"] = package.as_uri()
+        document["archive"] |= {"uri": package.as_uri(), "file": f"model-store/{MODEL}.mar"}
         text = json.dumps(document).encode()
         (folder / version / "candidate.json").write_bytes(text)
         entry = Release(

@@ -19,7 +19,7 @@ from include.contracts.registry_tags import ReleaseState
 from include.contracts.schedule import TasksConfig
 from include.contracts.settings import DataConfig
 from kubeflow_provider.exceptions import ServiceUnavailableError
-from model_releases.config import ModelConfig
+from model_releases.config import TextClassifierConfig
 from model_releases.registry.model_registry import ModelRegistryHook
 from model_releases.registry.service import Release
 from model_releases.releases_page import permissions
@@ -131,7 +131,7 @@ def client(parts: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(permissions.Permissions, "_is_authorized", may)
     data = DataConfig(train=[], labels={"0": "bad", "1": "good"})
     models = [
-        ModelConfig(name=name, store=tmp_path.as_uri(), data=data, tasks=TasksConfig(pool="a-pool"))
+        TextClassifierConfig(name=name, store=tmp_path.as_uri(), data=data, tasks=TasksConfig(pool="a-pool"))
         for name in ("reviews", "secret")
     ]
     desk = ReleaseDesk(

@@ -34,7 +34,7 @@ def test_no_two_states_look_or_sound_alike() -> None:
 
 def test_a_release_that_nothing_is_known_of_is_shown() -> None:
     row = registered_row(record(version="oddlynamed"), None, live_version=None)
-    assert (row.macro_f1, row.run, row.since, row.triggered) == (None, None, None, "")
+    assert (row.main_metric, row.run, row.since, row.triggered) == (None, None, None, "")
 
 
 def test_the_facts_become_columns_and_links() -> None:
@@ -48,9 +48,14 @@ def test_the_facts_become_columns_and_links() -> None:
     }
     times = {ReleaseState.RETIRED: "2026-02-01T00:00:00+00:00"}
     row = registered_row(record(facts=facts, times=times, url="https://mlflow/1"), None, live_version=None)
-    assert (row.macro_f1, row.run, row.triggered) == (0.9312, ("release", "run"), "scheduled")
+    assert (row.main_metric, row.run, row.triggered) == (0.9312, ("release", "run"), "scheduled")
     assert (row.pipeline_url, row.registry_url, row.has_report) == ("https://kubeflow/run", "https://mlflow/1", True)
     assert row.since == datetime(2026, 2, 1, tzinfo=UTC)
+
+
+def test_the_main_metric_is_the_first_of_its_kind_of_model() -> None:
+    facts = {"main_metrics": "recall:higher,seconds:lower", "metric.candidate.recall": "0.5"}
+    assert registered_row(record(facts=facts), None, live_version=None).main_metric == 0.5
 
 
 def test_a_run_that_airflow_still_has_names_its_user() -> None:

@@ -11,12 +11,10 @@ from include.contracts.rules.gate import Decision, decide
 from include.contracts.settings import GateConfig
 from kubeflow_provider.services import Answer
 from model_releases.config import read_section
+from model_releases.config.text_classifier import EXAMPLE_TEXT
 from model_releases.kinds.text_classifier.approval_card import approval_card
 from model_releases.kinds.text_classifier.figures import figures
 from model_releases.kinds.text_classifier.smoke_test import TextSmokeTest
-
-#: A text that anybody may see.
-EXAMPLE_TEXT = "The food was great and the staff were friendly."
 
 
 class Texts:
@@ -87,12 +85,7 @@ class TextClassifier:
 
     def example(self) -> bytes:
         """Return a request for a text that anybody may see."""
-        return example()
-
-
-def example() -> bytes:
-    """Return a request for a text that anybody may see."""
-    return json.dumps({"instances": [EXAMPLE_TEXT]}).encode()
+        return json.dumps({"instances": [EXAMPLE_TEXT]}).encode()
 
 
 def _each(answer: Answer, field: str) -> list[str]:

@@ -6,15 +6,14 @@ import json
 import math
 import re
 import statistics
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from include.contracts.kinds.text_classifier import GoldenExample
-from kubeflow_provider.exceptions import ServiceUnavailableError
 from kubeflow_provider.services import Answer
 from model_releases.exceptions import CheckFailedError
+from model_releases.kinds.answers import first_answer
 from model_releases.kinds.kind import Predict
 
 #: What users send by mistake. Each kind must be refused, and must not harm the server.
@@ -26,7 +25,6 @@ BAD_INPUTS: Mapping[str, bytes] = {
 }
 
 _SUM_TOLERANCE = 1e-3
-_PAUSE_SECONDS = 0.5
 _ERROR_TYPE = re.compile(r"\w{1,80}")
 _VERSION = re.compile(r"[0-9.]{1,32}")
 
@@ -63,7 +61,7 @@ class TextSmokeTest:
 
     def _golden_at_once(self, predict: Predict) -> str:
         check = "golden examples in one request"
-        answer = _first_answer(predict, _body(self.examples), self.patience_seconds)
+        answer = first_answer(predict, _body(self.examples), self.patience_seconds)
         largest = self._compare(check, answer, self.examples, first_row=1)
         return f"{check}: {len(self.examples)} as recorded, largest difference {largest:.4f}"
 
@@ -115,22 +113,6 @@ def _body(examples: Sequence[GoldenExample]) -> bytes:
     """Return a request for all the labels that are recorded, however few the model answers by itself."""
     top_k = len(examples[0].probabilities)
     return json.dumps({"instances": [example.text for example in examples], "top_k": top_k}).encode()
-
-
-def _first_answer(predict: Predict, body: bytes, patience_seconds: float) -> Answer:
-    """Ask until the version is reachable: routes to a new deployment take a moment."""
-    deadline = time.monotonic() + patience_seconds
-    while True:
-        is_late = time.monotonic() >= deadline
-        try:
-            answer = predict(body)
-        except ServiceUnavailableError:
-            if is_late:
-                raise
-        else:
-            if is_late or answer.status_code not in (404, 503):
-                return answer
-        time.sleep(_PAUSE_SECONDS)
 
 
 def _predictions(check: str, answer: Answer, rows: int) -> list[Any]:

@@ -76,6 +76,11 @@ def predictor(candidate: ModelVersion, settings: PredictorSettings, *, mode: Mod
     :param mode: of the service that it is for; ``None`` when it is not known yet.
     :raises InvalidRequestError: naming everything that does not fit the mode, or the archive's place.
     """
+    if candidate.settings.get("predictor"):
+        raise InvalidRequestError(
+            f"{candidate.model} has a `predictor` of its own, which a release to KServe does not serve yet: it serves "
+            "archives of TorchServe. Give the model another serving connection, or run ApplyInferenceServiceOperator."
+        )
     if mode and (problems := settings.problems_in(mode.setting)):
         raise InvalidRequestError(f"serving.kserve: {'; '.join(problems)}; this model is served in {mode} mode.")
     amounts = {"cpu": settings.cpu, "memory": settings.memory}

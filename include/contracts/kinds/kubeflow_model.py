@@ -1,0 +1,124 @@
+"""``candidate.json`` of what a pipeline of anybody's has made; its release writes it from the outputs of the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal
+
+from pydantic import Field, JsonValue, model_validator
+
+from include.contracts.candidate import Candidate, Package
+from include.contracts.documents import NotNegative, Part, Positive, Sha256
+from include.contracts.metrics import Metric, fact_of
+from include.contracts.registry_tags import FORMAT_FACT, MAIN_METRICS_FACT, PREDICTOR_FACT
+from include.contracts.version.model_files import check_names, folder_digest
+
+
+class ModelFile(Part):
+    """One file of a model."""
+
+    sha256: Sha256
+    size_bytes: int = Field(ge=0)
+
+
+class ModelFiles(Package):
+    """The model as the release has copied it into its own folder; its digest is made of names and digests of files."""
+
+    files: dict[str, ModelFile] = Field(min_length=1, description="Name below the folder, with / -> the file")
+
+    @model_validator(mode="after")
+    def _digests_agree(self) -> ModelFiles:
+        check_names({name: file.size_bytes for name, file in self.files.items()}, where="archive.files")
+        if folder_digest({name: file.sha256 for name, file in self.files.items()}) != self.sha256:
+            raise ValueError("sha256 is not that of the files")
+        return self
+
+    def sizes(self) -> Mapping[str, int]:
+        """Return the size of every file."""
+        return {self._uri_of(name): file.size_bytes for name, file in sorted(self.files.items())}
+
+    def digest(self, sha256_of: Callable[[str], str]) -> str:
+        """Return the digest that the files have together."""
+        return folder_digest({name: sha256_of(self._uri_of(name)) for name in self.files})
+
+    def _uri_of(self, name: str) -> str:
+        return f"{self.uri.rstrip('/')}/{name}"
+
+
+class MadeBy(Part):
+    """The run that made it."""
+
+    run_id: str
+    pipeline: str = Field(description="File, URI or name of the pipeline")
+    parameters: dict[str, JsonValue]
+    model_uri: str = Field(description="Where the pipeline had left the model")
+
+
+class MeasuredMetric(Part):
+    """One figure."""
+
+    name: str
+    higher_is_better: bool
+    value: float
+    live: float | None = Field(None, description="What the registry has of the live version; null where it has nothing")
+
+
+class ServedBy(Part):
+    """What serves it."""
+
+    format: str
+    protocol: Literal["v1", "v2"]
+
+
+class Recorded(Part):
+    """A request, and what must come back."""
+
+    request: JsonValue
+    answer: JsonValue = None
+    tolerance: NotNegative
+
+
+class KubeflowModelCandidate(Candidate):
+    """A model of anybody's pipeline, and what is known of it."""
+
+    # Each version says which by itself.
+    model_format = ""
+    model_format_version = ""
+
+    kind: Literal["kubeflow-model"]
+    archive: ModelFiles
+    code_revision: str = ""
+    tracking_run_id: str | None = None
+    made_by: MadeBy
+    metrics: list[MeasuredMetric] = Field(min_length=1, description="The main one first")
+    live_version: str | None = Field(description="What its metrics are compared with; null before the first release")
+    predictor: ServedBy
+    requests: list[Recorded] = Field(min_length=1, max_length=32)
+    refused: list[JsonValue] = Field([], max_length=32)
+    max_answer_bytes: Positive
+
+    @property
+    def compared_version(self) -> str | None:
+        """The live version that it was compared with."""
+        return self.live_version
+
+    def served_with(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the settings with the format and protocol of this version, whatever the YAML says by now."""
+        asked = super().served_with(settings)
+        return {**asked, "predictor": {**asked.get("predictor", {}), **self.predictor.model_dump()}}
+
+    def figures(self) -> dict[str, float]:
+        """Return its metrics, and what the live version had."""
+        ours = {f"candidate.{metric.name}": metric.value for metric in self.metrics}
+        return ours | {f"live.{metric.name}": metric.live for metric in self.metrics if metric.live is not None}
+
+    def _facts(self) -> Iterator[tuple[str, Any]]:
+        yield from super()._facts()
+        yield FORMAT_FACT, self.predictor.format
+        yield "model_uri", self.made_by.model_uri
+        yield "pipeline", self.made_by.pipeline
+        yield "training_parameters", json.dumps(self.made_by.parameters, sort_keys=True)
+        yield PREDICTOR_FACT, json.dumps(self.predictor.model_dump(), sort_keys=True)
+        found = [Metric(metric.name, metric.name, metric.higher_is_better) for metric in self.metrics]
+        yield MAIN_METRICS_FACT, fact_of(found)

@@ -1,0 +1,120 @@
+"""What the YAML of a ``kubeflow-model`` says: its pipeline, what that makes, how good it must be, and who serves it."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, JsonValue, model_validator
+
+from include.contracts.section import Section
+
+#: As Kubeflow names parameters and outputs; ``step.output`` is one of a step.
+OutputName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*(\[\d+\])?(\.[A-Za-z_][A-Za-z0-9_-]*)*$")]
+MetricName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.@-]{0,79}$")]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+=@-]{0,99}$")]
+
+#: A recorded request travels in candidate.json, and to every smoke test.
+LONGEST_REQUEST = 200_000
+
+
+class KeptPipeline(Section):
+    """A pipeline that the pipeline service keeps."""
+
+    name: str = Field(min_length=1, description="Name or id.")
+    version: str | None = Field(None, description="Name or id; none: the newest when a release begins.")
+
+
+class OutputsConfig(Section):
+    """Which outputs of a run are what. They are the pipeline's own, or, as `step.output`, those of a step."""
+
+    model: OutputName = Field("model", description="Artifact, or parameter with a URI: the model's file or folder.")
+    metrics: OutputName | None = Field(
+        None,
+        description="Artifact of type Metrics, or parameter with a dict, that holds all metrics; none: each metric is "
+        "an output of its own name.",
+    )
+    model_file: FileName | None = Field(
+        None, description="Name that a model is served under which is one file, such as `model.skops`; none: its own."
+    )
+    allowed_sources: list[str] = Field(
+        [],
+        description="Folders in which the pipeline may leave the model, besides the model's own folder of the store, "
+        "the artifacts of a run on this machine and `cluster.pipeline_root`.",
+    )
+
+
+class MetricConfig(Section):
+    """A figure of the candidate, and what it must be."""
+
+    name: MetricName = Field(description="Its key among the run's metrics.")
+    better: Literal["higher", "lower"] = Field("higher", description="Which way is better.")
+    at_least: float | None = Field(None, description="A candidate with less is rejected.")
+    at_most: float | None = Field(None, description="A candidate with more is rejected.")
+    max_regression: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="How much worse than the live version's recorded figure it may be; none: not compared."
+    )
+
+
+class MetricsGate(Section):
+    """What the gate goes by."""
+
+    metrics: list[MetricConfig] = Field(min_length=1, max_length=50)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> MetricsGate:
+        if len({metric.name for metric in self.metrics}) < len(self.metrics):
+            raise ValueError("metrics: two of them have the same name")
+        return self
+
+
+class PredictorConfig(Section):
+    """What serves the model."""
+
+    format: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9.-]{0,40}$",
+        description="KServe's model format; on one machine `sklearn` or `onnx`, see docs/local-kserve.md.",
+    )
+    protocol: Literal["v1", "v2"] = Field("v1", description="What users speak; `v2`: Open Inference Protocol.")
+
+
+class RecordedRequest(Section):
+    """A request, as users send it, and what must come back."""
+
+    request: JsonValue = Field(description="The body: JSON, or text that is sent as it is.")
+    answer: JsonValue = Field(
+        None, description="What the answer must hold; it may hold more. None: any answer with status 200."
+    )
+    tolerance: Annotated[float, Field(ge=0)] | None = Field(
+        None, description="Largest difference of a number; none: `tolerance` of the section."
+    )
+
+
+class RequestsConfig(Section):
+    """What the candidate must show before it gets traffic, and again after."""
+
+    requests: list[RecordedRequest] = Field(
+        min_length=1, max_length=32, description="Requests with `request`, `answer` and `tolerance`."
+    )
+    refused: list[JsonValue] = Field(
+        [], max_length=32, description="Requests that must be answered with a status of 400 to 499."
+    )
+    tolerance: Annotated[float, Field(ge=0)] = Field(1e-6, description="Largest difference of a number.")
+    max_latency_ms: Annotated[float, Field(gt=0)] = Field(2000, description="Median of the recorded requests.")
+    max_answer_bytes: Annotated[int, Field(ge=1)] = Field(1_000_000, description="Largest answer.")
+
+    @model_validator(mode="after")
+    def _requests_are_short(self) -> RequestsConfig:
+        if any(len(body_of(each)) > LONGEST_REQUEST for each in self.all_requests):
+            raise ValueError(f"requests, refused: a request may have {LONGEST_REQUEST:,} bytes")
+        return self
+
+    @property
+    def all_requests(self) -> list[Any]:
+        """Every request, whatever becomes of it."""
+        return [*(each.request for each in self.requests), *self.refused]
+
+
+def body_of(request: JsonValue) -> bytes:
+    """Return what is sent: JSON, or text as it is written."""
+    return (request if isinstance(request, str) else json.dumps(request)).encode()

@@ -1,0 +1,106 @@
+"""The YAML of a model that a pipeline of anybody's makes and KServe serves."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from pydantic import Field, JsonValue, model_validator
+
+from include.contracts.kinds.kubeflow_settings import (
+    KeptPipeline,
+    MetricConfig,
+    MetricsGate,
+    OutputsConfig,
+    PredictorConfig,
+    RequestsConfig,
+    body_of,
+)
+from include.models import PROJECT_DIR
+from model_releases.config.model import ModelConfig
+
+#: Fields of the trigger form that are the release's own.
+_TAKEN = frozenset({"require_approval"})
+_PARAMETER = r"^[A-Za-z_][A-Za-z0-9_]*$"
+
+
+class KubeflowModelConfig(ModelConfig):
+    """A model of anybody's pipeline that is released."""
+
+    kind: Literal["kubeflow-model"] = Field(description="What kind of model it is.")
+    pipeline: str | KeptPipeline = Field(
+        description="Compiled pipeline: a path from the project's folder, or a URI (file, https, s3, gs); or `name` "
+        "and `version` of one that the pipeline service keeps.",
+    )
+    parameters: dict[str, JsonValue] = Field(
+        {}, description="Of the pipeline; each is a field of the trigger form, with this value as its default."
+    )
+    outputs: OutputsConfig = OutputsConfig()
+    metrics: list[MetricConfig] = Field(min_length=1, description="The main one first.")
+    predictor: PredictorConfig
+    smoke_test: RequestsConfig
+
+    @property
+    def serving_settings(self) -> dict[str, Any]:
+        """Section ``predictor``."""
+        return {"predictor": self.predictor.model_dump()}
+
+    @property
+    def smoke_test_limits(self) -> dict[str, float]:
+        """What of section ``smoke_test`` holds for every version; the rest travels with each."""
+        return {"max_latency_ms": self.smoke_test.max_latency_ms, "probability_tolerance": self.smoke_test.tolerance}
+
+    @property
+    def example(self) -> bytes:
+        """The first recorded request."""
+        return body_of(self.smoke_test.requests[0].request)
+
+    @property
+    def main_metric(self) -> str:
+        """The first that the YAML names."""
+        return self.metrics[0].name
+
+    @property
+    def gate(self) -> MetricsGate:
+        """What the gate goes by."""
+        return MetricsGate(metrics=self.metrics)
+
+    @property
+    def pipeline_arguments(self) -> dict[str, str | None]:
+        """Which pipeline is run, as operators take it."""
+        if isinstance(self.pipeline, KeptPipeline):
+            return {"pipeline": self.pipeline.name, "pipeline_version": self.pipeline.version}
+        return {"pipeline_file": self.pipeline if "://" in self.pipeline else str(PROJECT_DIR / self.pipeline)}
+
+    @property
+    def pipeline_name(self) -> str:
+        """Which pipeline is run, for people."""
+        return self.pipeline if isinstance(self.pipeline, str) else self.pipeline.name
+
+    @property
+    def model_sources(self) -> list[str]:
+        """Where the pipeline may leave the model; the service of one machine knows one more."""
+        roots = [root] if (root := self.cluster.pipeline_root) else []
+        return [self.store_uri, *roots, *self.outputs.allowed_sources]
+
+    @model_validator(mode="after")
+    def _metrics_differ(self) -> KubeflowModelConfig:
+        if len({metric.name for metric in self.metrics}) < len(self.metrics):
+            raise ValueError("metrics: two of them have the same name")
+        return self
+
+    @model_validator(mode="after")
+    def _parameters_are_fields(self) -> KubeflowModelConfig:
+        if wrong := sorted(name for name in self.parameters if not re.match(_PARAMETER, name)):
+            raise ValueError(f"parameters: {', '.join(map(repr, wrong))} cannot be a parameter's name")
+        if taken := sorted(_TAKEN & self.parameters.keys()):
+            raise ValueError(f"parameters: {', '.join(taken)} is a field of every release; rename the parameter")
+        if empty := sorted(name for name, value in self.parameters.items() if value is None):
+            raise ValueError(f"parameters: {', '.join(empty)} has no value; leave it to the pipeline's default")
+        return self
+
+    @model_validator(mode="after")
+    def _no_rows_are_counted(self) -> KubeflowModelConfig:
+        if self.schedule.min_new_rows:
+            raise ValueError("schedule.min_new_rows: nobody knows which rows this pipeline reads; leave it out")
+        return self

@@ -1,0 +1,129 @@
+"""The YAML of a text classifier, which this project's own pipeline trains."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from include.contracts.metrics import MAIN_METRICS
+from include.contracts.queries import query_names
+from include.contracts.rollout import SmokeTestConfig
+from include.contracts.rules.allowed_sources import HUB
+from include.contracts.settings import ServingConfig, TrainedModel
+from include.contracts.version.runtimes import SERVING_RUNTIMES
+from include.models import PROJECT_DIR
+from kubeflow_provider.kubernetes.predictor_settings import PredictorSettings
+from model_releases.config.model import ModelConfig
+
+#: A text that anybody may see.
+EXAMPLE_TEXT = "The food was great and the staff were friendly."
+
+
+class ServingSection(ServingConfig):
+    """How the model is served: what packaging goes by, and what a cluster is asked for."""
+
+    kserve: PredictorSettings = PredictorSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_gpu_runs_pytorch(cls, values: Any) -> Any:
+        """A pod with a GPU is given what can use it, whatever is the fastest where the model is packed."""
+        if isinstance(values, dict) and isinstance(values.get("kserve"), dict) and values["kserve"].get("gpu"):
+            if values.get("precision", "auto") == "int8":
+                raise ValueError("precision: int8 runs on CPUs only, and kserve.gpu asks for a GPU")
+            return values | {"precision": "float32"}
+        return values
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_cluster_has_a_runtime_for_it(cls, values: Any) -> Any:
+        name = SERVING_RUNTIMES.get(values.get("runtime", "")) if isinstance(values, dict) else None
+        kserve = values.get("kserve", {}) if name else None
+        if isinstance(kserve, dict) and "runtime" not in kserve:
+            return values | {"kserve": {**kserve, "runtime": name}}
+        return values
+
+    @property
+    def packaging(self) -> dict[str, Any]:
+        """What training is told: a pod's memory is no reason to train again."""
+        return self.model_dump(exclude={"kserve"})
+
+
+class TextClassifierConfig(ModelConfig, TrainedModel):
+    """A text classifier that is released."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["text-classifier"] = Field("text-classifier", description="What kind of model it is.")
+    pipeline: str = Field(
+        "include/pipelines/train_classifier.yaml", description="Compiled IR that trains, packages and evaluates."
+    )
+    smoke_test: SmokeTestConfig = SmokeTestConfig()
+    serving: ServingSection = ServingSection()
+
+    @property
+    def serving_settings(self) -> dict[str, Any]:
+        """Section ``serving``."""
+        return self.serving.model_dump(mode="json")
+
+    @property
+    def smoke_test_limits(self) -> dict[str, float]:
+        """Section ``smoke_test``."""
+        return self.smoke_test.model_dump()
+
+    @property
+    def example(self) -> bytes:
+        """A request for a text that anybody may see."""
+        return json.dumps({"instances": [EXAMPLE_TEXT]}).encode()
+
+    @property
+    def main_metric(self) -> str:
+        """Macro F1."""
+        title = MAIN_METRICS[0].title
+        return title[:1].upper() + title[1:]
+
+    @property
+    def allowed_sources(self) -> list[str]:
+        """What the trigger form may name, see :mod:`include.contracts.rules.allowed_sources`.
+
+        ``$ALLOWED_SOURCES`` of a worker names more, for all models; `make release` names everything with it.
+        """
+        installation = (entry.strip() for entry in os.environ.get("ALLOWED_SOURCES", "").split(","))
+        own = [*self.data.train, *self.data.evaluation, self.training.base_model, self.store_uri, HUB]
+        return [*own, *self.data.allowed_sources, *filter(None, installation)]
+
+    @property
+    def pipeline_file(self) -> str:
+        """Absolute path of the compiled IR."""
+        return str(PROJECT_DIR / self.pipeline)
+
+    @model_validator(mode="after")
+    def _gate_knows_its_labels(self) -> ModelConfig:
+        named = self.gate.min_class_f1 if isinstance(self.gate.min_class_f1, dict) else {}
+        if unknown := sorted(named.keys() - set(self.data.labels.values())):
+            raise ValueError(
+                f"gate.min_class_f1: {', '.join(map(repr, unknown))} is no label; labels are "
+                f"{', '.join(map(repr, self.data.labels.values()))}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _packaging_is_not_cached(self) -> ModelConfig:
+        """Every step of the project's own pipelines says so itself."""
+        step = self.cluster.steps.get("package")
+        if step is not None and step.cache:
+            raise ValueError(
+                "cluster.steps.package.cache: this step writes to the model store, where Kubeflow's cache does not "
+                "look; leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _queries_are_there(self) -> ModelConfig:
+        named = query_names((*self.data.train, *self.data.evaluation))
+        if unknown := [name for name in named if name not in self.data.queries]:
+            raise ValueError(f"data.queries: has no {', '.join(map(repr, unknown))}, which a source names")
+        return self

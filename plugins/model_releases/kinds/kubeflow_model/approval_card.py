@@ -1,0 +1,48 @@
+"""What a person reads before saying yes or no to a model, as Markdown for Airflow's page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from include.contracts.kinds.kubeflow_model import KubeflowModelCandidate, MeasuredMetric
+from model_releases.cards.markdown import quoted, table
+
+_ARROWS = {True: "↑", False: "↓"}
+
+
+def approval_card(
+    candidate: KubeflowModelCandidate, *, decision: str | None = None, report_url: str | None = None
+) -> str:
+    """Return the card.
+
+    :param decision: the gate's line, where there was a gate.
+    :param report_url: page of the report, where there is one.
+    """
+    archive, made_by = candidate.archive, candidate.made_by
+    files = f"{len(archive.files)} file{'s' if len(archive.files) > 1 else ''}, {archive.size_bytes:,} bytes"
+    facts = (
+        ("model", f"{quoted(candidate.predictor.format)}, {files}, asked by {quoted(candidate.predictor.protocol)}"),
+        ("pipeline", quoted(made_by.pipeline)),
+        ("run", quoted(made_by.run_id)),
+        ("parameters", quoted(json.dumps(made_by.parameters, sort_keys=True))),
+        ("left by the pipeline at", quoted(made_by.model_uri)),
+        ("requests to be answered, refused", f"{len(candidate.requests)}, {len(candidate.refused)}"),
+    )
+    live = candidate.live_version
+    blocks = [
+        f"**Gate:** {quoted(decision)}" if decision else "",
+        f"**Files:** SHA-256 {quoted(archive.sha256)}. These files go live, or none.",
+        f"[Report]({report_url})" if report_url else "",
+        table(["as recorded", "candidate", "live", "difference"], map(_metric, candidate.metrics)),
+        f"Live is {live}; its figures are those of its own release." if live else "Nothing is live to compare with.",
+        table(["what it is", ""], facts, align="---"),
+    ]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _metric(metric: MeasuredMetric) -> Iterator[str]:
+    yield f"{quoted(metric.name)} {_ARROWS[metric.higher_is_better]}"
+    yield f"{metric.value:.6g}"
+    yield "none" if metric.live is None else f"{metric.live:.6g}"
+    yield "" if metric.live is None else f"{metric.value - metric.live:+.6g}"

@@ -1,0 +1,1 @@
+"""Steps that make a candidate, where its pipeline does not do it by itself."""

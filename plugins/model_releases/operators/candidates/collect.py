@@ -1,0 +1,131 @@
+"""Makes a candidate of what a pipeline has made that knows nothing of releases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from include.contracts.kinds.kubeflow_settings import MetricConfig, OutputsConfig, PredictorConfig, RequestsConfig
+from include.contracts.rules.addresses import without_secrets
+from include.contracts.version.files import reason_of, write_file
+from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
+from kubeflow_provider.hooks import get_pipeline_service
+from kubeflow_provider.links import XCOM_OUTPUTS, XCOM_RUN_ID
+from kubeflow_provider.run_outputs import ArtifactService
+from model_releases.kinds.kubeflow_model import collecting
+from model_releases.memory.published_model import copy_model, refuse_elsewhere
+from model_releases.operators.base import ReleaseStep
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class CollectCandidateOperator(ReleaseStep):
+    """Copy the model that a run has left into the version's folder, and write ``candidate.json`` from its outputs.
+
+    The digests of what was copied stand in the document: the gate, the approval and the serving system insist on them,
+    whatever becomes of the artifacts of the run. Safe to repeat.
+
+    :param folder_uri: folder of the version in the model store (templated).
+    :param pipeline: which pipeline has made it, for the record.
+    :param parameters: names of the form's fields that it was given.
+    :param live_version: version that was live when the release began, empty for none (templated): the candidate's
+        metrics are compared with what the registry has of it.
+    :param outputs: which outputs of the run are what.
+    :param metrics: what is read of its metrics.
+    :param predictor: what serves it.
+    :param smoke_test: what it has to answer.
+    :param model_sources: where the pipeline may leave the model, besides the artifacts of its run.
+    :param pipeline_task_id: the task that ran the pipeline.
+    :param pipelines_conn_id: connection to the pipeline service.
+    :raises InvalidRequestError: when an output is missing, or the model is not what one can be.
+    :raises ServiceUnavailableError: when it cannot be read, or the store cannot be written.
+    """
+
+    template_fields = (*ReleaseStep.template_fields, "folder_uri", "live_version")
+    ui_color = "#d6e6ff"
+
+    def __init__(
+        self,
+        *,
+        folder_uri: str,
+        pipeline: str,
+        parameters: Sequence[str],
+        live_version: str,
+        outputs: OutputsConfig,
+        metrics: Sequence[MetricConfig],
+        predictor: PredictorConfig,
+        smoke_test: RequestsConfig,
+        model_sources: Sequence[str] = (),
+        pipeline_task_id: str = "train",
+        pipelines_conn_id: str = "pipelines_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.folder_uri = folder_uri
+        self.pipeline = pipeline
+        self.parameters = parameters
+        self.live_version = live_version
+        self.outputs = outputs
+        self.metrics = metrics
+        self.predictor = predictor
+        self.smoke_test = smoke_test
+        self.model_sources = model_sources
+        self.pipeline_task_id = pipeline_task_id
+        self.pipelines_conn_id = pipelines_conn_id
+
+    def execute(self, context: Context) -> str:
+        """Collect it, and return the digest of the model."""
+        ti = context["ti"]
+        run_id = ti.xcom_pull(self.pipeline_task_id, key=XCOM_RUN_ID)
+        if not run_id:
+            raise InvalidRequestError(f"The task {self.pipeline_task_id} has left no run: clear it.")
+        outputs: Mapping[str, Any] = ti.xcom_pull(self.pipeline_task_id, key=XCOM_OUTPUTS) or {}
+        uri = collecting.model_uri(outputs, self.outputs)
+        metrics = collecting.measured(outputs, self.outputs, self.metrics, self._live_facts())
+        refuse_elsewhere(uri, [*self.model_sources, *self._artifacts(str(run_id))])
+        served, files = copy_model(
+            uri, self.folder_uri, run_id=str(run_id), file_name=self.outputs.model_file, conn_id=self.store_conn_id
+        )
+        text = collecting.document(
+            model=self.model,
+            version=self.version,
+            uri=served,
+            files=files,
+            made_by={
+                "run_id": str(run_id),
+                "pipeline": self.pipeline,
+                "parameters": {name: context["params"][name] for name in self.parameters},
+                "model_uri": without_secrets(uri),
+            },
+            metrics=metrics,
+            live_version=self.live_version or None,
+            predictor=self.predictor,
+            smoke_test=self.smoke_test,
+            where=str(self.candidate_uri),
+        )
+        self._write(text)
+        words = ", ".join(f"{metric['name']} {metric['value']:.6g}" for metric in metrics)
+        self.log.info("%s %s: %s file(s) copied to %s; %s.", self.model, self.version, len(files), served, words)
+        return self.read_candidate().archive.sha256
+
+    def _artifacts(self, run_id: str) -> list[str]:
+        service = get_pipeline_service(self.pipelines_conn_id)
+        return [service.artifacts_uri(run_id)] if isinstance(service, ArtifactService) else []
+
+    def _live_facts(self) -> Mapping[str, str] | None:
+        if not self.live_version:
+            return None
+        release = self.registry_service().get_release(self.model, self.live_version)
+        if release is None:
+            self.log.warning("The registry knows no %s %s: nothing to compare with.", self.model, self.live_version)
+        return release.facts if release else None
+
+    def _write(self, text: str) -> None:
+        from airflow.sdk import ObjectStoragePath
+
+        path = ObjectStoragePath(str(self.candidate_uri), conn_id=self.store_conn_id or None)
+        try:
+            write_file(path.fs, path.path, text.encode())
+        except OSError as error:
+            raise ServiceUnavailableError(f"{self.candidate_uri} cannot be written: {reason_of(error)}.") from error
