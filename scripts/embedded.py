@@ -141,6 +141,23 @@ def explain(env: Mapping[str, str]) -> None:
     one_release.explain(model, _serving(_connection_of(model)))
 
 
+def check_run(env: Mapping[str, str]) -> None:
+    """Say whether a release could take what a finished run has made."""
+    from kubeflow_provider.exceptions import KubeflowProviderError
+    from model_releases.config import KubeflowModelConfig, read_model_configs
+    from model_releases.kinds.kubeflow_model.checking import check_run as lines_of
+
+    model, run_id = _chosen_model(), os.environ.get("RUN", "")
+    (config,) = [config for config in read_model_configs() if config.name == model]
+    if not isinstance(config, KubeflowModelConfig) or not run_id:
+        sys.exit("make check-run MODEL=… RUN=…: a model of kind kubeflow-model, and the id of a run of its pipeline.")
+    try:
+        for line in lines_of(config, run_id, outputs_uri=os.environ.get("OUTPUTS", "")):
+            print(line, flush=True)
+    except KubeflowProviderError as error:
+        sys.exit(str(error))
+
+
 def copy_releases(env: Mapping[str, str]) -> None:
     """Copy the records of releases from the registry of one connection to that of another, of one model or of all."""
     from model_releases.config import read_model_configs
@@ -251,6 +268,7 @@ COMMANDS = {
     "orphans": orphans,
     "reproduce": reproduce,
     "explain": explain,
+    "check-run": check_run,
     "copy-releases": copy_releases,
     "preview": preview,
     "airflow": start_airflow,

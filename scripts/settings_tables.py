@@ -25,6 +25,8 @@ _MAKE_SETTINGS = (
         "none",
         "Apprise URL that gets the alerts, for example `mailto://…`, `slack://…`, `json://host/path`.",
     ),
+    ("RUN", "none", "`make check-run`: id of a finished run of [a pipeline of your own](bring-your-own-pipeline.md)."),
+    ("OUTPUTS", "none", "`make check-run`: where that run has written its outputs, for servers that tell none."),
     ("FROM", "none", "`make copy-releases`: connection to the registry whose records are copied."),
     ("TO", "none", "`make copy-releases`: connection to the registry that gets them."),
     ("MODEL_STORE", "`file://<STATE_DIR>/store`", "Where packed models are kept: `file://`, `s3://`, `gs://`."),

@@ -96,6 +96,7 @@ def world(
     hook.stop()
 
 
+@pytest.mark.timeout(1800)
 def test_from_the_trigger_to_put_back(world: World, tmp_path: Path) -> None:
     state, tasks = world.release()
     assert (state, tasks["roll_back"], tasks["report"]) == ("success", "skipped", "success"), tasks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from include.contracts.kinds.kubeflow_model import KubeflowModelCandidate, MeasuredMetric
 from include.contracts.kinds.kubeflow_settings import MetricConfig, MetricsGate
@@ -24,17 +24,20 @@ def decide_by_metrics(
     :param live_version: what is live now, ``None`` before the first release.
     :param live_at_start: what was live when the release began.
     """
-    measured = {metric.name: metric for metric in candidate.metrics}
     outdated = not_up_to_date(candidate, live_version=live_version, live_at_start=live_at_start)
-    reasons = [outdated] if outdated else []
-    for asked in policy.metrics:
-        reasons += _missed(asked, measured.get(asked.name))
-    if reasons:
+    if reasons := [*([outdated] if outdated else []), *missed(candidate.metrics, policy)]:
         return rejection(reasons)
+    measured = {metric.name: metric for metric in candidate.metrics}
     main = measured[policy.metrics[0].name]
     line = f"accepted: {_compared(main, candidate.live_version)}"
     others = (_compared(measured[asked.name], None) for asked in policy.metrics[1:])
     return Decision(accepted=True, reasons=(), line=line, text=", ".join([line, *others]))
+
+
+def missed(metrics: Sequence[MeasuredMetric], policy: MetricsGate) -> list[str]:
+    """Return a sentence for each metric that is not good enough."""
+    measured = {metric.name: metric for metric in metrics}
+    return [reason for asked in policy.metrics for reason in _missed(asked, measured.get(asked.name))]
 
 
 def needed(asked: MetricConfig, metric: MeasuredMetric) -> tuple[float | None, float | None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -50,6 +51,16 @@ def refuse_elsewhere(uri: str, allowed: Sequence[str]) -> None:
             raise InvalidRequestError(f"The pipeline has left a link at {shown}, which leads elsewhere: not read.")
 
 
+def sizes_of(source_uri: str, *, file_name: str | None, conn_id: str | None) -> dict[str, int]:
+    """Return the files of a model with their sizes in bytes; raises what :func:`copy_model` does."""
+    from airflow.sdk import ObjectStoragePath
+
+    shown = without_secrets(source_uri)
+    with _told(shown, "cannot be read"):
+        source = ObjectStoragePath(source_uri.rstrip("/"), conn_id=conn_id or None)
+        return {name: int(path.stat().st_size) for name, path in _files(source, shown, file_name)}
+
+
 def copy_model(
     source_uri: str, folder_uri: str, *, run_id: str, file_name: str | None, conn_id: str | None
 ) -> tuple[str, dict[str, CopiedFile]]:
@@ -68,7 +79,7 @@ def copy_model(
     store = ObjectStoragePath(folder_uri, conn_id=conn_id or None)
     is_same = urlsplit(source_uri).scheme == urlsplit(folder_uri).scheme
     shown = without_secrets(source_uri)
-    try:
+    with _told(shown, f"cannot be copied to {folder_uri}"):
         source = ObjectStoragePath(source_uri.rstrip("/"), conn_id=(conn_id or None) if is_same else None)
         attempt = claim_attempt(store.fs, store.path, mark=run_id, run=run_id)
         target = "/".join(part for part in (folder_uri, attempt, PACKAGE_FOLDER) if part)
@@ -76,16 +87,25 @@ def copy_model(
         if root.exists():
             root.fs.rm(root.path, recursive=True)
         return target, {name: _copy(path, root / name) for name, path in _files(source, shown, file_name)}
+
+
+@contextmanager
+def _told(shown: str, what: str) -> Iterator[None]:
+    """Tell what is wrong with a model in the words of a release.
+
+    :param shown: where it lies.
+    :param what: what cannot be done with it.
+    """
+    try:
+        yield
     except (ModelFilesError, NothingFreeError) as error:
         raise InvalidRequestError(str(error)) from None
     except FileNotFoundError as error:
         raise InvalidRequestError(f"{shown} is not there, though the run has named it as its model.") from error
     except OSError as error:
-        raise ServiceUnavailableError(f"{shown} cannot be copied to {folder_uri}: {reason_of(error)}.") from error
+        raise ServiceUnavailableError(f"{shown} {what}: {reason_of(error)}.") from error
     except (ImportError, ValueError) as error:
-        raise InvalidRequestError(
-            f"{shown} cannot be read: {type(error).__name__}. Airflow needs its provider."
-        ) from error
+        raise InvalidRequestError(f"{shown} {what}: {type(error).__name__}. Airflow needs its provider.") from error
 
 
 def _files(source: ObjectStoragePath, shown: str, file_name: str | None) -> Iterator[tuple[str, ObjectStoragePath]]:

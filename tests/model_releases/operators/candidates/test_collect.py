@@ -12,7 +12,10 @@ import pytest
 
 from include.contracts.version.model_files import digest_of
 from kubeflow_provider.exceptions import InvalidRequestError
+from kubeflow_provider.services import Run
+from kubeflow_provider.states import RunState
 from model_releases.config import KubeflowModelConfig
+from model_releases.kinds.kubeflow_model.checking import check_run
 from model_releases.memory.candidate import read_candidate
 from model_releases.memory.evidence import gather
 from model_releases.operators.candidates.collect import CollectCandidateOperator
@@ -27,9 +30,13 @@ class Pipelines:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.runs: dict[str, Run] = {}
 
     def artifacts_uri(self, run_id: str) -> str:
         return f"file://{self._folder / run_id}"
+
+    def get_run(self, run_id: str) -> Run | None:
+        return self.runs.get(run_id)
 
 
 class Registry:
@@ -193,3 +200,28 @@ def test_the_document_is_what_others_can_read(collect: Any, artifact: Path, tmp_
     document = json.loads((tmp_path / "store" / MODEL / VERSION / "candidate.json").read_text())
     assert document["kind"] == "kubeflow-model"
     assert document["predictor"] == {"format": "sklearn", "protocol": "v1"}
+
+
+def test_a_finished_run_is_checked_as_a_release_would(
+    artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipelines = Pipelines(tmp_path / "artifacts")
+    connect(monkeypatch, pipelines_default=pipelines)
+    config = KubeflowModelConfig.model_validate(SETTINGS | {"store": (tmp_path / "store").as_uri()})
+    with pytest.raises(InvalidRequestError, match="knows no run a-run"):
+        list(check_run(config, "a-run"))
+    pipelines.runs["a-run"] = Run(run_id="a-run", state=RunState.RUNNING)
+    with pytest.raises(InvalidRequestError, match="a-run is RUNNING"):
+        list(check_run(config, "a-run"))
+    pipelines.runs["a-run"] = Run(run_id="a-run", state=RunState.SUCCEEDED)
+    with pytest.raises(InvalidRequestError, match="tells of no outputs"):
+        list(check_run(config, "a-run"))
+
+    written = tmp_path / "outputs.json"
+    written.write_text(json.dumps({"artifacts": {"model": f"file://{artifact}", "metrics": METRICS}}))
+    assert list(check_run(config, "a-run", outputs_uri=str(written))) == [
+        f"model: model.skops, 7 bytes, at file://{artifact}",
+        "metrics: accuracy 0.96, log_loss 0.2",
+        "gate: good enough for a first release",
+    ]
+    assert not (tmp_path / "store").exists()
