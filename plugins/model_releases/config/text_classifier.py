@@ -101,7 +101,7 @@ class TextClassifierConfig(ModelConfig, TrainedModel):
         return str(PROJECT_DIR / self.pipeline)
 
     @model_validator(mode="after")
-    def _gate_knows_its_labels(self) -> ModelConfig:
+    def _gate_knows_its_labels(self) -> TextClassifierConfig:
         named = self.gate.min_class_f1 if isinstance(self.gate.min_class_f1, dict) else {}
         if unknown := sorted(named.keys() - set(self.data.labels.values())):
             raise ValueError(
@@ -111,7 +111,7 @@ class TextClassifierConfig(ModelConfig, TrainedModel):
         return self
 
     @model_validator(mode="after")
-    def _packaging_is_not_cached(self) -> ModelConfig:
+    def _packaging_is_not_cached(self) -> TextClassifierConfig:
         """Every step of the project's own pipelines says so itself."""
         step = self.cluster.steps.get("package")
         if step is not None and step.cache:
@@ -122,7 +122,7 @@ class TextClassifierConfig(ModelConfig, TrainedModel):
         return self
 
     @model_validator(mode="after")
-    def _queries_are_there(self) -> ModelConfig:
+    def _queries_are_there(self) -> TextClassifierConfig:
         named = query_names((*self.data.train, *self.data.evaluation))
         if unknown := [name for name in named if name not in self.data.queries]:
             raise ValueError(f"data.queries: has no {', '.join(map(repr, unknown))}, which a source names")
