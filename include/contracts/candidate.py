@@ -7,7 +7,7 @@ that a release asks of any kind of model; :mod:`include.contracts.kinds` has the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from pydantic import Field
 
@@ -65,10 +65,6 @@ class Archive(Package):
 class Candidate(Document):
     """A packed model and the evidence about it."""
 
-    #: How a kind's archives are packed, by the name and version that KServe's runtimes have for it.
-    model_format: ClassVar[str]
-    model_format_version: ClassVar[str]
-
     file = "candidate.json"
     _shown = ("model", "version")
 
@@ -77,6 +73,16 @@ class Candidate(Document):
     report_uri: str = Field("", description="Report for people, one HTML file that needs no other")
     code_revision: str
     tracking_run_id: str | None = Field(description="MLflow run of the training, null when none was tracked")
+
+    @property
+    def model_format(self) -> str:
+        """How it is packed, by the name that KServe's runtimes have for that."""
+        raise NotImplementedError
+
+    @property
+    def model_format_version(self) -> str:
+        """Of the format; empty where there is but one."""
+        return ""
 
     @property
     def compared_version(self) -> str | None:

@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue, model_validator
 from include.contracts.candidate import Candidate, Package
 from include.contracts.documents import NotNegative, Part, Positive, Sha256
 from include.contracts.metrics import Metric, fact_of
-from include.contracts.registry_tags import FORMAT_FACT, MAIN_METRICS_FACT, PREDICTOR_FACT
+from include.contracts.registry_tags import MAIN_METRICS_FACT, PREDICTOR_FACT
 from include.contracts.version.model_files import check_names, folder_digest
 
 
@@ -82,10 +82,6 @@ class Recorded(Part):
 class KubeflowModelCandidate(Candidate):
     """A model of anybody's pipeline, and what is known of it."""
 
-    # Each version says which by itself.
-    model_format = ""
-    model_format_version = ""
-
     kind: Literal["kubeflow-model"]
     archive: ModelFiles
     code_revision: str = ""
@@ -97,6 +93,11 @@ class KubeflowModelCandidate(Candidate):
     requests: list[Recorded] = Field(min_length=1, max_length=32)
     refused: list[JsonValue] = Field([], max_length=32)
     max_answer_bytes: Positive
+
+    @property
+    def model_format(self) -> str:
+        """What its predictor reads."""
+        return self.predictor.format
 
     @property
     def compared_version(self) -> str | None:
@@ -115,7 +116,6 @@ class KubeflowModelCandidate(Candidate):
 
     def _facts(self) -> Iterator[tuple[str, Any]]:
         yield from super()._facts()
-        yield FORMAT_FACT, self.predictor.format
         yield "model_uri", self.made_by.model_uri
         yield "pipeline", self.made_by.pipeline
         yield "training_parameters", json.dumps(self.made_by.parameters, sort_keys=True)

@@ -196,10 +196,6 @@ class Trained(Part):
 class TextClassifierCandidate(Candidate):
     """A packed model and the evidence about it."""
 
-    # A .mar is TorchServe's, whatever computes in it: ONNX Runtime does so in some.
-    model_format = "pytorch"
-    model_format_version = "1"
-
     archive: Archive
     labels: list[str] = Field(min_length=2)
     dataset: TrainedOn
@@ -219,6 +215,16 @@ class TextClassifierCandidate(Candidate):
     def compared_version(self) -> str | None:
         """The live version that it was compared with."""
         return self.metrics.live.version if self.metrics.live else None
+
+    @property
+    def model_format(self) -> str:
+        """What a .mar is for KServe, whatever computes in it: ONNX Runtime does so in some."""
+        return "pytorch"
+
+    @property
+    def model_format_version(self) -> str:
+        """Of the format `pytorch`."""
+        return "1"
 
     @property
     def runtime(self) -> str:
