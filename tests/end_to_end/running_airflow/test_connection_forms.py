@@ -12,7 +12,7 @@ from tests.airflow_server import AirflowServer, Serve
 from tests.browser import PATIENCE_MS, browser
 from tests.doubles.kfp_server import kfp_server
 
-pytestmark = pytest.mark.airflow
+pytestmark = [pytest.mark.airflow, pytest.mark.long]
 
 __all__ = ("browser",)  # a fixture
 
