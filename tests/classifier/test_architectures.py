@@ -24,9 +24,6 @@ pytestmark = pytest.mark.computes
 
 PAGE = Path(__file__).parents[2] / "docs" / "base-models.md"
 
-#: In `make test`: one that brings SentencePiece.
-IN_TEST = ("deberta-v2",)
-
 #: Of every length, with words that no vocabulary has and with what tokenizers take for ends and padding.
 ASKED = [*TEXTS[:4], "a", "\u200b", "zz " * 80, "one </s> two </s> <pad> [SEP] <|endoftext|>", "\u4e2d\u6587 \u2603"]
 
@@ -39,9 +36,8 @@ def largest_difference(one: list[float], other: list[float]) -> float:
     return max(abs(ours - theirs) for ours, theirs in zip(one, other, strict=True))
 
 
-@pytest.mark.parametrize(
-    "model_type", [each if each in IN_TEST else pytest.param(each, marks=pytest.mark.long) for each in ARCHITECTURES]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("model_type", ARCHITECTURES)
 def test_an_architecture_does_what_its_row_says(model_type: str, tmp_path: Path) -> None:
     base = architectures.write(model_type, tmp_path / "base")
     settings = TrainingConfig(base_model=str(base), epochs=2, learning_rate=1e-3, batch_size=8, max_length=48)

@@ -43,6 +43,7 @@ def peak(folder: Path, rows: int) -> int:
     return int(done.stdout.split("peak ")[1])
 
 
+@pytest.mark.long
 @pytest.mark.processes
 def test_four_times_the_rows_take_no_more_memory(tmp_path: Path) -> None:
     few, many = peak(tmp_path, 10_000), peak(tmp_path, 40_000)

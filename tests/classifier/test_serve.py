@@ -194,6 +194,7 @@ def test_is_ready_when_it_answers_and_stops_when_told(package: Path, folder: Pat
     assert check(folder) == 1
 
 
+@pytest.mark.long
 @pytest.mark.torchserve
 def test_a_model_that_cannot_be_loaded_ends_it_with_the_reason(
     package: Path, tiny_model: Path, folder: Path, tmp_path: Path

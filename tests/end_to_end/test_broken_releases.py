@@ -24,7 +24,9 @@ from tests.serving_support import MODEL, connection_json, torchserve
 from tests.toy_package import TEXTS
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.airflow, pytest.mark.pipelines, pytest.mark.torchserve]
+# What is told here of whole releases, test_broken_candidates.py, test_every_write_fails.py and the tests of the steps
+# tell each by itself.
+pytestmark = [pytest.mark.airflow, pytest.mark.pipelines, pytest.mark.torchserve, pytest.mark.long]
 
 LONG = pytest.mark.long
 
@@ -155,7 +157,6 @@ def test_a_broken_candidate_never_becomes_the_default(
     assert world.live in said["Serving now"]
 
 
-@pytest.mark.long  # told by test_broken_candidates.py
 def test_a_version_that_breaks_in_use_gives_way(world: World, release: Callable[[str], SimpleNamespace]) -> None:
     broken = release("breaks in use")
     assert versions(broken) <= {world.live, broken.version}
@@ -172,7 +173,6 @@ def test_a_version_that_breaks_in_use_gives_way(world: World, release: Callable[
     assert world.live in said["Serving now"]
 
 
-@pytest.mark.long  # told by tests/kubeflow_provider/operators/test_pipelines.py
 def test_a_pipeline_that_fails_deploys_nothing(world: World, release: Callable[[str], SimpleNamespace]) -> None:
     broken = release("pipeline fails")
     assert versions(broken) == {world.live}
@@ -209,7 +209,6 @@ def dying(dag: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str
     return die
 
 
-@pytest.mark.long  # told by test_every_write_fails.py
 def test_a_release_whose_every_task_dies_twice_ends_as_if_none_had(
     world: World, dag: Any, run_dag: Callable[..., Any], dying: Callable[[str], list[str]]
 ) -> None:
@@ -233,7 +232,6 @@ def test_a_release_whose_every_task_dies_twice_ends_as_if_none_had(
     world.live = version
 
 
-@pytest.mark.long  # told by test_every_write_fails.py
 def test_a_roll_back_that_dies_twice_ends_as_if_it_had_not(
     world: World, release: Callable[[str], SimpleNamespace], dying: Callable[[str], list[str]]
 ) -> None:
@@ -314,7 +312,6 @@ def test_what_cannot_be_put_back_is_refused_without_a_fuss(world: World, roll_ba
     assert "live already" in alert_lines(alert["message"])["Reason"]
 
 
-@pytest.mark.long  # told by tests/model_releases/operators/test_put_back.py
 def test_a_release_that_can_no_longer_be_put_back_changes_nothing(
     world: World, dag: Any, run_dag: Callable[..., Any], roll_back: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -342,7 +339,6 @@ def test_a_release_that_can_no_longer_be_put_back_changes_nothing(
     assert "SHA-256" in alert_lines(alert["message"])["Reason"]
 
 
-@pytest.mark.long  # told by tests/model_releases/operators/test_retention.py
 def test_old_versions_go_and_users_and_the_way_back_do_not_notice(
     world: World,
     dag: Any,

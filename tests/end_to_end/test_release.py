@@ -169,6 +169,7 @@ def test_the_connections_test_button_works(world, first_release, conn_type, says
     assert says in answer["message"]
 
 
+@pytest.mark.long  # told by tests/local_services/torchserve/test_hook.py
 def test_stop_and_serve_bring_the_live_version_back(world, first_release):
     (before,) = world.predict("fine")
     assert "TorchServe stopped" in world.make("stop").stdout

@@ -32,7 +32,9 @@ from tests.serving_image import install_runtime
 
 ROOT = Path(__file__).parents[2]
 MODEL, IMAGE = "sample-reviews", "example/release:1"
-pytestmark = [pytest.mark.airflow, pytest.mark.pipelines, pytest.mark.torchserve]
+# A whole release more: test_release.py has one, and tests/contract, tests/kubeflow_provider and running_airflow/ tell
+# what is otherwise on Kubeflow and KServe.
+pytestmark = [pytest.mark.airflow, pytest.mark.pipelines, pytest.mark.torchserve, pytest.mark.long]
 
 
 @pytest.fixture
@@ -133,7 +135,6 @@ def test_a_first_release_goes_live(world: SimpleNamespace, dags: Any, run_dag: A
     assert world.alerts == []
 
 
-@pytest.mark.long
 def test_a_second_goes_live_in_steps_and_there_is_a_way_back(world: SimpleNamespace, dags: Any, run_dag: Any) -> None:
     release = dags["release_sample_reviews"]
     first = asked_version(run_dag(release))

@@ -21,6 +21,7 @@ def test_the_committed_ir_is_current(capsys):
     assert compiling.main(["--check"]) == 0, capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_stale_ir_is_named_and_compiling_mends_it(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "include" / "pipelines"
     folder.mkdir(parents=True)

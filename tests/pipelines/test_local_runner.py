@@ -147,6 +147,7 @@ def test_every_iteration_is_shown_as_it_ended(run_pipeline: Any, compiled: Calla
     assert all(step["log_end"] >= step["log_start"] for step in account["steps"])
 
 
+@pytest.mark.long
 def test_packages_of_a_component_are_installed_beside_the_project(
     run_pipeline: Any, compiled: Callable[..., Path], tmp_path: Path
 ) -> None:

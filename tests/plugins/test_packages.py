@@ -32,6 +32,7 @@ def test_every_folder_is_named(package: str) -> None:
     assert {*settings["tool"]["setuptools"]["packages"]} == folders
 
 
+@pytest.mark.long
 @pytest.mark.processes
 def test_the_providers_wheel_holds_every_module_but_the_old_names(tmp_path: Path) -> None:
     package = "kubeflow_provider"

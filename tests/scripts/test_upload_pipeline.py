@@ -51,6 +51,7 @@ def upload(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
     return call
 
 
+@pytest.mark.long  # what an upload does is told by tests/kubeflow_provider
 @pytest.mark.pipelines
 @pytest.mark.usefixtures("pipelines_python")
 def test_the_same_pipeline_is_one_version_and_another_image_is_another(upload: Callable[..., Answer]) -> None:

@@ -46,6 +46,7 @@ def test_the_same_model_gives_the_same_bytes_and_a_package(
     assert Predictor.load(unpacked).predict(TEXTS) == Predictor.load(folders[0]).predict(TEXTS)
 
 
+@pytest.mark.long
 def test_integers_take_a_quarter_of_the_space(tmp_path: Path) -> None:
     import torch
     from transformers import DistilBertConfig, DistilBertForSequenceClassification
@@ -80,6 +81,7 @@ def test_a_model_that_cannot_be_exported_says_why(tiny_model: Path, monkeypatch:
         export(tiny_model)
 
 
+@pytest.mark.long
 def test_a_model_that_onnx_runtime_answers_otherwise_is_not_exported(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,6 +102,7 @@ def test_a_package_is_tried_published_and_described(
     assert [text for text in texts if len(text) > 10 and text in shown] == []
 
 
+@pytest.mark.long  # what is served there is told by tests/classifier/native
 @pytest.mark.processes
 def test_a_package_for_the_native_server_is_tried_on_that_one(
     tiny_model: Path, dataset: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
@@ -120,12 +121,13 @@ def test_a_package_for_the_native_server_is_tried_on_that_one(
     ("name", "old", "new", "error", "message"),
     [
         ("predictor.py", "def tokenise", "def read_tokens", NativeServerError, "has no Predictor.tokenise"),
-        (
+        pytest.param(
             "predictor.py",
             'labels=facts["labels"], max',
             'labels=facts["labels"][::-1], max',
             PackagingError,
             "does not serve what was trained",
+            marks=pytest.mark.long,
         ),
     ],
 )

@@ -63,12 +63,14 @@ def test_every_variant_is_measured_against_the_model_as_it_was_trained(tiny_mode
     assert folder == {TORCH_FLOAT32: tiny_model}.get(facts["chosen"], tmp_path / facts["chosen"])
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("large")
 def test_int8_that_answers_otherwise_is_refused(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(PrecisionError, match=r"precision is int8, but its probabilities differ by 0\.\d+ \(allowed"):
         choose(tiny_model, tmp_path, texts=TEXTS, serving={"precision": "int8", "max_probability_difference": 0})
 
 
+@pytest.mark.long
 def test_int8_is_packed_when_it_was_asked_for(tiny_model: Path, tmp_path: Path) -> None:
     serving = {"precision": "int8", "max_probability_difference": 0.2, "max_label_changes": 1}
 

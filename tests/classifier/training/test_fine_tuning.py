@@ -166,6 +166,7 @@ def test_a_hub_model_that_cannot_be_had_comes_with_remedies(tmp_path, monkeypatc
         run(tmp_path / "model", SETTINGS.model_copy(update={"base_model": "no-such/model"}))
 
 
+@pytest.mark.long  # told by tests/classifier/test_tracking.py
 def test_the_learning_curve_reaches_mlflow(tmp_path):
     from mlflow import MlflowClient
 

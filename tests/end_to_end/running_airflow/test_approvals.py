@@ -84,7 +84,10 @@ APPROVED = {"approval": "yes", "approved_by": "Anonymous", "approved_sha256": "a
     [
         ("asks", "20260103000000", "Approve", "success", "candidate", APPROVED),
         ("asks", "20260104000000", "Reject", "skipped", "rejected", {"approval": "no", "approved_by": "Anonymous"}),
-        ("asks_in_passing", "20260105000000", None, "skipped", "rejected", {"approval": "no"}),
+        pytest.param(
+            *("asks_in_passing", "20260105000000", None, "skipped", "rejected", {"approval": "no"}),
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_a_person_s_answer_decides_and_none_in_time_is_a_no(

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.torchserve, pytest.mark.airflow]
 FIRST, SECOND = "20260101000000", "20260102000000"
 
 
-@pytest.fixture(params=[False, True], ids=["text", "native objects"])
+@pytest.fixture(params=[pytest.param(False, marks=pytest.mark.long), True], ids=["text", "native objects"])
 def native(request: pytest.FixtureRequest) -> bool:
     return request.param
 

@@ -38,7 +38,7 @@ _RUNTIMES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(scope="module", params=MODES)
+@pytest.fixture(scope="module", params=["Standard", pytest.param("Knative", marks=pytest.mark.long)])
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KServeWorld]:
     """Yield a cluster in each mode, in which a pod may wait two seconds for a node."""
     settings = KServeSettings(default_mode=MODES[request.param])

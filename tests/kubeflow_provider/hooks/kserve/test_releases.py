@@ -30,7 +30,7 @@ def answering(world: KServeWorld) -> Any:
     return world.hook.predict(MODEL, GOOD).body["predictions"][0]["version"]
 
 
-@pytest.mark.parametrize("mode", ["Serverless", "Standard"])
+@pytest.mark.parametrize("mode", [pytest.param("Serverless", marks=pytest.mark.long), "Standard"])
 def test_many_releases_and_roll_backs_are_not_noticed_by_users(tmp_path: Path, mode: str, rounds: int) -> None:
     with kserve(tmp_path, settings=KServeSettings(default_mode=mode)) as world:
         live = FIRST
