@@ -169,12 +169,13 @@ def test_what_the_native_server_serves_wrongly_is_not_published(
             "died while it loaded the model",
             marks=pytest.mark.long,
         ),
-        (
+        pytest.param(
             "predictor.py",
             'labels=facts["labels"], max',
             'labels=facts["labels"][::-1], max',
             PackagingError,
             "does not serve what was trained",
+            marks=pytest.mark.long,
         ),
         pytest.param(
             "protocol.py",
