@@ -84,7 +84,8 @@ def environment(state: Path, *, airflow_port: int = 8080, serving_port: int = 80
     settings = {
         "AIRFLOW_HOME": str(home),
         # Airflow's own default cannot have a percent sign in its path.
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": _sqlite_url(home / "airflow.db"),
+        # Airflow's processes write at the same time; by default SQLite lets one wait for the others for 5 seconds.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"{_sqlite_url(home / 'airflow.db')}?timeout=60",
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",

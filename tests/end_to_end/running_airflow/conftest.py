@@ -20,7 +20,8 @@ from tests.postgresql import PostgresqlServer
 def new_database(request: pytest.FixtureRequest, migrated_database: Path) -> Callable[[Path], str]:
     """Return ``make(home)``, which makes Airflow's database and returns its address."""
     if request.param == "sqlite":
-        return lambda home: f"sqlite:///{shutil.copy(migrated_database, home / 'airflow.db')}"
+        # Its components write at the same time, and by default one that waits for the others gives up after 5 seconds.
+        return lambda home: f"sqlite:///{shutil.copy(migrated_database, home / 'airflow.db')}?timeout=60"
     server: PostgresqlServer = request.getfixturevalue("postgresql")
 
     def make(home: Path) -> str:
