@@ -49,6 +49,7 @@ def test_settings_curve_and_files_reach_mlflow(store, tmp_path, monkeypatch):
     assert not (tmp_path / "mlruns").exists()
 
 
+@pytest.mark.long
 def test_two_runs_share_an_experiment(store):
     with tracked_run(store, experiment="reviews", name="first") as first:
         pass
@@ -57,6 +58,7 @@ def test_two_runs_share_an_experiment(store):
     assert first.run_id != second.run_id
 
 
+@pytest.mark.long
 def test_a_failed_training_is_recorded_as_failed(store):
     from mlflow import MlflowClient
 

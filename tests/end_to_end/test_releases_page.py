@@ -43,7 +43,8 @@ from tests.end_to_end.releases_world import (
     releases_world,
 )
 
-pytestmark = pytest.mark.airflow
+# What a browser adds to tests/model_releases/releases_page, which asks the same pages without one.
+pytestmark = [pytest.mark.airflow, pytest.mark.long]
 
 __all__ = ("browser",)  # a fixture
 
@@ -61,9 +62,7 @@ sys.stdout.write(make_report(found, document).page)
 """
 
 
-@pytest.fixture(
-    scope="module", params=["SQLite", pytest.param("PostgreSQL", marks=[pytest.mark.postgresql, pytest.mark.long])]
-)
+@pytest.fixture(scope="module", params=["SQLite", pytest.param("PostgreSQL", marks=pytest.mark.postgresql)])
 def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReleasesWorld]:
     database = request.getfixturevalue("postgresql").new_database() if request.param == "PostgreSQL" else ""
     with releases_world(tmp_path_factory.mktemp("releases"), database) as running:
@@ -273,7 +272,6 @@ def test_what_never_was_live_cannot_be_put_back(visit: Visit, world: ReleasesWor
         assert answer.status == 409
 
 
-@pytest.mark.long
 def test_two_releases_are_compared(visit: Visit) -> None:
     page = visit(f"/releases/models/{MODEL}", "vera")
     page.get_by_role("radio", name=f"Compare {FIRST} as the first").check()
@@ -284,7 +282,6 @@ def test_two_releases_are_compared(visit: Visit) -> None:
     expect(page.get_by_role("region", name="Facts that differ").first).to_contain_text(FIRST[::-1])
 
 
-@pytest.mark.long
 def test_a_thousand_releases_are_paged_and_filtered(visit: Visit) -> None:
     page = visit(f"/releases/models/{BUSY_MODEL}", "vera")
     seen = list(rows(page))
@@ -300,14 +297,12 @@ def test_a_thousand_releases_are_paged_and_filtered(visit: Visit) -> None:
     assert list(rows(page)) == [busy_version(1000)]
 
 
-@pytest.mark.long
 def test_a_difference_between_registry_and_serving_is_loud(visit: Visit) -> None:
     page = visit(f"/releases/models/{BUSY_MODEL}", "vera")
     alert = page.get_by_role("alert").filter(has_text="Registry and serving system disagree")
     expect(alert).to_contain_text(f"The registry holds {busy_version(1000)} to be live; users reach nothing.")
 
 
-@pytest.mark.long
 def test_an_empty_history_says_what_to_do_and_a_question_is_linked(visit: Visit) -> None:
     page = visit(f"/releases/models/{NEW_MODEL}", "vera")
     expect(page.get_by_text("Nothing is live yet.")).to_be_visible()
@@ -318,7 +313,6 @@ def test_an_empty_history_says_what_to_do_and_a_question_is_linked(visit: Visit)
     assert str(answer.get_attribute("href")).endswith("/tasks/approve/required_actions")
 
 
-@pytest.mark.long
 def test_releases_of_a_pipeline_alone_stand_below_the_models(visit: Visit) -> None:
     table = visit("/releases/", "vera").get_by_role("region", name="Released in Kubeflow, without Airflow")
     row = table.get_by_role("row").filter(has_text="without-airflow")
@@ -326,7 +320,7 @@ def test_releases_of_a_pipeline_alone_stand_below_the_models(visit: Visit) -> No
     expect(row).to_contain_text("● live")
 
 
-@pytest.mark.parametrize("width", [360, pytest.param(390, marks=pytest.mark.long)])
+@pytest.mark.parametrize("width", [360, 390])
 def test_nothing_is_wider_than_a_phone(visit: Visit, width: int, world: ReleasesWorld) -> None:
     page = visit("/releases/", "ada", viewport={"width": width, "height": 800})
     paths = ["/", f"/models/{MODEL}", f"/models/{MODEL}/versions/{FIRST}"]
@@ -341,7 +335,6 @@ def test_nothing_is_wider_than_a_phone(visit: Visit, width: int, world: Releases
     assert box["x"] + box["width"] <= width
 
 
-@pytest.mark.long
 def test_light_and_dark_follow_airflow_and_else_the_browser(visit: Visit) -> None:
     page = visit(f"/releases/models/{MODEL}", "vera", color_scheme="dark")
     dark = background(page)
@@ -390,7 +383,6 @@ def test_a_report_is_shown_but_runs_nothing(visit: Visit, world: ReleasesWorld) 
     assert climb.status == 404
 
 
-@pytest.mark.long
 def test_no_page_breaks_its_own_rules(visit: Visit, world: ReleasesWorld) -> None:
     page = visit("/releases/", "ada")
     complaints: list[str] = []
@@ -445,7 +437,6 @@ class Hurt:
         assert self._page.locator(dangerous).count() == 0, path
 
 
-@pytest.mark.long  # what is escaped is told by test_app.py, test_page.py of the report and test_approval_card.py
 @pytest.mark.parametrize("width", [360, 1280])
 def test_hostile_words_are_words(visit: Visit, world: ReleasesWorld, hostile_report: str, width: int) -> None:
     page = visit("/releases/", "ada", viewport={"width": width, "height": 800})
@@ -475,7 +466,6 @@ def write_hostile_card(home: Path, dag_id: str, run_id: str) -> None:
     log.write_text("".join(f"{json.dumps({'event': words, **facts})}\n" for words in HOSTILE_WORDS), encoding="utf-8")
 
 
-@pytest.mark.long
 def test_a_hostile_approval_card_and_reason_are_words(visit: Visit, world: ReleasesWorld, hostile_report: str) -> None:
     page = visit("/releases/", "ada")
     hurt = Hurt(page)

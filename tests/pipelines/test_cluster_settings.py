@@ -11,6 +11,7 @@ import pytest
 TEST_PIPELINES = Path(__file__).parents[1] / "test_pipelines"
 
 
+@pytest.mark.long
 @pytest.mark.computes
 def test_the_compiled_pairs_are_current(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     definition = shutil.copy(TEST_PIPELINES / "cluster_settings.py", tmp_path)

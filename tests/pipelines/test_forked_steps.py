@@ -89,6 +89,7 @@ def test_a_step_is_a_child_with_the_imports_made_and_its_outputs_arrive(tmp_path
     assert "artifact hello" in output
 
 
+@pytest.mark.long
 def test_a_step_does_not_hold_what_its_runner_has_open(tmp_path):
     _, output = run(tmp_path, "hello")
     assert "lock inherited False" in output
@@ -103,6 +104,7 @@ def test_a_step_that_fails_fails_the_run_with_its_words_in_the_log(tmp_path, wha
     assert (tmp_path / "lock").exists()
 
 
+@pytest.mark.long
 def test_a_process_with_threads_is_not_forked(tmp_path):
     code, output = run(tmp_path, "with a thread")
     assert code == 0, output

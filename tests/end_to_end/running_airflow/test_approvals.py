@@ -83,7 +83,11 @@ APPROVED = {"approval": "yes", "approved_by": "Anonymous", "approved_sha256": "a
     ("dag_id", "version", "answer", "after", "state", "facts"),
     [
         ("asks", "20260103000000", "Approve", "success", "candidate", APPROVED),
-        ("asks", "20260104000000", "Reject", "skipped", "rejected", {"approval": "no", "approved_by": "Anonymous"}),
+        pytest.param(
+            *("asks", "20260104000000", "Reject", "skipped", "rejected"),
+            {"approval": "no", "approved_by": "Anonymous"},
+            marks=pytest.mark.long,
+        ),
         pytest.param(
             *("asks_in_passing", "20260105000000", None, "skipped", "rejected", {"approval": "no"}),
             marks=pytest.mark.long,

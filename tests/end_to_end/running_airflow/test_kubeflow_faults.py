@@ -188,7 +188,7 @@ def train(airflow: AirflowServer, server: KfpServer, tmp_path: Path) -> Callable
     return lambda dag_id, seconds: Training(airflow, server, tmp_path / "trained", dag_id, seconds)
 
 
-@pytest.mark.parametrize("dag_id", ["dies_before", "dies_after"])
+@pytest.mark.parametrize("dag_id", ["dies_before", pytest.param("dies_after", marks=pytest.mark.long)])
 def test_a_task_that_is_killed_around_its_submission_trains_once(train: Any, dag_id: str) -> None:
     training = train(dag_id, 3)
 

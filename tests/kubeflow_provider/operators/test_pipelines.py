@@ -312,7 +312,8 @@ def test_a_kill_during_submission_is_not_forgotten(
 
 
 @pytest.mark.airflow
-@pytest.mark.parametrize("deferrable", [pytest.param(False, marks=pytest.mark.long), True])
+@pytest.mark.long  # the example DAGs are run
+@pytest.mark.parametrize("deferrable", [False, True])
 def test_runs_with_airflow_dags_test(
     run_dag: Callable[..., Any],
     xcom: Callable[..., Any],

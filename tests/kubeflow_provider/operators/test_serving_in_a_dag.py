@@ -17,12 +17,13 @@ from model_releases.operators.smoke_test import SmokeTestOperator
 from model_releases.operators.undo import RollBackOperator
 from tests.serving_support import MODEL, build_version, candidate_uri, connection_json, torchserve
 
-pytestmark = [pytest.mark.torchserve, pytest.mark.airflow]
+# A release and a broken one: test_broken_candidates.py tells it without Airflow.
+pytestmark = [pytest.mark.torchserve, pytest.mark.airflow, pytest.mark.long]
 
 FIRST, SECOND = "20260101000000", "20260102000000"
 
 
-@pytest.fixture(params=[pytest.param(False, marks=pytest.mark.long), True], ids=["text", "native objects"])
+@pytest.fixture(params=[False, True], ids=["text", "native objects"])
 def native(request: pytest.FixtureRequest) -> bool:
     return request.param
 
