@@ -35,11 +35,10 @@ from model_releases.config import ModelConfig, TextClassifierConfig, read_model_
 from model_releases.deployment import add_deployment, default_arguments, notifier_of
 from model_releases.memory.candidate import read_text
 from model_releases.memory.claims import claimed_version, release_version
-from model_releases.operators.check import CheckReleaseOperator
 from model_releases.operators.gate import GateOperator
-from model_releases.operators.pre_execute.schedule_limits import ReleaseBrakes
 from model_releases.operators.pre_execute.sealed import RefuseSealed
 from model_releases.operators.query import QueryOperator
+from model_releases.release_check import add_check
 from model_releases.versions import as_of, asked_version
 
 
@@ -182,28 +181,12 @@ def add_candidate_tasks(config: TextClassifierConfig, *, asked: str, version: st
     sealed = {"model": config.name, "version": version, "registry_conn_id": registry_conn_id}
     cluster, data = config.cluster.model_dump(mode="json"), "{{ data_config(params).model_dump_json() }}"
 
-    # Whatever can be known before compute is spent.
-    check = CheckReleaseOperator(
-        task_id=ids.CHECK,
-        pre_execute=ReleaseBrakes(
-            schedule=config.schedule,
-            model=config.name,
-            data=data,
-            store_uri=config.store_uri,
-            cluster=cluster,
-            pipelines_conn_id=config.connection("pipelines"),
-            registry_conn_id=registry_conn_id,
-            store_conn_id=config.store_conn_id,
-        ),
-        inlets=[Asset(uri) for uri in config.schedule.assets],
-        version=asked,
-        candidate_uri=None,
-        candidate_sha256=None,
-        store_uri=config.store_uri,
+    check = add_check(
+        config,
+        asked=asked,
+        data=data,
         pipeline_file=config.pipeline_file,
         parameters=pipeline_parameters(config, asked),
-        cluster=cluster,
-        settings=config.serving_settings,
         refused_sources="{{ refused_sources(params) }}",
         private_sources="{{ private_sources(params) }}",
     )

@@ -5,16 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import Asset, BaseOperator, Param
+from airflow.sdk import BaseOperator, Param
 
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
 from model_releases import ids
 from model_releases.config import KubeflowModelConfig
 from model_releases.operators.candidates.collect import CollectCandidateOperator
-from model_releases.operators.check import CheckReleaseOperator
 from model_releases.operators.gate import GateOperator
-from model_releases.operators.pre_execute.schedule_limits import ReleaseBrakes
 from model_releases.operators.pre_execute.sealed import RefuseSealed
+from model_releases.release_check import add_check
 
 _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
 
@@ -44,29 +43,10 @@ def add_candidate_tasks(config: KubeflowModelConfig, *, asked: str, version: str
     folder = f"{config.store_uri}/{version}"
     live_version = f"{{{{ ti.xcom_pull('{ids.CHECK}')['live_version'] }}}}"
     registry_conn_id = config.connection("registry")
-    cluster = config.cluster.model_dump(mode="json")
-    run: dict[str, Any] = {**config.pipeline_arguments, "parameters": parameters(config), "cluster": cluster}
+    run: dict[str, Any] = {**config.pipeline_arguments, "parameters": parameters(config)}
     writes = RefuseSealed(model=config.name, version=version, registry_conn_id=registry_conn_id, writes=True)
 
-    check = CheckReleaseOperator(
-        task_id=ids.CHECK,
-        pre_execute=ReleaseBrakes(
-            schedule=config.schedule,
-            model=config.name,
-            data="{}",  # no rows are counted
-            store_uri=config.store_uri,
-            pipelines_conn_id=config.connection("pipelines"),
-            registry_conn_id=registry_conn_id,
-            store_conn_id=config.store_conn_id,
-        ),
-        inlets=[Asset(uri) for uri in config.schedule.assets],
-        version=asked,
-        candidate_uri=None,
-        candidate_sha256=None,
-        store_uri=config.store_uri,
-        settings=config.serving_settings,
-        **run,
-    )
+    check = add_check(config, asked=asked, data="{}", **run)  # no rows are counted
     train = RunPipelineOperator(
         task_id="train",
         pre_execute=writes,
@@ -74,6 +54,7 @@ def add_candidate_tasks(config: KubeflowModelConfig, *, asked: str, version: str
         experiment=config.name,
         outputs_uri=f"{folder}/outputs/{{run_id}}.json",  # a pipeline with a parameter of this name is told
         timeout=timedelta(hours=config.training_timeout_hours),
+        cluster=config.cluster.model_dump(mode="json"),
         **run,
     )
     collect = CollectCandidateOperator(
