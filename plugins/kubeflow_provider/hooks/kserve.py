@@ -26,12 +26,14 @@ from kubeflow_provider.hooks._kserve.modes import Mode, mode_annotation, mode_of
 from kubeflow_provider.hooks._kserve.pod_troubles import Patience
 from kubeflow_provider.hooks._kserve.record import Record, check_archive
 from kubeflow_provider.hooks._kserve.releases import specs
+from kubeflow_provider.hooks._kserve.releases.answering import Answering
 from kubeflow_provider.hooks._kserve.releases.deployments import VersionInspector, reachable
 from kubeflow_provider.hooks._kserve.releases.plans import Plan
+from kubeflow_provider.hooks._kserve.releases.runtimes import refuse_without_runtime
 from kubeflow_provider.hooks._kserve.releases.snapshots import Snapshots
 from kubeflow_provider.hooks._kserve.releases.traffic import Traffic, shares
 from kubeflow_provider.hooks._kserve.settings import KServeSettings
-from kubeflow_provider.kubernetes.predictor_settings import PredictorSettings
+from kubeflow_provider.kubernetes.given_predictor import GivenPredictor
 from kubeflow_provider.services import Answer, Deployment, ModelVersion
 from kubeflow_provider.states import DeploymentState
 
@@ -136,13 +138,15 @@ class KServeHook(BaseHook):
         return self._doors.public_url(model, self._service(model))
 
     def predict(self, model: str, body: bytes, *, version: str | None = None, timeout_seconds: float = 30) -> Answer:
-        """Send a raw request body to a version, or through the address that users call. Repeats nothing.
+        """Send a raw request body to a version, or through the address that users call.
+
+        It is sent once; where the model's YAML has given the predictor, again until it is certain who has answered.
 
         :raises PermissionDeniedError: when a gateway or a mesh did not let the request in.
         :raises ServiceUnavailableError: when there was no answer at all.
         """
         service, tag = self._whom_to_ask(model, version)
-        return self._doors.predict(model, service, body, timeout_seconds=timeout_seconds, tag=tag)
+        return self._answering.predict(model, service, body, timeout_seconds=timeout_seconds, tag=tag)
 
     # Changes
 
@@ -159,13 +163,13 @@ class KServeHook(BaseHook):
             Record.of(public)  # it must be one of ours
         for service in self._plan(candidate, public).trials(self._settings.namespace):
             self._api.try_service(service)
-        runtime = PredictorSettings.of(candidate.settings).runtime
-        known = self._api.runtimes()
-        elsewhere = self._api.cluster_runtimes() if runtime not in known else ()
-        if elsewhere is not None and runtime not in (*known, *elsewhere):
-            raise InvalidRequestError(
-                f"There is no ServingRuntime {runtime} for namespace {self._settings.namespace}, only "
-                f"{', '.join(known) or 'none at all'}. Make it, or name another one in `serving.kserve.runtime`."
+        refuse_without_runtime(self._api, candidate.settings)
+        given = GivenPredictor.of(candidate.settings)
+        if given and given.container and not given.container.is_pinned:
+            self.log.warning(
+                "The image of %s's container has no digest (`…@sha256:…`): should its tag move, a version that is put "
+                "back, or a new pod of the live one, is another program than the one that was judged.",
+                candidate.model,
             )
 
     def deploy_candidate(self, candidate: ModelVersion) -> Deployment:
@@ -284,6 +288,10 @@ class KServeHook(BaseHook):
     @property
     def _doors(self) -> Doors:
         return self._cluster.doors
+
+    @property
+    def _answering(self) -> Answering:
+        return Answering(self._api, self._doors)
 
     @cached_property
     def _snapshots(self) -> Snapshots:

@@ -233,7 +233,9 @@ class _Handler(LoopbackHandler):
             raise ApiError(503, "ServiceUnavailable", message) from error
         finally:
             connection.close()
-        self.send(answer.status, content, answer.getheader("Content-Type") or "application/octet-stream")
+        kind = answer.getheader("Content-Type") or "application/octet-stream"
+        told = {name: value for name, value in answer.getheaders() if name.lower().startswith("x-")}
+        self.send(answer.status, content, kind, told)
 
     # Writing answers
 

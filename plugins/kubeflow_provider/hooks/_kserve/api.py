@@ -212,18 +212,18 @@ class ClusterApi:
         what = f"read ConfigMap inferenceservice-config of {namespace}"
         return self._read(what, read, "inferenceservice-config", namespace, passing=(403, 404))
 
-    def runtimes(self) -> list[str]:
-        """Return the names of the namespace's ServingRuntimes."""
+    def runtimes(self) -> dict[str, Object]:
+        """Return the specifications of the namespace's ServingRuntimes by their names."""
         where = (GROUP, "v1alpha1", self.namespace, "servingruntimes")
         found = self._call("list ServingRuntimes", lambda: self._custom.list_namespaced_custom_object(*where))
-        return sorted(item["metadata"]["name"] for item in found["items"])
+        return _by_name(found["items"])
 
-    def cluster_runtimes(self) -> list[str] | None:
-        """Return the names of the ClusterServingRuntimes; ``None`` where they must not be read."""
+    def cluster_runtimes(self) -> dict[str, Object] | None:
+        """Return those of the ClusterServingRuntimes; ``None`` where they must not be read."""
         read = self._custom.list_cluster_custom_object
         where = (GROUP, "v1alpha1", "clusterservingruntimes")
         found = self._call("list ClusterServingRuntimes", lambda: read(*where), passing=(403,))
-        return None if found is None else sorted(item["metadata"]["name"] for item in found["items"])
+        return None if found is None else _by_name(found["items"])
 
     def may(self, verb: str, resource: str, group: str) -> bool:
         """Say whether the cluster lets us do this in the namespace (SelfSubjectAccessReview); nothing is done.
@@ -247,12 +247,12 @@ class ClusterApi:
         headers: Mapping[str, str],
         timeout_seconds: float,
         most_bytes: int | None = None,
-    ) -> tuple[int, bytes]:
+    ) -> tuple[int, bytes, Mapping[str, str]]:
         """Send a request to a Service through the API server, with the cluster's own credentials.
 
         :param service: ``name:port``.
         :param most_bytes: of an answer that is longer one byte more is read; ``None``: all of it.
-        :return: status and body of the answer.
+        :return: status, body and headers of the answer; names of headers are found in any case.
         """
         client = self._hook.api_client
         url = f"{client.configuration.host}/api/v1/namespaces/{self.namespace}/services/{service}/proxy{path}"
@@ -263,17 +263,18 @@ class ClusterApi:
         options |= {"retries": False, "preload_content": False}
         send = client.rest_client.pool_manager.request
 
-        def post() -> tuple[int, bytes]:
+        def post() -> tuple[int, bytes, Mapping[str, str]]:
             answer = send("POST", url, **options)
             content: bytes = answer.read(None if most_bytes is None else most_bytes + 1)
             # What was not read to its end can be used for no other request.
             answer.release_conn() if most_bytes is None else answer.close()
             _raise_own_words(answer.status, content)
-            return answer.status, content
+            return answer.status, content, answer.headers
 
         right = "the right to create services/proxy (docs/operators/inference-services.md#rights)"
         advice = {403: f"Give Airflow's service account {right}, or choose another `door`."}
-        answered: tuple[int, bytes] = self._call(f"pass a prediction on to Service {service}", post, advice=advice)
+        what = f"pass a prediction on to Service {service}"
+        answered: tuple[int, bytes, Mapping[str, str]] = self._call(what, post, advice=advice)
         return answered
 
     # Parts
@@ -339,6 +340,11 @@ class ClusterApi:
             if error.http_status == _UNAUTHORIZED:
                 self._hook.renew()
             raise
+
+
+def _by_name(items: list[Object]) -> dict[str, Object]:
+    specs = {str(item["metadata"]["name"]): item.get("spec") or {} for item in items}
+    return dict(sorted(specs.items()))
 
 
 def _raise_own_words(status: int, content: bytes) -> None:

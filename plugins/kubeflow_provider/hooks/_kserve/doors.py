@@ -16,6 +16,7 @@ from kubeflow_provider.access import causes
 from kubeflow_provider.exceptions import KubeflowProviderError, PermissionDeniedError, ServiceUnavailableError
 from kubeflow_provider.hooks._kserve.api import ClusterApi
 from kubeflow_provider.hooks._kserve.modes import Mode, mode_of
+from kubeflow_provider.hooks._kserve.record import given_protocol, name_in_paths
 from kubeflow_provider.hooks._kserve.settings import DoorKind, KServeSettings
 from kubeflow_provider.http.answers import no_answer, wants_login
 from kubeflow_provider.http.quiet import quiet_libraries
@@ -29,6 +30,8 @@ _OPERATION = "ask for a prediction"
 _FORBIDDEN = 403
 #: Say how an answer comes, and are not true any more of what was read.
 _OF_THE_TRANSFER = ("content-encoding", "content-length", "transfer-encoding")
+#: By it a server may say which version of its model has answered.
+VERSION_HEADER = "X-Model-Version"
 _ROUTE_STATUSES = (404, 502, 503, 504)
 
 
@@ -49,11 +52,13 @@ class Reply:
     """What came back, as it came.
 
     :param latency_ms: of the request alone: a login may have come before it.
+    :param version: what the header :data:`VERSION_HEADER` says, where there is one.
     """
 
     status: int
     content: bytes
     latency_ms: float
+    version: str | None = None
 
 
 class Doors:
@@ -70,25 +75,32 @@ class Doors:
     def public_url(self, model: str, service: Object | None) -> str:
         """Return the address that users call, as far as it is known before the service is there."""
         if self._settings.door is DoorKind.PATH:
-            return self._by_path(model).url + path_of(model, service)
+            return self._by_path(model).url + _released_path(model, service)
         status = (service or {}).get("status") or {}
         inside = (status.get("address") or {}).get(
             "url"
         ) or f"http://{model}.{self._settings.namespace}.svc.cluster.local"
         url = status.get("url") if self._settings.door is DoorKind.GATEWAY else inside
-        return (url or inside).rstrip("/") + path_of(model, service)
+        return (url or inside).rstrip("/") + _released_path(model, service)
 
     def predict(self, model: str, service: Object, body: bytes, *, timeout_seconds: float, tag: str = "") -> Answer:
         """Ask a service, in the protocol that it speaks.
 
-        :param body: as V1 has it.
+        :param body: as V1 has it; for a predictor that the model's YAML has given, as its users send it.
         :param tag: of the revision to ask, where it is not the service as users reach it.
         :raises PermissionDeniedError: when a gateway or a mesh did not let the request in.
         :raises ServiceUnavailableError: when there was no answer at all, or the service has no address yet.
         """
-        body = as_v2_request(body) if _speaks_v2(service) else body
-        reply = self.ask(service, path_of(model, service), body, timeout_seconds=timeout_seconds, tag=tag)
-        return Answer(status_code=reply.status, body=_parsed(reply.content), latency_ms=reply.latency_ms)
+        is_given = given_protocol(service) is not None
+        body = as_v2_request(body) if _speaks_v2(service) and not is_given else body
+        reply = self.ask(service, _released_path(model, service), body, timeout_seconds=timeout_seconds, tag=tag)
+        found = _parsed(reply.content)
+        return Answer(
+            status_code=reply.status,
+            body=found if is_given else as_v1_answer(found),
+            latency_ms=reply.latency_ms,
+            version=reply.version if is_given else None,
+        )
 
     def ask(
         self,
@@ -130,7 +142,8 @@ class Doors:
         if not response.is_server_error:  # of which a gateway may know nothing but its own trouble
             self._settings.access.accept(_OPERATION)
         latency_ms = stream.elapsed.total_seconds() * 1000
-        return Reply(status=response.status_code, content=response.content, latency_ms=latency_ms)
+        version = response.headers.get(VERSION_HEADER)
+        return Reply(status=response.status_code, content=response.content, latency_ms=latency_ms, version=version)
 
     def _judge(self, error: KubeflowProviderError, cause: Exception | None = None) -> KubeflowProviderError:
         """Return an outage where the way to the service is away; the service itself is judged by who asks."""
@@ -175,7 +188,7 @@ class Doors:
         name = _kubernetes_service(service, tag)
         started = time.perf_counter()
         headers = {"Content-Type": "application/json"}
-        status, content = self._api.post_through_proxy(name, path, body, headers=headers, **limits)
+        status, content, answered = self._api.post_through_proxy(name, path, body, headers=headers, **limits)
         latency_ms = (time.perf_counter() - started) * 1000
         if status in (401, _FORBIDDEN):
             raise PermissionDeniedError(
@@ -183,7 +196,7 @@ class Doors:
                 "there. Let it in, or choose another `door`.",
                 http_status=status,
             )
-        return Reply(status=status, content=content, latency_ms=latency_ms)
+        return Reply(status=status, content=content, latency_ms=latency_ms, version=answered.get(VERSION_HEADER))
 
     def _not_let_in(self, response: httpx.Response, address: Address) -> PermissionDeniedError:
         what = f"{address.host or address.url} answered {response.status_code} to a prediction"
@@ -202,6 +215,8 @@ def is_route_missing(answer: Answer) -> bool:
 
 
 def _speaks_v2(service: Object | None) -> bool:
+    if protocol := given_protocol(service):
+        return protocol == "v2"
     predictor = ((service or {}).get("spec") or {}).get("predictor") or {}
     return bool((predictor.get("model") or {}).get("protocolVersion") == "v2")
 
@@ -213,6 +228,11 @@ def path_of(model: str, service: Object | None, protocol: str | None = None) -> 
     """
     is_v2 = protocol == "v2" if protocol else _speaks_v2(service)
     return f"/v2/models/{model}/infer" if is_v2 else f"/v1/models/{model}:predict"
+
+
+def _released_path(model: str, service: Object | None) -> str:
+    """Return the path of a model that is released."""
+    return path_of(name_in_paths(service) or model, service)
 
 
 def _tag_url(service: Object, tag: str) -> str | None:
@@ -249,6 +269,6 @@ def _read(stream: httpx.Response, most_bytes: int | None) -> httpx.Response:
 
 def _parsed(content: bytes) -> Any:
     try:
-        return as_v1_answer(json.loads(content))
+        return json.loads(content)
     except ValueError:
         return content.decode(errors="replace")

@@ -23,6 +23,10 @@ _PREFIX = "kubeflow-provider"
 VERSION_LABEL = f"{_PREFIX}/version"
 MODEL_LABEL = f"{_PREFIX}/model"
 ARCHIVE = f"{_PREFIX}/archive-sha256"
+#: Of a predictor that the model's YAML has given: what users speak. Its requests and answers are passed on untouched.
+PROTOCOL = f"{_PREFIX}/protocol"
+#: Of such a predictor: the model's name in the paths of requests, where it is not the service's.
+NAME_IN_PATHS = f"{_PREFIX}/name-in-paths"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "airflow-provider-kubeflow"}
 
 _STABLE = f"{_PREFIX}/stable-version"
@@ -92,6 +96,23 @@ def released_version(service: Object) -> str | None:
     predictor = service["spec"].get("predictor") or {}
     stamps = predictor.get("annotations") or {}
     return (predictor.get("labels") or {}).get(VERSION_LABEL) or stamps.get(_OLD_VERSION)
+
+
+def given_protocol(service: Object | None) -> str | None:
+    """Return what users of a predictor speak that the model's YAML has given; ``None`` for an archive of ours."""
+    return _note(service, PROTOCOL)
+
+
+def name_in_paths(service: Object | None) -> str | None:
+    """Return the name that a given predictor has in the paths of requests; ``None`` for an archive of ours."""
+    if service is None or given_protocol(service) is None:
+        return None
+    return _note(service, NAME_IN_PATHS) or str(service["metadata"]["name"])
+
+
+def _note(service: Object | None, name: str) -> str | None:
+    predictor = ((service or {}).get("spec") or {}).get("predictor") or {}
+    return (predictor.get("annotations") or {}).get(name)
 
 
 def check_archive(service: Object, candidate: ModelVersion) -> None:

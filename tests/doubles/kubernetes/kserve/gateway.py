@@ -134,6 +134,8 @@ class _Handler(LoopbackHandler):
                 finally:
                     connection.close()
                 self.gateway.count(deployment)
-                self.send(answer.status, content, answer.getheader("Content-Type") or "application/octet-stream")
+                kind = answer.getheader("Content-Type") or "application/octet-stream"
+                told = {name: value for name, value in answer.getheaders() if name.lower().startswith("x-")}
+                self.send(answer.status, content, kind, told)
                 return
         self.send(503, b"no healthy upstream", "text/plain")

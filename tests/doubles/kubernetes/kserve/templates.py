@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from tests.doubles.kubernetes.kserve.definitions import CLUSTER_RUNTIMES, RUNTIMES
@@ -110,6 +111,7 @@ def _protocols(runtime: dict[str, Any]) -> list[str]:
 def _merge_runtime(pod: dict[str, Any], runtime: dict[str, Any], model: dict[str, Any], name: str) -> dict[str, Any]:
     """Put the model's container over the runtime's: arguments are appended, variables merged by name."""
     base = next(entry for entry in runtime["containers"] if entry["name"] == CONTAINER)
+    base = json.loads(json.dumps(base).replace("{{.Name}}", name))  # a Go template over the service's metadata
     own = {key: value for key, value in model.items() if key not in _SERVICE_KEYS and key != "name"}
     merged = {**copied(base), **copied(own)}
     merged["args"] = [*(base.get("args") or []), *(own.get("args") or [])]

@@ -10,7 +10,9 @@ from kubeflow_provider.exceptions import OutageError, ServiceUnavailableError
 from kubeflow_provider.hooks._kserve.observation import Observation, find, parse_time
 from kubeflow_provider.hooks._kserve.pod_troubles import Patience
 from kubeflow_provider.hooks._kserve.readiness import Verdict
-from kubeflow_provider.hooks._kserve.record import VERSION_LABEL, Record
+from kubeflow_provider.hooks._kserve.record import VERSION_LABEL, Record, given_protocol
+from kubeflow_provider.hooks._kserve.releases.answering import told_version
+from kubeflow_provider.open_inference import as_v2_request
 from kubeflow_provider.services import Answer
 from kubeflow_provider.states import DeploymentState
 
@@ -24,7 +26,7 @@ def prove(seen: Observation, patience: Patience, predict: Callable[[bytes], Answ
     Gateways learn of a service some seconds after it is ready, and say 404 or 503 until then. Whether an answer is
     good is not judged here: that is the smoke test's task.
     """
-    obstacle = _obstacle(Record.of(seen.service).version, predict)
+    obstacle = _obstacle(seen.service, predict)
     if obstacle is None:
         return Verdict(state=DeploymentState.READY)
     if not seen.own_pods():
@@ -41,27 +43,21 @@ def answers(seen: Observation, predict: Callable[[bytes], Answer]) -> bool:
     """Tell whether a service answers with its version, and only with that, however much of it is missing."""
     versions = {(pod["metadata"].get("labels") or {}).get(VERSION_LABEL) for pod in seen.pods}
     version = Record.of(seen.service).version
-    return versions <= {version} and _obstacle(version, predict) is None
+    return versions <= {version} and _obstacle(seen.service, predict) is None
 
 
-def _obstacle(version: str, predict: Callable[[bytes], Answer]) -> str | None:
+def _obstacle(service: dict[str, Any], predict: Callable[[bytes], Answer]) -> str | None:
+    version = Record.of(service).version
     try:
-        answer = predict(_BODY)
+        answer = predict(as_v2_request(_BODY) if given_protocol(service) == "v2" else _BODY)
     except OutageError:  # of what leads to the service: it says nothing about it
         raise
     except ServiceUnavailableError as error:
         return f"a prediction got no answer: {error}"
     if answer.status_code in _NOT_YET or (answer.status_code == 404 and not isinstance(answer.body, dict)):
         return f"a prediction was answered with HTTP {answer.status_code}"
-    answered = _version(answer.body)
+    answered = told_version(service, answer)
     return None if answered in (None, version) else f"a prediction was answered by version {answered}"
-
-
-def _version(body: Any) -> str | None:
-    try:
-        return str(body["predictions"][0]["version"])
-    except (KeyError, IndexError, TypeError):
-        return None
 
 
 def _ready_since(seen: Observation) -> list[Any]:

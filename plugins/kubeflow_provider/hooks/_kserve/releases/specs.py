@@ -8,7 +8,15 @@ from typing import Any
 
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.hooks._kserve.modes import Mode
-from kubeflow_provider.hooks._kserve.record import MANAGED_BY, MODEL_LABEL, VERSION_LABEL, origin
+from kubeflow_provider.hooks._kserve.record import (
+    MANAGED_BY,
+    MODEL_LABEL,
+    NAME_IN_PATHS,
+    PROTOCOL,
+    VERSION_LABEL,
+    origin,
+)
+from kubeflow_provider.kubernetes.given_predictor import GivenContainer, GivenPredictor
 from kubeflow_provider.kubernetes.inference_service import Predictor, Resources, predictor_spec
 from kubeflow_provider.kubernetes.inference_service import inference_service as any_inference_service
 from kubeflow_provider.kubernetes.predictor_settings import PredictorSettings
@@ -17,14 +25,16 @@ from kubeflow_provider.services import ModelVersion
 Object = dict[str, Any]
 
 #: Prefixes of ``storageUri`` that the KServe of every supported version reads.
-_SCHEMES = ("s3://", "gs://", "hf://", "pvc://", "https://", "http://", "hdfs://", "webhdfs://")
+_SCHEMES = ("s3://", "gs://", "hf://", "oci://", "pvc://", "https://", "http://", "hdfs://", "webhdfs://")
 
 #: Tells the server which archive it must find (``include/classifier/serve.py``).
 ARCHIVE_SHA256_VARIABLE = "ARCHIVE_SHA256"
+#: Tells a server that can say it which version it serves.
+VERSION_VARIABLE = "MODEL_VERSION"
 
 #: Settings of a model that are those of any predictor.
 _TAKEN_AS_THEY_ARE = (
-    *("runtime", "min_replicas", "max_replicas", "scale_metric", "scale_target", "container_concurrency"),
+    *("min_replicas", "max_replicas", "scale_metric", "scale_target", "container_concurrency"),
     *("timeout_seconds", "service_account", "node_selector", "tolerations", "image_pull_secrets"),
 )
 
@@ -76,11 +86,7 @@ def predictor(candidate: ModelVersion, settings: PredictorSettings, *, mode: Mod
     :param mode: of the service that it is for; ``None`` when it is not known yet.
     :raises InvalidRequestError: naming everything that does not fit the mode, or the archive's place.
     """
-    if candidate.settings.get("predictor"):
-        raise InvalidRequestError(
-            f"{candidate.model} has a `predictor` of its own, which a release to KServe does not serve yet: it serves "
-            "archives of TorchServe. Give the model another serving connection, or run ApplyInferenceServiceOperator."
-        )
+    given = GivenPredictor.of(candidate.settings)
     if mode and (problems := settings.problems_in(mode.setting)):
         raise InvalidRequestError(f"serving.kserve: {'; '.join(problems)}; this model is served in {mode} mode.")
     amounts = {"cpu": settings.cpu, "memory": settings.memory}
@@ -94,17 +100,53 @@ def predictor(candidate: ModelVersion, settings: PredictorSettings, *, mode: Mod
         extra["batcher"] = {"maxBatchSize": batcher.max_batch_size, "maxLatency": batcher.max_latency_ms}
     common = {name: getattr(settings, name) for name in _TAKEN_AS_THEY_ARE}
     made = Predictor(
-        model_format="pytorch",
-        protocol_version=settings.protocol,
         storage_uri=storage_uri(candidate.archive_uri, settings.storage),
         resources=Resources(requests=amounts, limits=amounts),
-        env=settings.env | {ARCHIVE_SHA256_VARIABLE: candidate.archive_sha256},
+        env=settings.env | _told(candidate, given),
         labels={**settings.labels, VERSION_LABEL: candidate.version, MODEL_LABEL: candidate.model},
-        annotations=settings.annotations | origin(candidate),
+        annotations=settings.annotations | origin(candidate) | _notes(given),
         extra=extra,
+        **_server(given, settings),
         **common,
     )
     return predictor_spec(made)
+
+
+def _server(given: GivenPredictor | None, settings: PredictorSettings) -> Object:
+    """Return what serves a version: the runtime of our archives, or what the model's YAML has given."""
+    if given is None:
+        return {"model_format": "pytorch", "protocol_version": settings.protocol, "runtime": settings.runtime}
+    if given.container:
+        return {"container": _container(given.container)}
+    return {"model_format": given.format, "protocol_version": given.protocol, "runtime": given.runtime}
+
+
+def _container(container: GivenContainer) -> Object:
+    return {
+        "image": container.image,
+        "command": list(container.command),
+        "args": list(container.args),
+        "env": [{"name": name, "value": value} for name, value in container.env.items()],
+        "ports": [{"containerPort": container.port, "protocol": "TCP"}],
+        # As a namespace wants it that enforces `restricted`.
+        "securityContext": {
+            "runAsNonRoot": True,
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+
+
+def _told(candidate: ModelVersion, given: GivenPredictor | None) -> dict[str, str]:
+    told = {ARCHIVE_SHA256_VARIABLE: candidate.archive_sha256}
+    return told | ({VERSION_VARIABLE: candidate.version} if given else {})
+
+
+def _notes(given: GivenPredictor | None) -> dict[str, str]:
+    if given is None:
+        return {}
+    return {PROTOCOL: given.protocol} | ({NAME_IN_PATHS: given.model_name} if given.model_name else {})
 
 
 def inference_service(
