@@ -42,6 +42,8 @@ PIPELINE_RUN_FACT = "pipeline_run_id"
 MAIN_METRICS_FACT = "main_metrics"
 #: Fact with the model format and protocol of a version, as JSON; without it the model's YAML says all.
 PREDICTOR_FACT = "predictor"
+#: Fact with the differences to the live version and their intervals, as JSON, where both predicted the same rows.
+PAIRED_FACT = "paired_comparison"
 #: What started a release that a pipeline made all by itself, without Airflow.
 PIPELINE_TRIGGER = "pipeline"
 

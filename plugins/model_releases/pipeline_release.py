@@ -69,12 +69,13 @@ def add_candidate_tasks(config: KubeflowModelConfig, *, asked: str, version: str
         metrics=config.metrics,
         predictor=config.predictor,
         smoke_test=config.smoke_test,
+        confidence=config.gate.confidence,
         model_sources=config.model_sources,
     )
     gate = GateOperator(
         task_id=ids.GATE,
         candidate_sha256=None,  # it is what finds it out
-        policy=config.gate.model_dump(),
+        policy=config.policy.model_dump(),
         live_at_start=live_version,
     )
     check >> train >> collect >> gate

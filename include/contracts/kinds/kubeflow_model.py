@@ -11,7 +11,8 @@ from pydantic import Field, JsonValue, model_validator
 from include.contracts.candidate import Candidate, Package
 from include.contracts.documents import NotNegative, Part, Positive, Sha256
 from include.contracts.metrics import Metric, fact_of
-from include.contracts.registry_tags import MAIN_METRICS_FACT, PREDICTOR_FACT
+from include.contracts.registry_tags import MAIN_METRICS_FACT, PAIRED_FACT, PREDICTOR_FACT
+from include.contracts.rules.non_inferiority import Bounds
 from include.contracts.version.model_files import check_names, folder_digest
 
 
@@ -79,6 +80,39 @@ class Recorded(Part):
     tolerance: NotNegative
 
 
+class KeptPredictions(Part):
+    """Its predictions of the evaluation rows, as the release has kept them: `id`, `label` and `prediction` of each."""
+
+    uri: str = Field(description="JSON Lines")
+    sha256: Sha256
+    size_bytes: Positive
+    rows: Positive
+    rows_sha256: Sha256 = Field(description="Of ids and labels alone: the same rows have the same")
+
+
+class PairedDifference(Part):
+    """Candidate minus live version on the same rows, and the bounds of its interval."""
+
+    name: str = Field(description="Of the metric")
+    difference: float
+    low: float
+    high: float
+
+
+class PairedComparison(Part):
+    """Candidate against the live version, row by row."""
+
+    version: str = Field(description="Of the live model")
+    rows: Positive
+    confidence: float = Field(gt=0, lt=1, description="Of every interval here")
+    differences: list[PairedDifference] = Field(min_length=1)
+
+    def bounds(self, metric: str) -> Bounds | None:
+        """Return the interval of a metric, ``None`` where it was not compared."""
+        found = [each for each in self.differences if each.name == metric]
+        return Bounds(found[0].low, found[0].high, self.confidence, self.rows) if found else None
+
+
 class KubeflowModelCandidate(Candidate):
     """A model of anybody's pipeline, and what is known of it."""
 
@@ -89,6 +123,9 @@ class KubeflowModelCandidate(Candidate):
     made_by: MadeBy
     metrics: list[MeasuredMetric] = Field(min_length=1, description="The main one first")
     live_version: str | None = Field(description="What its metrics are compared with; null before the first release")
+    predictions: KeptPredictions | None = Field(None, description="Null or absent where the pipeline wrote none")
+    comparison: PairedComparison | None = Field(None, description="Null or absent where rows could not be paired")
+    not_comparable: str = Field("", description="Why rows could not be paired, where there was something to pair")
     predictor: ServedBy
     requests: list[Recorded] = Field(min_length=1, max_length=32)
     refused: list[JsonValue] = Field([], max_length=32)
@@ -119,6 +156,8 @@ class KubeflowModelCandidate(Candidate):
         yield "model_uri", self.made_by.model_uri
         yield "pipeline", self.made_by.pipeline
         yield "training_parameters", json.dumps(self.made_by.parameters, sort_keys=True)
+        if self.comparison:
+            yield PAIRED_FACT, json.dumps(self.comparison.model_dump(), sort_keys=True)
         yield PREDICTOR_FACT, json.dumps(self.predictor.model_dump(), sort_keys=True)
         found = [Metric(metric.name, metric.name, metric.higher_is_better) for metric in self.metrics]
         yield MAIN_METRICS_FACT, fact_of(found)

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, model_validator
 
+from include.contracts.rules.non_inferiority import WhenInconclusive
+from include.contracts.rules.paired_figures import ERRORS, FigureName
 from include.contracts.section import Section
 
 #: As Kubeflow names parameters and outputs; ``step.output`` is one of a step.
@@ -34,6 +36,11 @@ class OutputsConfig(Section):
         description="Artifact of type Metrics, or parameter with a dict, that holds all metrics; none: each metric is "
         "an output of its own name.",
     )
+    predictions: OutputName | None = Field(
+        None,
+        description="Artifact, or parameter with a URI: the candidate's predictions of the evaluation rows, JSON Lines "
+        "or CSV with `id`, `label` and `prediction`; metrics with `from_predictions` are computed of them.",
+    )
     model_file: FileName | None = Field(
         None, description="Name that a model is served under which is one file, such as `model.skops`; none: its own."
     )
@@ -49,14 +56,40 @@ class MetricConfig(Section):
 
     name: MetricName = Field(description="Its key among the run's metrics.")
     better: Literal["higher", "lower"] = Field("higher", description="Which way is better.")
+    from_predictions: FigureName | None = Field(
+        None,
+        description="Computed of `outputs.predictions` instead of told by the run, and compared with the live version "
+        "row by row: `max_regression` then goes by the interval of the difference.",
+    )
     at_least: float | None = Field(None, description="A candidate with less is rejected.")
     at_most: float | None = Field(None, description="A candidate with more is rejected.")
     max_regression: Annotated[float, Field(ge=0)] | None = Field(
         None, description="How much worse than the live version's recorded figure it may be; none: not compared."
     )
 
+    @model_validator(mode="after")
+    def _goes_the_figures_way(self) -> MetricConfig:
+        if self.from_predictions and (self.better == "lower") != (self.from_predictions in ERRORS):
+            way = "lower" if self.from_predictions in ERRORS else "higher"
+            raise ValueError(f"better: {self.from_predictions} is better the {way} it is")
+        return self
 
-class MetricsGate(Section):
+
+class PairedGateConfig(Section):
+    """How sure the gate has to be of metrics that are compared row by row; docs/gate.md explains both."""
+
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(
+        0.95, description="Of the interval of a difference; its worse end must lie within `max_regression`."
+    )
+    when_inconclusive: WhenInconclusive = Field(
+        "reject",
+        title="When the rows are too few to tell",
+        description="When the interval holds both sides of the margin: too few rows to tell. `release` goes by the "
+        "difference that was measured.",
+    )
+
+
+class MetricsGate(PairedGateConfig):
     """What the gate goes by."""
 
     metrics: list[MetricConfig] = Field(min_length=1, max_length=50)

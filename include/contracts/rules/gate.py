@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from include.contracts.candidate import Candidate
 from include.contracts.kinds.text_classifier import Comparison, Scores, TextClassifierCandidate
+from include.contracts.rules.non_inferiority import ROUNDING, Bounds, Check, Terms, figure, interval, no_worse
 from include.contracts.rules.outdated import outdated_by
 from include.contracts.settings import GateConfig
-
-#: Two figures that differ by less than this are the same: sums of floats are not exact.
-_ROUNDING = 1e-9
 
 #: Reasons in the line; all of them stand in ``Decision.text``.
 _REASONS_IN_LINE = 3
@@ -35,13 +32,6 @@ class Decision:
     reasons: tuple[str, ...]
     line: str
     text: str
-
-
-class _Check(NamedTuple):
-    """A condition: whether it holds, and what it wanted and got."""
-
-    passed: bool
-    line: str
 
 
 def decide(
@@ -95,46 +85,34 @@ def not_up_to_date(candidate: Candidate, *, live_version: str | None, live_at_st
     return outdated and f"compared with {compared}, but {outdated} is live now; start a new release"
 
 
-def _up_to_date(candidate: Candidate, *, live_version: str | None, live_at_start: str | None) -> _Check:
+def _up_to_date(candidate: Candidate, *, live_version: str | None, live_at_start: str | None) -> Check:
     reason = not_up_to_date(candidate, live_version=live_version, live_at_start=live_at_start)
-    return _Check(reason is None, reason or "")
+    return Check(reason is None, reason or "")
 
 
-def _against_live(scores: Scores, live: Scores, comparison: Comparison | None, policy: GateConfig) -> _Check:
+def _against_live(scores: Scores, live: Scores, comparison: Comparison | None, policy: GateConfig) -> Check:
     """Say whether macro F1 is not below the live model's by more than the margin, and how sure that is."""
-    difference = scores.macro_f1 - live.macro_f1
-    within = difference >= -policy.max_regression - _ROUNDING
-    start = (
-        f"macro F1 {scores.macro_f1:.3f}, live {live.macro_f1:.3f}, "
-        f"difference {_figure(difference, -policy.max_regression, sign='+')}"
-    )
-    margin = f"margin {policy.max_regression:g}"
-    if not comparison:
-        return _Check(within, f"{start}, {margin}, no interval: candidate.json has none")
-    low, high, confidence = comparison.macro_f1.low, comparison.macro_f1.high, comparison.confidence
-    line = f"{start}, {_interval(low, high, confidence, -policy.max_regression)}, {margin}"
-    if confidence < policy.confidence - _ROUNDING:
-        return _Check(False, f"{line}, {100 * policy.confidence:g} % are asked for; start a new release")
-    if low >= -policy.max_regression - _ROUNDING or not within:
-        return _Check(within, line)
-    return _Check(
-        policy.when_inconclusive == "release", f"{line}, inconclusive: {comparison.rows} rows are too few to tell"
-    )
+    terms = Terms(policy.max_regression, policy.confidence, policy.when_inconclusive)
+    bounds = None
+    if comparison:
+        found = comparison.macro_f1
+        bounds = Bounds(found.low, found.high, comparison.confidence, comparison.rows)
+    return no_worse("macro F1", scores.macro_f1, live.macro_f1, bounds, terms)
 
 
 def _not_compared(live_version: str | None) -> str:
     return f"not comparable with live {live_version}" if live_version else "first release"
 
 
-def _floors(scores: Scores, policy: GateConfig) -> Iterator[_Check]:
+def _floors(scores: Scores, policy: GateConfig) -> Iterator[Check]:
     for name, found, floor in (
         ("accuracy", scores.accuracy, policy.min_accuracy),
         ("macro F1", scores.macro_f1, policy.min_macro_f1),
     ):
-        yield _Check(found >= floor - _ROUNDING, f"{name} {_figure(found, floor)}, at least {floor:g} is needed")
+        yield Check(found >= floor - ROUNDING, f"{name} {figure(found, floor)}, at least {floor:g} is needed")
 
 
-def _class_floors(scores: Scores, policy: GateConfig) -> Iterator[_Check]:
+def _class_floors(scores: Scores, policy: GateConfig) -> Iterator[Check]:
     found, floors = scores.per_class, policy.min_class_f1
     if not isinstance(floors, dict):
         floors = dict.fromkeys(found, floors)
@@ -143,81 +121,71 @@ def _class_floors(scores: Scores, policy: GateConfig) -> Iterator[_Check]:
         support, f1 = (found[label].support, found[label].f1) if label in found else (0, 0.0)
         if floor and not support:
             missed.append(f"{label!r} (at least {floor:g}) has no evaluation rows")
-        elif not f1 >= floor - _ROUNDING:
-            missed.append(f"{label!r} {_figure(f1, floor)} (at least {floor:g})")
-    yield _Check(not missed, f"F1 of {_listed(missed)}")
+        elif not f1 >= floor - ROUNDING:
+            missed.append(f"{label!r} {figure(f1, floor)} (at least {floor:g})")
+    yield Check(not missed, f"F1 of {_listed(missed)}")
 
 
-def _slice_floor(scores: Scores, policy: GateConfig) -> _Check:
+def _slice_floor(scores: Scores, policy: GateConfig) -> Check:
     missed = [
-        f"{part.name!r} {_figure(part.macro_f1, policy.min_slice_macro_f1)}"
+        f"{part.name!r} {figure(part.macro_f1, policy.min_slice_macro_f1)}"
         for part in scores.slices
-        if part.rows >= policy.min_slice_rows and not part.macro_f1 >= policy.min_slice_macro_f1 - _ROUNDING
+        if part.rows >= policy.min_slice_rows and not part.macro_f1 >= policy.min_slice_macro_f1 - ROUNDING
     ]
-    return _Check(not missed, f"macro F1 of slice {_listed(missed)}, at least {policy.min_slice_macro_f1:g} is needed")
+    return Check(not missed, f"macro F1 of slice {_listed(missed)}, at least {policy.min_slice_macro_f1:g} is needed")
 
 
-def _slices_against_live(comparison: Comparison, policy: GateConfig) -> _Check:
+def _slices_against_live(comparison: Comparison, policy: GateConfig) -> Check:
     """Say whether a slice has become worse. It has few rows: only one that is shown to have stops a release."""
     limit = -policy.max_slice_regression
     worse = [
-        f"{part.name!r} {_figure(part.macro_f1.difference, limit, sign='+')} "
-        f"({_interval(part.macro_f1.low, part.macro_f1.high, comparison.confidence, limit)})"
+        f"{part.name!r} {figure(part.macro_f1.difference, limit, sign='+')} "
+        f"({interval(part.macro_f1.low, part.macro_f1.high, comparison.confidence, limit)})"
         for part in comparison.slices
-        if part.rows >= policy.min_slice_rows and not part.macro_f1.high >= limit - _ROUNDING
+        if part.rows >= policy.min_slice_rows and not part.macro_f1.high >= limit - ROUNDING
     ]
-    return _Check(
+    return Check(
         not worse,
         f"macro F1 of slice {_listed(worse)} against the live model's, "
         f"at most {policy.max_slice_regression:g} less is allowed",
     )
 
 
-def _calibration(scores: Scores, live: Scores | None, policy: GateConfig) -> Iterator[_Check]:
+def _calibration(scores: Scores, live: Scores | None, policy: GateConfig) -> Iterator[Check]:
     error, limit = scores.expected_calibration_error, policy.max_expected_calibration_error
-    yield _Check(
-        error <= limit + _ROUNDING,
-        f"expected calibration error {_figure(error, limit)}, at most {limit:g} is allowed",
+    yield Check(
+        error <= limit + ROUNDING,
+        f"expected calibration error {figure(error, limit)}, at most {limit:g} is allowed",
     )
     if live:
         limit = live.expected_calibration_error + policy.max_calibration_regression
-        yield _Check(
-            error <= limit + _ROUNDING,
-            f"expected calibration error {_figure(error, limit)}, live {live.expected_calibration_error:.3f}, "
+        yield Check(
+            error <= limit + ROUNDING,
+            f"expected calibration error {figure(error, limit)}, live {live.expected_calibration_error:.3f}, "
             f"at most {policy.max_calibration_regression:g} more is allowed",
         )
 
 
-def _baseline(scores: Scores, baseline: Scores, policy: GateConfig) -> _Check:
+def _baseline(scores: Scores, baseline: Scores, policy: GateConfig) -> Check:
     """Say whether the candidate is better than the baseline, or makes no mistake: then nothing could be better."""
-    beaten = scores.macro_f1 > baseline.macro_f1 + _ROUNDING or scores.macro_f1 >= 1 - _ROUNDING
-    return _Check(
+    beaten = scores.macro_f1 > baseline.macro_f1 + ROUNDING or scores.macro_f1 >= 1 - ROUNDING
+    return Check(
         not policy.must_beat_baseline or beaten,
-        f"macro F1 {_figure(scores.macro_f1, baseline.macro_f1)}, "
-        f"not above the baseline's {_figure(baseline.macro_f1, scores.macro_f1)}",
+        f"macro F1 {figure(scores.macro_f1, baseline.macro_f1)}, "
+        f"not above the baseline's {figure(baseline.macro_f1, scores.macro_f1)}",
     )
 
 
-def _costs(comparison: Comparison, policy: GateConfig) -> Iterator[_Check]:
+def _costs(comparison: Comparison, policy: GateConfig) -> Iterator[Check]:
     latency, size = comparison.latency_ms, comparison.size_bytes
     for name, own, live, unit, limit in (
         ("latency", latency.candidate, latency.live, "ms", policy.max_latency_ratio),
         ("size", size.candidate / 1e6, size.live / 1e6, "MB", policy.max_size_ratio),
     ):
-        yield _Check(
+        yield Check(
             own <= limit * live,
             f"{name} {own:.1f} {unit}, live {live:.1f} {unit}, at most {limit:g} times as much is allowed",
         )
-
-
-def _interval(low: float, high: float, confidence: float, bound: float) -> str:
-    return f"{100 * confidence:g} % interval {_figure(low, bound, sign='+')} to {_figure(high, bound, sign='+')}"
-
-
-def _figure(value: float, bound: float, *, sign: str = "") -> str:
-    """Return the value with three decimals, or as many as it takes to see on which side of the bound it lies."""
-    decimals = next((count for count in range(3, 9) if round(value, count) != round(bound, count)), 3)
-    return f"{value:{sign}.{decimals}f}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from include.contracts.kinds.kubeflow_settings import (
     MetricConfig,
     MetricsGate,
     OutputsConfig,
+    PairedGateConfig,
     PredictorConfig,
     RequestsConfig,
     body_of,
@@ -37,6 +38,7 @@ class KubeflowModelConfig(ModelConfig):
     )
     outputs: OutputsConfig = OutputsConfig()
     metrics: list[MetricConfig] = Field(min_length=1, description="The main one first.")
+    gate: PairedGateConfig = PairedGateConfig()
     predictor: PredictorConfig
     smoke_test: RequestsConfig
 
@@ -61,9 +63,9 @@ class KubeflowModelConfig(ModelConfig):
         return self.metrics[0].name
 
     @property
-    def gate(self) -> MetricsGate:
+    def policy(self) -> MetricsGate:
         """What the gate goes by."""
-        return MetricsGate(metrics=self.metrics)
+        return MetricsGate(metrics=self.metrics, **self.gate.model_dump())
 
     @property
     def pipeline_arguments(self) -> dict[str, str | None]:
@@ -87,6 +89,13 @@ class KubeflowModelConfig(ModelConfig):
     def _metrics_differ(self) -> KubeflowModelConfig:
         if len({metric.name for metric in self.metrics}) < len(self.metrics):
             raise ValueError("metrics: two of them have the same name")
+        return self
+
+    @model_validator(mode="after")
+    def _predictions_are_there(self) -> KubeflowModelConfig:
+        of_them = [metric.name for metric in self.metrics if metric.from_predictions]
+        if of_them and not self.outputs.predictions:
+            raise ValueError(f"outputs.predictions: {', '.join(of_them)} is computed of them; name the output")
         return self
 
     @model_validator(mode="after")

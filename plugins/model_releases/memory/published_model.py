@@ -34,15 +34,16 @@ class CopiedFile:
     size_bytes: int
 
 
-def refuse_elsewhere(uri: str, allowed: Sequence[str]) -> None:
+def refuse_elsewhere(uri: str, allowed: Sequence[str], *, what: str = "model") -> None:
     """Make sure that a model lies where the pipeline may leave one: a run's outputs could name any file.
 
+    :param what: what it is, where it is something else that a run names.
     :raises InvalidRequestError: when it does not.
     """
     shown = without_secrets(uri)
     if not is_allowed(uri, allowed):
         raise InvalidRequestError(
-            f"The pipeline has left the model at {shown}, where it is not read. Name its folder in "
+            f"The pipeline has left the {what} at {shown}, where it is not read. Name its folder in "
             "`outputs.allowed_sources` of the model's YAML, or let the pipeline write elsewhere."
         )
     if uri.startswith("file://"):

@@ -67,3 +67,94 @@ def test_a_metric_that_was_not_measured_is_rejected() -> None:
     candidate = KubeflowModelCandidate.read(document(), where="candidate.json")
     policy = MetricsGate(metrics=[{"name": "recall"}])
     assert decide_by_metrics(candidate, policy, live_version=None).reasons == ("recall was not measured",)
+
+
+def paired(
+    accuracy: tuple[float, float],
+    bounds: tuple[float, float] | None,
+    *,
+    figure: str = "accuracy",
+    margin: float = 0.02,
+    **settings: Any,
+) -> Decision:
+    """Return the word on one metric that was compared with live 0.9 row by row."""
+    is_error = figure == "mean_absolute_error"
+    metric = {"name": "score", "higher_is_better": not is_error, "value": accuracy[0], "live": accuracy[1]}
+    difference = accuracy[0] - accuracy[1]
+    comparison = bounds and {
+        "version": BEFORE,
+        "rows": 150,
+        "confidence": 0.95,
+        "differences": [{"name": "score", "difference": difference, "low": bounds[0], "high": bounds[1]}],
+    }
+    reason = "" if bounds else f"live {BEFORE} has kept no predictions"
+    made = document(metrics=[metric], live_version=BEFORE, comparison=comparison, not_comparable=reason)
+    asked = {"name": "score", "from_predictions": figure, "max_regression": margin}
+    policy = MetricsGate(metrics=[asked | {"better": "lower" if is_error else "higher"}], **settings)
+    candidate = KubeflowModelCandidate.read(made, where="candidate.json")
+    return decide_by_metrics(candidate, policy, live_version=BEFORE)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "settings", "line"),
+    [
+        (
+            (-0.015, 0.005),
+            {},
+            "accepted: score 0.895, live 0.900, difference -0.005, 95 % interval -0.015 to +0.005, margin 0.02",
+        ),
+        (
+            (-0.03, 0.02),
+            {},
+            "rejected: score 0.895, live 0.900, difference -0.005, 95 % interval -0.030 to +0.020, margin 0.02, "
+            "inconclusive: 150 rows are too few to tell",
+        ),
+        (
+            (-0.03, 0.02),
+            {"when_inconclusive": "release"},
+            "accepted: score 0.895, live 0.900, difference -0.005, 95 % interval -0.030 to +0.020, margin 0.02, "
+            "inconclusive: 150 rows are too few to tell",
+        ),
+        (
+            (-0.015, 0.005),
+            {"confidence": 0.99},
+            "rejected: score 0.895, live 0.900, difference -0.005, 95 % interval -0.015 to +0.005, margin 0.02, "
+            "99 % are asked for; start a new release",
+        ),
+        (
+            None,
+            {},
+            "accepted: score 0.895, live 0.900, difference -0.005, margin 0.02, no interval: "
+            f"live {BEFORE} has kept no predictions",
+        ),
+    ],
+)
+def test_what_is_compared_row_by_row_is_judged_as_text_classifiers_are(
+    bounds: tuple[float, float] | None, settings: dict[str, Any], line: str
+) -> None:
+    assert paired((0.895, 0.9), bounds, **settings).line == line
+
+
+def test_an_error_may_grow_by_the_margin_and_no_more() -> None:
+    def found(bounds: tuple[float, float], value: float = 1210.0) -> Decision:
+        return paired((value, 1200.0), bounds, figure="mean_absolute_error", margin=25)
+
+    assert found((-5, 25)).line == (
+        "accepted: score 1210, live 1200, difference +10, 95 % interval -5 to +25, margin 25"
+    )
+    assert "inconclusive" in found((-5, 26)).line
+    assert not found((-5, 26)).accepted
+    assert found((10, 60), 1235.0).line == (
+        "rejected: score 1235, live 1200, difference +35, 95 % interval +10 to +60, margin 25"
+    )
+
+
+def test_bounds_hold_beside_the_margin_and_a_margin_of_the_record_is_not_asked_twice() -> None:
+    made = document(metrics=compared((0.89, 0.95), (0.2, 0.2)), live_version=BEFORE)
+    candidate = KubeflowModelCandidate.read(made, where="candidate.json")
+    first = SETTINGS["metrics"][0] | {"from_predictions": "accuracy"}
+    decision = decide_by_metrics(candidate, MetricsGate(metrics=[first]), live_version=BEFORE)
+    assert list(decision.reasons) == [
+        "accuracy 0.890, live 0.950, difference -0.060, margin 0.02, no interval: its rows were not paired",
+        "accuracy 0.89, at least 0.9 is needed",
+    ]

@@ -84,7 +84,7 @@ class KubeflowModel:
 
     def figures(self, policy: MetricsGate | None) -> Sequence[Sequence[str]]:
         """Return candidate and live version beside each other."""
-        return figures(self._candidate.metrics, policy)
+        return figures(self._candidate, policy)
 
     def example(self) -> bytes:
         """Return the first recorded request."""

@@ -29,20 +29,34 @@ def approval_card(
         ("left by the pipeline at", quoted(made_by.model_uri)),
         ("requests to be answered, refused", f"{len(candidate.requests)}, {len(candidate.refused)}"),
     )
-    live = candidate.live_version
     blocks = [
         f"**Gate:** {quoted(decision)}" if decision else "",
         f"**Files:** SHA-256 {quoted(archive.sha256)}. These files go live, or none.",
         f"[Report]({report_url})" if report_url else "",
-        table(["as recorded", "candidate", "live", "difference"], map(_metric, candidate.metrics)),
-        f"Live is {live}; its figures are those of its own release." if live else "Nothing is live to compare with.",
+        table(["metric", "candidate", "live", "difference"], (_metric(candidate, each) for each in candidate.metrics)),
+        _compared(candidate),
         table(["what it is", ""], facts, align="---"),
     ]
     return "\n\n".join(block for block in blocks if block)
 
 
-def _metric(metric: MeasuredMetric) -> Iterator[str]:
+def _compared(candidate: KubeflowModelCandidate) -> str:
+    live, comparison = candidate.live_version, candidate.comparison
+    if not live:
+        return "Nothing is live to compare with."
+    if comparison is None:
+        reason = f" Not compared row by row: {quoted(candidate.not_comparable)}." if candidate.not_comparable else ""
+        return f"Live is {live}; its figures are those of its own release.{reason}"
+    return (
+        f"Live is {live}. Differences with an interval ({100 * comparison.confidence:g} %) are of the same "
+        f"{comparison.rows:,} rows; other figures of it are those of its own release."
+    )
+
+
+def _metric(candidate: KubeflowModelCandidate, metric: MeasuredMetric) -> Iterator[str]:
+    bounds = candidate.comparison.bounds(metric.name) if candidate.comparison else None
     yield f"{quoted(metric.name)} {_ARROWS[metric.higher_is_better]}"
     yield f"{metric.value:.6g}"
     yield "none" if metric.live is None else f"{metric.live:.6g}"
-    yield "" if metric.live is None else f"{metric.value - metric.live:+.6g}"
+    interval = f" ({bounds.low:+.4g} to {bounds.high:+.4g})" if bounds else ""
+    yield "" if metric.live is None else f"{metric.value - metric.live:+.6g}{interval}"

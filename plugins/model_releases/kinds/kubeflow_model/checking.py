@@ -12,7 +12,7 @@ from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.pipelines.outputs import read_written
 from kubeflow_provider.run_outputs import ArtifactService, merged
 from model_releases.config import KubeflowModelConfig
-from model_releases.kinds.kubeflow_model import collecting
+from model_releases.kinds.kubeflow_model import collecting, predictions
 from model_releases.memory.published_model import refuse_elsewhere, sizes_of
 
 
@@ -35,8 +35,14 @@ def check_run(config: KubeflowModelConfig, run_id: str, *, outputs_uri: str = ""
     refuse_elsewhere(uri, [*config.model_sources, *folders])
     sizes = sizes_of(uri, file_name=config.outputs.model_file, conn_id=config.store_conn_id)
     yield f"model: {', '.join(sorted(sizes)[:5])}, {sum(sizes.values()):,} bytes, at {without_secrets(uri)}"
-    metrics = collecting.measured(outputs, config.outputs, config.metrics, None)
+    computed = {}
+    if place := collecting.predictions_uri(outputs, config.outputs):
+        refuse_elsewhere(place, [*config.model_sources, *folders], what="predictions")
+        found = predictions.read_predictions(place, store_uri=config.store_uri, conn_id=config.store_conn_id)
+        computed = predictions.figures_of(found, config.metrics)
+        yield f"predictions: {len(found):,} rows, at {without_secrets(place)}"
+    metrics = collecting.measured(outputs, config.outputs, config.metrics, None, computed=computed)
     words = [f"{metric['name']} {metric['value']:.6g}" for metric in metrics]
     yield f"metrics: {', '.join(words)}"
-    reasons = missed([MeasuredMetric.model_validate(metric) for metric in metrics], config.gate)
+    reasons = missed([MeasuredMetric.model_validate(metric) for metric in metrics], config.policy)
     yield f"gate: {'; '.join(reasons) or 'good enough for a first release'}"

@@ -26,26 +26,34 @@ def model_uri(outputs: Mapping[str, Any], asked: OutputsConfig) -> str:
     :param outputs: see :mod:`kubeflow_provider.run_outputs`.
     :raises InvalidRequestError: naming the outputs that there are.
     """
-    found = _output(outputs, asked.model)
-    uri = found.get("uri") if isinstance(found, Mapping) else found
-    if not isinstance(uri, str) or not uri:
-        raise InvalidRequestError(
-            f"The run has no output {asked.model!r} that is an artifact or a URI. {_there_are(outputs)} Name the one "
-            "that is the model in `outputs.model`."
-        )
-    return f"file://{uri}" if uri.startswith("/") else uri
+    return _uri(outputs, asked.model, setting="model")
+
+
+def predictions_uri(outputs: Mapping[str, Any], asked: OutputsConfig) -> str | None:
+    """Return where a run has left its predictions of the evaluation rows; ``None`` where none are asked for.
+
+    :raises InvalidRequestError: naming the outputs that there are.
+    """
+    return _uri(outputs, asked.predictions, setting="predictions") if asked.predictions else None
 
 
 def measured(
-    outputs: Mapping[str, Any], asked: OutputsConfig, metrics: Sequence[MetricConfig], live: Mapping[str, str] | None
+    outputs: Mapping[str, Any],
+    asked: OutputsConfig,
+    metrics: Sequence[MetricConfig],
+    live: Mapping[str, str] | None,
+    *,
+    computed: Mapping[str, float] | None = None,
 ) -> list[dict[str, Any]]:
     """Return the metrics of a run as ``candidate.json`` has them, the main one first.
 
     :param live: facts that the registry has of the live version; ``None`` where none is live.
+    :param computed: those that are computed of its predictions, instead of told.
     :raises InvalidRequestError: naming all that are missing or no numbers.
     """
-    table = _table(outputs, asked)
-    values = {metric.name: _number(table.get(metric.name)) for metric in metrics}
+    told = [metric.name for metric in metrics if not metric.from_predictions]
+    table = _table(outputs, asked) if told else {}
+    values = {name: _number(table.get(name)) for name in told} | dict(computed or {})
     if missing := [name for name, value in values.items() if value is None]:
         there = (
             f"{asked.metrics!r} holds {', '.join(map(str, table)) or 'none'}." if asked.metrics else _there_are(outputs)
@@ -63,6 +71,11 @@ def measured(
     ]
 
 
+def with_pairing(metrics: Sequence[Mapping[str, Any]], live: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Return metrics with what the live version reaches on the candidate's rows in place of what was recorded of it."""
+    return [{**metric, "live": live.get(metric["name"], metric["live"])} for metric in metrics]
+
+
 def document(
     *,
     model: str,
@@ -72,6 +85,7 @@ def document(
     made_by: Mapping[str, JsonValue],
     metrics: Sequence[Mapping[str, Any]],
     live_version: str | None,
+    evidence: Mapping[str, Any],
     predictor: PredictorConfig,
     smoke_test: RequestsConfig,
     where: str,
@@ -80,6 +94,7 @@ def document(
 
     :param uri: folder that is served.
     :param made_by: see :class:`~include.contracts.kinds.kubeflow_model.MadeBy`.
+    :param evidence: its ``predictions``, ``comparison`` and ``not_comparable``.
     :param where: URI of the document, for messages.
     :raises InvalidRequestError: when it is not what it should be.
     """
@@ -99,6 +114,7 @@ def document(
         "made_by": dict(made_by),
         "metrics": list(metrics),
         "live_version": live_version,
+        **evidence,
         "predictor": predictor.model_dump(),
         "requests": [
             {
@@ -130,6 +146,17 @@ def _table(outputs: Mapping[str, Any], asked: OutputsConfig) -> Mapping[str, Any
             f"{_there_are(outputs)} Name the one that holds the metrics in `outputs.metrics`."
         )
     return found
+
+
+def _uri(outputs: Mapping[str, Any], name: str, *, setting: str) -> str:
+    found = _output(outputs, name)
+    uri = found.get("uri") if isinstance(found, Mapping) else found
+    if not isinstance(uri, str) or not uri:
+        raise InvalidRequestError(
+            f"The run has no output {name!r} that is an artifact or a URI. {_there_are(outputs)} Name the one that is "
+            f"the {setting} in `outputs.{setting}`."
+        )
+    return f"file://{uri}" if uri.startswith("/") else uri
 
 
 def _named_values(outputs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from include.contracts.kinds.kubeflow_model import KubeflowModelCandidate
 from include.contracts.kinds.kubeflow_settings import MetricConfig, OutputsConfig, PredictorConfig, RequestsConfig
 from include.contracts.rules.addresses import without_secrets
 from include.contracts.version.files import reason_of, write_file
+from include.contracts.version.model_files import folder_digest
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.links import XCOM_OUTPUTS, XCOM_RUN_ID
 from kubeflow_provider.run_outputs import ArtifactService
-from model_releases.kinds.kubeflow_model import collecting
+from model_releases.kinds.kubeflow_model import collecting, predictions
 from model_releases.memory.published_model import copy_model, refuse_elsewhere
 from model_releases.operators.base import ReleaseStep
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from model_releases.registry.service import Release
 
 
 class CollectCandidateOperator(ReleaseStep):
@@ -35,6 +39,7 @@ class CollectCandidateOperator(ReleaseStep):
     :param metrics: what is read of its metrics.
     :param predictor: what serves it.
     :param smoke_test: what it has to answer.
+    :param confidence: of the intervals of metrics that are compared with the live version row by row.
     :param model_sources: where the pipeline may leave the model, besides the artifacts of its run.
     :param pipeline_task_id: the task that ran the pipeline.
     :param pipelines_conn_id: connection to the pipeline service.
@@ -56,6 +61,7 @@ class CollectCandidateOperator(ReleaseStep):
         metrics: Sequence[MetricConfig],
         predictor: PredictorConfig,
         smoke_test: RequestsConfig,
+        confidence: float = 0.95,
         model_sources: Sequence[str] = (),
         pipeline_task_id: str = "train",
         pipelines_conn_id: str = "pipelines_default",
@@ -70,6 +76,7 @@ class CollectCandidateOperator(ReleaseStep):
         self.metrics = metrics
         self.predictor = predictor
         self.smoke_test = smoke_test
+        self.confidence = confidence
         self.model_sources = model_sources
         self.pipeline_task_id = pipeline_task_id
         self.pipelines_conn_id = pipelines_conn_id
@@ -82,11 +89,19 @@ class CollectCandidateOperator(ReleaseStep):
             raise InvalidRequestError(f"The task {self.pipeline_task_id} has left no run: clear it.")
         outputs: Mapping[str, Any] = ti.xcom_pull(self.pipeline_task_id, key=XCOM_OUTPUTS) or {}
         uri = collecting.model_uri(outputs, self.outputs)
-        metrics = collecting.measured(outputs, self.outputs, self.metrics, self._live_facts())
-        refuse_elsewhere(uri, [*self.model_sources, *self._artifacts(str(run_id))])
+        sources = [*self.model_sources, *self._artifacts(str(run_id))]
+        refuse_elsewhere(uri, sources)
+        found = self._predictions(outputs, sources)
+        live = self._live()
+        computed = predictions.figures_of(found, self.metrics) if found else {}
+        metrics = collecting.measured(
+            outputs, self.outputs, self.metrics, live.facts if live else None, computed=computed
+        )
         served, files = copy_model(
             uri, self.folder_uri, run_id=str(run_id), file_name=self.outputs.model_file, conn_id=self.store_conn_id
         )
+        pairing = self._paired(found, live, folder_digest({name: file.sha256 for name, file in files.items()}))
+        metrics = collecting.with_pairing(metrics, pairing.live)
         text = collecting.document(
             model=self.model,
             version=self.version,
@@ -100,6 +115,11 @@ class CollectCandidateOperator(ReleaseStep):
             },
             metrics=metrics,
             live_version=self.live_version or None,
+            evidence={
+                "predictions": self._kept(found, served),
+                "comparison": pairing.comparison,
+                "not_comparable": pairing.reason,
+            },
             predictor=self.predictor,
             smoke_test=self.smoke_test,
             where=str(self.candidate_uri),
@@ -113,13 +133,42 @@ class CollectCandidateOperator(ReleaseStep):
         service = get_pipeline_service(self.pipelines_conn_id)
         return [service.artifacts_uri(run_id)] if isinstance(service, ArtifactService) else []
 
-    def _live_facts(self) -> Mapping[str, str] | None:
+    def _predictions(self, outputs: Mapping[str, Any], sources: Sequence[str]) -> Mapping[str, Any] | None:
+        uri = collecting.predictions_uri(outputs, self.outputs)
+        if uri is None:
+            return None
+        refuse_elsewhere(uri, sources, what="predictions")
+        return predictions.read_predictions(uri, store_uri=self.folder_uri, conn_id=self.store_conn_id)
+
+    def _kept(self, found: Mapping[str, Any] | None, served: str) -> dict[str, Any] | None:
+        """Keep what was predicted beside the model that is served."""
+        if found is None:
+            return None
+        return predictions.keep(found, served.rpartition("/")[0], conn_id=self.store_conn_id)
+
+    def _paired(self, found: Mapping[str, Any] | None, live: Release | None, model_sha256: str) -> predictions.Pairing:
+        if found is None or live is None:
+            return predictions.Pairing()
+        uri = f"{self.folder_uri.rpartition('/')[0]}/{live.version}/{KubeflowModelCandidate.file}"
+        before = predictions.read_live(live, uri, conn_id=self.store_conn_id)
+        if before is None:
+            return predictions.Pairing(reason=f"live {live.version} was of another kind, or its candidate.json is gone")
+        return predictions.pair(
+            found,
+            before,
+            self.metrics,
+            model_sha256=model_sha256,
+            confidence=self.confidence,
+            conn_id=self.store_conn_id,
+        )
+
+    def _live(self) -> Release | None:
         if not self.live_version:
             return None
         release = self.registry_service().get_release(self.model, self.live_version)
         if release is None:
             self.log.warning("The registry knows no %s %s: nothing to compare with.", self.model, self.live_version)
-        return release.facts if release else None
+        return release
 
     def _write(self, text: str) -> None:
         from airflow.sdk import ObjectStoragePath
