@@ -65,6 +65,28 @@ class Checked(NamedTuple):
     reasons: np.ndarray  #: int8: 0 for a row that is kept, else 1 + the reason's index in DROP_REASONS.
 
 
+class CheckedTexts(NamedTuple):
+    """The texts of a batch, whatever their labels."""
+
+    cleaned: pa.Array  #: May be empty.
+    refused: dict[str, np.ndarray]  #: What is wrong -> which rows it is wrong with, bool, shape (rows,).
+
+
+def check_texts(columns: Sequence[pa.Array | list[Any]], data: DataConfig) -> CheckedTexts:
+    """Join and clean the texts of a batch and say what is wrong with them."""
+    import numpy as np
+
+    parts = [as_texts(column) for column in columns]
+    texts = joined([part.values for part in parts], data.text_separator)
+    cleaned = clean_all(unescape_all(texts) if data.unescape else texts)
+    refused = {
+        _TEXT_TYPE: ~np.logical_and.reduce([part.are_texts for part in parts]),
+        _TEXT_LENGTH: characters(texts) > data.max_text_characters,
+        _TEXT_UNICODE: ~np.logical_and.reduce([part.are_unicode for part in parts]),
+    }
+    return CheckedTexts(cleaned, refused)
+
+
 class RowChecks:
     """Checks rows batch by batch: refuses the file for some mistakes, drops the row for others.
 
@@ -73,8 +95,7 @@ class RowChecks:
 
     def __init__(self, data: DataConfig, problems: Problems) -> None:
         self._labels = LabelIndex(list(data.labels))
-        self._max_characters = data.max_text_characters
-        self._unescape, self._separator = data.unescape, data.text_separator
+        self._data = data
         self.unknown_labels = UnknownLabels()
         self._problems = problems
 
@@ -85,9 +106,7 @@ class RowChecks:
         """
         import numpy as np
 
-        parts = [as_texts(column) for column in batch.texts]
-        texts = joined([part.values for part in parts], self._separator)
-        cleaned = clean_all(unescape_all(texts) if self._unescape else texts)
+        cleaned, refused = check_texts(batch.texts, self._data)
         labels, rows = distinct(batch.labels)
         classes = np.array([self._labels.find(label) for label in labels], dtype=np.int64)
         counts = np.bincount(rows, minlength=len(labels))
@@ -95,14 +114,9 @@ class RowChecks:
         classes = classes[rows]
         reasons = np.zeros(len(classes), dtype=np.int8)
         reasons[classes < 0] = reason_code(UNKNOWN_LABEL)
-        reasons[_characters(cleaned) == 0] = reason_code(EMPTY)  # the more telling one last, so that it stays
+        reasons[characters(cleaned) == 0] = reason_code(EMPTY)  # the more telling one last, so that it stays
         known_types = np.array([isinstance(label, _LABEL_TYPES) for label in labels], dtype=bool)[rows]
-        refused = {
-            _TEXT_TYPE: ~np.logical_and.reduce([part.are_texts for part in parts]),
-            _TEXT_LENGTH: _characters(texts) > self._max_characters,
-            _TEXT_UNICODE: ~np.logical_and.reduce([part.are_unicode for part in parts]),
-            _LABEL_TYPE: ~known_types,
-        }
+        refused[_LABEL_TYPE] = ~known_types
         found = [(int(row), what) for what, fails in refused.items() for row in np.flatnonzero(fails)]
         for row, what in sorted(found, key=itemgetter(0)):
             self._problems.add(source.name, what, _REMEDIES[what], place=source.place(batch.numbers[row]))
@@ -154,7 +168,8 @@ _REMEDIES = {
 }
 
 
-def _characters(texts: pa.Array) -> np.ndarray:
+def characters(texts: pa.Array) -> np.ndarray:
+    """Return how many each text has, 0 for a null; int, shape (rows,)."""
     from pyarrow import compute
 
     return compute.utf8_length(texts).fill_null(0).to_numpy()

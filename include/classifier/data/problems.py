@@ -63,13 +63,15 @@ class Problems:
         """Note the problems of an error, so that the other files are looked at as well."""
         self._messages += error.problems
 
-    def add(self, source: str, what: str, remedy: str, *, place: str = "") -> None:
+    def add(self, source: str, what: str, remedy: str, *, place: str = "", row: int | None = None) -> None:
         """Note a problem.
 
         :param source: the file, or the split when no single file is to blame.
         :param what: what is wrong, as the end of a sentence that begins with the file and the place.
         :param remedy: a sentence that says what to do.
         :param place: row or line; empty when it concerns all of the source.
+        :param row: its number, where that row alone is wrong and the rest of the source can be read without it; here it
+            is a problem all the same.
         """
         places = self._places.setdefault((source, what, remedy), Places())
         if place:

@@ -66,6 +66,7 @@ class Source:
     :param found: its format where that was found by looking: the name of a folder tells none.
     :param version: of a table that keeps its versions.
     :param named: the name of the dated source that it is one address of.
+    :param shown: how messages call it, where it is a copy.
     """
 
     uri: str
@@ -74,11 +75,12 @@ class Source:
     found: str | None = None
     version: int | None = None
     named: str | None = None
+    shown: str | None = None
 
     @property
     def name(self) -> str:
         """How messages and documents call it: without user, password and query, which may be secrets."""
-        return without_secrets(self.uri)
+        return self.shown or without_secrets(self.uri)
 
     @property
     def _path(self) -> PurePosixPath:
@@ -140,6 +142,22 @@ class Source:
             with handle:
                 yield handle
 
+    @contextmanager
+    def on_this_machine(self) -> Iterator[Source]:
+        """Yield it as a plain file of this machine, for whoever reads it more than once.
+
+        :raises DataError: as :meth:`open`.
+        :raises SourceUnavailableError: as :meth:`open`.
+        """
+        with TemporaryDirectory(prefix="source-") as folder:
+            try:
+                path = self._fetched(folder)
+                check_plain(path, self.name)
+                Path(path).open("rb").close()
+            except Exception as error:  # each kind of store has its own exceptions
+                raise explained(self.name, error) from None  # a traceback would show the address
+            yield replace(self, uri=path, allowed=None, found=self.format, shown=self.name)
+
     def check_reach(self) -> None:
         """Make sure that whoever named it may have it read.
 
@@ -189,7 +207,7 @@ class Source:
         if isinstance(filesystem, LocalFileSystem):
             return path
         # As a whole: a connection that breaks off must not look like a file that ends early.
-        target = f"{folder}/fetched"
+        target = f"{folder}/fetched{''.join(self._path.suffixes[-2:])}"
         filesystem.get_file(path, target)
         return target
 

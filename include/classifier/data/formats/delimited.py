@@ -59,7 +59,7 @@ def read_delimited(lines: Lines, source: Source, data: DataConfig, problems: Pro
     longest_field = max(131_072, 2 * data.max_text_characters)
     csv.field_size_limit(longest_field)
     quoted = source.format != "tsv"
-    find_columns = _read_header if data.has_header else _look_at_first_row
+    find_columns = read_header if data.has_header else _look_at_first_row
     found = find_columns(lines, source, data, problems, "," if quoted else "\t")
     if found is None:
         return
@@ -79,7 +79,7 @@ def read_delimited(lines: Lines, source: Source, data: DataConfig, problems: Pro
             yield batch
 
 
-def _read_header(
+def read_header(
     lines: Lines, source: Source, data: DataConfig, problems: Problems, delimiter: str
 ) -> tuple[str, list[str]] | None:
     """Return delimiter and names of the columns, ``None`` when something is wrong with them."""
@@ -167,6 +167,7 @@ def _read_row_by_row(
                 if layout.quoted
                 else "A .tsv has no quotation marks around texts: write texts with tabs or line breaks as .csv.",
                 place=source.place(line),
+                row=line,
             )
         elif record:
             numbers.append(line)

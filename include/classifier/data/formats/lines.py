@@ -13,6 +13,8 @@ from include.classifier.data.sources import Source
 
 #: Bytes that are looked at in one go.
 CHUNK_BYTES = 4 << 20
+#: What is wrong with a line that can be read but for some bytes.
+NOT_UTF8 = "the bytes are not UTF-8"
 #: Bytes that a row may take which is looked at before it is read.
 _MOST_TO_COME = 4 << 20
 
@@ -49,9 +51,10 @@ class Lines(Iterator[str]):
         except UnicodeDecodeError as error:
             self._problems.add(
                 self._source.name,
-                "the bytes are not UTF-8",
+                NOT_UTF8,
                 self._remedy(line),
                 place=f"{self._source.place(self.number)} (byte {begin + error.start + 1})",
+                row=None if first else self.number,
             )
         if first:
             self._over = self.broken = True  # nothing below a header that cannot be read makes sense

@@ -1,0 +1,1 @@
+"""What both halves say to each other of a batch prediction."""
