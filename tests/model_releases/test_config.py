@@ -247,6 +247,19 @@ def test_a_model_of_a_pipeline_of_ones_own_has_the_parts_that_every_model_has(tm
     assert config.connection("serving") == "local_kserve_default"
 
 
+def test_a_predictor_says_what_a_cluster_is_asked_for(tmp_path: Path) -> None:
+    settings = yaml.safe_load((PROJECT_DIR / "examples" / "iris" / "iris.yaml").read_text())
+    kserve = {"cpu": 2, "max_replicas": 3, "storage": {"file:///mnt": "pvc://models"}}
+    settings["predictor"] = {"container": {"image": "server:1", "args": ["--fast"]}, "protocol": "v2", "kserve": kserve}
+    config = read_model_config(write(tmp_path, yaml.safe_dump(settings)))
+
+    container = {"image": "server:1", "command": [], "args": ["--fast"], "env": {}, "port": 8080}
+    assert config.serving_settings == {
+        "predictor": {"protocol": "v2", "container": container},
+        "kserve": kserve | {"cpu": "2"},
+    }
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
@@ -266,6 +279,16 @@ def test_a_model_of_a_pipeline_of_ones_own_has_the_parts_that_every_model_has(tm
         ({"smoke_test": {"requests": [{"request": "x" * 200_001}]}}, "a request may have 200,000 bytes"),
         ({"schedule": {"cron": "0 3 * * 1", "min_new_rows": 5}}, "nobody knows which rows"),
         ({"predictor": {"format": "sklearn", "protocol": "v3"}}, "predictor.protocol"),
+        ({"predictor": {"protocol": "v1"}}, "predictor: exactly one of `format` and `container`"),
+        ({"predictor": {"format": "sklearn", "container": {"image": "a:1"}}}, "predictor: exactly one of"),
+        ({"predictor": {"container": {"image": "a:1"}, "runtime": "a"}}, "`runtime` is for a format only"),
+        ({"predictor": {"container": {"image": "a; rm -r /"}}}, "predictor.container.image"),
+        ({"predictor": {"container": {"image": "https://a/b"}}}, "predictor.container.image"),
+        ({"predictor": {"container": {"image": "a:1", "args": ["b\nc"]}}}, "predictor.container.args.0"),
+        ({"predictor": {"container": {"image": "a:1", "port": 80}}}, "predictor.container.port"),
+        ({"predictor": {"format": "sklearn", "model_name": "../a"}}, "predictor.model_name"),
+        ({"predictor": {"format": "sklearn", "kserve": {"runtime": "a"}}}, "predictor.kserve.runtime"),
+        ({"predictor": {"format": "sklearn", "kserve": {"cpu": "lots"}}}, "predictor.kserve.cpu"),
         ({"outputs": {"model": "../model"}}, "outputs.model"),
     ],
 )

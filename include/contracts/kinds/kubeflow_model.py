@@ -65,11 +65,34 @@ class MeasuredMetric(Part):
     live: float | None = Field(None, description="What the registry has of the live version; null where it has nothing")
 
 
-class ServedBy(Part):
-    """What serves it."""
+class ServedContainer(Part):
+    """A container of its own."""
 
-    format: str
+    image: str
+    command: list[str] = []
+    args: list[str] = []
+    env: dict[str, str] = {}
+    port: int = Field(8080, description="At which it answers")
+
+
+class ServedBy(Part):
+    """What serves it, whatever the YAML says by now: what has judged a version serves it."""
+
+    format: str | None = Field(None, description="Null or absent for a container")
     protocol: Literal["v1", "v2"]
+    runtime: str | None = Field(None, description="ServingRuntime of a cluster; null or absent: one that fits")
+    model_name: str | None = Field(None, description="In the paths of requests; null or absent: the service's")
+    container: ServedContainer | None = Field(None, description="Null or absent for a format")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> ServedBy:
+        if (self.format is None) is (self.container is None):
+            raise ValueError("exactly one of format and container is there")
+        return self
+
+    def settings(self) -> dict[str, Any]:
+        """Return what there is to say."""
+        return self.model_dump(exclude_none=True)
 
 
 class Recorded(Part):
@@ -133,8 +156,8 @@ class KubeflowModelCandidate(Candidate):
 
     @property
     def model_format(self) -> str:
-        """What its predictor reads."""
-        return self.predictor.format
+        """What its predictor reads; for a container, only that knows."""
+        return self.predictor.format or "custom"
 
     @property
     def compared_version(self) -> str | None:
@@ -142,9 +165,12 @@ class KubeflowModelCandidate(Candidate):
         return self.live_version
 
     def served_with(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the settings with the format and protocol of this version, whatever the YAML says by now."""
+        """Return the settings with the predictor of this version, whatever the YAML says by now."""
         asked = super().served_with(settings)
-        return {**asked, "predictor": {**asked.get("predictor", {}), **self.predictor.model_dump()}}
+        others = {
+            name: value for name, value in asked.get("predictor", {}).items() if name not in ServedBy.model_fields
+        }
+        return {**asked, "predictor": {**others, **self.predictor.settings()}}
 
     def figures(self) -> dict[str, float]:
         """Return its metrics, and what the live version had."""
@@ -158,6 +184,6 @@ class KubeflowModelCandidate(Candidate):
         yield "training_parameters", json.dumps(self.made_by.parameters, sort_keys=True)
         if self.comparison:
             yield PAIRED_FACT, json.dumps(self.comparison.model_dump(), sort_keys=True)
-        yield PREDICTOR_FACT, json.dumps(self.predictor.model_dump(), sort_keys=True)
+        yield PREDICTOR_FACT, json.dumps(self.predictor.settings(), sort_keys=True)
         found = [Metric(metric.name, metric.name, metric.higher_is_better) for metric in self.metrics]
         yield MAIN_METRICS_FACT, fact_of(found)

@@ -16,6 +16,10 @@ OutputName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*(\[\d+\])?(\
 MetricName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.@-]{0,79}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+=@-]{0,99}$")]
 
+#: Of a container: text in one line.
+Argument = Annotated[str, Field(max_length=2_000, pattern=r"^[^\x00-\x1f]*$")]
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,199}$")]
+
 #: A recorded request travels in candidate.json, and to every smoke test.
 LONGEST_REQUEST = 200_000
 
@@ -101,14 +105,52 @@ class MetricsGate(PairedGateConfig):
         return self
 
 
-class PredictorConfig(Section):
-    """What serves the model."""
+class ContainerConfig(Section):
+    """A container of one's own instead of a format. Its model lies at /mnt/models."""
 
-    format: str = Field(
+    image: str = Field(
+        max_length=400,
+        pattern=r"^[a-z0-9][a-z0-9.-]*(:[0-9]{1,5}/)?[a-z0-9._/-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$",
+        description="With its digest (`name@sha256:…`), so that a version that is put back is the same program; "
+        "`check` warns of one without.",
+    )
+    command: list[Argument] = Field([], max_length=100, description="None: that of the image.")
+    args: list[Argument] = Field([], max_length=100, description="None: those of the image.")
+    env: dict[VariableName, Argument] = Field({}, max_length=100, description="Environment variables; nothing secret.")
+    port: Annotated[int, Field(ge=1024, le=65535)] = Field(8080, description="At which it answers.")
+
+
+class PredictorConfig(Section):
+    """What serves the model: `format`, or `container`."""
+
+    format: str | None = Field(
+        None,
         pattern=r"^[a-z0-9][a-z0-9.-]{0,40}$",
         description="KServe's model format; on one machine `sklearn` or `onnx`, see docs/local-kserve.md.",
     )
     protocol: Literal["v1", "v2"] = Field("v1", description="What users speak; `v2`: Open Inference Protocol.")
+    runtime: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$",
+        description="In a cluster: ServingRuntime of the format; none: KServe takes one that fits.",
+    )
+    model_name: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+        description="In a cluster: name in the paths of requests, where the server has one of its own; none: the "
+        "InferenceService's, as KServe's own runtimes have it.",
+    )
+    container: ContainerConfig | None = Field(
+        None, description="In a cluster: container of your own, with `image`, `command`, `args`, `env` and `port`."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> PredictorConfig:
+        if (self.format is None) is (self.container is None):
+            raise ValueError("exactly one of `format` and `container` says what serves it")
+        if self.container and self.runtime:
+            raise ValueError("`runtime` is for a format only")
+        return self
 
 
 class RecordedRequest(Section):

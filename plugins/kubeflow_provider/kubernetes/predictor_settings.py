@@ -26,13 +26,9 @@ class Logger(Settings):
     mode: Literal["all", "request", "response"] = Field("all", description="Which of the two.")
 
 
-class PredictorSettings(Settings):
-    """How one model is served by KServe."""
+class ClusterShare(Settings):
+    """How much of a cluster a model gets, and how it is served there, whatever serves it."""
 
-    _called = ("Serving settings", "serving.kserve")
-
-    runtime: ObjectName = Field("kubeflow-model-release", description="ServingRuntime of the namespace.")
-    protocol: Literal["v1", "v2"] = Field("v1", description="What users speak; `v2`: Open Inference Protocol.")
     deployment_mode: Literal["detect", "knative", "standard"] = Field(
         "detect", description="`detect`: what the cluster does by default. A service stays in its mode for good."
     )
@@ -75,7 +71,7 @@ class PredictorSettings(Settings):
     image_pull_secrets: tuple[ObjectName, ...] = Field((), description="Secrets with the registry's credentials.")
 
     @model_validator(mode="after")
-    def _is_sound(self) -> PredictorSettings:
+    def _is_sound(self) -> ClusterShare:
         if self.min_replicas > self.max_replicas:
             raise ValueError("`min_replicas` is above `max_replicas`")
         if self.scale_target and not self.scale_metric:
@@ -87,6 +83,15 @@ class PredictorSettings(Settings):
     def problems_in(self, mode: DeploymentMode) -> list[str]:
         """Return which settings a mode does not take: those that KServe refuses, and those that it would ignore."""
         return problems_in(mode, self)
+
+
+class PredictorSettings(ClusterShare):
+    """How an archive of this project is served by KServe."""
+
+    _called = ("Serving settings", "serving.kserve")
+
+    runtime: ObjectName = Field("kubeflow-model-release", description="ServingRuntime of the namespace.")
+    protocol: Literal["v1", "v2"] = Field("v1", description="What users speak; `v2`: Open Inference Protocol.")
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> PredictorSettings:

@@ -18,11 +18,18 @@ from include.contracts.kinds.kubeflow_settings import (
     body_of,
 )
 from include.models import PROJECT_DIR
+from kubeflow_provider.kubernetes.predictor_settings import ClusterShare
 from model_releases.config.model import ModelConfig
 
 #: Fields of the trigger form that are the release's own.
 _TAKEN = frozenset({"require_approval"})
 _PARAMETER = r"^[A-Za-z_][A-Za-z0-9_]*$"
+
+
+class PredictorSection(PredictorConfig):
+    """What serves the model, and what a cluster is asked for."""
+
+    kserve: ClusterShare = ClusterShare()
 
 
 class KubeflowModelConfig(ModelConfig):
@@ -39,13 +46,15 @@ class KubeflowModelConfig(ModelConfig):
     outputs: OutputsConfig = OutputsConfig()
     metrics: list[MetricConfig] = Field(min_length=1, description="The main one first.")
     gate: PairedGateConfig = PairedGateConfig()
-    predictor: PredictorConfig
+    predictor: PredictorSection
     smoke_test: RequestsConfig
 
     @property
     def serving_settings(self) -> dict[str, Any]:
-        """Section ``predictor``."""
-        return {"predictor": self.predictor.model_dump()}
+        """Section ``predictor``, and apart from it what says how much of a cluster it gets."""
+        predictor = self.predictor.model_dump(exclude={"kserve"}, exclude_none=True)
+        kserve = self.predictor.kserve.model_dump(mode="json", exclude_defaults=True)
+        return {"predictor": predictor} | ({"kserve": kserve} if kserve else {})
 
     @property
     def smoke_test_limits(self) -> dict[str, float]:

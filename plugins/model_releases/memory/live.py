@@ -56,4 +56,5 @@ def _served_with(settings: Mapping[str, Any], facts: Mapping[str, str]) -> Mappi
         return settings
     if not predictor or not isinstance(predictor, dict):
         return served_on(settings, facts.get(SERVING_RUNTIME_FACT, "torchserve"))
-    return {**settings, "predictor": {**settings.get("predictor", {}), **predictor}}
+    asked = {name: value for name, value in settings.get("predictor", {}).items() if name == "protocol"}
+    return {**settings, "predictor": {**asked, **predictor}}

@@ -61,6 +61,19 @@ def test_a_figure_that_is_no_number_is_refused() -> None:
         parsed(metrics=compared((float("nan"), None), (0.2, None)))
 
 
+def test_what_judged_a_version_serves_it() -> None:
+    container = {"image": "server:1", "command": [], "args": ["--fast"], "env": {}, "port": 8080}
+    asked = {"predictor": {"format": "sklearn", "protocol": "v1", "runtime": "new"}, "kserve": {"cpu": "2"}}
+
+    assert parsed().served_with(asked)["predictor"] == {"format": "sklearn", "protocol": "v1"}
+    candidate = parsed(predictor={"protocol": "v2", "container": {"image": "server:1", "args": ["--fast"]}})
+    assert candidate.served_with(asked) == {
+        "predictor": {"protocol": "v2", "container": container},
+        "kserve": {"cpu": "2"},  # how much of a cluster it gets is no part of what was judged
+    }
+    assert candidate.facts()["model_format"] == "custom"
+
+
 def test_it_is_served_as_it_was_released_whatever_the_yaml_says_by_now() -> None:
     settings = {"predictor": {"format": "onnx", "protocol": "v2", "more": 1}, "else": 2}
 

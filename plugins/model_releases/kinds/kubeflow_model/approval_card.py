@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from include.contracts.kinds.kubeflow_model import KubeflowModelCandidate, MeasuredMetric
+from include.contracts.kinds.kubeflow_model import KubeflowModelCandidate, MeasuredMetric, ServedBy
 from model_releases.cards.markdown import quoted, table
 
 _ARROWS = {True: "↑", False: "↓"}
@@ -22,7 +22,7 @@ def approval_card(
     archive, made_by = candidate.archive, candidate.made_by
     files = f"{len(archive.files)} file{'s' if len(archive.files) > 1 else ''}, {archive.size_bytes:,} bytes"
     facts = (
-        ("model", f"{quoted(candidate.predictor.format)}, {files}, asked by {quoted(candidate.predictor.protocol)}"),
+        ("model", f"{_server(candidate.predictor)}, {files}, asked by {quoted(candidate.predictor.protocol)}"),
         ("pipeline", quoted(made_by.pipeline)),
         ("run", quoted(made_by.run_id)),
         ("parameters", quoted(json.dumps(made_by.parameters, sort_keys=True))),
@@ -38,6 +38,13 @@ def approval_card(
         table(["what it is", ""], facts, align="---"),
     ]
     return "\n\n".join(block for block in blocks if block)
+
+
+def _server(predictor: ServedBy) -> str:
+    if predictor.container:
+        return f"container {quoted(predictor.container.image)}"
+    runtime = f" on {quoted(predictor.runtime)}" if predictor.runtime else ""
+    return f"{quoted(str(predictor.format))}{runtime}"
 
 
 def _compared(candidate: KubeflowModelCandidate) -> str:

@@ -115,7 +115,7 @@ def document(
         "metrics": list(metrics),
         "live_version": live_version,
         **evidence,
-        "predictor": predictor.model_dump(),
+        "predictor": predictor.model_dump(include=set(PredictorConfig.model_fields), exclude_none=True),
         "requests": [
             {
                 "request": each.request,

@@ -39,7 +39,7 @@ class Plan:
         """
         specs.check_name(candidate.model)
         settings = PredictorSettings.of(candidate.settings)
-        wanted = _wanted_mode(public, settings)
+        wanted = _wanted_mode(public, settings, section=specs.section_of(candidate))
         predictor = specs.predictor(candidate, settings, mode=wanted or capabilities.default_mode)
         if public and capabilities.default_mode is None:
             annotations = mode_annotation(public)  # a candidate is served as what it is to replace
@@ -63,13 +63,13 @@ class Plan:
         return specs.inference_service(name, namespace, spec, annotations=self.annotations)
 
 
-def _wanted_mode(public: Object | None, settings: PredictorSettings) -> Mode | None:
+def _wanted_mode(public: Object | None, settings: PredictorSettings, *, section: str) -> Mode | None:
     asked = None if settings.deployment_mode == "detect" else Mode(settings.deployment_mode.capitalize())
     present = mode_of(public) if public else None
     if present and asked and present is not asked:
         raise InvalidRequestError(
             f"InferenceService {public['metadata']['name'] if public else ''} is in {present} mode and stays in it: "
-            f"KServe refuses to change it. Take `serving.kserve.deployment_mode: {settings.deployment_mode}` back, or "
+            f"KServe refuses to change it. Take `{section}.deployment_mode: {settings.deployment_mode}` back, or "
             "release the model under another name."
         )
     return present or asked

@@ -59,11 +59,17 @@ def candidate_name(model: str) -> str:
     return f"{model}-candidate"
 
 
-def storage_uri(archive_uri: str, storage: Mapping[str, str]) -> str:
+def section_of(candidate: ModelVersion) -> str:
+    """Return what the settings for a cluster are called in the model's YAML."""
+    return "predictor.kserve" if candidate.settings.get("predictor") else "serving.kserve"
+
+
+def storage_uri(archive_uri: str, storage: Mapping[str, str], *, section: str = "serving.kserve") -> str:
     """Return where a pod finds a package.
 
     :param archive_uri: where the pipeline has put it.
     :param storage: beginning of a URI -> what stands for it in the cluster; the longest that fits counts.
+    :param section: in which the storage is said.
     :raises InvalidRequestError: when no pod could read it there.
     """
     uri = archive_uri
@@ -75,7 +81,7 @@ def storage_uri(archive_uri: str, storage: Mapping[str, str]) -> str:
     if uri.startswith(_SCHEMES) or ".blob.core.windows.net/" in uri:
         return uri
     raise InvalidRequestError(
-        f"No pod can read {uri}. Say in `serving.kserve.storage` what stands for it in the cluster, for example "
+        f"No pod can read {uri}. Say in `{section}.storage` what stands for it in the cluster, for example "
         "`{file:///mnt/models: pvc://model-store}`, or let the model store be s3://, gs:// or hf://."
     )
 
@@ -88,7 +94,9 @@ def predictor(candidate: ModelVersion, settings: PredictorSettings, *, mode: Mod
     """
     given = GivenPredictor.of(candidate.settings)
     if mode and (problems := settings.problems_in(mode.setting)):
-        raise InvalidRequestError(f"serving.kserve: {'; '.join(problems)}; this model is served in {mode} mode.")
+        raise InvalidRequestError(
+            f"{section_of(candidate)}: {'; '.join(problems)}; this model is served in {mode} mode."
+        )
     amounts = {"cpu": settings.cpu, "memory": settings.memory}
     if settings.gpu:
         amounts[settings.gpu_type] = str(settings.gpu)
@@ -100,7 +108,7 @@ def predictor(candidate: ModelVersion, settings: PredictorSettings, *, mode: Mod
         extra["batcher"] = {"maxBatchSize": batcher.max_batch_size, "maxLatency": batcher.max_latency_ms}
     common = {name: getattr(settings, name) for name in _TAKEN_AS_THEY_ARE}
     made = Predictor(
-        storage_uri=storage_uri(candidate.archive_uri, settings.storage),
+        storage_uri=storage_uri(candidate.archive_uri, settings.storage, section=section_of(candidate)),
         resources=Resources(requests=amounts, limits=amounts),
         env=settings.env | _told(candidate, given),
         labels={**settings.labels, VERSION_LABEL: candidate.version, MODEL_LABEL: candidate.model},
