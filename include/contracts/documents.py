@@ -43,15 +43,11 @@ class Part(BaseModel):
     __str__ = __repr__
 
 
-class Document(Part):
-    """One of the documents."""
+class Written(Part):
+    """What stands in a file of JSON."""
 
     #: Its file.
     file: ClassVar[str]
-
-    schema_version: Literal[1]
-    model: str
-    created_at: str = Field(description="ISO 8601, UTC")
 
     @classmethod
     def read(cls, document: Any, *, where: str) -> Self:
@@ -81,6 +77,14 @@ class Document(Part):
         """
         cls.read(document, where=where)
         return json.dumps(document, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+class Document(Written):
+    """One of the documents."""
+
+    schema_version: Literal[1]
+    model: str
+    created_at: str = Field(description="ISO 8601, UTC")
 
 
 def loads(text: str, *, where: str) -> Any:

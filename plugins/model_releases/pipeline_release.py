@@ -53,6 +53,7 @@ def add_candidate_tasks(config: KubeflowModelConfig, *, asked: str, version: str
         display_name=f"{config.name} {version}",
         experiment=config.name,
         outputs_uri=f"{folder}/outputs/{{run_id}}.json",  # a pipeline with a parameter of this name is told
+        outputs_conn_id=config.store_conn_id,
         timeout=timedelta(hours=config.training_timeout_hours),
         cluster=config.cluster.model_dump(mode="json"),
         **run,

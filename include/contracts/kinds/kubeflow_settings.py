@@ -14,6 +14,8 @@ from include.contracts.section import Section
 #: As Kubeflow names parameters and outputs; ``step.output`` is one of a step.
 OutputName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_-]*(\[\d+\])?(\.[A-Za-z_][A-Za-z0-9_-]*)*$")]
 MetricName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.@-]{0,79}$")]
+VolumeUri = Annotated[str, Field(pattern=r"^pvc://[a-z0-9][a-z0-9.-]*(/[A-Za-z0-9._-]+)*/?$")]
+FolderUri = Annotated[str, Field(pattern=r"^(file://)?/[^\x00-\x1f]*$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._+=@-]{0,99}$")]
 
 #: Of a container: text in one line.
@@ -45,14 +47,43 @@ class OutputsConfig(Section):
         description="Artifact, or parameter with a URI: the candidate's predictions of the evaluation rows, JSON Lines "
         "or CSV with `id`, `label` and `prediction`; metrics with `from_predictions` are computed of them.",
     )
+    document: OutputName | None = Field(
+        None,
+        description="Artifact, or parameter with a URI: one JSON document that says all of these, and may bring "
+        "recorded requests (`include/contracts/pipeline-model.schema.json`); the others are then left out.",
+    )
     model_file: FileName | None = Field(
         None, description="Name that a model is served under which is one file, such as `model.skops`; none: its own."
+    )
+    read_as: dict[VolumeUri, FolderUri] = Field(
+        {},
+        description="Volumes that outputs name and Airflow has too: `{pvc://models: /mnt/models}`. What lies there "
+        "may be read.",
     )
     allowed_sources: list[str] = Field(
         [],
         description="Folders in which the pipeline may leave the model, besides the model's own folder of the store, "
         "the artifacts of a run on this machine and `cluster.pipeline_root`.",
     )
+
+    def place_of(self, uri: str) -> str:
+        """Return where Airflow reads what lies at an address: that of a path, or of a volume that both have."""
+        for volume, folder in sorted(self.read_as.items(), key=lambda entry: -len(entry[0])):
+            root = volume.rstrip("/")
+            if uri == root or uri.startswith(f"{root}/"):
+                return _as_file(folder).rstrip("/") + uri.removeprefix(root)
+        return _as_file(uri)
+
+    @property
+    def folders(self) -> list[str]:
+        """Where else than in the release's own places outputs may lie."""
+        return [*self.allowed_sources, *map(_as_file, self.read_as.values())]
+
+    @model_validator(mode="after")
+    def _a_document_says_all(self) -> OutputsConfig:
+        if self.document and (doubled := sorted({"model", "metrics", "predictions"} & self.model_fields_set)):
+            raise ValueError(f"{', '.join(doubled)}: the document says it; leave it out")
+        return self
 
 
 class MetricConfig(Section):
@@ -188,6 +219,10 @@ class RequestsConfig(Section):
     def all_requests(self) -> list[Any]:
         """Every request, whatever becomes of it."""
         return [*(each.request for each in self.requests), *self.refused]
+
+
+def _as_file(place: str) -> str:
+    return f"file://{place}" if place.startswith("/") else place
 
 
 def body_of(request: JsonValue) -> bytes:

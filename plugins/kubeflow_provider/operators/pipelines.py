@@ -76,6 +76,8 @@ class RunPipelineOperator(TellsLineage, PipelineTask):
         Services without a cluster have no use for any of these. Templated.
     :param outputs_uri: where the pipeline itself writes its outputs, for services that tell none; ``{run_id}`` in it
         is the run's id. A pipeline with a parameter of this name is told. Templated.
+    :param outputs_conn_id: Airflow connection for ``outputs_uri``, where its store needs one and the URI names none.
+        Templated.
     :param required_outputs: names of outputs (``accuracy``, or ``train.model`` of a step) without which the task fails
         though the run has succeeded. Templated.
     :param pipelines_conn_id: Airflow connection; its type decides where the pipeline runs. Templated.
@@ -107,6 +109,7 @@ class RunPipelineOperator(TellsLineage, PipelineTask):
         "pipeline_root",
         "cluster",
         "outputs_uri",
+        "outputs_conn_id",
         "required_outputs",
         "pipelines_conn_id",
     )
@@ -130,6 +133,7 @@ class RunPipelineOperator(TellsLineage, PipelineTask):
         pipeline_root: str | None = None,
         cluster: Mapping[str, Any] | None = None,
         outputs_uri: str | None = None,
+        outputs_conn_id: str | None = None,
         required_outputs: Sequence[str] = (),
         pipelines_conn_id: str = "kubeflow_pipelines_default",
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -155,6 +159,7 @@ class RunPipelineOperator(TellsLineage, PipelineTask):
         self.pipeline_root = pipeline_root
         self.cluster = cluster or {}
         self.outputs_uri = outputs_uri
+        self.outputs_conn_id = outputs_conn_id
         self.required_outputs = required_outputs
         self.pipelines_conn_id = pipelines_conn_id
         self.deferrable = deferrable
@@ -222,7 +227,10 @@ class RunPipelineOperator(TellsLineage, PipelineTask):
         if event["outcome"] == WaitOutcome.OVER and RunState(event["state"]).is_successful:
             self.log.info("Pipeline run %s has succeeded.", run_id)
             self._facts["outputs"] = outputs = collect_outputs(
-                event, outputs_uri=self.outputs_uri or None, required=self.required_outputs
+                event,
+                outputs_uri=self.outputs_uri or None,
+                conn_id=self.outputs_conn_id or None,
+                required=self.required_outputs,
             )
             leave_outputs(context, outputs)
             return run_id

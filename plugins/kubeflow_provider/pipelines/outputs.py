@@ -34,16 +34,17 @@ def with_place(pipeline: PipelineSpec, parameters: Mapping[str, Any], place: str
     return {**parameters, **({PARAMETER: place} if asks else {})}
 
 
-def read_written(place: str) -> dict[str, Any] | None:
+def read_written(place: str, *, conn_id: str | None = None) -> dict[str, Any] | None:
     """Read what a run has written.
 
     :param place: path or URI of a kind that Airflow's object storage reads, ``s3://conn_id@bucket/key`` for example.
+    :param conn_id: Airflow connection of its keeper; ``None``: the one in the URI, else none.
     :return: ``parameters`` and ``artifacts``, those that are there; ``None`` when there is no document.
     :raises InvalidRequestError: when the document is none, is too large, or at a place that is not read.
     :raises PermissionDeniedError: when its keeper does not let us read it.
     :raises ServiceUnavailableError: when its keeper does not answer; worth another try.
     """
-    content = _read(place)
+    content = _read(place, conn_id)
     if content is None:
         return None
     name = shown(place)
@@ -85,7 +86,7 @@ def _is_artifact(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("uri"), str) and bool(value["uri"])
 
 
-def _read(place: str) -> bytes | None:
+def _read(place: str, conn_id: str | None) -> bytes | None:
     from airflow.sdk import ObjectStoragePath
 
     name = shown(place)
@@ -95,7 +96,7 @@ def _read(place: str) -> bytes | None:
             f"Outputs {name} are at a place that is not read: give an absolute path, or the URI of an object store."
         )
     try:
-        path = ObjectStoragePath(f"file://{place}" if place.startswith("/") else place)
+        path = ObjectStoragePath(f"file://{place}" if place.startswith("/") else place, conn_id=conn_id or None)
         with path.open("rb") as file:
             return cast("IO[bytes]", file).read(LARGEST_BYTES + 1)
     except (ImportError, ValueError) as error:

@@ -92,7 +92,7 @@ class KubeflowModelConfig(ModelConfig):
     def model_sources(self) -> list[str]:
         """Where the pipeline may leave the model; the service of one machine knows one more."""
         roots = [root] if (root := self.cluster.pipeline_root) else []
-        return [self.store_uri, *roots, *self.outputs.allowed_sources]
+        return [self.store_uri, *roots, *self.outputs.folders]
 
     @model_validator(mode="after")
     def _metrics_differ(self) -> KubeflowModelConfig:
@@ -103,7 +103,7 @@ class KubeflowModelConfig(ModelConfig):
     @model_validator(mode="after")
     def _predictions_are_there(self) -> KubeflowModelConfig:
         of_them = [metric.name for metric in self.metrics if metric.from_predictions]
-        if of_them and not self.outputs.predictions:
+        if of_them and not (self.outputs.predictions or self.outputs.document):
             raise ValueError(f"outputs.predictions: {', '.join(of_them)} is computed of them; name the output")
         return self
 

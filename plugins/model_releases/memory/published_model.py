@@ -52,6 +52,11 @@ def refuse_elsewhere(uri: str, allowed: Sequence[str], *, what: str = "model") -
             raise InvalidRequestError(f"The pipeline has left a link at {shown}, which leads elsewhere: not read.")
 
 
+def connection_for(uri: str, store_uri: str, conn_id: str | None) -> str | None:
+    """Return the connection to read a file with: the model store's, where it lies in a store of the same kind."""
+    return (conn_id or None) if urlsplit(uri).scheme == urlsplit(store_uri).scheme else None
+
+
 def sizes_of(source_uri: str, *, file_name: str | None, conn_id: str | None) -> dict[str, int]:
     """Return the files of a model with their sizes in bytes; raises what :func:`copy_model` does."""
     from airflow.sdk import ObjectStoragePath
@@ -78,10 +83,9 @@ def copy_model(
     from airflow.sdk import ObjectStoragePath
 
     store = ObjectStoragePath(folder_uri, conn_id=conn_id or None)
-    is_same = urlsplit(source_uri).scheme == urlsplit(folder_uri).scheme
     shown = without_secrets(source_uri)
     with _told(shown, f"cannot be copied to {folder_uri}"):
-        source = ObjectStoragePath(source_uri.rstrip("/"), conn_id=(conn_id or None) if is_same else None)
+        source = ObjectStoragePath(source_uri.rstrip("/"), conn_id=connection_for(source_uri, folder_uri, conn_id))
         attempt = claim_attempt(store.fs, store.path, mark=run_id, run=run_id)
         target = "/".join(part for part in (folder_uri, attempt, PACKAGE_FOLDER) if part)
         root = ObjectStoragePath(target, conn_id=conn_id or None)

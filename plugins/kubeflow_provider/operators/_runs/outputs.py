@@ -22,12 +22,17 @@ def leave_outputs(context: Mapping[str, Any], outputs: Mapping[str, Any] | None)
 
 
 def collect_outputs(
-    event: Mapping[str, Any], *, outputs_uri: str | None, required: Collection[str] = ()
+    event: Mapping[str, Any],
+    *,
+    outputs_uri: str | None,
+    conn_id: str | None = None,
+    required: Collection[str] = (),
 ) -> dict[str, Any]:
     """Return what a run that has succeeded has made.
 
     :param event: of its trigger.
     :param outputs_uri: where the run itself writes them; ``None`` when it does not.
+    :param conn_id: Airflow connection of what keeps them there, where it needs one.
     :param required: names of outputs that there must be, see :func:`kubeflow_provider.run_outputs.names_of`.
     :raises InvalidRequestError: when one of them is missing, or what the run has written cannot be read as outputs.
     :raises PermissionDeniedError: when nobody lets us read what it has written.
@@ -37,7 +42,7 @@ def collect_outputs(
     written = None
     if outputs_uri:
         place = place_of(outputs_uri, event.get("asked_for", run_id))
-        written = read_written(place)
+        written = read_written(place, conn_id=conn_id)
         if written is None and not event.get("outputs"):
             log.warning("Pipeline run %s has succeeded and has written no outputs at %s.", run_id, shown(place))
     outputs = merged(event.get("outputs"), written)

@@ -26,7 +26,7 @@ def model_uri(outputs: Mapping[str, Any], asked: OutputsConfig) -> str:
     :param outputs: see :mod:`kubeflow_provider.run_outputs`.
     :raises InvalidRequestError: naming the outputs that there are.
     """
-    return _uri(outputs, asked.model, setting="model")
+    return uri_of(outputs, asked, asked.model, setting="model")
 
 
 def predictions_uri(outputs: Mapping[str, Any], asked: OutputsConfig) -> str | None:
@@ -34,7 +34,7 @@ def predictions_uri(outputs: Mapping[str, Any], asked: OutputsConfig) -> str | N
 
     :raises InvalidRequestError: naming the outputs that there are.
     """
-    return _uri(outputs, asked.predictions, setting="predictions") if asked.predictions else None
+    return uri_of(outputs, asked, asked.predictions, setting="predictions") if asked.predictions else None
 
 
 def measured(
@@ -74,6 +74,22 @@ def measured(
 def with_pairing(metrics: Sequence[Mapping[str, Any]], live: Mapping[str, float]) -> list[dict[str, Any]]:
     """Return metrics with what the live version reaches on the candidate's rows in place of what was recorded of it."""
     return [{**metric, "live": live.get(metric["name"], metric["live"])} for metric in metrics]
+
+
+def uri_of(outputs: Mapping[str, Any], asked: OutputsConfig, name: str, *, setting: str) -> str:
+    """Return where Airflow reads an artifact, or what a parameter names.
+
+    :param setting: of section ``outputs``, for the message.
+    :raises InvalidRequestError: naming the outputs that there are.
+    """
+    found = _output(outputs, name)
+    uri = found.get("uri") if isinstance(found, Mapping) else found
+    if not isinstance(uri, str) or not uri:
+        raise InvalidRequestError(
+            f"The run has no output {name!r} that is an artifact or a URI. {_there_are(outputs)} Name the one that is "
+            f"the {setting} in `outputs.{setting}`."
+        )
+    return asked.place_of(uri)
 
 
 def document(
@@ -146,17 +162,6 @@ def _table(outputs: Mapping[str, Any], asked: OutputsConfig) -> Mapping[str, Any
             f"{_there_are(outputs)} Name the one that holds the metrics in `outputs.metrics`."
         )
     return found
-
-
-def _uri(outputs: Mapping[str, Any], name: str, *, setting: str) -> str:
-    found = _output(outputs, name)
-    uri = found.get("uri") if isinstance(found, Mapping) else found
-    if not isinstance(uri, str) or not uri:
-        raise InvalidRequestError(
-            f"The run has no output {name!r} that is an artifact or a URI. {_there_are(outputs)} Name the one that is "
-            f"the {setting} in `outputs.{setting}`."
-        )
-    return f"file://{uri}" if uri.startswith("/") else uri
 
 
 def _named_values(outputs: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

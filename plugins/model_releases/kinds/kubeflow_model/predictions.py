@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 from include.contracts.kinds.kubeflow_model import KubeflowModelCandidate
 from include.contracts.kinds.kubeflow_settings import MetricConfig
@@ -24,6 +23,7 @@ from include.contracts.version.files import reason_of, write_file
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from model_releases.memory.candidate import open_plain
 from model_releases.memory.evidence import insist_on_digest, read_judged
+from model_releases.memory.published_model import connection_for
 from model_releases.registry.service import Release
 
 #: In the folder of an attempt, beside the model.
@@ -52,8 +52,7 @@ def read_predictions(uri: str, *, store_uri: str, conn_id: str | None) -> dict[s
     :raises InvalidRequestError: when it is not there, or holds no predictions.
     :raises ServiceUnavailableError: when it cannot be read.
     """
-    is_same = urlsplit(uri).scheme == urlsplit(store_uri).scheme
-    content = _content(uri, conn_id if is_same else None)
+    content = _content(uri, connection_for(uri, store_uri, conn_id))
     try:
         return dict(parse_predictions(content, where=without_secrets(uri)))
     except PredictionsError as error:

@@ -14,8 +14,9 @@ from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailable
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.links import XCOM_OUTPUTS, XCOM_RUN_ID
 from kubeflow_provider.run_outputs import ArtifactService
-from model_releases.kinds.kubeflow_model import collecting, predictions
-from model_releases.memory.published_model import copy_model, refuse_elsewhere
+from model_releases.kinds.kubeflow_model import collecting, pipeline_document, predictions
+from model_releases.memory.candidate import read_text
+from model_releases.memory.published_model import connection_for, copy_model, refuse_elsewhere
 from model_releases.operators.base import ReleaseStep
 
 if TYPE_CHECKING:
@@ -88,18 +89,20 @@ class CollectCandidateOperator(ReleaseStep):
         if not run_id:
             raise InvalidRequestError(f"The task {self.pipeline_task_id} has left no run: clear it.")
         outputs: Mapping[str, Any] = ti.xcom_pull(self.pipeline_task_id, key=XCOM_OUTPUTS) or {}
-        uri = collecting.model_uri(outputs, self.outputs)
         sources = [*self.model_sources, *self._artifacts(str(run_id))]
+        told = pipeline_document.told(outputs, self.outputs, self.smoke_test, lambda uri: self._document(uri, sources))
+        uri = collecting.model_uri(told.outputs, told.asked)
         refuse_elsewhere(uri, sources)
-        found = self._predictions(outputs, sources)
+        found = self._predictions(told, sources)
         live = self._live()
         computed = predictions.figures_of(found, self.metrics) if found else {}
         metrics = collecting.measured(
-            outputs, self.outputs, self.metrics, live.facts if live else None, computed=computed
+            told.outputs, told.asked, self.metrics, live.facts if live else None, computed=computed
         )
         served, files = copy_model(
             uri, self.folder_uri, run_id=str(run_id), file_name=self.outputs.model_file, conn_id=self.store_conn_id
         )
+        pipeline_document.insist_on_digest(files, told.model_sha256)
         pairing = self._paired(found, live, folder_digest({name: file.sha256 for name, file in files.items()}))
         metrics = collecting.with_pairing(metrics, pairing.live)
         text = collecting.document(
@@ -121,7 +124,7 @@ class CollectCandidateOperator(ReleaseStep):
                 "not_comparable": pairing.reason,
             },
             predictor=self.predictor,
-            smoke_test=self.smoke_test,
+            smoke_test=told.smoke_test,
             where=str(self.candidate_uri),
         )
         self._write(text)
@@ -133,8 +136,12 @@ class CollectCandidateOperator(ReleaseStep):
         service = get_pipeline_service(self.pipelines_conn_id)
         return [service.artifacts_uri(run_id)] if isinstance(service, ArtifactService) else []
 
-    def _predictions(self, outputs: Mapping[str, Any], sources: Sequence[str]) -> Mapping[str, Any] | None:
-        uri = collecting.predictions_uri(outputs, self.outputs)
+    def _document(self, uri: str, sources: Sequence[str]) -> str:
+        refuse_elsewhere(uri, sources, what="document")
+        return read_text(uri, conn_id=connection_for(uri, self.folder_uri, self.store_conn_id))
+
+    def _predictions(self, told: pipeline_document.Told, sources: Sequence[str]) -> Mapping[str, Any] | None:
+        uri = collecting.predictions_uri(told.outputs, told.asked)
         if uri is None:
             return None
         refuse_elsewhere(uri, sources, what="predictions")
