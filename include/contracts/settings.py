@@ -357,10 +357,11 @@ class ServingConfig(Section):
         description="Labels in an answer, the likeliest first, unless a request asks for another number with `top_k`; "
         "0: all of them.",
     )
-    precision: Literal["auto", "float32", "int8"] = Field(
+    precision: Literal["auto", "float32", "bfloat16", "int8"] = Field(
         "auto",
-        description="`auto`: the fastest of PyTorch and ONNX Runtime in 32-bit floats and ONNX Runtime in 8-bit "
-        "integers, measured while packaging, whose answers stay within the two bounds below.",
+        description="`auto`: the fastest of PyTorch and ONNX Runtime in 32-bit floats, PyTorch in bfloat16 where the "
+        "processor computes in it, and ONNX Runtime in 8-bit integers, measured while packaging, whose answers stay "
+        "within the two bounds below.",
     )
     max_probability_difference: Fraction = Field(
         0.05, description="Largest difference to the model as it was trained, on a sample of the evaluation rows."

@@ -13,7 +13,7 @@ from uuid import uuid4
 from include.classifier.data.sources import as_uri
 from include.classifier.progress import report
 from include.classifier.steps import CANDIDATE
-from include.contracts.kinds.text_classifier import TextClassifierCandidate
+from include.contracts.kinds.text_classifier import GoldenExample, TextClassifierCandidate
 from include.contracts.registry_tags import PIPELINE_RUN_FACT, PIPELINE_TRIGGER, TRIGGER_FACT, ReleaseState
 from include.contracts.rules.gate import decide
 from include.contracts.settings import DataConfig, GateConfig, TrainingConfig
@@ -223,7 +223,7 @@ def predict_step(
     service = service or InferenceService(model, namespace=namespace)
     try:
         _insist(output_uri, candidate, sha256, judged)
-        labels = _check_golden_examples(service, candidate.model_dump(exclude_unset=True))
+        labels = _check_golden_examples(service, candidate)
     except (DeploymentError, EvidenceError, OSError) as error:
         message = f"{model} {version} answers wrongly: {error}. {service.put_back(version)}"
         registry_of(tracking_uri, registry_uri).set_state(
@@ -279,32 +279,36 @@ def _sha256(uri: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_golden_examples(service: InferenceService, candidate: Mapping[str, Any]) -> list[str]:
+def _check_golden_examples(service: InferenceService, candidate: TextClassifierCandidate) -> list[str]:
     """Return the labels that the service answers.
 
     :raises DeploymentError: at the first answer that is not as recorded.
     """
-    examples = candidate["golden_examples"]
-    answer = service.predict(
-        [example["text"] for example in examples], tries=3, top_k=len(examples[0]["probabilities"])
-    )
+    examples = candidate.golden_examples
+    answer = service.predict([example.text for example in examples], tries=3, top_k=len(examples[0].probabilities))
     if answer.status != 200 or len(answer.predictions) != len(examples):
         raise DeploymentError(
             f"{len(examples)} golden examples gave {len(answer.predictions)} predictions with HTTP status "
             f"{answer.status or 'none'}"
         )
     for row, (example, found) in enumerate(zip(examples, answer.predictions, strict=True), start=1):
-        _check_row(row, example, found, candidate["version"])
-    return [example["label"] for example in examples]
+        _check_row(row, example, found, candidate.version)
+    if kernel := answer.predictions[0].get("computed_in"):
+        report(f"predict: the server's processor lacks what the model was packed for: it computes in {kernel}")
+    return [str(found["label"]) for found in answer.predictions]
 
 
-def _check_row(row: int, example: Mapping[str, Any], found: Mapping[str, Any], version: str) -> None:
+def _check_row(row: int, example: GoldenExample, found: Mapping[str, Any], version: str) -> None:
     if found.get("version") != version:
         raise DeploymentError(f"row {row} was answered by another version")
-    if found.get("label") != example["label"]:
-        raise DeploymentError(f"row {row} should be {example['label']!r} and is another label")
+    try:
+        expected = example.expected_in(found.get("computed_in"))
+    except (KeyError, TypeError):  # TypeError: what stands there is no name.
+        raise DeploymentError(f"row {row} was computed in a kernel for which no answer is recorded") from None
+    if found.get("label") != expected.label:
+        raise DeploymentError(f"row {row} should be {expected.label!r} and is another label")
     probabilities = found.get("probabilities") or {}
-    difference = max(abs(value - probabilities.get(label, 0.0)) for label, value in example["probabilities"].items())
+    difference = max(abs(value - probabilities.get(label, 0.0)) for label, value in expected.probabilities.items())
     if difference > PROBABILITY_TOLERANCE:
         raise DeploymentError(
             f"probabilities of row {row} differ by {difference:.4f}, allowed are {PROBABILITY_TOLERANCE:g}"

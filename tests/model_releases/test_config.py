@@ -204,7 +204,7 @@ def test_a_gate_without_meaning_is_refused(tmp_path: Path, setting: str) -> None
 @pytest.mark.parametrize(("asked_for", "expected"), [({}, "float32"), ({"precision": "float32"}, "float32")])
 def test_a_pod_with_a_gpu_gets_pytorch(asked_for: dict[str, Any], expected: str) -> None:
     assert ServingSection.model_validate({"kserve": {"gpu": 1}} | asked_for).precision == expected
-    with pytest.raises(ValueError, match="int8 runs on CPUs only"):
+    with pytest.raises(ValueError, match="int8 is measured on CPUs only"):
         ServingSection.model_validate({"kserve": {"gpu": 1}, "precision": "int8"})
 
 

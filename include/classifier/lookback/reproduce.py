@@ -69,6 +69,8 @@ def reproduce(
     with tempfile.TemporaryDirectory(prefix="reproduce-") as name:
         archive = _train_and_pack(candidate, dataset, serving, Path(name))
         found = _compare(candidate, dataset, archive, Path(name))
+    if kernel := found.pop("computed_in"):
+        notes.append(_fell_back(candidate, kernel))
     golden, metrics = found["golden_examples"], found["metrics"]
     differences = [golden["largest_difference"], *(abs(values["difference"]) for values in metrics.values())]
     document = {
@@ -103,6 +105,16 @@ def check_code(candidate: Mapping[str, Any], *, any_code: bool) -> Iterator[str]
         yield f"code revision {recorded}: whether the code is the same cannot be known"
 
 
+def _fell_back(candidate: Mapping[str, Any], kernel: str) -> str:
+    """Say that the package was not computed as when it was released."""
+    precision = candidate["serving"]["precision"]
+    return (
+        f"packed as {precision['chosen']}, as recorded, which needs {', '.join(precision['needs'])}: this processor "
+        f"lacks it, so the new package was scored in {kernel} and asked the golden examples that are recorded for "
+        "that; metrics differ by what bfloat16 rounds"
+    )
+
+
 def _train_and_pack(
     candidate: Mapping[str, Any], dataset: Mapping[str, Any], serving: Mapping[str, Any] | None, folder: Path
 ) -> Path:
@@ -131,7 +143,7 @@ def _train_and_pack(
     target = folder / f"{model}.mar"
     recorded_precision = candidate["serving"].get("precision", {"chosen": TORCH_FLOAT32})
     build_archive(
-        variant(recorded_precision["chosen"], folder / "model", folder / "variant"),
+        variant(recorded_precision, folder / "model", folder / "variant"),
         model=model,
         version=version,
         target=target,
@@ -140,9 +152,7 @@ def _train_and_pack(
     return target
 
 
-def _compare(
-    candidate: Mapping[str, Any], dataset: Mapping[str, Any], archive: Path, folder: Path
-) -> dict[str, dict[str, Any]]:
+def _compare(candidate: Mapping[str, Any], dataset: Mapping[str, Any], archive: Path, folder: Path) -> dict[str, Any]:
     """Score the new package as the old one was scored, and ask it the golden examples."""
     import numpy as np
 
@@ -157,9 +167,14 @@ def _compare(
         np.asarray(rows.labels, dtype=np.int64), np.array(probabilities), labels=labels, texts=rows.texts, version=None
     )
     before = candidate["metrics"]["candidate"]
-    golden = candidate["golden_examples"]
+    # What is to be answered in 32-bit floats where this processor lacks what the package needs.
+    golden = [
+        example | example["computed_in"][predictor.computed_in] if predictor.computed_in else example
+        for example in candidate["golden_examples"]
+    ]
     answers = predictor.predict([example["text"] for example in golden])
     return {
+        "computed_in": predictor.computed_in,
         "metrics": {
             name: {"recorded": before[name], "now": now[name], "difference": now[name] - before[name]}
             for name, *_ in MAIN_METRICS

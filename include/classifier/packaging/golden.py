@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from include.classifier.serving.predictor import Prediction
+from include.classifier.serving.kernels import TORCH_FLOAT32
+from include.classifier.serving.predictor import Prediction, Predictor
 
 MAX_EXAMPLES = 16
 
@@ -36,11 +37,24 @@ def choose(texts: Sequence[str], predictions: Sequence[Prediction]) -> list[dict
         for key in sorted(queues):
             if queues[key] and len(chosen) < MAX_EXAMPLES:
                 chosen.append(queues[key].pop(0))
+    return [{"text": texts[row], **_answer(predictions[row])} for row in chosen]
+
+
+def with_fallback(examples: Sequence[dict[str, Any]], as_trained: Predictor) -> list[dict[str, Any]]:
+    """Return the examples with what a server answers whose processor lacks what the packed model needs.
+
+    :param as_trained: the model in 32-bit floats, which that server falls back to.
+    """
+    answers = as_trained.predict([example["text"] for example in examples])
     return [
-        {
-            "text": texts[row],
-            "label": predictions[row].label,
-            "probabilities": {label: round(value, 6) for label, value in predictions[row].probabilities.items()},
-        }
-        for row in chosen
+        example | {"computed_in": {TORCH_FLOAT32: _answer(answer)}}
+        for example, answer in zip(examples, answers, strict=True)
     ]
+
+
+def _answer(prediction: Prediction) -> dict[str, Any]:
+    """Return an answer as ``candidate.json`` holds it."""
+    return {
+        "label": prediction.label,
+        "probabilities": {label: round(value, 6) for label, value in prediction.probabilities.items()},
+    }

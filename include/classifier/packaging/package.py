@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from include.classifier.packaging.archive import Archive, build_archive, open_archive
-from include.classifier.packaging.golden import choose
+from include.classifier.packaging.golden import choose, with_fallback
 from include.classifier.packaging.native_server import native_server
 from include.classifier.packaging.precision import choose as choose_precision
 from include.classifier.packaging.server import RunningServer, torchserve
@@ -80,6 +80,8 @@ def package(
             facts = _try(server, archive, unpacked=Path(name) / "unpacked", texts=texts, model=model, version=version)
         facts["serving"]["runtime"] = runtime
         facts["serving"]["precision"] = precision
+        if precision["needs"]:
+            facts["golden_examples"] = with_fallback(facts["golden_examples"], Predictor.load(Path(model_dir)))
         publish(folder, output_uri, [file, _CONFIG_FILE])
     _say(f"Published the package at {output_uri}.")
     return {

@@ -1,8 +1,9 @@
 """Chooses in which runtime and precision a model is served: by measuring, on the machine that packs it.
 
 8-bit integers are about four times as fast as 32-bit floating point on CPUs with VNNI (``avx512_vnni``, ``avx_vnni``),
-less than twice as fast on older ones, and no model answers exactly as before. So every variant answers the same texts,
-and the fastest is packed whose answers stay within bounds. What is packed is then evaluated, gated and served.
+less than twice as fast on older ones; bfloat16 is fast on CPUs that compute in it and slow on all others; and no model
+answers exactly as before. So every variant answers the same texts, and the fastest is packed whose answers stay within
+bounds. What is packed is then evaluated, gated and served; its processor's features are recorded with it.
 """
 
 from __future__ import annotations
@@ -13,16 +14,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from include.classifier.packaging.bfloat16 import feature_here, write_bfloat16
 from include.classifier.packaging.onnx_export import ExportError, export, reason, write
 from include.classifier.progress import report
 from include.classifier.serving.cpus import SMALL_MODEL_PARAMETERS, threads_of_a_worker
+from include.classifier.serving.kernels import (
+    BFLOAT16_FEATURES,
+    KNOWN_FEATURES,
+    TORCH_BFLOAT16,
+    TORCH_FLOAT32,
+    cpu_features,
+)
 from include.classifier.serving.predictor import Prediction, Predictor
 from include.contracts.settings import ServingConfig
 
 if TYPE_CHECKING:
     import onnx
 
-TORCH_FLOAT32 = "torch-float32"
 ONNX_FLOAT32 = "onnx-float32"
 ONNX_INT8 = "onnx-int8"
 
@@ -30,6 +38,9 @@ ONNX_INT8 = "onnx-int8"
 _LEAST_GAIN = 1.1
 
 _ROWS_AT_ONCE = 8
+
+#: What is packed for ``serving.precision``, or nothing.
+_ASKED = {"bfloat16": TORCH_BFLOAT16, "int8": ONNX_INT8}
 
 
 class PrecisionError(RuntimeError):
@@ -61,7 +72,7 @@ def choose(
     :param workspace: gets the folders of the variants.
     :param texts: cleaned or not, for the comparison.
     :param serving: the settings of ``ModelConfig.serving``; default: theirs.
-    :raises PrecisionError: when ``precision`` is ``int8`` and that cannot be had within the bounds.
+    :raises PrecisionError: when ``precision`` is ``int8`` or ``bfloat16`` and that cannot be had within the bounds.
     """
     settings = ServingConfig.model_validate(dict(serving or {}))
     if settings.precision == "float32":
@@ -69,30 +80,62 @@ def choose(
     if settings.precision == "auto" and _parameters(model_dir) < SMALL_MODEL_PARAMETERS:
         # The server around it takes longer than the model, and each release would wait for the export.
         return model_dir, _facts(TORCH_FLOAT32, f"fewer than {SMALL_MODEL_PARAMETERS:,} parameters", rows=0)
-    report("package: exporting the model to ONNX")
-    try:
-        exported = export(model_dir)
-    except ExportError as error:
-        if settings.precision == "int8":
-            raise PrecisionError(f"serving.precision is int8, but the model cannot be exported: {error}.") from error
-        report(f"package: the model stays in PyTorch, it cannot be exported: {error}")
+    folders = {TORCH_FLOAT32: model_dir} | _in_bfloat16(model_dir, workspace, settings)
+    if settings.precision != "bfloat16":
+        folders |= _exported(model_dir, workspace, settings)
+    if len(folders) == 1:
         return model_dir, _facts(TORCH_FLOAT32, "cannot be exported to ONNX", rows=0)
-    folders = {TORCH_FLOAT32: model_dir} | _write(exported, model_dir, workspace, settings)
-    del exported
     found = _measure(folders, texts, settings, threads_of_a_worker(settings.workers))
     chosen = _fastest(found, settings)
     return folders[chosen], _facts(chosen, "fastest within the bounds", rows=len(texts), measured=found)
 
 
-def variant(name: str, model_dir: Path, target: Path) -> Path:
-    """Return the folder to pack for a variant that was chosen before.
+def variant(recorded: Mapping[str, Any], model_dir: Path, target: Path) -> Path:
+    """Return the folder to pack for a variant that was chosen before: nothing is measured again.
 
+    :param recorded: ``serving.precision`` of ``candidate.json``, with what a processor must have for it.
     :param model_dir: what training wrote.
     :param target: made here, unless the variant is the model as it was trained.
     """
+    name = recorded["chosen"]
     if name == TORCH_FLOAT32:
         return model_dir
+    if name == TORCH_BFLOAT16:
+        return write_bfloat16(model_dir, target, needs=recorded["needs"])
     return write(export(model_dir), model_dir, target, as_int8=name == ONNX_INT8)
+
+
+def _in_bfloat16(model_dir: Path, workspace: Path, settings: ServingConfig) -> dict[str, Path]:
+    """Write the variant in bfloat16 where it is wanted, and this processor computes in it.
+
+    :raises PrecisionError: when it was asked for and this processor does not.
+    """
+    if settings.precision not in ("auto", "bfloat16"):
+        return {}
+    feature = feature_here()
+    if feature is None:
+        if settings.precision == "bfloat16":
+            raise PrecisionError(
+                f"serving.precision is bfloat16, but the processor of this machine has none of "
+                f"{', '.join(BFLOAT16_FEATURES)}: pack where there is one, or set serving.precision to auto."
+            )
+        return {}
+    return {TORCH_BFLOAT16: write_bfloat16(model_dir, workspace / TORCH_BFLOAT16, needs=[feature])}
+
+
+def _exported(model_dir: Path, workspace: Path, settings: ServingConfig) -> dict[str, Path]:
+    """Write the variants of ONNX Runtime; none where the model cannot be exported, unless one was asked for.
+
+    :raises PrecisionError: when it was, or when it does not run.
+    """
+    report("package: exporting the model to ONNX")
+    try:
+        return _write(export(model_dir), model_dir, workspace, settings)
+    except ExportError as error:
+        if settings.precision == "int8":
+            raise PrecisionError(f"serving.precision is int8, but the model cannot be exported: {error}.") from error
+        report(f"package: the model stays in PyTorch, it cannot be exported: {error}")
+        return {}
 
 
 def _write(exported: onnx.ModelProto, model_dir: Path, workspace: Path, settings: ServingConfig) -> dict[str, Path]:
@@ -157,15 +200,16 @@ def _differences(expected: Sequence[Prediction], found: Sequence[Prediction]) ->
 
 def _fastest(found: Sequence[Measured], settings: ServingConfig) -> str:
     by_name = {each.variant: each for each in found}
-    if settings.precision == "int8":
-        int8 = by_name[ONNX_INT8]
-        if not int8.allowed:
+    if asked := _ASKED.get(settings.precision):
+        only = by_name[asked]
+        if not only.allowed:
             raise PrecisionError(
-                f"serving.precision is int8, but its probabilities differ by {int8.largest_difference:.4f} (allowed: "
-                f"serving.max_probability_difference, {settings.max_probability_difference:g}) and "
-                f"{int8.label_changes:.1%} of the labels (serving.max_label_changes, {settings.max_label_changes:.1%})."
+                f"serving.precision is {settings.precision}, but its probabilities differ by "
+                f"{only.largest_difference:.4f} (allowed: serving.max_probability_difference, "
+                f"{settings.max_probability_difference:g}) and {only.label_changes:.1%} of the labels "
+                f"(serving.max_label_changes, {settings.max_label_changes:.1%})."
             )
-        return ONNX_INT8
+        return asked
     best = max((each for each in found if each.allowed), key=lambda each: each.texts_per_second)
     is_worth_it = best.texts_per_second >= _LEAST_GAIN * by_name[TORCH_FLOAT32].texts_per_second
     return best.variant if is_worth_it else TORCH_FLOAT32
@@ -178,4 +222,12 @@ def _parameters(model_dir: Path) -> int:
 
 def _facts(chosen: str, reason: str, *, rows: int, measured: Sequence[Measured] = ()) -> dict[str, Any]:
     report(f"package: served as {chosen}: {reason}")
-    return {"chosen": chosen, "reason": reason, "rows": rows, "measured": [asdict(each) for each in measured]}
+    had = cpu_features()
+    return {
+        "chosen": chosen,
+        "reason": reason,
+        "rows": rows,
+        "measured": [asdict(each) for each in measured],
+        "needs": [feature_here()] if chosen == TORCH_BFLOAT16 else [],
+        "features": [feature for feature in KNOWN_FEATURES if feature in had],
+    }

@@ -249,6 +249,8 @@ def served_rows(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     yield "time to load", f"{serving['load_seconds']:.1f} s", ""
     if precision := serving.get("precision"):
         yield "runtime and precision", f"{precision['chosen']} ({precision['reason']})", ""
+        if needs := precision.get("needs"):
+            yield "needs of the processor", f"{', '.join(needs)}; torch-float32 is computed without", ""
         for each in precision["measured"]:
             differs = f"probabilities differ by {each['largest_difference']:.4f}, {each['label_changes']:.1%} of labels"
             yield f"measured: {each['variant']}", f"{each['texts_per_second']:,.1f} texts/s, {differs}", ""

@@ -37,6 +37,8 @@ def write_tensors(
 ) -> str:
     """Return the body of a 200: label, score, probabilities by label, and whether the text was truncated.
 
+    The parameter ``computed_in`` names the kernel where the processor lacks what the model was packed for.
+
     :param top_k: so many of the likeliest labels, so that each row has labels of its own; ``None``: all labels, once.
     """
     rows = len(predictions)
@@ -59,6 +61,8 @@ def write_tensors(
             _tensor("truncated", "BOOL", [rows], [prediction.truncated for prediction in predictions]),
         ],
     }
+    if predictions[0].computed_in:
+        answer["parameters"] = {"computed_in": predictions[0].computed_in}
     if request_id is not None:
         answer["id"] = request_id
     return json.dumps(answer, ensure_ascii=False)

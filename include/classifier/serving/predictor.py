@@ -9,6 +9,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .kernels import TORCH_BFLOAT16, kernel_here
 from .onnx_engine import MODEL_FILE, OnnxEngine
 from .text import Tokens, clean, tokenise
 from .torch_engine import TorchEngine
@@ -16,8 +17,8 @@ from .torch_engine import TorchEngine
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-#: Beside the model's own files: ``{"labels": [...], "max_length": ..., "padding": ...}``, the labels in the order of
-#: the classes.
+#: Beside the model's own files: ``{"labels": [...], "max_length": ..., "padding": ..., "kernel": ...}``, the labels in
+#: the order of the classes, the last two not in all.
 CLASSIFIER_FILE = "classifier.json"
 
 
@@ -29,6 +30,8 @@ class Prediction:
     score: float  #: Probability of the label.
     probabilities: dict[str, float]  #: By label name, in the order of the classes; they add up to 1.
     truncated: bool  #: The text had more tokens than the model reads.
+    #: The kernel that computed it, where this processor lacks what the model was packed for.
+    computed_in: str | None = None
 
     def likeliest(self, count: int | None) -> dict[str, float]:
         """Return so many probabilities, the largest first; for ``None`` all of them in the order of the classes."""
@@ -50,10 +53,18 @@ class Predictor:
     """A text classifier that is ready to answer."""
 
     def __init__(
-        self, engine: Engine, tokenizer: PreTrainedTokenizerBase, *, labels: Sequence[str], max_length: int
+        self,
+        engine: Engine,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        labels: Sequence[str],
+        max_length: int,
+        computed_in: str | None = None,
     ) -> None:
         self.labels = list(labels)
         self.max_length = max_length
+        #: The kernel, where this processor lacks what the model was packed for: 32-bit floats.
+        self.computed_in = computed_in
         self._engine = engine
         self._tokenizer = tokenizer
 
@@ -72,6 +83,7 @@ class Predictor:
         facts = read_json(folder / CLASSIFIER_FILE)
         # Not AutoTokenizer: it may run code of the archive's own.
         tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        kernel, computed_in = kernel_here(facts)
         engine: Engine = (
             OnnxEngine.load(folder, threads=threads)
             if (folder / MODEL_FILE).is_file()
@@ -82,6 +94,7 @@ class Predictor:
                 threads=threads,
                 # Archives that do not say it hold models that were padded on their tokenizer's side.
                 padding=facts.get("padding", tokenizer.padding_side),
+                in_bfloat16=kernel == TORCH_BFLOAT16,
             )
         )
         if engine.n_classes != len(facts["labels"]):
@@ -89,7 +102,7 @@ class Predictor:
                 f"{folder}: {CLASSIFIER_FILE} names {len(facts['labels'])} labels, the model has "
                 f"{engine.n_classes} classes; train it again."
             )
-        return cls(engine, tokenizer, labels=facts["labels"], max_length=facts["max_length"])
+        return cls(engine, tokenizer, labels=facts["labels"], max_length=facts["max_length"], computed_in=computed_in)
 
     def predict(self, texts: Sequence[str], before_pass: Callable[[], None] = lambda: None) -> list[Prediction]:
         """Predict any number of texts; answers come in the order of the texts, and do not depend on the neighbours.
@@ -120,7 +133,7 @@ class Predictor:
     def _prediction(self, values: Sequence[float], truncated: bool) -> Prediction:
         best = max(range(len(values)), key=values.__getitem__)
         by_label = dict(zip(self.labels, values, strict=True))
-        return Prediction(self.labels[best], values[best], by_label, truncated)
+        return Prediction(self.labels[best], values[best], by_label, truncated, self.computed_in)
 
 
 def read_json(path: Path) -> dict[str, Any]:

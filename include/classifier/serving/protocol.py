@@ -25,7 +25,7 @@ MAX_ANSWER_BYTES = 6_000_000
 RETRY_AFTER_SECONDS = 5
 
 #: Of one row besides its labels and their probabilities, and of a probability with what stands around it.
-_ROW_BYTES, _NUMBER_BYTES = 160, 13
+_ROW_BYTES, _NUMBER_BYTES = 200, 13
 
 #: Keys under which a text may stand in an object.
 TEXT_KEYS = ("data", "text")
@@ -162,6 +162,8 @@ def _row(prediction: Prediction, version: str, top_k: int | None) -> dict[str, A
     }
     if prediction.truncated:
         row["truncated"] = True
+    if prediction.computed_in:
+        row["computed_in"] = prediction.computed_in
     return row
 
 

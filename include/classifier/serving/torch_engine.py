@@ -1,4 +1,4 @@
-"""Runs a model in PyTorch: with the weights as they were trained, on the CPU or a GPU."""
+"""Runs a model in PyTorch, on the CPU or a GPU: with the weights as they were trained, or rounded to bfloat16."""
 
 from __future__ import annotations
 
@@ -23,19 +23,27 @@ MICRO_BATCH_ROWS = 32
 
 
 class TorchEngine:
-    """A model of Transformers, with weights in 32-bit floating point.
+    """A model of Transformers.
 
     :param padding: where rows are padded; ``none``: only rows of the same length go through the model together.
+    :param rows_at_once: that go through the model together, at most.
     """
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, device: str, padding: Padding = "right"
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        device: str,
+        padding: Padding = "right",
+        rows_at_once: int = MICRO_BATCH_ROWS,
     ) -> None:
         self.n_classes = int(model.config.num_labels)
         self._model = model.to(device).eval()
         self._tokenizer = tokenizer
         self._device = device
         self._padding = padding
+        self._rows_at_once = rows_at_once
 
     @classmethod
     def load(
@@ -46,12 +54,15 @@ class TorchEngine:
         device: str | None,
         threads: int | None,
         padding: Padding = "right",
+        in_bfloat16: bool = False,
     ) -> TorchEngine:
         """Load ``config.json`` and the weights, which are safetensors.
 
         :param tokenizer: pads rows to the same length.
         :param device: as torch names it; default: the first GPU. Without any GPU it is the CPU whatever was asked for.
         :param threads: of the whole process on a CPU, one for a small model; default: as they are.
+        :param in_bfloat16: compute in bfloat16, a row at a time: what is rounded to eight bits would else depend on
+            which rows happen to go through the model together.
         :raises ValueError: when it is no classifier of Transformers.
         """
         import torch
@@ -66,14 +77,16 @@ class TorchEngine:
                 f"{folder / 'config.json'}: architecture {architecture!r} is no sequence classifier of Transformers "
                 f"{transformers.__version__}; train with AutoModelForSequenceClassification."
             )
-        # float32 even where the weights are stored smaller: bfloat16 is slow on CPUs, and golden examples must be
-        # answered alike on every machine.
+        # float32 even where the weights are stored smaller: bfloat16 is slow on most CPUs, and golden examples must be
+        # answered alike on every machine. Who packed it for bfloat16 has measured, and says what the CPU must have.
         model = getattr(transformers, architecture).from_pretrained(
             folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, trust_remote_code=False
         )
         if threads is not None:
             torch.set_num_threads(1 if model.num_parameters() < SMALL_MODEL_PARAMETERS else threads)
         device = (device or "cuda:0") if torch.cuda.is_available() else "cpu"
+        if in_bfloat16:
+            return cls(model.to(torch.bfloat16), tokenizer, device=device, padding=padding, rows_at_once=1)
         return cls(model, tokenizer, device=device, padding=padding)
 
     def probabilities(self, rows: Sequence[list[int]], before_pass: Callable[[], None]) -> list[list[float]]:
@@ -85,7 +98,7 @@ class TorchEngine:
         order = sorted(range(len(rows)), key=lambda index: len(rows[index]), reverse=True)
         found: list[list[float]] = [[]] * len(rows)
         groups = groupby(order, key=lambda index: len(rows[index]) if self._padding == "none" else 0)
-        for chunk in (chunk for _, group in groups for chunk in _chunks(list(group), MICRO_BATCH_ROWS)):
+        for chunk in (chunk for _, group in groups for chunk in _chunks(list(group), self._rows_at_once)):
             before_pass()
             for row, values in zip(chunk, self._pass([rows[index] for index in chunk]), strict=True):
                 found[row] = values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field
@@ -12,7 +12,7 @@ from include.contracts.candidate import Archive, Candidate
 from include.contracts.documents import Count, NotNegative, Part, Positive, Sha256, Share
 from include.contracts.metrics import MAIN_METRICS
 
-Precision = Literal["torch-float32", "onnx-float32", "onnx-int8"]
+Precision = Literal["torch-float32", "torch-bfloat16", "onnx-float32", "onnx-int8"]
 Runtime = Literal["torchserve", "native"]
 Change = Annotated[float, Field(ge=-1, le=1)]
 
@@ -141,6 +141,15 @@ class Comparison(Part):
     )
 
 
+class Expected(Part):
+    """What a model answers to a text."""
+
+    _shown = ("label",)
+
+    label: str
+    probabilities: dict[str, Share]
+
+
 class GoldenExample(Part):
     """A text with the answer that the packed model gave when it was evaluated."""
 
@@ -149,6 +158,18 @@ class GoldenExample(Part):
     text: str
     label: str = Field(description="What the packed model answered when it was evaluated")
     probabilities: dict[str, Share]
+    computed_in: dict[Precision, Expected] = Field(
+        {}, description="What it answers in a kernel that a server may have to fall back to"
+    )
+
+    def expected_in(self, kernel: str | None) -> Expected | GoldenExample:
+        """Return what is to be answered by a server.
+
+        :param kernel: that the server says it had to fall back to; ``None``: it says nothing.
+        :raises KeyError: when nothing was recorded for such a kernel.
+        """
+        by_name: Mapping[str, Expected] = dict(self.computed_in)
+        return self if kernel is None else by_name[kernel]
 
 
 class MeasuredPrecision(Part):
@@ -168,6 +189,10 @@ class ChosenPrecision(Part):
     reason: str
     rows: Count = Field(description="Evaluation rows that were compared")
     measured: list[MeasuredPrecision]
+    needs: list[str] = Field(
+        [], description="What a processor must have for it, as Linux calls it; else torch-float32 is computed"
+    )
+    features: list[str] = Field([], description="Of these and their like, what the processor had that measured")
 
 
 class Served(Part):

@@ -32,8 +32,9 @@ class ServingSection(ServingConfig):
     def _a_gpu_runs_pytorch(cls, values: Any) -> Any:
         """A pod with a GPU is given what can use it, whatever is the fastest where the model is packed."""
         if isinstance(values, dict) and isinstance(values.get("kserve"), dict) and values["kserve"].get("gpu"):
-            if values.get("precision", "auto") == "int8":
-                raise ValueError("precision: int8 runs on CPUs only, and kserve.gpu asks for a GPU")
+            precision = values.get("precision", "auto")
+            if precision in ("int8", "bfloat16"):
+                raise ValueError(f"precision: {precision} is measured on CPUs only, and kserve.gpu asks for a GPU")
             return values | {"precision": "float32"}
         return values
 

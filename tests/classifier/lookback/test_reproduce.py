@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from include.classifier.data.dataset import Split, write_dataset
 from include.classifier.lookback import reproduce
 from include.classifier.metrics import scores
 from include.classifier.packaging.archive import build_archive, open_archive
-from include.classifier.packaging.golden import choose
-from include.classifier.packaging.precision import ONNX_INT8, TORCH_FLOAT32, variant
+from include.classifier.packaging.golden import choose, with_fallback
+from include.classifier.packaging.precision import ONNX_INT8, variant
+from include.classifier.serving import kernels
+from include.classifier.serving.kernels import TORCH_BFLOAT16, TORCH_FLOAT32
 from include.classifier.serving.predictor import Predictor
 from include.classifier.steps import train_step
 from tests.toy_package import write_candidate
@@ -34,7 +37,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(tmp_path_factory.mktemp("store") / "reviews" / VERSION, TORCH_FLOAT32)
 
 
-def make(folder: Path, precision: str) -> Path:
+def make(folder: Path, precision: str, *, needs: Sequence[str] = ()) -> Path:
     """Train, pack and measure a release; return its folder."""
     import numpy as np
 
@@ -57,7 +60,7 @@ def make(folder: Path, precision: str) -> Path:
         settings={"epochs": 2, "max_length": 16, "learning_rate": 1e-3, "seed": 3},
     )
     archive = build_archive(
-        variant(precision, folder / "model", folder / "variant"),
+        variant({"chosen": precision, "needs": list(needs)}, folder / "model", folder / "variant"),
         model="reviews",
         version=VERSION,
         target=folder / "model-store" / "reviews.mar",
@@ -66,15 +69,22 @@ def make(folder: Path, precision: str) -> Path:
     answers = predictor.predict(EVALUATION.texts)
     probabilities = np.array([[answer.probabilities[label] for label in LABELS] for answer in answers])
     found = scores(np.array(EVALUATION.labels), probabilities, labels=LABELS, texts=EVALUATION.texts, version=VERSION)
-    document = write_candidate(
-        folder, model="reviews", version=VERSION, labels=LABELS, golden_examples=choose(EVALUATION.texts, answers)
-    )
+    golden = choose(EVALUATION.texts, answers)
+    if needs:
+        golden = with_fallback(golden, Predictor.load(folder / "model"))
+    document = write_candidate(folder, model="reviews", version=VERSION, labels=LABELS, golden_examples=golden)
     training = json.loads((folder / "training").read_text())
     del training["tracking_run_id"]
     document["dataset"]["sha256"] = dataset["sha256"]
     document |= {"training": training, "code_revision": "abc123", "packages": {"torch": "0.1"}}
     document["metrics"]["candidate"] = found
-    document["serving"]["precision"] = {"chosen": precision, "reason": "asked for", "rows": 0, "measured": []}
+    document["serving"]["precision"] = {
+        "chosen": precision,
+        "reason": "asked for",
+        "rows": 0,
+        "measured": [],
+        "needs": list(needs),
+    }
     (folder / "candidate.json").write_text(json.dumps(document))
     return folder
 
@@ -123,6 +133,26 @@ def test_the_same_bits_in_the_precision_that_was_chosen_then(
         assert "model.onnx" in archive.namelist()
     assert json.loads((folder / "reproduction.json").read_text())["archive"]["identical"] is True
     assert "weights: bit-identical" in capsys.readouterr().out
+
+
+@pytest.mark.long
+def test_the_kernel_that_was_chosen_then_is_packed_whatever_this_processor_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CODE_REVISION", "abc123")
+    monkeypatch.setattr(kernels, "cpu_features", lambda: frozenset(["made_up"]))
+    folder = make(tmp_path / "release", TORCH_BFLOAT16, needs=["made_up"])
+
+    assert run(folder, "--tolerance", "0") == 0
+    assert json.loads((folder / "reproduction.json").read_text())["archive"]["identical"] is True
+    assert "needs made_up" not in capsys.readouterr().out
+
+    monkeypatch.setattr(kernels, "cpu_features", lambda: frozenset())
+    assert run(folder, "--tolerance", "0.05") == 0
+    document = json.loads((folder / "reproduction.json").read_text())
+    assert document["archive"]["identical"] is True
+    assert document["golden_examples"]["largest_difference"] == 0, "they are those of what it fell back to"
+    assert "note: packed as torch-bfloat16, as recorded, which needs made_up" in capsys.readouterr().out
 
 
 def test_other_figures_than_the_recorded_ones_are_not_reproduced(

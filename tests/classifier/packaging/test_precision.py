@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,15 +10,31 @@ from include.classifier.packaging.onnx_export import ExportError
 from include.classifier.packaging.precision import (
     ONNX_FLOAT32,
     ONNX_INT8,
-    TORCH_FLOAT32,
     Measured,
     PrecisionError,
     choose,
+    variant,
 )
+from include.classifier.serving import kernels
+from include.classifier.serving.kernels import TORCH_BFLOAT16, TORCH_FLOAT32
 from include.classifier.serving.predictor import Prediction, Predictor
 from include.contracts.settings import ServingConfig
 
 pytestmark = pytest.mark.computes
+
+
+@pytest.fixture(autouse=True)
+def features(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
+    """Give the processor features, whatever it has; at first AVX2 alone."""
+    cpuinfo = tmp_path.parent / f"{tmp_path.name}-cpuinfo"
+
+    def give(found: str) -> None:
+        cpuinfo.write_text(f"flags : fpu {found}\n")
+
+    monkeypatch.setattr(kernels, "_CPUINFO", cpuinfo)
+    give("avx2")
+    return give
+
 
 TEXTS = [f"{'good ' * (row % 5)}food {'never again ' * (row % 3)}" for row in range(20)]
 
@@ -61,6 +77,65 @@ def test_every_variant_is_measured_against_the_model_as_it_was_trained(tiny_mode
     assert by_name[ONNX_INT8]["largest_difference"] == pytest.approx(difference, abs=1e-6)
     assert difference > 1e-4, "integers must show"
     assert folder == {TORCH_FLOAT32: tiny_model}.get(facts["chosen"], tmp_path / facts["chosen"])
+
+
+def test_bfloat16_is_packed_when_it_was_asked_for_with_what_it_needs(
+    tiny_model: Path, tmp_path: Path, features: Callable[[str], None]
+) -> None:
+    serving = {"precision": "bfloat16", "max_probability_difference": 0.2, "max_label_changes": 1}
+    features("avx2 avx512_bf16 amx_bf16 avx512_vnni")
+
+    folder, facts = choose(tiny_model, tmp_path, texts=TEXTS, serving=serving)
+
+    assert (folder, facts["chosen"], facts["needs"]) == (tmp_path / TORCH_BFLOAT16, TORCH_BFLOAT16, ["amx_bf16"])
+    assert facts["features"] == ["avx2", "avx512_vnni", "avx512_bf16", "amx_bf16"]
+    assert [each["variant"] for each in facts["measured"]] == [TORCH_FLOAT32, TORCH_BFLOAT16]
+    assert facts["measured"][1]["largest_difference"] > 1e-5
+    # On another processor the recorded choice is packed, and not a new one.
+    features("avx2")
+    again = variant(facts, tiny_model, tmp_path / "again")
+    assert (again / "classifier.json").read_bytes() == (folder / "classifier.json").read_bytes()
+
+
+def test_bfloat16_is_refused_where_the_processor_does_not_compute_in_it(tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        PrecisionError, match="bfloat16, but the processor of this machine has none of amx_bf16, avx512"
+    ):
+        choose(tiny_model, tmp_path, texts=TEXTS, serving={"precision": "bfloat16"})
+
+
+def test_bfloat16_that_answers_otherwise_is_refused(
+    tiny_model: Path, tmp_path: Path, features: Callable[[str], None]
+) -> None:
+    features("avx512_bf16")
+    with pytest.raises(
+        PrecisionError, match=r"precision is bfloat16, but its probabilities differ by 0\.\d+ \(allowed"
+    ):
+        choose(tiny_model, tmp_path, texts=TEXTS, serving={"precision": "bfloat16", "max_probability_difference": 0})
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize(
+    ("found", "expected"), [("avx2", []), ("avx512_bf16", [TORCH_BFLOAT16]), ("amx_bf16", [TORCH_BFLOAT16])]
+)
+def test_auto_measures_bfloat16_only_where_the_processor_computes_in_it(
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    features: Callable[[str], None],
+    found: str,
+    expected: list[str],
+) -> None:
+    def refuse(_: Path) -> None:
+        raise ExportError("no such operator")
+
+    monkeypatch.setattr(precision, "export", refuse)
+    features(found)
+
+    _, facts = choose(tiny_model, tmp_path, texts=TEXTS)
+
+    assert [each["variant"] for each in facts["measured"]][1:] == expected
+    assert facts["needs"] == ([found] if facts["chosen"] == TORCH_BFLOAT16 else [])
 
 
 @pytest.mark.long

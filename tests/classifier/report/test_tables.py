@@ -79,10 +79,12 @@ def test_how_the_precision_was_chosen_is_shown() -> None:
         "reason": "fastest within the bounds",
         "rows": 128,
         "measured": [measured],
+        "needs": ["amx_bf16"],
     }
 
-    assert list(served_rows(document))[-2:] == [
+    assert list(served_rows(document))[-3:] == [
         ("runtime and precision", "onnx-int8 (fastest within the bounds)", ""),
+        ("needs of the processor", "amx_bf16; torch-float32 is computed without", ""),
         ("measured: onnx-int8", "50.0 texts/s, probabilities differ by 0.0123, 0.5% of labels", ""),
     ]
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from include.classifier.packaging.bfloat16 import write_bfloat16
 from include.classifier.serving.predictor import Predictor
 from tests.classifier.serving.servers import CLIENTS, VERSION, Server, served
 
@@ -61,6 +62,25 @@ def test_large_answers_of_joined_requests_all_arrive(kind: str, tiny_model: Path
         assert (status, refusal["code"]) == (413, 413)
         assert "send at most" in refusal["message"]
         assert status_of(1) == 200
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", [TORCHSERVE, "native"])
+def test_a_package_for_another_processor_is_served_in_float32_which_answers_say(
+    kind: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    texts = ["good food", "never again", "the place was very slow"]
+    model = write_bfloat16(tiny_model, tmp_path / "model", needs=["made_up"])
+    with served(kind, model, tmp_path / "package") as server:
+        _, answer = server.predict(KSERVE, {"instances": texts})
+        column = {"name": "texts", "datatype": "BYTES", "shape": [3], "data": texts}
+        _, tensors = server.predict("/v2/models/tiny/infer", {"inputs": [column]})
+
+    as_trained = Predictor.load(tiny_model, device="cpu").predict(texts)
+    for row, prediction in zip(answer["predictions"], as_trained, strict=True):
+        assert row["computed_in"] == "torch-float32"
+        assert row["probabilities"] == pytest.approx(prediction.probabilities, abs=1e-4)
+    assert tensors["parameters"] == {"computed_in": "torch-float32"}
 
 
 @pytest.mark.parametrize("path", [KSERVE, "/predictions/tiny", RAW])

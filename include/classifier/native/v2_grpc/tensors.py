@@ -64,6 +64,8 @@ def write_message(answer: bytes) -> bytes:
     message = _InferResponse(
         model_name=body["model_name"], model_version=body["model_version"], id=str(body.get("id", ""))
     )
+    for name, value in body.get("parameters", {}).items():
+        message.parameters[name].string_param = str(value)
     for tensor in body["outputs"]:
         output = message.outputs.add(name=tensor["name"], datatype=tensor["datatype"], shape=tensor["shape"])
         data = tensor["data"]

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from include.contracts.kinds.text_classifier import GoldenExample
+from include.contracts.kinds.text_classifier import Expected, GoldenExample
 from kubeflow_provider.services import Answer
 from model_releases.exceptions import CheckFailedError
 from model_releases.kinds.answers import first_answer
@@ -32,6 +32,9 @@ _VERSION = re.compile(r"[0-9.]{1,32}")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextSmokeTest:
     """The checks of one version.
+
+    A server whose processor lacks what the model was packed for computes it in 32-bit floats and says so: then the
+    answers that are recorded for these are the right ones.
 
     :param version: every answer must come from it.
     :param examples: golden examples, with the answers that the packed model gave.
@@ -63,7 +66,7 @@ class TextSmokeTest:
         check = "golden examples in one request"
         answer = first_answer(predict, _body(self.examples), self.patience_seconds)
         largest = self._compare(check, answer, self.examples, first_row=1)
-        return f"{check}: {len(self.examples)} as recorded, largest difference {largest:.4f}"
+        return f"{check}: {len(self.examples)} as recorded{_where([answer])}, largest difference {largest:.4f}"
 
     def _golden_one_by_one(self, answers: Sequence[Answer]) -> str:
         check = "golden examples one by one"
@@ -71,7 +74,7 @@ class TextSmokeTest:
             self._compare(check, answer, [example], first_row=row)
             for row, (answer, example) in enumerate(zip(answers, self.examples, strict=True), start=1)
         )
-        return f"{check}: {len(answers)} as recorded, largest difference {largest:.4f}"
+        return f"{check}: {len(answers)} as recorded{_where(answers)}, largest difference {largest:.4f}"
 
     def _latency(self, answers: Sequence[Answer]) -> str:
         median = statistics.median(answer.latency_ms for answer in answers)
@@ -91,15 +94,16 @@ class TextSmokeTest:
     def _compare_row(self, check: str, row: int, prediction: Any, example: GoldenExample) -> float:
         """Compare one prediction with its golden example; return the largest difference of a probability."""
         probabilities = _probabilities(check, row, prediction, example)
+        expected_answer = _expected(check, row, prediction, example)
         facts = (
             ("version", self.version, prediction.get("version")),
-            ("label", example.label, prediction.get("label")),
+            ("label", expected_answer.label, prediction.get("label")),
             ("most probable label", prediction.get("label"), max(probabilities, key=lambda name: probabilities[name])),
         )
         for name, expected, got in facts:
             if got != expected:
                 raise CheckFailedError(check, expected=f"{name} {expected} in row {row}", got=_known(got, example))
-        difference = max(abs(value - example.probabilities[name]) for name, value in probabilities.items())
+        difference = max(abs(value - expected_answer.probabilities[name]) for name, value in probabilities.items())
         if difference > self.probability_tolerance:
             raise CheckFailedError(
                 check,
@@ -136,6 +140,26 @@ def _probabilities(check: str, row: int, prediction: Any, example: GoldenExample
     if not abs(total - 1) <= _SUM_TOLERANCE:
         raise CheckFailedError(check, expected=f"probabilities that sum to 1 in row {row}", got=f"a sum of {total:.4f}")
     return found
+
+
+def _expected(check: str, row: int, prediction: Any, example: GoldenExample) -> Expected | GoldenExample:
+    """Return what is to be answered by what the server says that it has computed with."""
+    kernel = prediction.get("computed_in")
+    try:
+        return example.expected_in(kernel)
+    except (KeyError, TypeError):  # TypeError: what stands there is no name.
+        raise CheckFailedError(
+            check,
+            expected=f"row {row} computed in what the model was packed for, or in what is recorded for a processor "
+            "that lacks it",
+            got="another kernel",
+        ) from None
+
+
+def _where(answers: Sequence[Answer]) -> str:
+    """Say what the server had to fall back to; nothing where it did not. All answers have been compared."""
+    kernels = {row.get("computed_in") for answer in answers for row in answer.body["predictions"]} - {None}
+    return f" for {' and '.join(sorted(kernels))}, which its processor had it fall back to" if kernels else ""
 
 
 def _refused(kind: str, answer: Answer) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from include.contracts.kinds.text_classifier import GoldenExample
+from include.contracts.kinds.text_classifier import Expected, GoldenExample
 from kubeflow_provider.exceptions import ServiceUnavailableError
 from kubeflow_provider.services import Answer
 from model_releases.exceptions import CheckFailedError
@@ -70,6 +71,54 @@ def test_a_sound_model_passes_every_check() -> None:
     lines = list(TEST.run(server()))
     assert len(lines) == 3 + len(BAD_INPUTS)
     assert not [line for line in lines if SECRET in line]
+
+
+FALLEN_BACK = tuple(
+    example.model_copy(
+        update={
+            "computed_in": {"torch-float32": Expected(label=example.label, probabilities={"bad": bad, "good": 1 - bad})}
+        }
+    )
+    for example, bad in zip(EXAMPLES, (0.13, 0.72), strict=True)
+)
+
+
+def in_float32(prediction: dict[str, Any]) -> None:
+    bad = 0.13 if prediction["label"] == "good" else 0.72
+    prediction |= {"probabilities": {"bad": bad, "good": 1 - bad}, "computed_in": "torch-float32"}
+
+
+def test_a_server_that_fell_back_is_judged_by_what_it_computes_with() -> None:
+    test = replace(TEST, examples=FALLEN_BACK)
+
+    lines = list(test.run(server(change=in_float32)))
+
+    told = "2 as recorded for torch-float32, which its processor had it fall back to, largest difference 0.0000"
+    assert [line.partition(": ")[2] for line in lines[:2]] == [told, told]
+    assert not [line for line in test.run(server()) if "fall back" in line]
+
+
+def test_what_is_right_in_one_kernel_is_wrong_in_the_other() -> None:
+    def silently(prediction: dict[str, Any]) -> None:
+        in_float32(prediction)
+        del prediction["computed_in"]
+
+    def wrongly(prediction: dict[str, Any]) -> None:
+        prediction["computed_in"] = "torch-float32"
+
+    for change in (silently, wrongly):
+        with pytest.raises(CheckFailedError, match="probabilities within"):
+            list(replace(TEST, examples=FALLEN_BACK).run(server(change=change)))
+
+
+@pytest.mark.parametrize("name", [SECRET, "onnx-int8", ["torch-float32"], {}, 1])
+def test_a_kernel_of_which_nothing_is_recorded_is_none(name: Any) -> None:
+    def change(prediction: dict[str, Any]) -> None:
+        prediction["computed_in"] = name
+
+    assert "got another kernel" in str(failure(server(change=change)))
+    with pytest.raises(CheckFailedError, match="another kernel"):
+        list(replace(TEST, examples=FALLEN_BACK).run(server(change=change)))
 
 
 def permute(prediction: dict[str, Any]) -> None:
