@@ -108,6 +108,13 @@ def largest_difference(prediction: Any, served: Mapping[str, Any]) -> float:
     return max(abs(probabilities[label] - value) for label, value in prediction.probabilities.items())
 
 
+def are_comparable(prediction: Any, served: Mapping[str, Any], candidate: Mapping[str, Any]) -> bool:
+    """Tell whether both were computed with the same kernel; a processor may lack what the model was packed for."""
+    # The archive's own code says it, which may be older than that.
+    same = getattr(prediction, "computed_in", None) == served.get("computed_in")
+    return same or not (candidate["serving"].get("precision") or {}).get("needs")
+
+
 def lines(found: Explanation, candidate: Mapping[str, Any], served: Mapping[str, Any] | None) -> Iterator[str]:
     """Yield the explanation for people, line by line.
 
@@ -123,7 +130,7 @@ def lines(found: Explanation, candidate: Mapping[str, Any], served: Mapping[str,
     yield ""
     yield from _words(found)
     yield ""
-    yield _of_endpoint(answer, served)
+    yield _of_endpoint(answer, served, candidate)
     yield ""
     yield from _versions(candidate)
 
@@ -155,11 +162,13 @@ def _words(found: Explanation) -> Iterator[str]:
         yield f"  {word:<{width}}  {score - fall:.4f}  {-fall:+.4f}"
 
 
-def _of_endpoint(answer: Any, served: Mapping[str, Any] | None) -> str:
+def _of_endpoint(answer: Any, served: Mapping[str, Any] | None, candidate: Mapping[str, Any]) -> str:
     if served is None:
         return "Endpoint: this version is not being served; nobody else was asked."
     difference = largest_difference(answer, served)
     word = "the same" if difference <= LARGEST_DIFFERENCE else "ANOTHER ANSWER"
+    if not are_comparable(answer, served, candidate):
+        word = "computed in another precision, because one of both processors lacks what the model was packed for"
     return (
         f"Endpoint: {served['label']} ({served['probabilities'].get(served['label'], 0):.4f}) from version "
         f"{served['version']}: {word}, largest difference {difference:.6f}"
@@ -204,7 +213,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     served = question.get("served")
     print(*lines(found, candidate, served), sep="\n")
-    return int(served is not None and largest_difference(found.prediction, served) > LARGEST_DIFFERENCE)
+    if served is None or not are_comparable(found.prediction, served, candidate):
+        return 0
+    return int(largest_difference(found.prediction, served) > LARGEST_DIFFERENCE)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, Field
@@ -168,7 +168,7 @@ class GoldenExample(Part):
         :param kernel: that the server says it had to fall back to; ``None``: it says nothing.
         :raises KeyError: when nothing was recorded for such a kernel.
         """
-        by_name: Mapping[str, Expected] = dict(self.computed_in)
+        by_name = {str(name): answer for name, answer in self.computed_in.items()}
         return self if kernel is None else by_name[kernel]
 
 

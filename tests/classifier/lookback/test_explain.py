@@ -97,6 +97,23 @@ def test_the_endpoint_s_answer_stands_beside_it_and_another_one_is_an_error(run:
         assert "ANOTHER ANSWER" in output
 
 
+def test_an_endpoint_that_fell_back_to_another_precision_is_no_error_where_the_release_says_so(
+    run: Any, answer: Any, release: Path
+) -> None:
+    elsewhere = served(answer, probabilities=dict.fromkeys(LABELS, 1 / 3), computed_in="torch-float32")
+    assert run(TEXT, elsewhere)[0] == 1, "nothing that this release was packed for can be missing"
+    recorded = json.loads((release / "candidate.json").read_text())
+    precision = {"chosen": "torch-bfloat16", "reason": "", "rows": 0, "measured": [], "needs": ["amx_bf16"]}
+    changed = recorded | {"serving": recorded["serving"] | {"precision": precision}}
+    try:
+        (release / "candidate.json").write_text(json.dumps(changed))
+        code, output, _ = run(TEXT, elsewhere)
+    finally:
+        (release / "candidate.json").write_text(json.dumps(recorded))
+    assert code == 0
+    assert "computed in another precision, because one of both processors lacks" in output
+
+
 def test_it_is_the_archive_s_own_code_that_answers(release: Path, tmp_path: Path) -> None:
     folder = open_archive(release / "model-store" / "reviews.mar", tmp_path)
     text = folder / "classifier_serving" / "text.py"
