@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from airflow.sdk import Connection
 
-from include.contracts.kinds.text_classifier import TextClassifierCandidate
+from include.contracts.kinds.text_classifier import GoldenExample, TextClassifierCandidate
 from include.contracts.registry_tags import ReleaseState
 from include.contracts.version.evidence import EvidenceError
 from include.release_in_kubeflow import steps
@@ -19,6 +19,7 @@ from include.release_in_kubeflow.inference_service import DeploymentError
 from include.release_in_kubeflow.registry import Registry, registry_of
 from include.release_in_kubeflow.steps import (
     NotGoodEnoughError,
+    _check_row,
     deploy_step,
     load_data_step,
     predict_step,
@@ -177,6 +178,37 @@ def test_only_what_was_judged_goes_live(registry, candidate, monkeypatch, change
         with pytest.raises(DeploymentError, match=f"{file.name} has SHA-256 .* The version before was put back"):
             predict_step(**known)
         assert known["service"].put_back_from == [file.parents[changed.count("/")].name]
+
+
+@pytest.mark.parametrize(
+    ("bad", "kernel", "problem"),
+    [
+        (0.2, None, None),
+        (0.24, "torch-float32", None),
+        (0.24, None, "differ by 0.0400"),
+        (0.2, "torch-float32", "differ by 0.0400"),
+        (0.2, "onnx-int8", "a kernel for which no answer is recorded"),
+        (0.2, ["torch-float32"], "a kernel for which no answer is recorded"),
+    ],
+)
+def test_an_answer_is_compared_with_what_the_kernel_gives_that_computed_it(bad, kernel, problem):
+    in_float32 = {"label": "good", "probabilities": {"bad": 0.24, "good": 0.76}}
+    example = GoldenExample.model_validate(
+        {
+            "text": "a text",
+            "label": "good",
+            "probabilities": {"bad": 0.2, "good": 0.8},
+            "computed_in": {"torch-float32": in_float32},
+        }
+    )
+    found = {"label": "good", "probabilities": {"bad": bad, "good": 1 - bad}, "version": LIVE}
+    found |= {"computed_in": kernel} if kernel else {}
+
+    if problem is None:
+        _check_row(1, example, found, LIVE)
+    else:
+        with pytest.raises(DeploymentError, match=problem):
+            _check_row(1, example, found, LIVE)
 
 
 def test_a_version_that_another_run_has_is_not_taken_from_it(tmp_path, monkeypatch):

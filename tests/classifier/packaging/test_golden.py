@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
-from include.classifier.packaging.golden import MAX_EXAMPLES, choose
+from include.classifier.packaging.golden import MAX_EXAMPLES, choose, with_fallback
 from include.classifier.serving.predictor import Prediction
 
 LABELS = ["a", "b", "c", "d"]
@@ -55,3 +56,18 @@ def test_the_order_of_the_rows_does_not_matter() -> None:
     texts, predictions = many()
 
     assert choose(texts[::-1], predictions[::-1]) == choose(texts, predictions)
+
+
+def test_what_a_server_falls_back_to_stands_beside_the_answer() -> None:
+    class AsTrained:
+        def predict(self, texts: Sequence[str]) -> list[Prediction]:
+            return [predicted("b", 0.7) for _ in texts]
+
+    examples = choose(["a text"], [predicted("a", 0.4)])
+
+    [found] = with_fallback(examples, AsTrained())
+
+    assert found.pop("computed_in") == {
+        "torch-float32": {"label": "b", "probabilities": {"a": 0.1, "b": 0.7, "c": 0.1, "d": 0.1}}
+    }
+    assert [found] == examples
