@@ -51,10 +51,10 @@ class KubeflowModelConfig(ModelConfig):
 
     @property
     def serving_settings(self) -> dict[str, Any]:
-        """Section ``predictor``, and apart from it what says how much of a cluster it gets."""
+        """Section ``predictor``, apart from it what says how much of a cluster it gets, and what is captured."""
         predictor = self.predictor.model_dump(exclude={"kserve"}, exclude_none=True)
         kserve = self.predictor.kserve.model_dump(mode="json", exclude_defaults=True)
-        return {"predictor": predictor} | ({"kserve": kserve} if kserve else {})
+        return {"predictor": predictor} | ({"kserve": kserve} if kserve else {}) | self.capture.served_with(self.store_uri)
 
     @property
     def smoke_test_limits(self) -> dict[str, float]:

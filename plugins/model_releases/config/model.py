@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from croniter import croniter
 from pydantic import Field, ValidationError, model_validator
 
+from include.contracts.monitoring.capture import CaptureConfig
 from include.contracts.rollout import RolloutConfig
 from include.contracts.rules.addresses import secrets_of
 from include.contracts.schedule import ScheduleConfig, TasksConfig
@@ -49,6 +50,7 @@ class ModelConfig(Section):
         "store that needs one, none by default.",
     )
     retention: RetentionConfig = RetentionConfig()
+    capture: CaptureConfig = CaptureConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     tasks: TasksConfig = TasksConfig()
     rollout: RolloutConfig = RolloutConfig()

@@ -67,8 +67,8 @@ class TextClassifierConfig(ModelConfig, TrainedModel):
 
     @property
     def serving_settings(self) -> dict[str, Any]:
-        """Section ``serving``."""
-        return self.serving.model_dump(mode="json")
+        """Section ``serving``, and what is captured."""
+        return self.serving.model_dump(mode="json") | self.capture.served_with(self.store_uri)
 
     @property
     def smoke_test_limits(self) -> dict[str, float]:

@@ -1,0 +1,77 @@
+"""The section ``capture`` of a model's YAML: whether, and how much, of what users send is kept."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from include.contracts.section import Section
+from include.contracts.uris import file_uri, from_outside
+
+Texts = Literal["keep", "hash", "drop"]
+
+#: Below a model's folder of the store: its captured requests, and labels that came later.
+CAPTURED, LABELS = "captured", "labels"
+
+#: Beside the models' folders in the store. While a file of this name is there, nothing is captured of any model.
+OFF = "CAPTURE_OFF"
+
+#: Key of the settings that a version is served with.
+CAPTURE = "capture"
+
+
+class CaptureConfig(Section):
+    """Which requests are captured, what is kept of them, and for how long. Off unless it is switched on."""
+
+    enabled: bool = Field(False, description="Whether requests and their answers are captured at all.")
+    share: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.1, description="Share of the answered requests that is captured, drawn at random."
+    )
+    texts: Texts = Field(
+        "hash",
+        description="What becomes of texts: `keep` them, keep a keyed `hash` of each, or `drop` them. Their features "
+        "(length, script, …), numbers, labels and confidence are kept in any case.",
+    )
+    retention_days: Annotated[int, Field(ge=1, le=3650)] = Field(
+        30, description="Captured requests and labels of earlier days are deleted by the retention DAG."
+    )
+    max_megabytes: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        1000, description="Of a model's captured requests; the oldest go first. The retention DAG counts alike."
+    )
+    receiver: str | None = Field(
+        None,
+        description="In a cluster: URL of the receiver of KServe's logger, such as "
+        "`http://captured-requests.models:8080`. Left out: nothing is captured there.",
+    )
+
+    @field_validator("receiver")
+    @classmethod
+    def _receiver_is_a_url(cls, url: str | None) -> str | None:
+        if url is not None and (
+            not url.startswith(("http://", "https://")) or "@" in url or any(map(str.isspace, url))
+        ):
+            raise ValueError("an address such as http://captured-requests.models:8080 is needed, without a password")
+        return url
+
+    def served_with(self, store_uri: str) -> dict[str, Any]:
+        """Return what the settings of a version say of it: nothing where it is off.
+
+        :param store_uri: of the model's folder in the store.
+        """
+        if not self.enabled:
+            return {}
+        return {CAPTURE: {**self.model_dump(mode="json", exclude={"enabled"}), "store": store_uri}}
+
+
+class ServedCapture(CaptureConfig):
+    """What a server is told: the section, and where its files go."""
+
+    enabled: bool = True
+    store: str = Field(description="URI of the model's folder in the store.")
+
+    @property
+    def folder(self) -> str | None:
+        """The store's folder on this machine; none where the store is not here."""
+        uri = from_outside(self.store)
+        return uri.removeprefix(file_uri("")) if uri.startswith(file_uri("/")) else None
