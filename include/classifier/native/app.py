@@ -106,9 +106,13 @@ class _Paths:
         async def endpoint(request: Request) -> Response:
             self._check_model(request)
             began, status = time.monotonic(), 500
+            capture = self._state.capture
             try:
                 body = await self._predictions.answer(
-                    request.headers, request.receive, version=request.path_params.get("version")
+                    request.headers,
+                    request.receive,
+                    version=request.path_params.get("version"),
+                    note=capture.note_of(request.scope, route, self._state.model.version, began) if capture else None,
                 )
                 status = 200
             except Refusal as refusal:
@@ -204,7 +208,8 @@ class _Answering:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(_HEADERS)
-                headers["x-request-id"] = str(uuid4())
+                # Of a request that is captured it is the one by which it is known there.
+                headers["x-request-id"] = scope.get("request_id") or str(uuid4())
                 if self._state.is_draining:
                     # Whoever keeps the connection is told to take another server next time.
                     headers["Connection"] = "close"

@@ -59,11 +59,13 @@ class Metrics:
     :param model: its name.
     :param version: of the model.
     :param gauges: name -> what it is now; each is asked when Prometheus asks.
+    :param captured: returns what became of requests that are captured, where they are: outcome, number.
     """
 
     model: str
     version: str
     gauges: Mapping[str, tuple[str, Callable[[], float]]] = field(default_factory=dict)
+    captured: Callable[[], Sequence[tuple[str, int]]] = tuple
     requests: Counter[tuple[str, int]] = field(default_factory=Counter)
     request_seconds: Histogram = field(default_factory=lambda: Histogram(_SECONDS))
     batch_texts: Histogram = field(default_factory=lambda: Histogram(_TEXTS))
@@ -118,6 +120,10 @@ class Metrics:
         if (memory := _resident_bytes()) is not None:
             yield from _head("process_resident_memory_bytes", "gauge", "Memory of the server.")
             yield f"process_resident_memory_bytes {memory}"
+        if captured := self.captured():
+            yield from _head("model_server_captured_requests_total", "counter", "Requests drawn for capture.")
+            for outcome, number in captured:
+                yield f'model_server_captured_requests_total{{outcome="{outcome}"}} {number}'
         for name, (what, ask) in self.gauges.items():
             yield from _head(name, "gauge", what)
             yield f"{name} {ask()}"

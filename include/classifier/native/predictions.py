@@ -20,6 +20,9 @@ from include.classifier.native.served import Served
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
+#: Takes a request of the archive's code and the body of its answer, when it has one.
+_Note: TypeAlias = Callable[[Any, bytes], None]
+
 #: Makes of a request what a model computes, beside the event loop; raises :class:`.refusals.Refusal`.
 _Read: TypeAlias = Callable[[ServedModel], Reading]
 
@@ -44,11 +47,14 @@ class Predictions:
         # One thread: a tokenizer belongs to one at a time.
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="reader")
 
-    async def answer(self, headers: Mapping[str, str], receive: Receive, *, version: str | None = None) -> bytes:
+    async def answer(
+        self, headers: Mapping[str, str], receive: Receive, *, version: str | None = None, note: _Note | None = None
+    ) -> bytes:
         """Return the body of an answer.
 
         :param headers: of the request, by names in lower case.
         :param version: that is asked for; default: whichever is served.
+        :param note: is told of the request and its answer.
         :raises Refusal: with another status than 200.
         :raises ClientGoneError: when nobody waits for the answer any more.
         """
@@ -65,22 +71,25 @@ class Predictions:
 
             with self._counted():
                 try:
-                    return await _unless_gone(self._predict(read), receive)
+                    return await _unless_gone(self._predict(read, note=note), receive)
                 except ClientGoneError:
                     self._metrics.dropped += 1
                     raise
 
-    async def infer(self, message: bytes, read: _Read, write: Callable[[bytes], bytes]) -> bytes:
+    async def infer(
+        self, message: bytes, read: _Read, write: Callable[[bytes], bytes], note: _Note | None = None
+    ) -> bytes:
         """Return the answer to a message of which nothing is known but its size.
 
         :param read: makes of it what a model computes.
         :param write: makes the answer of what the archive's code has written.
+        :param note: is told of the request and of that.
         :raises Refusal: instead of an answer.
         """
         with self._room.taken() as take:
             take(len(message))
             with self._counted():
-                return await self._predict(read, write)
+                return await self._predict(read, write, note)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -99,12 +108,14 @@ class Predictions:
         if self.under_way >= self._max_requests:
             raise refusals.busy()
 
-    async def _predict(self, read: _Read, write: Callable[[bytes], bytes] = bytes) -> bytes:
+    async def _predict(self, read: _Read, write: Callable[[bytes], bytes] = bytes, note: _Note | None = None) -> bytes:
         served = self.served
         with served.used():
-            return await self._predict_with(served, read, write)
+            return await self._predict_with(served, read, write, note)
 
-    async def _predict_with(self, served: Served, read: _Read, write: Callable[[bytes], bytes]) -> bytes:
+    async def _predict_with(
+        self, served: Served, read: _Read, write: Callable[[bytes], bytes], note: _Note | None
+    ) -> bytes:
         loop, model = asyncio.get_running_loop(), served.model
         reading = await loop.run_in_executor(self._reader, read, model)
         try:
@@ -118,7 +129,10 @@ class Predictions:
             raise model.failed() from None
 
         def written() -> bytes:
-            return write(model.write(reading, rows))
+            body = model.write(reading, rows)
+            if note:
+                note(reading.request, body)
+            return write(body)
 
         return written() if len(rows) < _MANY_ROWS else await loop.run_in_executor(None, written)
 

@@ -6,12 +6,16 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from include.classifier.native.batcher import Batcher
 from include.classifier.native.forward import ThreadForward
 from include.classifier.native.metrics import Metrics
 from include.classifier.native.model import ServedModel
 from include.classifier.native.workers import WorkerForward
+
+if TYPE_CHECKING:
+    from include.capture.server import ServerCapture
 
 
 @dataclass(slots=True)
@@ -20,10 +24,12 @@ class State:
 
     :param model: that is asked; another version of it when it was swapped.
     :param is_draining: it was told to stop: nobody should send it anything new, but whoever does is answered.
+    :param capture: what captures requests, where they are captured.
     """
 
     model: ServedModel
     is_draining: bool = False
+    capture: ServerCapture | None = None
 
 
 class Served:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 from collections.abc import Coroutine, Iterator
@@ -23,6 +24,7 @@ from include.classifier.native.predictions import Predictions
 from include.classifier.native.served import Served, State
 from include.classifier.native.swap import Package, swap
 from include.classifier.native.workers import WorkerForward
+from include.contracts.monitoring.capture import SETTINGS_VARIABLE
 
 if TYPE_CHECKING:
     from include.classifier.native.v2_grpc.server import GrpcServer
@@ -90,6 +92,8 @@ def serve(
             asyncio.run(_Running(service, source, drain_seconds).serve(predictions, numbers, doors))
     finally:
         service.served.close()
+        if service.state.capture:
+            service.state.capture.close()
     return int(service.has_lost_a_worker)
 
 
@@ -101,6 +105,7 @@ class Service:
         self.state = state = State(model)
         self.metrics = metrics = Metrics(model.name, model.version)
         self.has_lost_a_worker = False
+        self._capture()
         self.predictions = predictions = Predictions(
             self.bring_up(model), metrics, max_requests=limits.queue_requests, max_bytes=limits.queue_bytes
         )
@@ -117,6 +122,19 @@ class Service:
             HttpServer(application(state, predictions, metrics), grace_seconds=model.response_seconds),
             HttpServer(metrics_application(metrics), grace_seconds=1),
         )
+
+    def _capture(self) -> None:
+        """Capture requests, where the environment says so."""
+        if not os.environ.get(SETTINGS_VARIABLE):  # who captures nothing loads nothing for it
+            return
+        from include.capture.server import ServerCapture, tokenizer_vocabulary
+
+        state = self.state
+        capture = state.capture = ServerCapture.of_environment(
+            state.model.name, producer="native", vocabulary=lambda version: tokenizer_vocabulary(state.model.folder)
+        )
+        if capture:
+            self.metrics.captured = capture.counts.items
 
     @property
     def served(self) -> Served:

@@ -20,6 +20,9 @@ OFF = "CAPTURE_OFF"
 #: Key of the settings that a version is served with.
 CAPTURE = "capture"
 
+#: Of a server's environment: that section of its version's settings, as JSON. Empty: nothing is captured.
+SETTINGS_VARIABLE = "MODEL_CAPTURE"
+
 
 class CaptureConfig(Section):
     """Which requests are captured, what is kept of them, and for how long. Off unless it is switched on."""

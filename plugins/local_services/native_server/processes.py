@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import include
+from include.contracts.monitoring.capture import CAPTURE, SETTINGS_VARIABLE
 from local_services.kserve_server.runtime.layout import failure_of, socket_of
 from local_services.record import StoredVersion
 from local_services.version_servers.processes import Processes
@@ -39,4 +41,6 @@ class NativeProcesses(Processes):
             "ARCHIVE_SHA256": stored.sha256,
             "HF_HUB_OFFLINE": "1",
         }
+        if capture := stored.settings.get(CAPTURE):
+            environment[SETTINGS_VARIABLE] = json.dumps(capture)
         self._start(command, folder, f"{model}-{version}", environment=environment)

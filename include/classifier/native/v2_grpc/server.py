@@ -100,7 +100,9 @@ class GrpcServer:
         began, status = time.monotonic(), 500
         try:
             message = await self._arriving.message(messages, seconds=self._predictions.served.model.response_seconds)
-            answer = await self._predictions.infer(message, partial(_read, message), write_message)
+            capture = self._state.capture
+            note = capture.note_of(_scope(context), "v2", self._state.model.version, began) if capture else None
+            answer = await self._predictions.infer(message, partial(_read, message), write_message, note)
             status = 200
             return answer
         except Refusal as refusal:
@@ -115,6 +117,12 @@ class GrpcServer:
             await _refuse(context, refusals.failed())
         finally:
             self._metrics.add_request("grpc", status, time.monotonic() - began)
+
+
+def _scope(context: Any) -> dict[str, Any]:
+    """Return what HTTP's headers are of a call."""
+    given = context.invocation_metadata() or ()
+    return {"headers": [(name.encode(), value.encode()) for name, value in given if isinstance(value, str)]}
 
 
 class Arriving:

@@ -1,0 +1,95 @@
+"""The native server captures what it has answered, and says so in its numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from include.contracts.monitoring import captured
+from include.contracts.monitoring.capture import SETTINGS_VARIABLE
+from tests.classifier.serving.servers import VERSION, native
+
+PATH = "/v1/models/tiny:predict"
+SECRET = "Zyxwvut"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store" / "tiny"
+
+
+@pytest.fixture
+def server(unpacked: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    settings = {"share": 1, "texts": "hash", "store": f"file://{store}"}
+    monkeypatch.setenv(SETTINGS_VARIABLE, json.dumps(settings))
+    with native(unpacked) as server:
+        yield server
+
+
+def requests(server: Any, store: Path) -> dict[str, captured.CapturedRequest]:
+    server.service.state.capture.close()
+    return {each.id: each for each in captured.read(store)}
+
+
+def test_every_form_of_request_is_captured_under_the_id_that_its_client_knows(server: Any, store: Path) -> None:
+    instances = json.dumps({"instances": [f"good food {SECRET}", {"data": "bad"}]}).encode()
+    tensor = {"id": "of-the-body", "inputs": [{"name": "t", "shape": [1], "datatype": "BYTES", "data": ["good"]}]}
+    chosen = server.ask("POST", PATH, instances, {"X-Request-Id": "chosen"})
+    assert chosen.headers["x-request-id"] == "chosen"
+    server.predict("/v2/models/tiny/infer", tensor)
+    drawn = server.ask("POST", "/predictions/tiny", b"good food", {"Content-Type": "text/plain"})
+    hostile = server.ask("POST", PATH, instances, {"X-Request-Id": "../x y"})
+    refused = server.ask("POST", PATH, b"{}", {"X-Request-Id": "refused"})
+    server.ask("POST", PATH, instances, {"X-Request-Id": "not-me", "X-Capture": "off"})
+    assert (drawn.status, hostile.status, refused.status) == (200, 200, 400)
+    assert hostile.headers["x-request-id"] != "../x y"
+
+    found = requests(server, store)
+
+    assert found.keys() == {"chosen", "of-the-body", drawn.headers["x-request-id"], hostile.headers["x-request-id"]}
+    first = found["chosen"]
+    answered = json.loads(chosen.body)["predictions"]
+    assert (first.model, first.version, first.protocol) == ("tiny", VERSION, "v1")
+    assert first.latency_ms
+    for row, answer in zip(first.rows, answered, strict=True):
+        assert (row.output, row.confidence) == (answer["label"], answer["score"])
+        assert row.probabilities == answer["probabilities"]
+        assert row.input.keys() == {"sha256"}
+        assert row.features["script"] == "Latin"
+        assert "unknown_share" in row.features
+    assert {each.protocol for each in found.values()} == {"v1", "v2", "raw"}
+    assert SECRET.encode() not in b"".join(path.read_bytes() for path in store.rglob("*") if path.is_file())
+    assert 'model_server_captured_requests_total{outcome="written"} 4' in server.service.metrics.text()
+
+
+def test_a_server_captures_nothing_unless_it_is_told_to(unpacked: Path, store: Path) -> None:
+    with native(unpacked) as server:
+        assert server.predict(PATH, {"instances": ["good"]})[0] == 200
+
+        assert server.service.state.capture is None
+        assert "captured" not in server.service.metrics.text()
+
+
+@pytest.mark.parametrize("settings", ["{", "[]", '{"share": 7, "store": "file:///x"}', '{"store": "s3://bucket/x"}'])
+def test_settings_that_are_wrong_keep_no_server_from_serving(
+    settings: str, unpacked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SETTINGS_VARIABLE, settings)
+    with native(unpacked) as server:
+        assert server.predict(PATH, {"instances": ["good"]})[0] == 200
+        assert server.service.state.capture is None
+
+
+def test_a_store_that_cannot_be_written_is_nothing_that_a_client_notices(server: Any, store: Path) -> None:
+    store.parent.mkdir()
+    store.write_text("a file")
+
+    for _ in range(3):
+        assert server.predict(PATH, {"instances": ["good"]})[0] == 200
+    server.service.state.capture.close()
+
+    assert server.service.state.capture.counts.written == 0
