@@ -22,6 +22,7 @@ from airflow.sdk import (
 from include.code_revision import code_revision
 from include.contracts.dataset import Dataset
 from include.contracts.form import FIELDS, schema_of, templates
+from include.contracts.kinds.slices import columns_of
 from include.contracts.queries import query_names
 from include.contracts.rules.allowed_sources import refusals
 from include.contracts.section import Section
@@ -200,7 +201,7 @@ def add_candidate_tasks(config: TextClassifierConfig, *, asked: str, version: st
                 candidate_uri=None,
                 candidate_sha256=None,
                 queries=config.data.queries,
-                columns=config.data.columns,
+                columns=[*config.data.columns, *map(str, columns_of(config.data.slices))],
                 date_column=config.data.date_column,
                 names="{{ query_names(params) }}",
                 folder_uri=queries_uri,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,30 +83,38 @@ def most_mistaken(matrix: NDArray[np.int64], count: int) -> list[int]:
     return sorted(int(each) for each in np.argsort(-wrong, kind="stable")[:count])
 
 
-def length_slices(texts: Sequence[str]) -> list[tuple[str, NDArray[np.bool_]]]:
+class Slice(NamedTuple):
+    """Some of the rows."""
+
+    name: str
+    mask: NDArray[np.bool_]  #: Shape (rows,).
+    rule: str | None = None  #: In words, where somebody has named the slice.
+
+
+def length_slices(texts: Sequence[str]) -> list[Slice]:
     """Split rows into a shorter, a middle and a longer third by their number of words.
 
     :param texts: cleaned texts.
-    :return: name and mask of shape ``(n_rows,)``; fewer than three where lengths repeat so much that a third is empty.
+    :return: fewer than three where lengths repeat so much that a third is empty.
     """
     words = np.array([len(text.split()) for text in texts])
     shorter, longer = (int(bound) for bound in np.quantile(words, [1 / 3, 2 / 3], method="inverted_cdf"))
     thirds = [
-        (f"up to {shorter} words", words <= shorter),
-        (f"{shorter + 1} to {longer} words", (words > shorter) & (words <= longer)),
-        (f"more than {longer} words", words > longer),
+        Slice(f"up to {shorter} words", words <= shorter),
+        Slice(f"{shorter + 1} to {longer} words", (words > shorter) & (words <= longer)),
+        Slice(f"more than {longer} words", words > longer),
     ]
-    return [(name, mask) for name, mask in thirds if mask.any()]
+    return [third for third in thirds if third.mask.any()]
 
 
 def scores(
-    truth: Classes, probabilities: Probabilities, *, labels: Sequence[str], texts: Sequence[str], version: str | None
+    truth: Classes, probabilities: Probabilities, *, labels: Sequence[str], slices: Sequence[Slice], version: str | None
 ) -> dict[str, Any]:
     """Return everything that ``candidate.json`` says about one model (``scores`` in its schema).
 
     :param truth: class indices, shape ``(n_rows,)``.
     :param probabilities: shape ``(n_rows, n_classes)``, columns in the order of ``labels``.
-    :param texts: cleaned texts, for the slices by length.
+    :param slices: each with a row at least.
     :param version: of the model; ``None`` for one that has none.
     """
     predicted = probabilities.argmax(axis=1)
@@ -123,11 +131,11 @@ def scores(
             for index, label in enumerate(labels)
         },
         "slices": [
-            _slice(name, confusion_matrix(truth[mask], predicted[mask], len(labels)))
-            for name, mask in length_slices(texts)
+            _slice(part, confusion_matrix(truth[part.mask], predicted[part.mask], len(labels))) for part in slices
         ],
     }
 
 
-def _slice(name: str, matrix: NDArray[np.int64]) -> dict[str, Any]:
-    return {"name": name, "rows": int(matrix.sum()), "accuracy": accuracy(matrix), "macro_f1": macro_f1(matrix)}
+def _slice(part: Slice, matrix: NDArray[np.int64]) -> dict[str, Any]:
+    figures = {"rows": int(matrix.sum()), "accuracy": accuracy(matrix), "macro_f1": macro_f1(matrix)}
+    return {"name": part.name} | figures | ({"rule": part.rule} if part.rule else {})

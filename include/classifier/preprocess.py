@@ -105,6 +105,7 @@ def preprocess(
             ],
             rows_in=len(rows.store),
             dropped=dropped,
+            slices=data.slices,
             window=resolved.window and resolved.window | (dates.counts() if dates else {}),
         )
     _print_result(document)

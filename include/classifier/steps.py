@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from include.classifier.data.dataset import read_dataset, read_split
+from include.classifier.data.dataset import read_dataset, read_slices, read_split, slice_rules
 from include.classifier.data.sources import as_uri, write_whole
 from include.classifier.progress import report
 from include.contracts.kinds.text_classifier import TextClassifierCandidate
@@ -166,6 +166,7 @@ def evaluate_step(
 
     from include.classifier.evaluation.predictions import write_predictions
     from include.classifier.evaluation.scoring import evaluate
+    from include.classifier.evaluation.slices import slices_of
     from include.classifier.metrics import most_mistaken
     from include.classifier.report.page import CURVES, MOST_SHOWN_LABELS, make_report, write_report
     from include.classifier.tracking import resume
@@ -184,6 +185,7 @@ def evaluate_step(
         labels=dataset["labels"],
         train=read_split(dataset, "train"),
         evaluation=evaluation,
+        slices=slices_of(slice_rules(dataset), evaluation.texts, read_slices(dataset, "evaluation")),
         class_weights=training["parameters"]["class_weights"],
         confidence=confidence,
     )
@@ -205,6 +207,7 @@ def evaluate_step(
         },
         "metrics": found.metrics,
         "comparison": found.comparison,
+        "worst_slice": found.worst_slice,
         "training": {name: value for name, value in training.items() if name != "tracking_run_id"},
         "tracking_run_id": training["tracking_run_id"],
         "code_revision": _revision(code_revision),

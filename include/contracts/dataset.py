@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from include.contracts.documents import Count, Document, Part, Positive, Sha256
+from include.contracts.kinds.slices import SliceRule
 
 
 class Split(Part):
@@ -16,6 +17,9 @@ class Split(Part):
     rows: Positive
     label_counts: dict[str, Count]
     sha256: Sha256
+    slices_sha256: Sha256 | None = Field(
+        None, description="Of the columns `slice NAME`: which rows are in a slice by a column"
+    )
 
 
 class Splits(Part):
@@ -85,6 +89,9 @@ class Dataset(Document):
     splits: Splits
     sources: list[Source]
     window: DataWindow | None = None
+    slices: list[SliceRule] = Field(
+        [], description="Slices of the evaluation rows, as the model's YAML names them; absent: none"
+    )
     rows_in: Count
     rows_kept: Count
     dropped: Dropped = Field(description="By reason and by split; rows_in = rows_kept + their sum")

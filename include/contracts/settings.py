@@ -5,31 +5,20 @@ Rules, operators and training read them from here; ``model_releases.config`` mak
 
 from __future__ import annotations
 
-import unicodedata
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from include.contracts.dates import SourceName, Span, Window, days_of, is_dated
+from include.contracts.kinds.labels import label_text, read_label
+from include.contracts.kinds.slices import Slices, columns_of
 from include.contracts.queries import QueryConfig, QueryName
 from include.contracts.section import Section
 
 #: A name that is valid at once as TorchServe model, InferenceService, DAG id part and registry entry.
 ModelName = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,46}[a-z0-9])?$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-def label_text(value: object) -> str:
-    """Return the text by which a value of the label column is compared."""
-    return unicodedata.normalize("NFC", str(value)).strip()
-
-
-def _label(value: Any) -> str:
-    # True may have been written yes, on or True; 1.1 may have been 1.10: nobody can tell any more.
-    if not isinstance(value, str | int) or isinstance(value, bool) or not label_text(value):
-        raise ValueError("labels: put labels in quotation marks that are no plain words or whole numbers")
-    return str(value)
 
 
 #: Name of a column, or its number in files that have no names for them.
@@ -89,6 +78,10 @@ class DataConfig(Section):
     max_text_characters: Annotated[int, Field(ge=1)] = Field(
         100_000, description="A longer text means that the file was read wrongly, and is refused."
     )
+    slices: Slices = Field(
+        [],
+        description="Parts of the evaluation rows that are reported, and judged by `gate`, for themselves.",
+    )
     allowed_sources: list[str] = Field(
         [],
         description="What the trigger form may name besides the sources above, the model's own folder of the store and "
@@ -104,9 +97,9 @@ class DataConfig(Section):
                 if isinstance(values.get(key), str):
                     values[key] = [values[key]]
             if isinstance(labels := values.get("labels"), list):
-                values["labels"] = {_label(label): _label(label) for label in labels}
+                values["labels"] = {read_label(label): read_label(label) for label in labels}
             elif isinstance(labels, dict):
-                values["labels"] = {_label(key): _label(name) for key, name in labels.items()}
+                values["labels"] = {read_label(key): read_label(name) for key, name in labels.items()}
         return values
 
     @model_validator(mode="after")
@@ -122,13 +115,14 @@ class DataConfig(Section):
     @model_validator(mode="after")
     def _columns_differ(self) -> DataConfig:
         dated = [] if self.date_column is None else [self.date_column]
-        columns = [*self._columns, *dated]
+        columns = [*self._columns, *dated, *columns_of(self.slices)]
         if not self.text_columns or len(set(map(str, columns))) < len(columns):
-            raise ValueError("text_column: name each column once, and not the one with the label or the date")
+            raise ValueError("text_column: name each column once, and not the one with the label, the date or a slice")
         numbers = [column for column in columns if isinstance(column, int)]
         if numbers and (len(numbers) < len(columns) or min(numbers) < 1):
             raise ValueError(
-                "text_column, label_column, date_column: all are names, or all are numbers, of which the first is 1"
+                "text_column, label_column, date_column: all are names, or all are numbers, of which the first is 1; "
+                "so are the columns of slices"
             )
         return self
 
@@ -263,12 +257,16 @@ class GateConfig(Section):
     min_class_f1: Fraction | dict[str, Fraction] = Field(
         0.0, description="F1 of every class, at least, or `{label: F1}` for some of them."
     )
-    min_slice_macro_f1: Fraction = Field(0.0, description="Macro F1 of every slice of the rows, at least.")
+    min_slice_macro_f1: Fraction | dict[str, Fraction] = Field(
+        0.0, description="Macro F1 of every slice of the rows, at least, or `{slice: macro F1}` for some of them."
+    )
     min_slice_rows: Annotated[int, Field(ge=1)] = Field(
         50, description="A slice with fewer rows is reported and decides nothing."
     )
-    max_slice_regression: Fraction = Field(
-        0.05, description="A slice whose macro F1 is shown to lie further below the live model's is a no."
+    max_slice_regression: Fraction | dict[str, Fraction] = Field(
+        0.05,
+        description="A slice whose macro F1 is shown to lie further below the live model's is a no; `{slice: margin}` "
+        "for some of them, the others keep 0.05.",
     )
     max_expected_calibration_error: Fraction = Field(1.0, description="Expected calibration error, at most.")
     max_calibration_regression: Fraction = Field(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from include.classifier.evaluation.scoring import Evaluation
-from include.classifier.metrics import confusion_matrix, scores
+from include.classifier.metrics import confusion_matrix, length_slices, scores
 
 VERSION, LIVE = "20261121030000", "20261114030000"
 
@@ -37,7 +37,7 @@ def made_up_evaluation(
             truth,
             found,
             labels=labels,
-            texts=sentences,
+            slices=length_slices(sentences),
             version={"candidate": VERSION, "live": LIVE, "baseline": None}[name],
         )
         for name, found in probabilities.items()

@@ -66,17 +66,18 @@ def test_calibration_error_puts_a_bin_s_upper_edge_into_it():
 def test_slices_split_rows_by_words_and_cover_each_row_once():
     texts = ["a"] * 3 + ["a b c"] * 3 + ["a b c d e"] * 3
     slices = metrics.length_slices(texts)
-    assert [name for name, _ in slices] == ["up to 1 words", "2 to 3 words", "more than 3 words"]
-    assert sum(mask.astype(int) for _, mask in slices).tolist() == [1] * 9
+    assert [part.name for part in slices] == ["up to 1 words", "2 to 3 words", "more than 3 words"]
+    assert sum(part.mask.astype(int) for part in slices).tolist() == [1] * 9
 
 
 def test_slices_are_fewer_when_all_texts_are_equally_long():
-    assert [(name, mask.sum()) for name, mask in metrics.length_slices(["a b"] * 5)] == [("up to 2 words", 5)]
+    assert [(part.name, part.mask.sum()) for part in metrics.length_slices(["a b"] * 5)] == [("up to 2 words", 5)]
 
 
 def test_scores_are_those_of_candidate_json(rows):
     truth, probabilities = rows
-    found = metrics.scores(truth, probabilities, labels=["a", "b", "c", "d"], texts=["x y"] * 200, version=None)
+    slices = metrics.length_slices(["x y"] * 200)
+    found = metrics.scores(truth, probabilities, labels=["a", "b", "c", "d"], slices=slices, version=None)
     Scores.model_validate_json(json.dumps(found))
     assert found["slices"][0]["rows"] == 200
     assert sum(scores["support"] for scores in found["per_class"].values()) == 200

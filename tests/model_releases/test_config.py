@@ -302,3 +302,10 @@ def test_a_pipeline_may_be_one_that_the_service_keeps(tmp_path: Path) -> None:
     config = read_model_config(write(tmp_path, yaml.safe_dump(SETTINGS | kept)))
     assert isinstance(config, KubeflowModelConfig)
     assert config.pipeline_arguments == {"pipeline": "of-another-team", "pipeline_version": "v3"}
+
+
+def test_a_gate_judges_slices_that_are_named(tmp_path: Path) -> None:
+    text = SMALLEST + "  slices: [{name: German, language: de}]\ngate: {min_slice_macro_f1: {German: 0.8}}\n"
+    assert read_model_config(write(tmp_path, text)).gate.min_slice_macro_f1 == {"German": 0.8}
+    with pytest.raises(ModelConfigError, match=r"gate\.min_slice_macro_f1: 'German' is no slice .* those are none"):
+        read_model_config(write(tmp_path, text.replace("  slices: [{name: German, language: de}]\n", "")))

@@ -12,7 +12,8 @@ from include.classifier.data.columns import as_texts, clean_all, distinct, joine
 from include.classifier.data.formats.batches import Batch
 from include.classifier.data.problems import Problems
 from include.classifier.data.sources import Source, SplitName
-from include.contracts.settings import DataConfig, label_text
+from include.contracts.kinds.labels import label_text
+from include.contracts.settings import DataConfig
 
 if TYPE_CHECKING:
     import numpy as np

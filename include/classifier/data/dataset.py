@@ -8,11 +8,14 @@ from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from include.classifier.data.problems import DataError
+from include.classifier.data.row_store import slice_column
 from include.classifier.data.sources import SplitName, as_uri, write_whole
 from include.contracts.dataset import Dataset
+from include.contracts.kinds.slices import SliceRule
 from include.contracts.version.files import make_folder, new_file
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
 DOCUMENT = "dataset.json"
@@ -46,15 +49,17 @@ def write_dataset(
     rows_in: int,
     dropped: Mapping[str, Mapping[SplitName, int]],
     window: Mapping[str, Any] | None = None,
+    slices: Sequence[SliceRule] = (),
 ) -> dict[str, Any]:
     """Write the Parquet files and then ``dataset.json``; the same rows give the same Parquet bytes and digests.
 
     :param output_uri: URI of the folder; what an earlier try left there is replaced.
     :param splits: rows of each split, in their order. Batches with columns ``text`` (cleaned) and ``label`` (index into
-        the label names) are written as they come.
+        the label names) are written as they come; for each slice by a column they have one more.
     :param sources: ``uri``, ``split`` and ``rows`` of each source.
     :param dropped: reason -> split -> rows.
     :param window: the days whose data was read, :class:`~include.contracts.dataset.DataWindow`.
+    :param slices: of the evaluation rows; they go to whoever evaluates.
     :return: the document, :class:`~include.contracts.dataset.Dataset`.
     """
     from fsspec.core import url_to_fs
@@ -64,11 +69,12 @@ def write_dataset(
     make_folder(filesystem, folder)
     if filesystem.exists(f"{folder}/{DOCUMENT}"):
         filesystem.rm_file(f"{folder}/{DOCUMENT}")  # or a broken-off second try would look finished
+    columns = [slice_column(rule.name) for rule in slices if rule.column is not None]
     facts: dict[str, dict[str, Any]] = {}
     for name, rows in splits.items():
         batches = rows.batches() if isinstance(rows, Split) else rows
         with new_file(filesystem, f"{folder}/{name}.parquet") as file:
-            facts[name] = {"uri": f"{output_uri}/{name}.parquet"} | _write_rows(file, batches, label_names)
+            facts[name] = {"uri": f"{output_uri}/{name}.parquet"} | _write_rows(file, batches, label_names, columns)
     document = {
         "schema_version": 1,
         "model": model,
@@ -80,38 +86,46 @@ def write_dataset(
         "rows_kept": sum(split["rows"] for split in facts.values()),
         "dropped": {reason: dict(counts) for reason, counts in dropped.items()},
         "sha256": dataset_digest({"splits": facts}),
-    } | ({"window": dict(window)} if window else {})
+    }
+    document |= {"window": dict(window)} if window else {}
+    document |= {"slices": [rule.model_dump(exclude_none=True) for rule in slices]} if slices else {}
     uri = f"{output_uri}/{DOCUMENT}"
     write_whole(uri, Dataset.dump(document, where=uri))
     return document
 
 
-def _write_rows(file: IO[bytes], batches: Iterable[pa.RecordBatch], label_names: Sequence[str]) -> dict[str, Any]:
+def _write_rows(
+    file: IO[bytes], batches: Iterable[pa.RecordBatch], label_names: Sequence[str], slices: Sequence[str]
+) -> dict[str, Any]:
     """Write a Parquet file and return the facts about its rows."""
     import numpy as np
     import pyarrow as pa
     from pyarrow import parquet
 
-    content = RowDigest(label_names)
+    content, in_slices = RowDigest(label_names), SliceDigest(slices)
     counts, rows = np.zeros(len(label_names), dtype=np.int64), 0
-    with parquet.ParquetWriter(file, pa.schema(_columns()), compression="zstd") as writer:
-        for group in row_groups(batches):
+    with parquet.ParquetWriter(file, pa.schema(_columns(slices)), compression="zstd") as writer:
+        for group in row_groups(batches, slices):
             writer.write_table(group, row_group_size=len(group))
             content.add(group)
+            in_slices.add(group)
             counts += np.bincount(group.column("label"), minlength=len(counts))[: len(counts)]
             rows += len(group)
     return {
         "rows": rows,
         "label_counts": dict(zip(label_names, counts.tolist(), strict=True)),
         "sha256": content.hexdigest(),
-    }
+    } | ({"slices_sha256": in_slices.hexdigest()} if slices else {})
 
 
-def row_groups(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Yield the same rows in tables whose borders depend on the rows alone, and not on how they came."""
+def row_groups(batches: Iterable[pa.RecordBatch], slices: Sequence[str] = ()) -> Iterator[pa.Table]:
+    """Yield the same rows in tables whose borders depend on the rows alone, and not on how they came.
+
+    :param slices: columns that say which rows are in a slice.
+    """
     import pyarrow as pa
 
-    waiting = pa.schema(_columns()).empty_table()
+    waiting = pa.schema(_columns(slices)).empty_table()
     for batch in batches:
         waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch])]).combine_chunks()
         while size := _whole_group(waiting):
@@ -163,10 +177,30 @@ class RowDigest:
         return self._sha256.hexdigest()
 
 
-def _columns() -> list[tuple[str, pa.DataType]]:
+class SliceDigest:
+    """SHA-256 of which rows are in which slices. The digest of a data set is that of its rows, however they are sliced.
+
+    :param columns: one for each slice.
+    """
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self._columns = {name: hashlib.sha256() for name in columns}
+
+    def add(self, rows: pa.Table) -> None:
+        """Add rows: a byte for each row and slice, 1 where the row is in it."""
+        for name, content in self._columns.items():
+            content.update(rows.column(name).to_numpy().astype("u1").tobytes())
+
+    def hexdigest(self) -> str:
+        """Return the digest of what was added so far."""
+        found = ((name.encode(), content.digest()) for name, content in self._columns.items())
+        return hashlib.sha256(b"".join(len(name).to_bytes(8, "big") + name + own for name, own in found)).hexdigest()
+
+
+def _columns(slices: Sequence[str] = ()) -> list[tuple[str, pa.DataType]]:
     import pyarrow as pa
 
-    return [("text", pa.string()), ("label", pa.int64())]
+    return [("text", pa.string()), ("label", pa.int64()), *((name, pa.bool_()) for name in slices)]
 
 
 def _eight_bytes(numbers: pa.Array) -> pa.Array:
@@ -232,3 +266,33 @@ def read_split(document: Mapping[str, Any], name: SplitName) -> Split:
     if content.hexdigest() != facts["sha256"]:
         raise DataError(f"{facts['uri']}: was changed after {DOCUMENT} was written. Run preprocessing again.")
     return Split(table.column("text").to_pylist(), table.column("label").to_pylist())
+
+
+def slice_rules(document: Mapping[str, Any]) -> list[SliceRule]:
+    """Return the slices that the settings name.
+
+    :param document: as :func:`read_dataset` returns it.
+    """
+    return [SliceRule.model_validate(rule) for rule in document.get("slices", ())]
+
+
+def read_slices(document: Mapping[str, Any], name: SplitName) -> dict[str, np.ndarray]:
+    """Return which rows of a split are in the slices by a column: name of the slice -> bool, shape (rows,).
+
+    :param document: as :func:`read_dataset` returns it.
+    :raises DataError: when that is not what preprocessing wrote.
+    """
+    import fsspec
+    from pyarrow import parquet
+
+    columns = {rule.name: slice_column(rule.name) for rule in slice_rules(document) if rule.column is not None}
+    if not columns:
+        return {}
+    facts = document["splits"][name]
+    content = SliceDigest(list(columns.values()))
+    with fsspec.open(facts["uri"], "rb") as file:
+        table = parquet.read_table(file, columns=list(columns.values()))
+    content.add(table)
+    if content.hexdigest() != facts.get("slices_sha256"):
+        raise DataError(f"{facts['uri']}: was changed after {DOCUMENT} was written. Run preprocessing again.")
+    return {slice_name: table.column(column).to_numpy() for slice_name, column in columns.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import pairwise
 from tempfile import TemporaryFile
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+def slice_column(name: str) -> str:
+    """Return the column that says which rows are in a slice."""
+    return f"slice {name}"
+
+
 class RowStore:
     """Takes rows in their order and gives them back in it; a context manager that ends with :meth:`close`.
 
@@ -25,9 +30,10 @@ class RowStore:
     row, one byte for the reason to drop it and one for its class (two with more than 128 classes).
 
     :param class_count: how many classes there are.
+    :param slices: names of the slices by a column.
     """
 
-    def __init__(self, *, class_count: int) -> None:
+    def __init__(self, *, class_count: int, slices: Sequence[str] = ()) -> None:
         import numpy as np
         import pyarrow as pa
 
@@ -38,7 +44,8 @@ class RowStore:
         self._open = ExitStack()
         files = (TemporaryFile() for _ in range(2))  # noqa: SIM115 - closed with the store
         self._texts, self._numbers = map(self._open.enter_context, files)
-        schema = pa.schema([("text", pa.string())])
+        self._slices = [slice_column(name) for name in slices]
+        schema = pa.schema([("text", pa.string()), *((name, pa.bool_()) for name in self._slices)])
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         self._writer = self._open.enter_context(pa.ipc.new_file(self._texts, schema, options=options))
         self.classes: np.ndarray  #: Class of each row, -1: unknown; there after :meth:`seal`, as are the reasons.
@@ -55,14 +62,18 @@ class RowStore:
     def __len__(self) -> int:
         return self._begins[-1]
 
-    def append(self, rows: Checked, numbers: np.ndarray) -> None:
+    def append(self, rows: Checked, numbers: np.ndarray, slices: np.ndarray | None = None) -> None:
         """Take some rows.
 
         :param numbers: int64, the line or index of each in its source.
+        :param slices: which rows are in each slice, bool, shape (rows, slices); none where there are no slices.
         """
         import pyarrow as pa
 
-        self._writer.write_batch(pa.record_batch({"text": rows.texts}))
+        columns = {"text": rows.texts}
+        if slices is not None:
+            columns |= {name: pa.array(slices[:, index]) for index, name in enumerate(self._slices)}
+        self._writer.write_batch(pa.record_batch(columns))
         self._numbers.write(numbers.tobytes())
         self._classes += rows.classes.astype(self._class_type).tobytes()
         self._reasons += rows.reasons.tobytes()
@@ -84,6 +95,8 @@ class RowStore:
     def batches(self, marks: np.ndarray, mark: int) -> Iterator[pa.RecordBatch]:
         """Yield texts and classes of the rows with a mark, in their order, as columns ``text`` and ``label``.
 
+        Behind them stands a column for each slice.
+
         :param marks: of all rows, shape (rows,).
         """
         import numpy as np
@@ -93,8 +106,10 @@ class RowStore:
             for index, (begin, end) in enumerate(pairwise(self._begins)):
                 wanted = marks[begin:end] == mark
                 if wanted.any():
-                    texts = reader.get_batch(index).column("text").filter(pa.array(wanted))
-                    yield pa.record_batch({"text": texts, "label": self.classes[begin:end][wanted].astype(np.int64)})
+                    rows = reader.get_batch(index).filter(pa.array(wanted))
+                    classes = self.classes[begin:end][wanted].astype(np.int64)
+                    slices = {name: rows.column(name) for name in self._slices}
+                    yield pa.record_batch({"text": rows.column("text"), "label": classes} | slices)
 
     def close(self) -> None:
         """Close its files."""

@@ -16,6 +16,7 @@ from include.classifier.data.problems import PLACES_SHOWN, DataError, Places, Pr
 from include.classifier.data.readers import read_batches
 from include.classifier.data.repeated import TextIndex
 from include.classifier.data.row_store import RowStore
+from include.classifier.data.slice_columns import SliceColumns
 from include.classifier.data.sources import Source, SplitName
 from include.contracts.settings import DataConfig
 
@@ -118,7 +119,8 @@ def read_rows(
     :param dates: leaves out training rows of other days.
     :raises SourceUnavailableError: when a store or server does not hand out a file.
     """
-    with RowStore(class_count=len(data.labels)) as store, TextIndex() as texts:
+    columns = SliceColumns(data)
+    with RowStore(class_count=len(data.labels), slices=columns.names) as store, TextIndex() as texts:
         rows = Rows(sources, store, texts)
         in_rows = Problems()
         checks = RowChecks(data, in_rows)
@@ -127,7 +129,7 @@ def read_rows(
         for source in sources:
             read = dates.read if dates and source.split == "train" else read_batches
             try:
-                for batch in _with_progress(read(source, data, problems), source):
+                for batch in _with_progress(columns.read(read, source, data, problems), source):
                     first[source.split].add(_take(batch, source, checks, rows))
             except DataError as error:
                 problems.take(error)
@@ -146,7 +148,7 @@ def _take(batch: Batch, source: Source, checks: RowChecks, rows: Rows) -> Checke
     checked = checks.check(batch, source)
     kept = checked.reasons == 0
     rows.texts.add(checked.texts.filter(pa.array(kept)), len(rows.store) + np.flatnonzero(kept))
-    rows.store.append(checked, batch.numbers)
+    rows.store.append(checked, batch.numbers, batch.slices)
     return checked
 
 

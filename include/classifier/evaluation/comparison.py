@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from include.classifier.evaluation.paired_statistics import RESAMPLES, differences, mcnemar
-from include.classifier.metrics import Classes, Probabilities, length_slices
+from include.classifier.metrics import Classes, Probabilities, Slice
 
 MAX_DISAGREEMENTS = 20
 
@@ -46,6 +46,7 @@ def compare(
     *,
     labels: Sequence[str],
     texts: Sequence[str],
+    slices: Sequence[Slice],
     confidence: float,
 ) -> dict[str, Any]:
     """Return what the predictions for the same rows say, as in the schema of ``candidate.json``.
@@ -54,6 +55,7 @@ def compare(
     :param candidate: probabilities of shape ``(n_rows, n_labels)``, columns in the order of ``labels``.
     :param live: the same of the live model.
     :param texts: cleaned texts, shape ``(n_rows,)``.
+    :param slices: each with a row at least.
     :param confidence: of every interval.
     """
     first, second = candidate.argmax(axis=1), live.argmax(axis=1)
@@ -85,8 +87,8 @@ def compare(
         },
         "per_class": {label: interval._asdict() for label, interval in zip(labels, overall.f1, strict=True)},
         "slices": [
-            {"name": name, "rows": int(mask.sum()), "macro_f1": found(mask).macro_f1._asdict()}
-            for name, mask in length_slices(texts)
+            {"name": part.name, "rows": int(part.mask.sum()), "macro_f1": found(part.mask).macro_f1._asdict()}
+            for part in slices
         ],
         "disagreements": disagreements(truth, candidate, live, labels=labels, texts=texts),
     }

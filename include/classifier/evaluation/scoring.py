@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from include.classifier.data.dataset import Split
 from include.classifier.evaluation.baseline import baseline_probabilities
 from include.classifier.evaluation.comparison import compare, compare_costs
-from include.classifier.metrics import Classes, Probabilities, confusion_matrix, scores
+from include.classifier.evaluation.slice_search import worst_slice
+from include.classifier.evaluation.slices import with_intervals
+from include.classifier.metrics import Classes, Probabilities, Slice, confusion_matrix, length_slices, scores
 from include.classifier.packaging.archive import open_archive
 from include.classifier.progress import report
 from include.classifier.serving.predictor import Predictor, read_json
@@ -36,6 +38,7 @@ class Evaluation:
         ``(n_rows, n_labels)``, columns in the order of the labels.
     :param comparison: candidate against the live model, as ``comparison`` in the schema of ``candidate.json``; ``None``
         where there is none.
+    :param worst_slice: what the candidate does worst on, as ``worst_slice`` there.
     """
 
     metrics: dict[str, Any]
@@ -43,6 +46,7 @@ class Evaluation:
     truth: Classes
     probabilities: dict[str, Probabilities]
     comparison: dict[str, Any] | None = None
+    worst_slice: dict[str, Any] | None = None
 
 
 def evaluate(
@@ -54,6 +58,7 @@ def evaluate(
     labels: Sequence[str],
     train: Split,
     evaluation: Split,
+    slices: Sequence[Slice] | None = None,
     class_weights: Sequence[float] | None = None,
     confidence: float = 0.95,
 ) -> Evaluation:
@@ -63,6 +68,7 @@ def evaluate(
     :param candidate_sha256: of the ``.mar``; what is scored is what was packed.
     :param live_uri: the same of the live model; empty before the first release.
     :param labels: names in the order of the classes in the splits.
+    :param slices: of the evaluation rows, each with a row at least; default: by length.
     :param class_weights: of the candidate's training; the baseline gets them as well.
     :param confidence: of the intervals around the differences to the live model.
     :raises ArchiveError: when the candidate's archive is not what was packed.
@@ -71,14 +77,22 @@ def evaluate(
     truth = np.asarray(evaluation.labels, dtype=np.int64)
     probabilities: dict[str, Probabilities] = {}
     metrics: dict[str, Any] = {"candidate": None, "live": None, "baseline": None}
+    parts = length_slices(evaluation.texts) if slices is None else slices
 
     def score(who: str, found: Probabilities, version: str | None) -> None:
         probabilities[who] = found
-        metrics[who] = scores(truth, found, labels=labels, texts=evaluation.texts, version=version)
+        metrics[who] = scores(truth, found, labels=labels, slices=parts, version=version)
         report(_line(f"{who} {version}" if version else who, metrics[who]))
 
     candidate = _Packed.read(candidate_uri, model, sha256=candidate_sha256)
     score("candidate", candidate.probabilities(evaluation.texts, labels), candidate.version)
+    answers = probabilities["candidate"].argmax(axis=1)
+    metrics["candidate"] = with_intervals(
+        metrics["candidate"], parts, truth, answers, n_classes=len(labels), confidence=confidence
+    )
+    worst = worst_slice(evaluation.texts, answers == truth, parts, confidence=confidence)
+    if worst:
+        report(_worst_line(worst))
     comparison: dict[str, Any] | None = None
     if live := _live(live_uri, model, labels):
         score("live", live.probabilities(evaluation.texts, labels), live.version)
@@ -88,6 +102,7 @@ def evaluate(
             probabilities["live"],
             labels=labels,
             texts=evaluation.texts,
+            slices=parts,
             confidence=confidence,
         ) | compare_costs(candidate, live, evaluation.texts)
         report(_difference_line(comparison))
@@ -95,8 +110,8 @@ def evaluate(
         train.texts, train.labels, evaluation.texts, n_classes=len(labels), class_weights=class_weights
     )
     score("baseline", baseline, None)
-    matrix = confusion_matrix(truth, probabilities["candidate"].argmax(axis=1), len(labels))
-    return Evaluation(metrics, matrix, truth, probabilities, comparison)
+    matrix = confusion_matrix(truth, answers, len(labels))
+    return Evaluation(metrics, matrix, truth, probabilities, comparison, worst)
 
 
 @dataclass(frozen=True)
@@ -168,6 +183,15 @@ def _line(name: str, found: dict[str, Any]) -> str:
     return (
         f"evaluate: {name}: macro F1 {found['macro_f1']:.4f}, accuracy {found['accuracy']:.4f}, "
         f"log loss {found['log_loss']:.4f}, calibration error {found['expected_calibration_error']:.4f}"
+    )
+
+
+def _worst_line(found: dict[str, Any]) -> str:
+    change = found["difference"]
+    return (
+        f"evaluate: of {found['tried']} slices that nobody has named, texts {found['description']} are the worst: "
+        f"accuracy {found['accuracy']:.4f} of {found['measured_rows']} rows, {change['difference']:+.4f} against the "
+        f"others ({100 * found['confidence']:g} % interval {change['low']:+.4f} to {change['high']:+.4f})"
     )
 
 

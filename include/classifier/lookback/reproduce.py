@@ -156,7 +156,7 @@ def _compare(candidate: Mapping[str, Any], dataset: Mapping[str, Any], archive: 
     """Score the new package as the old one was scored, and ask it the golden examples."""
     import numpy as np
 
-    from include.classifier.metrics import scores
+    from include.classifier.metrics import length_slices, scores
     from include.classifier.packaging.archive import open_archive
     from include.classifier.serving.predictor import Predictor
 
@@ -164,7 +164,11 @@ def _compare(candidate: Mapping[str, Any], dataset: Mapping[str, Any], archive: 
     rows, labels = read_split(dataset, "evaluation"), dataset["labels"]
     probabilities = [[found.probabilities[label] for label in labels] for found in predictor.predict(rows.texts)]
     now = scores(
-        np.asarray(rows.labels, dtype=np.int64), np.array(probabilities), labels=labels, texts=rows.texts, version=None
+        np.asarray(rows.labels, dtype=np.int64),
+        np.array(probabilities),
+        labels=labels,
+        slices=length_slices(rows.texts),
+        version=None,
     )
     before = candidate["metrics"]["candidate"]
     # What is to be answered in 32-bit floats where this processor lacks what the package needs.

@@ -77,6 +77,7 @@ def make_report(
         document=document,
         live=metrics["live"],
         comparison=comparison,
+        worst=document.get("worst_slice"),
         **compared,
         scales={name: figures.scale(group) for name, group in intervals.items()},
         calibration=bins,

@@ -94,12 +94,16 @@ class ClassRow(NamedTuple):
 
 
 class SliceRow(NamedTuple):
-    """One part of the evaluation rows."""
+    """One part of the evaluation rows.
+
+    :param bounds: of the candidate's macro F1 and accuracy, in words; empty where there are none.
+    """
 
     name: str
     scores: Mapping[str, Any]
     live_f1: float | None
     change: Difference | None
+    bounds: Mapping[str, str]
 
 
 class Mistake(NamedTuple):
@@ -161,9 +165,14 @@ def slice_rows(metrics: Mapping[str, Any], comparison: Mapping[str, Any] | None)
             found,
             live.get(found["name"]),
             Difference.read(found["name"], changes[found["name"]]) if found["name"] in changes else None,
+            {name: _bounds(found.get(f"{name}_interval")) for name in ("macro_f1", "accuracy")},
         )
         for found in metrics["candidate"]["slices"]
     ]
+
+
+def _bounds(found: Mapping[str, float] | None) -> str:
+    return f"{found['low']:.2f} to {found['high']:.2f}" if found else ""
 
 
 def calibration_bins(

@@ -40,13 +40,23 @@ class ClassScores(Part):
     support: int
 
 
+class Interval(Part):
+    """The bounds of a share."""
+
+    low: Share
+    high: Share
+
+
 class SliceScores(Part):
     """How well a part of the rows is labelled."""
 
     name: str
+    rule: str | None = Field(None, description="Of a slice that the model's YAML names, in words; null: by length")
     rows: Positive
     accuracy: float
     macro_f1: float
+    accuracy_interval: Interval | None = Field(None, description="Wilson's; of the candidate alone")
+    macro_f1_interval: Interval | None = Field(None, description="From rows drawn again; of the candidate alone")
 
 
 class Scores(Part):
@@ -58,7 +68,7 @@ class Scores(Part):
     log_loss: NotNegative
     expected_calibration_error: Share
     per_class: dict[str, ClassScores]
-    slices: list[SliceScores] = Field(description="By text length")
+    slices: list[SliceScores] = Field(description="Those that the model's YAML names, and by text length")
 
 
 class Metrics(Part):
@@ -91,6 +101,25 @@ class SliceDifference(Part):
     name: str
     rows: Positive
     macro_f1: Difference
+
+
+class WorstSlice(Part):
+    """What nobody has named, and the candidate does worst on: chosen by one half of the rows, measured on the other."""
+
+    _shown = ("kind",)
+
+    kind: Literal["length", "script", "sign", "word", "pair"]
+    description: str = Field(description="In words, without anything of a text")
+    word: str | None = Field(description="A word, or two, of users' texts")
+    tried: Positive = Field(description="Conditions")
+    rows: Positive = Field(description="Of both halves")
+    measured_rows: Positive = Field(description="Of the half that measures, as are all figures here")
+    accuracy: Share
+    accuracy_interval: Interval
+    accuracy_elsewhere: Share = Field(description="Of all other rows")
+    difference: Difference = Field(description="Accuracy of the slice minus that of all other rows")
+    confidence: Annotated[float, Field(gt=0, lt=1)] = Field(description="Of both intervals")
+    stands_out: bool = Field(description="Whether the whole interval of the difference lies below 0")
 
 
 class Latencies(Part):
@@ -227,6 +256,9 @@ class TextClassifierCandidate(Candidate):
     metrics: Metrics
     comparison: Comparison | None = Field(
         None, description="Null or absent where there is no live model to compare with"
+    )
+    worst_slice: WorstSlice | None = Field(
+        None, description="Null or absent where there are too few rows, or no condition that enough of them fulfil"
     )
     golden_examples: list[GoldenExample] = Field(min_length=1, max_length=16)
     held_out_texts: list[str] = Field(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from include.contracts.candidate import Candidate
-from include.contracts.kinds.text_classifier import Comparison, Scores, TextClassifierCandidate
+from include.contracts.kinds.text_classifier import Comparison, Scores, SliceScores, TextClassifierCandidate
 from include.contracts.rules.non_inferiority import ROUNDING, Bounds, Check, Terms, figure, interval, no_worse
 from include.contracts.rules.outdated import outdated_by
 from include.contracts.settings import GateConfig
@@ -127,28 +127,44 @@ def _class_floors(scores: Scores, policy: GateConfig) -> Iterator[Check]:
 
 
 def _slice_floor(scores: Scores, policy: GateConfig) -> Check:
+    """Say whether a slice lies below its floor: one for all is not held against small slices, one of its own is."""
+    floors, parts = policy.min_slice_macro_f1, {part.name: part for part in scores.slices}
+    if isinstance(floors, dict):
+        missed = [line for name, floor in floors.items() if (line := _missed(parts.get(name), name, floor, policy))]
+        return Check(not missed, f"macro F1 of slice {_listed(missed)}")
     missed = [
-        f"{part.name!r} {figure(part.macro_f1, policy.min_slice_macro_f1)}"
+        f"{part.name!r} {figure(part.macro_f1, floors)}"
         for part in scores.slices
-        if part.rows >= policy.min_slice_rows and not part.macro_f1 >= policy.min_slice_macro_f1 - ROUNDING
+        if part.rows >= policy.min_slice_rows and not part.macro_f1 >= floors - ROUNDING
     ]
-    return Check(not missed, f"macro F1 of slice {_listed(missed)}, at least {policy.min_slice_macro_f1:g} is needed")
+    return Check(not missed, f"macro F1 of slice {_listed(missed)}, at least {floors:g} is needed")
+
+
+def _missed(part: SliceScores | None, name: str, floor: float, policy: GateConfig) -> str | None:
+    """Return why a slice misses the floor of its own, ``None`` where it does not."""
+    rows = part.rows if part else 0
+    if part is None or rows < policy.min_slice_rows:
+        missing = f"{rows or 'no'} evaluation rows, {policy.min_slice_rows} are needed to tell"
+        return f"{name!r} (at least {floor:g}) has {missing}" if floor else None
+    found = f"{name!r} {figure(part.macro_f1, floor)} (at least {floor:g})"
+    return None if part.macro_f1 >= floor - ROUNDING else found
 
 
 def _slices_against_live(comparison: Comparison, policy: GateConfig) -> Check:
     """Say whether a slice has become worse. It has few rows: only one that is shown to have stops a release."""
-    limit = -policy.max_slice_regression
-    worse = [
-        f"{part.name!r} {figure(part.macro_f1.difference, limit, sign='+')} "
-        f"({interval(part.macro_f1.low, part.macro_f1.high, comparison.confidence, limit)})"
-        for part in comparison.slices
-        if part.rows >= policy.min_slice_rows and not part.macro_f1.high >= limit - ROUNDING
-    ]
-    return Check(
-        not worse,
-        f"macro F1 of slice {_listed(worse)} against the live model's, "
-        f"at most {policy.max_slice_regression:g} less is allowed",
-    )
+    margins = policy.max_slice_regression
+    default = GateConfig.model_fields["max_slice_regression"].default if isinstance(margins, dict) else margins
+    own = margins if isinstance(margins, dict) else {}
+    worse = []
+    for part in comparison.slices:
+        margin = own.get(part.name, default)
+        if part.rows >= policy.min_slice_rows and not part.macro_f1.high >= -margin - ROUNDING:
+            found = figure(part.macro_f1.difference, -margin, sign="+")
+            bounds = interval(part.macro_f1.low, part.macro_f1.high, comparison.confidence, -margin)
+            allowed = f", {margin:g} less is allowed" if own else ""
+            worse.append(f"{part.name!r} {found} ({bounds}{allowed})")
+    line = f"macro F1 of slice {_listed(worse)} against the live model's"
+    return Check(not worse, line if own else f"{line}, at most {default:g} less is allowed")
 
 
 def _calibration(scores: Scores, live: Scores | None, policy: GateConfig) -> Iterator[Check]:

@@ -112,6 +112,18 @@ class TextClassifierConfig(ModelConfig, TrainedModel):
         return self
 
     @model_validator(mode="after")
+    def _gate_knows_its_slices(self) -> TextClassifierConfig:
+        names = {rule.name for rule in self.data.slices}
+        for setting in ("min_slice_macro_f1", "max_slice_regression"):
+            named = getattr(self.gate, setting)
+            if isinstance(named, dict) and (unknown := sorted(named.keys() - names)):
+                raise ValueError(
+                    f"gate.{setting}: {', '.join(map(repr, unknown))} is no slice of data.slices; those are "
+                    f"{', '.join(map(repr, sorted(names))) or 'none'}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _packaging_is_not_cached(self) -> TextClassifierConfig:
         """Every step of the project's own pipelines says so itself."""
         step = self.cluster.steps.get("package")

@@ -32,13 +32,21 @@ def answers():
 
 def found(answers, **options):
     truth, candidate, live, texts = answers
-    return compare(truth, candidate, live, **{"labels": LABELS, "texts": texts, "confidence": 0.95} | options)
+    return compare(
+        truth,
+        candidate,
+        live,
+        **{"labels": LABELS, "texts": texts, "slices": metrics.length_slices(texts), "confidence": 0.95} | options,
+    )
 
 
 def test_differences_are_those_of_the_scores(answers):
     truth, candidate, live, texts = answers
     document = found(answers)
-    own, other = (metrics.scores(truth, who, labels=LABELS, texts=texts, version=None) for who in (candidate, live))
+    own, other = (
+        metrics.scores(truth, who, labels=LABELS, slices=metrics.length_slices(texts), version=None)
+        for who in (candidate, live)
+    )
     for name in ("macro_f1", "accuracy"):
         assert document[name]["difference"] == pytest.approx(own[name] - other[name])
         assert document[name]["low"] < document[name]["difference"] < document[name]["high"]

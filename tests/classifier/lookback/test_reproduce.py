@@ -13,7 +13,7 @@ import pytest
 
 from include.classifier.data.dataset import Split, write_dataset
 from include.classifier.lookback import reproduce
-from include.classifier.metrics import scores
+from include.classifier.metrics import length_slices, scores
 from include.classifier.packaging.archive import build_archive, open_archive
 from include.classifier.packaging.golden import choose, with_fallback
 from include.classifier.packaging.precision import ONNX_INT8, variant
@@ -68,7 +68,13 @@ def make(folder: Path, precision: str, *, needs: Sequence[str] = ()) -> Path:
     predictor = Predictor.load(open_archive(archive.path, folder / "unpacked"))
     answers = predictor.predict(EVALUATION.texts)
     probabilities = np.array([[answer.probabilities[label] for label in LABELS] for answer in answers])
-    found = scores(np.array(EVALUATION.labels), probabilities, labels=LABELS, texts=EVALUATION.texts, version=VERSION)
+    found = scores(
+        np.array(EVALUATION.labels),
+        probabilities,
+        labels=LABELS,
+        slices=length_slices(EVALUATION.texts),
+        version=VERSION,
+    )
     golden = choose(EVALUATION.texts, answers)
     if needs:
         golden = with_fallback(golden, Predictor.load(folder / "model"))

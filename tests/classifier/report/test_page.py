@@ -182,3 +182,33 @@ def test_a_report_is_written_below_its_release_and_replaces_that_of_an_earlier_t
     uri = write_report("second: großartig", tmp_path.as_uri())
     assert uri == f"{tmp_path.as_uri()}/{REPORT}"
     assert (tmp_path / "report" / "report.html").read_text(encoding="utf-8") == "second: großartig"
+
+
+def test_slices_have_their_rule_and_bounds_and_the_worst_one_its_word() -> None:
+    found, document = made_up_evaluation(STARS)
+    bounds = {"low": 0.61, "high": 0.79}
+    found.metrics["candidate"]["slices"][0] |= {
+        "rule": "keywords: <i>refund</i>",
+        "accuracy_interval": bounds,
+        "macro_f1_interval": bounds,
+    }
+    assert "worst slice" not in Page(make_report(found, document).page).text
+    document["worst_slice"] = {
+        "kind": "word",
+        "description": "with a common word",
+        "word": "<b>late</b>",
+        "tried": 120,
+        "rows": 80,
+        "measured_rows": 41,
+        "accuracy": 0.61,
+        "accuracy_interval": {"low": 0.46, "high": 0.74},
+        "accuracy_elsewhere": 0.92,
+        "difference": {"difference": -0.31, "low": -0.46, "high": -0.18},
+        "confidence": 0.95,
+        "stands_out": True,
+    }
+    page = Page(make_report(found, document).page)
+    assert "keywords: <i>refund</i>" in page.text
+    assert page.text.count("0.61 to 0.79") == 2
+    assert "Texts with a common word: <b>late</b> , 80 rows. They are labelled worse than the others" in page.text
+    assert page.count("b") == len(found.metrics["candidate"]) - 3

@@ -317,3 +317,26 @@ def test_a_policy_without_meaning_is_refused_with_all_that_is_wrong() -> None:
         read_section(GateConfig, settings, name="gate")
     for name in settings:
         assert f"gate.{name}" in str(error.value)
+
+
+def test_a_slice_may_have_a_floor_of_its_own_and_has_to_hold_it() -> None:
+    one = candidate(scores(0.9, slices=[part("German", 50, 0.7), part("short", 49, 0.9), part("long", 500, 0.1)]))
+    assert decided(one, min_slice_macro_f1={"German": 0.7}).accepted
+    floors = {"German": 0.8, "short": 0.8, "mobile": 0.8, "nobody cares": 0.0}
+    assert decided(one, min_slice_macro_f1=floors).reasons == (
+        "macro F1 of slice 'German' 0.700 (at least 0.8), 'short' (at least 0.8) has 49 evaluation rows, 50 are needed "
+        "to tell, 'mobile' (at least 0.8) has no evaluation rows, 50 are needed to tell",
+    )
+    assert decided(one, min_slice_macro_f1={"short": 0.8}, min_slice_rows=49).accepted
+
+
+def test_a_slice_may_have_a_margin_of_its_own_and_the_others_keep_theirs() -> None:
+    change = interval(-0.2, -0.06, difference=-0.12)
+    slices = [{"name": name, "rows": 50, "macro_f1": change} for name in ("German", "long")]
+    one = compared(0.9, 0.9, 0.0, 0.0, slices=slices)
+    assert decided(one, max_slice_regression={"German": 0.1, "long": 0.1}).accepted
+    assert decided(one, max_slice_regression={"German": 0.1}).reasons == (
+        "macro F1 of slice 'long' -0.120 (95 % interval -0.200 to -0.060, 0.05 less is allowed) against the live "
+        "model's",
+    )
+    assert "'German'" in decided(one, max_slice_regression={"German": 0.02, "long": 1.0}).line

@@ -18,6 +18,7 @@ class Batch(NamedTuple):
     numbers: np.ndarray  #: Line or row index of each row, int64, shape (rows,).
     texts: Sequence[pa.Array | list[Any]]  #: One column, or several whose texts are one.
     labels: pa.Array | list[Any]
+    slices: np.ndarray | None = None  #: Which rows are in each slice by a column, bool, shape (rows, slices).
 
 
 def table_batches(tables: Iterable[pa.RecordBatch], data: DataConfig) -> Iterator[Batch]:

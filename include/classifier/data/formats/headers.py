@@ -21,6 +21,7 @@ def has_columns(names: Sequence[str], source: Source, data: DataConfig, problems
         problems.add(source.name, "its columns have names, and the settings give their numbers", remedy)
         return False
     wanted = data.columns
+    settings = "text_column, label_column and the columns of slices" if data.slices else "text_column and label_column"
     missing = [name for name in wanted if name not in names]
     if missing and set(names) & set(data.labels):
         # The first review is taken for the names of the columns, and a review belongs in no log.
@@ -33,7 +34,7 @@ def has_columns(names: Sequence[str], source: Source, data: DataConfig, problems
         problems.add(
             source.name,
             f"missing columns: {', '.join(map(repr, missing))}; there are: {_listed(names)}",
-            "Rename the columns, or set text_column and label_column in the model's YAML.",
+            f"Rename the columns, or set {settings} in the model's YAML.",
         )
     twice = [name for name in wanted if list(names).count(name) > 1]
     if twice:

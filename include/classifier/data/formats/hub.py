@@ -10,7 +10,8 @@ from include.classifier.data.formats.headers import has_columns
 from include.classifier.data.problems import DataError, Problems, SourceUnavailableError
 from include.classifier.data.reach import check_hub_id
 from include.classifier.data.sources import HUB_PREFIX, Source
-from include.contracts.settings import DataConfig, label_text
+from include.contracts.kinds.labels import label_text
+from include.contracts.settings import DataConfig
 
 #: Split when the address names none.
 DEFAULT_SPLITS = {"train": "train", "evaluation": "test"}

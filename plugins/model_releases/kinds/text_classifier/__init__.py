@@ -13,7 +13,7 @@ from kubeflow_provider.services import Answer
 from model_releases.config import read_section
 from model_releases.config.text_classifier import EXAMPLE_TEXT
 from model_releases.kinds.text_classifier.approval_card import approval_card
-from model_releases.kinds.text_classifier.figures import figures
+from model_releases.kinds.text_classifier.figures import figures, slice_figures
 from model_releases.kinds.text_classifier.smoke_test import TextSmokeTest
 
 
@@ -81,7 +81,7 @@ class TextClassifier:
 
     def figures(self, policy: GateConfig | None) -> Sequence[Sequence[str]]:
         """Return candidate, live model and baseline beside each other."""
-        return figures(self._candidate.metrics, policy)
+        return [*figures(self._candidate.metrics, policy), *slice_figures(self._candidate, policy)]
 
     def example(self) -> bytes:
         """Return a request for a text that anybody may see."""

@@ -9,7 +9,9 @@ from include.contracts.kinds.text_classifier import (
     Difference,
     Disagreement,
     Metrics,
+    SliceScores,
     TextClassifierCandidate,
+    WorstSlice,
 )
 from include.contracts.metrics import MAIN_METRICS, Metric
 from model_releases.cards.markdown import quoted, table
@@ -40,6 +42,7 @@ def approval_card(
         _summary(comparison) if comparison else "There is no live model to compare with.",
         _costs(candidate, comparison),
         _slices(candidate.metrics, comparison),
+        _worst(candidate.worst_slice, show_texts=show_texts),
         _labels(candidate.metrics, comparison),
         _disagreements(comparison.disagreements, show_texts=show_texts) if comparison else "",
     ]
@@ -92,14 +95,36 @@ def _summary(comparison: Comparison) -> str:
 
 
 def _slices(metrics: Metrics, comparison: Comparison | None) -> str:
-    parts = [(each.name, each.rows, each.macro_f1) for each in metrics.candidate.slices]
+    parts = [(each.name, each.rows, _with_bounds(each)) for each in metrics.candidate.slices]
     live = {each.name: each.macro_f1 for each in (metrics.live.slices if metrics.live else ())}
     changes = {each.name: each.macro_f1 for each in (comparison.slices if comparison else ())}
     return _parts("By slice", "macro F1", parts, live, changes)
 
 
+def _with_bounds(part: SliceScores) -> str:
+    bounds = part.macro_f1_interval
+    return f"{part.macro_f1:.4f} ({bounds.low:.4f} to {bounds.high:.4f})" if bounds else f"{part.macro_f1:.4f}"
+
+
+def _worst(found: WorstSlice | None, *, show_texts: bool) -> str:
+    """Return the worst slice that nobody has named; a word in it is a user's, as texts are."""
+    if found is None:
+        return ""
+    what, change = found.description, found.difference
+    if found.word and show_texts:
+        what += f", {quoted(found.word)}"
+    elif found.word:
+        what += " (the report says which)"
+    verdict = "worse than elsewhere" if found.stands_out else "not clearly worse than elsewhere"
+    return (
+        f"**Worst of {found.tried} slices that nobody has named:** texts {what}, {verdict}. Accuracy "
+        f"{found.accuracy:.4f} on {found.measured_rows} rows that took no part in the choice, {change.difference:+.4f} "
+        f"against all others ({found.confidence:.0%} interval {_interval(change)})."
+    )
+
+
 def _labels(metrics: Metrics, comparison: Comparison | None) -> str:
-    parts = [(label, found.support, found.f1) for label, found in metrics.candidate.per_class.items()]
+    parts = [(label, found.support, f"{found.f1:.4f}") for label, found in metrics.candidate.per_class.items()]
     live = {label: found.f1 for label, found in (metrics.live.per_class if metrics.live else {}).items()}
     return _parts("By label", "F1", parts, live, comparison.per_class if comparison else {})
 
@@ -107,13 +132,13 @@ def _labels(metrics: Metrics, comparison: Comparison | None) -> str:
 def _parts(
     title: str,
     metric: str,
-    parts: Sequence[tuple[str, int, float]],
+    parts: Sequence[tuple[str, int, str]],
     live: Mapping[str, float],
     changes: Mapping[str, Difference],
 ) -> str:
     """Return the table of a metric on parts of the rows, empty without parts.
 
-    :param parts: name, rows and the candidate's value of each.
+    :param parts: name, rows and the candidate's value of each, in words.
     :param live: name -> the live model's value.
     :param changes: name -> difference with its interval.
     """
@@ -123,7 +148,7 @@ def _parts(
         (
             quoted(name),
             str(rows),
-            f"{found:.4f}",
+            found,
             f"{live[name]:.4f}" if name in live else "none",
             f"{changes[name].difference:+.4f}" if name in changes else "",
             _interval(changes[name]) if name in changes else "",

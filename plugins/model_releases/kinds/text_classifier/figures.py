@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from include.contracts.kinds.text_classifier import Metrics
+from include.contracts.kinds.text_classifier import Metrics, SliceScores, TextClassifierCandidate
 from include.contracts.metrics import MAIN_METRICS
+from include.contracts.printable import printable
 from include.contracts.settings import GateConfig
+
+#: Slices that the card has room for; the approval card and the report have all.
+_MOST_SLICES = 10
 
 
 def figures(metrics: Metrics, policy: GateConfig | None) -> list[Sequence[str]]:
@@ -23,6 +27,34 @@ def figures(metrics: Metrics, policy: GateConfig | None) -> list[Sequence[str]]:
         ]
         rows.append((title, *cells, needed.get(name, "")))
     return rows
+
+
+def slice_figures(candidate: TextClassifierCandidate, policy: GateConfig | None) -> Iterator[Sequence[str]]:
+    """Yield a row for each slice that has a name, and for the worst that has none where it stands out.
+
+    No word of a text is in it: the card goes to logs.
+
+    :param policy: as above.
+    """
+    metrics = candidate.metrics
+    named = [part for part in metrics.candidate.slices if part.rule]
+    others = [
+        {part.name: part for part in scores.slices} if scores else {} for scores in (metrics.live, metrics.baseline)
+    ]
+    for part in named[:_MOST_SLICES]:
+        found = (f"{other[part.name].macro_f1:.4f}" if part.name in other else "-" for other in others)
+        yield f"slice {printable(part.name)}", f"{part.macro_f1:.4f}", *found, _floor(part, policy)
+    if len(named) > _MOST_SLICES:
+        yield f"{len(named) - _MOST_SLICES} more slices", "", "", "", ""
+    if (worst := candidate.worst_slice) and worst.stands_out:
+        yield f"accuracy of texts {worst.description}", f"{worst.accuracy:.4f}", "-", "-", ""
+
+
+def _floor(part: SliceScores, policy: GateConfig | None) -> str:
+    floors = policy.min_slice_macro_f1 if policy else {}
+    if isinstance(floors, dict):
+        return f">= {floors[part.name]:.4f}" if floors.get(part.name) else ""
+    return f">= {floors:.4f}" if floors and policy and part.rows >= policy.min_slice_rows else ""
 
 
 def _needed(metrics: Metrics, policy: GateConfig) -> dict[str, str]:

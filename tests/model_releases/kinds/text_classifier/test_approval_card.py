@@ -119,3 +119,44 @@ def test_long_texts_are_cut() -> None:
     assert len(quoted("word " * 500)) <= MAX_TEXT_CHARACTERS + 2
     assert quoted("word " * 500).endswith(" …`")
     assert quoted("  two\n lines ") == "`two lines`"
+
+
+def test_the_worst_slice_is_shown_and_its_word_only_with_texts() -> None:
+    worst = {
+        "kind": "word",
+        "description": "with a common word",
+        "word": "ref`und",
+        "tried": 120,
+        "rows": 80,
+        "measured_rows": 41,
+        "accuracy": 0.61,
+        "accuracy_interval": {"low": 0.46, "high": 0.74},
+        "accuracy_elsewhere": 0.92,
+        "difference": {"difference": -0.31, "low": -0.46, "high": -0.18},
+        "confidence": 0.95,
+        "stands_out": True,
+    }
+    slices = [
+        {
+            "name": "German",
+            "rule": "language de",
+            "rows": 50,
+            "accuracy": 0.8,
+            "macro_f1": 0.8,
+            "accuracy_interval": {"low": 0.7, "high": 0.9},
+            "macro_f1_interval": {"low": 0.69, "high": 0.91},
+        }
+    ]
+    one = candidates.candidate(candidates.scores(0.9, slices=slices), worst_slice=worst)
+    card = approval_card(one)
+    assert "| `German` | 50 | 0.8000 (0.6900 to 0.9100) |" in card
+    assert (
+        "**Worst of 120 slices that nobody has named:** texts with a common word, `ref'und`, worse than elsewhere. "
+        "Accuracy 0.6100 on 41 rows that took no part in the choice, -0.3100 against all others (95% interval -0.4600 "
+        "to -0.1800)." in card
+    )
+    hidden = approval_card(one, show_texts=False)
+    assert "texts with a common word (the report says which), worse than elsewhere" in hidden
+    assert "und" not in hidden.split("Worst of")[1].split(".")[0]
+    unclear = candidates.candidate(worst_slice=worst | {"stands_out": False})
+    assert "not clearly worse than elsewhere" in approval_card(unclear)
