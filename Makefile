@@ -14,7 +14,7 @@ endif
 SETTINGS := MODEL TRAIN EVALUATION BASE_MODEL EPOCHS LEARNING_RATE BATCH_SIZE MAX_LENGTH SEED \
 	MIN_ACCURACY MIN_MACRO_F1 MAX_REGRESSION WHEN_INCONCLUSIVE MUST_BEAT_BASELINE MAX_LATENCY_RATIO MAX_SIZE_RATIO \
 	REQUIRE_APPROVAL PARAMETERS \
-	VERSION RELEASE_SHA256 ALLOW_OLDER REASON DRY_RUN RELEASE TOLERANCE ANY_CODE RUN OUTPUTS TEXT DATA ROWS ENCODING FROM TO ALERT_URL MODEL_STORE ALLOWED_SOURCES STATE_DIR SERVING_PORT AIRFLOW_PORT
+	VERSION RELEASE_SHA256 ALLOW_OLDER REASON DRY_RUN RELEASE TOLERANCE ANY_CODE RUN OUTPUTS TEXT TEXT_COLUMN OUTPUT WORKERS SHARD_ROWS DATA ROWS ENCODING FROM TO ALERT_URL MODEL_STORE ALLOWED_SOURCES STATE_DIR SERVING_PORT AIRFLOW_PORT
 export $(SETTINGS)
 # Files, names and pipes are UTF-8 whatever the terminal's locale is; what is printed there, scripts/terminal.py fits.
 export PYTHONUTF8 := 1
@@ -25,7 +25,7 @@ BASE ?= python:3.11-slim-bookworm
 PIPELINE ?= release_in_kubeflow
 
 .DEFAULT_GOAL := help
-.PHONY: help docs provider-docs image upload release roll-back take-over validate preview reproduce explain retention orphans check-run copy-releases test test-long test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-preprocessing clean distclean setup kserve-server env up down logs backup restore test-compose
+.PHONY: help docs provider-docs image upload release predict roll-back take-over validate preview reproduce explain retention orphans check-run copy-releases test test-long test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-preprocessing bench-batch clean distclean setup kserve-server env up down logs backup restore test-compose
 
 help: ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ roll-back: setup ## Put an earlier release back [MODEL= VERSION=previous REASON=
 
 take-over: setup ## Take a release over from another installation with the same MODEL_STORE [MODEL= VERSION= RELEASE_SHA256= ALLOW_OLDER=]
 	@$(TOOL) take-over
+
+predict: setup ## Score a table or a folder with a version; again: goes on [MODEL= DATA= OUTPUT= TEXT_COLUMN= VERSION=live WORKERS=1]
+	@$(TOOL) predict
 
 retention: setup ## List old versions that would be deleted; DRY_RUN=0 deletes them [MODEL= DRY_RUN=1]
 	@$(TOOL) retention
@@ -210,6 +213,10 @@ bench-switches: .venv/airflow/.dev .venv/pipelines/.dev ## Measure what users no
 
 bench-preprocessing: .venv/airflow/.dev .venv/pipelines/.dev ## Measure preprocessing against pandas, up to ten million rows
 	$(PIPELINES_PYTHON) -m benchmarks.preprocessing
+	$(SHOW)
+
+bench-batch: .venv/airflow/.dev .venv/pipelines/.dev ## Measure a batch prediction against the forward pass alone
+	$(PIPELINES_PYTHON) -m benchmarks.batch
 	$(SHOW)
 
 screenshots: .venv/airflow/.dev ## Take the screenshots of docs/ from a running Airflow (needs chromium)

@@ -91,6 +91,27 @@ def roll_back(env: Mapping[str, str]) -> None:
     run_dag(env, ids.roll_back_dag(model), conf, f"roll back of {model}")
 
 
+def predict(env: Mapping[str, str]) -> None:
+    """Score a table or a folder, in this terminal; the same command again goes on with what is not there yet."""
+    model = _chosen_classifier()
+    data, output = os.environ.get("DATA", ""), os.environ.get("OUTPUT", "")
+    if not data or not output:
+        sys.exit(f"make predict MODEL={model} DATA=reviews.csv OUTPUT=scores: the data and the folder to write to.")
+    conf: dict[str, Any] = {"data": data, "output": output}
+    if columns := os.environ.get("TEXT_COLUMN", ""):
+        conf["text_columns"] = [column.strip() for column in columns.split(",")]
+    if version := os.environ.get("VERSION", ""):
+        conf["version"] = version
+    for name in ("workers", "shard_rows"):
+        if text := os.environ.get(name.upper(), ""):
+            if not text.isdecimal():
+                sys.exit(f"{name.upper()}={text!r} must be a number.")
+            conf[name] = int(text)
+    # Whoever has a terminal here may read and write everything that the steps may.
+    trusted = {**env, "ALLOWED_SOURCES": EVERYTHING, "ALLOWED_OUTPUTS": EVERYTHING}
+    run_dag(trusted, ids.batch_predict_dag(model), conf, f"prediction of {model}")
+
+
 def take_over(env: Mapping[str, str]) -> None:
     """Take a release over from another installation with the same model store, in this terminal."""
     model = _chosen_model()
@@ -263,6 +284,7 @@ COMMANDS = {
     "release": release,
     "roll-back": roll_back,
     "take-over": take_over,
+    "predict": predict,
     "test-alert": test_alert,
     "retention": retention,
     "orphans": orphans,

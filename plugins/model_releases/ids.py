@@ -25,6 +25,9 @@ RELEASE = "release"
 ROLL_BACK = "roll_back"
 UNDO = "undo"
 
+#: Task that scores a table.
+PREDICT = "predict"
+
 #: DAG that looks after all models between their releases.
 WATCH_DAG = "watch_releases"
 
@@ -48,6 +51,11 @@ def roll_back_dag(model: str) -> str:
 def take_over_dag(model: str) -> str:
     """Return the DAG that takes releases of a model over from another installation."""
     return f"take_over_{model.replace('-', '_')}"
+
+
+def batch_predict_dag(model: str) -> str:
+    """Return the DAG that scores tables with a model."""
+    return f"batch_predict_{model.replace('-', '_')}"
 
 
 def watch_task(model: str) -> str:

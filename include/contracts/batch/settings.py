@@ -11,6 +11,11 @@ from include.contracts.rules.addresses import secrets_of, without_secrets
 from include.contracts.rules.allowed_sources import is_allowed
 from include.contracts.section import Section
 
+#: Settings of a model's section ``data`` by which a row becomes a text; addresses are none of them.
+READING = frozenset(
+    ("text_column", "text_separator", "label_column", "labels", "encoding", "unescape", "max_text_characters")
+)
+
 
 class PredictionsConfig(Section):
     """How tables are scored."""

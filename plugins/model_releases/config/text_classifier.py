@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from include.contracts.batch.settings import PredictionsConfig
 from include.contracts.metrics import MAIN_METRICS
 from include.contracts.queries import query_names
 from include.contracts.rollout import SmokeTestConfig
@@ -64,6 +65,7 @@ class TextClassifierConfig(ModelConfig, TrainedModel):
     )
     smoke_test: SmokeTestConfig = SmokeTestConfig()
     serving: ServingSection = ServingSection()
+    predictions: PredictionsConfig = PredictionsConfig()
 
     @property
     def serving_settings(self) -> dict[str, Any]:
@@ -95,6 +97,12 @@ class TextClassifierConfig(ModelConfig, TrainedModel):
         installation = (entry.strip() for entry in os.environ.get("ALLOWED_SOURCES", "").split(","))
         own = [*self.data.train, *self.data.evaluation, self.training.base_model, self.store_uri, HUB]
         return [*own, *self.data.allowed_sources, *filter(None, installation)]
+
+    @property
+    def allowed_outputs(self) -> list[str]:
+        """Where the form of the batch prediction may have written; ``$ALLOWED_OUTPUTS`` of a worker names more."""
+        installation = (entry.strip() for entry in os.environ.get("ALLOWED_OUTPUTS", "").split(","))
+        return [f"{self.store_uri}/predictions", *self.predictions.allowed_outputs, *filter(None, installation)]
 
     @property
     def pipeline_file(self) -> str:

@@ -9,6 +9,9 @@ PREVIOUS_VERSION = "previous_version"
 #: Address that users call for predictions.
 ENDPOINT = "endpoint"
 
+#: Of a batch prediction: where it lies, by which version, and how many rows have one.
+PREDICTIONS = "predictions"
+
 #: Why a release is not due, in one line.
 NOT_DUE = "not_due"
 #: What the gate has judged, as :meth:`model_releases.memory.evidence.Evidence.to_json` writes it.

@@ -1,0 +1,1 @@
+"""Scores tables with a version of a model."""
