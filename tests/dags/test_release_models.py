@@ -53,6 +53,8 @@ def write_model(folder: Path, **settings) -> None:
 def test_every_model_has_a_dag_and_nothing_fails_to_load(bag):
     assert bag.import_errors == {}
     assert sorted(bag.dags) == [
+        "batch_predict_sample_reviews",
+        "batch_predict_yelp_reviews",
         "orphaned_runs",
         "release_sample_reviews",
         "release_yelp_reviews",

@@ -54,7 +54,8 @@ class KubeflowModelConfig(ModelConfig):
         """Section ``predictor``, apart from it what says how much of a cluster it gets, and what is captured."""
         predictor = self.predictor.model_dump(exclude={"kserve"}, exclude_none=True)
         kserve = self.predictor.kserve.model_dump(mode="json", exclude_defaults=True)
-        return {"predictor": predictor} | ({"kserve": kserve} if kserve else {}) | self.capture.served_with(self.store_uri)
+        captured = self.capture.served_with(self.store_uri)
+        return {"predictor": predictor} | ({"kserve": kserve} if kserve else {}) | captured
 
     @property
     def smoke_test_limits(self) -> dict[str, float]:
