@@ -26,7 +26,11 @@ class Package(Part):
 
     uri: str = Field(description="Folder that is served")
     sha256: Sha256
-    size_bytes: Positive
+
+    @property
+    def lies_in_store(self) -> bool:
+        """Whether it is part of the version's folder in the model store, where every file of it is looked at."""
+        return True
 
     def sizes(self) -> Mapping[str, int]:
         """Return URI -> size in bytes of every file that the digest stands for."""

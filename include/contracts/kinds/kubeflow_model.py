@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Discriminator, Field, JsonValue, Tag, model_validator
 
 from include.contracts.candidate import Candidate, Package
 from include.contracts.documents import NotNegative, Part, Positive, Sha256
@@ -14,6 +14,7 @@ from include.contracts.metrics import Metric, fact_of
 from include.contracts.registry_tags import MAIN_METRICS_FACT, PAIRED_FACT, PREDICTOR_FACT
 from include.contracts.rules.non_inferiority import Bounds
 from include.contracts.version.model_files import check_names, folder_digest
+from include.contracts.version.pinned_models import check_pinned, is_served_as_it_is, reference_digest
 
 
 class ModelFile(Part):
@@ -26,6 +27,7 @@ class ModelFile(Part):
 class ModelFiles(Package):
     """The model as the release has copied it into its own folder; its digest is made of names and digests of files."""
 
+    size_bytes: Positive
     files: dict[str, ModelFile] = Field(min_length=1, description="Name below the folder, with / -> the file")
 
     @model_validator(mode="after")
@@ -45,6 +47,36 @@ class ModelFiles(Package):
 
     def _uri_of(self, name: str) -> str:
         return f"{self.uri.rstrip('/')}/{name}"
+
+
+class PinnedModel(Package):
+    """A model that a cluster reads by its address, which stands for one content for good."""
+
+    uri: str = Field(description="A commit of the Hugging Face Hub (hf://), or an image by its digest (oci://)")
+
+    @model_validator(mode="after")
+    def _is_pinned(self) -> PinnedModel:
+        if reference_digest(check_pinned(self.uri)) != self.sha256:
+            raise ValueError("sha256 is not that of the address")
+        return self
+
+    @property
+    def lies_in_store(self) -> bool:
+        """It lies where it was published."""
+        return False
+
+    def sizes(self) -> Mapping[str, int]:
+        """There is no file of it to look at."""
+        return {}
+
+    def digest(self, sha256_of: Callable[[str], str]) -> str:
+        """Return what stands for it."""
+        return reference_digest(self.uri)
+
+
+def _where(archive: Any) -> str:
+    uri = archive.get("uri") if isinstance(archive, Mapping) else getattr(archive, "uri", None)
+    return "pinned" if isinstance(uri, str) and is_served_as_it_is(uri) else "files"
 
 
 class MadeBy(Part):
@@ -140,7 +172,9 @@ class KubeflowModelCandidate(Candidate):
     """A model of anybody's pipeline, and what is known of it."""
 
     kind: Literal["kubeflow-model"]
-    archive: ModelFiles
+    archive: Annotated[
+        Annotated[ModelFiles, Tag("files")] | Annotated[PinnedModel, Tag("pinned")], Discriminator(_where)
+    ]
     code_revision: str = ""
     tracking_run_id: str | None = None
     made_by: MadeBy

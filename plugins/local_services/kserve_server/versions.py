@@ -18,6 +18,7 @@ from include.contracts.version.model_files import (
     files_of,
     folder_digest,
 )
+from include.contracts.version.pinned_models import is_served_as_it_is
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.services import ModelVersion
 from local_services.kserve_server.runtime.layout import FormatError, model_file
@@ -120,6 +121,8 @@ def _digests(folder: Path) -> list[str]:
 def _copy(candidate: ModelVersion, folder: Path) -> None:
     """Copy a version's file or folder, and refuse what has another digest than was announced."""
     uri = candidate.archive_uri.rstrip("/")
+    if is_served_as_it_is(uri):
+        raise InvalidRequestError(f"{uri} is read by KServe in a cluster alone; let the pipeline write its files.")
     try:
         source = ObjectStoragePath(uri)
         if source.is_dir():

@@ -15,6 +15,7 @@ from include.contracts.rules.allowed_sources import EVERYTHING, is_allowed
 from include.contracts.version.claims import NothingFreeError, claim_attempt
 from include.contracts.version.files import new_file, reason_of
 from include.contracts.version.model_files import MOST_BYTES, ModelFilesError, check_names
+from include.contracts.version.pinned_models import check_pinned, is_served_as_it_is
 from include.models import PROJECT_DIR
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 
@@ -63,6 +64,9 @@ def sizes_of(source_uri: str, *, file_name: str | None, conn_id: str | None) -> 
 
     shown = without_secrets(source_uri)
     with _told(shown, "cannot be read"):
+        if is_served_as_it_is(source_uri):
+            check_pinned(source_uri)
+            return {}
         source = ObjectStoragePath(source_uri.rstrip("/"), conn_id=conn_id or None)
         return {name: int(path.stat().st_size) for name, path in _files(source, shown, file_name)}
 
@@ -72,6 +76,7 @@ def copy_model(
 ) -> tuple[str, dict[str, CopiedFile]]:
     """Copy a file or a folder into the version's folder, and return the URI of the copy and its files.
 
+    A model that only a cluster reads stays where it is, and has no files; its address must be pinned.
     A try after another one for the same run writes over what that has left; another run gets a folder of its own.
 
     :param folder_uri: folder of the version in the model store.
@@ -85,6 +90,8 @@ def copy_model(
     store = ObjectStoragePath(folder_uri, conn_id=conn_id or None)
     shown = without_secrets(source_uri)
     with _told(shown, f"cannot be copied to {folder_uri}"):
+        if is_served_as_it_is(source_uri):
+            return check_pinned(source_uri), {}
         source = ObjectStoragePath(source_uri.rstrip("/"), conn_id=connection_for(source_uri, folder_uri, conn_id))
         attempt = claim_attempt(store.fs, store.path, mark=run_id, run=run_id)
         target = "/".join(part for part in (folder_uri, attempt, PACKAGE_FOLDER) if part)

@@ -104,7 +104,8 @@ class CheckTakeOverOperator(_TakeOverStep):
     def _refuse_elsewhere(self, candidate: Candidate) -> None:
         """Make sure that what is deployed lies in the version's folder: an archive is code."""
         folder = f"{self.store_uri}/{self.version}/"
-        for uri in (candidate.archive.uri, candidate.report_uri):
+        archive = candidate.archive.uri if candidate.archive.lies_in_store else ""
+        for uri in (archive, candidate.report_uri):
             if uri and (not uri.startswith(folder) or ".." in uri.split("/")):
                 raise InvalidRequestError(
                     f"{self.candidate_uri} names {uri}, which does not lie in {folder}: both installations must reach "

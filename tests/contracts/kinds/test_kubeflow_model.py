@@ -56,6 +56,19 @@ def test_files_that_are_not_what_was_announced_are_refused(change: dict[str, Any
         parsed(archive=document()["archive"] | change)
 
 
+@pytest.mark.parametrize(
+    ("uri", "sha256", "complaint"),
+    [
+        (f"hf://owner/name:{'c' * 40}", "d" * 64, "sha256 is not that of the address"),
+        ("hf://owner/name:main", "d" * 64, "may lead to something else"),
+        (f"oci://../model@sha256:{'d' * 64}", "d" * 64, "may lead to something else"),
+    ],
+)
+def test_an_address_that_is_no_content_is_no_model(uri: str, sha256: str, complaint: str) -> None:
+    with pytest.raises(DocumentError, match=complaint):
+        parsed(archive={"uri": uri, "sha256": sha256})
+
+
 def test_a_figure_that_is_no_number_is_refused() -> None:
     with pytest.raises(DocumentError, match=r"metrics\.0\.value"):
         parsed(metrics=compared((float("nan"), None), (0.2, None)))

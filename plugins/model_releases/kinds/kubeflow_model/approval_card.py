@@ -5,7 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from include.contracts.kinds.kubeflow_model import KubeflowModelCandidate, MeasuredMetric, ServedBy
+from include.contracts.kinds.kubeflow_model import (
+    KubeflowModelCandidate,
+    MeasuredMetric,
+    ModelFiles,
+    PinnedModel,
+    ServedBy,
+)
 from model_releases.cards.markdown import quoted, table
 
 _ARROWS = {True: "↑", False: "↓"}
@@ -20,9 +26,8 @@ def approval_card(
     :param report_url: page of the report, where there is one.
     """
     archive, made_by = candidate.archive, candidate.made_by
-    files = f"{len(archive.files)} file{'s' if len(archive.files) > 1 else ''}, {archive.size_bytes:,} bytes"
     facts = (
-        ("model", f"{_server(candidate.predictor)}, {files}, asked by {quoted(candidate.predictor.protocol)}"),
+        ("model", f"{_server(candidate.predictor)}, {_size(archive)}, asked by {quoted(candidate.predictor.protocol)}"),
         ("pipeline", quoted(made_by.pipeline)),
         ("run", quoted(made_by.run_id)),
         ("parameters", quoted(json.dumps(made_by.parameters, sort_keys=True))),
@@ -31,13 +36,20 @@ def approval_card(
     )
     blocks = [
         f"**Gate:** {quoted(decision)}" if decision else "",
-        f"**Files:** SHA-256 {quoted(archive.sha256)}. These files go live, or none.",
+        f"**{'Files' if archive.lies_in_store else 'Address'}:** SHA-256 {quoted(archive.sha256)}. "
+        f"{'These files go' if archive.lies_in_store else 'This goes'} live, or none.",
         f"[Report]({report_url})" if report_url else "",
         table(["metric", "candidate", "live", "difference"], (_metric(candidate, each) for each in candidate.metrics)),
         _compared(candidate),
         table(["what it is", ""], facts, align="---"),
     ]
     return "\n\n".join(block for block in blocks if block)
+
+
+def _size(archive: ModelFiles | PinnedModel) -> str:
+    if isinstance(archive, PinnedModel):
+        return f"served from {quoted(archive.uri)}"
+    return f"{len(archive.files)} file{'s' if len(archive.files) > 1 else ''}, {archive.size_bytes:,} bytes"
 
 
 def _server(predictor: ServedBy) -> str:

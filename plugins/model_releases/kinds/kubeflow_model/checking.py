@@ -74,4 +74,5 @@ def _model(config: KubeflowModelConfig, told: pipeline_document.Told, sources: S
     refuse_elsewhere(uri, sources)
     conn_id = connection_for(uri, config.store_uri, config.store_conn_id)
     sizes = sizes_of(uri, file_name=config.outputs.model_file, conn_id=conn_id)
-    return f"model: {', '.join(sorted(sizes)[:5])}, {sum(sizes.values()):,} bytes, at {without_secrets(uri)}"
+    files = f"{', '.join(sorted(sizes)[:5])}, {sum(sizes.values()):,} bytes" if sizes else "served as it is"
+    return f"model: {files}, at {without_secrets(uri)}"

@@ -15,6 +15,7 @@ from include.contracts.kinds.kubeflow_model import KubeflowModelCandidate
 from include.contracts.kinds.kubeflow_settings import MetricConfig, OutputsConfig, PredictorConfig, RequestsConfig
 from include.contracts.registry_tags import METRIC_FACT_PREFIX
 from include.contracts.version.model_files import folder_digest
+from include.contracts.version.pinned_models import reference_digest
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.run_outputs import names_of
 from model_releases.memory.published_model import CopiedFile
@@ -108,25 +109,19 @@ def document(
 ) -> str:
     """Return the text of ``candidate.json``.
 
-    :param uri: folder that is served.
+    :param uri: folder that is served, or a pinned model, which has no files here.
     :param made_by: see :class:`~include.contracts.kinds.kubeflow_model.MadeBy`.
     :param evidence: its ``predictions``, ``comparison`` and ``not_comparable``.
     :param where: URI of the document, for messages.
     :raises InvalidRequestError: when it is not what it should be.
     """
-    described = {name: {"sha256": file.sha256, "size_bytes": file.size_bytes} for name, file in files.items()}
     made = {
         "schema_version": 1,
         "kind": KUBEFLOW_MODEL,
         "model": model,
         "version": version,
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "archive": {
-            "uri": uri,
-            "sha256": folder_digest({name: file.sha256 for name, file in files.items()}),
-            "size_bytes": sum(file.size_bytes for file in files.values()),
-            "files": described,
-        },
+        "archive": _archive(uri, files),
         "made_by": dict(made_by),
         "metrics": list(metrics),
         "live_version": live_version,
@@ -147,6 +142,22 @@ def document(
         return KubeflowModelCandidate.dump(made, where=where)
     except DocumentError as error:
         raise InvalidRequestError(str(error)) from None
+
+
+def digest_of(uri: str, files: Mapping[str, CopiedFile]) -> str:
+    """Return the digest of a model.
+
+    :param files: of its copy; none for one that is served as it is.
+    """
+    return folder_digest({name: file.sha256 for name, file in files.items()}) if files else reference_digest(uri)
+
+
+def _archive(uri: str, files: Mapping[str, CopiedFile]) -> dict[str, Any]:
+    found: dict[str, Any] = {"uri": uri, "sha256": digest_of(uri, files)}
+    if not files:
+        return found
+    described = {name: {"sha256": file.sha256, "size_bytes": file.size_bytes} for name, file in files.items()}
+    return found | {"size_bytes": sum(file.size_bytes for file in files.values()), "files": described}
 
 
 def _table(outputs: Mapping[str, Any], asked: OutputsConfig) -> Mapping[str, Any]:

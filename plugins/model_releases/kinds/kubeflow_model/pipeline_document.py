@@ -13,7 +13,6 @@ from include.contracts.kinds.kubeflow_settings import OutputsConfig, RequestsCon
 from include.contracts.kinds.pipeline_outputs import PipelineModel
 from include.contracts.rules.addresses import without_secrets
 from include.contracts.section import problems
-from include.contracts.version.model_files import folder_digest
 from kubeflow_provider.exceptions import InvalidRequestError
 from model_releases.kinds.kubeflow_model.collecting import uri_of
 from model_releases.memory.published_model import CopiedFile
@@ -61,17 +60,16 @@ def told(
     )
 
 
-def insist_on_digest(files: Mapping[str, CopiedFile], expected: str | None) -> None:
-    """Make sure that what was copied is what the pipeline has made.
+def insist_on_digest(digest: str, files: Mapping[str, CopiedFile], expected: str | None) -> None:
+    """Make sure that what is served is what the pipeline has made.
 
+    :param digest: of the whole, see :func:`~model_releases.kinds.kubeflow_model.collecting.digest_of`.
+    :param files: what was copied; empty for a model that is served as it is.
     :param expected: the digest that its document says; ``None``: any.
     :raises InvalidRequestError: when it is something else.
     """
-    digests = {name: file.sha256 for name, file in files.items()}
-    if expected is not None and expected not in {
-        folder_digest(digests),
-        *(digests.values() if len(files) == 1 else ()),
-    }:
+    alone = [file.sha256 for file in files.values()] if len(files) == 1 else []
+    if expected is not None and expected not in (digest, *alone):
         raise InvalidRequestError(
             f"The model has another SHA-256 than the pipeline's document says ({expected}): somebody has written to it "
             "since. Start the release again."

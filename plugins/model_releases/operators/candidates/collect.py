@@ -9,14 +9,13 @@ from include.contracts.kinds.kubeflow_model import KubeflowModelCandidate
 from include.contracts.kinds.kubeflow_settings import MetricConfig, OutputsConfig, PredictorConfig, RequestsConfig
 from include.contracts.rules.addresses import without_secrets
 from include.contracts.version.files import reason_of, write_file
-from include.contracts.version.model_files import folder_digest
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.hooks import get_pipeline_service
 from kubeflow_provider.links import XCOM_OUTPUTS, XCOM_RUN_ID
 from kubeflow_provider.run_outputs import ArtifactService
 from model_releases.kinds.kubeflow_model import collecting, pipeline_document, predictions
 from model_releases.memory.candidate import read_text
-from model_releases.memory.published_model import connection_for, copy_model, refuse_elsewhere
+from model_releases.memory.published_model import PACKAGE_FOLDER, connection_for, copy_model, refuse_elsewhere
 from model_releases.operators.base import ReleaseStep
 
 if TYPE_CHECKING:
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
 
 class CollectCandidateOperator(ReleaseStep):
     """Copy the model that a run has left into the version's folder, and write ``candidate.json`` from its outputs.
+
+    What only a cluster reads (``hf://``, ``oci://``) is not copied; its address must stand for one content for good.
 
     The digests of what was copied stand in the document: the gate, the approval and the serving system insist on them,
     whatever becomes of the artifacts of the run. Safe to repeat.
@@ -102,8 +103,9 @@ class CollectCandidateOperator(ReleaseStep):
         served, files = copy_model(
             uri, self.folder_uri, run_id=str(run_id), file_name=self.outputs.model_file, conn_id=self.store_conn_id
         )
-        pipeline_document.insist_on_digest(files, told.model_sha256)
-        pairing = self._paired(found, live, folder_digest({name: file.sha256 for name, file in files.items()}))
+        digest = collecting.digest_of(served, files)
+        pipeline_document.insist_on_digest(digest, files, told.model_sha256)
+        pairing = self._paired(found, live, digest)
         metrics = collecting.with_pairing(metrics, pairing.live)
         text = collecting.document(
             model=self.model,
@@ -119,7 +121,7 @@ class CollectCandidateOperator(ReleaseStep):
             metrics=metrics,
             live_version=self.live_version or None,
             evidence={
-                "predictions": self._kept(found, served),
+                "predictions": self._kept(found, served if files else f"{self.folder_uri}/{PACKAGE_FOLDER}"),
                 "comparison": pairing.comparison,
                 "not_comparable": pairing.reason,
             },
@@ -129,7 +131,8 @@ class CollectCandidateOperator(ReleaseStep):
         )
         self._write(text)
         words = ", ".join(f"{metric['name']} {metric['value']:.6g}" for metric in metrics)
-        self.log.info("%s %s: %s file(s) copied to %s; %s.", self.model, self.version, len(files), served, words)
+        how = f"{len(files)} file(s) copied to" if files else "served as it is from"
+        self.log.info("%s %s: %s %s; %s.", self.model, self.version, how, served, words)
         return self.read_candidate().archive.sha256
 
     def _artifacts(self, run_id: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -56,6 +57,15 @@ def test_a_format_is_served_by_a_runtime_that_kserve_chooses() -> None:
     assert env == {"LOG": "info", "ARCHIVE_SHA256": FIRST.ljust(64, "0"), "MODEL_VERSION": FIRST}
     assert spec["annotations"]["kubeflow-provider/protocol"] == "v2"
     assert spec["labels"]["kubeflow-provider/version"] == FIRST
+
+
+@pytest.mark.parametrize("uri", [f"hf://owner/name:{'c' * 40}", f"oci://host/name@sha256:{'d' * 64}"])
+def test_what_kserve_alone_reads_is_served_as_it_is(uri: str) -> None:
+    version = replace(version_of(FIRST), archive_uri=uri)
+    model = predictor(version, PredictorSettings.of(version.settings), mode=None)["model"]
+
+    assert model["storageUri"] == uri
+    assert [entry["name"] for entry in model["env"]] == ["MODEL_VERSION"]  # there is no digest of files to insist on
 
 
 def test_a_runtime_can_be_named() -> None:

@@ -16,6 +16,7 @@ from kubeflow_provider.services import Run
 from kubeflow_provider.states import RunState
 from model_releases.config import KubeflowModelConfig
 from model_releases.exceptions import ReleaseRefusedError
+from model_releases.kinds.kubeflow_model.approval_card import approval_card
 from model_releases.kinds.kubeflow_model.checking import check_run
 from model_releases.memory.candidate import read_candidate
 from model_releases.memory.evidence import gather
@@ -114,6 +115,40 @@ def test_the_model_is_copied_and_every_digest_pinned(collect: Any, artifact: Pat
     (copy / "model.skops").write_bytes(b"b model")
     with pytest.raises(Exception, match=f"has SHA-256 .*, and {candidate.archive.sha256} was evaluated"):
         gather(candidate, uri, conn_id=None)
+
+
+@pytest.mark.parametrize(
+    ("uri", "sha256"),
+    [
+        (f"hf://owner/name:{'c' * 40}", hashlib.sha256(f"hf://owner/name:{'c' * 40}".encode()).hexdigest()),
+        (f"oci://registry.example:5000/team/model@sha256:{'d' * 64}", "d" * 64),
+    ],
+)
+def test_what_only_a_cluster_reads_is_served_as_it_is(collect: Any, tmp_path: Path, uri: str, sha256: str) -> None:
+    sources = ["hf://owner", "oci://registry.example:5000/team"]
+    candidate = collect(told(uri), outputs=SETTINGS["outputs"] | {"allowed_sources": sources})
+
+    assert (candidate.archive.uri, candidate.archive.sha256, candidate.archive.sizes()) == (uri, sha256, {})
+    assert candidate.archive.lies_in_store is False
+    document = (tmp_path / "store" / MODEL / VERSION / "candidate.json").as_uri()
+    assert gather(candidate, document, conn_id=None).archive_sha256 == sha256
+    assert uri in approval_card(candidate)
+    assert [path.name for path in (tmp_path / "store" / MODEL / VERSION).iterdir()] == ["candidate.json"]
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("hf://owner/name", "may lead to something else tomorrow"),
+        ("hf://owner/name:main", "may lead to something else tomorrow"),
+        ("oci://registry.example/model:latest", "may lead to something else tomorrow"),
+        (f"hf://stranger/name:{'c' * 40}", r"where it is not read. Name its folder in `outputs\.allowed_sources`"),
+    ],
+)
+def test_an_address_that_may_change_or_that_nobody_named_is_refused(collect: Any, uri: str, words: str) -> None:
+    sources = ["hf://owner", "oci://registry.example"]
+    with pytest.raises(InvalidRequestError, match=words):
+        collect(told(uri), outputs=SETTINGS["outputs"] | {"allowed_sources": sources})
 
 
 def test_another_try_writes_over_it_and_another_run_beside_it(collect: Any, artifact: Path, tmp_path: Path) -> None:

@@ -147,7 +147,9 @@ def _container(container: GivenContainer) -> Object:
 
 
 def _told(candidate: ModelVersion, given: GivenPredictor | None) -> dict[str, str]:
-    told = {ARCHIVE_SHA256_VARIABLE: candidate.archive_sha256}
+    # The digest of what KServe alone reads is that of its address, and not of files.
+    is_files = not candidate.archive_uri.startswith(("hf://", "oci://"))
+    told = {ARCHIVE_SHA256_VARIABLE: candidate.archive_sha256} if is_files else {}
     return told | ({VERSION_VARIABLE: candidate.version} if given else {})
 
 
