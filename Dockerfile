@@ -8,6 +8,8 @@
 #   airflow-with-pipelines   the same with the pipeline half's environment beside it, for the embedded world
 #   mlflow                   an MLflow server for PostgreSQL, and what trainings reach of it
 #
+# and model-server, for a cluster, serves models of pipelines of anybody's (deploy/kserve/model-server.yaml).
+#
 # include/requirements.txt pins torch without saying for which accelerator. The package index's own wheel is the CUDA
 # build; with PIP_EXTRA_INDEX_URL set to PyTorch's index of CPU wheels pip takes those, which are some GB smaller.
 ARG BASE=python:3.11-slim-bookworm
@@ -123,6 +125,26 @@ ENV PATH=/opt/mlflow/bin:${PATH} \
 USER 1000:0
 EXPOSE 5000
 CMD ["mlflow", "server", "--host", "0.0.0.0", "--port", "5000"]
+
+FROM ${BASE} AS model-server-environment
+ARG PIP_INDEX_URL
+ARG PIP_EXTRA_INDEX_URL
+COPY plugins/local_services/kserve_server/requirements.txt /tmp/requirements.txt
+RUN python3 -m venv /opt/server \
+    && /opt/server/bin/pip install --no-cache-dir --disable-pip-version-check -r /tmp/requirements.txt
+
+FROM ${BASE} AS model-server
+RUN useradd --uid 1000 --gid 0 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin app
+COPY --from=model-server-environment /opt/server /opt/server
+COPY plugins/local_services/kserve_server/runtime /app/runtime
+ENV PATH=/opt/server/bin:${PATH} \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp
+WORKDIR /app
+USER 1000:0
+EXPOSE 8080
+CMD ["python", "-m", "runtime.pod", "--help"]
 
 # The pipeline half in a cluster.
 FROM ${BASE}

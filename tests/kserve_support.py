@@ -6,7 +6,7 @@ import json
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -83,17 +83,25 @@ def kserve_connection(folder: Path, k8s: Cluster, **extra: Any) -> Connection:
 
 @contextmanager
 def kserve(
-    folder: Path, *, settings: KServeSettings | None = None, speed: float = 20.0, **extra: Any
+    folder: Path,
+    *,
+    settings: KServeSettings | None = None,
+    speed: float = 20.0,
+    claims: Mapping[str, Path] | None = None,
+    **extra: Any,
 ) -> Iterator[KServeWorld]:
     """Yield a hook on a double of its own.
 
     :param settings: of the KServe that is installed.
     :param speed: of the cluster's clock.
+    :param claims: folders that stand for claims.
     :param extra: fields of the connection.
     """
     settings = settings or KServeSettings()
     models = FakeModels()
-    with cluster(images={IMAGE: models}, namespace=NAMESPACE, kserve=settings, speed=speed) as k8s:
+    with cluster(
+        images={IMAGE: models}, namespace=NAMESPACE, kserve=settings, speed=speed, claims=dict(claims or {})
+    ) as k8s:
         k8s.kserve.add_runtime(RUNTIME, IMAGE)
         install_config(k8s, settings)
         k8s.faults.allow_only(rights(*SERVING))

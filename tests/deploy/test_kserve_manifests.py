@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,11 @@ def schema(version: str, kind: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_crds_know_every_field_of_the_manifests(version: str) -> None:
-    for document in [*of_kind("InferenceService"), *of_kind("ServingRuntime", "*serving-runtime.yaml")]:
+    for document in [
+        *of_kind("InferenceService"),
+        *of_kind("ServingRuntime", "*serving-runtime.yaml"),
+        *of_kind("ServingRuntime"),
+    ]:
         kind = schema(version, document["kind"])
         assert prune(document["spec"], kind["properties"]["spec"]) == document["spec"]
 
@@ -74,6 +79,18 @@ def test_the_crds_know_every_field_that_a_release_makes(version: str) -> None:
         percent=10,
     )
     made = inference_service("reviews", "team", spec, annotations={})
+
+    assert prune(made["spec"], schema(version, "InferenceService")["properties"]["spec"]) == made["spec"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    "server", [{"format": "onnx", "runtime": "ours"}, {"container": {"image": "a:1", "args": ["b"]}}]
+)
+def test_the_crds_know_every_field_of_a_predictor_that_is_given(version: str, server: dict[str, Any]) -> None:
+    model = version_of("iris", "20260101000000")
+    given = replace(model, settings={"predictor": {"protocol": "v2", "model_name": "i", **server}})
+    made = inference_service("iris", "team", predictor(given, PredictorSettings(), mode=None), annotations={})
 
     assert prune(made["spec"], schema(version, "InferenceService")["properties"]["spec"]) == made["spec"]
 

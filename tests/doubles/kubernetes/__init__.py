@@ -40,6 +40,9 @@ KServe (facts on KServe: sections 1 to 4)
       from 0.20 on, with traffic from 0.21 on and through a Gateway only; none at 0 % without ``minReplicas``.
     - ``model_status.py``: only crashes and failed downloads are seen, and in Standard mode no crash either as long as
       the Deployment stays what it was; ``lastFailureInfo`` is never cleared.
+    - ``templates.py``: a runtime's container is a template over the service's name; without one that fits InvalidSpec.
+    - ``format_server.py``: a server of formats knows its model by the service's name and no version of it, and answers
+      500 to rows that do not fit.
     - ``gateway.py``: hosts, tags and path template; 404, then 503, for a while after Ready; weights; login page.
 
 What it does not do: exec and attach, scale to zero, autoscaling, several nodes, rules of networks and of RBAC

@@ -44,6 +44,15 @@ def load(document: dict[str, Any]) -> Any:
     from .listening import write_log
 
     write_log(Path(document["log"]))
+    model_format, path = document["format"], Path(document["path"])
+    return make_application(document["model"], document["version"], model_format=model_format, path=path)
+
+
+def make_application(name: str, version: str, *, model_format: str, path: Path) -> Any:
+    """Return the application that serves one model.
+
+    :param path: of the file that is loaded.
+    """
     from kserve.model_server import ModelServer, app
     from kserve.protocol.rest.server import RESTServer
 
@@ -52,8 +61,7 @@ def load(document: dict[str, Any]) -> Any:
     from .served_model import ServedModel
 
     logging.getLogger("kserve").setLevel(logging.CRITICAL)  # it logs exceptions whole, with what was sent
-    predictor = PREDICTORS[document["format"]](Path(document["path"]))
-    model = ServedModel(document["model"], document["version"], predictor)
+    model = ServedModel(name, version, PREDICTORS[model_format](path))
     server = ModelServer(enable_grpc=False, enable_latency_logging=False)
     server.register_model(model)
     rest = RESTServer("kserve.model_server:app", server.dataplane, server.model_repository_extension, http_port=0)
