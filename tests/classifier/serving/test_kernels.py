@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,20 @@ from include.classifier.native.v2_grpc.messages import message_class
 from include.classifier.native.v2_grpc.tensors import write_message
 from include.classifier.packaging.bfloat16 import write_bfloat16
 from include.classifier.serving import kernels
-from include.classifier.serving.kernels import TORCH_BFLOAT16, TORCH_FLOAT32, cpu_features, kernel_here
+from include.classifier.serving.kernels import (
+    BFLOAT16_FEATURES,
+    TORCH_BFLOAT16,
+    TORCH_FLOAT32,
+    cpu_features,
+    kernel_here,
+)
 from include.classifier.serving.predictor import Prediction, Predictor
 from include.classifier.serving.protocol import Request, write_answer
 
 TEXTS = ["good food", "the place was very slow", "bad", "never again", "quick and good food and quick place"] * 3
+
+FEATURES = ("avx2", *BFLOAT16_FEATURES)
+SUBSETS = [subset for size in range(len(FEATURES) + 1) for subset in combinations(FEATURES, size)]
 
 X86 = "processor\t: 0\nflags\t\t: fpu avx2 amx_bf16\nbugs\t\t: spectre_v1\n"
 ARM = "processor\t: 0\nBogoMIPS\t: 2100.00\nFeatures\t: fp asimd bf16\nCPU part\t: 0xd4f\n"
@@ -41,22 +51,17 @@ def test_a_system_that_tells_nothing_has_no_features(tmp_path: Path, monkeypatch
     assert cpu_features() == frozenset()
 
 
-@pytest.mark.parametrize(
-    ("needs", "found", "kernel", "told"),
-    [
-        ([], [], TORCH_BFLOAT16, None),
-        (["amx_bf16"], ["avx2", "amx_bf16"], TORCH_BFLOAT16, None),
-        (["amx_bf16"], ["avx2", "avx512_bf16"], TORCH_FLOAT32, TORCH_FLOAT32),
-        (["amx_bf16", "avx2"], ["amx_bf16"], TORCH_FLOAT32, TORCH_FLOAT32),
-        (["amx_bf16"], [], TORCH_FLOAT32, TORCH_FLOAT32),
-    ],
-)
-def test_a_kernel_is_used_where_nothing_that_it_needs_is_missing(
-    monkeypatch: pytest.MonkeyPatch, needs: list[str], found: list[str], kernel: str, told: str | None
+@pytest.mark.parametrize("needs", SUBSETS)
+@pytest.mark.parametrize("found", SUBSETS)
+def test_it_falls_back_if_and_only_if_something_is_missing(
+    monkeypatch: pytest.MonkeyPatch, needs: tuple[str, ...], found: tuple[str, ...]
 ) -> None:
     monkeypatch.setattr(kernels, "cpu_features", lambda: frozenset(found))
 
-    assert kernel_here({"labels": ["a", "b"], "kernel": {"name": TORCH_BFLOAT16, "needs": needs}}) == (kernel, told)
+    kernel, told = kernel_here({"kernel": {"name": TORCH_BFLOAT16, "needs": list(needs)}})
+
+    assert (kernel == TORCH_BFLOAT16) == (set(needs) <= set(found))
+    assert told == (None if kernel == TORCH_BFLOAT16 else TORCH_FLOAT32)
 
 
 def test_a_package_that_needs_nothing_is_as_it_was() -> None:
