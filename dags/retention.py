@@ -1,7 +1,8 @@
 """Delete the files of old versions: every Sunday, or by hand, where a list of what would go comes first.
 
 What is live, the version before it, the newest releases and whatever a running release uses stay, as the `retention`
-section of a model's YAML says. The registry keeps the record of every release.
+section of a model's YAML says. The registry keeps the record of every release. Captured requests go after
+`capture.retention_days`.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ with DAG(
             model=config.name,
             store_uri=config.store_uri,
             policy=config.retention.model_dump(),
+            capture=config.capture.model_dump(),
             # A weekly run has the form's defaults as well.
             delete="{{ dag_run.run_type == 'scheduled' or not params.dry_run }}",
             release_dag_id=ids.release_dag(config.name),

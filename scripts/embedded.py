@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import one_release
@@ -20,7 +21,9 @@ from terminal import fit_terminal
 from terminal_dags import end_terminal_dags, run_dag
 
 from include.contracts.form import FIELDS, read_field
+from include.contracts.monitoring.capture import OFF
 from include.contracts.rules.allowed_sources import EVERYTHING
+from include.contracts.uris import local_path
 from model_releases import ids
 
 
@@ -212,6 +215,54 @@ def _chosen_classifier() -> str:
     return model
 
 
+def forget(env: Mapping[str, str]) -> None:
+    """Delete the captured requests with some ids, and the labels that came for them later."""
+    from include.capture.forgetting import ForgettingError, read_ids
+    from include.capture.forgetting import forget as forget_in
+
+    model = _chosen_model()
+    try:
+        found = forget_in(_folder_of(model), read_ids(os.environ.get("IDS", "")))
+    except ForgettingError as error:
+        sys.exit(str(error))
+    print(
+        f"{model}: deleted {found.requests} captured request(s) and {found.labels} label(s) in {found.files} file(s)."
+    )
+
+
+def capture_off(env: Mapping[str, str]) -> None:
+    """Capture nothing of any model in this store any more; servers that run stop within a second."""
+    for folder in _stores():
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / OFF).touch()
+        print(f"Nothing is captured of the models in {folder} until `make capture-on`. What was captured stays.")
+
+
+def capture_on(env: Mapping[str, str]) -> None:
+    """Capture again what the models' YAML files say."""
+    for folder in _stores():
+        (folder / OFF).unlink(missing_ok=True)
+        print(f"Requests to the models in {folder} are captured as `capture` of their YAML says.")
+
+
+def _stores() -> list[Path]:
+    """Return the folders in which the models' own lie."""
+    from model_releases.config import read_model_configs
+
+    return sorted({_folder_of(config.name).parent for config in read_model_configs()})
+
+
+def _folder_of(model: str) -> Path:
+    from model_releases.config import read_model_configs
+
+    uri = next(config.store_uri for config in read_model_configs() if config.name == model)
+    if not uri.startswith("file:"):
+        sys.exit(
+            f"The store of {model} is {uri}, and captured requests lie in folders only: nothing is captured there."
+        )
+    return Path(local_path(uri))
+
+
 def serve(env: Mapping[str, str]) -> None:
     """Start TorchServe with the versions that were live, and the other servers where a model has them."""
     from model_releases.config import read_model_configs
@@ -293,6 +344,9 @@ COMMANDS = {
     "check-run": check_run,
     "copy-releases": copy_releases,
     "preview": preview,
+    "forget": forget,
+    "capture-off": capture_off,
+    "capture-on": capture_on,
     "airflow": start_airflow,
     "serve": serve,
     "status": status,

@@ -27,6 +27,11 @@ _MAKE_SETTINGS = (
     ),
     ("RUN", "none", "`make check-run`: id of a finished run of [a pipeline of your own](bring-your-own-pipeline.md)."),
     ("OUTPUTS", "none", "`make check-run`: where that run has written its outputs, for servers that tell none."),
+    (
+        "IDS",
+        "none",
+        "`make forget`: ids of the requests to delete, as the header `x-request-id` of their answers says.",
+    ),
     ("FROM", "none", "`make copy-releases`: connection to the registry whose records are copied."),
     ("TO", "none", "`make copy-releases`: connection to the registry that gets them."),
     ("MODEL_STORE", "`file://<STATE_DIR>/store`", "Where packed models are kept: `file://`, `s3://`, `gs://`."),

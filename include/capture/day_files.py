@@ -28,7 +28,8 @@ class _Open:
 class DayFiles:
     """Appends lines to a file of the day and closes it when it is large or old enough.
 
-    :param folder: ``captured`` of a model; made when it is absent, readable for this user only.
+    :param folder: ``captured`` of a model; made when it is absent. Files are for this user, and for the group where the
+        umask lets it.
     :param producer: part of the files' names; no other that writes there now has it.
     :param most_bytes: of all files in it, of whatever producer: the oldest finished ones go first.
     :param file_bytes: a file that has more is closed.
@@ -102,10 +103,10 @@ class DayFiles:
     def _begin(self, day: date, now: float, size: int) -> _Open:
         self._make_room(max(size, self._file_bytes))
         folder = self._folder / day.isoformat()
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o770, parents=True, exist_ok=True)
         self._number += 1
         path = folder / f".{self._producer}-{self._number:06d}{SUFFIX}{PART}"
-        file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0)
+        file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o660), "wb", buffering=0)
         # By the lock others know that somebody still writes it.
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

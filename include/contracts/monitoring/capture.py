@@ -40,7 +40,7 @@ class CaptureConfig(Section):
         30, description="Captured requests and labels of earlier days are deleted by the retention DAG."
     )
     max_megabytes: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
-        1000, description="Of a model's captured requests; the oldest go first. The retention DAG counts alike."
+        1000, description="Of a model's captured requests; the oldest go first."
     )
     receiver: str | None = Field(
         None,

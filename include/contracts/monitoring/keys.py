@@ -41,7 +41,7 @@ def get_key(store: Path, model: str) -> bytes:
         return key
     store.mkdir(parents=True, exist_ok=True)
     part = store / f"{KEY_FILE}-{secrets.token_hex(8)}.part"
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o660)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(secrets.token_bytes(_BYTES))

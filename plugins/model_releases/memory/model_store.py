@@ -36,6 +36,11 @@ class ModelStore:
         self._folder = ObjectStoragePath(uri, conn_id=conn_id or None)
         self._others = [ObjectStoragePath(other).path.rstrip("/") for other in other_uris if other]
 
+    @property
+    def folder(self) -> ObjectStoragePath:
+        """The model's folder."""
+        return self._folder
+
     def versions(self) -> list[str]:
         """Return the versions that have a folder; whatever is named otherwise is none of the store's business.
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from include.contracts.monitoring.capture import CaptureConfig
+from include.contracts.monitoring.retention import captured_before
 from include.contracts.settings import RetentionConfig
+from include.contracts.version.files import reason_of
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.hooks import get_serving_service
 from model_releases import ids
@@ -35,12 +38,14 @@ class RetentionOperator(BaseOperator):
     What is live, the version before it, and whatever a running release uses stays. The registry keeps every record;
     one whose files are gone gets the fact ``archive_deleted_at``. Killed halfway, the next run goes on. Of a store that
     several installations use each deletes what it has made, once none of the others needs it any more. Returns (as
-    XCom) ``deleted``, ``bytes`` (deleted, or to be deleted) and ``versions``: all with their sizes and why they stay
-    or go.
+    XCom) ``deleted``, ``captured`` (days and bytes of captured requests), ``bytes`` (deleted, or to be deleted) and
+    ``versions``: all with their sizes and why they stay or go.
 
     :param model: name of the model (templated).
     :param store_uri: folder of the model in the model store (templated).
     :param policy: settings of :class:`~include.contracts.settings.RetentionConfig` (templated).
+    :param capture: settings of :class:`~include.contracts.monitoring.capture.CaptureConfig`: captured requests and
+        labels of earlier days than its ``retention_days`` go, too, also where nothing is captured any more (templated).
     :param delete: delete, and do not only say what would go: a bool, or a template that renders to one (templated).
     :param release_dag_id: the model's release DAG, whose running releases keep what they use (templated).
     :param other_store_uris: folders of the other models, which must not lie in a version of this one.
@@ -51,7 +56,7 @@ class RetentionOperator(BaseOperator):
     :raises ServiceUnavailableError: when a service does not answer, or somebody rolls the model back.
     """
 
-    template_fields: Sequence[str] = ("model", "store_uri", "policy", "delete", "release_dag_id")
+    template_fields: Sequence[str] = ("model", "store_uri", "policy", "capture", "delete", "release_dag_id")
 
     def __init__(
         self,
@@ -59,6 +64,7 @@ class RetentionOperator(BaseOperator):
         model: str,
         store_uri: str,
         policy: Mapping[str, Any],
+        capture: Mapping[str, Any] | None = None,
         delete: bool | str = False,
         release_dag_id: str,
         other_store_uris: Sequence[str] = (),
@@ -71,6 +77,7 @@ class RetentionOperator(BaseOperator):
         self.model = model
         self.store_uri = store_uri
         self.policy = policy
+        self.capture = capture or {}
         self.delete = delete
         self.release_dag_id = release_dag_id
         self.other_store_uris = other_store_uris
@@ -84,6 +91,7 @@ class RetentionOperator(BaseOperator):
         serving = get_serving_service(self.serving_conn_id)
         registry = get_registry_service(self.registry_conn_id)
         delete = str(self.delete).lower() == "true"
+        captured = self._captured(store, delete=delete)
         self._wait_for_roll_backs(context)
         verdicts: list[Verdict] = []
         if versions := store.versions():  # without any, nobody need be asked what is in use
@@ -101,9 +109,28 @@ class RetentionOperator(BaseOperator):
                 self._delete(context, verdict.version, store, serving, registry if verdict.state else None)
         return {
             "deleted": delete,
+            "captured": captured,
             "bytes": sum(sizes[verdict.version] for verdict in going),
             "versions": [{**asdict(verdict), "size_bytes": sizes[verdict.version]} for verdict in verdicts],
         }
+
+    def _captured(self, store: ModelStore, *, delete: bool) -> dict[str, int]:
+        """Delete captured requests and labels of days that are over; return how many days and bytes."""
+        policy = read_section(CaptureConfig, self.capture, name="capture")
+        first_kept = datetime.now(UTC).date() - timedelta(days=policy.retention_days)
+        try:
+            found = captured_before(store.folder, first_kept, delete=delete)
+        except OSError as error:
+            raise ServiceUnavailableError(
+                f"Captured requests of {self.model} cannot be deleted: {reason_of(error)}."
+            ) from error
+        if found.days:
+            word = "deleted" if delete else "would go"
+            self.log.info(
+                "%s: requests and labels of %d days before %s with %s %s.",
+                *(self.model, found.days, first_kept, megabytes(found.bytes), word),
+            )
+        return {"days": found.days, "bytes": found.bytes}
 
     def _elsewhere(self, store: ModelStore, versions: Sequence[str]) -> dict[str, str]:
         """Return what belongs to another installation with the same store, or is needed there."""
