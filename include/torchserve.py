@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from include.contracts.monitoring.capture import CODE_VARIABLE, RECORD_VARIABLE
 from include.marked_processes import end, find
 
 #: A multicast address: it can be bound and listened on, but nobody can connect to it. TorchServe has no switch to leave
@@ -38,12 +39,16 @@ def command(python: str, *, model_store: Path, config: Path, log_config: Path | 
     return [python, "-m", "ts.model_server", *options]
 
 
-def environment(folder: Path, *, java_home: str, logs: Path, inherited: Mapping[str, str]) -> dict[str, str]:
+def environment(
+    folder: Path, *, java_home: str, logs: Path, inherited: Mapping[str, str], record: Path | None = None
+) -> dict[str, str]:
     """Return the environment of a server, whose handlers get all of it.
 
     :param folder: private to this user; the server's alone.
     :param logs: folder for its logs.
     :param inherited: of whoever starts it; what would lead the server elsewhere is left out.
+    :param record: file that says with which settings each version is served: handlers look there whether requests are
+        captured.
     """
     kept = {
         name: value
@@ -55,7 +60,8 @@ def environment(folder: Path, *, java_home: str, logs: Path, inherited: Mapping[
         ("LOG_LOCATION", "METRICS_LOCATION"), str(logs)
     )
     # Java takes the encoding of paths from the locale alone, and has no letters but ASCII's in that of C.
-    return kept | private | {"JAVA_HOME": java_home, "LC_ALL": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
+    capture = {} if record is None else {RECORD_VARIABLE: str(record), CODE_VARIABLE: str(Path(__file__).parents[1])}
+    return kept | private | capture | {"JAVA_HOME": java_home, "LC_ALL": "C.UTF-8", "PYTHONUNBUFFERED": "1"}
 
 
 def free_ports(count: int, host: str = LOOPBACK) -> list[int]:

@@ -30,7 +30,7 @@ _MAKE_SETTINGS = (
     (
         "IDS",
         "none",
-        "`make forget`: ids of the requests to delete, as the header `x-request-id` of their answers says.",
+        "`make forget`: ids of requests to delete, as header `x-request-id` of their answers says.",
     ),
     ("FROM", "none", "`make copy-releases`: connection to the registry whose records are copied."),
     ("TO", "none", "`make copy-releases`: connection to the registry that gets them."),

@@ -84,7 +84,7 @@ class ServerCapture:
         :param version: that will answer.
         :param began: when it came, by :func:`time.monotonic`.
         """
-        given, opt_out = _headers(scope)
+        given, opt_out = headers_of(scope)
         scope["request_id"] = name = request_id(given)
         if not self._recorder.wants() or not is_wanted(opt_out):
             return None
@@ -108,12 +108,17 @@ class ServerCapture:
 
         return note
 
+    def take(self, exchange: Exchange) -> None:
+        """Take a request that was answered, if it is drawn."""
+        if self._recorder.wants():
+            self._recorder.offer(exchange)
+
     def close(self) -> None:
         """Write what waits; for at most a few seconds."""
         self._recorder.close()
 
 
-def _headers(scope: Mapping[str, Any]) -> tuple[str | None, str | None]:
+def headers_of(scope: Mapping[str, Any]) -> tuple[str | None, str | None]:
     """Return the request's id and whether it lets itself be captured, as its headers say."""
     given = opt_out = None
     for name, value in scope.get("headers", ()):

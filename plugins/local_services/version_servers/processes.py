@@ -20,12 +20,13 @@ from typing import Any
 import httpx
 import psutil
 
+import include
 from include.marked_processes import end, find
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.states import DeploymentState
 from local_services.kserve_server.runtime.layout import failure_of, server_folder, socket_of
 from local_services.private_folder import check_private, check_socket_path, inherited_environment, socket_folder
-from local_services.record import StoredVersion
+from local_services.record import StoredVersion, record_file
 from local_services.version_servers.settings import ServersSettings
 
 #: Of the environment of each process: its installation and its own folder. Processes that run carry them: never rename.
@@ -90,7 +91,8 @@ class Processes:
         document = {
             "host": self._settings.host,
             "port": self._settings.port,
-            "record": str(self._settings.state_dir / "live.json"),
+            "record": str(record_file(self._settings.state_dir)),
+            "code": str(Path(include.__path__[0]).parent) if self.router_captures else "",
         }
         process = self._start_runtime("router", self._router, document, "router", python=self.router_python)
         deadline = time.monotonic() + _ROUTER_SECONDS
@@ -171,6 +173,9 @@ class Processes:
 
     def _folder(self, model: str, version: str, stored: StoredVersion) -> Path:
         return server_folder(self.run_dir, model, version, stored.sha256, _predictor(stored))
+
+    #: Whether the router captures requests, where the servers themselves do not.
+    router_captures = False
 
     @property
     def router_python(self) -> str:

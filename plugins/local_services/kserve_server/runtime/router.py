@@ -7,15 +7,17 @@ because another one went live meanwhile is handed to that one.
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import re
 import socket
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 
@@ -30,8 +32,8 @@ _ADDRESS = re.compile(
     r"(?P<path>/v[12]/models/(?P<model>[a-z0-9-]{1,48})(?::predict|/infer|/ready)?)"
 )
 #: Headers of a request that a version's process is given, and of its answer that the user is given.
-_REQUEST_HEADERS = (b"content-type",)
-_ANSWER_HEADERS = ("content-type", "allow", "retry-after", VERSION_HEADER.lower())
+_REQUEST_HEADERS = (b"content-type", b"x-request-id")
+_ANSWER_HEADERS = ("content-type", "allow", "retry-after", VERSION_HEADER.lower(), "x-request-id")
 #: Longer than any user waits: who asks decides.
 _ANSWER_SECONDS = 600.0
 _MOST_CONNECTIONS = 500
@@ -104,14 +106,30 @@ class RecordFile:
         return server_folder(self._run_dir, model, version, stored["sha256"], predictor)
 
 
+class Captures(Protocol):
+    """What captures users' requests."""
+
+    def take(self, model: str, scope: Scope, request: bytes, answer: bytes, version: str | None, began: float) -> str:
+        """Take a request that was answered; return the id by which its client is told of it. Never raises.
+
+        :param version: that has answered, if that is known.
+        :param began: when it was handed on, by the monotonic clock.
+        """
+
+    def close(self) -> None:
+        """Write what waits."""
+
+
 class Router:
     """The ASGI application of the address.
 
     :param record: what is live.
+    :param captures: takes requests of users with their answers; none where the versions' own servers do.
     """
 
-    def __init__(self, record: RecordFile) -> None:
+    def __init__(self, record: RecordFile, captures: Captures | None = None) -> None:
         self._record = record
+        self._captures = captures
         self._transports: dict[str, httpx.AsyncHTTPTransport] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -136,8 +154,15 @@ class Router:
         if address is None or scope["method"] not in ("GET", "POST"):
             raise RefusedError(404, "There is nothing at this address.")
         body = await read_body(scope, receive, MOST_BODY_BYTES)
+        began = time.monotonic()
         found = await self._forward(scope, address, body)
         headers = [(name, found.headers[name]) for name in _ANSWER_HEADERS if name in found.headers]
+        # A version that is named is asked by a release, and not by users.
+        if self._captures and found.status_code == 200 and scope["method"] == "POST" and not address["version"]:
+            request_id = self._captures.take(
+                address["model"], scope, body, found.content, found.headers.get(VERSION_HEADER), began
+            )
+            headers = [*(each for each in headers if each[0] != "x-request-id"), ("x-request-id", request_id)]
         await answer(send, found.status_code, found.content, headers)
 
     async def _forward(self, scope: Scope, address: re.Match[str], body: bytes) -> httpx.Response:
@@ -153,7 +178,7 @@ class Router:
                 )  # fmt: skip
             tried.add(target)
             try:
-                return await self._ask(target, scope, address["path"], body)
+                return await self._ask(target, scope, address, body)
             except httpx.TimeoutException:
                 raise RefusedError(504, "The model took too long.") from None
             except httpx.TransportError as error:
@@ -161,11 +186,13 @@ class Router:
                 # nothing, so it can be asked for twice.
                 log.info("%s did not answer: %s", target, type(error).__name__)
 
-    async def _ask(self, target: str, scope: Scope, path: str, body: bytes) -> httpx.Response:
+    async def _ask(self, target: str, scope: Scope, address: re.Match[str], body: bytes) -> httpx.Response:
+        capture = "off" if address["version"] else header(scope, b"x-capture")
+        headers = [(name, header(scope, name).encode("latin-1")) for name in _REQUEST_HEADERS if header(scope, name)]
         request = httpx.Request(
             scope["method"],
-            f"http://model{path}",
-            headers=[(name, header(scope, name).encode("latin-1")) for name in _REQUEST_HEADERS if header(scope, name)],
+            f"http://model{address['path']}",
+            headers=[*headers, (b"x-capture", capture.encode("latin-1"))] if capture else headers,
             content=body,
             extensions={"timeout": dict.fromkeys(("connect", "read", "write", "pool"), _ANSWER_SECONDS)},
         )
@@ -190,6 +217,20 @@ def _because(reason: str) -> dict[str, str]:
     return {ROUTER_HEADER.replace("-", "_"): reason}
 
 
+def _captures(record: Path, code: str) -> Captures | None:
+    """Return what captures requests as the record says.
+
+    :param code: folder to import it from, behind everything else: it is no part of this environment.
+    """
+    sys.path.append(code)
+    try:
+        found: Captures = importlib.import_module("include.capture.routed").RoutedCapture(record)
+    except Exception as error:
+        log.error("Requests are not captured: %s", type(error).__name__)
+        return None
+    return found
+
+
 def main() -> None:
     """Route what arrives at the address that the document says that the first argument names."""
     folder = Path(sys.argv[1])
@@ -199,6 +240,10 @@ def main() -> None:
     public.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     public.bind((document["host"], document["port"]))
     public.listen(512)
-    app = Router(RecordFile(Path(document["record"]), folder.parent))
+    record = Path(document["record"])
+    captures = _captures(record, document["code"]) if document.get("code") else None
+    app = Router(RecordFile(record, folder.parent), captures)
     # Whoever started it asks at the second one, which nobody else can take its place at.
     listen(app, [public, private_socket(socket_of(folder))], drain_seconds=0, most_connections=_MOST_CONNECTIONS)
+    if captures:
+        captures.close()
