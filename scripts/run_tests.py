@@ -29,7 +29,7 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).parents[1]
 SECONDS = ROOT / "tests" / "seconds.json"
 WORKERS = {"fast": "2+1", "test": "4+1", "long": "4+1", "all": "4+1"}
-PIPELINE_FOLDERS = ("tests/classifier", "tests/pipelines", "tests/sample_data")
+PIPELINE_FOLDERS = ("tests/classifier", "tests/monitoring", "tests/pipelines", "tests/sample_data")
 SLOWEST = 12
 
 _NO_TESTS = 5  # of pytest's exit codes

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from include.classifier.data.sources import as_uri
 from include.classifier.evaluation.scoring import Evaluation
 from include.classifier.metrics import confusion_matrix, most_mistaken
+from include.classifier.report import drawing, tables
 from include.classifier.report import pictures as figures
-from include.classifier.report import tables
 from include.contracts.version.files import write_file
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Report(NamedTuple):
 
 
 def make_report(
-    found: Evaluation, document: Mapping[str, Any], *, curves: Mapping[str, Sequence[figures.Point]] | None = None
+    found: Evaluation, document: Mapping[str, Any], *, curves: Mapping[str, Sequence[drawing.Point]] | None = None
 ) -> Report:
     """Draw and write up an evaluation.
 
@@ -59,7 +59,7 @@ def make_report(
     from markupsafe import Markup
 
     def inline(picture: Element) -> Markup:
-        return Markup(figures.as_text(picture))  # noqa: S704  its names and numbers are escaped by ElementTree
+        return Markup(drawing.as_text(picture))  # noqa: S704  its names and numbers are escaped by ElementTree
 
     metrics, comparison, labels = found.metrics, found.comparison, document["labels"]
     shown = most_mistaken(found.confusion, MOST_SHOWN_LABELS)
@@ -90,9 +90,9 @@ def make_report(
         signed=tables.signed,
         numbered=len(labels) > figures.MOST_NAMED_LABELS,
         shown=len(shown),
-        style=Markup(figures.STYLE),  # noqa: S704  our own file
+        style=Markup(drawing.STYLE),  # noqa: S704  our own file
     )
-    return Report(page, {f"{name}.svg": figures.as_file(picture) for name, picture in pictures.items()})
+    return Report(page, {f"{name}.svg": drawing.as_file(picture) for name, picture in pictures.items()})
 
 
 def write_report(page: str, output_uri: str) -> str:
@@ -126,7 +126,7 @@ def _draw(
     confusions: Mapping[str, NDArray[np.int64]],
     bins: Mapping[str, Sequence[tables.CalibrationBin]],
     differences: Sequence[tables.Difference],
-    curves: Mapping[str, Sequence[figures.Point]] | None,
+    curves: Mapping[str, Sequence[drawing.Point]] | None,
 ) -> Iterator[tuple[str, Element]]:
     candidate, live = confusions["candidate"], confusions.get("live")
     yield "confusion_matrix", figures.confusion(candidate, labels, description="Confusion matrix of the candidate")

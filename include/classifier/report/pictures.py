@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TypeAlias
-from xml.etree.ElementTree import Element, SubElement, tostring
+from xml.etree.ElementTree import Element, SubElement
 
 import numpy as np
 from numpy.typing import NDArray
 
+from include.classifier.report import drawing as draw
+from include.classifier.report.drawing import Point
 from include.classifier.report.tables import CalibrationBin, Difference
-
-#: Colours in light and dark, and what every picture draws with.
-STYLE = (Path(__file__).parent / "pictures.css").read_text(encoding="utf-8")
 
 #: With more labels than this a confusion matrix has no room for names and counts; each cell still says them on hover.
 MOST_NAMED_LABELS = 12
-
-Point: TypeAlias = tuple[float, float]
-
-
-def as_text(picture: Element) -> str:
-    """Return the picture for a page that has :data:`STYLE` already."""
-    return tostring(picture, encoding="unicode")
-
-
-def as_file(picture: Element) -> bytes:
-    """Return the picture as a file of its own."""
-    style = Element("style")
-    style.text = STYLE
-    picture.insert(0, style)
-    content: bytes = tostring(picture, encoding="utf-8", xml_declaration=True)
-    picture.remove(style)
-    return content
 
 
 def reliability(bins: Sequence[CalibrationBin], *, who: str, description: str) -> Element:
@@ -45,7 +25,7 @@ def reliability(bins: Sequence[CalibrationBin], *, who: str, description: str) -
     :param who: ``candidate`` or ``live``, for the colour.
     """
     left, top, side, floor = 44.0, 8.0, 280.0, 56.0
-    picture = _picture(340, 410, description)
+    picture = draw.picture(340, 410, description)
 
     def x(share: float) -> float:
         return left + share * side
@@ -54,25 +34,27 @@ def reliability(bins: Sequence[CalibrationBin], *, who: str, description: str) -
         return top + (1 - share) * side
 
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        _line(picture, (x(0), y(share)), (x(1), y(share)), "grid")
-        _text(picture, (left - 6, y(share) + 4), f"{share:g}", "end muted")
-        _text(picture, (x(share), top + side + floor + 22), f"{share:g}", "middle muted")
+        draw.line(picture, (x(0), y(share)), (x(1), y(share)), "grid")
+        draw.text(picture, (left - 6, y(share) + 4), f"{share:g}", "end muted")
+        draw.text(picture, (x(share), top + side + floor + 22), f"{share:g}", "middle muted")
     base, most = top + side + 8 + floor, max((each.rows for each in bins), default=1)
     for each in bins:
         width = (each.high - each.low) * side - 2
-        right = _rectangle(picture, x(each.low) + 1, y(each.accuracy), width, each.accuracy * side, f"{who} bar")
+        right = draw.rectangle(picture, x(each.low) + 1, y(each.accuracy), width, each.accuracy * side, f"{who} bar")
         right.set("opacity", "0.75")
-        _hover(right, str(each))
+        draw.hover(right, str(each))
         height = max(1.5, each.rows / most * floor)
-        count = _rectangle(picture, x(each.low) + 1, base - height, width, height, f"{who} bar")
+        count = draw.rectangle(picture, x(each.low) + 1, base - height, width, height, f"{who} bar")
         count.set("opacity", "0.4")
-        _hover(count, str(each))
-    _line(picture, (x(0), y(0)), (x(1), y(1)), "ideal")
+        draw.hover(count, str(each))
+    draw.line(picture, (x(0), y(0)), (x(1), y(1)), "ideal")
     for share in (0.0, 1.0):
-        _line(picture, (x(0), y(share)), (x(1), y(share)), "axis")
-    _line(picture, (x(0), base), (x(1), base), "axis")
-    _text(picture, (x(0.5), base + 32), "confidence (rows with it: the lower bars)", "middle muted")
-    _text(picture, (12, y(0.5)), "share that is right", "middle muted").set("transform", f"rotate(-90 12 {y(0.5):g})")
+        draw.line(picture, (x(0), y(share)), (x(1), y(share)), "axis")
+    draw.line(picture, (x(0), base), (x(1), base), "axis")
+    draw.text(picture, (x(0.5), base + 32), "confidence (rows with it: the lower bars)", "middle muted")
+    draw.text(picture, (12, y(0.5)), "share that is right", "middle muted").set(
+        "transform", f"rotate(-90 12 {y(0.5):g})"
+    )
     return picture
 
 
@@ -110,14 +92,14 @@ def differences(rows: Sequence[Difference], *, description: str) -> Element:
     The page has them in its tables (:func:`interval`); this is the picture for whoever wants a file.
     """
     height, extent = 26, scale(rows)
-    picture = _picture(700, height * len(rows) + 30, description)
+    picture = draw.picture(700, height * len(rows) + 30, description)
     for row, each in enumerate(rows):
-        _text(picture, (8, height * row + 18), _shortened(each.name, 26), "start")
+        draw.text(picture, (8, height * row + 18), draw.shortened(each.name, 26), "start")
         cell = SubElement(picture, "svg", {"x": "190", "y": str(height * row), "width": "290", "height": str(height)})
         cell.extend(_interval_marks(each, extent, height))
-        _text(picture, (692, height * row + 18), str(each), "end")
+        draw.text(picture, (692, height * row + 18), str(each), "end")
     for share, value in ((0.0, -extent), (0.5, 0.0), (1.0, extent)):
-        _text(
+        draw.text(
             picture,
             (190 + 290 * (0.04 + 0.92 * share), height * len(rows) + 16),
             f"{value:+g}" if value else "0",
@@ -150,7 +132,7 @@ def learning_curve(curves: Sequence[tuple[str, str, Sequence[Point]]], *, descri
     :param curves: name, ``candidate`` or ``live`` for the colour, and points of step and value.
     """
     left, top, width, height = 44.0, 26.0, 470.0, 190.0
-    picture = _picture(530, 262, description)
+    picture = draw.picture(530, 262, description)
     points = [point for _, _, curve in curves for point in curve]
     last = max(step for step, _ in points) or 1
     ticks = _ticks(max(value for _, value in points))
@@ -159,18 +141,18 @@ def learning_curve(curves: Sequence[tuple[str, str, Sequence[Point]]], *, descri
         return left + point[0] / last * width, top + (1 - point[1] / ticks[-1]) * height
 
     for value in ticks:
-        _line(picture, place((0, value)), place((last, value)), "grid" if value else "axis")
-        _text(picture, (left - 6, place((0, value))[1] + 4), f"{value:g}", "end muted")
+        draw.line(picture, place((0, value)), place((last, value)), "grid" if value else "axis")
+        draw.text(picture, (left - 6, place((0, value))[1] + 4), f"{value:g}", "end muted")
     for step in (0, round(last / 2), last):
-        _text(picture, (place((step, 0))[0], top + height + 18), f"{step:g}", "middle muted")
-    _text(picture, (left + width / 2, top + height + 34), "training step", "middle muted")
+        draw.text(picture, (place((step, 0))[0], top + height + 18), f"{step:g}", "middle muted")
+    draw.text(picture, (left + width / 2, top + height + 34), "training step", "middle muted")
     for number, (name, who, curve) in enumerate(curves):
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(place, curve))
         SubElement(picture, "polyline", {"points": line, "class": f"{who} curve"})
         for point in curve if len(curve) <= 30 else ():
-            _circle(picture, place(point), 3, who)
-        _circle(picture, (left + 8 + 180 * number, 10), 4, who)
-        _text(picture, (left + 18 + 180 * number, 14), name, "start")
+            draw.circle(picture, place(point), 3, who)
+        draw.circle(picture, (left + 8 + 180 * number, 10), 4, who)
+        draw.text(picture, (left + 18 + 180 * number, 14), name, "start")
     return picture
 
 
@@ -201,32 +183,32 @@ def _matrix(
     cell = max(30, min(56, 240 // len(labels))) if named else max(7, 360 // len(labels))
     margin, side = (104 if named else 40), cell * len(labels)
     room = 64 if named else 8  # for the last name, which leans to the right
-    picture = _picture(margin + side + room, margin + side + 8, description)
+    picture = draw.picture(margin + side + room, margin + side + 8, description)
     for row, column in np.argwhere(numbers):
         value, shade = int(numbers[row, column]), float(shades[row, column])
         x, y = margin + column * cell, margin + row * cell
-        box = _rectangle(picture, x, y, cell, cell, f"{colours[-1] if shade > 0 else colours[0]} bar")
+        box = draw.rectangle(picture, x, y, cell, cell, f"{colours[-1] if shade > 0 else colours[0]} bar")
         box.set("opacity", f"{0.06 + 0.94 * abs(shade):.3f}")
-        _hover(box, f"true {names[row]}, predicted {names[column]}: {number.format(value)}")
+        draw.hover(box, f"true {names[row]}, predicted {names[column]}: {number.format(value)}")
         if named:
             kind = "middle on-dark" if abs(shade) > 0.55 else "middle"
-            _text(picture, (x + cell / 2, y + cell / 2 + 4), number.format(value), kind)
-    _rectangle(picture, margin, margin, side, side, "frame")
+            draw.text(picture, (x + cell / 2, y + cell / 2 + 4), number.format(value), kind)
+    draw.rectangle(picture, margin, margin, side, side, "frame")
     for place, name in _axis_names(by_number, named=named):
         middle = margin + (place + 0.5) * cell
-        _text(picture, (margin - 6, middle + 4), name, "end")
-        top = _text(picture, (middle, margin - 6), name, "start" if named else "middle")
+        draw.text(picture, (margin - 6, middle + 4), name, "end")
+        top = draw.text(picture, (middle, margin - 6), name, "start" if named else "middle")
         if named:
             top.set("transform", f"rotate(-45 {middle:g} {margin - 6})")
-    _text(picture, (margin - 6, margin - 22), "predicted →" if named else "no. →", "end muted")
-    _text(picture, (margin - 6, margin - 6), "true ↓" if named else "no. ↓", "end muted")
+    draw.text(picture, (margin - 6, margin - 22), "predicted →" if named else "no. →", "end muted")
+    draw.text(picture, (margin - 6, margin - 6), "true ↓" if named else "no. ↓", "end muted")
     return picture
 
 
 def _axis_names(labels: Mapping[int, str], *, named: bool) -> Iterator[tuple[int, str]]:
     for place, (number, label) in enumerate(labels.items()):
         if named:
-            yield place, _shortened(label, 13)
+            yield place, draw.shortened(label, 13)
         elif place % 5 == 4:
             yield place, str(number)
 
@@ -243,38 +225,3 @@ def _interval_marks(row: Difference, extent: float, height: float) -> Iterator[E
         "line", {"x1": x(row.low), "x2": x(row.high), "y1": middle, "y2": middle, "class": f"interval {row.verdict}"}
     )
     yield Element("circle", {"cx": x(row.difference), "cy": middle, "r": "5", "class": row.verdict})
-
-
-def _picture(width: float, height: float, description: str) -> Element:
-    size = {"width": f"{width:g}", "height": f"{height:g}", "viewBox": f"0 0 {width:g} {height:g}"}
-    return Element("svg", {"xmlns": "http://www.w3.org/2000/svg", "role": "img", "aria-label": description} | size)
-
-
-def _line(parent: Element, start: Point, end: Point, kind: str) -> Element:
-    ends = zip(("x1", "y1", "x2", "y2"), (*start, *end), strict=True)
-    return SubElement(parent, "line", {name: f"{value:g}" for name, value in ends} | {"class": kind})
-
-
-def _rectangle(parent: Element, x: float, y: float, width: float, height: float, kind: str) -> Element:
-    sizes = {"x": x, "y": y, "width": width, "height": height}
-    return SubElement(parent, "rect", {name: f"{value:g}" for name, value in sizes.items()} | {"class": kind})
-
-
-def _circle(parent: Element, centre: Point, radius: float, kind: str) -> Element:
-    return SubElement(
-        parent, "circle", {"cx": f"{centre[0]:g}", "cy": f"{centre[1]:g}", "r": f"{radius:g}", "class": kind}
-    )
-
-
-def _text(parent: Element, place: Point, content: str, kind: str) -> Element:
-    element = SubElement(parent, "text", {"x": f"{place[0]:g}", "y": f"{place[1]:g}", "class": kind})
-    element.text = content
-    return element
-
-
-def _hover(element: Element, content: str) -> None:
-    SubElement(element, "title").text = content
-
-
-def _shortened(name: str, longest: int) -> str:
-    return name if len(name) <= longest else f"{name[: longest - 1]}…"
