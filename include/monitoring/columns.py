@@ -114,9 +114,7 @@ def quantile(sample: Sample, share: float) -> float:
 
 
 def _numbers(rows: Sequence[Row], name: str) -> Column:
-    pairs = [
-        (float(value), row.weight) for row in rows if isinstance(value := row.features.get(name), int | float)
-    ]
+    pairs = [(float(value), row.weight) for row in rows if isinstance(value := row.features.get(name), int | float)]
     values = np.array([value for value, _ in pairs])
     return Column("number", Sample(values, np.array([weight for _, weight in pairs])))
 
