@@ -53,10 +53,11 @@ class Questions(Protocol):
     def body(self, rows: Sequence[Any]) -> bytes:
         """Return the request that asks for some rows."""
 
-    def outcomes(self, answer: Answer, rows: int) -> list[str]:
+    def outcomes(self, answer: Answer, rows: Sequence[Any]) -> list[str]:
         """Return what was answered for each row, in a form in which equal answers are equal.
 
-        :raises ValueError: when that is no answer for so many rows.
+        :param rows: that were asked for.
+        :raises ValueError: when that is no answer for them.
         """
 
     def version(self, answer: Answer) -> str:
@@ -150,7 +151,7 @@ class Watch:
     def _one(self, row: Any) -> Sample:
         try:
             answer = self._ask(self.questions.body([row]), None)
-            self.questions.outcomes(answer, 1)
+            self.questions.outcomes(answer, [row])
             return Sample(version=self.questions.version(answer), latency_ms=answer.latency_ms)
         except OutageError:  # of what leads to both versions
             raise
@@ -163,7 +164,7 @@ class Watch:
             rows = self.questions.rows[start : start + most]
             answer = self._ask(self.questions.body(rows), version)
             try:
-                yield from self.questions.outcomes(answer, len(rows))
+                yield from self.questions.outcomes(answer, rows)
             except ValueError:
                 raise CheckFailedError(
                     "held-out rows",

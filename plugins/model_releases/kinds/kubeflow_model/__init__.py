@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from include.contracts.kinds.kubeflow_model import KubeflowModelCandidate
+from include.contracts.kinds.kubeflow_model import KubeflowModelCandidate, Recorded
 from include.contracts.kinds.kubeflow_settings import MetricsGate, body_of
 from include.contracts.rules.gate import Decision
 from include.contracts.rules.metrics_gate import decide_by_metrics
@@ -14,7 +14,7 @@ from model_releases.config import read_section
 from model_releases.kinds.answers import answering_version
 from model_releases.kinds.kubeflow_model.approval_card import approval_card
 from model_releases.kinds.kubeflow_model.figures import figures
-from model_releases.kinds.kubeflow_model.smoke_test import RequestsSmokeTest, canonical
+from model_releases.kinds.kubeflow_model.smoke_test import RequestsSmokeTest, outcome
 
 
 class RecordedRequests:
@@ -22,18 +22,18 @@ class RecordedRequests:
 
     rows_per_request = 1
 
-    def __init__(self, rows: Sequence[Any]) -> None:
+    def __init__(self, rows: Sequence[Recorded]) -> None:
         self.rows = rows
 
-    def body(self, rows: Sequence[Any]) -> bytes:
+    def body(self, rows: Sequence[Recorded]) -> bytes:
         """Return a request as it is."""
-        return body_of(rows[0])
+        return body_of(rows[0].request)
 
-    def outcomes(self, answer: Answer, rows: int) -> list[str]:
-        """Return what was answered, without what differs from version to version."""
+    def outcomes(self, answer: Answer, rows: Sequence[Recorded]) -> list[str]:
+        """Return whether it is as recorded, within its tolerance; else what was answered, without names of versions."""
         if answer.status_code != 200:
             raise ValueError(f"HTTP {answer.status_code}")
-        return [canonical(answer.body)]
+        return [outcome(rows[0], answer.body)]
 
     def version(self, answer: Answer) -> str:
         """Return which version has answered."""
@@ -76,7 +76,7 @@ class KubeflowModel:
 
     def questions(self) -> RecordedRequests:
         """Return the recorded requests."""
-        return RecordedRequests([each.request for each in self._candidate.requests])
+        return RecordedRequests(self._candidate.requests)
 
     def approval_card(self, *, decision: str | None, report_url: str | None, show_texts: bool) -> str:
         """Return the metrics and where the model comes from."""

@@ -29,11 +29,11 @@ class Texts:
         """Return the request that asks for some texts."""
         return json.dumps({"instances": list(rows)}).encode()
 
-    def outcomes(self, answer: Answer, rows: int) -> list[str]:
+    def outcomes(self, answer: Answer, rows: Sequence[Any]) -> list[str]:
         """Return the labels."""
         found = _each(answer, "label")
-        if len(found) != rows:
-            raise ValueError(f"{len(found)} predictions for {rows} rows")
+        if len(found) != len(rows):
+            raise ValueError(f"{len(found)} predictions for {len(rows)} rows")
         return found
 
     def version(self, answer: Answer) -> str:

@@ -11,7 +11,7 @@ from include.contracts.kinds.kubeflow_model import Recorded
 from kubeflow_provider.services import Answer
 from model_releases.exceptions import CheckFailedError
 from model_releases.kinds.answers import answering_version
-from model_releases.kinds.kubeflow_model.smoke_test import RequestsSmokeTest, canonical
+from model_releases.kinds.kubeflow_model.smoke_test import RequestsSmokeTest, canonical, outcome
 from tests.own_models import BEFORE, VERSION
 
 GOOD, BAD = {"instances": [[1.0]]}, {"instances": [["a secret"]]}
@@ -88,3 +88,11 @@ def test_who_has_answered_is_what_the_server_says_of_it() -> None:
 def test_two_answers_of_two_versions_are_the_same_when_their_predictions_are() -> None:
     one, other = ({"model_version": version, "outputs": [{"data": [0.1 + 0.2]}]} for version in "12")
     assert canonical(one) == canonical(other) == '{"outputs": [{"data": [0.3]}]}'
+
+
+def test_two_versions_answer_alike_where_both_answer_as_recorded() -> None:
+    recorded = Recorded(request={}, answer={"predictions": [0.5]}, tolerance=0.1)
+    assert outcome(recorded, {"predictions": [0.45]}) == outcome(recorded, {"predictions": [0.55]}) == "as recorded"
+    assert outcome(recorded, {"predictions": [0.7]}) == '{"predictions": [0.7]}'
+    # Where nothing was recorded, they are compared with each other.
+    assert outcome(Recorded(request={}, tolerance=0.1), {"predictions": [0.45]}) == '{"predictions": [0.45]}'

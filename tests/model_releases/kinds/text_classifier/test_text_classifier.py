@@ -27,7 +27,7 @@ def test_a_request_asks_for_texts_and_the_answer_says_labels_and_version() -> No
     texts = Texts(["one", "two"])
     assert json.loads(texts.body(texts.rows)) == {"instances": ["one", "two"]}
     found = answer({"predictions": [{"label": "good", "version": "1"}, {"label": "bad", "version": "1"}]})
-    assert texts.outcomes(found, 2) == ["good", "bad"]
+    assert texts.outcomes(found, ["one", "two"]) == ["good", "bad"]
     assert texts.version(found) == "1"
 
 
@@ -45,7 +45,7 @@ def test_a_request_asks_for_texts_and_the_answer_says_labels_and_version() -> No
 )
 def test_what_is_no_answer_is_told_from_one(body: Any) -> None:
     with pytest.raises(ValueError):
-        Texts(["one"]).outcomes(answer(body), 1)
+        Texts(["one"]).outcomes(answer(body), ["one"])
 
 
 def test_a_candidate_without_held_out_rows_is_watched_with_its_golden_examples() -> None:
