@@ -44,6 +44,8 @@ MAIN_METRICS_FACT = "main_metrics"
 PREDICTOR_FACT = "predictor"
 #: Fact with the differences to the live version and their intervals, as JSON, where both predicted the same rows.
 PAIRED_FACT = "paired_comparison"
+#: Fact with the settings that the gate decided by, as JSON: a release's form may have changed the YAML's.
+GATE_SETTINGS_FACT = "gate_settings"
 #: What started a release that a pipeline made all by itself, without Airflow.
 PIPELINE_TRIGGER = "pipeline"
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, Param
 
+from include.contracts.form import schema_of
+from include.contracts.kinds.kubeflow_settings import MetricConfig, PairedGateConfig
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
 from model_releases import ids
 from model_releases.config import KubeflowModelConfig
@@ -19,11 +21,40 @@ _TYPES = {bool: "boolean", int: "integer", float: "number", str: "string", list:
 
 
 def form(config: KubeflowModelConfig) -> dict[str, Param]:
-    """Return a field of the trigger form for each parameter of the pipeline."""
-    return {
+    """Return a field of the trigger form for each parameter of the pipeline, and for each number of the gate."""
+    own = {
         name: Param(value, type=_TYPES[type(value)], section="Pipeline", title=name, description=config.pipeline_name)
         for name, value in config.parameters.items()
     }
+    metrics = {metric.name: metric for metric in config.metrics}
+    limits: dict[str, dict[str, Any]] = {"max_regression": {"minimum": 0}}
+    bounds = {
+        bound.field: Param(
+            getattr(metrics[bound.metric], bound.setting),
+            type=["number", "null"],
+            section="Gate",
+            title=f"{bound.metric}: {bound.setting}",
+            description=MetricConfig.model_fields[bound.setting].description,
+            **limits.get(bound.setting, {}),
+        )
+        for bound in config.bounds
+    }
+    when = schema_of(PairedGateConfig, "when_inconclusive")
+    is_paired = any(metric.from_predictions for metric in config.metrics)
+    inconclusive = Param(config.gate.when_inconclusive, section="Gate", **when)
+    return own | bounds | ({"when_inconclusive": inconclusive} if is_paired else {})
+
+
+def policy(config: KubeflowModelConfig) -> dict[str, Any]:
+    """Return what the gate goes by, with templates of what the form says."""
+    made = config.policy.model_dump()
+    metrics = {metric["name"]: metric for metric in made["metrics"]}
+    for bound in config.bounds:
+        asked = f"params.{bound.field}"
+        metrics[bound.metric][bound.setting] = f"{{{{ '' if {asked} is none else {asked} }}}}"
+    if any(metric.from_predictions for metric in config.metrics):
+        made["when_inconclusive"] = "{{ params.when_inconclusive }}"
+    return made
 
 
 def parameters(config: KubeflowModelConfig) -> dict[str, str]:
@@ -76,7 +107,7 @@ def add_candidate_tasks(config: KubeflowModelConfig, *, asked: str, version: str
     gate = GateOperator(
         task_id=ids.GATE,
         candidate_sha256=None,  # it is what finds it out
-        policy=config.policy.model_dump(),
+        policy=policy(config),
         live_at_start=live_version,
     )
     check >> train >> collect >> gate

@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from include.contracts.kinds.kubeflow_settings import MetricsGate
 from include.contracts.schedule import ScheduleConfig
+from kubeflow_provider.exceptions import InvalidRequestError
+from model_releases.config import read_section
 
 PROJECT = Path(__file__).parents[2]
 DAGS = PROJECT / "dags"
@@ -343,7 +346,13 @@ def test_a_pipeline_of_ones_own_goes_the_same_way_without_preprocessing(tmp_path
     assert {"roll_back_iris", "take_over_iris"} < bag.dags.keys()
 
     params = {name: dag.params[name] for name in dag.params}
-    assert params == {"regularization": 1.0, "seed": 7, "require_approval": False}
+    gate = {
+        "gate_accuracy_at_least": 0.9,
+        "gate_accuracy_max_regression": 0.05,
+        "gate_log_loss_at_most": 0.5,
+        "gate_log_loss_max_regression": None,
+    }
+    assert params == {"regularization": 1.0, "seed": 7, "require_approval": False, **gate}
     train, check = dag.get_task("train"), dag.get_task("check")
     assert check.parameters == train.parameters
     rendered = train.render_template(train.parameters, {"params": params | {"seed": 8}})
@@ -351,3 +360,37 @@ def test_a_pipeline_of_ones_own_goes_the_same_way_without_preprocessing(tmp_path
     assert dag.get_task("roll_back").proof_request == '{"instances": [[5.1, 3.5, 1.4, 0.2], [6.9, 3.1, 5.4, 2.1]]}'
     assert dag.get_task("deploy_candidate").serving_conn_id == "local_kserve_default"
     assert dag.get_task("deploy_candidate").settings == {"predictor": {"format": "sklearn", "protocol": "v1"}}
+
+
+def test_the_form_of_such_a_release_decides_what_is_good_enough(tmp_path, monkeypatch):
+    settings = yaml.safe_load((PROJECT / "examples" / "iris" / "iris.yaml").read_text())
+    settings["outputs"]["predictions"] = "rows"
+    settings["metrics"].append({"name": "f-1@macro", "from_predictions": "macro_f1", "max_regression": 0})
+    (tmp_path / "iris.yaml").write_text(yaml.safe_dump(settings))
+    dag = load_dags(tmp_path, monkeypatch).dags["release_iris"]
+    task = dag.get_task("gate")
+    form = {name: dag.params[name] for name in dag.params}
+
+    def asked(**chosen):
+        return read_section(MetricsGate, task.render_template(task.policy, {"params": form | chosen}), name="metrics")
+
+    as_written = asked()
+    assert [(each.at_least, each.at_most, each.max_regression) for each in as_written.metrics] == [
+        (0.9, None, 0.05),
+        (None, 0.5, None),
+        (None, None, 0.0),
+    ]
+    assert as_written.when_inconclusive == "reject"
+    changed = asked(gate_accuracy_at_least=0, gate_accuracy_max_regression=None, when_inconclusive="release")
+    assert (changed.metrics[0].at_least, changed.metrics[0].max_regression) == (0.0, None)
+    assert changed.when_inconclusive == "release"
+    assert asked(gate_f_1_macro_max_regression=0.25).metrics[2].max_regression == 0.25
+    for wrong in (
+        {"gate_accuracy_at_least": "much"},
+        {"gate_log_loss_at_most": "nan"},
+        {"when_inconclusive": "{{ 1 }}"},
+    ):
+        with pytest.raises(InvalidRequestError, match="Settings are wrong: metrics"):
+            asked(**wrong)
+    assert dag.params.get_param("gate_f_1_macro_max_regression").schema["minimum"] == 0
+    assert dag.params.get_param("when_inconclusive").schema["enum"] == ["reject", "release"]

@@ -273,6 +273,8 @@ def test_a_predictor_says_what_a_cluster_is_asked_for(tmp_path: Path) -> None:
         ({"metrics": [{"name": "e", "from_predictions": "mean_squared_error"}]}, "is better the lower it is"),
         ({"gate": {"confidence": 1}}, "gate.confidence"),
         ({"parameters": {"require_approval": True}}, "require_approval is a field of every release"),
+        ({"parameters": {"gate_accuracy_at_least": 1}}, "gate_accuracy_at_least is a field of every release"),
+        ({"metrics": [{"name": "f-1"}, {"name": "f.1"}]}, "two of them have the field gate_f_1_at_least in the form"),
         ({"parameters": {"a b": 1}}, "'a b' cannot be a parameter's name"),
         ({"parameters": {"seed": None}}, "seed has no value"),
         ({"smoke_test": {"requests": []}}, "smoke_test.requests"),

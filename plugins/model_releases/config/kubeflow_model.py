@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, JsonValue, model_validator
 
@@ -22,7 +22,7 @@ from kubeflow_provider.kubernetes.predictor_settings import ClusterShare
 from model_releases.config.model import ModelConfig
 
 #: Fields of the trigger form that are the release's own.
-_TAKEN = frozenset({"require_approval"})
+_TAKEN = frozenset({"require_approval", "when_inconclusive"})
 _PARAMETER = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 
@@ -30,6 +30,18 @@ class PredictorSection(PredictorConfig):
     """What serves the model, and what a cluster is asked for."""
 
     kserve: ClusterShare = ClusterShare()
+
+
+class Bound(NamedTuple):
+    """A number that one release may need otherwise: a field of its form."""
+
+    metric: str
+    setting: Literal["at_least", "at_most", "max_regression"]
+
+    @property
+    def field(self) -> str:
+        """Its name in the form, which templates can say."""
+        return re.sub(r"\W", "_", f"gate_{self.metric}_{self.setting}", flags=re.ASCII)
 
 
 class KubeflowModelConfig(ModelConfig):
@@ -78,6 +90,18 @@ class KubeflowModelConfig(ModelConfig):
         return MetricsGate(metrics=self.metrics, **self.gate.model_dump())
 
     @property
+    def bounds(self) -> list[Bound]:
+        """Those of every metric that its direction makes sense of, or that the YAML sets."""
+        found = []
+        for metric in self.metrics:
+            if metric.better == "higher" or metric.at_least is not None:
+                found.append(Bound(metric.name, "at_least"))
+            if metric.better == "lower" or metric.at_most is not None:
+                found.append(Bound(metric.name, "at_most"))
+            found.append(Bound(metric.name, "max_regression"))
+        return found
+
+    @property
     def pipeline_arguments(self) -> dict[str, str | None]:
         """Which pipeline is run, as operators take it."""
         if isinstance(self.pipeline, KeptPipeline):
@@ -112,7 +136,10 @@ class KubeflowModelConfig(ModelConfig):
     def _parameters_are_fields(self) -> KubeflowModelConfig:
         if wrong := sorted(name for name in self.parameters if not re.match(_PARAMETER, name)):
             raise ValueError(f"parameters: {', '.join(map(repr, wrong))} cannot be a parameter's name")
-        if taken := sorted(_TAKEN & self.parameters.keys()):
+        fields = [bound.field for bound in self.bounds]
+        if doubled := sorted({name for name in fields if fields.count(name) > 1}):
+            raise ValueError(f"metrics: two of them have the field {doubled[0]} in the form; rename one")
+        if taken := sorted({*_TAKEN, *fields} & self.parameters.keys()):
             raise ValueError(f"parameters: {', '.join(taken)} is a field of every release; rename the parameter")
         if empty := sorted(name for name, value in self.parameters.items() if value is None):
             raise ValueError(f"parameters: {', '.join(empty)} has no value; leave it to the pipeline's default")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from include.contracts.candidate import Candidate
-from include.contracts.registry_tags import ReleaseState
+from include.contracts.registry_tags import GATE_SETTINGS_FACT, ReleaseState
 from include.contracts.version.evidence import Evidence
 from kubeflow_provider.links import XCOM_RUN_ID, XCOM_RUN_URL
 from model_releases.memory import xcoms
@@ -30,6 +31,17 @@ def make_record(candidate: Candidate, *, state: ReleaseState, reason: str = "", 
     )
 
 
+def gate_settings(policy: Mapping[str, Any] | None) -> str:
+    """Return the settings that a gate decided by as the registry keeps them, without those that ask for nothing."""
+    return json.dumps(_set(policy), sort_keys=True) if policy else ""
+
+
+def _set(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _set(part) for name, part in value.items() if part is not None}
+    return [_set(part) for part in value] if isinstance(value, list) else value
+
+
 def run_facts(context: Mapping[str, Any]) -> dict[str, str]:
     """Return which DAG run this is, what started it, and what tasks before this one have found out."""
     trigger = Trigger.of(context["dag_run"]).value if "dag_run" in context else ""
@@ -41,6 +53,7 @@ def run_facts(context: Mapping[str, Any]) -> dict[str, str]:
         "pipeline_run_id": first_xcom(context, before, XCOM_RUN_ID) or "",
         "pipeline_run_url": first_xcom(context, before, XCOM_RUN_URL) or "",
         "gate": first_xcom(context, before, xcoms.GATE) or "",
+        GATE_SETTINGS_FACT: gate_settings(first_xcom(context, before, xcoms.POLICY)),
         **(Evidence(**judged).facts() if (judged := first_xcom(context, before, xcoms.JUDGED)) else {}),
         **(first_xcom(context, before, xcoms.APPROVAL) or {}),
         **(first_xcom(context, before, xcoms.CARRIED) or {}),

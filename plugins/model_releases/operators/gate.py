@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.standard.utils.skipmixin import SkipMixin
 from airflow.sdk import TriggerRule
 
-from include.contracts.registry_tags import ReleaseState
+from include.contracts.registry_tags import GATE_SETTINGS_FACT, ReleaseState
 from model_releases.kinds import kind_of
 from model_releases.links import ReportLink, report_page_url
 from model_releases.memory import xcoms
 from model_releases.memory.evidence import gather
-from model_releases.memory.release_record import make_record, run_facts
+from model_releases.memory.release_record import gate_settings, make_record, run_facts
 from model_releases.operators.base import ReleaseStep
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from include.contracts.candidate import Candidate
     from include.contracts.rules.gate import Decision
-    from include.contracts.version.evidence import Evidence
 
 #: Tasks with these rules want to run whatever became of the tasks before them: a report, a clean-up.
 _RUN_ANYWAY = frozenset({TriggerRule.ALL_DONE, TriggerRule.ALL_DONE_MIN_ONE_SUCCESS, TriggerRule.ALWAYS})
@@ -82,17 +81,20 @@ class GateOperator(ReleaseStep, SkipMixin):
         context["ti"].xcom_push(key=xcoms.POLICY, value=policy.model_dump())
         context["ti"].xcom_push(key=xcoms.REPORT_URL, value=report_page_url(candidate))
         if not decision.accepted:
-            self._record_rejection(context, candidate, decision, evidence)
+            settings = {GATE_SETTINGS_FACT: gate_settings(policy.model_dump())}
+            self._record_rejection(context, candidate, decision, evidence.facts() | settings)
             self.skip(context["ti"], list(self._followers()))
 
-    def _record_rejection(self, context: Context, candidate: Candidate, decision: Decision, evidence: Evidence) -> None:
+    def _record_rejection(
+        self, context: Context, candidate: Candidate, decision: Decision, found: dict[str, str]
+    ) -> None:
         registry = self.registry_service()
         known = registry.get_release(self.model, self.version)
         if known is not None and known.state.has_been_live:
             # Somebody has cleared the gate of an old release. What that became is no longer the gate's to say.
             registry.add_facts(self.model, self.version, {"gate": decision.text})
             return
-        facts = run_facts(context) | evidence.facts() | {"gate": decision.text}
+        facts = run_facts(context) | found | {"gate": decision.text}
         record = make_record(candidate, state=ReleaseState.REJECTED, reason=decision.line, **facts)
         registry.register(record, metrics=candidate.figures())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -91,6 +92,7 @@ def test_a_rejected_candidate_skips_everything_but_the_report(
     assert entry.facts["dag_run_id"] == run.run_id
     assert entry.facts["gate"] == xcom(run, "gate", "gate") == line
     assert entry.facts["metric.candidate.macro_f1"] == "0.87"
+    assert json.loads(entry.facts["gate_settings"])["min_macro_f1"] == 0.9
 
 
 @pytest.mark.airflow
