@@ -25,7 +25,7 @@ BASE ?= python:3.11-slim-bookworm
 PIPELINE ?= release_in_kubeflow
 
 .DEFAULT_GOAL := help
-.PHONY: help docs provider-docs image upload release predict roll-back take-over validate preview reproduce explain retention orphans check-run copy-releases forget capture-off capture-on test test-long test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-preprocessing bench-batch clean distclean setup kserve-server env up down logs backup restore test-compose
+.PHONY: help docs provider-docs image upload release predict roll-back take-over validate preview reproduce explain retention orphans check-run copy-releases forget capture-off capture-on test test-long test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-preprocessing bench-batch bench-kernels clean distclean setup kserve-server env up down logs backup restore test-compose
 
 help: ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -228,6 +228,10 @@ bench-batch: .venv/airflow/.dev .venv/pipelines/.dev ## Measure a batch predicti
 	$(PIPELINES_PYTHON) -m benchmarks.batch
 	$(SHOW)
 
+bench-kernels: .venv/airflow/.dev .venv/pipelines/.dev .venv/encoder/.installed .venv/openvino/.installed ## Measure ways to compute a model, with OpenVINO and torch.compile [MODEL=folder]
+	PYTHONPATH=.venv/openvino $(PIPELINES_PYTHON) -m benchmarks.kernels $(if $(MODEL),--model $(MODEL))
+	$(SHOW)
+
 screenshots: .venv/airflow/.dev ## Take the screenshots of docs/ from a running Airflow (needs chromium)
 	@$(AIRFLOW_PYTHON) scripts/screenshots.py
 
@@ -295,6 +299,11 @@ PROVIDER_TESTS := plugins/kubeflow_provider/pyproject.toml tests/kubeflow_provid
 	@echo "Installing KServe's own server into .venv/kserve (once, two minutes)"
 	@test -x .venv/kserve/bin/python || $(PYTHON) -m venv .venv/kserve
 	@.venv/kserve/bin/python $(PIP_INSTALL) -r plugins/local_services/kserve_server/requirements.txt
+	@touch $@
+
+# In a folder of its own: nothing of the project may come to need it.
+.venv/openvino/.installed: benchmarks/rivals/openvino.txt .venv/pipelines/.installed
+	@$(PIPELINES_PYTHON) $(PIP_INSTALL) --no-deps --require-hashes --upgrade --target .venv/openvino -r benchmarks/rivals/openvino.txt
 	@touch $@
 
 .venv/rivals/.installed: benchmarks/rivals/requirements.txt
