@@ -220,6 +220,10 @@ bench-switches: .venv/airflow/.dev .venv/pipelines/.dev ## Measure what users no
 	PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.switches
 	$(SHOW)
 
+bench-capture: .venv/airflow/.dev .venv/pipelines/.dev ## Measure what capturing requests costs their users: about three minutes
+	$(PIPELINES_PYTHON) -m benchmarks.capture
+	$(SHOW)
+
 bench-preprocessing: .venv/airflow/.dev .venv/pipelines/.dev ## Measure preprocessing against pandas, up to ten million rows
 	$(PIPELINES_PYTHON) -m benchmarks.preprocessing
 	$(SHOW)

@@ -84,14 +84,17 @@ def served(package: Path, *, settings: Mapping[str, Any] | None = None, threads:
 
 
 @contextlib.contextmanager
-def native(model: Path) -> Iterator[Server]:
-    """Serve a model folder with the native server, as the image does in a cluster."""
+def native(model: Path, *, environment: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """Serve a model folder with the native server, as the image does in a cluster.
+
+    :param environment: variables that it gets besides.
+    """
     with _folder() as folder:
         package, port, metrics_port = folder / "package", *free_ports(2)
         build_archive(model, model=MODEL, version=VERSION, target=package / "model-store" / f"{MODEL}.mar")
         command = [sys.executable, "-m", "include.classifier.native", str(package), "--folder", str(folder / "own")]
         command += ["--host", _HOST, "--port", str(port), "--metrics-port", str(metrics_port), "--grpc-port", "0"]
-        with _running(command, folder / "log.txt") as process:
+        with _running(command, folder / "log.txt", environment or {}) as process:
             _wait(process, folder / "log.txt", lambda: _answers(f"http://{_HOST}:{port}/v2/health/ready"))
             yield Server(
                 target=Target(url=f"http://{_HOST}:{port}/v1/models/{MODEL}:predict"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
 
 from pydantic import Field, field_validator
 
@@ -60,6 +61,18 @@ class CaptureConfig(Section):
         ):
             raise ValueError("an address such as http://captured-requests.models:8080 is needed, without a password")
         return url
+
+    def logger(self, model: str) -> dict[str, str] | None:
+        """Return what KServe's logger is told, ``None`` where it has nothing to send.
+
+        The receiver knows no models: what is captured of one stands in its address.
+
+        :param model: its name.
+        """
+        if not self.enabled or not self.receiver:
+            return None
+        query = urlencode({"share": self.share, "texts": self.texts, "max_megabytes": self.max_megabytes})
+        return {"url": f"{self.receiver.rstrip('/')}/{model}?{query}", "mode": "all"}
 
     def served_with(self, store_uri: str) -> dict[str, Any]:
         """Return what the settings of a version say of it: nothing where it is off.

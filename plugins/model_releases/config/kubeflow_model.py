@@ -66,6 +66,8 @@ class KubeflowModelConfig(ModelConfig):
         """Section ``predictor``, apart from it what says how much of a cluster it gets, and what is captured."""
         predictor = self.predictor.model_dump(exclude={"kserve"}, exclude_none=True)
         kserve = self.predictor.kserve.model_dump(mode="json", exclude_defaults=True)
+        if logger := self.capture.logger(self.name):
+            kserve.setdefault("logger", logger)
         captured = self.capture.served_with(self.store_uri)
         return {"predictor": predictor} | ({"kserve": kserve} if kserve else {}) | captured
 

@@ -70,7 +70,10 @@ class TextClassifierConfig(ModelConfig, TrainedModel):
     @property
     def serving_settings(self) -> dict[str, Any]:
         """Section ``serving``, and what is captured."""
-        return self.serving.model_dump(mode="json") | self.capture.served_with(self.store_uri)
+        section = self.serving.model_dump(mode="json")
+        if (logger := self.capture.logger(self.name)) and section["kserve"]["logger"] is None:
+            section["kserve"]["logger"] = logger
+        return section | self.capture.served_with(self.store_uri)
 
     @property
     def smoke_test_limits(self) -> dict[str, float]:

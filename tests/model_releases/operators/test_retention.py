@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -194,3 +195,20 @@ def test_a_link_in_the_store_is_left_alone(store: Path, run: Callable[..., Any],
     run()
     assert (tmp_path / "elsewhere").exists()
     assert "20230101000000" in left(store)
+
+
+@pytest.mark.parametrize("delete", [False, True])
+def test_captured_requests_go_by_day_whether_they_are_captured_still_or_not(
+    delete: bool, store: Path, run: Callable[..., Any]
+) -> None:
+    today = datetime.now(UTC).date()
+    days = [(today - timedelta(days=age)).isoformat() for age in (0, 6, 8, 400)]
+    for kind in ("captured", "labels"):
+        for day in days:
+            (store / kind / day).mkdir(parents=True)
+            (store / kind / day / "native-1.jsonl").write_bytes(b"12345")
+
+    found = run(capture={"enabled": False, "retention_days": 7}, delete=delete)
+
+    assert found["captured"] == {"days": 4, "bytes": 20}
+    assert left(store / "captured") == left(store / "labels") == set(days[:2] if delete else days)
