@@ -14,7 +14,7 @@ endif
 SETTINGS := MODEL TRAIN EVALUATION BASE_MODEL EPOCHS LEARNING_RATE BATCH_SIZE MAX_LENGTH SEED \
 	MIN_ACCURACY MIN_MACRO_F1 MAX_REGRESSION WHEN_INCONCLUSIVE MUST_BEAT_BASELINE MAX_LATENCY_RATIO MAX_SIZE_RATIO \
 	REQUIRE_APPROVAL PARAMETERS \
-	VERSION RELEASE_SHA256 ALLOW_OLDER REASON DRY_RUN RELEASE TOLERANCE ANY_CODE RUN OUTPUTS IDS TEXT TEXT_COLUMN OUTPUT WORKERS SHARD_ROWS DATA ROWS ENCODING FROM TO ALERT_URL MODEL_STORE ALLOWED_SOURCES STATE_DIR SERVING_PORT AIRFLOW_PORT
+	VERSION RELEASE_SHA256 ALLOW_OLDER REASON DRY_RUN RELEASE TOLERANCE ANY_CODE RUN OUTPUTS IDS FILE TEXT TEXT_COLUMN OUTPUT WORKERS SHARD_ROWS DATA ROWS ENCODING FROM TO ALERT_URL MODEL_STORE ALLOWED_SOURCES STATE_DIR SERVING_PORT AIRFLOW_PORT
 export $(SETTINGS)
 # Files, names and pipes are UTF-8 whatever the terminal's locale is; what is printed there, scripts/terminal.py fits.
 export PYTHONUTF8 := 1
@@ -25,7 +25,7 @@ BASE ?= python:3.11-slim-bookworm
 PIPELINE ?= release_in_kubeflow
 
 .DEFAULT_GOAL := help
-.PHONY: help docs provider-docs image upload release predict roll-back take-over validate preview reproduce explain retention orphans check-run copy-releases forget capture-off capture-on test test-long test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-preprocessing bench-batch bench-kernels clean distclean setup kserve-server env up down logs backup restore test-compose
+.PHONY: help docs provider-docs image upload release predict roll-back take-over validate preview reproduce explain retention orphans check-run copy-releases add-labels forget capture-off capture-on test test-long test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-preprocessing bench-batch bench-kernels clean distclean setup kserve-server env up down logs backup restore test-compose
 
 help: ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ check-run: setup ## Say whether a release could take what a finished run has mad
 
 copy-releases: setup ## Copy the records of releases to another registry; FROM and TO are connections [FROM= TO= MODEL=]
 	@$(TOOL) copy-releases
+
+add-labels: setup ## Take labels that have arrived for captured requests [MODEL= FILE=labels.csv]
+	@$(TOOL) add-labels
 
 forget: setup ## Delete captured requests and later labels by the requests' ids [MODEL= IDS="id-1 id-2"]
 	@$(TOOL) forget

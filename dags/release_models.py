@@ -9,7 +9,6 @@ from typing import Any
 
 from airflow.sdk import (
     DAG,
-    Asset,
     AssetAny,
     AssetOrTimeSchedule,
     BaseOperator,
@@ -84,7 +83,7 @@ def fields(section: Section, group: str) -> dict[str, Param]:
 
 def schedule(config: ModelConfig) -> Any:
     """Return Airflow's schedule for the model's cron expression and assets, ``None`` for by hand only."""
-    assets = AssetAny(*(Asset(uri) for uri in config.schedule.assets)) if config.schedule.assets else None
+    assets = AssetAny(*config.release_assets) if config.release_assets else None
     if not config.schedule.crons:
         return assets
     timetable = MultipleCronTriggerTimetable(*config.schedule.crons, timezone=config.schedule.timezone)
@@ -221,6 +220,7 @@ def add_candidate_tasks(config: TextClassifierConfig, *, asked: str, version: st
             "as-of": "{{ as_of(dag_run) }}",
             "timezone": config.schedule.timezone,
             "queries-uri": queries_uri if config.data.queries else "",
+            "requests-uri": config.store_uri if config.data.labelled_requests else "",
         },
         cluster=cluster,
     )

@@ -215,6 +215,11 @@ def _chosen_classifier() -> str:
     return model
 
 
+def add_labels(env: Mapping[str, str]) -> None:
+    """Take labels that have arrived for captured requests from a file."""
+    one_release.add_labels(_chosen_model())
+
+
 def forget(env: Mapping[str, str]) -> None:
     """Delete the captured requests with some ids, and the labels that came for them later."""
     from include.capture.forgetting import ForgettingError, read_ids
@@ -344,6 +349,7 @@ COMMANDS = {
     "check-run": check_run,
     "copy-releases": copy_releases,
     "preview": preview,
+    "add-labels": add_labels,
     "forget": forget,
     "capture-off": capture_off,
     "capture-on": capture_on,

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from environment import PIPELINES_PYTHON, PROJECT
@@ -58,6 +59,19 @@ def preview(model: str) -> None:
     question = {"data": settings, "source": os.environ.get("DATA") or data.train[0], "rows": int(rows)}
     question["timezone"] = config.schedule.timezone
     sys.exit(_module("include.classifier.preview", [], json.dumps(question)))
+
+
+def add_labels(model: str) -> None:
+    """Take labels that have arrived for captured requests from a file."""
+    file = os.environ.get("FILE", "")
+    if not file:
+        sys.exit("FILE is missing: make add-labels MODEL=… FILE=labels.csv, with the columns id, label and row.")
+    config = _config(model)
+    where = file if "://" in file else str(Path(file).resolve())
+    arguments = ["--model", model, "--store-uri", config.store_uri, "--file", where]
+    if isinstance(labels := getattr(getattr(config, "data", None), "labels", None), dict):
+        arguments += ["--labels", json.dumps(labels)]
+    sys.exit(_module("include.monitoring.labels", arguments))
 
 
 def copy_records(source: str, target: str, models: Sequence[str]) -> None:

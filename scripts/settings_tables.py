@@ -27,6 +27,7 @@ _MAKE_SETTINGS = (
     ),
     ("RUN", "none", "`make check-run`: id of a finished run of [a pipeline of your own](bring-your-own-pipeline.md)."),
     ("OUTPUTS", "none", "`make check-run`: where that run has written its outputs, for servers that tell none."),
+    ("FILE", "none", "`make add-labels`: labels that have arrived, `.csv` or `.jsonl`; see [drift.md](drift.md)."),
     (
         "IDS",
         "none",

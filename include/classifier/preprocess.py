@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from include.classifier.data.checks import DROP_REASONS, check_split, reason_code
 from include.classifier.data.dataset import write_dataset
 from include.classifier.data.moving.dated_sources import RECORD, Resolved, add_dates, resolve
+from include.classifier.data.moving.labelled_requests import labelled_requests
 from include.classifier.data.moving.query_rows import stored_rows
 from include.classifier.data.moving.row_dates import RowDates
 from include.classifier.data.part_files import all_files
@@ -50,6 +51,7 @@ def preprocess(
     as_of: datetime | None = None,
     timezone: str = "UTC",
     queries_uri: str | None = None,
+    requests_uri: str | None = None,
 ) -> dict[str, Any]:
     """Write the data set of a release, and print what was kept and what was dropped.
 
@@ -61,6 +63,8 @@ def preprocess(
     :param as_of: when the release was asked for, which decides the days of dated data; ``None``: now.
     :param timezone: whose days they are.
     :param queries_uri: folder with the rows of queries, which Airflow has run.
+    :param requests_uri: folder of the model in the model store, whose captured requests are training rows where their
+        labels have arrived; ``None``: none are.
     :return: ``dataset.json``.
     :raises DataError: when the data cannot be used; names every problem with file and row.
     :raises SourceUnavailableError: when a store or server does not hand out a file.
@@ -71,19 +75,23 @@ def preprocess(
     window = data.window(as_of or datetime.now(UTC), timezone)
     resolved = resolve(named, window, problems, f"{as_uri(output_uri)}/{RECORD}") if window else Resolved(named, None)
     sources = all_files(resolved.sources, problems)
+    labelled = labelled_requests(requests_uri, output_uri, data) if requests_uri else None
+    if labelled:
+        sources.insert(sum(source.split == "train" for source in sources), labelled)
     dates = RowDates(str(data.date_column), window) if window and data.date_column else None
     with read_rows(sources, data, problems, dates) as rows:
         if dates:
             dates.report(rows.span("train").stop, problems)
         problems.raise_if_any()
         evaluation_begins = rows.span("evaluation").start
-        contradicting = mark_repeated(rows.texts, rows.store.classes, rows.store.reasons, evaluation_begins)
+        requests = slice(rows.ends[sources.index(labelled) - 1], evaluation_begins) if labelled else slice(0, 0)
+        contradicting = mark_repeated(rows.texts, rows.store.classes, rows.store.reasons, evaluation_begins, requests)
         dropped = {
             reason: {split: int(_dropped(rows, reason, split).sum()) for split in SPLITS} for reason in DROP_REASONS
         }
         _print_drops(rows, dropped, contradicting)
         del contradicting  # with ten million rows these are ten million bytes
-        marks = _divide(rows, data, seed)
+        marks = _divide(rows, data, seed, requests)
         for split in SPLITS:
             origin = split if data.evaluation else "train"
             lost = ", ".join(f"{by[origin]:,} {reason}" for reason, by in dropped.items() if by[origin]) or "none"
@@ -117,8 +125,11 @@ def _dropped(rows: Rows, reason: str, split: SplitName) -> np.ndarray:
     return rows.store.reasons[rows.span(split)] == reason_code(reason)
 
 
-def _divide(rows: Rows, data: DataConfig, seed: int) -> np.ndarray:
-    """Return the mark of the split to which each row belongs in the end, 0 for none; int8, shape (rows,)."""
+def _divide(rows: Rows, data: DataConfig, seed: int, requests: slice) -> np.ndarray:
+    """Return the mark of the split to which each row belongs in the end, 0 for none; int8, shape (rows,).
+
+    :param requests: rows that are trained on and never split off, so that the others are split as without them.
+    """
     import numpy as np
 
     kept = rows.store.reasons == 0
@@ -127,6 +138,7 @@ def _divide(rows: Rows, data: DataConfig, seed: int) -> np.ndarray:
         in_evaluation = rows.span("evaluation")
         marks[in_evaluation] = np.where(kept[in_evaluation], np.int8(_MARKS["evaluation"]), np.int8(0))
     else:
+        kept[requests] = False
         chosen = split_off(rows.store.classes[kept], data.evaluation_fraction, seed)
         marks[kept] += chosen * np.int8(_MARKS["evaluation"] - _MARKS["train"])
         print(f"No evaluation data is given: {chosen.sum():,} rows are split off (stratified, seed {seed}).")
@@ -180,6 +192,9 @@ def _parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output-uri", required=True, help="URI of the folder to write to")
     parser.add_argument("--allowed-sources", type=json.loads, help="what a form may name, as a JSON array (anything)")
     parser.add_argument(
+        "--requests-uri", help="URI of the model's folder, whose captured requests with labels are trained on (none)"
+    )
+    parser.add_argument(
         "--queries-uri", help="URI of the folder with the rows of queries, which Airflow has run (none)"
     )
     add_dates(parser)
@@ -203,6 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             as_of=options.as_of,
             timezone=options.timezone,
             queries_uri=options.queries_uri,
+            requests_uri=options.requests_uri,
         )
     except ValidationError as error:
         settings = "; ".join(

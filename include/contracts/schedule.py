@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from include.contracts.section import Section
 
@@ -24,6 +24,11 @@ class ScheduleConfig(Section):
     max_age_days: Annotated[float, Field(gt=0)] | None = Field(
         None, description="A live model older than this is retrained; looked at daily at 3:00."
     )
+    retrain_on: Literal["drift"] | None = Field(
+        None,
+        description="`drift`: a comparison of captured requests that finds drift starts a release. Needs "
+        "`capture.enabled` and `min_interval_hours`.",
+    )
     min_interval_hours: Annotated[float, Field(ge=0)] = Field(
         0, description="Brake: no release sooner after the one before. By hand ignores it."
     )
@@ -40,13 +45,20 @@ class ScheduleConfig(Section):
             raise ValueError(f"{name!r} is no time zone; use an IANA name such as Europe/Berlin, or UTC") from None
         return name
 
+    @model_validator(mode="after")
+    def _drift_is_spaced(self) -> ScheduleConfig:
+        """Drift goes on until users change again, and a model of the same data would be trained each day."""
+        if self.retrain_on and not self.min_interval_hours:
+            raise ValueError("retrain_on: needs min_interval_hours, such as 168, or drift would train a model each day")
+        return self
+
     @property
     def crons(self) -> list[str]:
         """The cron expressions to start a run at: the model's own, and a daily look where it needs one.
 
         An asset's event that came too soon after a release is not lost: the daily look finds it.
         """
-        needs_look = self.max_age_days or (self.assets and self.min_interval_hours)
+        needs_look = self.max_age_days or ((self.assets or self.retrain_on) and self.min_interval_hours)
         return [*([self.cron] if self.cron else []), *([DAILY_LOOK] if needs_look else [])]
 
 

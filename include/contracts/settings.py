@@ -34,6 +34,7 @@ class DataConfig(Section):
     evaluation: list[SourceName] = Field(
         [], description="The same for evaluation; empty splits off `evaluation_fraction`."
     )
+    labelled_requests: bool = Field(False, description="Captured requests with labels are trained on (docs/drift.md).")
     queries: dict[QueryName, QueryConfig] = Field(
         {}, exclude=True, description="Queries that Airflow runs; a source `query:NAME` is the rows of one."
     )
@@ -130,6 +131,8 @@ class DataConfig(Section):
     def _date_column_has_days(self) -> DataConfig:
         if self.date_column is not None and self.last is None:
             raise ValueError("date_column: says nothing without `last`, such as last: 90 days")
+        if self.labelled_requests and not self.has_header:
+            raise ValueError("labelled_requests: needs columns that are known by their names")
         return self
 
     @property

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
-from include.contracts.monitoring.captured import CapturedRequest, CapturedRow, ReadingCounts
 from include.contracts.monitoring.drift import LiveAccuracy
-from include.contracts.monitoring.labels import ArrivedLabel, read_labels
-from include.monitoring.requests import answered, label_of
+from include.contracts.monitoring.labels import Joined, Labelled
 from include.monitoring.statistics import wilson
 
 #: Of every interval.
@@ -21,53 +16,6 @@ _MOST_VERSIONS = 10
 _MOST_SLICES = 30
 #: Lengths in characters at which a slice of texts ends.
 _LENGTHS = (100, 400)
-
-
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """A row of a captured request whose label has arrived."""
-
-    request: CapturedRequest
-    row: CapturedRow
-    label: ArrivedLabel
-
-    @property
-    def is_right(self) -> bool:
-        """Whether the model has answered so."""
-        return label_of(self.row.output) == self.label.label
-
-
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """Labels and what was answered.
-
-    :param rows: each label with its row.
-    :param unmatched: labels whose request is not there, or is there more than once.
-    """
-
-    rows: list[Labelled]
-    unmatched: int
-
-
-def join(store: Any, *, first: datetime, last: datetime, counts: ReadingCounts) -> Joined:
-    """Join the labels that have arrived with the requests that were answered between two moments.
-
-    An id that two requests have says nothing: whose label it is cannot be known.
-    """
-    labels, _ = read_labels(store)
-    ids = {request_id for request_id, _ in labels}
-    requests: dict[str, CapturedRequest] = {}
-    seen: Counter[str] = Counter()
-    for request in answered(store, first=first, last=last, counts=counts) if ids else ():
-        if request.id in ids:
-            seen[request.id] += 1
-            requests[request.id] = request
-    rows = [
-        Labelled(requests[request_id], requests[request_id].rows[row], label)
-        for (request_id, row), label in sorted(labels.items())
-        if seen[request_id] == 1 and row < len(requests[request_id].rows)
-    ]
-    return Joined(rows, len(labels) - len(rows))
 
 
 def accuracies(joined: Joined, *, min_labels: int, live: str) -> list[LiveAccuracy]:

@@ -19,6 +19,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from include.classifier.data.moving.store_path import store_at
 from include.classifier.data.problems import DataError, SourceUnavailableError
 from include.classifier.data.sources import as_uri, write_whole
 from include.classifier.packaging.archive import ArchiveError
@@ -27,15 +28,15 @@ from include.contracts.kinds.text_classifier import TextClassifierCandidate
 from include.contracts.monitoring.captured import ReadingCounts
 from include.contracts.monitoring.drift import DRIFT_FOLDER, REPORT_FILE, DriftDocument
 from include.contracts.monitoring.drift_settings import DriftConfig
+from include.contracts.monitoring.labels import join
 from include.contracts.section import problems
 from include.contracts.version.files import reason_of
-from include.monitoring.accuracy import CONFIDENCE, accuracies, join
+from include.monitoring.accuracy import CONFIDENCE, accuracies
 from include.monitoring.columns import Row
 from include.monitoring.comparison import Pairs, compare, pairs_of
 from include.monitoring.page import make_page
 from include.monitoring.reference import predicted_rows, training_rows
 from include.monitoring.requests import Window, dump, first_requests, load, window_of
-from include.monitoring.store import store_at
 
 #: How far back requests are looked for whose labels have arrived.
 _LABELLED_SINCE = timedelta(days=365)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from include.contracts.monitoring.captured import CapturedRequest, CapturedRow, ReadingCounts, read
+from include.contracts.monitoring.captured import CapturedRequest, CapturedRow, ReadingCounts
+from include.contracts.monitoring.labels import answered, label_of
 from include.monitoring.columns import CONFIDENCE, LABEL, Features, Row
 
 #: Of one request; of more of them the first. A request counts once, however many it has.
 MOST_ROWS_OF_A_REQUEST = 100
 #: Of one window: bounds the memory. What is beyond is left out evenly.
 MOST_REQUESTS = 50_000
-
-_MOST_LABEL_CHARACTERS = 100
 
 
 @dataclass(slots=True)
@@ -50,23 +48,6 @@ def features_of_row(row: CapturedRow) -> Features:
     if row.confidence is not None:
         found[CONFIDENCE] = row.confidence
     return found
-
-
-def label_of(output: Any) -> str | None:
-    """Return the label that was answered, ``None`` where the answer is a number or has none.
-
-    Whole numbers are classes.
-    """
-    if isinstance(output, bool | int) or (isinstance(output, str) and len(output) <= _MOST_LABEL_CHARACTERS):
-        return str(output)
-    return None
-
-
-def answered(store: Any, *, first: datetime, last: datetime, counts: ReadingCounts) -> Iterator[CapturedRequest]:
-    """Yield the requests that were answered well between two moments, the second not included."""
-    for request in read(store, first=first.date(), last=last.date(), counts=counts):
-        if first <= request.answered_at < last and request.status < 300 and request.rows:
-            yield request
 
 
 def window_of(store: Any, version: str, *, first: datetime, last: datetime, counts: ReadingCounts) -> Window:

@@ -5,6 +5,11 @@ Airflow's history and people's bookmarks hold them: never rename one.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow.sdk import Asset
+
 #: First task of a release, and of a roll back by hand: it says with which live version the candidate is compared.
 CHECK = "check"
 
@@ -31,6 +36,12 @@ PREDICT = "predict"
 #: DAG that looks after all models between their releases.
 WATCH_DAG = "watch_releases"
 
+# Compares captured requests with what a model was made of.
+FIND_LIVE = "find_live"
+COMPARE = "compare"
+TELL = "tell"
+ASK_FOR_RELEASE = "ask_for_release"
+
 #: Last task: says how it ended.
 REPORT = "report"
 
@@ -56,6 +67,18 @@ def take_over_dag(model: str) -> str:
 def batch_predict_dag(model: str) -> str:
     """Return the DAG that scores tables with a model."""
     return f"batch_predict_{model.replace('-', '_')}"
+
+
+def watch_drift_dag(model: str) -> str:
+    """Return the DAG that compares what users send with what the model was made of."""
+    return f"watch_drift_{model.replace('-', '_')}"
+
+
+def drift_asset(model: str) -> Asset:
+    """Return the asset whose events say that users send something else; its URI stands in Airflow's history."""
+    from airflow.sdk import Asset  # commands ask for ids before Airflow may read its settings
+
+    return Asset(name=f"{model} drift", uri=f"x-model://{model}/drift")
 
 
 def watch_task(model: str) -> str:

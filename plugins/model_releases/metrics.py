@@ -28,6 +28,10 @@ class Metric(Enum):
     LIVE_VERSION = ("model_release.live_version_timestamp_seconds", "model")
     #: When ``watch_releases`` last found out what is live.
     WATCHED = ("model_release.watched_timestamp_seconds", "model")
+    #: Features of captured requests that have drifted, as the last comparison with requests enough has found.
+    DRIFTED_FEATURES = ("model_release.drifted_features", "model")
+    #: Share of the rows whose labels have arrived that the live version has answered rightly.
+    LIVE_ACCURACY = ("model_release.live_accuracy", "model")
     #: Alerts that not all of their receivers have taken.
     ALERTS_UNDELIVERED = ("model_release.alerts_undelivered",)
 

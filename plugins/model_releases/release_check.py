@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import Asset
-
 from model_releases import ids
 from model_releases.config import ModelConfig
 from model_releases.operators.check import CheckReleaseOperator
@@ -32,7 +30,7 @@ def add_check(config: ModelConfig, *, asked: str, data: str, **arguments: Any) -
             registry_conn_id=config.connection("registry"),
             store_conn_id=config.store_conn_id,
         ),
-        inlets=[Asset(uri) for uri in config.schedule.assets],
+        inlets=config.release_assets,
         version=asked,
         candidate_uri=None,
         candidate_sha256=None,

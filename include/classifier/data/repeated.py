@@ -90,7 +90,13 @@ class Repeated(NamedTuple):
     again: np.ndarray  #: Whether the text is that of the position before, bool, shape (texts,).
 
 
-def mark_repeated(index: TextIndex, classes: np.ndarray, reasons: np.ndarray, evaluation_begins: int) -> np.ndarray:
+def mark_repeated(
+    index: TextIndex,
+    classes: np.ndarray,
+    reasons: np.ndarray,
+    evaluation_begins: int,
+    giving_way: slice = slice(0, 0),
+) -> np.ndarray:
     """Mark rows whose cleaned text stood in the split before, and evaluation rows whose text is trained on.
 
     The label does not count: with one text under two labels in the data, a later split could tear them apart, and
@@ -100,6 +106,7 @@ def mark_repeated(index: TextIndex, classes: np.ndarray, reasons: np.ndarray, ev
     :param classes: of each row, shape (rows,).
     :param reasons: why rows are dropped, int8, shape (rows,); changed in place.
     :param evaluation_begins: position of the first evaluation row; all training rows stand before it.
+    :param giving_way: training rows that are left out where their text is one of the evaluation rows, which stay.
     :return: the duplicates whose label is not that of the row that stays, bool, shape (rows,): somebody should look
         at these.
     """
@@ -107,6 +114,7 @@ def mark_repeated(index: TextIndex, classes: np.ndarray, reasons: np.ndarray, ev
 
     contradicting = np.zeros(len(classes), dtype=bool)
     for positions, again in index.repeated():
+        positions, again = _without(positions, again, giving_way, evaluation_begins, reasons)
         in_evaluation = positions >= evaluation_begins
         same_split = np.concatenate(([True], in_evaluation[1:] == in_evaluation[:-1]))[: len(positions)]
         duplicate, leaked = again & same_split, again & ~same_split
@@ -117,3 +125,21 @@ def mark_repeated(index: TextIndex, classes: np.ndarray, reasons: np.ndarray, ev
         differs = duplicate & (classes[positions] != classes[positions[first]])
         contradicting[positions[differs]] = True
     return contradicting
+
+
+def _without(
+    positions: np.ndarray, again: np.ndarray, giving_way: slice, evaluation_begins: int, reasons: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mark the rows that give way to evaluation rows, and return the others as :class:`Repeated` has them."""
+    import numpy as np
+
+    gives = (positions >= giving_way.start) & (positions < giving_way.stop) if giving_way.stop else None
+    if gives is None or not gives.any():
+        return positions, again
+    group = np.cumsum(~again)
+    evaluated = np.zeros(int(group[-1]) + 1, dtype=bool)
+    evaluated[group[positions >= evaluation_begins]] = True
+    gives &= evaluated[group]
+    reasons[positions[gives]] = reason_code(LEAKED)
+    group = group[~gives]
+    return positions[~gives], np.concatenate(([False], group[1:] == group[:-1]))[: len(group)]

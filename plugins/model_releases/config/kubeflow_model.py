@@ -87,6 +87,11 @@ class KubeflowModelConfig(ModelConfig):
         return self.metrics[0].name
 
     @property
+    def least_accuracy(self) -> float:
+        """What the metric ``accuracy`` must be at least, where the model has it."""
+        return next((each.at_least or 0.0 for each in self.metrics if each.name == "accuracy"), 0.0)
+
+    @property
     def policy(self) -> MetricsGate:
         """What the gate goes by."""
         return MetricsGate(metrics=self.metrics, **self.gate.model_dump())
@@ -145,6 +150,12 @@ class KubeflowModelConfig(ModelConfig):
             raise ValueError(f"parameters: {', '.join(taken)} is a field of every release; rename the parameter")
         if empty := sorted(name for name, value in self.parameters.items() if value is None):
             raise ValueError(f"parameters: {', '.join(empty)} has no value; leave it to the pipeline's default")
+        return self
+
+    @model_validator(mode="after")
+    def _nobody_knows_its_data(self) -> KubeflowModelConfig:
+        if self.drift.reference == "training":
+            raise ValueError("drift.reference: nobody knows which rows this pipeline reads; use first_requests")
         return self
 
     @model_validator(mode="after")

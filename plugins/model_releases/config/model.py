@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from croniter import croniter
 from pydantic import Field, ValidationError, model_validator
 
 from include.contracts.monitoring.capture import CaptureConfig
+from include.contracts.monitoring.drift_settings import DriftConfig
 from include.contracts.rollout import RolloutConfig
 from include.contracts.rules.addresses import secrets_of
 from include.contracts.schedule import ScheduleConfig, TasksConfig
@@ -21,6 +22,9 @@ from include.models import PROJECT_DIR
 from kubeflow_provider.exceptions import InvalidRequestError
 from kubeflow_provider.kubernetes.settings import ClusterSettings
 from model_releases import ids
+
+if TYPE_CHECKING:
+    from airflow.sdk import Asset
 
 #: Where a pipeline puts the report, in the version's folder.
 REPORT_PATH = ("report", "report.html")
@@ -51,6 +55,7 @@ class ModelConfig(Section):
     )
     retention: RetentionConfig = RetentionConfig()
     capture: CaptureConfig = CaptureConfig()
+    drift: DriftConfig = DriftConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     tasks: TasksConfig = TasksConfig()
     rollout: RolloutConfig = RolloutConfig()
@@ -77,6 +82,24 @@ class ModelConfig(Section):
     @abstractmethod
     def main_metric(self) -> str:
         """What the first of its metrics is called, for people."""
+
+    @property
+    def least_accuracy(self) -> float:
+        """What the gate asks for of a candidate; 0 for nothing."""
+        return 0.0
+
+    @property
+    def watches_drift(self) -> bool:
+        """Whether captured requests are compared with what the model was made of."""
+        return self.capture.enabled and self.drift.enabled
+
+    @property
+    def release_assets(self) -> list[Asset]:
+        """The assets whose events start a release: those of the YAML, and drift where it does so."""
+        from airflow.sdk import Asset
+
+        drift = [ids.drift_asset(self.name)] if self.schedule.retrain_on else []
+        return [*(Asset(uri) for uri in self.schedule.assets), *drift]
 
     @property
     def store_uri(self) -> str:
@@ -106,9 +129,15 @@ class ModelConfig(Section):
     @model_validator(mode="after")
     def _cron_is_one(self) -> ModelConfig:
         """Airflow would refuse it with the DAG file, and with it all other models."""
-        cron = self.schedule.cron
-        if cron is not None and not croniter.is_valid({"@quarterly": "0 0 1 */3 *"}.get(cron, cron)):
-            raise ValueError(f"schedule.cron: {cron!r} is no cron expression such as `0 3 * * 1`")
+        for name, cron in (("schedule", self.schedule.cron), ("drift", self.drift.cron)):
+            if cron is not None and not croniter.is_valid({"@quarterly": "0 0 1 */3 *"}.get(cron, cron)):
+                raise ValueError(f"{name}.cron: {cron!r} is no cron expression such as `0 3 * * 1`")
+        return self
+
+    @model_validator(mode="after")
+    def _drift_can_be_seen(self) -> ModelConfig:
+        if self.schedule.retrain_on and not self.watches_drift:
+            raise ValueError("schedule.retrain_on: nobody looks for drift; set capture.enabled and drift.enabled")
         return self
 
     @model_validator(mode="after")

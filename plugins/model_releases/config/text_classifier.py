@@ -92,6 +92,11 @@ class TextClassifierConfig(ModelConfig, TrainedModel):
         return title[:1].upper() + title[1:]
 
     @property
+    def least_accuracy(self) -> float:
+        """``gate.min_accuracy``."""
+        return self.gate.min_accuracy
+
+    @property
     def allowed_sources(self) -> list[str]:
         """What the trigger form may name, see :mod:`include.contracts.rules.allowed_sources`.
 
@@ -143,6 +148,12 @@ class TextClassifierConfig(ModelConfig, TrainedModel):
                 "cluster.steps.package.cache: this step writes to the model store, where Kubeflow's cache does not "
                 "look; leave it out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _labelled_requests_have_texts(self) -> TextClassifierConfig:
+        if self.data.labelled_requests and not (self.capture.enabled and self.capture.texts == "keep"):
+            raise ValueError("data.labelled_requests: there are no texts; set capture.enabled and capture.texts: keep")
         return self
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
+from include.contracts.monitoring.drift import DRIFT_FOLDER, REPORT_FILE
 from include.contracts.version.claims import CLAIM_FILE, claiming_installation
 from include.contracts.version.files import reason_of, write_file
 from include.contracts.version.numbers import release_time
@@ -72,9 +73,31 @@ class ModelStore:
         :raises InvalidRequestError: for a link, for what is no plain file, and for more bytes than ``max_bytes``.
         :raises OSError: when the store does not give it.
         """
-        file = self._version(version).joinpath(*path)
+        self._version(version)
+        return self._read((version, *path), max_bytes)
+
+    def drift_reports(self) -> list[str]:
+        """Return the times of the drift reports that are there, as 14 digits, earliest first.
+
+        :raises OSError: when the store does not give it.
+        """
         try:
-            opened = _open_plain(self._folder.path, (version, *path)) if file.protocol == "file" else file.open("rb")
+            return sorted(path.name for path in (self._folder / DRIFT_FOLDER).iterdir() if _is_version(path.name))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def drift_report(self, run: str, *, max_bytes: int) -> bytes | None:
+        """Return a drift report, ``None`` when there is none; as careful as :meth:`read`.
+
+        :param run: its time as 14 digits.
+        """
+        release_time(run)  # raises for anything that could lead out of the folder
+        return self._read((DRIFT_FOLDER, run, REPORT_FILE), max_bytes)
+
+    def _read(self, path: Sequence[str], max_bytes: int) -> bytes | None:
+        file = self._folder.joinpath(*path)
+        try:
+            opened = _open_plain(self._folder.path, path) if file.protocol == "file" else file.open("rb")
         except FileNotFoundError:
             return None
         with opened:

@@ -36,6 +36,32 @@ def read(model: ModelConfig, version: str) -> str:
     return str(reading.value)
 
 
+def read_drift(model: ModelConfig, run: str | None) -> str:
+    """Return a drift report.
+
+    :param run: its time as 14 digits; ``None``: the newest.
+    :raises InvalidRequestError: when there is none.
+    :raises ServiceUnavailableError: when the store does not give it, or not in time.
+    """
+    uri = f"{model.store_uri}/drift/{run or ''}"
+    reading = Reader(wait_seconds=_WAIT_SECONDS).read(uri, lambda: _fetch_drift(model, run))
+    if not reading.is_known:
+        raise ServiceUnavailableError(f"The model store does not give the report {uri}: {reading.problem}.")
+    if reading.value is None:
+        raise InvalidRequestError(
+            f"There is no drift report at {uri}: captured requests have not been compared yet, or it was deleted.",
+            http_status=404,
+        )
+    return str(reading.value)
+
+
+def _fetch_drift(model: ModelConfig, run: str | None) -> str | None:
+    store = ModelStore(model.store_uri, conn_id=model.store_conn_id)
+    chosen = run or next(reversed(store.drift_reports()), None)
+    content = store.drift_report(chosen, max_bytes=_MAX_BYTES) if chosen else None
+    return None if content is None else str(content, "utf-8")
+
+
 def _fetch(model: ModelConfig, version: str) -> str | None:
     store = ModelStore(model.store_uri, conn_id=model.store_conn_id)
     document = store.read(version, "candidate.json", max_bytes=_MAX_BYTES)

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import KubeflowProviderError
+from model_releases.config import ModelConfig
 from model_releases.releases_page import report
 from model_releases.releases_page.comparison import compare, plain_facts
 from model_releases.releases_page.visit import VisitDep, check_version
@@ -92,6 +93,19 @@ def show_report(name: str, version: str, visit: VisitDep) -> Response:
         raise HTTPException(error.http_status or 503, str(error)) from error
 
 
+@router.get("/models/{name}/drift")
+def show_newest_drift(name: str, visit: VisitDep) -> Response:
+    """Show the newest drift report."""
+    return _drift_report(visit.model(name), None)
+
+
+@router.get("/models/{name}/drift/{run}")
+def show_drift(name: str, run: str, visit: VisitDep) -> Response:
+    """Show the drift report that an alert leads to."""
+    check_version(run)
+    return _drift_report(visit.model(name), run)
+
+
 @router.post("/models/{name}/roll-back", dependencies=[Depends(refuse_foreign_forms)])
 def roll_back(
     name: str,
@@ -116,6 +130,13 @@ def roll_back(
     if "application/json" in request.headers.get("accept", ""):
         return JSONResponse({"dag_run_id": run_id, "url": url}, status_code=201)
     return RedirectResponse(url, status_code=303)
+
+
+def _drift_report(model: ModelConfig, run: str | None) -> Response:
+    try:
+        return HTMLResponse(report.read_drift(model, run), headers=dict(report.HEADERS))
+    except KubeflowProviderError as error:
+        raise HTTPException(error.http_status or 503, str(error)) from error
 
 
 def _state(text: str) -> ReleaseState | None:

@@ -273,6 +273,22 @@ def test_a_report_is_closed_in_whatever_it_says(client: TestClient, tmp_path: Pa
         assert client.get(f"/releases/models/reviews/versions/{version}/report").status_code == 404
 
 
+def test_a_drift_report_is_the_one_that_is_asked_for_or_the_newest(client: TestClient, tmp_path: Path) -> None:
+    page = "/releases/models/reviews/drift"
+    assert client.get(page).status_code == 404
+    for run in (OLD, LIVE):
+        (tmp_path / "reviews" / "drift" / run).mkdir(parents=True)
+        (tmp_path / "reviews" / "drift" / run / "report.html").write_text(f"<h1>{run}</h1>")
+    (tmp_path / "reviews" / "drift" / "first-requests").mkdir()
+
+    assert client.get(page).text == f"<h1>{LIVE}</h1>"
+    answer = client.get(f"{page}/{OLD}")
+    assert answer.text == f"<h1>{OLD}</h1>"
+    assert answer.headers["content-security-policy"].endswith("; sandbox")
+    for run in ("..", "%2e%2e", "first-requests", "20200101000000"):
+        assert client.get(f"{page}/{run}").status_code == 404
+
+
 @pytest.mark.parametrize(
     ("report_uri", "shown"),
     [
@@ -424,6 +440,7 @@ ROLES: dict[str, set[tuple[str, str]] | None] = {
     "admin": EDITOR | {(method, f"{dag}_secret") for method in ("GET", "POST") for dag in ("release", "roll_back")},
 }
 #: Route -> the status for each of them, about the model that viewers may see, and about the one that they may not.
+DRIFT_RUN = "20261124043000"
 PUBLIC = ((401, 200, 200, 200, 200, 200), (401, 200, 200, 200, 200, 200))
 OF_A_MODEL = ((401, 404, 200, 200, 200, 200), (401, 404, 404, 404, 200, 200))
 ANSWERS = {
@@ -433,6 +450,8 @@ ANSWERS = {
     "GET /models/{name}/compare": OF_A_MODEL,
     f"GET /models/{{name}}/versions/{OLD}": OF_A_MODEL,
     f"GET /models/{{name}}/versions/{OLD}/report": OF_A_MODEL,
+    "GET /models/{name}/drift": OF_A_MODEL,
+    f"GET /models/{{name}}/drift/{DRIFT_RUN}": OF_A_MODEL,
     "POST /models/{name}/roll-back": ((401, 404, 403, 303, 303, 303), (401, 404, 404, 404, 403, 303)),
 }
 
@@ -441,13 +460,16 @@ def test_every_route_answers_everybody_as_their_rights_are(
     client: TestClient, parts: SimpleNamespace, tmp_path: Path
 ) -> None:
     routes = {f"{method} {route.path}" for route in parts.app.routes for method in route.methods - {"HEAD"}}
-    assert routes == {path.replace("releases.css", "{name}").replace(OLD, "{version}") for path in ANSWERS}, (
-        "a new route says here who may have it"
-    )
+    assert routes == {
+        path.replace("releases.css", "{name}").replace(OLD, "{version}").replace(DRIFT_RUN, "{run}") for path in ANSWERS
+    }, "a new route says here who may have it"
     for name in ("reviews", "secret"):
         report = tmp_path / name / OLD / "report" / "report.html"
         report.parent.mkdir(parents=True)
         report.write_text("<h1>Report</h1>")
+        drift = tmp_path / name / "drift" / DRIFT_RUN / "report.html"
+        drift.parent.mkdir(parents=True)
+        drift.write_text("<h1>Drift</h1>")
 
     signed_in = dict(parts.app.dependency_overrides)
     found = {}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
+from include.contracts.monitoring.labels import LABELLED_REQUESTS
 from include.contracts.queries import query_names
 from include.contracts.schedule import ScheduleConfig
 from include.contracts.version.files import reason_of
@@ -137,7 +138,7 @@ class ReleaseBrakes:
         counted = self._read(uri)
         if counted is None:
             raise ServiceUnavailableError(f"{uri} is not there, though {ROWS_MODULE} has written it.")
-        before, now = _rows(source for source in dataset["sources"] if source["split"] == "train"), _rows(counted)
+        before, now = _rows(_counted(dataset)), _rows(counted)
         if now.keys() != before.keys():
             log.info("The live %s was trained on other sources: their rows are no brake.", self.model)
             return None
@@ -173,6 +174,11 @@ def _rows(sources: Iterable[Mapping[str, Any]]) -> Counter[str]:
     for source in sources:
         rows[str(source.get("named") or source["uri"])] += int(source["rows"])
     return rows
+
+
+def _counted(dataset: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the training sources whose rows are counted: labels that arrive are no new data by themselves."""
+    return [each for each in dataset["sources"] if each["split"] == "train" and each.get("named") != LABELLED_REQUESTS]
 
 
 def _was_cleared(context: Context) -> bool:
