@@ -47,14 +47,14 @@ class Counting:
         return [[0.25, 0.75] if length % 2 else [0.875, 0.125] for (length,) in rows]
 
 
-def plan(folder: Path, data: Path, *, shard_rows: int = 3, **settings: Any) -> Plan:
+def plan(folder: Path | str, data: Path | str, *, shard_rows: int = 3, **settings: Any) -> Plan:
     told: dict[str, Any] = {"model": "reviews", "version": VERSION, "archive_sha256": SHA256, "allowed_sources": ["*"]}
     told |= {name: settings.pop(name) for name in list(settings) if name in told}
     reading = DataConfig.model_validate(READING | settings | {"train": [str(data)]})
     return make_plan(reading, output=Output(str(folder)), shard_rows=shard_rows, **told)
 
 
-def score(folder: Path, predictor: Any = None, *, worker: int = 0, workers: int = 1, **settings: Any) -> None:
+def score(folder: Path | str, predictor: Any = None, *, worker: int = 0, workers: int = 1, **settings: Any) -> None:
     @contextmanager
     def load(plan: Plan) -> Iterator[Scorer]:
         yield Scorer(predictor or Counting())

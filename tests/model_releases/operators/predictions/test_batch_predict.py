@@ -20,6 +20,8 @@ from model_releases.exceptions import ReleaseRefusedError
 from model_releases.operators.predictions.batch_predict import PIPELINE, BatchPredictOperator
 from model_releases.registry.service import Release
 
+pytestmark = pytest.mark.computes
+
 MODEL = "reviews"
 OLD, LIVE = "20260101000000", "20260102000000"
 
