@@ -105,6 +105,8 @@ class Output:
             return None
         if found is None or (found.plan_sha256, found.shard) != (plan.sha256, shard):
             return None
+        if [file.file for file in found.files] != [predictions_name(shard), rejected_name(shard)][: len(found.files)]:
+            return None
         return found if all(self._is_whole(file) for file in found.files) else None
 
     def write(self, document: Document) -> None:

@@ -152,24 +152,15 @@ def _look_at(source: Source, data: DataConfig, json_columns: JsonColumns) -> tup
     marks, unreadable = Marks(), 0
     with source.on_this_machine() as local:
         digest = sha256_of(Path(local.uri))
-        names = columns_of(local, data, data.text_columns)
-        types: dict[str, str] = {}
-        for chunk in read_chunks(local, data, names):
+        columns = columns_of(local, data, data.text_columns)
+        for chunk in read_chunks(local, data, [column.name for column in columns]):
             before = marks.rows
             marks.add(chunk.numbers.tolist())
             unreadable += len(chunk.unreadable)
-            if not names:
+            if not columns:
                 json_columns.add(chunk.columns[0])
-            elif not types:
-                types = {
-                    name: str(values.type)
-                    for name, values in zip(names, chunk.columns, strict=True)
-                    if hasattr(values, "type")
-                }
             if marks.rows // _PROGRESS_ROWS > before // _PROGRESS_ROWS:
                 report(f"plan: {source.name}: {marks.rows:,} rows counted")
-        # Of a file that is read row by row, all columns are texts.
-        columns = [Column(name=name, type=types.get(name, "string")) for name in names]
         if sha256_of(Path(local.uri)) != digest:
             raise changed(source.name)
         facts = {"size_bytes": Path(local.uri).stat().st_size, "rows": marks.rows, "unreadable": unreadable}

@@ -45,39 +45,40 @@ def only(data: DataConfig, columns: Sequence[str]) -> DataConfig:
     return data.model_copy(update={"text_column": texts, "label_column": last, "date_column": None})
 
 
-def columns_of(source: Source, data: DataConfig, text_columns: Sequence[str]) -> list[str]:
-    """Return the names of a file's columns, in their order; of JSON Lines none, because each record has its own.
+def columns_of(source: Source, data: DataConfig, text_columns: Sequence[str]) -> list[Column]:
+    """Return a file's columns in their order; of JSON Lines none, because each record has its own fields.
 
     :raises DataError: when it has not the columns with the text, or cannot be read.
     """
     problems, wanted = Problems(), only(data, text_columns)
-    found: Sequence[str] = ()
+    found: list[Column] = []
     with telling_of_broken_files(source, problems), source.open() as file:
         if source.format == "parquet":
             found = _parquet_columns(file, source, wanted, problems)
         elif source.format != "jsonl" and (lines := text_lines(file, source, data, problems)):
             header = read_header(lines, source, wanted, problems, "\t" if source.format == "tsv" else ",")
-            found = header[1] if header else ()
+            found = [Column(name=name, type="string") for name in header[1]] if header else []
     problems.raise_if_any()
-    return list(found)
+    return found
 
 
-def _parquet_columns(file: Any, source: Source, wanted: DataConfig, problems: Problems) -> list[str]:
+def _parquet_columns(file: Any, source: Source, wanted: DataConfig, problems: Problems) -> list[Column]:
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
-        names = list(parquet.ParquetFile(file).schema_arrow.names)
+        schema = parquet.ParquetFile(file).schema_arrow
     except pa.ArrowException:
         problems.add(source.name, "is not a Parquet file that can be read", "Write it again, or check its ending.")
         return []
-    return names if has_columns(names, source, wanted, problems) else []
+    fine = has_columns(schema.names, source, wanted, problems)
+    return [Column(name=field.name, type=str(field.type)) for field in schema] if fine else []
 
 
 def read_chunks(source: Source, data: DataConfig, columns: Sequence[str]) -> Iterator[Chunk]:
     """Read a file's rows with all columns; of JSON Lines the records.
 
-    :param columns: from :func:`columns_of`.
+    :param columns: their names, none of JSON Lines.
     :raises DataError: when something is wrong with the file, and not with single rows of it.
     """
     rejections = Rejections()

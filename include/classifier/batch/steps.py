@@ -71,6 +71,7 @@ def score_step(
     workers: int,
     output_uri: str,
     archive_uri: str,
+    archive_sha256: str,
     reading: Mapping[str, Any],
     allowed_sources: Sequence[str],
     load: Loader | None = None,
@@ -79,10 +80,13 @@ def score_step(
 
     :param worker: number of this one, from 0.
     :param workers: how many there are at most; with fewer shards there are fewer.
+    :param archive_sha256: that it must have, and the plan must name.
     :param load: returns a context with the model; default: that of the archive.
     """
     output = Output(output_uri)
     plan = _plan(output)
+    if plan.archive_sha256 != archive_sha256:
+        raise DataError(f"{output.name}: the plan is for another archive than {archive_sha256}. Start it again.")
     data = _settings(reading, plan.data_uri)
     if reading_digest(data) != plan.reading_sha256:
         raise DataError(f"{output.name}: the plan was made with other settings of how rows are read. Start it again.")

@@ -64,6 +64,7 @@ def score(folder: Path | str, predictor: Any = None, *, worker: int = 0, workers
         workers=workers,
         output_uri=str(folder),
         archive_uri="",
+        archive_sha256=SHA256,
         reading=READING | settings,
         allowed_sources=["*"],
         load=load,

@@ -218,6 +218,17 @@ def test_a_shard_that_is_not_whole_is_scored_again(tmp_path: Path, damage: str) 
     assert answers(predicted(out)) == EXPECTED
 
 
+def test_parts_without_rows_are_parts_all_the_same(tmp_path: Path) -> None:
+    folder, schema = tmp_path / "in", pa.schema([("text", pa.string()), ("stars", pa.int64())])
+    folder.mkdir()
+    for part, rows in enumerate(([], ["a", "bb"], [])):
+        table = pa.table({"text": rows, "stars": range(len(rows))}, schema=schema)
+        parquet.write_table(table, folder / f"part-{part}.parquet")
+
+    assert predict(tmp_path / "out", folder, shard_rows=1).rows == 2
+    assert [row["stars"] for row in predicted(tmp_path / "out")] == [0, 1]
+
+
 def test_finishing_twice_changes_nothing(tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = predict(out, csv(tmp_path / "reviews.csv"))
