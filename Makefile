@@ -25,7 +25,7 @@ BASE ?= python:3.11-slim-bookworm
 PIPELINE ?= release_in_kubeflow
 
 .DEFAULT_GOAL := help
-.PHONY: help docs provider-docs image upload release predict roll-back take-over validate preview reproduce explain retention orphans check-run copy-releases add-labels forget capture-off capture-on test test-long test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-preprocessing bench-batch bench-kernels clean distclean setup kserve-server env up down logs backup restore test-compose
+.PHONY: help docs provider-docs image upload release predict roll-back take-over validate preview reproduce explain staleness retention orphans check-run copy-releases add-labels forget capture-off capture-on test test-long test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-preprocessing bench-batch bench-kernels clean distclean setup kserve-server env up down logs backup restore test-compose
 
 help: ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ reproduce: setup ## Train a release again from its recorded facts and compare [R
 
 explain: setup ## Show tokens, probabilities and versions of an answer [TEXT= MODEL= VERSION=]
 	@$(TOOL) explain
+
+staleness: setup ## Measure what older versions lose on newer data [MODEL= VERSIONS=10]
+	@$(TOOL) staleness
 
 check-run: setup ## Say whether a release could take what a finished run has made [MODEL= RUN= OUTPUTS=]
 	@$(TOOL) check-run

@@ -142,6 +142,12 @@ def retention(env: Mapping[str, str]) -> None:
     run_dag(env, "retention", conf, "retention")
 
 
+def staleness(env: Mapping[str, str]) -> None:
+    """Measure what older versions lose on newer data, in this terminal."""
+    conf = {"model": _chosen_classifier()} | ({"versions": int(text)} if (text := os.environ.get("VERSIONS")) else {})
+    run_dag(env, ids.STALENESS_DAG, conf, "staleness")
+
+
 def orphans(env: Mapping[str, str]) -> None:
     """List the pipeline runs that no task waits for any more, or cancel them, in this terminal."""
     run_dag(env, "orphaned_runs", {"dry_run": _is_dry_run("cancel")}, "search for orphaned runs")
@@ -343,6 +349,7 @@ COMMANDS = {
     "predict": predict,
     "test-alert": test_alert,
     "retention": retention,
+    "staleness": staleness,
     "orphans": orphans,
     "reproduce": reproduce,
     "explain": explain,

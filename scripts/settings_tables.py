@@ -33,6 +33,7 @@ _MAKE_SETTINGS = (
         "none",
         "`make forget`: ids of requests to delete, as header `x-request-id` of their answers says.",
     ),
+    ("VERSIONS", "10", "`make staleness`: how many of the newest versions are [compared](retraining.md)."),
     ("FROM", "none", "`make copy-releases`: connection to the registry whose records are copied."),
     ("TO", "none", "`make copy-releases`: connection to the registry that gets them."),
     ("MODEL_STORE", "`file://<STATE_DIR>/store`", "Where packed models are kept: `file://`, `s3://`, `gs://`."),

@@ -41,6 +41,8 @@ FIND_LIVE = "find_live"
 COMPARE = "compare"
 TELL = "tell"
 ASK_FOR_RELEASE = "ask_for_release"
+#: DAG that measures what older versions lose on newer data.
+STALENESS_DAG = "staleness"
 
 #: Last task: says how it ended.
 REPORT = "report"
@@ -84,3 +86,13 @@ def drift_asset(model: str) -> Asset:
 def watch_task(model: str) -> str:
     """Return the task that looks after a model between its releases."""
     return f"watch_{model.replace('-', '_')}"
+
+
+def kept_versions_task(model: str) -> str:
+    """Return the task that finds the versions of a model that can still be asked."""
+    return f"versions_{model.replace('-', '_')}"
+
+
+def staleness_task(model: str) -> str:
+    """Return the task that measures what they lose."""
+    return f"measure_{model.replace('-', '_')}"

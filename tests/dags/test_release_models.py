@@ -64,6 +64,7 @@ def test_every_model_has_a_dag_and_nothing_fails_to_load(bag):
         "retention",
         "roll_back_sample_reviews",
         "roll_back_yelp_reviews",
+        "staleness",
         "take_over_sample_reviews",
         "take_over_yelp_reviews",
         "test_alerts",

@@ -84,7 +84,7 @@ def evaluate(
         metrics[who] = scores(truth, found, labels=labels, slices=parts, version=version)
         report(_line(f"{who} {version}" if version else who, metrics[who]))
 
-    candidate = _Packed.read(candidate_uri, model, sha256=candidate_sha256)
+    candidate = Packed.read(candidate_uri, model, sha256=candidate_sha256)
     score("candidate", candidate.probabilities(evaluation.texts, labels), candidate.version)
     answers = probabilities["candidate"].argmax(axis=1)
     metrics["candidate"] = with_intervals(
@@ -115,7 +115,7 @@ def evaluate(
 
 
 @dataclass(frozen=True)
-class _Packed:
+class Packed:
     """A model as it came out of its archive."""
 
     predictor: Predictor
@@ -123,7 +123,7 @@ class _Packed:
     size_bytes: int
 
     @classmethod
-    def read(cls, uri: str, model: str, *, sha256: str | None = None) -> _Packed:
+    def read(cls, uri: str, model: str, *, sha256: str | None = None) -> Packed:
         import fsspec
 
         archive = f"{uri}/model-store/{model}.mar"
@@ -148,7 +148,7 @@ class _Packed:
         return np.array([[prediction.probabilities[label] for label in labels] for prediction in predictions])
 
 
-def _live(uri: str, model: str, labels: Sequence[str]) -> _Packed | None:
+def _live(uri: str, model: str, labels: Sequence[str]) -> Packed | None:
     """Return the live model when it can be compared.
 
     One that knows other labels cannot: changing the labels is a person's decision, after which there is nothing on the
@@ -157,7 +157,7 @@ def _live(uri: str, model: str, labels: Sequence[str]) -> _Packed | None:
     if not uri:
         return None
     try:
-        live = _Packed.read(uri, model)
+        live = Packed.read(uri, model)
     except (OSError, ValueError) as error:
         raise LiveModelError(
             f"The live model's package at {uri} cannot be read ({type(error).__name__}: {error}). Restore it, or "

@@ -1,0 +1,1 @@
+"""Steps that look back at versions that were released."""
