@@ -214,9 +214,14 @@ bench-overhead: .venv/airflow/.dev .venv/pipelines/.dev ## Measure make release 
 	PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.overhead
 	$(SHOW)
 
-bench-serving: .venv/airflow/.dev .venv/pipelines/.dev .venv/rivals/.installed ## Measure the endpoint against other ways to serve [TEXTS=reviews.csv]
-	$(PIPELINES_PYTHON) -m benchmarks.serving $(if $(TEXTS),--texts $(TEXTS))
-	$(SHOW)
+# Only the environments of the sides that are asked for. What belongs to the docs is written by a whole run alone.
+RIVALS = $(if $(or $(if $(SIDES),,all),$(findstring mlserver,$(SIDES))),.venv/rivals/.installed) \
+	$(if $(or $(if $(SIDES),,all),$(findstring kserve,$(SIDES))),.venv/rivals-kserve/.installed)
+
+bench-serving: .venv/airflow/.dev .venv/pipelines/.dev $(RIVALS) ## Measure the endpoint against other ways to serve [SIDES=native,bare QUICK=1 RESUME=1 TEXTS=reviews.csv]
+	$(PIPELINES_PYTHON) -m benchmarks.serving $(if $(SIDES),--sides $(SIDES)) $(if $(QUICK),--quick) $(if $(RESUME),--resume) $(if $(TEXTS),--texts $(TEXTS))
+	$(if $(SIDES)$(QUICK),,for part in serving serving-start serving-load serving-mixed serving-processor; do $(PIPELINES_PYTHON) -m benchmarks.picture $$part || exit 1; done)
+	$(if $(SIDES)$(QUICK),,$(AIRFLOW_PYTHON) -m benchmarks.page)
 
 bench-serving-search: .venv/airflow/.dev .venv/pipelines/.dev ## Find the best workers, threads and batches of this machine [TEXTS=]
 	$(PIPELINES_PYTHON) -m benchmarks.serving_search $(if $(TEXTS),--texts $(TEXTS))
@@ -320,4 +325,10 @@ PROVIDER_TESTS := plugins/kubeflow_provider/pyproject.toml tests/kubeflow_provid
 	@echo "Installing MLServer into .venv/rivals (once, some minutes: 4 GB)"
 	@test -x .venv/rivals/bin/python || $(PYTHON) -m venv .venv/rivals
 	@.venv/rivals/bin/python $(PIP_INSTALL) -r benchmarks/rivals/requirements.txt
+	@touch $@
+
+.venv/rivals-kserve/.installed: benchmarks/rivals/requirements-kserve.txt
+	@echo "Installing KServe's Python server with Transformers into .venv/rivals-kserve (once, some minutes: 1.5 GB)"
+	@test -x .venv/rivals-kserve/bin/python || $(PYTHON) -m venv .venv/rivals-kserve
+	@.venv/rivals-kserve/bin/python $(PIP_INSTALL) -r benchmarks/rivals/requirements-kserve.txt
 	@touch $@

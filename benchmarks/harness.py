@@ -98,6 +98,7 @@ class Benchmark:
     :param pairs: how often all sides run at each size.
     :param units: measure -> its unit, in the order in which measures are shown.
     :param notes: what a reader must know to judge the figures.
+    :param ours: the side that all others are compared with.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Benchmark:
     pairs: int
     units: Mapping[str, str]
     notes: Sequence[str] = ()
+    ours: str = OURS
     targets: list[Target] = field(default_factory=list)
     _figures: dict[tuple[int, str], list[Mapping[str, float]]] = field(default_factory=dict)
 
@@ -191,11 +193,11 @@ class Benchmark:
 
     def _point(self, what: str, size: int) -> Point:
         values = {side: self.figures(what, size, side) for side in self.sides}
-        ours = values[OURS]
+        ours = values[self.ours]
         ratios = {
             side: Spread.of([their / our for our, their in zip(ours, theirs, strict=True)])
             for side, theirs in values.items()
-            if side != OURS and all(ours)
+            if side != self.ours and all(ours)
         }
         return Point(size=size, sides={side: Spread.of(found) for side, found in values.items()}, ratios=ratios)
 

@@ -24,6 +24,8 @@ from urllib.parse import urlsplit
 
 ROOT = Path(__file__).parent.parent
 _TIMEOUT_SECONDS = 120
+#: After which a client that was told that a server is busy comes again, where it does.
+_AGAIN_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +76,10 @@ class Answers:
 
 
 def ask(target: Target, bodies: Sequence[str], *, clients: int) -> list[Answer]:
-    """Send each body once, the clients taking turns; return the answers with their bodies, in the order of these."""
+    """Send each body once, the clients taking turns; return the answers with their bodies, in the order of these.
+
+    Who is told that the server is busy (503) comes again every 50 ms; its answer took as long as all of that.
+    """
     job = {"target": asdict(target), "bodies": list(bodies), "clients": clients, "endless": False}
     done = subprocess.run(_COMMAND, cwd=ROOT, input=json.dumps(job), stdout=subprocess.PIPE, text=True, check=True)
     return sorted((Answer(**answer) for answer in json.loads(done.stdout)), key=lambda answer: answer.row)
@@ -149,19 +154,26 @@ class _Clients:
         connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=_TIMEOUT_SECONDS)
         while (row := self._next_row()) is not None:
             began = time.monotonic()
-            try:
-                headers = {"Content-Type": self._target.content_type}
-                connection.request("POST", address.path, self._bodies[row], headers)
-                response = connection.getresponse()
-                status, body = response.status, response.read().decode(errors="replace")
-            except (OSError, http.client.HTTPException) as error:
-                status, body = 0, repr(error)
-                connection.close()  # the next request opens it again
+            status, body = self._send(connection, address.path, row)
+            while status == http.client.SERVICE_UNAVAILABLE and not self._endless:
+                if time.monotonic() - began > _TIMEOUT_SECONDS:
+                    break
+                time.sleep(_AGAIN_SECONDS)
+                status, body = self._send(connection, address.path, row)
             seconds = time.monotonic() - began
             kept = "" if self._endless and status == http.client.OK else body
             self._answers.append(Answer(row=row, began=began, seconds=seconds, status=status, body=kept))
             self._stop.wait(self._pause_seconds)
         connection.close()
+
+    def _send(self, connection: http.client.HTTPConnection, path: str, row: int) -> tuple[int, str]:
+        try:
+            connection.request("POST", path, self._bodies[row], {"Content-Type": self._target.content_type})
+            response = connection.getresponse()
+            return response.status, response.read().decode(errors="replace")
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()  # the next request opens it again
+            return 0, repr(error)
 
 
 _COMMAND = (sys.executable, "-m", "benchmarks.load")

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 
 from benchmarks.load import ROOT, Target
 from include.classifier.packaging.archive import build_archive
-from include.classifier.packaging.server import is_ready, start
+from include.classifier.packaging.server import start
 from include.classifier.packaging.server_settings import server_config
 from include.torchserve import free_ports
 
 MODEL = "reviews"
 VERSION = "20260101000000"
 RIVALS_PYTHON = ROOT / ".venv" / "rivals" / "bin" / "python"
+KSERVE_PYTHON = ROOT / ".venv" / "rivals-kserve" / "bin" / "python"
 _START_SECONDS = 300
+#: Between two tries whether a server answers already.
+_POLL_SECONDS = 0.05
 _HOST = "127.0.0.1"
 #: What the walk-through writes into its config.properties.
 _SEED_MODEL = "torch-model"
@@ -41,11 +44,15 @@ class Server:
     :param write: makes the body of a request from a text.
     :param read: takes from the body of an answer what it tells: probabilities by label, of all labels or of the best
         one, or nothing but that label.
+    :param pid: of the process that was started; all others are its children.
+    :param first_answer_seconds: from its start to the first answer to a text.
     """
 
     target: Target
     write: Callable[[str], str]
     read: Callable[[str], Mapping[str, float] | str]
+    pid: int = 0
+    first_answer_seconds: float = 0.0
 
 
 @contextlib.contextmanager
@@ -74,13 +81,9 @@ def served(package: Path, *, settings: Mapping[str, Any] | None = None, threads:
         command = [sys.executable, "-m", "include.classifier.serve", str(package), "--folder", str(folder / "serving")]
         command += ["--host", _HOST, "--port", str(port), "--metrics-port", str(metrics_port)]
         environment = {"OMP_NUM_THREADS": str(threads)} if threads else {}
-        with _running(command, folder / "log.txt", environment) as process:
-            _wait(process, folder / "log.txt", lambda: is_ready(folder / "serving", MODEL))
-            yield Server(
-                target=Target(url=f"http://{_HOST}:{port}/v1/models/{MODEL}:predict"),
-                write=lambda text: json.dumps({"instances": [text]}),
-                read=lambda body: json.loads(body)["predictions"][0]["probabilities"],
-            )
+        server = Server(target=Target(url=f"http://{_HOST}:{port}/v1/models/{MODEL}:predict"), write=_v1, read=_first)
+        with _running(server, command, folder / "log.txt", environment) as running:
+            yield running
 
 
 @contextlib.contextmanager
@@ -94,13 +97,9 @@ def native(model: Path, *, environment: Mapping[str, str] | None = None) -> Iter
         build_archive(model, model=MODEL, version=VERSION, target=package / "model-store" / f"{MODEL}.mar")
         command = [sys.executable, "-m", "include.classifier.native", str(package), "--folder", str(folder / "own")]
         command += ["--host", _HOST, "--port", str(port), "--metrics-port", str(metrics_port), "--grpc-port", "0"]
-        with _running(command, folder / "log.txt", environment or {}) as process:
-            _wait(process, folder / "log.txt", lambda: _answers(f"http://{_HOST}:{port}/v2/health/ready"))
-            yield Server(
-                target=Target(url=f"http://{_HOST}:{port}/v1/models/{MODEL}:predict"),
-                write=lambda text: json.dumps({"instances": [text]}),
-                read=lambda body: json.loads(body)["predictions"][0]["probabilities"],
-            )
+        server = Server(target=Target(url=f"http://{_HOST}:{port}/v1/models/{MODEL}:predict"), write=_v1, read=_first)
+        with _running(server, command, folder / "log.txt", environment) as running:
+            yield running
 
 
 @contextlib.contextmanager
@@ -117,6 +116,12 @@ def seed_handler(model: Path) -> Iterator[Server]:
             f"model_store={package / 'model-store'}\nmodel_snapshot={json.dumps(models)}\n",
             encoding="utf-8",
         )
+        server = Server(
+            target=Target(url=f"http://{_HOST}:{port}/predictions/{_SEED_MODEL}", content_type="text/plain"),
+            write=str,
+            read=str,
+        )
+        began = time.monotonic()
         with (folder / "log.txt").open("wb") as log:
             process = start(
                 package,
@@ -126,12 +131,7 @@ def seed_handler(model: Path) -> Iterator[Server]:
                 output=log,
             )
         with _killed(process):
-            _wait(process, folder / "log.txt", lambda: is_ready(folder, _SEED_MODEL))
-            yield Server(
-                target=Target(url=f"http://{_HOST}:{port}/predictions/{_SEED_MODEL}", content_type="text/plain"),
-                write=str,
-                read=str,
-            )
+            yield _answering(server, process, folder / "log.txt", began)
 
 
 @contextlib.contextmanager
@@ -139,23 +139,33 @@ def plain_fastapi(model: Path) -> Iterator[Server]:
     """Serve with FastAPI and a pipeline of Transformers."""
     (port,) = free_ports(1)
     command = [sys.executable, "-m", "benchmarks.rivals.plain_fastapi", str(model), str(port)]
-    with _folder() as folder, _running(command, folder / "log.txt") as process:
-        _wait(process, folder / "log.txt", lambda: _answers(f"http://{_HOST}:{port}/health"))
-        yield Server(
-            target=Target(url=f"http://{_HOST}:{port}/predict"),
-            write=lambda text: json.dumps({"text": text}),
-            read=lambda body: _by_label(json.loads(body)),
-        )
+    server = Server(
+        target=Target(url=f"http://{_HOST}:{port}/predict"),
+        write=lambda text: json.dumps({"text": text}),
+        read=lambda body: _by_label(json.loads(body)),
+    )
+    with _folder() as folder, _running(server, command, folder / "log.txt") as running:
+        yield running
+
+
+@contextlib.contextmanager
+def kserve(model: Path) -> Iterator[Server]:
+    """Serve with KServe's own Python server and a pipeline of Transformers, from an environment of its own."""
+    (port,) = free_ports(1)
+    command = [str(KSERVE_PYTHON), str(ROOT / "benchmarks" / "rivals" / "kserve_model.py")]
+    command += ["--model_name", MODEL, "--model_dir", str(model), "--http_port", str(port), "--enable_grpc", "false"]
+    server = Server(
+        target=Target(url=f"http://{_HOST}:{port}/v1/models/{MODEL}:predict"),
+        write=_v1,
+        read=lambda body: _by_label(json.loads(body)["predictions"]),
+    )
+    with _folder() as folder, _running(server, command, folder / "log.txt") as running:
+        yield running
 
 
 @contextlib.contextmanager
 def mlserver(model: Path) -> Iterator[Server]:
-    """Serve with MLServer's Hugging Face runtime, from an environment of its own.
-
-    :raises FileNotFoundError: when that is not installed.
-    """
-    if not RIVALS_PYTHON.exists():
-        raise FileNotFoundError("MLServer is not installed: run `make bench-serving`, or leave it out with --sides.")
+    """Serve with MLServer's Hugging Face runtime, from an environment of its own."""
     port, grpc_port, metrics_port = free_ports(3)
     parameters = {"task": "text-classification", "pretrained_model": "model", "pretrained_tokenizer": "model"}
     documents = {
@@ -172,15 +182,23 @@ def mlserver(model: Path) -> Iterator[Server]:
             (folder / name).write_text(json.dumps(document), encoding="utf-8")
         command = [str(RIVALS_PYTHON.with_name("mlserver")), "start", str(folder)]
         mended = {"PYTHONPATH": str(ROOT / "benchmarks" / "rivals" / "mlserver_today")}
-        with _running(command, folder / "log.txt", mended, cwd=folder) as process:
-            _wait(process, folder / "log.txt", lambda: _answers(f"http://{_HOST}:{port}/v2/models/{MODEL}/ready"))
-            yield Server(
-                target=Target(url=f"http://{_HOST}:{port}/v2/models/{MODEL}/infer"),
-                write=lambda text: json.dumps(
-                    {"inputs": [{"name": "args", "shape": [1], "datatype": "BYTES", "data": [text]}]}
-                ),
-                read=lambda body: _by_label([json.loads(json.loads(body)["outputs"][0]["data"][0])]),
-            )
+        server = Server(
+            target=Target(url=f"http://{_HOST}:{port}/v2/models/{MODEL}/infer"),
+            write=lambda text: json.dumps(
+                {"inputs": [{"name": "args", "shape": [1], "datatype": "BYTES", "data": [text]}]}
+            ),
+            read=lambda body: _by_label([json.loads(json.loads(body)["outputs"][0]["data"][0])]),
+        )
+        with _running(server, command, folder / "log.txt", mended, cwd=folder) as running:
+            yield running
+
+
+def _v1(text: str) -> str:
+    return json.dumps({"instances": [text]})
+
+
+def _first(body: str) -> Mapping[str, float]:
+    return json.loads(body)["predictions"][0]["probabilities"]
 
 
 def _by_label(scores: Sequence[Any]) -> dict[str, float]:
@@ -224,8 +242,10 @@ def _folder() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _running(
-    command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None, *, cwd: Path = ROOT
-) -> Iterator[subprocess.Popen[bytes]]:
+    server: Server, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None, *, cwd: Path = ROOT
+) -> Iterator[Server]:
+    """Start a server, wait for its first answer, and end it with the block."""
+    began = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -236,7 +256,7 @@ def _running(
             stderr=output,
         )
     with _killed(process):
-        yield process
+        yield _answering(server, process, log, began)
 
 
 @contextlib.contextmanager
@@ -252,21 +272,27 @@ def _killed(process: subprocess.Popen[bytes]) -> Iterator[None]:
         process.wait()
 
 
-def _wait(process: subprocess.Popen[bytes], log: Path, is_up: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while not is_up():
-        if process.poll() is not None or time.monotonic() > deadline:
+def _answering(server: Server, process: subprocess.Popen[bytes], log: Path, began: float) -> Server:
+    """Return a server that was started when it has answered a text.
+
+    :param began: when it was started, by the monotonic clock.
+    :raises RuntimeError: when it ends, or does not answer in time.
+    """
+    body = server.write("ready")
+    while not _answers(server.target, body):
+        if process.poll() is not None or time.monotonic() - began > _START_SECONDS:
             tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-20:])
-            raise RuntimeError(
-                f"{process.args!r} did not come up within {_START_SECONDS} s. Its log ends with:\n{tail}"
-            )
-        time.sleep(0.2)
+            raise RuntimeError(f"{process.args!r} did not answer within {_START_SECONDS} s. Its log ends with:\n{tail}")
+        time.sleep(_POLL_SECONDS)
+    return replace(server, pid=process.pid, first_answer_seconds=time.monotonic() - began)
 
 
-def _answers(url: str) -> bool:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(url, timeout=10) as response:
-            return response.status == 200
-    except (urllib.error.URLError, OSError):
-        return False
+def _answers(target: Target, body: str) -> bool:
+    address = urlsplit(target.url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=_START_SECONDS)
+    with contextlib.closing(connection):
+        try:
+            connection.request("POST", address.path, body.encode(), {"Content-Type": target.content_type})
+            return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False

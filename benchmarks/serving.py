@@ -1,215 +1,384 @@
-"""How many reviews a second an endpoint classifies, and how quickly it answers: ours against what others would take.
+"""How many texts a second an endpoint classifies, how quickly it answers, and what it takes: ours against others.
 
-All sides have the same weights and classify the same texts, which are cut to what the model reads beforehand. A side
-that gives other answers than the model stops the benchmark.
+All sides have the same weights and classify the same texts. A side that gives other answers than the model stops the
+benchmark. It has four parts: starting, short texts, texts of mixed lengths, and the processor's time for an answer.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.harness import OURS, Benchmark, arguments, clean_up_when_told_to_stop, instruction_sets
-from benchmarks.load import Answer, ask, figures
+from benchmarks.harness import RESULTS, Benchmark, clean_up_when_told_to_stop, instruction_sets
+from benchmarks.kept_runs import KeptRuns
+from benchmarks.load import ROOT
 from benchmarks.models import MAX_LENGTH, write_distilbert
-from benchmarks.reviews import cut, pick, read_reviews
-from benchmarks.servers import Server, mlserver, native, ours, plain_fastapi, seed_handler
-from include.contracts.settings import ServingConfig
+from benchmarks.processes import has_loaded, installed_mib, memory_mib, processor_seconds
+from benchmarks.reviews import read_reviews
+from benchmarks.served_texts import REQUESTS, UNITS, check, largest_difference, prepare_model, questions
+from benchmarks.serving_sides import LIMIT, NATIVE, SIDES, TORCHSERVE, Running, Side
+from benchmarks.serving_targets import (
+    FIRST,
+    INSTALLED,
+    MEMORY,
+    PROCESSOR,
+    judge_mixed,
+    judge_processor,
+    judge_short,
+    judge_start,
+)
 
 if TYPE_CHECKING:
-    from include.classifier.serving.predictor import Prediction, Predictor
+    from include.classifier.serving.predictor import Prediction
 
-HANDLER, FASTAPI, MLSERVER, LIMIT = "tutorial's handler", "FastAPI", "MLServer", "no server"
-NATIVE = "native server"
-REQUESTS, P50, P95, P99 = "requests", "median", "95th percentile", "99th percentile"
-_WARM_UP_REQUESTS = 32
-#: Between two ways to compute the same.
-_PARITY = 1e-3
-_SIDES: dict[str, tuple[str, Callable[[Path], contextlib.AbstractContextManager[Server]]]] = {
-    NATIVE: ("the same archive in the native server", native),
-    HANDLER: ("one text at a time, in the same TorchServe with the tutorial's settings", seed_handler),
-    FASTAPI: ("a Transformers pipeline in one process of uvicorn", plain_fastapi),
-    MLSERVER: ("its Hugging Face runtime as it is by default", mlserver),
-}
+STATE = ROOT / ".state" / "bench-serving"
+#: Sides that are asked by more clients, and for texts of mixed lengths, too.
+CORE = (NATIVE, TORCHSERVE, LIMIT)
+_FEW, _MANY, _CLIENTS = 1, 32, (1, 8, 32, 128)
+#: Of the longest of the short texts, in tokens.
+SHORT = 32
+_DISTINCT_TEXTS = 128
+_MOST_TEXTS = 6000
+#: Of a run besides its requests: the clients' process, and comparing the answers.
+_BESIDES_SECONDS = 1.5
+_START_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How often and how long everything runs.
+
+    :param seconds: of each run with short texts, about; the others run longer by half.
+    """
+
+    starts: int
+    pairs: int
+    mixed_pairs: int
+    processor_pairs: int
+    seconds: float
+
+    @classmethod
+    def of(cls, quick: bool) -> Plan:
+        """Return the plan of a whole run, or of a trial."""
+        if quick:
+            return cls(starts=1, pairs=1, mixed_pairs=1, processor_pairs=3, seconds=2)
+        return cls(starts=3, pairs=5, mixed_pairs=3, processor_pairs=9, seconds=5)
+
+    def expected_seconds(self, sides: Sequence[str]) -> float:
+        """Return how long all runs take, about."""
+        core = sum(side in CORE for side in sides)
+        short, mixed = self.run_seconds(self.seconds), self.run_seconds(1.5 * self.seconds)
+        return (
+            self.starts * len(sides) * _START_SECONDS
+            + self.pairs * (2 * len(sides) + 2 * core) * short
+            + self.mixed_pairs * len(_CLIENTS) * core * mixed
+            + self.processor_pairs * 2 * 2 * mixed * (NATIVE in sides and LIMIT in sides)
+        )
+
+    @staticmethod
+    def run_seconds(seconds: float) -> float:
+        """Return how long a run takes with what is besides it."""
+        return seconds + _BESIDES_SECONDS
+
+
+class Model:
+    """What is served, and what must be answered.
+
+    :param folder: of its files; what is there already is taken.
+    """
+
+    def __init__(self, folder: Path, reviews: Sequence[str], *, layers: int) -> None:
+        self.trained = folder / "trained"
+        chosen = folder / "chosen.json"
+        if not chosen.exists():
+            write_distilbert(self.trained, reviews, layers=layers)
+            packed, facts = prepare_model(self.trained, folder / "packed", reviews)
+            chosen.write_text(json.dumps([str(packed), facts["chosen"]]), encoding="utf-8")
+        path, self.chosen = json.loads(chosen.read_text(encoding="utf-8"))
+        self.packed = Path(path)
+        self.texts = {
+            length: questions(self.trained, reviews, _DISTINCT_TEXTS, max_length=length)
+            for length in (SHORT, MAX_LENGTH)
+        }
+
+    @cached_property
+    def right(self) -> dict[tuple[int, bool], list[Prediction]]:
+        """By the texts' length and whether the model is packed: the answers."""
+        return {
+            (length, is_packed): _load(self.packed if is_packed else self.trained).predict(texts)
+            for length, texts in self.texts.items()
+            for is_packed in (False, True)
+        }
+
+    def difference(self) -> float:
+        """Return the largest difference of a probability that we serve to the one in float32."""
+        return max(
+            check(
+                "packed",
+                self.right[length, False],
+                [found.probabilities for found in self.right[length, True]],
+                bound=largest_difference(),
+            )
+            for length in self.texts
+        )
+
+
+class Measuring:
+    """All runs of the benchmark.
+
+    :param sides: names for people -> the side.
+    """
+
+    def __init__(self, model: Model, sides: Mapping[str, Side], plan: Plan, runs: KeptRuns) -> None:
+        self._model, self._sides, self._plan, self._runs = model, sides, plan, runs
+        self._rates: dict[tuple[int, int, str], float] = {}
+
+    def starts(self, benchmark: Benchmark) -> None:
+        """Start each side by itself, with nothing else up."""
+        for pair, (size, name) in _numbered(benchmark):
+            found = self._runs.get(f"start {pair} {name}", partial(self._start, name), seconds=_START_SECONDS)
+            benchmark.add(size, name, found)
+
+    def speeds(self, length: int, benchmarks: Sequence[Benchmark], *, seconds: float) -> None:
+        """Ask with all sides up; figures go to each benchmark that has the side and the number of clients.
+
+        :param length: of the texts.
+        """
+        every = _merged(benchmarks)
+        wanted = [run for run in _numbered(every) if any(_has(each, *run[1]) for each in benchmarks)]
+        keys = [f"{length} {pair} {clients} {name}" for pair, (clients, name) in wanted]
+        with self._up(every.sides, keys) as running:
+            for key, (_, (clients, name)) in zip(keys, wanted, strict=True):
+                measure = partial(self._speed, running, name, length, clients, seconds)
+                found = self._runs.get(key, measure, seconds=self._plan.run_seconds(seconds))
+                for benchmark in benchmarks:
+                    if _has(benchmark, clients, name):
+                        benchmark.add(clients, name, found)
+
+    def processor(self, benchmark: Benchmark, *, seconds: float) -> None:
+        """Measure the processor's time of the native server and of the passes alone, with nothing else up."""
+        wanted = _numbered(benchmark)
+        keys = [f"processor {length} {pair} {name}" for pair, (length, name) in wanted]
+        with self._up(benchmark.sides, keys) as running:
+            for key, (_, (length, name)) in zip(keys, wanted, strict=True):
+                measure = partial(self._processor, running, name, length, seconds)
+                benchmark.add(length, name, self._runs.get(key, measure, seconds=self._plan.run_seconds(seconds)))
+
+    @contextlib.contextmanager
+    def _up(self, sides: Iterable[str], keys: Sequence[str]) -> Iterator[dict[str, Running]]:
+        """Start sides, if a run of these is still to be measured; their first requests are no measure."""
+        with contextlib.ExitStack() as stack:
+            running: dict[str, Running] = {}
+            if any(key not in self._runs for key in keys):
+                for name in sides:
+                    running[name] = stack.enter_context(self._running(name))
+                    self._ask(running[name], name, SHORT, _MANY, 2 * _MANY)
+            yield running
+
+    def _running(self, name: str) -> contextlib.AbstractContextManager[Running]:
+        side = self._sides[name]
+        print(f"Starting {name} ...", flush=True)
+        return side.start(self._model.packed if side.is_packed else self._model.trained)
+
+    def _start(self, name: str) -> dict[str, float]:
+        side = self._sides[name]
+        with self._running(name) as running:
+            self._ask(running, name, SHORT, _MANY, 2 * _MANY)
+            needed = [*side.distributions, *(["torch"] if has_loaded(running.pid, "libtorch") else [])]
+            return {
+                FIRST: running.first_answer_seconds,
+                MEMORY: memory_mib(running.pid),
+                INSTALLED: installed_mib(side.python, needed),
+            }
+
+    def _speed(
+        self, running: Mapping[str, Running], name: str, length: int, clients: int, seconds: float
+    ) -> dict[str, float]:
+        side = running[name]
+        return self._ask(side, name, length, clients, self._count(side, name, length, clients, seconds))
+
+    def _processor(self, running: Mapping[str, Running], name: str, length: int, seconds: float) -> dict[str, float]:
+        # Both sides the same texts, as many as the passes alone take so long for.
+        count = self._count(running[LIMIT], LIMIT, length, _MANY, seconds)
+        before = processor_seconds(running[name].pid)
+        self._ask(running[name], name, length, _MANY, count)
+        return {PROCESSOR: (processor_seconds(running[name].pid) - before) / count * 1000}
+
+    def _count(self, running: Running, name: str, length: int, clients: int, seconds: float) -> int:
+        """Return for how many texts a side takes so long, by a run of no account; a multiple of the clients."""
+        key = length, clients, name
+        if key not in self._rates:
+            trial = self._ask(running, name, length, clients, max(_MANY, 2 * clients))
+            self._rates[key] = trial[REQUESTS]
+        wanted = min(_MOST_TEXTS, max(2 * _MANY, self._rates[key] * seconds))
+        return max(1, round(wanted / clients)) * clients
+
+    def _ask(self, running: Running, name: str, length: int, clients: int, count: int) -> dict[str, float]:
+        texts = list(islice(cycle(self._model.texts[length]), count))
+        right = list(islice(cycle(self._model.right[length, self._sides[name].is_packed]), count))
+        measured, found = running.classify(texts, clients=clients)
+        check(name, right, found)
+        return measured
 
 
 def main() -> None:
-    """Measure, and write ``results/serving.json``."""
-    parser = arguments(__doc__ or "", sizes=[1, 8, 32], pairs=3, counted="numbers of clients")
-    parser.add_argument("--requests", type=int, default=128, help="of each run")
-    parser.add_argument("--texts", type=Path, help="CSV with a column `text` (default: sample reviews)")
-    parser.add_argument("--layers", type=int, default=6, help="of the model; fewer for a trial")
-    parser.add_argument("--sides", nargs="+", choices=list(_SIDES), default=list(_SIDES), help="besides ours")
-    given = parser.parse_args()
+    """Measure, and write the results: of a whole run to ``benchmarks/results``, of a trial beside what it kept."""
+    given = _arguments()
     clean_up_when_told_to_stop()
-    with tempfile.TemporaryDirectory(prefix="serving-") as name, contextlib.ExitStack() as servers:
-        reviews = read_reviews(given.texts)
-        trained = write_distilbert(Path(name) / "trained", reviews, layers=given.layers)
-        packed, facts = prepare_model(trained, Path(name) / "packed", reviews)
-        texts = questions(trained, reviews, given.requests)
-        right, predictor = _load(trained).predict(texts), _load(packed)
-        ours_right = predictor.predict(texts)
-        difference = check("packed", right, [found.probabilities for found in ours_right], bound=_largest_difference())
-        benchmark = _benchmark(given, facts)
-        running = {OURS: servers.enter_context(ours(packed))}
-        running |= {
-            side: servers.enter_context(_SIDES[side][1](packed if side == NATIVE else trained)) for side in given.sides
-        }
-        for server in running.values():
-            ask(server.target, [server.write(text) for text in texts[:_WARM_UP_REQUESTS]], clients=max(given.sizes))
-        for clients, side in benchmark.runs():
-            if side == LIMIT:
-                measured, found = without_server(predictor, texts, rows=clients)
-            else:
-                measured, found = with_server(running[side], texts, clients=clients)
-            check(side, ours_right if side in (OURS, NATIVE, LIMIT) else right, found)
-            benchmark.add(clients, side, measured)
-    judge(benchmark, difference)
-    print(benchmark.write())
+    chosen = [SIDES[name] for name in SIDES if name in given.sides]
+    sides, plan = dict(chosen), Plan.of(given.quick)
+    settings = {"sides": given.sides, "quick": given.quick, "layers": given.layers, "texts": str(given.texts)}
+    expected = plan.expected_seconds(list(sides))
+    runs = KeptRuns(STATE, settings, resumes=given.resume, seconds=expected)
+    print(f"{len(sides)} sides, about {expected / 60:.0f} min, and some for the model.", flush=True)
+    model = Model(STATE / "model", read_reviews(given.texts), layers=given.layers)
+    found = measure(model, sides, plan, runs, notes=_notes(given, model))
+    is_whole = not given.quick and given.sides == list(SIDES)
+    for benchmark in found:
+        print(benchmark.write(RESULTS if is_whole else STATE / "results"))
 
 
-def prepare_model(trained: Path, target: Path, texts: Sequence[str]) -> tuple[Path, Mapping[str, Any]]:
-    """Return the model folder that is packed for serving, and how it was chosen: what packaging does."""
-    from include.classifier.packaging.package import SAMPLE_ROWS
-    from include.classifier.packaging.precision import choose
-
-    return choose(trained, target, texts=pick(texts, SAMPLE_ROWS))
-
-
-def questions(trained: Path, reviews: Sequence[str], count: int) -> list[str]:
-    """Return texts that the model reads to their ends."""
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(trained, trust_remote_code=False)
-    return cut(tokenizer, pick(reviews, count), max_length=MAX_LENGTH)
-
-
-def with_server(
-    server: Server, texts: Sequence[str], *, clients: int
-) -> tuple[dict[str, float], list[Mapping[str, float] | str]]:
-    """Ask a server for every text; return the figures and what it found.
-
-    :raises RuntimeError: when a request fails.
-    """
-    answers = ask(server.target, [server.write(text) for text in texts], clients=clients)
-    if failed := [answer for answer in answers if answer.status != 200]:
-        raise RuntimeError(f"{len(failed)} of {len(answers)} requests failed, the first with {failed[0].status}.")
-    return _measures(answers), [server.read(answer.body) for answer in answers]
-
-
-def without_server(
-    predictor: Predictor, texts: Sequence[str], *, rows: int
-) -> tuple[dict[str, float], list[Mapping[str, float] | str]]:
-    """Classify every text in this process, as many at once as there would be clients; see :func:`with_server`."""
-    answers, found = [], []
-    for first in range(0, len(texts), rows):
-        began = time.monotonic()
-        predictions = predictor.predict(texts[first : first + rows])
-        seconds = time.monotonic() - began
-        found += [prediction.probabilities for prediction in predictions]
-        answers += [Answer(row=first, began=began, seconds=seconds, status=200) for _ in predictions]
-    return _measures(answers), list(found)
-
-
-def check(
-    side: str, expected: Sequence[Prediction], found: Sequence[Mapping[str, float] | str], *, bound: float = _PARITY
-) -> float:
-    """Return the largest difference of a probability to what it must be.
-
-    Where a side gives nothing but the label, it is how far that label's probability lies below the best one's.
-
-    :raises RuntimeError: when it is above the bound: nothing is won by wrong answers.
-    """
-    largest = max(_difference(right, given) for right, given in zip(expected, found, strict=True))
-    if largest > bound:
-        raise RuntimeError(f"{side}: answers differ by {largest:.2g} from what they must be (allowed: {bound:g}).")
-    return largest
-
-
-def judge(benchmark: Benchmark, difference: float) -> None:
-    """Compare what was measured with what was to be reached.
-
-    :param difference: the largest one of a probability that we serve to the one in float32.
-    """
-    fewest, most = min(benchmark.sizes), max(benchmark.sizes)
-
-    for side in benchmark.sides:
-        requests, latency = benchmark.ours_by(REQUESTS, most, side), benchmark.ours_by(P50, fewest, side)
-        if side == HANDLER:
-            benchmark.require(f"times the requests of the {side}, {most} clients", requests, at_least=4)
-            benchmark.require(f"times the median latency of the {side}, {fewest} client", latency, at_most=1)
-        elif side == LIMIT:
-            benchmark.require(f"of the requests without a server, {most} clients", requests, at_least=0.85)
-        elif side == NATIVE:
-            _judge_native(benchmark)
-        elif side != OURS:
-            benchmark.require(f"times the requests of {side}, {most} clients", requests, at_least=1)
-    benchmark.require("largest difference of a probability to float32", difference, at_most=_largest_difference())
-
-
-def _judge_native(benchmark: Benchmark) -> None:
-    """Compare the native server with what it was to reach, by way of ours, with which every side was paired."""
-    fewest, most = min(benchmark.sizes), max(benchmark.sizes)
-    if HANDLER in benchmark.sides:
-        by_handler = benchmark.by_ours(REQUESTS, most, NATIVE) * benchmark.ours_by(REQUESTS, most, HANDLER)
-        benchmark.require(f"native: times the requests of the {HANDLER}, {most} clients", by_handler, at_least=8)
-    if LIMIT in benchmark.sides:
-        by_limit = benchmark.by_ours(P50, fewest, NATIVE) * benchmark.ours_by(P50, fewest, LIMIT)
-        benchmark.require(f"native: times the median without a server, {fewest} client", by_limit, at_most=1.15)
-
-
-def _benchmark(given: argparse.Namespace, facts: Mapping[str, Any]) -> Benchmark:
-    return Benchmark(
-        name="serving",
-        title="Serving",
-        sides={
-            OURS: f"the archive in TorchServe, as the image serves it; chosen at packaging: {facts['chosen']}",
-            **{side: _SIDES[side][0] for side in given.sides},
-            LIMIT: "ours without any server: the same passes in one process, as many texts at once as clients",
-        },
-        sizes=given.sizes,
-        size_unit="clients",
-        pairs=given.pairs,
-        units={REQUESTS: "a second", P50: "ms", P95: "ms", P99: "ms"},
+def measure(
+    model: Model, sides: Mapping[str, Side], plan: Plan, runs: KeptRuns, *, notes: Sequence[str]
+) -> list[Benchmark]:
+    """Return all parts of the benchmark, measured and judged."""
+    measuring = Measuring(model, sides, plan, runs)
+    whats = {name: side.what for name, side in sides.items()}
+    whats[NATIVE] += f"; chosen at packaging: {model.chosen}"
+    core = {name: what for name, what in whats.items() if name in CORE}
+    start = Benchmark(
+        name="serving-start",
+        title="What a server takes",
+        sides=whats,
+        sizes=[1],
+        size_unit="start",
+        pairs=plan.starts,
+        units={FIRST: "s", MEMORY: "MiB", INSTALLED: "MiB"},
         notes=(
-            f"A DistilBERT of {given.layers} layers, 768 wide, with random weights; {given.requests} "
-            f"{'given' if given.texts else 'sample'} reviews in each run, one in a request, cut to {MAX_LENGTH} tokens "
-            "beforehand.",
-            "Each client has one request on its way at any time, over a connection that stays open. Clients are "
-            "threads of a process of their own on the same machine; all servers are up all the time.",
-            "Every answer is compared: ours with those of the packed model in-process, and these and all others with "
-            "those of the model in float32.",
-            f"Instruction sets that matter to int8: {instruction_sets()}.",
+            *notes[:1],
+            "Each is started by itself. The first answer is that to a request which is sent again every 50 ms from the "
+            "start on. Memory is the proportional set size of all its processes when 32 clients have asked 64 times; "
+            "installed are the packages that it needs and all that they require, Java and PyTorch where it has them, "
+            "without the model.",
         ),
+        ours=NATIVE,
+    )
+    short = _speeds("serving", "Serving", whats, (_FEW, _MANY), plan.pairs, SHORT, notes)
+    load = _speeds("serving-load", "Serving many clients", core, _CLIENTS, plan.pairs, SHORT, notes)
+    mixed = _speeds("serving-mixed", "Serving mixed lengths", core, _CLIENTS, plan.mixed_pairs, MAX_LENGTH, notes)
+    found = [start, short, load, mixed]
+    measuring.starts(start)
+    judge_start(start)
+    measuring.speeds(SHORT, [short, load], seconds=plan.seconds)
+    judge_short(short, model.difference())
+    measuring.speeds(MAX_LENGTH, [mixed], seconds=1.5 * plan.seconds)
+    judge_mixed(mixed)
+    if LIMIT in sides:
+        processor = Benchmark(
+            name="serving-processor",
+            title="Processor time of serving",
+            sides={name: whats[name] for name in (NATIVE, LIMIT)},
+            sizes=[SHORT, MAX_LENGTH],
+            size_unit="tokens at most",
+            pairs=plan.processor_pairs,
+            units={PROCESSOR: "ms"},
+            notes=(*notes, f"{_MANY} clients ask, or {_MANY} texts are computed at once; nothing else is up."),
+            ours=NATIVE,
+        )
+        measuring.processor(processor, seconds=1.5 * plan.seconds)
+        judge_processor(processor)
+        found.append(processor)
+    return found
+
+
+def _speeds(
+    name: str,
+    title: str,
+    sides: Mapping[str, str],
+    sizes: Sequence[int],
+    pairs: int,
+    length: int,
+    notes: Sequence[str],
+) -> Benchmark:
+    return Benchmark(
+        name=name,
+        title=title,
+        sides=sides,
+        sizes=sizes,
+        size_unit="clients",
+        pairs=pairs,
+        units=UNITS,
+        notes=(*notes, f"Reviews are cut to {length} tokens beforehand."),
+        ours=NATIVE,
     )
 
 
-def _measures(answers: Sequence[Answer]) -> dict[str, float]:
-    found = figures(answers)
-    return {REQUESTS: found["requests"], P50: found["p50"], P95: found["p95"], P99: found["p99"]}
+def _notes(given: argparse.Namespace, model: Model) -> tuple[str, ...]:
+    return (
+        f"A DistilBERT of {given.layers} layers, 768 wide, with random weights.",
+        f"{_DISTINCT_TEXTS} {'given' if given.texts else 'sample'} reviews over and over, one in a request. Each "
+        "client has one request on its way at any time, over a connection that stays open. Clients are threads of a "
+        "process of their own on the same machine; all servers of a table are up all the time. Who is told "
+        "that a server is busy comes again after 50 ms. Every answer is compared with that of the packed or the "
+        "trained model in-process.",
+        f"Instruction sets that matter to int8: {instruction_sets()}.",
+    )
 
 
-def _difference(expected: Prediction, found: Mapping[str, float] | str) -> float:
-    if isinstance(found, str):
-        return expected.score - expected.probabilities[found]
-    return max(abs(value - expected.probabilities[label]) for label, value in found.items())
+def _numbered(benchmark: Benchmark) -> list[tuple[int, tuple[int, str]]]:
+    """Return the runs of a benchmark with the number of their pair."""
+    in_a_pair = len(benchmark.sizes) * len(benchmark.sides)
+    return [(number // in_a_pair, run) for number, run in enumerate(benchmark.runs())]
 
 
-def _largest_difference() -> float:
-    """Return how far the probabilities of what is packed may lie from the model's as it was trained."""
-    return ServingConfig().max_probability_difference
+def _merged(benchmarks: Sequence[Benchmark]) -> Benchmark:
+    """Return one with all sides and sizes, whose runs are those of all."""
+    first = benchmarks[0]
+    return Benchmark(
+        name=first.name,
+        title=first.title,
+        sides={name: what for each in benchmarks for name, what in each.sides.items()},
+        sizes=sorted({size for each in benchmarks for size in each.sizes}),
+        size_unit=first.size_unit,
+        pairs=first.pairs,
+        units=first.units,
+    )
 
 
-def _load(folder: Path) -> Predictor:
+def _has(benchmark: Benchmark, size: int, side: str) -> bool:
+    return size in benchmark.sizes and side in benchmark.sides
+
+
+def _load(folder: Path) -> Any:
     from include.classifier.serving.cpus import threads_of_a_worker
     from include.classifier.serving.predictor import Predictor
 
-    return Predictor.load(folder, device="cpu", threads=threads_of_a_worker(ServingConfig().workers))
+    return Predictor.load(folder, device="cpu", threads=threads_of_a_worker(1))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sides", default=",".join(SIDES), help=f"with commas between: {', '.join(SIDES)}")
+    parser.add_argument("--quick", action="store_true", help="a trial of some minutes, which says little")
+    parser.add_argument("--resume", action="store_true", help="take what an interrupted run has measured")
+    parser.add_argument("--texts", type=Path, help="CSV with a column `text` (default: sample reviews)")
+    parser.add_argument("--layers", type=int, default=6, help="of the model; fewer for a trial")
+    given = parser.parse_args()
+    asked = {name.strip() for name in given.sides.split(",")} | {"native"}
+    if unknown := asked - SIDES.keys():
+        parser.error(f"no such side: {', '.join(sorted(unknown))}; there are {', '.join(SIDES)}")
+    given.sides = [name for name in SIDES if name in asked]
+    for name in given.sides:
+        if not SIDES[name][1].python.exists():
+            parser.error(f"{name} is not installed: make bench-serving does it, or leave it out with SIDES=")
+    return given
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from pathlib import Path
 from benchmarks.harness import OURS, Benchmark, arguments, clean_up_when_told_to_stop, instruction_sets
 from benchmarks.models import MAX_LENGTH, write_distilbert
 from benchmarks.reviews import read_reviews
+from benchmarks.served_texts import P50, P95, P99, REQUESTS, prepare_model, questions, with_server
 from benchmarks.servers import ours
-from benchmarks.serving import P50, P95, P99, REQUESTS, prepare_model, questions, with_server
 from include.classifier.serving.cpus import available_cpus
 from include.contracts.settings import ServingConfig
 

@@ -3,7 +3,8 @@
 set -eu
 cd "$(dirname "$0")/.."
 for file in requirements include/requirements requirements-dev include/requirements-dev deploy/compose/postgres \
-  deploy/compose/mlflow benchmarks/rivals/requirements plugins/kubeflow_provider/docs/requirements \
+  deploy/compose/mlflow benchmarks/rivals/requirements benchmarks/rivals/requirements-kserve \
+  plugins/kubeflow_provider/docs/requirements \
   plugins/local_services/kserve_server/requirements; do
   echo "$file.txt"
   CUSTOM_COMPILE_COMMAND="make lock" .venv/airflow/bin/pip-compile --quiet --strip-extras --no-emit-index-url \

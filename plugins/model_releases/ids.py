@@ -41,6 +41,7 @@ FIND_LIVE = "find_live"
 COMPARE = "compare"
 TELL = "tell"
 ASK_FOR_RELEASE = "ask_for_release"
+
 #: DAG that measures what older versions lose on newer data.
 STALENESS_DAG = "staleness"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from benchmarks.harness import Benchmark
+from benchmarks.harness import OURS, Benchmark
 
 
-def measured(runs: Mapping[tuple[int, str], Mapping[str, float]]) -> Benchmark:
+def measured(runs: Mapping[tuple[int, str], Mapping[str, float]], *, ours: str = OURS) -> Benchmark:
     """Return a benchmark of one pair.
 
     :param runs: size and side -> figure of each measure; ours first.
@@ -20,6 +20,7 @@ def measured(runs: Mapping[tuple[int, str], Mapping[str, float]]) -> Benchmark:
         size_unit="sizes",
         pairs=1,
         units=dict.fromkeys(next(iter(runs.values())), ""),
+        ours=ours,
     )
     for (size, side), figures in runs.items():
         benchmark.add(size, side, figures)

@@ -97,9 +97,13 @@ def test_one_table_has_the_targets_of_all_benchmarks_that_the_page_shows(tmp_pat
     assert filled(text, tmp_path) == text
 
 
-def test_a_page_cannot_show_what_was_never_measured(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="make bench-example"):
-        filled("<!-- results: example -->\n<!-- end -->", tmp_path)
+def test_what_was_never_measured_is_said_to_have_no_results(tmp_path: Path) -> None:
+    page = "<!-- targets -->\n<!-- end -->\n<!-- results: example -->\nfast\n<!-- end -->"
+
+    text = filled(page, tmp_path)
+
+    assert "<!-- results: example -->\n\nThere are no results yet.\n\n<!-- end -->" in text
+    assert "fast" not in text
 
 
 def test_the_page_is_up_to_date() -> None:

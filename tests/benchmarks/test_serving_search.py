@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.harness import OURS
-from benchmarks.serving import P50, REQUESTS
+from benchmarks.served_texts import P50, REQUESTS
 from benchmarks.serving_search import Setting, recommend, settings, turns
 from include.contracts.settings import ServingConfig
 from tests.benchmarks.measured import measured

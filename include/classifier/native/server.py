@@ -88,7 +88,7 @@ def serve(
     # Before there are sockets, which its workers would hold open when nobody answers there any more.
     service = Service(source.load(), limits)
     try:
-        with _listening(doors) as (predictions, numbers):
+        with listening(doors) as (predictions, numbers):
             asyncio.run(_Running(service, source, drain_seconds).serve(predictions, numbers, doors))
     finally:
         service.served.close()
@@ -265,7 +265,7 @@ class HttpServer(uvicorn.Server):
 
 
 @contextlib.contextmanager
-def _listening(doors: Doors) -> Iterator[tuple[socket.socket, socket.socket | None]]:
+def listening(doors: Doors) -> Iterator[tuple[socket.socket, socket.socket | None]]:
     """Yield sockets that listen, of predictions and numbers, so that a port that is taken is known before all else."""
     with contextlib.ExitStack() as sockets:
         if doors.unix_socket:
@@ -279,4 +279,7 @@ def _listening(doors: Doors) -> Iterator[tuple[socket.socket, socket.socket | No
             sockets.enter_context(socket.create_server((doors.host, port), family=family, backlog=_BACKLOG))
             for port in (doors.port, doors.metrics_port)
         )
+        # Connections have it from here. asyncio sets it for sockets that name their protocol alone; without it the body
+        # of an answer, which is sent after its head, waits 40 ms for the client to acknowledge that.
+        predictions.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield predictions, numbers
