@@ -37,7 +37,8 @@ class Table(Processes):
 
     def start_version(self, model: str, version: str, stored: StoredVersion, path: Path) -> None:
         state: tuple[DeploymentState, str | None] = (DeploymentState.READY, None)
-        if path.read_bytes() == NO_MODEL:
+        files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+        if any(file.read_bytes() == NO_MODEL for file in files):
             state = (DeploymentState.FAILED, "It could not be loaded. BadZipFile: File is not a zip file")
         self.states[model, version, stored.sha256] = state
 

@@ -34,7 +34,9 @@ class Mlflow:
         """Put back what :meth:`save` returned."""
         self._aliases, self._versions = deepcopy(saved)
 
-    def search_registered_models(self, filter_string: str, **_: Any) -> list[Any]:
+    def search_registered_models(self, filter_string: str = "", **_: Any) -> list[Any]:
+        if not filter_string:
+            return [SimpleNamespace(aliases=dict(aliases)) for aliases in self._aliases.values()]
         (name,) = re.findall(r"name = '([^']+)'", filter_string)
         return [SimpleNamespace(aliases=dict(self._aliases[name]))] if name in self._aliases else []
 
