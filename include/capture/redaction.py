@@ -17,6 +17,7 @@ from include.contracts.monitoring.features import MOST_CATEGORY_CHARACTERS, feat
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 _VERSION = re.compile(r"[0-9]{14}")
 _MOST_WORDS = 3
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _SHORT_HASH = 16
 
 
@@ -65,7 +66,7 @@ class Redaction:
             "latency_ms": None if exchange.latency_ms is None else round(max(0.0, exchange.latency_ms), 3),
             "rows": [self._row(row) for row in rows],
         }
-        text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _encode(document)
         # Half a surrogate pair, which JSON can spell, is no UTF-8.
         return text.encode("utf-8", "replace") + b"\n"
 
@@ -73,7 +74,8 @@ class Redaction:
         is_kept = self._texts == "keep"
         labels = row.probabilities or {}
         is_label = isinstance(row.output, str) and row.output in labels
-        output = row.output if is_label else self._output(row.output, _texts_in(row.given))
+        is_shown = is_label or not isinstance(row.output, str | list | Mapping)
+        output = _finite(row.output) if is_shown else self._output(row.output, _texts_in(row.given))
         return {
             "input": self._value(row.given),
             "features": features_of(row.given, vocabulary=self._vocabulary, key=None if is_kept else self._key),

@@ -5,7 +5,6 @@ One function for both sides: whoever captures requests and whoever describes the
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import math
@@ -35,6 +34,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 #: An ideograph, a kana: a word by itself. Anything else between what is no letter, mark or digit.
 _IDEOGRAPHS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_IDEOGRAPHS}]|[^\W_{_IDEOGRAPHS}]+(?:['\u2019][^\W_{_IDEOGRAPHS}]+)*")
+
+_ASCII_LETTER, _NO_DIGITS = re.compile("[A-Za-z]"), {ord(digit): None for digit in "0123456789"}
 
 #: How subword tokenizers mark the beginning of a word.
 _BEGINNINGS = ("", "\u0120", "\u2581")
@@ -73,7 +74,7 @@ def keyed(key: bytes, text: str) -> str:
 
     Keyed, because a text that can be guessed (a name, a short sentence) is found at once among plain hashes.
     """
-    return hmac.new(key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+    return hmac.digest(key, text.encode("utf-8", "surrogatepass"), "sha256").hex()
 
 
 def vocabulary_of(tokenizer_json: Path) -> frozenset[str]:
@@ -108,16 +109,11 @@ def _number(value: float) -> float | None:
 def _of_text(text: str, vocabulary: Collection[str] | None) -> Features:
     head = text[:MOST_CHARACTERS]
     words = _WORD.findall(head)
-    scripts, digits = Counter[str](), 0
-    for character, number in Counter(head).items():
-        if character.isalpha():
-            scripts[_script(character)] += number
-        elif character.isdigit():
-            digits += number
+    script, digits = _script_and_digits(head)
     found: Features = {
         "characters": len(text),
         "words": len(words),
-        "script": min(scripts, key=lambda script: (-scripts[script], script)) if scripts else "none",
+        "script": script,
         "digit_share": round(digits / len(head), 4) if head else 0.0,
     }
     if vocabulary:
@@ -126,7 +122,22 @@ def _of_text(text: str, vocabulary: Collection[str] | None) -> Features:
     return found
 
 
+def _script_and_digits(text: str) -> tuple[str, int]:
+    """Return the script of most letters, of equally many the first by name, and the number of digits."""
+    if text.isascii():  # most texts are; this goes a hundred times for the price of one of the others
+        return "Latin" if _ASCII_LETTER.search(text) else "none", len(text) - len(text.translate(_NO_DIGITS))
+    scripts, digits = Counter[str](), 0
+    for character, number in Counter(text).items():
+        if character.isalpha():
+            scripts[_script(character)] += number
+        elif character.isdigit():
+            digits += number
+    return min(scripts, key=lambda script: (-scripts[script], script)) if scripts else "none", digits
+
+
 def _is_known(word: str, vocabulary: Collection[str]) -> bool:
+    if word in vocabulary or word.lower() in vocabulary:
+        return True
     return any(
         f"{beginning}{spelling}" in vocabulary
         for spelling in dict.fromkeys((word, word.lower(), _plain(word)))
