@@ -163,6 +163,8 @@ class BatchPredictOperator(RunPipelineOperator):
                 "restore it from a back-up, or name another version."
             )
         columns = _as_list(self.text_columns)
+        # kfp.local takes no null.
+        reading = {name: value for name, value in self.reading.items() if value is not None}
         self.log.info("%s is scored with %s %s.", self.data_uri, self.model, release.version)
         return {
             **self.parameters,
@@ -172,7 +174,7 @@ class BatchPredictOperator(RunPipelineOperator):
             "model_version": release.version,
             "archive_uri": candidate.archive.file_uri,
             "archive_sha256": archive_sha256,
-            "reading": {**self.reading, **({"text_column": columns} if columns else {})},
+            "reading": reading | ({"text_column": columns} if columns else {}),
             "allowed_sources": allowed_sources,
             "allowed_outputs": allowed_outputs,
             "workers": int(self.workers),

@@ -54,7 +54,7 @@ def operator(store: str, **settings: Any) -> BatchPredictOperator:
         "data_uri": "/data/reviews.csv",
         "output_uri": f"{store}/predictions/today",
         "store_uri": store,
-        "reading": {"text_column": "text", "labels": {"0": "bad", "1": "good"}},
+        "reading": {"text_column": "text", "encoding": None, "labels": {"0": "bad", "1": "good"}},
         "deferrable": False,
     }
     return BatchPredictOperator(**given | settings)
@@ -96,7 +96,7 @@ def test_the_pipeline_takes_what_it_is_given(store: str) -> None:
     )
 
     bound = bind(read_pipeline_spec(PIPELINE), found)
-    assert bound["reading"]["text_column"] == ["title", "body"]
+    assert bound["reading"] == {"text_column": ["title", "body"], "labels": {"0": "bad", "1": "good"}}
     assert (bound["allowed_sources"], bound["workers"], bound["shard_rows"]) == (["/data"], 3, 500)
 
 
