@@ -97,11 +97,11 @@ def score_step(
     report(f"predict: {len(mine) - len(left):,} of {len(mine):,} shards are done already; {rows:,} rows are left")
     if not left:
         return
-    progress = Progress(rows, f"predict {worker + 1}/{workers}" if workers > 1 else "predict")
     with (load or loader(archive_uri, workers=workers))(plan) as scorer:
+        progress = Progress(rows, f"predict {worker + 1}/{workers}" if workers > 1 else "predict")
         for index in left:
             score_shard(index, plan, data, scorer, output, allowed_sources=allowed_sources, tell=progress.add)
-    progress.end()
+        progress.end()
 
 
 @permissions_explained()
