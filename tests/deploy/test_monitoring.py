@@ -1,7 +1,8 @@
 """The dashboard and the alert rules ask for metrics that there are, by labels that they have.
 
 What TorchServe has stands in ``torchserve_metrics.txt``, as one answered after two predictions, to which
-``tests/classifier/test_serve.py`` holds one that runs; what releases have is in ``model_releases/metrics.py``.
+``tests/classifier/test_serve.py`` holds one that runs; the native server's are asked of what counts for it; what
+releases have is in ``model_releases/metrics.py``.
 """
 
 from __future__ import annotations
@@ -19,21 +20,29 @@ import promql_parser
 import pytest
 import yaml
 
+from include.classifier.native.metrics import Metrics
 from model_releases.metrics import Metric
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "monitoring"
 DOCS = Path(__file__).parents[2] / "docs" / "monitoring.md"
 #: Labels that Prometheus itself gives to what it collects.
 COLLECTED = {"instance", "job"}
+#: Of a histogram, with the labels of each.
+PARTS: dict[str, list[str]] = {"bucket": ["le"], "sum": [], "count": []}
 
 
 def known_metrics() -> dict[str, tuple[str, set[str]]]:
     """Return metric -> its type and labels."""
-    text = (Path(__file__).parent / "torchserve_metrics.txt").read_text(encoding="utf-8")
+    native = Metrics("sample-reviews", "20260101000000")
+    native.add_request("v1", 200, 0.01)
+    text = (Path(__file__).parent / "torchserve_metrics.txt").read_text(encoding="utf-8") + native.text()
     types = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.M))
     found = {name: (kind, set[str]()) for name, kind in types.items()}
     for name, labels in re.findall(r"^(\w+)\{(.*)\}", text, re.M):
-        found[name][1].update(re.findall(r'(\w+)="', labels))
+        if name in found:  # not the parts of a histogram
+            found[name][1].update(re.findall(r'(\w+)="', labels))
+    for name in [name for name, (kind, _) in found.items() if kind == "histogram"]:
+        found |= {f"{name}_{part}": ("counter", set(labels)) for part, labels in PARTS.items()}
     ours = {f"airflow_{metric.stat.replace('.', '_')}": ("gauge", {*metric.tags}) for metric in Metric}
     return found | ours
 
