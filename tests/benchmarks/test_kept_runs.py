@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from benchmarks.kept_runs import KeptRuns
@@ -17,7 +18,7 @@ def measured(folder: Path, names: str, *, pairs: int = 3, resumes: bool = True) 
         return {"is": name}
 
     for name in names:
-        assert runs.get(name, lambda name=name: measure(name), seconds=1) == {"is": name}
+        assert runs.get(name, partial(measure, name), seconds=1) == {"is": name}
         assert name in runs
     return found
 
