@@ -28,7 +28,7 @@ from tests.classifier.conftest import LABELS
 from tests.monitoring.support import MODEL, texts
 from tests.real_package import publish
 
-pytestmark = pytest.mark.computes
+pytestmark = pytest.mark.long
 
 VERSION = "20261101000000"
 FAST = Limits(write_seconds=0.01, pause_seconds=0, file_seconds=3600)
