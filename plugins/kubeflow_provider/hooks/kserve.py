@@ -140,7 +140,7 @@ class KServeHook(BaseHook):
     def predict(self, model: str, body: bytes, *, version: str | None = None, timeout_seconds: float = 30) -> Answer:
         """Send a raw request body to a version, or through the address that users call.
 
-        It is sent once; where the model's YAML has given the predictor, again until it is certain who has answered.
+        It is sent once; where the predictor is given, again until it is certain who has answered.
 
         :raises PermissionDeniedError: when a gateway or a mesh did not let the request in.
         :raises ServiceUnavailableError: when there was no answer at all.

@@ -86,7 +86,7 @@ class Doors:
     def predict(self, model: str, service: Object, body: bytes, *, timeout_seconds: float, tag: str = "") -> Answer:
         """Ask a service, in the protocol that it speaks.
 
-        :param body: as V1 has it; for a predictor that the model's YAML has given, as its users send it.
+        :param body: as V1 has it; for a given predictor, as its users send it.
         :param tag: of the revision to ask, where it is not the service as users reach it.
         :raises PermissionDeniedError: when a gateway or a mesh did not let the request in.
         :raises ServiceUnavailableError: when there was no answer at all, or the service has no address yet.

@@ -23,7 +23,7 @@ _PREFIX = "kubeflow-provider"
 VERSION_LABEL = f"{_PREFIX}/version"
 MODEL_LABEL = f"{_PREFIX}/model"
 ARCHIVE = f"{_PREFIX}/archive-sha256"
-#: Of a predictor that the model's YAML has given: what users speak. Its requests and answers are passed on untouched.
+#: Of a given predictor: what users speak. Its requests and answers are passed on untouched.
 PROTOCOL = f"{_PREFIX}/protocol"
 #: Of such a predictor: the model's name in the paths of requests, where it is not the service's.
 NAME_IN_PATHS = f"{_PREFIX}/name-in-paths"
@@ -99,7 +99,7 @@ def released_version(service: Object) -> str | None:
 
 
 def given_protocol(service: Object | None) -> str | None:
-    """Return what users of a predictor speak that the model's YAML has given; ``None`` for an archive of ours."""
+    """Return what users of a given predictor speak; ``None`` for an archive of ours."""
     return _note(service, PROTOCOL)
 
 

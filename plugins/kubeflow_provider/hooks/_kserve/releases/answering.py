@@ -1,4 +1,4 @@
-"""Which version has answered, where the model's YAML has given the predictor: nobody else's server knows of versions.
+"""Which version has answered, where the predictor is given: nobody else's server knows of versions.
 
 A server may say it, in a header or in ``model_version`` of the Open Inference Protocol; what is no version of a release
 there says nothing. Otherwise the pods tell that can have answered: all of them are of one version. While traffic is

@@ -60,7 +60,7 @@ def candidate_name(model: str) -> str:
 
 
 def section_of(candidate: ModelVersion) -> str:
-    """Return what the settings for a cluster are called in the model's YAML."""
+    """Return what the settings for a cluster are called where they are written."""
     return "predictor.kserve" if candidate.settings.get("predictor") else "serving.kserve"
 
 
@@ -121,7 +121,7 @@ def predictor(candidate: ModelVersion, settings: PredictorSettings, *, mode: Mod
 
 
 def _server(given: GivenPredictor | None, settings: PredictorSettings) -> Object:
-    """Return what serves a version: the runtime of our archives, or what the model's YAML has given."""
+    """Return what serves a version: the runtime of our archives, or the given predictor."""
     if given is None:
         return {"model_format": "pytorch", "protocol_version": settings.protocol, "runtime": settings.runtime}
     if given.container:
