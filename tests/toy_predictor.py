@@ -23,6 +23,7 @@ class Prediction:
     score: float
     probabilities: dict[str, float]
     truncated: bool
+    computed_in: str | None = None
 
     def likeliest(self, count: int | None) -> dict[str, float]:
         """Return so many probabilities, the largest first; for ``None`` all of them."""

@@ -101,6 +101,19 @@ def test_airflows_own_pods_are_restricted() -> None:
     assert not [key for part in values.values() if isinstance(part, dict) for key in part if key == "securityContext"]
 
 
+def test_the_pods_of_what_runs_beside_serving_are_restricted_and_have_no_token() -> None:
+    pods = [
+        document["spec"]["template"]["spec"]
+        for file in sorted(DEPLOY.rglob("*.yaml"))
+        for document in yaml.safe_load_all(file.read_text(encoding="utf-8"))
+        if document.get("kind") == "Deployment"
+    ]
+    assert len(pods) == 1
+    for pod in pods:
+        assert violations(pod) == []
+        assert pod["automountServiceAccountToken"] is False
+
+
 def test_no_other_manifest_makes_pods() -> None:
     kinds = {
         document["kind"]
@@ -110,7 +123,7 @@ def test_no_other_manifest_makes_pods() -> None:
     }
     assert kinds == {
         *("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "NetworkPolicy", "Secret"),
-        *("PersistentVolumeClaim", "ServingRuntime", "InferenceService"),
+        *("PersistentVolumeClaim", "ServingRuntime", "InferenceService", "Deployment", "Service"),
     }
 
 

@@ -127,7 +127,7 @@ def test_an_answer_that_no_server_lets_through_is_a_413(context: Context, monkey
     large, small = answer(context, {"body": {"instances": ["good"] * 9}}, {"body": {"instances": ["good"]}})
 
     assert [context.get_response_status(index)[0] for index in range(2)] == [413, 200]
-    assert "send at most 4 texts" in large["message"]
+    assert "send at most 3 texts" in large["message"]
     assert len(small["predictions"]) == 1
 
 

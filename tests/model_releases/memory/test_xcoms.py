@@ -11,6 +11,7 @@ STORED = {
     "ENDPOINT": "endpoint",
     "NOT_DUE": "not_due",
     "JUDGED": "judged",
+    "PREDICTIONS": "predictions",
     "DECISION": "decision",
     "GATE": "gate",
     "POLICY": "policy",
