@@ -15,7 +15,7 @@ _OURS = ("kubeflow_provider", "local_services", "model_releases")
 
 
 def readable(lines: Iterable[str]) -> Iterator[str]:
-    """Yield a heading for each task, and below it what our own code logged and why a task failed.
+    """Yield a heading for each task, and below it what our own code logged, and why a task was skipped or failed.
 
     :param lines: output with ``[logging] json_logs`` on.
     """
@@ -36,6 +36,8 @@ def _entry(entry: dict[str, Any]) -> Iterator[str]:
         mark = "" if entry.get("level") in ("info", "debug") else f"{entry['level'].upper()}: "
         yield from (f"   {mark}{text}" for text in event.splitlines())
         yield from _exceptions(entry)
+    elif logger == "task" and entry.get("reason"):  # Airflow's own word for a task that is skipped
+        yield f"   Skipped: {entry['reason']}"
     elif logger == "task" and entry.get("level") in ("error", "critical"):
         yield from _exceptions(entry)
 

@@ -22,3 +22,11 @@ def test_what_a_release_says_commands_no_terminal(monkeypatch: pytest.MonkeyPatc
         "   ERROR: next",
         "   DataError: the label '\\x9b31m' is unknown",
     ]
+
+
+def test_why_a_task_is_skipped_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(SCRIPTS)
+    from release_log import readable
+
+    entry = {"event": "Skipping task.", "reason": "reviews has 1 version", "logger": "task", "level": "info"}
+    assert list(readable([json.dumps(entry)])) == ["   Skipped: reviews has 1 version"]

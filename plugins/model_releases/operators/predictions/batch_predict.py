@@ -236,7 +236,7 @@ class BatchPredictOperator(RunPipelineOperator):
             raise InvalidRequestError(f"{error} Choose an empty folder.") from None
         except (ServiceUnavailableError, ImportError) as error:
             # Not there yet, as a rule; the pipeline itself refuses a folder with other predictions.
-            self.log.info("There is no plan that can be read from here: %s", error)
+            self.log.debug("There is no plan that can be read from here: %s", error)
             return None
 
     def _release(self, registry: RegistryService, version: str) -> Release:
