@@ -11,6 +11,14 @@ from typing import Any, NamedTuple
 #: Keys under which a text may stand in an object, as the classifier has them.
 _TEXT_KEYS = ("data", "text")
 
+#: Lists and objects of a body that may lie in each other. Readers could not take more apart, and a client's depth must
+#: not become this process's.
+MOST_DEPTH = 32
+
+
+class NestedTooDeepError(ValueError):
+    """A body is nested deeper than what is captured."""
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
@@ -61,6 +69,8 @@ def rows_of(exchange: Exchange) -> tuple[list[Row], str | None]:
     """Return the rows, and the version that the answer names.
 
     What is in no form that is known has no rows: that is no error.
+
+    :raises NestedTooDeepError: when one of the bodies is nested deeper than :data:`MOST_DEPTH`.
     """
     inputs = exchange.inputs if exchange.inputs is not None else _inputs(exchange.request)
     answer = _parsed(exchange.answer)
@@ -74,9 +84,28 @@ def rows_of(exchange: Exchange) -> tuple[list[Row], str | None]:
 def _parsed(body: bytes) -> Any:
     """Return what a JSON body holds, ``None`` where it is none; numbers that JSON has not are none, too."""
     try:
-        return json.loads(body, parse_constant=lambda name: None)
-    except (ValueError, RecursionError):
+        found = json.loads(body, parse_constant=lambda name: None)
+    except RecursionError:
+        raise NestedTooDeepError from None
+    except ValueError:
         return None
+    if _depth_is_more_than(MOST_DEPTH, found):
+        raise NestedTooDeepError
+    return found
+
+
+def _depth_is_more_than(most: int, value: Any) -> bool:
+    level = [value] if isinstance(value, list | dict) else []
+    for _ in range(most):
+        level = [
+            each
+            for one in level
+            for each in (one.values() if isinstance(one, dict) else one)
+            if isinstance(each, list | dict)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _inputs(body: bytes) -> Sequence[Any]:

@@ -108,7 +108,7 @@ def parse(line: str | bytes) -> CapturedRequest:
     try:
         return CapturedRequest.model_validate(json.loads(line))
     except ValidationError as error:
-        places = sorted({".".join(map(str, item["loc"])) or "line" for item in error.errors(include_input=False)})
+        places = sorted({".".join(map(str, item["loc"][:3])) or "line" for item in error.errors(include_input=False)})
         raise ValueError(f"wrong at {', '.join(places[:3])}") from None
     except (ValueError, RecursionError):
         raise ValueError("no JSON") from None
