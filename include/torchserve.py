@@ -54,7 +54,7 @@ def environment(
         name: value
         for name, value in inherited.items()
         # A PYTHONPATH would come before an archive's own code.
-        if not name.startswith(("TS_", "PYTHON")) and name != "_JAVA_OPTIONS"
+        if not name.startswith(("TS_", "PYTHON")) and name not in ("_JAVA_OPTIONS", RECORD_VARIABLE, CODE_VARIABLE)
     }
     private = dict.fromkeys((_MARK, "TEMP"), str(folder)) | dict.fromkeys(
         ("LOG_LOCATION", "METRICS_LOCATION"), str(logs)

@@ -10,6 +10,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ class Cluster:
     :ivar lag: predictions that the version before still answers after a change.
     :ivar conflicts: of how many replacements somebody else was faster.
     :ivar writes: verb and name of every change, in their order.
+    :ivar heads: headers of the predictions, in their order.
     """
 
     def __init__(self, predictor: Predictor) -> None:
@@ -42,6 +44,7 @@ class Cluster:
         self.lag = 0
         self.conflicts = 0
         self.writes: list[tuple[str, str]] = []
+        self.heads: list[Message] = []
         self._before: dict[str, tuple[dict[str, Any], int]] = {}
         self.lock = threading.Lock()
 
@@ -116,6 +119,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path.startswith("/v1/models/"):
             with self.cluster.lock:
+                self.cluster.heads.append(self.headers)
                 predictor = self.cluster.answering(self.path.removeprefix("/v1/models/").removesuffix(":predict"))
                 status, answer = (404, {}) if predictor is None else self.cluster.predictor(predictor, body)
             self._send(status, answer)

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from include.capture.exchanges import Exchange
 from include.capture.recorder import Recorder, request_id
-from include.contracts.monitoring.capture import ServedCapture
+from include.contracts.monitoring.capture import OPT_OUT_ID, ServedCapture
 from include.contracts.section import problems
 from include.contracts.uris import file_uri
 
@@ -142,6 +142,8 @@ class Receiver:
         recorder = self._recorder(model, settings)
         if headers.get("ce-inferenceservicename", model) != model:
             self.counts["candidates"] += 1  # a service of a release, which users do not call
+        elif event_id.startswith(OPT_OUT_ID):
+            self.counts["opted_out"] += 1
         elif body is None:
             self.counts["too_large"] += 1
         else:

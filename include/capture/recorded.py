@@ -57,6 +57,15 @@ class RecordedCapture:
             known = self._recorders[model] = (section, self._made(model, section, folder))
         return known[1]
 
+    def of_live(self, model: str, version: str, folder: Path | None = None) -> Recorder | None:
+        """Return what writes the requests of a version; ``None`` also where users are answered by another one."""
+        self._look()
+        try:
+            is_live = self._models[model]["live"] == version
+        except (KeyError, TypeError):
+            is_live = False
+        return self.recorder(model, version, folder) if is_live else None
+
     def close(self) -> None:
         """Write what waits."""
         for _, recorder in self._recorders.values():
@@ -110,8 +119,8 @@ class VersionCapture:
         self._folder = folder
 
     def wants(self) -> bool:
-        """Draw whether a request is captured."""
-        recorder = self._captures.recorder(self._model, self._version, self._folder)
+        """Draw whether a request is captured: none of a candidate, which only releases ask."""
+        recorder = self._captures.of_live(self._model, self._version, self._folder)
         return recorder is not None and recorder.wants()
 
     def take(
@@ -130,7 +139,7 @@ class VersionCapture:
         :param opt_out: its header that says whether it lets itself be captured.
         :param latency_ms: as far as the caller has seen it.
         """
-        recorder = self._captures.recorder(self._model, self._version, self._folder)
+        recorder = self._captures.of_live(self._model, self._version, self._folder)
         if recorder is None or not is_wanted(opt_out):
             return
         recorder.offer(

@@ -26,9 +26,6 @@ from include.contracts.monitoring.keys import get_key
 
 _log = logging.getLogger(__name__)
 
-#: A request with this header is not captured, whatever its value is but ``on``.
-OPT_OUT_HEADER = "x-capture"
-
 #: Of the environment: anything but an empty value keeps a process from capturing.
 OFF_VARIABLE = "MODEL_CAPTURE_OFF"
 
@@ -269,6 +266,6 @@ def request_id(given: str | None) -> str:
 def is_wanted(header: str | None) -> bool:
     """Tell whether a request lets itself be captured.
 
-    :param header: its :data:`OPT_OUT_HEADER`.
+    :param header: its :data:`~include.contracts.monitoring.capture.OPT_OUT_HEADER`.
     """
     return not header or header.strip().lower() == "on"

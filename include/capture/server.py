@@ -13,8 +13,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from include.capture.exchanges import Exchange
-from include.capture.recorder import OPT_OUT_HEADER, Counts, Recorder, is_wanted, request_id
-from include.contracts.monitoring.capture import SETTINGS_VARIABLE, ServedCapture
+from include.capture.recorder import Counts, Recorder, is_wanted, request_id
+from include.contracts.monitoring.capture import OPT_OUT_HEADER, SETTINGS_VARIABLE, ServedCapture
 from include.contracts.monitoring.captured import is_id
 from include.contracts.monitoring.features import vocabulary_of
 from include.contracts.section import problems

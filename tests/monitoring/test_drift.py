@@ -100,6 +100,20 @@ def test_requests_of_other_versions_and_refused_ones_are_left_out_and_broken_lin
     assert (found.requests, found.broken_lines, found.drifted) == (250, 2, [])
 
 
+def test_what_a_version_answered_before_it_was_live_is_left_out(store, random):
+    live_since = FIRST + timedelta(days=2)
+    capture(store, random, first=live_since - timedelta(days=1), count=250, longer=3)  # as its release asks a candidate
+    capture(store, random, first=live_since, count=300, numbers_from=1000)
+    capture(store, random, first=live_since + timedelta(days=1), count=250, numbers_from=2000)
+
+    found = look(store, days=4, settings={"window_hours": 24}, **{"live-since": live_since.isoformat()})
+
+    assert (found.requests, found.drifted) == (250, [])
+    kept = json.loads((store / "drift" / "first-requests" / f"{VERSION}.json").read_text(encoding="utf-8"))
+    assert kept["requests"] == 300
+    assert np.mean([features["words"] for features, _ in kept["rows"]]) < 20
+
+
 def test_columns_of_a_table_are_compared_each_and_new_ones_are_seen(store, random):
     def rows(count: int, first: datetime, number: int, **shift: Any) -> list[dict[str, Any]]:
         instances = [

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from include.contracts.monitoring.capture import OPT_OUT_ID
 from include.contracts.version import release_marks as marks
 from include.release_in_kubeflow import inference_service
 from include.release_in_kubeflow.inference_service import (
@@ -71,6 +72,9 @@ def test_the_first_version_is_created_and_answers(cluster: Cluster) -> None:
     predictor = created["spec"]["predictor"]
     assert predictor["labels"] == {marks.VERSION_LABEL: FIRST, marks.MODEL_LABEL: "reviews"}
     assert LIVE.items() <= predictor.items()
+    assert cluster.heads
+    for head in cluster.heads:  # what a release asks is none of what users send
+        assert (head["X-Capture"], head["Ce-Id"][: len(OPT_OUT_ID)]) == ("off", OPT_OUT_ID)
 
 
 def test_an_update_waits_until_the_old_version_answers_no_more(cluster: Cluster) -> None:

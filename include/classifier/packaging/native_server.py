@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from include.classifier.packaging.server import post
+from include.contracts.monitoring.capture import SETTINGS_VARIABLE
 from include.torchserve import free_ports, last_lines
 
 _POLL_SECONDS = 0.05
@@ -84,7 +85,8 @@ def native_server(package: Path) -> Iterator[NativeServer]:
         root = str(Path(__file__).parents[3])
         path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONPATH": path}
-        environment.pop("ARCHIVE_SHA256", None)
+        for name in ("ARCHIVE_SHA256", SETTINGS_VARIABLE):  # what a trial is asked is no request of a user
+            environment.pop(name, None)
         log = folder / "output.txt"
         with log.open("wb") as output:
             # It shares this process's group on purpose: whoever cancels a run by its group ends it as well.

@@ -18,6 +18,12 @@ CAPTURED, LABELS = "captured", "labels"
 #: Beside the models' folders in the store. While a file of this name is there, nothing is captured of any model.
 OFF = "CAPTURE_OFF"
 
+#: A request with this header is not captured, whatever its value is but ``on``.
+OPT_OUT_HEADER = "x-capture"
+
+#: Nor is one whose id begins so where headers are not seen: KServe's logger sends none.
+OPT_OUT_ID = "uncaptured-"
+
 #: Key of the settings that a version is served with.
 CAPTURE = "capture"
 

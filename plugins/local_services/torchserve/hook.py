@@ -18,6 +18,7 @@ from kubeflow_provider.exceptions import (
     KubeflowProviderError,
     ServiceUnavailableError,
 )
+from kubeflow_provider.http.uncaptured import UNCAPTURED
 from kubeflow_provider.services import Answer, Deployment, ModelVersion
 from kubeflow_provider.states import DeploymentState
 from local_services.lost_record import LostRecord
@@ -108,8 +109,7 @@ class TorchServeHook(BaseHook):
 
         :raises ServiceUnavailableError: when there was no answer at all.
         """
-        public = f"{self._settings.address}{PREDICT_PATH.format(model)}"
-        url = public if version is None else self._version_url(model, version)
+        url = self._version_url(model, version) if version else f"{self._settings.address}{PREDICT_PATH.format(model)}"
         try:
             return self._post(url, body, timeout_seconds)
         except httpx.ConnectError:
@@ -333,8 +333,8 @@ class TorchServeHook(BaseHook):
     def _client(self) -> httpx.Client:
         # Loopback has no business with the proxies that the environment may name. A connection for each request, so
         # that "cannot connect" always means that nothing was sent; a kept one could break after a server was killed.
-        no_keep_alive = httpx.Limits(max_keepalive_connections=0)
-        return httpx.Client(trust_env=False, limits=no_keep_alive, headers={"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json", **UNCAPTURED}
+        return httpx.Client(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0), headers=headers)
 
     @contextmanager
     def _change(self) -> Iterator[None]:

@@ -19,6 +19,7 @@ from kubeflow_provider.exceptions import (
     KubeflowProviderError,
     ServiceUnavailableError,
 )
+from kubeflow_provider.http.uncaptured import UNCAPTURED
 from kubeflow_provider.services import Answer, Deployment, ModelVersion
 from kubeflow_provider.states import DeploymentState
 from local_services.kserve_server.runtime.layout import NO_SERVER, ROUTER_HEADER, VERSION_HEADER, predict_path
@@ -315,8 +316,8 @@ class VersionServersHook(BaseHook):
     def _client(self) -> httpx.Client:
         # Loopback has no business with the proxies that the environment may name. A connection for each request, so
         # that "cannot connect" always means that nothing was sent; a kept one could break after the router was killed.
-        no_keep_alive = httpx.Limits(max_keepalive_connections=0)
-        return httpx.Client(trust_env=False, limits=no_keep_alive, headers={"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json", **UNCAPTURED}
+        return httpx.Client(trust_env=False, limits=httpx.Limits(max_keepalive_connections=0), headers=headers)
 
     @contextmanager
     def _change(self) -> Iterator[None]:

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
+from include.classifier.native.v2_grpc.messages import SERVICE, message_class
 from include.contracts.monitoring import captured
 from include.contracts.monitoring.capture import SETTINGS_VARIABLE
 from tests.classifier.serving.servers import VERSION, native
+from tests.waiting import LIMIT_SECONDS
 
 PATH = "/v1/models/tiny:predict"
 SECRET = "Zyxwvut"
@@ -64,6 +67,37 @@ def test_every_form_of_request_is_captured_under_the_id_that_its_client_knows(se
     assert {each.protocol for each in found.values()} == {"v1", "v2", "raw"}
     assert SECRET.encode() not in b"".join(path.read_bytes() for path in store.rglob("*") if path.is_file())
     assert 'model_server_captured_requests_total{outcome="written"} 4' in server.service.metrics.text()
+
+
+def test_a_call_of_grpc_is_captured_once_under_the_id_in_its_metadata(
+    unpacked: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SETTINGS_VARIABLE, json.dumps({"share": 1, "texts": "hash", "store": f"file://{store}"}))
+    request = message_class("ModelInferRequest")(model_name="tiny", id="of-the-body")
+    tensor = request.inputs.add(name="texts", datatype="BYTES", shape=[2])
+    tensor.contents.bytes_contents.extend([f"good food {SECRET}".encode(), b"bad"])
+    with native(unpacked, has_grpc=True) as server, grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        infer = channel.unary_unary(
+            f"/{SERVICE}/ModelInfer",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=message_class("ModelInferResponse").FromString,
+        )
+        answer = infer(request, metadata=[("x-request-id", "chosen")], timeout=LIMIT_SECONDS)
+        infer(request, timeout=LIMIT_SECONDS)
+        infer(request, metadata=[("x-request-id", "not-me"), ("x-capture", "off")], timeout=LIMIT_SECONDS)
+        server.service.state.capture.close()
+
+    found = {each.id: each for each in captured.read(store)}
+    assert found.keys() == {"chosen", "of-the-body"}
+    first = found["chosen"]
+    assert (first.model, first.version, first.protocol) == ("tiny", VERSION, "v2")
+    assert first.latency_ms
+    labels = next(output for output in answer.outputs if output.name == "label").contents.bytes_contents
+    assert [row.output for row in first.rows] == [label.decode() for label in labels]
+    assert all(row.confidence == (row.probabilities or {})[str(row.output)] for row in first.rows)
+    files = b"".join(path.read_bytes() for path in store.rglob("*.jsonl"))
+    assert files.count(b'"chosen"') == 1
+    assert SECRET.encode() not in files
 
 
 def test_a_server_captures_nothing_unless_it_is_told_to(unpacked: Path, store: Path) -> None:

@@ -36,7 +36,7 @@ def answer(model: Path, *requests: tuple[str, dict[str, Any], dict[str, str]]) -
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     store = tmp_path / "tiny"
     settings = {"capture": {"share": 1, "texts": "drop", "store": f"file://{store}"}}
-    models = {"tiny": {"versions": {VERSION: {"settings": settings}}}}
+    models = {"tiny": {"live": VERSION, "versions": {VERSION: {"settings": settings}}}}
     record = tmp_path / "live.json"
     record.write_text(json.dumps({"models": models}))
     monkeypatch.setenv(RECORD_VARIABLE, str(record))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from kubeflow_provider.hooks._kserve.record import given_protocol, name_in_paths
 from kubeflow_provider.hooks._kserve.settings import DoorKind, KServeSettings
 from kubeflow_provider.http.answers import no_answer, wants_login
 from kubeflow_provider.http.quiet import quiet_libraries
+from kubeflow_provider.http.uncaptured import uncaptured_headers
 from kubeflow_provider.open_inference import as_v1_answer, as_v2_request
 from kubeflow_provider.services import Answer
 
@@ -84,7 +86,7 @@ class Doors:
         return (url or inside).rstrip("/") + _released_path(model, service)
 
     def predict(self, model: str, service: Object, body: bytes, *, timeout_seconds: float, tag: str = "") -> Answer:
-        """Ask a service, in the protocol that it speaks.
+        """Ask a service as a release does, in the protocol that it speaks: what it asks is not captured.
 
         :param body: as V1 has it; for a given predictor, as its users send it.
         :param tag: of the revision to ask, where it is not the service as users reach it.
@@ -93,7 +95,8 @@ class Doors:
         """
         is_given = given_protocol(service) is not None
         body = as_v2_request(body) if _speaks_v2(service) and not is_given else body
-        reply = self.ask(service, _released_path(model, service), body, timeout_seconds=timeout_seconds, tag=tag)
+        path, headers = _released_path(model, service), uncaptured_headers()
+        reply = self.ask(service, path, body, timeout_seconds=timeout_seconds, tag=tag, headers=headers)
         found = _parsed(reply.content)
         return Answer(
             status_code=reply.status,
@@ -111,6 +114,7 @@ class Doors:
         timeout_seconds: float,
         tag: str = "",
         most_bytes: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Reply:
         """Send a request to a service, and return what came back, whatever its status.
 
@@ -118,18 +122,20 @@ class Doors:
         :param body: JSON.
         :param tag: of the revision to ask, where it is not the service as users reach it.
         :param most_bytes: of an answer that is longer a few bytes more are read; ``None``: all of it.
+        :param headers: besides the usual ones.
         :raises PermissionDeniedError: when a gateway or a mesh did not let the request in.
         :raises ServiceUnavailableError: when there was no answer at all, or the service has no address yet.
         """
+        given = {"Content-Type": "application/json", **(headers or {})}
         if self._settings.door is DoorKind.SERVICE_PROXY:
             limits: dict[str, Any] = {"timeout_seconds": timeout_seconds, "most_bytes": most_bytes}
-            return self._through_api_server(service, path, body, tag=tag, **limits)
+            return self._through_api_server(service, path, body, tag=tag, headers=given, **limits)
         address = self._address(service, tag)
-        headers = {"Content-Type": "application/json", "Accept": "application/json", **self._settings.http.headers}
+        sent = {**given, "Accept": "application/json", **self._settings.http.headers}
         if address.host:
-            headers["Host"] = address.host
+            sent["Host"] = address.host
         with quiet_libraries(), self._client(timeout_seconds) as client:
-            request = client.build_request("POST", f"{address.url}{path}", content=body, headers=headers)
+            request = client.build_request("POST", f"{address.url}{path}", content=body, headers=sent)
             try:
                 stream = client.send(request, stream=True)
                 response = _read(stream, most_bytes)
@@ -184,10 +190,11 @@ class Doors:
         path = self._settings.path_template.format(namespace=self._settings.namespace, name=name)
         return Address(url=self._settings.http.base_url + path.rstrip("/"))
 
-    def _through_api_server(self, service: Object, path: str, body: bytes, *, tag: str, **limits: Any) -> Reply:
+    def _through_api_server(
+        self, service: Object, path: str, body: bytes, *, tag: str, headers: Mapping[str, str], **limits: Any
+    ) -> Reply:
         name = _kubernetes_service(service, tag)
         started = time.perf_counter()
-        headers = {"Content-Type": "application/json"}
         status, content, answered = self._api.post_through_proxy(name, path, body, headers=headers, **limits)
         latency_ms = (time.perf_counter() - started) * 1000
         if status in (401, _FORBIDDEN):

@@ -6,8 +6,9 @@ import json
 import re
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
+from email.message import Message
 from enum import StrEnum
 from typing import Any
 
@@ -53,6 +54,7 @@ class FakeModels:
         self.load_seconds = load_seconds
         self.name = name
         self.served: Counter[str] = Counter()
+        self.heads: deque[Message] = deque(maxlen=100)  #: Of the newest predictions' requests.
         self._behaviours: dict[str, Behaviour] = {}
 
     def behave(self, version: str, behaviour: Behaviour) -> None:
@@ -146,6 +148,7 @@ class _Handler(LoopbackHandler):
     def _predict(self, body: bytes, behaviour: Behaviour, *, is_v2: bool) -> tuple[int, Any]:
         served = self.models.served
         served[self.version] += 1
+        self.models.heads.append(self.headers)
         if behaviour is Behaviour.SLOW:
             time.sleep(1)
         if behaviour is Behaviour.ERROR_500 or (behaviour is Behaviour.FLAKY and served[self.version] % 2):

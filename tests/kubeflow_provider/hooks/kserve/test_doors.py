@@ -20,6 +20,7 @@ from kubeflow_provider.exceptions import (
 )
 from kubeflow_provider.hooks._kserve.doors import Doors
 from kubeflow_provider.hooks._kserve.settings import DoorKind, KServeSettings
+from kubeflow_provider.http.uncaptured import UNCAPTURED_ID
 from kubeflow_provider.states import DeploymentState
 from tests.doubles.kubernetes.kserve import KServeSettings as Installation
 from tests.kserve_support import KServeWorld, QuickHook, kserve, kserve_connection, settled, version_of
@@ -53,6 +54,8 @@ def test_each_version_answers_by_each_door(world: KServeWorld, tmp_path: Path, d
         answer = hook.predict("reviews", BODY, version=version)
         assert answer.body["predictions"][0]["version"] == expected
         assert answer.latency_ms > 0
+        head = world.models.heads[-1]  # what a release asks is none of what users send
+        assert (head["X-Capture"], head["Ce-Id"][: len(UNCAPTURED_ID)]) == ("off", UNCAPTURED_ID)
     assert hook.predict("reviews", b"{").status_code == 400
     assert hook.get_deployment("reviews", SECOND).state is DeploymentState.READY  # type: ignore[union-attr]
 
