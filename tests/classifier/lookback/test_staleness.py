@@ -90,6 +90,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {"folder": folder, "versions": versions, "texts": texts, "seen": seen}
 
 
+@pytest.mark.long
 @pytest.mark.computes
 def test_kept_archives_are_asked_about_rows_that_none_was_trained_on(
     kept: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
