@@ -356,6 +356,7 @@ def test_a_request_may_opt_out() -> None:
     assert [is_wanted(header) for header in (None, "", "on", "off", "no")] == [True, True, True, False, False]
 
 
+@pytest.mark.processes
 def test_a_process_that_is_forked_before_its_first_request_captures(make: Make, store: Path) -> None:
     recorder = make()
     child = os.fork()
