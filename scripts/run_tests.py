@@ -62,7 +62,7 @@ class Report:
                 if found.tag == "skipped":
                     self.skips[message.removeprefix("Skipped: ")] += 1
                 elif found.tag in ("failure", "error"):
-                    self.failures.append(f"{file}::{case.get('name')}: {message.partition(chr(10))[0]:.120}")
+                    self.failures.append(f"{file}::{case.get('name')}: {message.partition(chr(10))[0]:.240}")
 
     def lines(self) -> Iterable[str]:
         """Yield the slowest files, why tests were skipped, and last what failed: the end is what a CI server shows."""

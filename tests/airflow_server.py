@@ -54,6 +54,8 @@ class AirflowServer:
             "AIRFLOW__API__PORT": str(self.port),
             "AIRFLOW__API__SECRET_KEY": secrets.token_hex(16),
             "AIRFLOW__API__WORKERS": "1",
+            # What its database answered stands in the answer then, and not in a log that is gone with the test.
+            "AIRFLOW__API__EXPOSE_STACKTRACE": "True",
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(64),
             "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags_folder),
             "AIRFLOW__CORE__PLUGINS_FOLDER": str(plugins if _has_the_releases() else home / "plugins"),
@@ -198,7 +200,7 @@ class AirflowServer:
             timeout=600,  # the first task makes the API server build half of itself anew
         )
         if not answer.ok:
-            raise RuntimeError(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
+            raise RuntimeError(f"{answer.status_code} {_reason(answer)} ({method} {path})")
         return answer.json()
 
     def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> str:
@@ -317,6 +319,15 @@ def _is_alive(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def _reason(answer: Any) -> str:
+    """Return what an error says of itself, what the database said first."""
+    try:
+        detail = answer.json()["detail"]
+        return f"{detail['orig_error']}: {detail['statement']}" if "orig_error" in detail else str(detail)[:500]
+    except (ValueError, KeyError, TypeError):
+        return str(answer.text)[:500]
 
 
 def _free_ports(number: int) -> list[int]:
