@@ -9,25 +9,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import DAG, Context, CronTriggerTimetable, Param
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk import DAG, CronTriggerTimetable, Param
 
 from model_releases import ids
 from model_releases.config import read_model_configs
-from model_releases.exceptions import RETRY_POLICY
-from model_releases.memory.failures import remember_failure
 from model_releases.operators.retention import RetentionOperator
+from model_releases.upkeep import default_arguments, model_field, skip_unless_chosen
 
 # Not without those that cannot be read: a version in whose folder their store lies must not go.
 configs = read_model_configs()
-
-
-def skip_unless_chosen(context: Context) -> None:
-    """Leave out the models that the form did not choose."""
-    chosen = context["params"]["model"]
-    if chosen and chosen != context["task"].task_id:
-        raise AirflowSkipException(f"Only {chosen} was asked for.")
-
 
 with DAG(
     dag_id="retention",
@@ -39,19 +29,12 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     params={
-        "model": Param("", type="string", enum=["", *(config.name for config in configs)], title="Model",
-                       description="Empty: all of them."),
+        "model": model_field(configs),
         "dry_run": Param(True, type="boolean", title="Only say what would go",
                          description="The weekly run deletes."),
     },
     tags=["release"],
-    default_args={
-        "owner": "ml-platform",
-        "retries": 2,
-        "retry_delay": timedelta(minutes=5),
-        "retry_policy": RETRY_POLICY,
-        "on_failure_callback": remember_failure,
-    },
+    default_args=default_arguments(),
 ) as dag:  # fmt: skip
     for config in configs:
         RetentionOperator(

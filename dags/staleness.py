@@ -9,26 +9,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from airflow.sdk import DAG, Context, CronTriggerTimetable, Param
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk import DAG, CronTriggerTimetable, Param
 
 from kubeflow_provider.operators.modules import RunModuleOperator
 from model_releases import ids
 from model_releases.config import TextClassifierConfig, read_model_configs
-from model_releases.exceptions import RETRY_POLICY
-from model_releases.memory.failures import remember_failure
 from model_releases.operators.lookback.kept_versions import KeptVersionsOperator
+from model_releases.upkeep import default_arguments, model_field, skip_unless_chosen
 
 # One model's broken YAML must not leave the others unmeasured.
 configs = [config for config in read_model_configs(leave_out_wrong=True) if isinstance(config, TextClassifierConfig)]
-
-
-def skip_unless_chosen(context: Context) -> None:
-    """Leave out the models that the form did not choose."""
-    chosen = context["params"]["model"]
-    if chosen and chosen != context["task"].model:
-        raise AirflowSkipException(f"Only {chosen} was asked for.")
-
 
 with DAG(
     dag_id=ids.STALENESS_DAG,
@@ -42,19 +32,12 @@ with DAG(
     # It costs the evaluation of ten models: one after the other.
     max_active_tasks=1,
     params={
-        "model": Param("", type="string", enum=["", *(config.name for config in configs)], title="Model",
-                       description="Empty: all of them."),
+        "model": model_field(configs),
         "versions": Param(10, type="integer", minimum=2, maximum=50, title="Versions",
                           description="So many of the newest that were live and are kept."),
     },
     tags=["release"],
-    default_args={
-        "owner": "ml-platform",
-        "retries": 2,
-        "retry_delay": timedelta(minutes=5),
-        "retry_policy": RETRY_POLICY,
-        "on_failure_callback": remember_failure,
-    },
+    default_args=default_arguments(),
 ) as dag:  # fmt: skip
     for config in configs:
         kept = KeptVersionsOperator(

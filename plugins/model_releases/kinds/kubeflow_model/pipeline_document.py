@@ -60,7 +60,7 @@ def told(
     )
 
 
-def insist_on_digest(digest: str, files: Mapping[str, CopiedFile], expected: str | None) -> None:
+def insist_on_what_was_made(digest: str, files: Mapping[str, CopiedFile], expected: str | None) -> None:
     """Make sure that what is served is what the pipeline has made.
 
     :param digest: of the whole, see :func:`~model_releases.kinds.kubeflow_model.collecting.digest_of`.

@@ -104,7 +104,7 @@ class CollectCandidateOperator(ReleaseStep):
             uri, self.folder_uri, run_id=str(run_id), file_name=self.outputs.model_file, conn_id=self.store_conn_id
         )
         digest = collecting.digest_of(served, files)
-        pipeline_document.insist_on_digest(digest, files, told.model_sha256)
+        pipeline_document.insist_on_what_was_made(digest, files, told.model_sha256)
         pairing = self._paired(found, live, digest)
         metrics = collecting.with_pairing(metrics, pairing.live)
         text = collecting.document(
