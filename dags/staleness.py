@@ -56,7 +56,7 @@ with DAG(
                 "model": config.name,
                 "versions": f"{{{{ {found}['versions'] }}}}",
                 "rows-uri": f"{{{{ {found}['rows_uri'] }}}}",
-                "output-uri": f"{config.store_uri}/staleness",
+                "output-uri": config.staleness_uri,
                 "confidence": str(config.gate.confidence),
             },
             cluster=config.cluster.model_dump(mode="json"),

@@ -10,6 +10,8 @@ from include.contracts.documents import Count, Document, Part, Share, Version
 
 #: Folder in that of the model in the model store; in it one folder for each run, named by its time (14 digits).
 DRIFT_FOLDER = "drift"
+#: Folder in that of the model: what older versions lose on newer data.
+STALENESS_FOLDER = "staleness"
 REPORT_FILE = "report.html"
 
 

@@ -94,6 +94,11 @@ class ModelConfig(Section):
         return self.capture.enabled and self.drift.enabled
 
     @property
+    def staleness_uri(self) -> str | None:
+        """The folder of what older versions lose on newer data; ``None`` where nobody can measure it."""
+        return None
+
+    @property
     def release_assets(self) -> list[Asset]:
         """The assets whose events start a release: those of the YAML, and drift where it does so."""
         from airflow.sdk import Asset

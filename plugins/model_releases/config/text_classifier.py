@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from include.contracts.batch.settings import PredictionsConfig
 from include.contracts.metrics import MAIN_METRICS
+from include.contracts.monitoring.drift import STALENESS_FOLDER
 from include.contracts.queries import query_names
 from include.contracts.rollout import SmokeTestConfig
 from include.contracts.rules.allowed_sources import HUB
@@ -66,6 +67,11 @@ class TextClassifierConfig(ModelConfig, TrainedModel):
     smoke_test: SmokeTestConfig = SmokeTestConfig()
     serving: ServingSection = ServingSection()
     predictions: PredictionsConfig = PredictionsConfig()
+
+    @property
+    def staleness_uri(self) -> str:
+        """The folder of what older versions lose on newer data."""
+        return f"{self.store_uri}/{STALENESS_FOLDER}"
 
     @property
     def serving_settings(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
-from include.contracts.monitoring.drift import DRIFT_FOLDER, REPORT_FILE
+from include.contracts.monitoring.drift import DRIFT_FOLDER, REPORT_FILE, STALENESS_FOLDER
 from include.contracts.version.claims import CLAIM_FILE, claiming_installation
 from include.contracts.version.files import reason_of, write_file
 from include.contracts.version.numbers import release_time
@@ -93,6 +93,10 @@ class ModelStore:
         """
         release_time(run)  # raises for anything that could lead out of the folder
         return self._read((DRIFT_FOLDER, run, REPORT_FILE), max_bytes)
+
+    def staleness_report(self, *, max_bytes: int) -> bytes | None:
+        """Return what older versions lose on newer data, ``None`` where it was not measured; see :meth:`read`."""
+        return self._read((STALENESS_FOLDER, REPORT_FILE), max_bytes)
 
     def _read(self, path: Sequence[str], max_bytes: int) -> bytes | None:
         file = self._folder.joinpath(*path)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from include.contracts.monitoring.drift import STALENESS_FOLDER
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from model_releases.config import REPORT_PATH, ModelConfig
 from model_releases.memory.model_store import ModelStore
@@ -28,45 +29,50 @@ def read(model: ModelConfig, version: str) -> str:
     :raises ServiceUnavailableError: when the store does not give it, or not in time.
     """
     uri = model.report_uri(version)
-    reading = Reader(wait_seconds=_WAIT_SECONDS).read(uri, lambda: _fetch(model, version))
-    if not reading.is_known:
-        raise ServiceUnavailableError(f"The model store does not give the report {uri}: {reading.problem}.")
-    if reading.value is None:
-        raise InvalidRequestError(f"There is no report at {uri}: this release was not evaluated.", http_status=404)
-    return str(reading.value)
+    missing = f"There is no report at {uri}: this release was not evaluated."
+    return _read(uri, lambda: _fetch(model, version), missing)
 
 
 def read_drift(model: ModelConfig, run: str | None) -> str:
-    """Return a drift report.
+    """Return a drift report, or raise as :func:`read` does.
 
     :param run: its time as 14 digits; ``None``: the newest.
-    :raises InvalidRequestError: when there is none.
-    :raises ServiceUnavailableError: when the store does not give it, or not in time.
     """
     uri = f"{model.store_uri}/drift/{run or ''}"
-    reading = Reader(wait_seconds=_WAIT_SECONDS).read(uri, lambda: _fetch_drift(model, run))
+    missing = f"There is no drift report at {uri}: captured requests have not been compared yet, or it was deleted."
+    return _read(uri, lambda: _fetch_drift(model, run), missing)
+
+
+def read_staleness(model: ModelConfig) -> str:
+    """Return what older versions lose on newer data, or raise as :func:`read` does."""
+    uri = f"{model.store_uri}/{STALENESS_FOLDER}"
+    missing = f"There is no report at {uri}: the DAG `staleness` measures every Monday, and `make staleness` at once."
+    return _read(uri, lambda: _store(model).staleness_report(max_bytes=_MAX_BYTES), missing)
+
+
+def _read(uri: str, fetch: Callable[[], bytes | None], missing: str) -> str:
+    reading = Reader(wait_seconds=_WAIT_SECONDS).read(uri, fetch)
     if not reading.is_known:
         raise ServiceUnavailableError(f"The model store does not give the report {uri}: {reading.problem}.")
     if reading.value is None:
-        raise InvalidRequestError(
-            f"There is no drift report at {uri}: captured requests have not been compared yet, or it was deleted.",
-            http_status=404,
-        )
-    return str(reading.value)
+        raise InvalidRequestError(missing, http_status=404)
+    return str(reading.value, "utf-8")
 
 
-def _fetch_drift(model: ModelConfig, run: str | None) -> str | None:
-    store = ModelStore(model.store_uri, conn_id=model.store_conn_id)
+def _store(model: ModelConfig) -> ModelStore:
+    return ModelStore(model.store_uri, conn_id=model.store_conn_id)
+
+
+def _fetch_drift(model: ModelConfig, run: str | None) -> bytes | None:
+    store = _store(model)
     chosen = run or next(reversed(store.drift_reports()), None)
-    content = store.drift_report(chosen, max_bytes=_MAX_BYTES) if chosen else None
-    return None if content is None else str(content, "utf-8")
+    return store.drift_report(chosen, max_bytes=_MAX_BYTES) if chosen else None
 
 
-def _fetch(model: ModelConfig, version: str) -> str | None:
-    store = ModelStore(model.store_uri, conn_id=model.store_conn_id)
+def _fetch(model: ModelConfig, version: str) -> bytes | None:
+    store = _store(model)
     document = store.read(version, "candidate.json", max_bytes=_MAX_BYTES)
-    content = store.read(version, *_report_path(version, document), max_bytes=_MAX_BYTES)
-    return None if content is None else str(content, "utf-8")
+    return store.read(version, *_report_path(version, document), max_bytes=_MAX_BYTES)
 
 
 def _report_path(version: str, document: bytes | None) -> Sequence[str]:

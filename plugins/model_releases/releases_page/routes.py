@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.resources import files
 from typing import Annotated
 
@@ -87,23 +88,26 @@ def version(name: str, version: str, visit: VisitDep) -> Response:
 def show_report(name: str, version: str, visit: VisitDep) -> Response:
     """Show a release's report. It need not be registered: a gate's link leads here before it is."""
     check_version(version)
-    try:
-        return HTMLResponse(report.read(visit.model(name), version), headers=dict(report.HEADERS))
-    except KubeflowProviderError as error:
-        raise HTTPException(error.http_status or 503, str(error)) from error
+    return _shown(report.read, visit.model(name), version)
 
 
 @router.get("/models/{name}/drift")
 def show_newest_drift(name: str, visit: VisitDep) -> Response:
     """Show the newest drift report."""
-    return _drift_report(visit.model(name), None)
+    return _shown(report.read_drift, visit.model(name), None)
 
 
 @router.get("/models/{name}/drift/{run}")
 def show_drift(name: str, run: str, visit: VisitDep) -> Response:
     """Show the drift report that an alert leads to."""
     check_version(run)
-    return _drift_report(visit.model(name), run)
+    return _shown(report.read_drift, visit.model(name), run)
+
+
+@router.get("/models/{name}/staleness")
+def show_staleness(name: str, visit: VisitDep) -> Response:
+    """Show what older versions lose on newer data."""
+    return _shown(report.read_staleness, visit.model(name))
 
 
 @router.post("/models/{name}/roll-back", dependencies=[Depends(refuse_foreign_forms)])
@@ -132,9 +136,9 @@ def roll_back(
     return RedirectResponse(url, status_code=303)
 
 
-def _drift_report(model: ModelConfig, run: str | None) -> Response:
+def _shown(read: Callable[..., str], *arguments: ModelConfig | str | None) -> Response:
     try:
-        return HTMLResponse(report.read_drift(model, run), headers=dict(report.HEADERS))
+        return HTMLResponse(read(*arguments), headers=dict(report.HEADERS))
     except KubeflowProviderError as error:
         raise HTTPException(error.http_status or 503, str(error)) from error
 

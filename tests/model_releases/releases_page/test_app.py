@@ -289,6 +289,19 @@ def test_a_drift_report_is_the_one_that_is_asked_for_or_the_newest(client: TestC
         assert client.get(f"{page}/{run}").status_code == 404
 
 
+def test_what_older_versions_lose_is_one_click_away_once_it_was_measured(client: TestClient, tmp_path: Path) -> None:
+    page = "/releases/models/reviews/staleness"
+    assert f'href="{page}"' in client.get("/releases/models/reviews").text
+    answer = client.get(page)
+    assert (answer.status_code, "make staleness" in answer.text) == (404, True)
+
+    (tmp_path / "reviews" / "staleness").mkdir(parents=True)
+    (tmp_path / "reviews" / "staleness" / "report.html").write_text("<h1>Staleness</h1>")
+    answer = client.get(page)
+    assert answer.text == "<h1>Staleness</h1>"
+    assert answer.headers["content-security-policy"].endswith("; sandbox")
+
+
 @pytest.mark.parametrize(
     ("report_uri", "shown"),
     [
@@ -452,6 +465,7 @@ ANSWERS = {
     f"GET /models/{{name}}/versions/{OLD}/report": OF_A_MODEL,
     "GET /models/{name}/drift": OF_A_MODEL,
     f"GET /models/{{name}}/drift/{DRIFT_RUN}": OF_A_MODEL,
+    "GET /models/{name}/staleness": OF_A_MODEL,
     "POST /models/{name}/roll-back": ((401, 404, 403, 303, 303, 303), (401, 404, 404, 404, 403, 303)),
 }
 
@@ -470,6 +484,9 @@ def test_every_route_answers_everybody_as_their_rights_are(
         drift = tmp_path / name / "drift" / DRIFT_RUN / "report.html"
         drift.parent.mkdir(parents=True)
         drift.write_text("<h1>Drift</h1>")
+        staleness = tmp_path / name / "staleness" / "report.html"
+        staleness.parent.mkdir(parents=True)
+        staleness.write_text("<h1>Staleness</h1>")
 
     signed_in = dict(parts.app.dependency_overrides)
     found = {}
