@@ -21,7 +21,7 @@ from terminal import fit_terminal
 from terminal_dags import end_terminal_dags, run_dag
 
 from include.contracts.form import FIELDS, read_field
-from include.contracts.monitoring.capture import OFF
+from include.contracts.monitoring.layout import OFF
 from include.contracts.rules.allowed_sources import EVERYTHING
 from include.contracts.uris import local_path
 from model_releases import ids

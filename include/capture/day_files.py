@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from include.contracts.monitoring.captured import SUFFIX, days, files
+from include.contracts.monitoring.layout import SUFFIX, days, files
 
 PART = ".part"
 

@@ -32,6 +32,7 @@ class Exchange:
     :param request: its body.
     :param answer: body of the answer.
     :param inputs: what the request is about, where its producer has taken it apart already.
+    :param folder: of the version's unpacked archive, with its tokenizer; ``None`` where its producer has none.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Exchange:
     request: bytes
     answer: bytes
     inputs: Sequence[Any] | None = None
+    folder: str | None = None
 
     @property
     def size(self) -> int:

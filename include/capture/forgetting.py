@@ -11,8 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from include.capture.day_files import PART, finish_left, parts
-from include.contracts.monitoring.capture import CAPTURED, LABELS
-from include.contracts.monitoring.captured import days, files, is_id
+from include.contracts.monitoring.layout import CAPTURED, LABELS, days, files, is_id
 
 _POLL_SECONDS = 0.2
 

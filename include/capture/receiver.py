@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from include.capture.exchanges import Exchange
+from include.capture.feed import Feed
 from include.capture.recorder import Recorder, request_id
 from include.contracts.monitoring.capture import OPT_OUT_ID, ServedCapture
 from include.contracts.section import problems
@@ -116,6 +117,7 @@ class Receiver:
         self.counts = Counter[str]()
         self._store = store
         self._limits = limits
+        self._feed = Feed()
         self._recorders: dict[tuple[str, tuple[tuple[str, str], ...]], Recorder] = {}
 
     @property
@@ -156,12 +158,11 @@ class Receiver:
         total = Counter(self.counts)
         for recorder in self._recorders.values():
             total.update(dict(recorder.counts.items()))
-        return sorted([*total.items(), ("halves_lost", self.halves.lost)])
+        return sorted([*total.items(), ("halves_lost", self.halves.lost), ("restarts", self._feed.restarts)])
 
-    def close(self) -> None:
-        """Write what waits."""
-        for recorder in self._recorders.values():
-            recorder.close()
+    def close(self, timeout_seconds: float = 5.0) -> None:
+        """Write what waits, within a time."""
+        self._feed.close(timeout_seconds)
 
     def _capture(self, recorder: Recorder, event_id: str, request: _Half, answer: _Half) -> None:
         if not recorder.wants():
@@ -189,7 +190,7 @@ class Receiver:
                 raise EventError(f"the address is wrong: {problems(error, 'capture')}") from None
             if len(self._recorders) >= _MOST_RECORDERS:
                 raise EventError(f"there are {_MOST_RECORDERS} models and settings already: start the receiver anew")
-            self._recorders[key] = Recorder(found, model=model, producer="kserve")
+            self._recorders[key] = Recorder(found, model=model, producer="kserve", feed=self._feed)
         return self._recorders[key]
 
 

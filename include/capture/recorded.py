@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from include.capture.exchanges import Exchange
+from include.capture.feed import Feed
 from include.capture.recorder import Recorder, is_wanted, request_id
-from include.capture.server import read_settings, tokenizer_vocabulary
+from include.capture.server import read_settings
 from include.contracts.monitoring.capture import CAPTURE, ServedCapture
-from include.contracts.monitoring.captured import is_id
+from include.contracts.monitoring.layout import is_id
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class RecordedCapture:
     def __init__(self, record: Path, producer: str) -> None:
         self._record = record
         self._producer = producer
+        self._feed = Feed()
         self._looked = -_LOOK_SECONDS
         self._signature: tuple[int, int, int] | None = None
         self._models: Mapping[str, Any] = {}
@@ -43,7 +45,7 @@ class RecordedCapture:
         """
         return VersionCapture(self, model, version, folder)
 
-    def recorder(self, model: str, version: str, folder: Path | None = None) -> Recorder | None:
+    def recorder(self, model: str, version: str) -> Recorder | None:
         """Return what writes the requests of a version; ``None`` where its settings do not ask for it."""
         self._look()
         try:
@@ -53,36 +55,29 @@ class RecordedCapture:
         known = self._recorders.get(model)
         if known is None or known[0] != section:
             if known and known[1]:
-                known[1].close(timeout_seconds=0)
-            known = self._recorders[model] = (section, self._made(model, section, folder))
+                known[1].close()
+            known = self._recorders[model] = (section, self._made(model, section))
         return known[1]
 
-    def of_live(self, model: str, version: str, folder: Path | None = None) -> Recorder | None:
+    def of_live(self, model: str, version: str) -> Recorder | None:
         """Return what writes the requests of a version; ``None`` also where users are answered by another one."""
         self._look()
         try:
             is_live = self._models[model]["live"] == version
         except (KeyError, TypeError):
             is_live = False
-        return self.recorder(model, version, folder) if is_live else None
+        return self.recorder(model, version) if is_live else None
 
-    def close(self) -> None:
-        """Write what waits."""
-        for _, recorder in self._recorders.values():
-            if recorder:
-                recorder.close()
+    def close(self, timeout_seconds: float = 5.0) -> None:
+        """Write what waits, within a time."""
+        self._feed.close(timeout_seconds)
 
-    def _made(self, model: str, section: Any, folder: Path | None) -> Recorder | None:
+    def _made(self, model: str, section: Any) -> Recorder | None:
         settings: ServedCapture | None = read_settings(section, where=str(self._record)) if section else None
         if settings is None:
             return None
         try:
-            return Recorder(
-                settings,
-                model=model,
-                producer=self._producer,
-                vocabulary=lambda version: tokenizer_vocabulary(folder) if folder else None,
-            )
+            return Recorder(settings, model=model, producer=self._producer, feed=self._feed)
         except ValueError as error:
             _log.warning("%s", error)
             return None
@@ -120,7 +115,7 @@ class VersionCapture:
 
     def wants(self) -> bool:
         """Draw whether a request is captured: none of a candidate, which only releases ask."""
-        recorder = self._captures.of_live(self._model, self._version, self._folder)
+        recorder = self._captures.of_live(self._model, self._version)
         return recorder is not None and recorder.wants()
 
     def take(
@@ -139,7 +134,7 @@ class VersionCapture:
         :param opt_out: its header that says whether it lets itself be captured.
         :param latency_ms: as far as the caller has seen it.
         """
-        recorder = self._captures.of_live(self._model, self._version, self._folder)
+        recorder = self._captures.of_live(self._model, self._version)
         if recorder is None or not is_wanted(opt_out):
             return
         recorder.offer(
@@ -152,5 +147,6 @@ class VersionCapture:
                 request=b"",
                 answer=answer.encode(),
                 inputs=texts,
+                folder=str(self._folder),
             )
         )

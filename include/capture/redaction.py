@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from include.capture.exchanges import Exchange, Row, rows_of
-from include.contracts.monitoring.capture import Texts
-from include.contracts.monitoring.captured import is_id, written_at
-from include.contracts.monitoring.features import MOST_CATEGORY_CHARACTERS, features_of, keyed
+from include.contracts.monitoring.features import MOST_CATEGORY_CHARACTERS, features_of, keyed, vocabulary_of
+from include.contracts.monitoring.layout import is_id, written_at
+
+if TYPE_CHECKING:
+    from include.contracts.monitoring.capture import Texts
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 _VERSION = re.compile(r"[0-9]{14}")
@@ -27,22 +30,14 @@ class Redaction:
     :param model: its name.
     :param texts: what becomes of texts.
     :param key: of the hashes.
-    :param vocabulary: returns that of a version's tokenizer, which is kept until another version has answered.
     """
 
-    def __init__(
-        self,
-        model: str,
-        texts: Texts,
-        key: bytes,
-        vocabulary: Callable[[str | None], Collection[str] | None] = lambda version: None,
-    ) -> None:
+    def __init__(self, model: str, texts: Texts, key: bytes) -> None:
         self._model = model
         self._texts = texts
         self._key = key
-        self._vocabulary_of = vocabulary
+        self._folder: str | None = None
         self._vocabulary: Collection[str] | None = None
-        self._version: str | None = ""
 
     def line(self, exchange: Exchange) -> bytes:
         """Return the line of a request, with its end.
@@ -53,8 +48,9 @@ class Redaction:
             raise ValueError("no id")
         rows, named = rows_of(exchange)
         version = exchange.version or named or ""
-        if version != self._version:
-            self._version, self._vocabulary = version, self._vocabulary_of(version)
+        if exchange.folder != self._folder:  # a vocabulary is kept until another version answers
+            self._folder = exchange.folder
+            self._vocabulary = tokenizer_vocabulary(Path(exchange.folder)) if exchange.folder else None
         document = {
             "schema_version": 1,
             "id": exchange.id,
@@ -110,6 +106,14 @@ class Redaction:
     def _name(self, name: str) -> str:
         is_shown = self._texts == "keep" or _NAME.fullmatch(name)
         return name if is_shown else f"_{keyed(self._key, name)[:_SHORT_HASH]}"
+
+
+def tokenizer_vocabulary(folder: Path) -> frozenset[str] | None:
+    """Return the vocabulary of the tokenizer in a model's folder; ``None`` where it has none that can be read."""
+    try:
+        return vocabulary_of(folder / "tokenizer.json") or None
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return None
 
 
 def _finite(value: Any) -> Any:

@@ -48,6 +48,6 @@ class RoutedCapture:
             )
         return name
 
-    def close(self) -> None:
-        """Write what waits."""
-        self._captures.close()
+    def close(self, timeout_seconds: float = 5.0) -> None:
+        """Write what waits, within a time."""
+        self._captures.close(timeout_seconds)

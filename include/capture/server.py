@@ -6,17 +6,17 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Collection, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from include.capture.exchanges import Exchange
-from include.capture.recorder import Counts, Recorder, is_wanted, request_id
+from include.capture.feed import Counts
+from include.capture.recorder import Recorder, is_wanted, request_id
 from include.contracts.monitoring.capture import OPT_OUT_HEADER, SETTINGS_VARIABLE, ServedCapture
-from include.contracts.monitoring.captured import is_id
-from include.contracts.monitoring.features import vocabulary_of
+from include.contracts.monitoring.layout import is_id
 from include.contracts.section import problems
 
 _log = logging.getLogger(__name__)
@@ -30,25 +30,27 @@ Note = Callable[[Any, bytes], None]
 class ServerCapture:
     """What a server does for a request that is captured.
 
-    :param recorder: writes it.
+    :param recorder: captures it.
+    :param folder: returns that of the archive that answers.
     """
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, folder: Callable[[], Path] | None = None) -> None:
         self._recorder = recorder
+        self._folder = folder
 
     @classmethod
     def of_environment(
-        cls, model: str, *, producer: str, vocabulary: Callable[[str | None], Collection[str] | None]
+        cls, model: str, *, producer: str, folder: Callable[[], Path] | None = None
     ) -> ServerCapture | None:
         """Return what the environment asks for; ``None`` where nothing is to be captured, or cannot be.
 
         :param model: name of the model.
         :param producer: see :class:`.Recorder`.
-        :param vocabulary: see :class:`.Recorder`.
+        :param folder: returns that of the archive that answers.
         """
         text = os.environ.get(SETTINGS_VARIABLE)
         settings = read_settings(text, where=f"${SETTINGS_VARIABLE}") if text else None
-        return cls.made(settings, model, producer=producer, vocabulary=vocabulary) if settings else None
+        return cls.made(settings, model, producer=producer, folder=folder) if settings else None
 
     @classmethod
     def made(
@@ -57,11 +59,11 @@ class ServerCapture:
         model: str,
         *,
         producer: str,
-        vocabulary: Callable[[str | None], Collection[str] | None] = lambda version: None,
+        folder: Callable[[], Path] | None = None,
     ) -> ServerCapture | None:
         """Return what captures a model; ``None``, with a line in the log, where its store is somewhere else."""
         try:
-            return cls(Recorder(settings, model=model, producer=producer, vocabulary=vocabulary))
+            return cls(Recorder(settings, model=model, producer=producer), folder)
         except ValueError as error:
             _log.warning("%s", error)
             return None
@@ -71,10 +73,9 @@ class ServerCapture:
         """What became of requests that were drawn."""
         return self._recorder.counts
 
-    @property
-    def waiting(self) -> int:
-        """Requests that wait to be written."""
-        return self._recorder.waiting
+    def numbers(self) -> list[tuple[str, int]]:
+        """Return what became of requests, and how often the process that writes was started again: name, number."""
+        return [*self.counts.items(), ("restarts", self._recorder.feed.restarts)]
 
     def note_of(self, scope: MutableMapping[str, Any], protocol: str, version: str, began: float) -> Note | None:
         """Return what captures a request when it is answered; ``None`` for one that is not drawn.
@@ -89,6 +90,7 @@ class ServerCapture:
         if not self._recorder.wants() or not is_wanted(opt_out):
             return None
         is_given = name == given
+        folder = str(self._folder()) if self._folder else None
 
         def note(request: Any, answer: bytes) -> None:
             # The id in a V2 body counts where no header names one.
@@ -103,6 +105,7 @@ class ServerCapture:
                     request=b"",
                     answer=answer,
                     inputs=getattr(request, "texts", ()),
+                    folder=folder,
                 )
             )
 
@@ -113,9 +116,9 @@ class ServerCapture:
         if self._recorder.wants():
             self._recorder.offer(exchange)
 
-    def close(self) -> None:
-        """Write what waits; for at most a few seconds."""
-        self._recorder.close()
+    def close(self, timeout_seconds: float = 5.0) -> None:
+        """Write what waits, within a time."""
+        self._recorder.close(timeout_seconds)
 
 
 def headers_of(scope: Mapping[str, Any]) -> tuple[str | None, str | None]:
@@ -144,11 +147,3 @@ def read_settings(settings: Any, *, where: str) -> ServedCapture | None:
         _log.error("Nothing is captured: %s is no JSON", where)
         return None
     return found if found.enabled else None
-
-
-def tokenizer_vocabulary(folder: Path) -> frozenset[str] | None:
-    """Return the vocabulary of the tokenizer in a model's folder; ``None`` where it has none that can be read."""
-    try:
-        return vocabulary_of(folder / "tokenizer.json") or None
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return None

@@ -24,8 +24,8 @@ from pydantic import ValidationError
 
 from include.classifier.data.problems import DataError, SourceUnavailableError
 from include.classifier.data.sources import Source, as_uri, write_whole
-from include.contracts.monitoring.capture import LABELS
 from include.contracts.monitoring.labels import MOST_LABEL_CHARACTERS, ArrivedLabel
+from include.contracts.monitoring.layout import LABELS
 from include.contracts.section import problems
 from include.contracts.settings import label_text
 from include.contracts.version.files import reason_of

@@ -164,6 +164,8 @@ def check_that_capturing_stops(world: World) -> None:
 
     wait_for(is_captured_again, "capturing goes on", pause=0.5)
     assert world.make("stop").returncode == 0
+    # What writes beside a server finishes its file when its server is gone.
+    wait_for(lambda: not world.is_being_written(), "the last file is finished", pause=0.1)
     files = [path.read_text(encoding="utf-8") for path in (world.store / "captured").glob("*/*")]
     assert any("before-off" in each for each in files)
     assert any("after-on" in each for each in files)

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from include.contracts.monitoring.captured import CapturedRequest, written_at
+from include.contracts.monitoring.captured import CapturedRequest
 from include.contracts.monitoring.features import features_of
+from include.contracts.monitoring.layout import written_at
 
 MODEL, VERSION = "reviews", "20261101000000"
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from include.capture.exchanges import Exchange
-from include.capture.recorder import Limits, Recorder
-from include.capture.server import tokenizer_vocabulary
+from include.capture.feed import Feed, Limits
+from include.capture.recorder import Recorder
 from include.classifier.data.dataset import Split, write_dataset
 from include.classifier.evaluation.predictions import write_predictions
 from include.classifier.packaging.archive import open_archive
@@ -27,11 +27,12 @@ from include.monitoring.drift import main
 from tests.classifier.conftest import LABELS
 from tests.monitoring.support import MODEL, texts
 from tests.real_package import publish
+from tests.waiting import LIMIT_SECONDS
 
 pytestmark = pytest.mark.long
 
 VERSION = "20261101000000"
-FAST = Limits(write_seconds=0.01, pause_seconds=0, file_seconds=3600)
+FAST = Limits(write_seconds=0.01, file_seconds=3600)
 
 
 @pytest.fixture
@@ -76,9 +77,8 @@ def replay(
     """Answer texts and have them captured, a minute apart."""
     settings = ServedCapture(store=store.as_uri(), share=1.0, texts="hash")
     unpacked = next(store.parent.parent.glob("unpacked"))
-    recorder = Recorder(
-        settings, model=MODEL, producer="test", limits=FAST, vocabulary=lambda version: tokenizer_vocabulary(unpacked)
-    )
+    feed = Feed(FAST)
+    recorder = Recorder(settings, model=MODEL, producer="test", feed=feed)
     for number, (text, answer) in enumerate(zip(inputs, predictor.predict(inputs), strict=True)):
         probabilities = {label: change(value) for label, value in answer.probabilities.items()}
         body = {
@@ -95,11 +95,12 @@ def replay(
                 latency_ms=2.0,
                 request=json.dumps({"instances": [text]}).encode(),
                 answer=json.dumps(body).encode(),
+                folder=str(unpacked),
             )
         )
-        while recorder.waiting > 100:
+        while feed.waiting > 100:
             time.sleep(0.01)
-    recorder.close()
+    feed.close(LIMIT_SECONDS)
 
 
 def look(store: Path, as_of: datetime) -> DriftDocument:

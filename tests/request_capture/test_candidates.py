@@ -24,6 +24,7 @@ from include.contracts.monitoring.capture import (
 )
 from include.torchserve import environment
 from kubeflow_provider.http.uncaptured import UNCAPTURED, UNCAPTURED_ID, uncaptured_headers
+from tests.waiting import LIMIT_SECONDS
 
 MODEL, LIVE, CANDIDATE = "reviews", "20261130061755", "20261130070000"
 BODY = b'{"instances": ["good food"]}'
@@ -62,7 +63,7 @@ def on_torchserve(store: Path, headers: Mapping[str, str], version: str) -> None
             answer=ANSWER.decode(),
             texts=["good food"],
         )
-    captures.close()
+    captures.close(LIMIT_SECONDS)
 
 
 def on_the_native_server(store: Path, headers: Mapping[str, str], version: str) -> None:
@@ -71,14 +72,14 @@ def on_the_native_server(store: Path, headers: Mapping[str, str], version: str) 
     assert capture
     if note := capture.note_of(scope_of(headers), "v1", version, time.monotonic()):
         note(None, ANSWER)
-    capture.close()
+    capture.close(LIMIT_SECONDS)
 
 
 def behind_the_router(store: Path, headers: Mapping[str, str], version: str) -> None:
     """As the router of this machine does it: which version answers it knows from the server."""
     captures = RoutedCapture(record_in(store))
     captures.take(MODEL, scope_of(headers), BODY, ANSWER, version, time.monotonic())
-    captures.close()
+    captures.close(LIMIT_SECONDS)
 
 
 def by_kserves_logger(store: Path, headers: Mapping[str, str], version: str) -> None:
@@ -88,7 +89,7 @@ def by_kserves_logger(store: Path, headers: Mapping[str, str], version: str) -> 
     for kind, body in ((REQUEST, BODY), (RESPONSE, ANSWER)):
         event = {"ce-type": kind, "ce-id": headers.get("Ce-Id", "drawn"), "ce-inferenceservicename": name}
         receiver.take(MODEL, {"share": "1", "texts": "keep"}, event, body)
-    receiver.close()
+    receiver.close(LIMIT_SECONDS)
 
 
 PRODUCERS = [on_torchserve, on_the_native_server, behind_the_router, by_kserves_logger]

@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 
 from include.capture.exchanges import MOST_DEPTH, Exchange
+from include.capture.feed import Feed, Limits
 from include.capture.receiver import REQUEST, RESPONSE, Receiver
-from include.capture.recorder import Limits, Recorder
+from include.capture.recorder import Recorder
 from include.contracts.monitoring import captured
 from include.contracts.monitoring.capture import ServedCapture
 from include.contracts.monitoring.features import features_of
 from tests.waiting import LIMIT_SECONDS
 
 MODEL, VERSION = "iris", "20261130061755"
-FAST = Limits(write_seconds=0.01, pause_seconds=0, file_seconds=3600)
+FAST = Limits(write_seconds=0.01, file_seconds=3600)
 ANSWER = b'{"predictions": [0]}'
 
 #: Around what Python's recursion limit of 1,000 lets its own code, and its JSON parser, do; and far beyond.
@@ -58,9 +59,9 @@ def store(tmp_path: Path) -> Path:
 @pytest.fixture(params=["keep", "hash"])
 def recorder(store: Path, request: pytest.FixtureRequest) -> Iterator[Recorder]:
     settings = ServedCapture(store=store.as_uri(), share=1.0, texts=request.param)
-    recorder = Recorder(settings, model=MODEL, producer="test", limits=FAST)
+    recorder = Recorder(settings, model=MODEL, producer="test", feed=Feed(FAST))
     yield recorder
-    recorder.close(LIMIT_SECONDS)
+    recorder.feed.close(LIMIT_SECONDS)
 
 
 def exchange(id: str, body: str, answer: bytes = ANSWER) -> Exchange:
@@ -70,11 +71,11 @@ def exchange(id: str, body: str, answer: bytes = ANSWER) -> Exchange:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_thread_that_writes_outlives_every_depth(form: str, recorder: Recorder, store: Path) -> None:
+def test_what_writes_outlives_every_depth(form: str, recorder: Recorder, store: Path) -> None:
     for number, depth in enumerate(DEPTHS):
         recorder.offer(exchange(f"hostile-{number}", FORMS[form](depth)))
     recorder.offer(exchange("plain", '{"instances": [[1, 2]]}'))
-    recorder.close(LIMIT_SECONDS)
+    recorder.feed.close(LIMIT_SECONDS)
 
     counts = recorder.counts
     assert counts.written + counts.failed + counts.too_large == len(DEPTHS) + 1
@@ -92,7 +93,7 @@ def test_so_it_does_with_answers(part: str, recorder: Recorder) -> None:
         answer = f'{{"{part}": {lists(depth)}}}' if part == "predictions" else f'{{"outputs": {tensor(depth)}}}'
         recorder.offer(exchange(f"hostile-{number}", '{"instances": [[1, 2]]}', answer.encode()))
     recorder.offer(exchange("plain", '{"instances": [[1, 2]]}'))
-    recorder.close(LIMIT_SECONDS)
+    recorder.feed.close(LIMIT_SECONDS)
 
     assert recorder.counts.written + recorder.counts.failed == len(DEPTHS) + 1
     assert recorder.counts.written >= 1
@@ -102,7 +103,7 @@ def test_what_is_as_deep_as_is_captured_is_read_again(recorder: Recorder, store:
     depth = MOST_DEPTH - 2  # the body's object and the list of its instances
     recorder.offer(exchange("deepest", f'{{"instances": [{lists(depth)}]}}'))
     recorder.offer(exchange("deeper", f'{{"instances": [{lists(depth + 1)}]}}'))
-    recorder.close(LIMIT_SECONDS)
+    recorder.feed.close(LIMIT_SECONDS)
 
     (found,) = captured.read(store)
     assert (found.id, json.dumps(found.rows[0].input)) == ("deepest", lists(depth))
@@ -114,7 +115,7 @@ def test_the_receiver_takes_whatever_kserves_logger_sends(store: Path) -> None:
     for number, depth in enumerate(DEPTHS):
         for kind, body in ((REQUEST, f'{{"instances": [{lists(depth)}]}}'.encode()), (RESPONSE, ANSWER)):
             receiver.take(MODEL, {"share": "1"}, {"ce-type": kind, "ce-id": str(number)}, body)
-    receiver.close()
+    receiver.close(LIMIT_SECONDS)
 
     numbers = dict(receiver.numbers())
     assert numbers["written"] + numbers["failed"] == len(DEPTHS)

@@ -13,6 +13,7 @@ import pytest
 
 from include.capture.receiver import REQUEST, RESPONSE, HalfLimits, Receiver, application
 from include.contracts.monitoring import captured
+from tests.waiting import LIMIT_SECONDS
 
 ADDRESS = "/iris?share=1&texts=keep&max_megabytes=10"
 BODY = b'{"instances": [[5.1, 3.5]]}'
@@ -48,7 +49,7 @@ class World:
         return answer.status_code
 
     def requests(self) -> dict[str, captured.CapturedRequest]:
-        self.receiver.close()
+        self.receiver.close(LIMIT_SECONDS)
         return {each.id: each for each in captured.read(self.store)}
 
 
@@ -56,7 +57,7 @@ class World:
 def world(tmp_path: Path) -> Iterator[World]:
     world = World(tmp_path)
     yield world
-    world.receiver.close()
+    world.receiver.close(LIMIT_SECONDS)
 
 
 @pytest.mark.parametrize("is_answer_first", [False, True])

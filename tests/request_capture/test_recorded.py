@@ -12,6 +12,7 @@ import pytest
 from include.capture.recorded import RecordedCapture
 from include.capture.routed import RoutedCapture
 from include.contracts.monitoring import captured
+from tests.waiting import LIMIT_SECONDS
 
 VERSION = "20261130061755"
 
@@ -75,7 +76,7 @@ def test_a_router_captures_rows_of_columns(tmp_path: Path) -> None:
     drawn = take((b"x-request-id", b"two words"))
     take((b"x-capture", b"off"))
     take(version=None)
-    captures.close()
+    captures.close(LIMIT_SECONDS)
 
     found = {each.id: each for each in captured.read(tmp_path / "iris")}
     assert found.keys() == {"chosen", drawn}

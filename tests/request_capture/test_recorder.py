@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
@@ -17,16 +13,19 @@ from typing import Any
 import pytest
 
 from include.capture.exchanges import Exchange
-from include.capture.recorder import OFF_VARIABLE, Limits, Recorder, is_wanted, request_id
+from include.capture.feed import Feed, Limits
+from include.capture.recorder import Recorder, is_wanted, request_id
+from include.capture.switch import OFF_VARIABLE
 from include.contracts.monitoring import captured
-from include.contracts.monitoring.capture import OFF, ServedCapture
+from include.contracts.monitoring.capture import ServedCapture
 from include.contracts.monitoring.keys import KEY_FILE
-from tests.waiting import wait_for
+from include.contracts.monitoring.layout import OFF, days
+from tests.waiting import LIMIT_SECONDS, wait_for
 
 MODEL, VERSION = "reviews", "20261130061755"
 #: Stands in requests, and must stand nowhere unless texts are kept.
 SECRET = "Zyxwvut Qponmlk"
-FAST = Limits(write_seconds=0.01, pause_seconds=0, file_seconds=3600)
+FAST = Limits(write_seconds=0.01, file_seconds=3600)
 
 
 @pytest.fixture
@@ -43,12 +42,12 @@ def make(store: Path) -> Iterator[Make]:
 
     def make(limits: Limits = FAST, **settings: Any) -> Recorder:
         section = ServedCapture(**{"store": f"file://{store}", "share": 1.0, "texts": "keep"} | settings)
-        made.append(Recorder(section, model=MODEL, producer="test", limits=limits))
+        made.append(Recorder(section, model=MODEL, producer="test", feed=Feed(limits)))
         return made[-1]
 
     yield make
     for recorder in made:
-        recorder.close()
+        recorder.feed.close(LIMIT_SECONDS)
 
 
 def exchange(id: str = "a", text: str = "good food", **given: Any) -> Exchange:
@@ -77,7 +76,7 @@ def everything(store: Path) -> bytes:
 def test_what_was_offered_stands_in_a_file_of_the_day_as_it_was_answered(make: Make, store: Path) -> None:
     recorder = make()
     recorder.offer(exchange("request-1", at=datetime(2026, 11, 30, 6, 17, 55, 123456, UTC).timestamp()))
-    recorder.close()
+    recorder.feed.close(LIMIT_SECONDS)
 
     (found,), counts = read(store)
     assert (found.id, found.at, found.model, found.version) == ("request-1", "2026-11-30T06:17:55.123Z", MODEL, VERSION)
@@ -87,13 +86,13 @@ def test_what_was_offered_stands_in_a_file_of_the_day_as_it_was_answered(make: M
     assert row.probabilities == {"good": 0.9, "bad": 0.1}
     assert row.features["words"] == 2
     assert (counts.files, counts.requests, counts.broken_lines, counts.broken_files) == (1, 1, 0, 0)
-    assert captured.days(store / "captured") == [date(2026, 11, 30)]
+    assert days(store / "captured") == [date(2026, 11, 30)]
 
 
 def test_files_and_folders_are_for_nobody_else(make: Make, store: Path) -> None:
     recorder = make(texts="hash")
     recorder.offer(exchange())
-    recorder.close()
+    recorder.feed.close(LIMIT_SECONDS)
 
     day = next((store / "captured").iterdir())
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (day, *day.iterdir(), store / KEY_FILE)}
@@ -114,7 +113,7 @@ def test_a_full_queue_drops_and_counts_and_nobody_waits(make: Make) -> None:
     for number in range(5):
         recorder.offer(exchange(str(number)))
 
-    assert (recorder.waiting, recorder.counts.dropped) == (3, 2)
+    assert (recorder.feed.waiting, recorder.counts.dropped) == (3, 2)
 
 
 def test_the_queue_is_bounded_in_bytes(make: Make) -> None:
@@ -124,7 +123,7 @@ def test_the_queue_is_bounded_in_bytes(make: Make) -> None:
     for _ in range(3):
         recorder.offer(exchange())
 
-    assert (recorder.waiting, recorder.counts.dropped) == (2, 1)
+    assert (recorder.feed.waiting, recorder.counts.dropped) == (2, 1)
 
 
 def test_a_large_request_is_not_captured(make: Make) -> None:
@@ -133,7 +132,7 @@ def test_a_large_request_is_not_captured(make: Make) -> None:
     recorder.offer(exchange(text="x" * 1000))
     recorder.offer(exchange(inputs=["x" * 1000], request=b""))
 
-    assert (recorder.waiting, recorder.counts.too_large) == (0, 2)
+    assert (recorder.feed.waiting, recorder.counts.too_large) == (0, 2)
 
 
 def test_what_cannot_be_written_is_counted_and_the_next_one_is_written(make: Make, store: Path) -> None:
@@ -141,7 +140,7 @@ def test_what_cannot_be_written_is_counted_and_the_next_one_is_written(make: Mak
     for hostile in ("", "two words", "a\nb", "../a" * 100, "\N{RIGHT-TO-LEFT OVERRIDE}"):
         recorder.offer(exchange(hostile))
     recorder.offer(exchange("fine"))
-    recorder.close()
+    recorder.feed.close(LIMIT_SECONDS)
 
     assert [each.id for each in read(store)[0]] == ["fine"]
     assert (recorder.counts.failed, recorder.counts.written) == (5, 1)
@@ -154,7 +153,7 @@ def test_a_folder_that_cannot_be_written_is_no_error_of_a_request(make: Make, st
 
     recorder.offer(exchange())
     recorder.offer(exchange())
-    recorder.close()
+    recorder.feed.close(LIMIT_SECONDS)
 
     assert recorder.counts.written == 0
 
@@ -169,7 +168,7 @@ def test_files_are_closed_by_size_and_the_oldest_go_when_all_are_too_many(make: 
     recorder = make(max_megabytes=1)
     for number in range(30):
         recorder.offer(exchange(f"request-{number:02}", text))
-    recorder.close()
+    recorder.feed.close(LIMIT_SECONDS)
 
     found = read(store)[0]
     size = sum(path.stat().st_size for path in store.rglob("*.jsonl"))
@@ -186,7 +185,7 @@ def test_nothing_is_captured_while_the_file_is_there_that_switches_it_off(make: 
 
     assert not recorder.wants()
     (store.parent / OFF).unlink()
-    recorder._looked = -3600
+    recorder._switch._looked = -3600
     assert recorder.wants()
 
 
@@ -194,12 +193,12 @@ def test_what_waits_when_it_is_switched_off_is_forgotten(make: Make, store: Path
     store.mkdir(parents=True)
     recorder = make(Limits(write_seconds=0.01))
     (store.parent / OFF).touch()
-    recorder._looked = -3600
+    recorder._switch._looked = -3600
     recorder.offer(exchange(text=SECRET))
 
-    wait_for(lambda: not recorder.waiting, "it waits still")
+    wait_for(lambda: not recorder.feed.waiting, "it waits still")
     assert not recorder.wants()
-    recorder.close()
+    recorder.feed.close(LIMIT_SECONDS)
     assert SECRET.encode() not in everything(store)
 
 
@@ -232,7 +231,7 @@ def test_a_text_stands_nowhere_when_texts_are_hashed_or_dropped(
     echo = {"predictions": [{"generated": SECRET, "words": SECRET.split(), SECRET: 1}]}
     recorder.offer(exchange("one", request=body, answer=json.dumps(echo).encode()))
     recorder.offer(exchange("two", request=b"", inputs=[SECRET]))
-    recorder.close()
+    recorder.feed.close(LIMIT_SECONDS)
 
     assert recorder.counts.written == 2
     assert len(read(store)[0]) == 2
@@ -245,10 +244,10 @@ def test_a_hash_is_the_same_for_the_same_text_and_another_one_in_another_model(t
     found = []
     for model in ("one", "two"):
         section = ServedCapture(store=f"file://{tmp_path / model}", share=1, texts="hash")
-        recorder = Recorder(section, model=model, producer="test", limits=FAST)
+        recorder = Recorder(section, model=model, producer="test", feed=Feed(FAST))
         recorder.offer(exchange("a", SECRET))
         recorder.offer(exchange("b", SECRET))
-        recorder.close()
+        recorder.feed.close(LIMIT_SECONDS)
         found += [each.rows[0].input for each in read(tmp_path / model)[0]]
 
     assert found[0] == found[1] != found[2] == found[3]
@@ -263,7 +262,7 @@ def test_half_a_surrogate_pair_and_numbers_that_json_has_not_are_written_as_some
     recorder.offer(exchange("c", request=b'{"instances": [[' + b"9" * 400 + b"]]}"))
     recorder.offer(exchange("d", request=b"[" * 100_000))
     recorder.offer(exchange("e", request=b'{"instances": ' + b"[" * 400 + b"]" * 400 + b"}"))
-    recorder.close()
+    recorder.feed.close(LIMIT_SECONDS)
 
     found, counts = read(store)
     assert counts.broken_lines == 0
@@ -276,7 +275,7 @@ def test_half_a_surrogate_pair_and_numbers_that_json_has_not_are_written_as_some
 def test_a_reader_leaves_out_what_is_broken_or_unfinished_and_counts_it(make: Make, store: Path) -> None:
     recorder = make()
     recorder.offer(exchange("fine"))
-    recorder.close()
+    recorder.feed.close(LIMIT_SECONDS)
     day = next((store / "captured").iterdir())
     whole = next(day.iterdir()).read_bytes()
     (day / "broken-1.jsonl").write_bytes(b'{"half": \n\xff\xfe\n' + whole + whole[:40])
@@ -290,47 +289,6 @@ def test_a_reader_leaves_out_what_is_broken_or_unfinished_and_counts_it(make: Ma
     assert [each.id for each in found] == ["fine", "fine"]
     assert (counts.broken_lines, counts.broken_files) == (3, 1)
     assert SECRET not in str(counts.problems)
-
-
-_KILLED = """
-import sys, time
-from include.capture.recorder import Limits, Recorder
-from include.contracts.monitoring.capture import ServedCapture
-from tests.request_capture.test_recorder import exchange
-recorder = Recorder(ServedCapture(store=sys.argv[1], share=1, texts="keep"), model="reviews", producer="test",
-                    limits=Limits(write_seconds=0.01))
-for number in range(20):
-    recorder.offer(exchange(str(number)))
-while recorder.counts.written < 20:
-    time.sleep(0.01)
-print("written", flush=True)
-time.sleep(60)
-"""
-
-
-@pytest.mark.processes
-def test_what_a_killed_writer_has_written_is_finished_by_the_next_one(make: Make, store: Path) -> None:
-    command = [sys.executable, "-c", _KILLED, f"file://{store}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as process:
-        assert process.stdout
-        assert process.stdout.readline() == b"written\n"
-        (part,) = store.glob("captured/*/.*.part")
-        recorder = make()
-        recorder.offer(exchange("living"))
-        wait_for(lambda: recorder.counts.written == 1, "nothing is written")
-        assert part.exists(), "a file that somebody writes was taken away"
-        process.send_signal(signal.SIGKILL)
-    with part.open("ab") as file:
-        file.write(b'{"half a line')
-    recorder.close()
-    assert [each.id for each in read(store)[0]] == ["living"]
-
-    other = make()
-    other.offer(exchange("next"))
-    other.close()
-    found, counts = read(store)
-    assert {each.id for each in found} == {"living", "next", *map(str, range(20))}
-    assert counts.broken_lines == 0
 
 
 @pytest.mark.parametrize(
@@ -354,18 +312,3 @@ def test_a_clients_id_is_kept_when_it_may_stand_anywhere(given: str | None, is_k
 
 def test_a_request_may_opt_out() -> None:
     assert [is_wanted(header) for header in (None, "", "on", "off", "no")] == [True, True, True, False, False]
-
-
-@pytest.mark.processes
-def test_a_process_that_is_forked_before_its_first_request_captures(make: Make, store: Path) -> None:
-    recorder = make()
-    child = os.fork()
-    if not child:
-        recorder.offer(exchange("child"))
-        recorder.close()
-        os._exit(0)
-    os.waitpid(child, 0)
-    recorder.offer(exchange("parent"))
-    recorder.close()
-
-    assert sorted(each.id for each in read(store)[0]) == ["child", "parent"]

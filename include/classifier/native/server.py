@@ -127,14 +127,14 @@ class Service:
         """Capture requests, where the environment says so."""
         if not os.environ.get(SETTINGS_VARIABLE):  # who captures nothing loads nothing for it
             return
-        from include.capture.server import ServerCapture, tokenizer_vocabulary
+        from include.capture.server import ServerCapture
 
         state = self.state
         capture = state.capture = ServerCapture.of_environment(
-            state.model.name, producer="native", vocabulary=lambda version: tokenizer_vocabulary(state.model.folder)
+            state.model.name, producer="native", folder=lambda: state.model.folder
         )
         if capture:
-            self.metrics.captured = capture.counts.items
+            self.metrics.captured = capture.numbers
 
     @property
     def served(self) -> Served:

@@ -12,12 +12,6 @@ from include.contracts.uris import file_uri, from_outside
 
 Texts = Literal["keep", "hash", "drop"]
 
-#: Below a model's folder of the store: its captured requests, and labels that came later.
-CAPTURED, LABELS = "captured", "labels"
-
-#: Beside the models' folders in the store. While a file of this name is there, nothing is captured of any model.
-OFF = "CAPTURE_OFF"
-
 #: A request with this header is not captured, whatever its value is but ``on``.
 OPT_OUT_HEADER = "x-capture"
 

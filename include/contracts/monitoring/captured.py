@@ -7,28 +7,20 @@ appears whole: it is written under a hidden name, which readers do not look at, 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, ValidationError
 
 from include.contracts.documents import Count, NotNegative, Part, Version
-from include.contracts.monitoring.capture import CAPTURED
+from include.contracts.monitoring.layout import CAPTURED, ID, days, files
 
 Protocol = Literal["v1", "v2", "raw"]
 
-SUFFIX = ".jsonl"
-
 #: Of one line; a longer one is none of ours.
 MOST_LINE_BYTES = 8_000_000
-
-#: The id of a request: of a client's, what may stand in a file, a log and a command.
-ID = r"^[A-Za-z0-9][A-Za-z0-9_.:=+/@-]{0,127}$"
-
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 class CapturedRow(Part):
@@ -90,16 +82,6 @@ class ReadingCounts:
             self.problems.append(problem)
 
 
-def is_id(text: str) -> bool:
-    """Tell whether a text can be a request's id."""
-    return re.fullmatch(ID, text) is not None
-
-
-def written_at(moment: datetime) -> str:
-    """Return a moment as captured requests have it."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
-
-
 def parse(line: str | bytes) -> CapturedRequest:
     """Return what a line says.
 
@@ -112,31 +94,6 @@ def parse(line: str | bytes) -> CapturedRequest:
         raise ValueError(f"wrong at {', '.join(places[:3])}") from None
     except (ValueError, RecursionError):
         raise ValueError("no JSON") from None
-
-
-def days(folder: Any) -> list[date]:
-    """Return the days of which there are files, earliest first.
-
-    :param folder: ``captured`` or ``labels`` of a model: a :class:`pathlib.Path`, or what behaves like one, such as
-        Airflow's ``ObjectStoragePath``.
-    """
-    try:
-        names = [path.name for path in folder.iterdir() if path.is_dir()]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return sorted(day for name in names if (day := _day(name)))
-
-
-def files(folder: Any, day: date) -> list[Any]:
-    """Return the finished files of one day, in the order of their names."""
-    try:
-        found = list((folder / day.isoformat()).iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return sorted(
-        (path for path in found if path.name.endswith(SUFFIX) and not path.name.startswith(".")),
-        key=lambda path: str(path.name),
-    )
 
 
 def read(
@@ -179,10 +136,3 @@ def _read_file(path: Any, counts: ReadingCounts) -> Iterator[CapturedRequest]:
     except (OSError, ValueError) as error:
         counts.broken_files += 1
         counts.note(f"{path}, after line {number}: {error if isinstance(error, ValueError) else type(error).__name__}")
-
-
-def _day(name: str) -> date | None:
-    try:
-        return date.fromisoformat(name) if _DAY.fullmatch(name) else None
-    except ValueError:
-        return None

@@ -15,16 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from include.contracts.documents import Count, Part
-from include.contracts.monitoring.capture import LABELS
-from include.contracts.monitoring.captured import (
-    ID,
-    CapturedRequest,
-    CapturedRow,
-    ReadingCounts,
-    days,
-    files,
-    read,
-)
+from include.contracts.monitoring.captured import CapturedRequest, CapturedRow, ReadingCounts, read
+from include.contracts.monitoring.layout import ID, LABELS, days, files
 
 #: How ``dataset.json`` calls the training rows that were captured requests.
 LABELLED_REQUESTS = "labelled requests"
@@ -52,7 +44,7 @@ class ArrivedLabel(Part):
 def read_labels(store: Any) -> tuple[dict[tuple[str, int], ArrivedLabel], int]:
     """Return request and row -> label, of several the one that arrived last; and how many lines are none.
 
-    :param store: the model's folder in the store, see :func:`include.contracts.monitoring.captured.days`.
+    :param store: the model's folder in the store, see :func:`include.contracts.monitoring.layout.days`.
     """
     found: dict[tuple[str, int], ArrivedLabel] = {}
     broken = 0

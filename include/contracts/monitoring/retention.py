@@ -6,8 +6,7 @@ from contextlib import suppress
 from datetime import date
 from typing import Any, NamedTuple
 
-from include.contracts.monitoring.capture import CAPTURED, LABELS
-from include.contracts.monitoring.captured import days
+from include.contracts.monitoring.layout import CAPTURED, LABELS, days
 
 
 class Going(NamedTuple):
@@ -24,7 +23,7 @@ class Going(NamedTuple):
 def captured_before(store: Any, first_kept: date, *, delete: bool) -> Going:
     """Find, and delete, the captured requests and labels of the days before one.
 
-    :param store: the model's folder in the store, see :func:`.captured.days`.
+    :param store: the model's folder in the store, see :func:`.layout.days`.
     :param first_kept: the first day that stays.
     :param delete: delete them, and do not only count.
     :raises OSError: when one cannot be read or deleted.

@@ -15,9 +15,15 @@ from include.contracts.monitoring import captured
 from include.contracts.monitoring.capture import SETTINGS_VARIABLE
 from tests.classifier.serving.servers import VERSION, native
 from tests.waiting import LIMIT_SECONDS
+from tests.writer_in_thread import write_in_threads
 
 PATH = "/v1/models/tiny:predict"
 SECRET = "Zyxwvut"
+
+
+@pytest.fixture(autouse=True)
+def writer_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    write_in_threads(monkeypatch)
 
 
 @pytest.fixture
@@ -34,7 +40,7 @@ def server(unpacked: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 
 def requests(server: Any, store: Path) -> dict[str, captured.CapturedRequest]:
-    server.service.state.capture.close()
+    server.service.state.capture.close(LIMIT_SECONDS)
     return {each.id: each for each in captured.read(store)}
 
 
@@ -85,7 +91,7 @@ def test_a_call_of_grpc_is_captured_once_under_the_id_in_its_metadata(
         answer = infer(request, metadata=[("x-request-id", "chosen")], timeout=LIMIT_SECONDS)
         infer(request, timeout=LIMIT_SECONDS)
         infer(request, metadata=[("x-request-id", "not-me"), ("x-capture", "off")], timeout=LIMIT_SECONDS)
-        server.service.state.capture.close()
+        server.service.state.capture.close(LIMIT_SECONDS)
 
     found = {each.id: each for each in captured.read(store)}
     assert found.keys() == {"chosen", "of-the-body"}
@@ -124,6 +130,6 @@ def test_a_store_that_cannot_be_written_is_nothing_that_a_client_notices(server:
 
     for _ in range(3):
         assert server.predict(PATH, {"instances": ["good"]})[0] == 200
-    server.service.state.capture.close()
+    server.service.state.capture.close(LIMIT_SECONDS)
 
     assert server.service.state.capture.counts.written == 0

@@ -14,6 +14,8 @@ from ts.context import Context, RequestProcessor
 from include.classifier.serving import capture, handler
 from include.contracts.monitoring import captured
 from include.contracts.monitoring.capture import CODE_VARIABLE, RECORD_VARIABLE
+from tests.waiting import LIMIT_SECONDS
+from tests.writer_in_thread import write_in_threads
 
 VERSION = "20261121030000"
 TEXT = "good food"
@@ -42,6 +44,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv(RECORD_VARIABLE, str(record))
     monkeypatch.setenv(CODE_VARIABLE, str(Path(__file__).parents[3]))
     monkeypatch.setattr(sys, "path", list(sys.path))
+    write_in_threads(monkeypatch)
     yield store
 
 
@@ -61,7 +64,7 @@ def test_answers_are_captured_under_the_id_that_the_client_knows(
         ("server-4", {"body": {"instances": []}}, {}),
         ("server-5", {"body": TEXT}, {"x-capture": "off"}),
     )
-    made[0]._captures.close()
+    made[0]._captures.close(LIMIT_SECONDS)
 
     found = {each.id: each for each in captured.read(store)}
     assert {name: each.protocol for name, each in found.items()} == {
