@@ -25,7 +25,7 @@ BASE ?= python:3.11-slim-bookworm
 PIPELINE ?= release_in_kubeflow
 
 .DEFAULT_GOAL := help
-.PHONY: help docs provider-docs image upload release predict roll-back take-over validate preview reproduce explain staleness retention orphans check-run copy-releases add-labels forget capture-off capture-on test test-long test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-preprocessing bench-batch bench-kernels clean distclean setup kserve-server env up down logs backup restore test-compose
+.PHONY: help docs provider-docs image upload release predict roll-back take-over validate preview reproduce explain staleness retention orphans check-run copy-releases add-labels forget capture-off capture-on test test-long test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-capture bench-preprocessing bench-batch bench-kernels clean distclean setup kserve-server env up down logs backup restore test-compose
 
 help: ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -231,7 +231,7 @@ bench-switches: .venv/airflow/.dev .venv/pipelines/.dev ## Measure what users no
 	PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.switches
 	$(SHOW)
 
-bench-capture: .venv/airflow/.dev .venv/pipelines/.dev ## Measure what capturing requests costs their users: about three minutes
+bench-capture: .venv/airflow/.dev .venv/pipelines/.dev ## Measure what capturing requests costs their users: about ten minutes
 	$(PIPELINES_PYTHON) -m benchmarks.capture
 	$(SHOW)
 

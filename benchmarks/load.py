@@ -106,6 +106,33 @@ def asking(target: Target, bodies: Sequence[str], *, clients: int, pause_seconds
         process.wait()
 
 
+class Users:
+    """Clients in a process that stays: between two times that they ask, nothing is started."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(_COMMAND, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self) -> Users:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def ask(self, target: Target, bodies: Sequence[str], *, clients: int, seconds: float) -> list[Answer]:
+        """Let the clients send the bodies over and over for a time; return the answers in the order of their requests.
+
+        Bodies of answers are kept where one failed only.
+        """
+        job = {"target": asdict(target), "bodies": list(bodies), "clients": clients, "endless": True}
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(job | {"seconds": seconds}) + "\n")
+        self._process.stdin.flush()
+        found = [Answer(**answer) for answer in json.loads(self._process.stdout.readline())]
+        return sorted(found, key=lambda answer: answer.began)
+
+
 def figures(answers: Sequence[Answer]) -> dict[str, float]:
     """Return ``requests`` (a second) and the percentiles ``p50``, ``p95`` and ``p99`` of the latency, in ms."""
     began, ended = (min(a.began for a in answers), max(a.began + a.seconds for a in answers))
@@ -127,6 +154,7 @@ class _Clients:
         self._bodies = [body.encode() for body in job["bodies"]]
         self._endless = job["endless"]
         self._pause_seconds = job.get("pause_seconds", 0.0)
+        self._seconds = job.get("seconds")
         rows = range(len(self._bodies))
         self._rows: Iterator[int] = cycle(rows) if self._endless else iter(rows)
         self._lock = threading.Lock()
@@ -135,11 +163,14 @@ class _Clients:
         self._threads = [threading.Thread(target=self._work) for _ in range(job["clients"])]
 
     def run(self) -> list[Answer]:
-        """Ask until all rows are asked, or until nobody holds this process's input any more."""
+        """Ask until all rows are asked, for a time, or until nobody holds this process's input any more."""
         for thread in self._threads:
             thread.start()
         if self._endless:
-            sys.stdin.read()
+            if self._seconds is None:
+                sys.stdin.read()
+            else:
+                time.sleep(self._seconds)
             self._stop.set()
         for thread in self._threads:
             thread.join()
@@ -179,4 +210,5 @@ class _Clients:
 _COMMAND = (sys.executable, "-m", "benchmarks.load")
 
 if __name__ == "__main__":
-    json.dump([asdict(answer) for answer in _Clients(json.loads(sys.stdin.readline())).run()], sys.stdout)
+    while line := sys.stdin.readline():
+        print(json.dumps([asdict(answer) for answer in _Clients(json.loads(line)).run()]), flush=True)
