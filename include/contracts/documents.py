@@ -2,8 +2,9 @@
 
 ``dataset.json`` and ``candidate.json`` cross the one between the halves and are defined by
 :class:`include.contracts.dataset.Dataset` and :class:`include.contracts.candidate.Candidate`; ``release.json`` goes
-from one installation to another: :class:`include.contracts.version.released.ReleaseDocument`. The JSON Schemas beside
-them are written from these classes (``make docs``), for whoever reads or writes the documents in another language.
+from one installation to another: :class:`include.contracts.version.released.ReleaseDocument`; ``drift.json`` is what a
+comparison of users' requests has found: :class:`include.contracts.monitoring.drift.DriftDocument`. The JSON Schemas
+beside them are written from these classes (``make docs``), for whoever reads or writes them in another language.
 """
 
 from __future__ import annotations

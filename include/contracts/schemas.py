@@ -11,6 +11,7 @@ from include.contracts.documents import Written
 from include.contracts.kinds.kubeflow_model import KubeflowModelCandidate
 from include.contracts.kinds.pipeline_outputs import NamedOutputs, PipelineModel
 from include.contracts.kinds.text_classifier import TextClassifierCandidate
+from include.contracts.monitoring.drift import DriftDocument
 from include.contracts.version.released import ReleaseDocument
 
 DOCUMENTS: tuple[type[Written], ...] = (
@@ -20,6 +21,7 @@ DOCUMENTS: tuple[type[Written], ...] = (
     ReleaseDocument,
     PipelineModel,
     NamedOutputs,
+    DriftDocument,
 )
 #: Two documents have the same file: the one of the first kind that there was has its schema's plain name.
 _NAMES: dict[type[Written], str] = {KubeflowModelCandidate: "candidate.kubeflow-model.schema.json"}

@@ -74,12 +74,14 @@ def load_data_step(
     version = claim_version(store, path, asked, mark=str(uuid4()), run="release-in-kubeflow")
     folder = f"{models}/{version}"
     seed = TrainingConfig.model_validate(dict(training)).seed
+    settings = DataConfig.model_validate(dict(data))
     preprocess(
-        DataConfig.model_validate(dict(data)),
+        settings,
         model=model_name,
         seed=seed,
         output_uri=f"{folder}/dataset",
         as_of=datetime.strptime(version, "%Y%m%d%H%M%S").replace(tzinfo=UTC),
+        requests_uri=models if settings.labelled_requests else None,
     )
     live = registry_of(tracking_uri, registry_uri).live_package(model_name)
     report(f"load data: {model_name} {version} will be compared with {live or 'no live model: there is none'}")

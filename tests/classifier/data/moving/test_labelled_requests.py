@@ -10,7 +10,9 @@ import pytest
 
 from include.classifier.data.dataset import read_split
 from include.classifier.preprocess import preprocess
+from include.contracts.monitoring.labels import LABELLED_REQUESTS
 from include.contracts.settings import DataConfig
+from include.release_in_kubeflow.steps import load_data_step
 from tests.monitoring.support import request, write
 from tests.monitoring.test_drift import FIRST
 
@@ -98,3 +100,22 @@ def test_without_texts_there_is_nothing_to_train_on(folder, capsys):
 
     assert document["splits"]["train"]["rows"] == 60
     assert "0 captured rows with texts, 1 without" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("is_wanted", [False, True])
+def test_a_release_wholly_in_kubeflow_trains_on_them_where_its_data_say_so(folder, is_wanted):
+    captured(folder, {"It was fine.": "good", "It was not.": "bad"})
+    settings = data(folder, evaluation=rows("other", 20)).model_dump(mode="json") | {"labelled_requests": is_wanted}
+
+    loaded = load_data_step(
+        data=settings,
+        training={},
+        model_name="store",
+        model_version="20261121030059",
+        store_uri=folder.as_uri(),
+        tracking_uri="",
+    )
+
+    document = json.loads(Path(loaded.dataset_uri.removeprefix("file://")).read_text(encoding="utf-8"))
+    found = [source["rows"] for source in document["sources"] if source.get("named") == LABELLED_REQUESTS]
+    assert found == ([2] if is_wanted else [])
