@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 from include.classifier.data.dataset import read_dataset, read_slices, read_split, slice_rules
@@ -19,6 +19,9 @@ from include.contracts.metrics import MAIN_METRICS
 from include.contracts.settings import TrainingConfig
 from include.contracts.version.claims import claim_attempt
 from include.contracts.version.files import permissions_explained
+
+if TYPE_CHECKING:
+    from include.classifier.training.checkpoints.store import Checkpoints
 
 CANDIDATE = "candidate.json"
 
@@ -36,6 +39,7 @@ HEAVY_IMPORTS_AFTER_TRAINING = (
 )
 
 #: What decides how a model behaves; recorded with each.
+_PACKAGES_OF_TRAINING = ("torch", "transformers", "tokenizers", "accelerate", "numpy")
 _PACKAGES = ("torch", "transformers", "tokenizers", "scikit-learn", "numpy", "torchserve")
 
 
@@ -61,23 +65,34 @@ def train_step(
     model_name: str,
     model_version: str,
     settings: Mapping[str, Any],
+    output_uri: str = "",
     tracking_uri: str = "",
     experiment_name: str = "",
     code_revision: str = "",
 ) -> None:
-    """Train on the data set's training rows.
+    """Train on the data set's training rows, or go on with a training that a step before this one has begun.
 
     :param dataset_uri: of ``dataset.json``.
     :param model_dir: folder that gets the model.
     :param training_file: gets what is known about the training, as JSON: the section ``training`` of ``candidate.json``
         and ``tracking_run_id``.
     :param settings: section ``training`` of a model's YAML, :class:`include.contracts.settings.TrainingConfig`.
+    :param output_uri: folder of the release, where the state of the training is kept meanwhile; empty for nowhere.
     :param tracking_uri: of MLflow; empty for none.
     """
     from include.classifier.tracking import tracked_run
     from include.classifier.training.fine_tuning import train
+    from include.classifier.training.problems import FINAL, FailedBeforeError
 
     dataset = read_dataset(dataset_uri)
+    training = TrainingConfig.model_validate(dict(settings))
+    checkpoints = _checkpoints(output_uri, training, dataset["sha256"], _revision(code_revision))
+    if checkpoints and (facts := checkpoints.finished(Path(model_dir))):
+        report("train: this model is trained already, by a step before this one, and is taken as it is")
+        _write_json(training_file, facts)
+        return
+    if checkpoints and (why := checkpoints.failed(model_dir)):
+        raise FailedBeforeError(f"{why} So it was in a try before this one, and nothing was trained again.")
     rows = read_split(dataset, "train")
     tags = {
         "model": model_name,
@@ -86,18 +101,46 @@ def train_step(
         "code_revision": _revision(code_revision),
     }
     run = tracked_run(
-        tracking_uri, experiment=experiment_name or model_name, name=f"{model_name} {model_version}", tags=tags
+        tracking_uri,
+        experiment=experiment_name or model_name,
+        name=f"{model_name} {model_version}",
+        tags=tags,
+        run_id=checkpoints.tracking_run_id if checkpoints and checkpoints.look() else None,
     )
     with run as tracker:
-        facts = train(
-            rows.texts,
-            rows.labels,
-            labels=dataset["labels"],
-            settings=TrainingConfig.model_validate(dict(settings)),
-            model_dir=Path(model_dir),
-            tracker=tracker,
-        )
+        if checkpoints:
+            checkpoints.tracking_run_id = tracker.run_id
+        try:
+            facts = train(
+                rows.texts,
+                rows.labels,
+                labels=dataset["labels"],
+                settings=training,
+                model_dir=Path(model_dir),
+                tracker=tracker,
+                checkpoints=checkpoints,
+            )
+        except FINAL as error:
+            if checkpoints:
+                checkpoints.fail(model_dir, str(error))
+            raise
     _write_json(training_file, facts | {"tracking_run_id": tracker.run_id})
+
+
+def _checkpoints(output_uri: str, settings: TrainingConfig, dataset_sha256: str, revision: str) -> Checkpoints | None:
+    """Return where the state of this training, and of no other, is kept."""
+    from include.classifier.training.checkpoints.store import CHECKPOINTS_FOLDER, Checkpoints, digest_of
+
+    if not output_uri or not settings.checkpoint_minutes:
+        return None
+    identity = {
+        "settings": digest_of(settings.model_dump(exclude={"checkpoint_minutes"})),
+        "data": dataset_sha256,
+        "code": revision,
+        "packages": " ".join(f"{name}=={package_version(name)}" for name in _PACKAGES_OF_TRAINING),
+    }
+    uri = f"{as_uri(output_uri)}/{CHECKPOINTS_FOLDER}"
+    return Checkpoints(uri, identity, every_seconds=settings.checkpoint_minutes * 60)
 
 
 @permissions_explained()
@@ -170,6 +213,7 @@ def evaluate_step(
     from include.classifier.metrics import most_mistaken
     from include.classifier.report.page import CURVES, MOST_SHOWN_LABELS, make_report, write_report
     from include.classifier.tracking import resume
+    from include.classifier.training.checkpoints.store import remove
 
     package = json.loads(Path(package_file).read_text(encoding="utf-8"))
     attempt_uri = _attempt_uri(output_uri, package.pop("attempt", ""))
@@ -219,6 +263,7 @@ def evaluate_step(
         tracker.log_file(name, content)
     document["report_uri"] = write_report(page, attempt_uri)
     write_candidate(document, output_uri)
+    remove(output_uri)
     shown = most_mistaken(found.confusion, MOST_SHOWN_LABELS)
     return Headline(
         headline, [dataset["labels"][each] for each in shown], found.confusion[np.ix_(shown, shown)].tolist()

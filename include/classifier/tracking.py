@@ -15,6 +15,7 @@ from include.contracts.rules.addresses import without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 
 # Read when MLflow is first imported: nobody has agreed to tell its makers of each call.
@@ -35,6 +36,11 @@ class Tracker:
     def __init__(self, client: MlflowClient | None = None, run_id: str | None = None) -> None:
         self._client = client
         self.run_id = run_id
+
+    @property
+    def uri(self) -> str:
+        """Address of the server, empty without one; it may hold a password."""
+        return str(self._client.tracking_uri) if self._client else ""
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Record settings."""
@@ -62,7 +68,9 @@ class Tracker:
         points: list[tuple[int, float]] = []
 
         def read(client: MlflowClient, run_id: str) -> None:
-            points.extend(sorted((each.step, each.value) for each in client.get_metric_history(run_id, name)))
+            # A training that goes on tells the steps since its last state a second time.
+            found = sorted(client.get_metric_history(run_id, name), key=lambda each: each.timestamp)
+            points.extend(sorted({each.step: each.value for each in found}.items()))
 
         self._send(read)
         return points
@@ -87,12 +95,13 @@ class Tracker:
 
 @contextmanager
 def tracked_run(
-    tracking_uri: str, *, experiment: str, name: str, tags: Mapping[str, str] | None = None
+    tracking_uri: str, *, experiment: str, name: str, tags: Mapping[str, str] | None = None, run_id: str | None = None
 ) -> Iterator[Tracker]:
-    """Start a run and close it afterwards, as failed when an exception passes.
+    """Start a run, or go on with one, and close it afterwards, as failed when an exception passes.
 
     :param tracking_uri: of MLflow, for example ``http://mlflow:5000`` or ``sqlite:////data/mlflow.db``; empty for none.
     :param experiment: made when absent.
+    :param run_id: of the run that a training was told to which goes on; one that the server does not know is replaced.
     :raises TrackingError: when the run cannot be started.
     """
     if not tracking_uri:
@@ -100,13 +109,15 @@ def tracked_run(
         return
     try:
         client = mlflow_client(tracking_uri)
-        run = client.create_run(_experiment_id(client, tracking_uri, experiment), run_name=name, tags=dict(tags or {}))
+        found = _begun(client, run_id) or client.create_run(
+            _experiment_id(client, tracking_uri, experiment), run_name=name, tags=dict(tags or {})
+        )
     except Exception as error:
         raise TrackingError(
             f"MLflow at {without_secrets(tracking_uri)} does not start a run in experiment {experiment!r} "
             f"({type(error).__name__}). Check address and permissions, or leave tracking_uri empty."
         ) from None  # its own words hold the whole address
-    tracker = Tracker(client, run.info.run_id)
+    tracker = Tracker(client, found.info.run_id)
     try:
         yield tracker
     except BaseException:
@@ -131,6 +142,18 @@ def mlflow_client(tracking_uri: str) -> MlflowClient:
     if path := _sqlite_file(tracking_uri):
         path.parent.mkdir(parents=True, exist_ok=True)
     return MlflowClient(tracking_uri)
+
+
+def _begun(client: MlflowClient, run_id: str | None) -> Run | None:
+    from mlflow.exceptions import MlflowException
+
+    if run_id is None:
+        return None
+    try:
+        client.update_run(run_id, status="RUNNING")
+        return client.get_run(run_id)
+    except MlflowException:
+        return None
 
 
 def _experiment_id(client: MlflowClient, tracking_uri: str, name: str) -> str:

@@ -14,7 +14,7 @@ from kfp import dsl  # noqa: TID253  imported to be compiled, never by a DAG
 from kfp import kubernetes as cluster  # noqa: TID253
 
 from include.models import read_trained_model
-from include.pipelines.train_classifier import IMAGE, evaluate, package, train
+from include.pipelines.train_classifier import IMAGE, evaluate, package, prepare_training, train
 from include.release_in_kubeflow.inference_service import VOLUME_PATH
 from include.release_in_kubeflow.registry import RUN_ID_VARIABLE
 
@@ -224,6 +224,7 @@ def release_in_kubeflow(
         dataset_uri=loaded.outputs["dataset_uri"],
         model_name=model_name,
         model_version=version,
+        output_uri=output_uri,
         training=training,
         tracking_uri=tracking_uri,
         experiment_name=experiment_name,
@@ -231,6 +232,7 @@ def release_in_kubeflow(
     )
     trained.set_display_name("Train")
     trained.set_accelerator_type(accelerator_type).set_accelerator_limit(accelerator_count)
+    prepare_training(trained)
 
     packaged = package(
         dataset_uri=loaded.outputs["dataset_uri"],

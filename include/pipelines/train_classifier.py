@@ -8,9 +8,13 @@ file; ``make compile`` remakes it.
 import os
 
 from kfp import dsl  # noqa: TID253  imported to be compiled, never by a DAG
+from kfp import kubernetes as cluster  # noqa: TID253
 
 #: Image with this repository and include/requirements.txt; read when the pipeline is compiled.
 IMAGE = os.environ.get("TRAINING_IMAGE", "kubeflow-model-release:0.1.0")
+
+#: Times that a training whose pod was lost goes on from its last state.
+RETRIES = 3
 
 _component = dsl.component(base_image=IMAGE, install_kfp_package=False)
 
@@ -20,6 +24,7 @@ def train(
     dataset_uri: str,
     model_name: str,
     model_version: str,
+    output_uri: str,
     training: dict,
     tracking_uri: str,
     experiment_name: str,
@@ -37,11 +42,19 @@ def train(
         model_name=model_name,
         model_version=model_version,
         settings=training,
+        output_uri=output_uri,
         tracking_uri=tracking_uri,
         experiment_name=experiment_name,
         code_revision=code_revision,
     )
     model.metadata["framework"] = "transformers"
+
+
+def prepare_training(task: dsl.PipelineTask) -> None:
+    """Let a training go on after its pod was lost, and its processes have memory in common."""
+    task.set_retry(num_retries=RETRIES)
+    # NCCL hands gradients from GPU to GPU in it, and a container's own has 64 MB. What is used counts as its memory.
+    cluster.empty_dir_mount(task, volume_name="shared-memory", mount_path="/dev/shm", medium="Memory")  # noqa: S108
 
 
 @_component
@@ -148,6 +161,7 @@ def train_classifier(
         dataset_uri=dataset_uri,
         model_name=model_name,
         model_version=model_version,
+        output_uri=output_uri,
         training=training,
         tracking_uri=tracking_uri,
         experiment_name=experiment_name,
@@ -155,6 +169,7 @@ def train_classifier(
     )
     trained.set_display_name("Train")
     trained.set_accelerator_type(accelerator_type).set_accelerator_limit(accelerator_count)
+    prepare_training(trained)
 
     packaged = package(
         dataset_uri=dataset_uri,

@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from include.classifier.progress import duration, report
+from include.classifier.progress import duration, first_line, report
 from include.classifier.serving.predictor import CLASSIFIER_FILE
 from include.classifier.serving.text import clean, tokenise
 from include.classifier.tracking import Tracker
 from include.classifier.training.base_model import BaseModel, load_base_model
+from include.classifier.training.checkpoints.store import Checkpoints, TakenOverError
 from include.classifier.training.defaults import fill_in
 from include.classifier.training.hardware import limit_threads
+from include.classifier.training.processes.peers import ALONE, Peers
 from include.contracts.settings import TrainingConfig
 
 #: Share of the training rows that choose the epoch, and the most rows that are spent on it.
@@ -37,15 +39,67 @@ def train(
     settings: TrainingConfig,
     model_dir: Path,
     tracker: Tracker,
+    checkpoints: Checkpoints | None = None,
 ) -> dict[str, Any]:
     """Train on the rows and write the model. The same rows, settings and machine give the same weights.
 
     :param texts: as users write them; shape ``(n_rows,)``.
     :param classes: indices into ``labels``, shape ``(n_rows,)``.
     :param model_dir: gets weights (safetensors), configuration, tokenizer and ``classifier.json``.
+    :param checkpoints: where the state is kept, and gone on from; ``None`` for nowhere.
     :return: the section ``training`` of ``candidate.json``, with what was chosen where a setting was left open.
     :raises BaseModelError: when the base model cannot be had.
     :raises TrainingDivergedError: when the loss is no finite number.
+    :raises HardwareError: when a setting asks for what this machine does not have.
+    :raises TakenOverError: when another start of this training goes on.
+    :raises ProcessesError: when one of several processes was killed again and again.
+    """
+    if checkpoints and (facts := checkpoints.finished(model_dir)):
+        report("train: this model is trained already, by a start before this one, and is taken as it is")
+        return facts
+    if settings.processes > 1:
+        from include.classifier.training.processes.launch import train_in_processes
+
+        return train_in_processes(
+            texts,
+            classes,
+            labels=labels,
+            settings=settings,
+            model_dir=model_dir,
+            tracker=tracker,
+            checkpoints=checkpoints,
+        )
+    model_dir.mkdir(parents=True, exist_ok=True)
+    # Beside the model: a container's /tmp is often small, and the volume of the model has room for one.
+    with tempfile.TemporaryDirectory(dir=model_dir.parent, prefix=".checkpoints-") as scratch:
+        return fine_tune(
+            texts,
+            classes,
+            labels=labels,
+            settings=settings,
+            model_dir=model_dir,
+            tracker=tracker,
+            scratch=Path(scratch),
+            checkpoints=checkpoints,
+        )
+
+
+def fine_tune(
+    texts: Sequence[str],
+    classes: Sequence[int],
+    *,
+    labels: Sequence[str],
+    settings: TrainingConfig,
+    model_dir: Path,
+    tracker: Tracker,
+    scratch: Path,
+    checkpoints: Checkpoints | None = None,
+    peers: Peers = ALONE,
+) -> dict[str, Any]:
+    """Do the part of one process, which is all of it where there is but one; see :func:`train`.
+
+    :param scratch: folder of all processes; the caller removes it.
+    :param peers: the first one writes the model.
     """
     started = time.monotonic()
     asked, settings = settings, fill_in(settings, rows=len(texts))
@@ -69,49 +123,72 @@ def train(
         texts=cleaned,
         max_length=settings.max_length,
     )
-    if base.max_length < settings.max_length:
-        report(f"train: the base model reads {base.max_length} tokens at most, not {settings.max_length}")
-    if base.padding == "none":
-        report("train: padding moves this model's answers, so it answers only texts of equal length together")
-    limit_threads(base.model.num_parameters())
+    limit_threads(base.model.num_parameters(), peers.size)
     rows = _encode(base, cleaned, classes)
     chosen = held_out(classes, settings.seed) if settings.early_stopping_patience else np.zeros(len(rows), dtype=bool)
     training = [row for row, out in zip(rows, chosen, strict=True) if not out]
     validation = [row for row, out in zip(rows, chosen, strict=True) if out]
     weights = class_weights(classes[~chosen], len(labels))
-    report(
-        f"train: {len(training)} rows to learn from, {len(validation)} to choose the epoch, "
-        f"{'weighted by class' if weights else 'all weighted alike'}, {base.model.num_parameters():,} parameters"
-    )
-    left_open = [name.replace("_", " ") for name in ("epochs", "learning_rate") if getattr(asked, name) is None]
-    told = f"; chosen here: {' and '.join(left_open)}" if left_open else ""
-    report(f"train: {settings.epochs:g} epochs at most, learning rate {settings.learning_rate:g}{told}")
+    _tell(base, asked, settings, rows=(len(training), len(validation)), is_weighted=weights is not None)
     tracker.log_params(parameters | {"train_rows": len(training), "validation_rows": len(validation)})
 
-    began = time.monotonic()
-    model_dir.mkdir(parents=True, exist_ok=True)
-    # Beside the model: a container's /tmp is often small, and the volume of the model has room for one.
-    with tempfile.TemporaryDirectory(dir=model_dir.parent, prefix=".checkpoints-") as checkpoints:
-        epochs_run, kept_step = fit(
-            base,
-            training,
-            validation or None,
-            settings=settings,
-            class_weights=weights,
-            tracker=tracker,
-            checkpoints=Path(checkpoints),
-        )
-    fit_seconds = time.monotonic() - began
-    _save(base, labels, settings, model_dir)
-    report(f"train: {epochs_run:.1f} epochs in {duration(fit_seconds)}, kept the weights of step {kept_step}")
-    return {
+    fitted = fit(
+        base,
+        training,
+        validation or None,
+        settings=settings,
+        class_weights=weights,
+        tracker=tracker,
+        scratch=scratch,
+        checkpoints=checkpoints,
+        peers=peers,
+    )
+    facts = {
         "base_model": settings.base_model,
         "base_model_revision": base.revision,
         "parameters": parameters | {"class_weights": weights, "max_length": base.max_length},
         "seconds": round(time.monotonic() - started, 3),
-        "samples_per_second": round(len(training) * epochs_run / fit_seconds, 2),
-        "epochs_run": round(epochs_run, 3),
+        "samples_per_second": round(len(training) * fitted.epochs / fitted.seconds, 2),
+        "epochs_run": round(fitted.epochs, 3),
     }
+    if peers.is_first:
+        _save(base, labels, settings, model_dir)
+        report(
+            f"train: {fitted.epochs:.1f} epochs in {duration(fitted.seconds)}, kept the weights of step "
+            f"{fitted.kept_step}"
+        )
+        _keep_model(checkpoints, model_dir, facts, fitted.seconds)
+    return facts
+
+
+def _tell(
+    base: BaseModel, asked: TrainingConfig, settings: TrainingConfig, *, rows: tuple[int, int], is_weighted: bool
+) -> None:
+    """Say what is trained, how, and what was chosen here."""
+    if base.max_length < settings.max_length:
+        report(f"train: the base model reads {base.max_length} tokens at most, not {settings.max_length}")
+    if base.padding == "none":
+        report("train: padding moves this model's answers, so it answers only texts of equal length together")
+    report(
+        f"train: {rows[0]} rows to learn from, {rows[1]} to choose the epoch, "
+        f"{'weighted by class' if is_weighted else 'all weighted alike'}, {base.model.num_parameters():,} parameters"
+    )
+    left_open = [name.replace("_", " ") for name in ("epochs", "learning_rate") if getattr(asked, name) is None]
+    told = f"; chosen here: {' and '.join(left_open)}" if left_open else ""
+    report(f"train: {settings.epochs:g} epochs at most, learning rate {settings.learning_rate:g}{told}")
+
+
+def _keep_model(checkpoints: Checkpoints | None, model_dir: Path, facts: dict[str, Any], seconds: float) -> None:
+    """Keep what took long to train, so that nothing after it makes anybody train it again."""
+    if checkpoints is None or not (checkpoints.is_kept() or seconds >= checkpoints.every_seconds):
+        return
+    facts["began_at_steps"] = checkpoints.began_at
+    try:
+        checkpoints.finish(model_dir, facts)
+    except TakenOverError:
+        raise
+    except Exception as error:  # each kind of store has its own; the model itself is there
+        report(f"train: the trained model could not be kept ({first_line(error)}), which only matters to another try")
 
 
 def held_out(classes: np.ndarray, seed: int) -> np.ndarray:

@@ -6,9 +6,9 @@ Imported by training.py inside a function, once it is clear that there is someth
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch  # noqa: TID253  see above
@@ -21,18 +21,24 @@ from transformers import (  # noqa: TID253
     TrainerControl,
     TrainerState,
     TrainingArguments,
+    set_seed,
 )
 
 from include.classifier.metrics import accuracy, confusion_matrix, log_loss, macro_f1
 from include.classifier.progress import duration, report
 from include.classifier.serving.torch_engine import Side, pad, takes_mask
+from include.classifier.training.checkpoints.resuming import GlobalOrder, KeepState
 from include.classifier.training.dropout import draw_quickly
 from include.classifier.training.first_token import read_first_token_only
-from include.classifier.training.hardware import mixed_precision
+from include.classifier.training.hardware import limit_threads, mixed_precision
+from include.classifier.training.problems import TrainingDivergedError
+from include.classifier.training.processes.peers import ALONE, Peers
+from include.classifier.training.processes.shared_steps import SharedSteps
 
 if TYPE_CHECKING:
     from include.classifier.tracking import Tracker
     from include.classifier.training.base_model import BaseModel
+    from include.classifier.training.checkpoints.store import Checkpoints
     from include.contracts.settings import TrainingConfig
 
 #: Seconds between two lines of progress.
@@ -44,23 +50,80 @@ _CURVES: tuple[str, ...] = ("loss", "grad_norm", "learning_rate")
 Encoded = list[dict[str, Any]]
 
 
-class TrainingDivergedError(RuntimeError):
-    """The loss is no longer a finite number: what follows would be noise."""
+class Fitted(NamedTuple):
+    """How a training went.
+
+    :param epochs: that ran.
+    :param kept_step: whose weights were kept.
+    :param steps: of the optimiser, each of which counts once.
+    :param seconds: that was computed for, over all starts.
+    """
+
+    epochs: float
+    kept_step: int
+    steps: int
+    seconds: float
 
 
 class ClassifierTrainer(Trainer):
-    """Stops at the first loss that is not finite, instead of training on to a model that answers nonsense."""
+    """Stops at the first loss that is not finite, instead of training on to a model that answers nonsense.
+
+    :param shared: where a step is made of several passes, what deals them out; ``None``: as the Trainer does.
+    """
+
+    def __init__(self, *args: Any, peers: Peers, shared: SharedSteps | None, **kwargs: Any) -> None:
+        self._peers = peers
+        self._shared = shared
+        super().__init__(*args, **kwargs)
+        self._step_loss = torch.zeros((), device=self.args.device)
+
+    def get_train_dataloader(self) -> Any:
+        """Return what the rows of the steps are read from."""
+        return super().get_train_dataloader() if self._shared is None else self._shared.loader(self.data_collator)
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Do one step of the optimiser's work."""
         loss = super().training_step(*args, **kwargs)
-        if not torch.isfinite(loss).all():
-            raise TrainingDivergedError(
-                f"The loss became {loss.item()} in step {self.state.global_step + 1} of {self.state.max_steps} "
-                f"(epoch {self.state.epoch or 0:.2f}, learning rate {self._get_learning_rate():.3g}). Lower the "
-                f"learning rate, for example to {self.args.learning_rate / 5:.1g}, or raise the batch size."
-            )
+        if self._peers.size > 1:
+            self._step_loss += loss  # All have to stop together: see agree.
+        elif not torch.isfinite(loss).all():
+            raise self._diverged(loss, self.state.global_step + 1)
         return loss
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        """Compute the loss of a pass: of its share of a step where there is one."""
+        if self._shared is None or "step_weight" not in inputs:
+            return super().compute_loss(model, inputs, *args, **kwargs)
+        weight, labels = inputs.pop("step_weight"), inputs.pop("labels")
+        return self._shared.loss(model(**inputs)["logits"], labels, weight)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Score the validation rows, of which each process reads a share."""
+        metrics: dict[str, float] = super().evaluate(*args, **kwargs)
+        if self._shared:
+            self._shared.has_evaluated()
+        return metrics
+
+    def agree(self, word: bool) -> bool:
+        """Return the first process's word to all of them; called after each step.
+
+        :raises TrainingDivergedError: in all of them, when the loss of the step is no finite number in one.
+        """
+        if self._peers.size == 1:
+            return word
+        said = torch.tensor(float(word and self._peers.is_first), device=self.args.device)
+        loss, agreed = self._peers.total(torch.stack([self._step_loss / self._peers.size, said]))
+        self._step_loss.zero_()
+        if not torch.isfinite(loss):
+            raise self._diverged(loss, self.state.global_step)
+        return bool(agreed)
+
+    def _diverged(self, loss: torch.Tensor, step: int) -> TrainingDivergedError:
+        return TrainingDivergedError(
+            f"The loss became {loss.item()} in step {step} of {self.state.max_steps} "
+            f"(epoch {self.state.epoch or 0:.2f}, learning rate {self._get_learning_rate():.3g}). Lower the "
+            f"learning rate, for example to {self.args.learning_rate / 5:.1g}, or raise the batch size."
+        )
 
 
 class ReportProgress(TrainerCallback):
@@ -70,12 +133,14 @@ class ReportProgress(TrainerCallback):
         self._samples = samples
         self._tracker = tracker
         self._loss = float("nan")
+        self._first_step, self._first_epoch = 0, 0.0
         self._started = self._reported = time.monotonic()
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Start the clock."""
+        self._first_step, self._first_epoch = state.global_step, state.epoch or 0.0
         self._started = self._reported = time.monotonic()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
@@ -85,10 +150,11 @@ class ReportProgress(TrainerCallback):
             return
         self._reported = now
         elapsed = now - self._started
-        left = elapsed * (state.max_steps - state.global_step) / state.global_step
+        left = elapsed * (state.max_steps - state.global_step) / (state.global_step - self._first_step)
+        samples = self._samples * ((state.epoch or 0.0) - self._first_epoch)
         report(
             f"train: epoch {state.epoch or 0:.1f} of {state.num_train_epochs}, step {state.global_step} of "
-            f"{state.max_steps}, loss {self._loss:.3f}, {self._samples * (state.epoch or 0) / elapsed:.0f} samples/s, "
+            f"{state.max_steps}, loss {self._loss:.3f}, {samples / elapsed:.0f} samples/s, "
             f"{duration(left)} left"
         )
 
@@ -121,72 +187,115 @@ def fit(
     settings: TrainingConfig,
     class_weights: Sequence[float] | None,
     tracker: Tracker,
-    checkpoints: Path,
-) -> tuple[float, int]:
+    scratch: Path,
+    checkpoints: Checkpoints | None = None,
+    peers: Peers = ALONE,
+) -> Fitted:
     """Train the model in place; with validation rows it ends with the best epoch's weights.
 
     :param train: ``input_ids`` and ``labels`` of each row.
     :param validation: the same for the rows that choose the epoch; ``None`` keeps the last.
     :param class_weights: shape ``(n_classes,)``; ``None`` weighs all rows alike.
-    :param checkpoints: folder for the best weights so far; the caller removes it.
-    :return: epochs that ran, and the step whose weights were kept.
+    :param scratch: folder of all peers for the best weights so far and for states; the caller removes it.
+    :param checkpoints: where the state is kept, and gone on from; ``None`` for nowhere.
+    :param peers: the processes that train this model; each of them calls this with the same rows and settings.
     :raises TrainingDivergedError: when the loss is no finite number.
+    :raises TakenOverError: when another start of this training goes on.
     """
     steps_per_epoch = -(-len(train) // settings.batch_size)
-    precision = mixed_precision(base.model.num_parameters())
+    precision = mixed_precision(base.model.num_parameters(), settings.mixed_precision)
     read_first_token_only(base.model)
     if not torch.cuda.is_available():
         draw_quickly(base.model)
     callbacks: list[TrainerCallback] = [ReportProgress(len(train), tracker)]
     if validation:
         callbacks.append(EarlyStoppingCallback(settings.early_stopping_patience))
+    shared = None
+    if settings.shares > 1:
+        shared = SharedSteps(
+            train,
+            batch_size=settings.batch_size,
+            accumulation=settings.gradient_accumulation,
+            peers=peers,
+            class_weights=class_weights,
+            seed=settings.seed,
+        )
     trainer = ClassifierTrainer(
         model=base.model,
-        args=TrainingArguments(
-            output_dir=str(checkpoints),
-            num_train_epochs=settings.epochs,
-            learning_rate=settings.learning_rate,
-            per_device_train_batch_size=settings.batch_size,
-            per_device_eval_batch_size=max(32, settings.batch_size),
-            warmup_steps=0.1,
-            weight_decay=0.01,
-            train_sampling_strategy="group_by_length",
-            seed=settings.seed,
-            data_seed=settings.seed,
-            logging_steps=max(1, min(50, steps_per_epoch // 4)),
-            logging_first_step=True,
-            logging_nan_inf_filter=False,
-            eval_strategy="epoch" if validation else "no",
-            save_strategy="best" if validation else "no",
-            save_only_model=True,
-            save_total_limit=1,
-            load_best_model_at_end=bool(validation),
-            metric_for_best_model="selection",
-            greater_is_better=True,
-            dataloader_pin_memory=torch.cuda.is_available(),
-            disable_tqdm=True,
-            report_to="none",
-            remove_unused_columns=False,
-            **precision,
-        ),
+        args=_arguments(settings, scratch / "best", bool(validation), steps_per_epoch, precision, peers),
         train_dataset=train,
         eval_dataset=validation,
         data_collator=_collator(base, multiple=8 if precision else None),
         processing_class=base.tokenizer,
         compute_loss_func=_loss(class_weights),
-        compute_metrics=_validation_scores,
+        compute_metrics=lambda prediction: peers.first_says(_validation_scores(prediction)),
         preprocess_logits_for_metrics=_logits_only,
         callbacks=callbacks,
+        peers=peers,
+        shared=shared,
     )
     # The Trainer's own printer repeats in another form what is reported above.
     for callback in [each for each in trainer.callback_handler.callbacks if type(each).__name__ == "PrinterCallback"]:
         trainer.remove_callback(callback)
+    keep = KeepState(checkpoints, peers=peers, order=shared or GlobalOrder(), scratch=scratch, agree=trainer.agree)
     report(
-        f"train: computing on {trainer.args.device} in {next(iter(precision), 'fp32')}, "
-        f"{steps_per_epoch} steps in an epoch"
+        f"train: computing on {trainer.args.device} in {_name(precision)}, {steps_per_epoch} steps in an epoch"
+        f"{f', each in {settings.processes} processes' if settings.processes > 1 else ''}"
+        f"{f', {settings.gradient_accumulation} passes' if settings.gradient_accumulation > 1 else ''}"
     )
-    trainer.train()
-    return trainer.state.epoch or 0.0, trainer.state.best_global_step or trainer.state.global_step
+    if peers.size > 1:
+        limit_threads(base.model.num_parameters(), peers.size)  # Accelerate has set another number.
+    if peers.rank:
+        set_seed(settings.seed + peers.rank)  # Each process drops other elements.
+    trainer.train(resume_from_checkpoint=keep.begin(trainer, steps_per_epoch=steps_per_epoch))
+    state = trainer.state
+    return Fitted(state.epoch or 0.0, state.best_global_step or state.global_step, state.global_step, keep.seconds)
+
+
+def _arguments(
+    settings: TrainingConfig,
+    output_dir: Path,
+    validates: bool,
+    steps_per_epoch: int,
+    precision: Mapping[str, Any],
+    peers: Peers,
+) -> TrainingArguments:
+    together: dict[str, Any] = {}
+    if peers.size > 1 and not torch.cuda.is_available():
+        together = {"use_cpu": True, "ddp_backend": "gloo"}
+    return TrainingArguments(
+        output_dir=str(output_dir),
+        num_train_epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        per_device_train_batch_size=settings.batch_size // settings.shares,
+        gradient_accumulation_steps=settings.gradient_accumulation,
+        per_device_eval_batch_size=max(32, settings.batch_size),
+        warmup_steps=0.1,
+        weight_decay=0.01,
+        train_sampling_strategy="group_by_length",
+        seed=settings.seed,
+        data_seed=settings.seed,
+        logging_steps=max(1, min(50, steps_per_epoch // 4)),
+        logging_first_step=True,
+        logging_nan_inf_filter=False,
+        eval_strategy="epoch" if validates else "no",
+        save_strategy="best" if validates else "no",
+        save_only_model=True,
+        save_total_limit=1,
+        load_best_model_at_end=validates,
+        metric_for_best_model="selection",
+        greater_is_better=True,
+        average_tokens_across_devices=settings.shares == 1,  # SharedSteps weighs each pass itself.
+        dataloader_pin_memory=torch.cuda.is_available(),
+        disable_tqdm=True,
+        report_to="none",
+        remove_unused_columns=False,
+        **{**precision, **together},
+    )
+
+
+def _name(precision: Mapping[str, Any]) -> str:
+    return next(iter(precision), "fp32")
 
 
 def _collator(base: BaseModel, *, multiple: int | None) -> Callable[[Encoded], dict[str, torch.Tensor]]:

@@ -245,6 +245,10 @@ class Trained(Part):
     seconds: NotNegative
     samples_per_second: NotNegative
     epochs_run: NotNegative
+    began_at_steps: list[Count] = Field(
+        [],
+        description="Steps that its starts have gone on from, where its state was kept; it was broken off before each",
+    )
 
 
 class TextClassifierCandidate(Candidate):

@@ -195,3 +195,12 @@ class TrainedModel(Section):
         if self.data.last is not None and not self.data.is_dated:
             raise ValueError("data.last: neither does a source hold {date}, nor is a date_column named")
         return self
+
+    @model_validator(mode="after")
+    def _processes_have_gpus(self) -> TrainedModel:
+        if 0 < self.resources.accelerator_count < self.training.processes:
+            raise ValueError(
+                f"training.processes: {self.training.processes} processes need as many GPUs, and "
+                f"resources.accelerator_count is {self.resources.accelerator_count}; set both to the same number"
+            )
+        return self

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from include.contracts.section import Section
 
@@ -32,7 +32,7 @@ class TrainingConfig(Section):
         "the base model.",
     )
     batch_size: Annotated[int, Field(ge=1, le=4096)] = Field(
-        16, title="Batch size", description="Texts in one training step, on each device."
+        16, title="Batch size", description="Texts in one training step; `processes` share them."
     )
     max_length: Annotated[int, Field(ge=8, le=8192)] = Field(
         128,
@@ -47,3 +47,45 @@ class TrainingConfig(Section):
         description="Epochs without a better macro F1 before training stops; a tenth of the rows is held out to tell. "
         "0: all rows, all epochs. None: 0 for `scratch` with chosen epochs, else 2.",
     )
+    processes: Annotated[int, Field(ge=1, le=64)] = Field(
+        1,
+        description="Processes that train one model together, each on a GPU of its own or on a share of the "
+        "processors; see docs/training.md.",
+    )
+    gradient_accumulation: Annotated[int, Field(ge=1, le=4096)] = Field(
+        1,
+        description="Passes that each process makes for one training step, with `batch_size / processes / "
+        "gradient_accumulation` texts at a time: for models whose batch does not fit into memory.",
+    )
+    mixed_precision: Literal["auto", "no", "bf16", "fp16"] = Field(
+        "auto",
+        description="What passes through the model are computed in; weights stay in 32 bits. `fp16` needs a GPU. "
+        "`auto`: bf16 where GPU or processor compute in it, fp16 on older GPUs, else none.",
+    )
+    checkpoint_minutes: Annotated[float, Field(ge=0)] = Field(
+        10,
+        description="At most so many minutes of training are lost with a process or a node: as often its state is "
+        "written to the model store, and what was trained for longer is never trained twice. 0: never.",
+    )
+
+    @field_validator("mixed_precision", mode="before")
+    @classmethod
+    def _yaml_has_read_no_as_false(cls, value: Any) -> Any:
+        return "no" if value is False else value
+
+    @model_validator(mode="after")
+    def _batch_can_be_shared(self) -> TrainingConfig:
+        if self.batch_size % self.shares:
+            below = self.batch_size // self.shares * self.shares
+            fitting = [size for size in (below, below + self.shares) if size]
+            raise ValueError(
+                f"batch_size: {self.batch_size} texts are not to be shared evenly by {self.processes} processes with "
+                f"{self.gradient_accumulation} passes each; take {' or '.join(map(str, fitting))}, or other numbers of "
+                "`processes` and `gradient_accumulation`"
+            )
+        return self
+
+    @property
+    def shares(self) -> int:
+        """Parts that a training step is made of: passes of all processes."""
+        return self.processes * self.gradient_accumulation

@@ -139,7 +139,7 @@ def test_without_early_stopping_all_rows_are_learned_from_at_a_rate_that_is_told
 
 
 def test_a_loss_that_is_no_number_stops_with_step_and_remedy(tmp_path):
-    from include.classifier.training.trainer import TrainingDivergedError
+    from include.classifier.training.problems import TrainingDivergedError
 
     with pytest.raises(TrainingDivergedError, match=r"step \d+ of \d+ .* Lower the learning rate"):
         run(tmp_path / "model", SETTINGS.model_copy(update={"learning_rate": 1e30}))
