@@ -150,3 +150,41 @@ def test_a_repeated_step_replaces_candidate_json(release, tmp_path):
     evaluated(release, tmp_path, code_revision="first")
     evaluated(release, tmp_path, code_revision="second")
     assert json.loads((tmp_path / "candidate.json").read_text(encoding="utf-8"))["code_revision"] == "second"
+
+
+def trained_again(release: Path, folder: Path, **settings: Any) -> dict[str, Any]:
+    """Run the training step as a try of it does, and return what it says of the training."""
+    train_step(
+        dataset_uri=f"{release.as_uri()}/dataset/dataset.json",
+        model_dir=str(folder / "model"),
+        training_file=str(folder / "training"),
+        model_name="reviews",
+        model_version=VERSION,
+        settings={"epochs": 1, "max_length": 16, "checkpoint_minutes": 1e-9, **settings},
+        output_uri=(folder / "version").as_uri(),
+        tracking_uri=f"sqlite:///{folder}/mlflow.db",
+        code_revision="abc123",
+    )
+    found: dict[str, Any] = json.loads((folder / "training").read_text(encoding="utf-8"))
+    return found
+
+
+def test_a_training_step_that_is_tried_again_takes_the_model_that_is_there(release, tmp_path, capsys):
+    first = trained_again(release, tmp_path)
+    capsys.readouterr()
+
+    assert trained_again(release, tmp_path) == first
+    assert "trained already" in capsys.readouterr().out
+
+
+def test_a_training_that_comes_to_nothing_is_not_tried_again(release, tmp_path, monkeypatch, capsys):
+    from include.classifier.training import trainer
+    from include.classifier.training.problems import FailedBeforeError, TrainingDivergedError
+
+    monkeypatch.setattr(trainer.SharedSteps, "loss", lambda self, logits, labels, weight: logits.sum() * float("nan"))
+    with pytest.raises(TrainingDivergedError):
+        trained_again(release, tmp_path, gradient_accumulation=2)
+    capsys.readouterr()
+    with pytest.raises(FailedBeforeError, match=r"The loss became nan in step 1 .* nothing was trained again"):
+        trained_again(release, tmp_path, gradient_accumulation=2)
+    assert "train:" not in capsys.readouterr().out

@@ -53,7 +53,7 @@ def test_the_ir_of_other_pipelines_is_current(definition, tmp_path):
 
 def test_the_toy_pipeline_takes_what_the_real_one_takes():
     real, toy = (
-        yaml.safe_load(path.read_text())["root"]["inputDefinitions"]["parameters"]
+        next(iter(yaml.safe_load_all(path.read_text())))["root"]["inputDefinitions"]["parameters"]
         for path in (compiling.FOLDER / "train_classifier.yaml", TEST_PIPELINES / "publish_toy_package.yaml")
     )
     assert {name: field["parameterType"] for name, field in toy.items()} == {

@@ -14,7 +14,8 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def ir() -> dict:
-    return yaml.safe_load((ROOT / "include" / "pipelines" / "train_classifier.yaml").read_text(encoding="utf-8"))
+    text = (ROOT / "include" / "pipelines" / "train_classifier.yaml").read_text(encoding="utf-8")
+    return dict(next(iter(yaml.safe_load_all(text))))
 
 
 def test_every_parameter_is_described_and_typed(ir):

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 import torch  # noqa: TID253  this file is about PyTorch
 
+from include.classifier.training import hardware
 from include.classifier.training.hardware import limit_threads, mixed_precision
+from include.classifier.training.problems import HardwareError
+from include.classifier.training.processes import launch
 
 LARGE, SMALL = 66_000_000, 400_000
 
@@ -44,3 +47,42 @@ def test_a_small_model_computes_on_one_thread_unless_told_otherwise(monkeypatch:
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     limit_threads(LARGE)
     assert chosen == [1]
+
+
+def test_what_was_asked_for_is_computed_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    assert mixed_precision(LARGE, "no") == {}
+    assert mixed_precision(SMALL, "bf16") == {"bf16": True, "use_cpu": True}
+
+
+def test_what_cannot_be_computed_in_is_refused_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(HardwareError, match=r"fp16 needs a GPU.* Take bf16"):
+        mixed_precision(LARGE, "fp16")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    assert mixed_precision(SMALL, "fp16") == {"fp16": True}
+    with pytest.raises(HardwareError, match=r"does not compute in bf16\. Take fp16"):
+        mixed_precision(LARGE, "bf16")
+
+
+def test_processes_share_the_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    monkeypatch.setattr(hardware, "available_cpus", lambda: 8)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    limit_threads(LARGE, 4)
+    limit_threads(LARGE, 16)
+    assert chosen == [2, 1]
+
+
+def test_more_processes_than_gpus_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(launch, "available_cpus", lambda: 2)
+    launch.check_hardware(4)
+    assert "4 processes share 2 processors" in capsys.readouterr().out
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    launch.check_hardware(2)
+    with pytest.raises(HardwareError, match="4 processes need as many GPUs, and 2 of them can be seen"):
+        launch.check_hardware(4)
