@@ -1,4 +1,4 @@
-"""Writes docs/settings.md from the code that defines the settings, so that the tables cannot drift from it."""
+"""Writes docs/settings.md, and the template for a new model, from the code that defines the settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ import yaml
 from environment import PROJECT
 from pydantic import BaseModel
 
+from include.contracts.version.runtimes import LOCAL_CONNECTIONS, RUNTIME_OF_NEW_MODELS, Runtime
+
 TARGET = PROJECT / "docs" / "settings.md"
+#: The page whose first block of YAML is the template for a new model; what serves it is written there.
+TEMPLATE = PROJECT / "docs" / "adding-a-model.md"
 
 _MAKE_SETTINGS = (
     ("MODEL", "`sample-reviews`", "Which file of `include/models` to release."),
@@ -190,14 +194,31 @@ def document() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def template(page: str, runtime: Runtime = RUNTIME_OF_NEW_MODELS) -> str:
+    """Return the page with the template for a new model, which ends with what serves it.
+
+    :param page: as it is.
+    """
+    begin = page.index("\n   serving:\n") + 1
+    end = page.index("   ```\n", begin)
+    others = [name for name in get_args(Runtime) if name != runtime]
+    lines = ["serving:", f"  runtime: {runtime:<16} # or {', '.join(others)}: native-runtime.md tells what differs"]
+    if connection := LOCAL_CONNECTIONS.get(runtime):
+        lines += [
+            "connections:",
+            f"  serving: {connection:<16} # on one machine and in docker compose; not in a cluster",
+        ]
+    return page[:begin] + "".join(f"   {line}\n" for line in lines) + page[end:]
+
+
 def main() -> None:
-    """Write the page; with ``--check`` only say whether it is stale."""
-    text = document()
-    if "--check" in sys.argv[1:]:
-        if TARGET.read_text(encoding="utf-8") != text:
-            sys.exit("docs/settings.md is stale: run `make docs`.")
-        return
-    TARGET.write_text(text, encoding="utf-8")
+    """Write the pages; with ``--check`` only say whether they are stale."""
+    pages = {TARGET: document(), TEMPLATE: template(TEMPLATE.read_text(encoding="utf-8"))}
+    for path, text in pages.items():
+        if "--check" not in sys.argv[1:]:
+            path.write_text(text, encoding="utf-8")
+        elif path.read_text(encoding="utf-8") != text:
+            sys.exit(f"docs/{path.name} is stale: run `make docs`.")
 
 
 if __name__ == "__main__":

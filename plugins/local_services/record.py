@@ -17,12 +17,14 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
+from include.contracts.version.runtimes import UNNAMED_RUNTIME
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.services import ModelVersion
 
 #: Names end up in URLs and file names.
 NAME = r"^[a-z]([a-z0-9-]{0,46}[a-z0-9])?$"
 VERSION = r"^[0-9]{14}$"
+SHA256 = r"^[0-9a-f]{64}$"
 
 #: Thousands of versions.
 _MAX_BYTES = 4_000_000
@@ -86,7 +88,7 @@ def check_runtime(candidate: ModelVersion, served: str, *, remedy: str) -> None:
     :param remedy: type of the connections for the other one.
     :raises InvalidRequestError: when it is another one.
     """
-    asked = candidate.settings.get("runtime") or "torchserve"
+    asked = candidate.settings.get("runtime") or UNNAMED_RUNTIME
     if asked != served:
         raise InvalidRequestError(
             f"{candidate.model} {candidate.version} is for `serving.runtime: {asked}`, and this connection serves with "
@@ -140,7 +142,7 @@ class Record:
         except OSError as error:
             raise ServiceUnavailableError(f"{self._path} cannot be read: {error.strerror or error}.") from error
         except ValidationError as error:
-            raise self._broken(_first_problem(error)) from None
+            raise self._broken(first_problem(error)) from None
 
     def model(self, name: str) -> ServedModel:
         """Return one model; an empty one when it was never deployed."""
@@ -207,7 +209,7 @@ class Record:
         try:
             _parsed(text, self._suffix)
         except ValidationError as error:
-            raise InvalidRequestError(f"The server cannot be told this: {_first_problem(error)}.") from None
+            raise InvalidRequestError(f"The server cannot be told this: {first_problem(error)}.") from None
         part = self._path.with_suffix(".part")
         part.unlink(missing_ok=True)
         with part.open("x", encoding="utf-8") as file:
@@ -230,7 +232,9 @@ class _Strict(BaseModel):
     model_config = ConfigDict(strict=True)
 
 
-class _Settings(_Strict):
+class VersionSettings(_Strict):
+    """The settings of a version, as far as a server goes by them."""
+
     model_config = ConfigDict(extra="allow")
 
     workers: Annotated[int, Field(ge=1, le=1000)] = 1
@@ -241,8 +245,8 @@ class _Settings(_Strict):
 
 class _Stored(_Strict):
     archive: str
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    settings: _Settings = _Settings()
+    sha256: Annotated[str, Field(pattern=SHA256)]
+    settings: VersionSettings = VersionSettings()
 
 
 class _Model(_Strict):
@@ -284,7 +288,7 @@ def _parsed(text: bytes | str, suffix: str) -> dict[str, ServedModel]:
     return {name: model.served() for name, model in document.models.items()}
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
     """Return where the first problem is, and which, without the value that stands there."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     return f"{'.'.join(str(part)[:60] for part in first['loc']) or 'the document'}: {first['msg']}"

@@ -11,9 +11,9 @@ from pydantic import AliasChoices, Field
 from include.contracts.candidate import Archive, Candidate
 from include.contracts.documents import Count, NotNegative, Part, Positive, Sha256, Share
 from include.contracts.metrics import MAIN_METRICS
+from include.contracts.version.runtimes import UNNAMED_RUNTIME, Runtime
 
 Precision = Literal["torch-float32", "torch-bfloat16", "onnx-float32", "onnx-int8"]
-Runtime = Literal["torchserve", "native"]
 Change = Annotated[float, Field(ge=-1, le=1)]
 
 
@@ -227,7 +227,7 @@ class ChosenPrecision(Part):
 class Served(Part):
     """Measured on a real server while packaging."""
 
-    runtime: Runtime = Field("torchserve", description="That server; absent before it was a choice")
+    runtime: Runtime = Field(UNNAMED_RUNTIME, description="That server; absent before it was a choice")
     load_seconds: NotNegative
     p50_ms: NotNegative
     p95_ms: NotNegative

@@ -3,7 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
+
+Runtime = Literal["torchserve", "native"]
+
+#: What a YAML file or a candidate document means that names none, because it is from before there was a choice. Never
+#: to be changed: such models would change what serves them without anybody having said so.
+UNNAMED_RUNTIME: Runtime = "torchserve"
+
+#: What the template for a new model says (docs/adding-a-model.md, which `make docs` writes). Once the figures of
+#: docs/performance.md say so, another one; no model that is there goes by it.
+RUNTIME_OF_NEW_MODELS: Runtime = "torchserve"
+
+#: Connections with which one machine and docker compose serve on a runtime, where that is not the default one.
+LOCAL_CONNECTIONS: Mapping[Runtime, str] = {"native": "serving_native"}
 
 #: ServingRuntimes of ``deploy/``, by ``serving.runtime``. InferenceServices name them.
 SERVING_RUNTIMES = {"torchserve": "kubeflow-model-release", "native": "kubeflow-model-release-native"}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from include.contracts.registry_tags import PREDICTOR_FACT, SERVING_RUNTIME_FACT
 from include.contracts.settings import ServingConfig
-from include.contracts.version.runtimes import served_on
+from include.contracts.version.runtimes import UNNAMED_RUNTIME, served_on
 from kubeflow_provider.exceptions import LiveVersionUnknownError
 from kubeflow_provider.services import Deployment, ForgetfulService, ModelVersion
 
@@ -55,6 +55,6 @@ def _served_with(settings: Mapping[str, Any], facts: Mapping[str, str]) -> Mappi
     except ValueError:  # somebody has written into the record
         return settings
     if not predictor or not isinstance(predictor, dict):
-        return served_on(settings, facts.get(SERVING_RUNTIME_FACT, "torchserve"))
+        return served_on(settings, facts.get(SERVING_RUNTIME_FACT, UNNAMED_RUNTIME))
     asked = {name: value for name, value in settings.get("predictor", {}).items() if name == "protocol"}
     return {**settings, "predictor": {**asked, **predictor}}

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from include.contracts.kinds.text_classifier import TextClassifierCandidate
-from include.contracts.version.runtimes import cluster_runtime, served_on
+from include.contracts.settings import ServingConfig
+from include.contracts.version.runtimes import (
+    SERVING_RUNTIMES,
+    UNNAMED_RUNTIME,
+    Runtime,
+    cluster_runtime,
+    served_on,
+)
 from tests import candidates
 
 
@@ -48,3 +55,11 @@ def test_a_document_that_says_nothing_means_torchserve() -> None:
     now = TextClassifierCandidate.read(document, where="here")
     assert (before.runtime, now.runtime) == ("torchserve", "native")
     assert [each.facts()["serving_runtime"] for each in (before, now)] == ["torchserve", "native"]
+
+
+def test_a_model_that_names_no_runtime_stays_where_it_is() -> None:
+    # Whatever new models are told: this one is not theirs.
+    assert UNNAMED_RUNTIME == "torchserve"
+    assert ServingConfig().runtime == UNNAMED_RUNTIME
+    assert get_args(ServingConfig.model_fields["runtime"].annotation) == get_args(Runtime)
+    assert set(SERVING_RUNTIMES) == set(get_args(Runtime))
