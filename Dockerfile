@@ -66,7 +66,8 @@ RUN if [ -n "${AIRFLOW_EXTRA_DEBIAN_PACKAGES}" ]; then \
 # Volumes take their owner from these folders. They hold models, logs and sockets: nobody else may look inside.
 RUN useradd --uid 1000 --gid 0 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin app \
     && install --directory --owner=1000 --group=0 --mode=0700 /var/lib/releases /var/lib/releases/store \
-       /var/lib/releases/runs /var/lib/releases/serving /var/log/airflow /var/cache/huggingface
+       /var/lib/releases/runs /var/lib/releases/serving /var/lib/releases/native /var/log/airflow \
+       /var/cache/huggingface
 COPY --from=airflow-environment /opt/airflow /opt/airflow
 # Nothing is written outside /tmp and the volumes, so that the root file system may be read-only.
 ENV PATH=/opt/airflow/bin:${PATH} \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,10 @@ from airflow.sdk import Connection
 
 from kubeflow_provider.services import ModelVersion
 from local_services.native_server.hook import LocalNativeHook
+from local_services.native_server.server import run
+from local_services.roles import Role
 from tests.serving_support import MODEL, free_port
+from tests.waiting import wait_for
 
 _SERVING = Path(__file__).parents[1] / "include" / "classifier" / "serving"
 _TOY = Path(__file__).with_name("toy_predictor.py")
@@ -47,9 +51,12 @@ def build_native_version(
     )
 
 
-def native_connection(python: str, state_dir: Path, *, port: int | None = None) -> Connection:
-    """Return a connection to an installation of its own."""
-    extra = json.dumps({"python": python, "state_dir": str(state_dir)})
+def native_connection(python: str, state_dir: Path, *, port: int | None = None, **more: str) -> Connection:
+    """Return a connection to an installation of its own.
+
+    :param more: fields besides.
+    """
+    extra = json.dumps({"python": python, "state_dir": str(state_dir), **more})
     return Connection(conn_id="serving_test", conn_type="local_native", port=port or free_port(), extra=extra)
 
 
@@ -62,3 +69,23 @@ def local_native(python: str, folder: Path) -> Iterator[SimpleNamespace]:
         yield SimpleNamespace(hook=hook, store=folder / "store", connection=conn)
     finally:
         hook.stop()
+
+
+@contextmanager
+def native_service(python: str, folder: Path) -> Iterator[SimpleNamespace]:
+    """Yield ``hook``, whose connection is a client's, and ``store``; what it asks runs in a thread until the end."""
+    server, client = (
+        native_connection(python, folder / "state", port=port, role=role)
+        for port in [free_port()]
+        for role in (Role.SERVER, Role.CLIENT)
+    )
+    stop = threading.Event()
+    thread = threading.Thread(target=run, args=(LocalNativeHook(connection=server), stop))
+    thread.start()
+    hook = LocalNativeHook("serving_test", connection=client)
+    try:
+        wait_for(hook._processes.is_router_up, "the service is up")
+        yield SimpleNamespace(hook=hook, store=folder / "store")
+    finally:
+        stop.set()
+        thread.join()

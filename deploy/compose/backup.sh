@@ -28,6 +28,8 @@ if [ "$scheduler" = scheduler ]; then
   echo "What is served"
   compose run --rm --no-deps -T "$scheduler" tar -C /var/lib/releases --create \
     --exclude=serving/run --exclude=serving/logs --exclude=serving/unpacked serving > "$part/serving.tar"
+  compose run --rm --no-deps -T "$scheduler" tar -C /var/lib/releases --create \
+    --exclude=native/run --exclude=native/logs native > "$part/native.tar"
 fi
 echo "MLflow's files"
 compose run --rm --no-deps -T mlflow tar -C /var/lib/mlflow --create . > "$part/mlflow.tar"

@@ -28,6 +28,8 @@ IMAGE_TAG=0.1.0
 # Ports on 127.0.0.1.
 AIRFLOW_PORT=8080
 SERVING_PORT=8085
+NATIVE_PORT=8088
+NATIVE_METRICS_PORT=8082
 MLFLOW_PORT=5000
 
 # Who may sign in: user:role, the roles are viewer, user, op and admin. Each of them needs a password in the JSON below.

@@ -36,6 +36,11 @@ replace "$scheduler" /var/lib/releases store "$folder/store.tar"
 if [ "$scheduler" = scheduler ]; then
   echo "What is served"
   replace "$scheduler" /var/lib/releases serving "$folder/serving.tar"
+  if [ -e "$folder/native.tar" ]; then
+    replace "$scheduler" /var/lib/releases native "$folder/native.tar"
+  else  # a back-up from before there was this service
+    compose run --rm --no-deps -T "$scheduler" find /var/lib/releases/native -mindepth 1 -delete
+  fi
 fi
 echo "MLflow's files"
 replace mlflow /var/lib/mlflow . "$folder/mlflow.tar"

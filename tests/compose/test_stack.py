@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -16,7 +18,7 @@ import pytest
 
 from deploy.compose.tracking_proxy import ROUTES
 from tests.compose import attack_on_registry
-from tests.compose.stack import MODEL, Stack, docker, installation, wait_for
+from tests.compose.stack import MODEL, NATIVE, NATIVE_DAG, Stack, docker, installation, models_dir, wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(3600)]
 
@@ -33,13 +35,18 @@ MAY_KNOW = {
     "pipelines": set(),
     "tracking": set(),
     "torchserve": set(),
+    "native": set(),
 }
 IMAGES = ("airflow", "airflow-with-pipelines", "mlflow")
 
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    with installation() as stack:
+    # Not below pytest's own folder, which no other user can enter.
+    with (
+        tempfile.TemporaryDirectory(prefix="models-") as folder,
+        installation(MODELS_DIR=str(models_dir(Path(folder)))) as stack,
+    ):
         yield stack
 
 
@@ -73,6 +80,43 @@ def test_a_release_asked_for_with_a_password_completes_and_answers(stack: Stack)
     assert stack.training_runs() == 1
 
 
+def test_a_native_model_is_released_switched_and_put_back_without_losing_a_request(stack: Stack) -> None:
+    run = stack.release(NATIVE_DAG)
+    assert stack.wait(run, NATIVE_DAG) == "success", stack.why(run, NATIVE_DAG)
+    first, other = stack.live(NATIVE), stack.live()
+    assert first
+    assert other, "the other model goes on where it is"
+    with stack.users(NATIVE) as users:
+        run = stack.release(NATIVE_DAG, seed=2)
+        assert stack.wait(run, NATIVE_DAG) == "success", stack.why(run, NATIVE_DAG)
+        second = stack.live(NATIVE)
+        undo = NATIVE_DAG.replace("release_", "roll_back_", 1)
+        run = stack.release(undo, reason="to see it come back")
+        assert stack.wait(run, undo) == "success", stack.why(run, undo)
+        assert stack.live(NATIVE) == first
+    assert {*users.answers} == {first, second}
+    assert first != second
+
+    with urllib.request.urlopen(f"{stack.native_metrics}/metrics") as page:
+        numbers = page.read().decode()
+    assert f'model_server_ready{{model="{NATIVE}",version="{first}"}} 1' in numbers
+    # Airflow's workers ask, and start no server of their own.
+    assert "include.classifier.native" in processes(stack, "native")
+    assert "include.classifier.native" not in processes(stack, "scheduler")
+
+
+def test_the_native_servers_come_back_and_end_without_being_killed(stack: Stack) -> None:
+    live = stack.live(NATIVE)
+    stack.compose("kill", "native")
+    assert stack.live(NATIVE) is None
+    start(stack, "native")
+    assert stack.live(NATIVE) == live
+    stack.compose("stop", "native")
+    assert stack.inspect("native")["State"]["ExitCode"] == 0
+    start(stack, "native")
+    assert stack.live(NATIVE) == live
+
+
 def test_a_viewer_may_look_and_not_release(stack: Stack) -> None:
     import httpx
 
@@ -89,7 +133,7 @@ def test_what_trains_cannot_write_the_record_of_what_is_live(stack: Stack) -> No
         text = Path(attack_on_registry.__file__).read_text()
         return json.loads(stack.compose("exec", "-T", service, python, "-c", text, *words).splitlines()[-1])
 
-    number = stack.sql("mlflow", "SELECT max(version) FROM model_versions")
+    number = stack.sql("mlflow", f"SELECT max(version) FROM model_versions WHERE name = '{MODEL}'")
     told = stack.compose("exec", "-T", "mlflow", "python", "-c", attack_on_registry.ROUTES_OF_THE_SERVER)
     routes = json.loads(told.splitlines()[-1])
     assert len(routes) > 400
@@ -108,10 +152,10 @@ def test_what_trains_reaches_no_other_service_by_its_address(stack: Stack) -> No
         return list(stack.inspect(service)["NetworkSettings"]["Networks"].values())
 
     ports = {"mlflow": 5000, "postgres": 5432, "api-server": 8080, "torchserve": 8085, "tracking": 5000}
+    ports |= {"native": 8088}
     doors = {f"{network['IPAddress']}:{port}": name for name, port in ports.items() for network in networks(name)}
     (own,) = networks("pipelines")
-    published = (stack.airflow, stack.serving, stack.mlflow)
-    doors |= {f"{own['Gateway']}:{url.rpartition(':')[2]}": f"host, {url}" for url in published}
+    doors |= {f"{own['Gateway']}:{url.rpartition(':')[2]}": f"host, {url}" for url in stack.published}
     told = stack.compose("exec", "-T", "pipelines", "python", "-c", WHICH_ARE_OPEN, *doors)
     assert [doors[door] for door in told.split()] == ["tracking"]
 
@@ -218,10 +262,12 @@ def test_a_training_that_is_killed_with_its_container_begins_again_and_its_relea
 
 def test_the_live_version_answers_again_after_a_reboot(stack: Stack) -> None:
     live, trainings, recorded = stack.live(), stack.training_runs(), versions(stack)
+    native = stack.live(NATIVE)
     stack.make("down")
     assert stack.live() is None
     stack.make("up")
-    assert stack.live() == live
+    assert (stack.live(), stack.live(NATIVE)) == (live, native)
+    assert native
     assert stack.training_runs() == trainings
     assert versions(stack) == recorded
 
@@ -247,6 +293,7 @@ def test_a_back_up_fills_an_empty_installation(stack: Stack, backup: Path) -> No
     stack.make("restore", BACKUP=str(backup))
     (version,) = versions(stack)
     assert stack.live() == version
+    assert stack.live(NATIVE)
     releases = "SELECT count(*) FROM dag_run WHERE dag_id = 'release_sample_reviews' AND state = 'success'"
     assert stack.sql("airflow", releases) == "1"
 
@@ -306,5 +353,10 @@ def find_any(stream: IO[bytes], wanted: list[bytes]) -> set[bytes]:
 
 def versions(stack: Stack) -> list[str]:
     """Return the recorded releases, the oldest first."""
-    query = "SELECT value FROM model_version_tags WHERE key = 'release.version' ORDER BY value"
+    query = f"SELECT value FROM model_version_tags WHERE key = 'release.version' AND name = '{MODEL}' ORDER BY value"
     return stack.sql("mlflow", query).split()
+
+
+def processes(stack: Stack, service: str) -> str:
+    """Return the command lines of a service's processes."""
+    return stack.compose("exec", "-T", service, "sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '")

@@ -24,7 +24,7 @@ from tests.captured import versions
 from tests.doubles.kubernetes.kserve import KServeSettings
 from tests.kserve_support import forget_model, kserve, real_kserve
 from tests.local_kserve_support import local_kserve
-from tests.native_support import build_native_version, local_native
+from tests.native_support import build_native_version, local_native, native_service
 from tests.quick_local_kserve import quick_local_kserve
 from tests.serving_support import GOOD, build_version, torchserve
 
@@ -134,8 +134,8 @@ def _on_local_kserve(python: str, folder: Path) -> Iterator[World]:
 
 
 @contextmanager
-def _on_native(python: str, folder: Path) -> Iterator[World]:
-    with local_native(python, folder) as running:
+def _on_native(python: str, folder: Path, *, as_service: bool = False) -> Iterator[World]:
+    with (native_service if as_service else local_native)(python, folder) as running:
 
         def build(model: str, version: str, behaviour: str) -> ModelVersion:
             return build_native_version(running.store, version, model=model, behaviour=behaviour)
@@ -175,6 +175,7 @@ TORCHSERVE = pytest.param("torchserve", marks=pytest.mark.torchserve)
 #: Each version is a process that takes seconds to start; test_processes.py has the essential part in every run.
 LOCAL_KSERVE = pytest.param("KServe's own server", marks=[pytest.mark.processes, pytest.mark.long])
 NATIVE = pytest.param("the native server", marks=[pytest.mark.processes, pytest.mark.long])
+NATIVE_SERVICE = pytest.param("a service of native servers", marks=[pytest.mark.processes, pytest.mark.long])
 QUICK_LOCAL_KSERVE = "KServe's own server without its processes"
 KNATIVE = pytest.param("kserve in Knative mode", marks=pytest.mark.waits)
 #: Each version whose answers were recorded, named with its mode.
@@ -190,7 +191,10 @@ def only(*services: Any) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("service", services, indirect=True)
 
 
-@pytest.fixture(scope="module", params=[TORCHSERVE, QUICK_LOCAL_KSERVE, LOCAL_KSERVE, NATIVE, KNATIVE, *RECORDED, REAL])
+@pytest.fixture(
+    scope="module",
+    params=[TORCHSERVE, QUICK_LOCAL_KSERVE, LOCAL_KSERVE, NATIVE, NATIVE_SERVICE, KNATIVE, *RECORDED, REAL],
+)
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Yield each service with a way to publish versions for it."""
     folder = tmp_path_factory.mktemp("serving")
@@ -198,6 +202,9 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         "torchserve": lambda: _on_torchserve(request.getfixturevalue("pipelines_python"), folder),
         QUICK_LOCAL_KSERVE: lambda: _on_local_kserve_without_processes(folder),
         "the native server": lambda: _on_native(request.getfixturevalue("pipelines_python"), folder),
+        "a service of native servers": lambda: _on_native(
+            request.getfixturevalue("pipelines_python"), folder, as_service=True
+        ),
         "KServe's own server": lambda: _on_local_kserve(request.getfixturevalue("kserve_python"), folder),
         "kserve in Knative mode": lambda: _on_kserve(folder, default_mode="Serverless"),
         "kserve in a real cluster": _on_real_kserve,

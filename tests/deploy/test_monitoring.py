@@ -21,12 +21,15 @@ import pytest
 import yaml
 
 from include.classifier.native.metrics import Metrics
+from local_services.native_server.metrics import joined
 from model_releases.metrics import Metric
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "monitoring"
 DOCS = Path(__file__).parents[2] / "docs" / "monitoring.md"
 #: Labels that Prometheus itself gives to what it collects.
 COLLECTED = {"instance", "job"}
+#: Of every sample of a native server where there are several.
+OF_EACH_SERVER = ("model", "version")
 #: Of a histogram, with the labels of each.
 PARTS: dict[str, list[str]] = {"bucket": ["le"], "sum": [], "count": []}
 
@@ -36,14 +39,16 @@ def known_metrics() -> dict[str, tuple[str, set[str]]]:
     native = Metrics("sample-reviews", "20260101000000")
     native.add_request("v1", 200, 0.01)
     native.captured = lambda: [("written", 1)]
-    text = (Path(__file__).parent / "torchserve_metrics.txt").read_text(encoding="utf-8") + native.text()
+    # In docker compose one page has the numbers of all servers; a pod has them without these labels: no harm.
+    page = joined([(native.text(), dict.fromkeys(OF_EACH_SERVER, "any"))])
+    text = (Path(__file__).parent / "torchserve_metrics.txt").read_text(encoding="utf-8") + page
     types = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.M))
     found = {name: (kind, set[str]()) for name, kind in types.items()}
     for name, labels in re.findall(r"^(\w+)\{(.*)\}", text, re.M):
         if name in found:  # not the parts of a histogram
             found[name][1].update(re.findall(r'(\w+)="', labels))
     for name in [name for name, (kind, _) in found.items() if kind == "histogram"]:
-        found |= {f"{name}_{part}": ("counter", set(labels)) for part, labels in PARTS.items()}
+        found |= {f"{name}_{part}": ("counter", {*labels, *OF_EACH_SERVER}) for part, labels in PARTS.items()}
     ours = {f"airflow_{metric.stat.replace('.', '_')}": ("gauge", {*metric.tags}) for metric in Metric}
     return found | ours
 

@@ -38,8 +38,11 @@ _HEADERS = {
 }
 
 
-def application(state: State, predictions: Predictions, metrics: Metrics) -> ASGIApp:
-    """Return the server of the predictions."""
+def application(state: State, predictions: Predictions, metrics: Metrics, *, with_numbers: bool = False) -> ASGIApp:
+    """Return the server of the predictions.
+
+    :param with_numbers: whether it has the numbers as well, because there is no port for them.
+    """
     paths = _Paths(state, predictions, metrics)
     v1, v2, raw = "/v1/models/{model:name}", "/v2/models/{model:name}", "/predictions/{model:name}"
     at_version = "/versions/{version}"
@@ -63,6 +66,8 @@ def application(state: State, predictions: Predictions, metrics: Metrics) -> ASG
         Route("/openapi.json", paths.description, methods=get),
         Route("/docs", paths.documentation, methods=get),
     ]
+    if with_numbers:
+        routes.append(_numbers(metrics))
     handlers: dict[Any, Any] = {
         Refusal: _refuse,
         HTTPException: _refuse_path,
@@ -164,11 +169,14 @@ def _always(content: Mapping[str, Any]) -> _Endpoint:
 
 def metrics_application(metrics: Metrics) -> ASGIApp:
     """Return the server of the numbers, which has a port of its own."""
+    return Starlette(routes=[_numbers(metrics)])
 
+
+def _numbers(metrics: Metrics) -> Route:
     async def numbers(request: Request) -> Response:
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
-    return Starlette(routes=[Route("/metrics", numbers, methods=["GET"])])
+    return Route("/metrics", numbers, methods=["GET"])
 
 
 async def _refuse(request: Request, refusal: Refusal) -> Response:

@@ -59,7 +59,8 @@ class Doors:
     :param port: of the predictions over HTTP.
     :param metrics_port: of the numbers.
     :param grpc_port: of the predictions over gRPC; 0: none.
-    :param unix_socket: path of a socket for the predictions over HTTP, in the place of all ports.
+    :param unix_socket: path of a socket for the predictions over HTTP, in the place of all ports; the numbers are
+        there as well.
     """
 
     host: str = "127.0.0.1"
@@ -86,7 +87,7 @@ def serve(
     """
     source = Package(package, folder, workers=workers)
     # Before there are sockets, which its workers would hold open when nobody answers there any more.
-    service = Service(source.load(), limits)
+    service = Service(source.load(), limits, with_numbers=bool(doors.unix_socket))
     try:
         with listening(doors) as (predictions, numbers):
             asyncio.run(_Running(service, source, drain_seconds).serve(predictions, numbers, doors))
@@ -98,9 +99,12 @@ def serve(
 
 
 class Service:
-    """A model with all that stands between it and its sockets."""
+    """A model with all that stands between it and its sockets.
 
-    def __init__(self, model: ServedModel, limits: Limits) -> None:
+    :param with_numbers: whether they are answered where the predictions are.
+    """
+
+    def __init__(self, model: ServedModel, limits: Limits, *, with_numbers: bool = False) -> None:
         self.limits = limits
         self.state = state = State(model)
         self.metrics = metrics = Metrics(model.name, model.version)
@@ -119,7 +123,10 @@ class Service:
             ),
         }
         self.servers = (
-            HttpServer(application(state, predictions, metrics), grace_seconds=model.response_seconds),
+            HttpServer(
+                application(state, predictions, metrics, with_numbers=with_numbers),
+                grace_seconds=model.response_seconds,
+            ),
             HttpServer(metrics_application(metrics), grace_seconds=1),
         )
 

@@ -11,7 +11,8 @@ from airflow.sdk import Connection
 from kubeflow_provider.connection_fields import ConnectionFields
 from kubeflow_provider.exceptions import InvalidRequestError
 from local_services.kserve_server.runtime.layout import PROTOCOLS, SAFE_FILES
-from local_services.version_servers.settings import ServersSettings, loopback_host
+from local_services.roles import host_of
+from local_services.version_servers.settings import ServersSettings
 
 DEFAULT_PORT = 8087
 
@@ -33,7 +34,7 @@ class KServeServerSettings(ServersSettings):
         """
         fields = ConnectionFields(connection)
         python, state_dir = fields.absolute_path("python"), fields.absolute_path("state_dir")
-        allow_pickle, host = fields.flag("allow_pickle", False), loopback_host(connection, fields)
+        allow_pickle, host = fields.flag("allow_pickle", False), host_of(connection, fields, None)
         fields.check()
         assert python and state_dir  # or `check` had raised
         return cls(

@@ -8,12 +8,19 @@ from kubeflow_provider.services import ModelVersion
 from local_services.native_server.packages import PackageStore
 from local_services.native_server.processes import NativeProcesses
 from local_services.native_server.settings import NativeServerSettings
-from local_services.record import check_runtime
+from local_services.record import Record, check_runtime
+from local_services.roles import Role
 from local_services.version_servers.hook import VersionServersHook
+from local_services.version_servers.loaded_versions import VersionProcesses
+from local_services.version_servers.remote_processes import RemoteProcesses
+from local_services.version_servers.settings import ServersSettings
 
 
 class LocalNativeHook(VersionServersHook):
     """Serves versions with ``serving.runtime: native``; a :class:`~kubeflow_provider.services.ServingService`.
+
+    Where the servers are in a container of their own, the connection's ``role`` says so: what is done here is the same,
+    and only that container starts and stops processes, when it is asked to.
 
     :param local_native_conn_id: connection of type ``local_native``.
     :param connection: the connection itself, where it has been looked up already.
@@ -36,10 +43,21 @@ class LocalNativeHook(VersionServersHook):
         super().check_candidate(candidate)
         check_runtime(candidate, "native", remedy="torchserve")
 
+    @property
+    def settings(self) -> ServersSettings:
+        """The connection's fields."""
+        return self._settings
+
+    def own_parts(self) -> tuple[NativeProcesses, PackageStore, Record]:
+        """Return what the container of the role ``server`` runs, for whoever runs it."""
+        return NativeProcesses(self._settings), self._make_store(), self._record
+
     def _read_settings(self, connection: Connection) -> NativeServerSettings:
         return NativeServerSettings.of(connection)
 
-    def _make_processes(self) -> NativeProcesses:
+    def _make_processes(self) -> VersionProcesses:
+        if self._settings.role is Role.CLIENT:
+            return RemoteProcesses(self._settings, kind=NativeProcesses.kind, service="native")
         return NativeProcesses(self._settings)
 
     def _make_store(self) -> PackageStore:

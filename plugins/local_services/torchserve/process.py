@@ -14,8 +14,9 @@ from include import torchserve
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from local_services.private_folder import check_private, check_socket_path, inherited_environment, socket_folder
 from local_services.record import record_file
+from local_services.roles import Role
 from local_services.torchserve.management import ManagementApi
-from local_services.torchserve.settings import CONFIG, LOG_CONFIG, Role, TorchServeSettings
+from local_services.torchserve.settings import CONFIG, LOG_CONFIG, TorchServeSettings
 
 _START_SECONDS = 90.0
 _STOP_SECONDS = 10.0

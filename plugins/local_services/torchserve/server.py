@@ -12,12 +12,10 @@ import logging
 import signal
 from threading import Event
 
-from kubeflow_provider.exceptions import KubeflowProviderError
+from local_services.roles import keep_started
 from local_services.torchserve.hook import TorchServeHook
 
 log = logging.getLogger(__name__)
-
-_LOOK_SECONDS = 2.0
 
 
 def keep_running(hook: TorchServeHook, stop: Event) -> None:
@@ -26,13 +24,7 @@ def keep_running(hook: TorchServeHook, stop: Event) -> None:
     :param hook: of the server's connection.
     :param stop: when set, the server is stopped.
     """
-    while not stop.is_set():
-        try:
-            hook.start()
-        except KubeflowProviderError as error:
-            # What keeps it from starting may be mended while this waits: a full disk, a damaged record.
-            log.error("%s", error)
-        stop.wait(_LOOK_SECONDS)
+    keep_started(hook.start, stop)
     hook.stop()
     log.info("TorchServe was stopped.")
 

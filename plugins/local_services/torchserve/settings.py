@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from airflow.sdk import Connection
 
 from kubeflow_provider.connection_fields import ConnectionFields
+from local_services.roles import Role, host_of, role_of
 
 DEFAULT_PORT = 8085
 
 #: Where users ask a model, below the address of the predictions.
 PREDICT_PATH = "/v1/models/{}:predict"
-
-
-class Role(StrEnum):
-    """Who starts the server."""
-
-    #: Whoever needs it first; for one machine, on loopback.
-    ON_DEMAND = "on_demand"
-    #: This process, which is there for nothing else (:mod:`local_services.torchserve.server`); on any address.
-    SERVER = "server"
-    #: Another process with the role of the server, that shares the state folder and the management socket.
-    CLIENT = "client"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,18 +60,10 @@ class TorchServeSettings:
         :raises InvalidRequestError: naming the field that is missing or wrong.
         """
         fields = ConnectionFields(connection)
-        role = Role(fields.choice("role", tuple(Role), Role.ON_DEMAND))
+        role = role_of(fields)
         python = fields.absolute_path("python", required=role is not Role.CLIENT)
         state_dir, socket_dir = fields.absolute_path("state_dir"), fields.absolute_path("socket_dir", required=False)
-        host = connection.host or "127.0.0.1"
-        if role is Role.ON_DEMAND:
-            host = "127.0.0.1" if host == "localhost" else host
-            if not _is_loopback(host):
-                fields.problems.append(
-                    "host: an IPv4 loopback address is needed. Predictions need no token, so this server is for "
-                    "one machine only; put a proxy that knows its users in front of it. For a server that runs in a "
-                    "container of its own, set `role`"
-                )
+        host = host_of(connection, fields, role)
         fields.check()
         assert state_dir  # or `check` had raised
         return cls(
@@ -95,13 +75,6 @@ class TorchServeSettings:
             socket_dir=socket_dir,
             public_url=fields.text("public_url"),
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.IPv4Address(host).is_loopback
-    except ValueError:
-        return False
 
 
 # Tokens are all or nothing in TorchServe: with them on, predictions would need one as well. The management API is

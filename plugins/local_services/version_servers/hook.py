@@ -25,8 +25,7 @@ from kubeflow_provider.states import DeploymentState
 from local_services.kserve_server.runtime.layout import NO_SERVER, ROUTER_HEADER, VERSION_HEADER, predict_path
 from local_services.lost_record import LostRecord
 from local_services.record import Record, ServedModel, StoredVersion, archive_name, check_names
-from local_services.version_servers.loaded_versions import LoadedVersions, Store
-from local_services.version_servers.processes import Processes
+from local_services.version_servers.loaded_versions import LoadedVersions, Store, VersionProcesses
 from local_services.version_servers.settings import ServersSettings
 
 
@@ -55,7 +54,7 @@ class VersionServersHook(BaseHook):
     def _read_settings(self, connection: Connection) -> ServersSettings:
         raise NotImplementedError
 
-    def _make_processes(self) -> Processes:
+    def _make_processes(self) -> VersionProcesses:
         raise NotImplementedError
 
     def _make_store(self) -> Store:
@@ -106,7 +105,8 @@ class VersionServersHook(BaseHook):
     def endpoint_url(self, model: str) -> str:
         """Return the address that users call for predictions, in the protocol of the live version."""
         served = self._lost_record.model(model)
-        return f"{self._settings.address}{self._path(model, served.live or max(served.versions, default=''), served)}"
+        path = self._path(model, served.live or max(served.versions, default=""), served)
+        return f"{self._settings.public_address}{path}"
 
     def predict(self, model: str, body: bytes, *, version: str | None = None, timeout_seconds: float = 30) -> Answer:
         """Send a raw request body to a version, or through the address that users call, in the version's protocol.
@@ -159,8 +159,8 @@ class VersionServersHook(BaseHook):
         if self._processes.is_router_up():
             return {live: 100}
         raise ServiceUnavailableError(
-            f"The router is not running at {self._settings.address}, so nobody reaches {model} {live}. The next "
-            "release or prediction starts it."
+            f"The router is not running at {self._settings.address}, so nobody reaches {model} {live}. "
+            f"{self._processes.remedy}"
         )
 
     # Changes
@@ -293,7 +293,7 @@ class VersionServersHook(BaseHook):
         return self._read_settings(self._connection or self.get_connection(self._conn_id))
 
     @cached_property
-    def _processes(self) -> Processes:
+    def _processes(self) -> VersionProcesses:
         return self._make_processes()
 
     @cached_property

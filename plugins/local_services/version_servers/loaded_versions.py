@@ -11,7 +11,6 @@ from kubeflow_provider.exceptions import DeploymentFailedError, KubeflowProvider
 from kubeflow_provider.services import Deployment, ModelVersion
 from kubeflow_provider.states import DeploymentState
 from local_services.record import Record, ServedModel, StoredVersion, archive_name
-from local_services.version_servers.processes import Processes
 
 #: So long a version may load that has to be live again at once.
 _LOADING_SECONDS = 150.0
@@ -43,6 +42,37 @@ class Store(Protocol):
         """Delete a version; harmless when it is not here."""
 
 
+class VersionProcesses(Protocol):
+    """The processes of versions and the router before them: of this machine, or of a container of their own."""
+
+    #: What a message says where nothing runs.
+    remedy: str
+
+    def is_router_up(self) -> bool:
+        """Tell whether the router answers."""
+
+    def start_router(self) -> None:
+        """Start the router and wait until it listens."""
+
+    def stop(self) -> bool:
+        """Stop everything; return whether there was anything to stop."""
+
+    def start_version(self, model: str, version: str, stored: StoredVersion, path: Path) -> None:
+        """Start the process of a version, without waiting for it."""
+
+    def note_failure(self, model: str, version: str, stored: StoredVersion, reason: str) -> None:
+        """Write down why a version cannot be started, so that not everybody tries it again."""
+
+    def stop_version(self, model: str, version: str, stored: StoredVersion) -> None:
+        """Stop the process of a version; harmless when there is none."""
+
+    def state(self, model: str, version: str, stored: StoredVersion) -> tuple[DeploymentState, str | None] | None:
+        """Return a version's state and, unless it is READY, the reason; ``None`` when it was not started."""
+
+    def is_gone(self, model: str, version: str, stored: StoredVersion) -> bool:
+        """Tell whether a version has no process and nothing speaks against one: it was never started, or killed."""
+
+
 class LoadedVersions:
     """Changes what runs and what is written down of it, for a caller that holds the record's lock.
 
@@ -53,7 +83,7 @@ class LoadedVersions:
     :param record: what is live, and what was before.
     """
 
-    def __init__(self, processes: Processes, store: Store, record: Record) -> None:
+    def __init__(self, processes: VersionProcesses, store: Store, record: Record) -> None:
         self._processes = processes
         self._store = store
         self._record = record

@@ -25,7 +25,7 @@ from include.marked_processes import end, find
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
 from kubeflow_provider.states import DeploymentState
 from local_services.kserve_server.runtime.layout import failure_of, server_folder, socket_of
-from local_services.private_folder import check_private, check_socket_path, inherited_environment, socket_folder
+from local_services.private_folder import check_private, check_socket_path, inherited_environment
 from local_services.record import StoredVersion, record_file
 from local_services.version_servers.settings import ServersSettings
 
@@ -39,7 +39,7 @@ _START = "import sys; sys.path.append(sys.argv.pop(1)); from runtime.{module} im
 
 _ROUTER_SECONDS = 60.0
 #: A server that is told to end answers what it has begun, and what arrives within a second.
-_STOP_SECONDS = 30.0
+STOP_SECONDS = 30.0
 _KILL_SECONDS = 10.0
 _LOG_LINES = 15
 
@@ -54,10 +54,12 @@ class Processes:
     kind = "kserve-server"
     #: What the message says where an interpreter cannot be started.
     needed = "an environment with KServe's own server; `make kserve-server` makes one"
+    #: What a message says where nothing runs.
+    remedy = "The next release or prediction starts it."
 
     def __init__(self, settings: ServersSettings) -> None:
         self._settings = settings
-        self.run_dir = socket_folder(settings.state_dir, self.kind)
+        self.run_dir = settings.run_dir(self.kind)
         self.log_dir = settings.state_dir / "logs"
         self._router = self.run_dir / "router"
 
@@ -81,13 +83,8 @@ class Processes:
         """
         self._end(_FOLDER, str(self._router))
         self._check_port()
-        check_socket_path(socket_of(self.run_dir / ("0" * 20)).with_name("sp"))
-        self.run_dir.mkdir(mode=0o700, exist_ok=True)
-        check_private(self.run_dir)
+        self.make_folders()
         self._sweep()
-        for folder in (self._settings.state_dir, self.log_dir):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._settings.state_dir.chmod(0o700)  # whoever may change it decides what is loaded
         document = {
             "host": self._settings.host,
             "port": self._settings.port,
@@ -107,12 +104,26 @@ class Processes:
                 )
             time.sleep(0.05)
 
+    def make_folders(self) -> None:
+        """Make the folders of sockets, logs and models, for this user only.
+
+        :raises InvalidRequestError: when the path of a socket would be too long.
+        :raises PermissionDeniedError: when the folder of the sockets is not ours alone.
+        """
+        check_socket_path(socket_of(self.run_dir / ("0" * 20)).with_name("sp"))
+        for folder in (self._settings.state_dir, self.log_dir):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._settings.state_dir.chmod(0o700)  # whoever may change it decides what is loaded
+        self.run_dir.mkdir(mode=0o700, exist_ok=True)
+        check_private(self.run_dir)
+
     def stop(self) -> bool:
-        """Stop everything; harmless when nothing runs.
+        """Stop everything; harmless when nothing runs. What is under way is answered.
 
         :return: whether there was anything to stop.
         """
         was_running = bool(self.processes())
+        self._end(_FOLDER, str(self._router))  # first, because what it has taken in is for the others to answer
         self._end(_INSTALLATION, str(self.run_dir))
         shutil.rmtree(self.run_dir, ignore_errors=True)
         return was_running
@@ -168,6 +179,10 @@ class Processes:
         """Tell whether a version has no process and nothing speaks against one: it was never started, or killed."""
         folder = self._folder(model, version, stored)
         return not failure_of(folder).is_file() and not _listens(folder) and not find(_FOLDER, str(folder))
+
+    def ask(self, model: str, version: str, stored: StoredVersion, path: str) -> httpx.Response | None:
+        """Return a version's answer at a path; ``None`` where there is none."""
+        return self._answer(self._folder(model, version, stored), path)
 
     # Parts
 
@@ -234,19 +249,23 @@ class Processes:
                 ) from error
 
     def _end(self, variable: str, value: str) -> None:
-        if end(variable, value, psutil.Process.terminate, _STOP_SECONDS):
+        if end(variable, value, psutil.Process.terminate, STOP_SECONDS):
             end(variable, value, psutil.Process.kill, _KILL_SECONDS)
 
     def _ask(self, folder: Path, path: str) -> int:
         """Return the status of an answer; 0 where there is none."""
+        answer = self._answer(folder, path)
+        return answer.status_code if answer else 0
+
+    def _answer(self, folder: Path, path: str) -> httpx.Response | None:
         if not _listens(folder):
-            return 0
+            return None
         transport = httpx.HTTPTransport(uds=str(socket_of(folder)), verify=False)
         try:
             with httpx.Client(transport=transport, base_url="http://model", timeout=10.0) as client:
-                return client.get(path).status_code
+                return client.get(path)
         except httpx.TransportError:
-            return 0
+            return None
 
     def _sweep(self) -> None:
         """Remove the folders of processes that are gone: of before a reboot, or killed."""

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow.sdk import Connection
-
-from kubeflow_provider.connection_fields import ConnectionFields
+from local_services.private_folder import socket_folder
+from local_services.roles import Role
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServersSettings:
     """A connection's fields.
 
-    :param host: loopback address of the router.
+    :param host: address of the router: to listen on, or, for a client, to ask.
     :param port: port of the router.
-    :param python: interpreter of the servers.
+    :param python: interpreter of the servers; a client needs none.
     :param state_dir: keeps the models, the logs and the record of what is live.
+    :param role: who starts the processes.
+    :param socket_dir: folder of the sockets, which nobody else can enter; default: a folder of this user below the
+        system's temporary one. Containers need one that they share.
+    :param public_url: address of the router as users know it, without a path; default: host and port.
     """
 
     host: str
     port: int
     python: str
     state_dir: Path
+    role: Role = Role.ON_DEMAND
+    socket_dir: Path | None = None
+    public_url: str = ""
 
     @property
     def address(self) -> str:
@@ -32,24 +37,18 @@ class ServersSettings:
         return f"http://{self.host}:{self.port}"
 
     @property
+    def public_address(self) -> str:
+        """URL of the router as users know it, without a path."""
+        return self.public_url.rstrip("/") or self.address
+
+    @property
     def model_store(self) -> Path:
         """Folder with the versions that are, or were lately, served."""
         return self.state_dir / "models"
 
+    def run_dir(self, kind: str) -> Path:
+        """Return the folder of the processes' sockets.
 
-def loopback_host(connection: Connection, fields: ConnectionFields) -> str:
-    """Return the address to listen on; one that is not of this machine alone becomes a problem of the fields."""
-    host = "127.0.0.1" if connection.host in (None, "", "localhost") else connection.host
-    if not _is_loopback(host):
-        fields.problems.append(
-            "host: an IPv4 loopback address is needed. Predictions need no token, so this server is for one "
-            "machine only; put a proxy that knows its users in front of it"
-        )
-    return host
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.IPv4Address(host).is_loopback
-    except ValueError:
-        return False
+        :param kind: of the servers.
+        """
+        return self.socket_dir or socket_folder(self.state_dir, kind)

@@ -12,10 +12,11 @@ import pytest
 from airflow.sdk import Connection
 
 from kubeflow_provider.exceptions import InvalidRequestError, ServiceUnavailableError
+from local_services.roles import Role
 from local_services.torchserve.hook import TorchServeHook
 from local_services.torchserve.process import TorchServeProcess
 from local_services.torchserve.server import keep_running
-from local_services.torchserve.settings import Role, TorchServeSettings
+from local_services.torchserve.settings import TorchServeSettings
 from tests.serving_support import GOOD, MODEL, build_version, free_port
 from tests.waiting import LIMIT_SECONDS, wait_for
 
