@@ -49,14 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, help="processes that compute (as the archive says)")
     parser.add_argument("--batch-tokens", type=int, default=4096, help="at once, padding included (%(default)s)")
     parser.add_argument("--queue-tokens", type=int, default=1_000_000, help="that may wait (%(default)s)")
-    parser.add_argument("--queue-requests", type=int, default=100, help="that may be under way (%(default)s)")
+    parser.add_argument("--queue-requests", type=int, default=1000, help="that may be under way (%(default)s)")
     parser.add_argument("--queue-bytes", type=int, default=100_000_000, help="of their bodies together (%(default)s)")
     options = parser.parse_args(arguments)
     if options.check:
         return check(options.port)
     # The probe needs nothing of this, and runs every few seconds.
+    from include.classifier.native.batches.workers import WorkerFailedError
     from include.classifier.native.server import Doors, Limits, serve
-    from include.classifier.native.workers import WorkerFailedError
     from include.classifier.packaging.archive import ArchiveError
     from include.classifier.packaging.served_package import PackageError
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from include.classifier.native.batcher import Batch
+from include.classifier.native.batches.batcher import Batch
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -20,8 +20,9 @@ from include.classifier.native import refusals
 from include.classifier.packaging.archive import PACKAGE
 from include.classifier.packaging.served_package import PackageError
 from include.classifier.packaging.server_settings import worker_settings
+from include.classifier.serving.kernels import TORCH_BFLOAT16
 from include.classifier.serving.onnx_engine import MODEL_FILE
-from include.classifier.serving.predictor import read_json
+from include.classifier.serving.predictor import CLASSIFIER_FILE, read_json
 from include.contracts.version.archives import MANIFEST
 
 _log = logging.getLogger(__name__)
@@ -79,8 +80,16 @@ class ServedModel:
         except PackageError:
             self.forget_code()
             raise
+        #: Whether texts are padded to the longest beside them, so that a batch of many is cheaper than each by itself.
+        self.pads = not self._has_onnx and not self._is_in_bfloat16()
+        #: Batches that one process may compute side by side: each in one of the threads that it is to compute with.
+        self.lanes = self.threads if self._has_onnx else 1
         self.labels: list[str] = self.predictor.labels
         self._label_sizes = self._protocol.label_sizes(self.labels)
+
+    def _is_in_bfloat16(self) -> bool:
+        kernel = read_json(self.folder / CLASSIFIER_FILE).get("kernel") or {}
+        return kernel.get("name") == TORCH_BFLOAT16 and getattr(self.predictor, "computed_in", None) is None
 
     def compute_in_worker(self) -> Callable[[list[list[int]]], list[list[float]]]:
         """Return what computes in a process that was forked from this one, which has not computed anything."""

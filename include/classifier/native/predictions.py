@@ -6,15 +6,15 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
 from include.classifier.native import refusals
-from include.classifier.native.batcher import ModelFailedError, OutOfTimeError, QueueFullError
+from include.classifier.native.batches.batcher import ModelFailedError, OutOfTimeError, QueueFullError
 from include.classifier.native.bodies import ClientGoneError, Receive, Room, check_headers, read_body, until_gone
 from include.classifier.native.metrics import Metrics
 from include.classifier.native.model import Reading, ServedModel
+from include.classifier.native.reader import Read, Reader
 from include.classifier.native.served import Served
 
 _log = logging.getLogger(__name__)
@@ -22,9 +22,6 @@ _T = TypeVar("_T")
 
 #: Takes a request of the archive's code and the body of its answer, when it has one.
 _Note: TypeAlias = Callable[[Any, bytes], None]
-
-#: Makes of a request what a model computes, beside the event loop; raises :class:`.refusals.Refusal`.
-_Read: TypeAlias = Callable[[ServedModel], Reading]
 
 #: From here on an answer is written beside the event loop, which others wait for.
 _MANY_ROWS = 64
@@ -44,8 +41,7 @@ class Predictions:
         self._room = Room(max_bytes)
         self._metrics = metrics
         self._max_requests = max_requests
-        # One thread: a tokenizer belongs to one at a time.
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="reader")
+        self._reader = Reader()
 
     async def answer(
         self, headers: Mapping[str, str], receive: Receive, *, version: str | None = None, note: _Note | None = None
@@ -71,13 +67,13 @@ class Predictions:
 
             with self._counted():
                 try:
-                    return await _unless_gone(self._predict(read, note=note), receive)
+                    return await _unless_gone(self._predict(read, len(body), note=note), receive)
                 except ClientGoneError:
                     self._metrics.dropped += 1
                     raise
 
     async def infer(
-        self, message: bytes, read: _Read, write: Callable[[bytes], bytes], note: _Note | None = None
+        self, message: bytes, read: Read, write: Callable[[bytes], bytes], note: _Note | None = None
     ) -> bytes:
         """Return the answer to a message of which nothing is known but its size.
 
@@ -89,7 +85,7 @@ class Predictions:
         with self._room.taken() as take:
             take(len(message))
             with self._counted():
-                return await self._predict(read, write, note)
+                return await self._predict(read, len(message), write, note)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -108,16 +104,18 @@ class Predictions:
         if self.under_way >= self._max_requests:
             raise refusals.busy()
 
-    async def _predict(self, read: _Read, write: Callable[[bytes], bytes] = bytes, note: _Note | None = None) -> bytes:
+    async def _predict(
+        self, read: Read, size: int, write: Callable[[bytes], bytes] = bytes, note: _Note | None = None
+    ) -> bytes:
         served = self.served
         with served.used():
-            return await self._predict_with(served, read, write, note)
+            reading = await self._reader.read(read, served.model, size=size)
+            return await self._answer(served, reading, write, note)
 
-    async def _predict_with(
-        self, served: Served, read: _Read, write: Callable[[bytes], bytes], note: _Note | None
+    async def _answer(
+        self, served: Served, reading: Reading, write: Callable[[bytes], bytes], note: _Note | None
     ) -> bytes:
-        loop, model = asyncio.get_running_loop(), served.model
-        reading = await loop.run_in_executor(self._reader, read, model)
+        model = served.model
         try:
             rows = await served.batcher.submit(reading.rows, seconds=model.response_seconds)
         except QueueFullError:
@@ -134,7 +132,7 @@ class Predictions:
                 note(reading.request, body)
             return write(body)
 
-        return written() if len(rows) < _MANY_ROWS else await loop.run_in_executor(None, written)
+        return written() if len(rows) < _MANY_ROWS else await asyncio.to_thread(written)
 
 
 async def _unless_gone(work: Coroutine[Any, Any, _T], receive: Receive) -> _T:
@@ -142,18 +140,27 @@ async def _unless_gone(work: Coroutine[Any, Any, _T], receive: Receive) -> _T:
 
     :raises ClientGoneError: in that case.
     """
-    working, watching = asyncio.ensure_future(work), asyncio.ensure_future(until_gone(receive))
+    working, watching = asyncio.current_task(), asyncio.ensure_future(until_gone(receive))
+    is_gone = False
+
+    def give_up(_: object) -> None:
+        nonlocal is_gone
+        is_gone = True
+        if working:
+            working.cancel()
+
+    watching.add_done_callback(give_up)
     try:
-        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientGoneError
-        return working.result()
+        return await work
+    except asyncio.CancelledError:
+        if not is_gone:
+            raise
+        if working:
+            working.uncancel()
+        raise ClientGoneError from None
     finally:
-        for task in (working, watching):
-            if not task.done():
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+        watching.remove_done_callback(give_up)
+        watching.cancel()
 
 
 def log_place(what: str, error: BaseException) -> None:

@@ -8,14 +8,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from include.classifier.native.batcher import Batcher
-from include.classifier.native.forward import ThreadForward
+from include.classifier.native.batches.batcher import Batcher
+from include.classifier.native.batches.forward import ThreadForward
+from include.classifier.native.batches.pace import Pace
+from include.classifier.native.batches.workers import WorkerForward
 from include.classifier.native.metrics import Metrics
 from include.classifier.native.model import ServedModel
-from include.classifier.native.workers import WorkerForward
 
 if TYPE_CHECKING:
     from include.capture.server import ServerCapture
+
+
+#: That a batch may take where texts are padded, in which a batch gains by being large; and so many tokens it may have
+#: at any rate: with more a CPU gains nothing.
+_PADDED_SECONDS, _PADDED_TOKENS = 0.1, 256
+#: The same where each text goes through the model by itself: as long as passing it on takes next to nothing of that.
+_APART_SECONDS = 0.02
 
 
 @dataclass(slots=True)
@@ -35,19 +43,27 @@ class State:
 class Served:
     """A model that computes.
 
-    :param batch_tokens: that go through it at once, padding included.
+    :param batch_tokens: that go through it at once at most, padding included.
     :param queue_tokens: that may wait for it.
     """
 
     def __init__(self, model: ServedModel, metrics: Metrics, *, batch_tokens: int, queue_tokens: int) -> None:
         self.model = model
         self.forward: ThreadForward | WorkerForward
+        lanes = model.workers if model.workers > 1 else model.lanes
         if model.workers > 1:
-            self.forward = WorkerForward(model.compute_in_worker, metrics, workers=model.workers)
+            self.forward = WorkerForward(model.compute_in_worker, metrics, workers=lanes)
         else:
-            self.forward = ThreadForward(model.predictor, metrics)
+            self.forward = ThreadForward(model.predictor, metrics, lanes=lanes)
+        seconds, least = (_PADDED_SECONDS, _PADDED_TOKENS) if model.pads else (_APART_SECONDS, 1)
         self.batcher = Batcher(
-            self.forward, batch_tokens, queue_tokens, lanes=model.workers, on_batch=metrics.add_batch
+            self.forward,
+            batch_tokens,
+            queue_tokens,
+            lanes=lanes,
+            on_batch=metrics.add_batch,
+            pads=model.pads,
+            pace=Pace(seconds=seconds, least=least, most=batch_tokens),
         )
         self._users = 0
         self._unused = asyncio.Event()

@@ -12,27 +12,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
-from starlette.types import ASGIApp
-
 from include.classifier.native.app import application, metrics_application
-from include.classifier.native.batcher import Batcher
-from include.classifier.native.forward import ThreadForward
+from include.classifier.native.batches.batcher import Batcher
+from include.classifier.native.batches.forward import ThreadForward
+from include.classifier.native.batches.workers import WorkerForward
+from include.classifier.native.connections import BACKLOG, HttpServer, new_event_loop
 from include.classifier.native.metrics import Metrics
 from include.classifier.native.model import ServedModel
 from include.classifier.native.predictions import Predictions
 from include.classifier.native.served import Served, State
 from include.classifier.native.swap import Package, swap
-from include.classifier.native.workers import WorkerForward
 from include.contracts.monitoring.capture import SETTINGS_VARIABLE
 
 if TYPE_CHECKING:
     from include.classifier.native.v2_grpc.server import GrpcServer
 
-#: Longer than what stands before the server keeps a connection that nobody uses: whoever closes it first should be
-#: who sends requests over it.
-_KEEP_ALIVE_SECONDS = 75
-_BACKLOG = 2048
+#: Messages of gRPC's calls that are on their way: of what is there of them already nothing is known.
+_MOST_ARRIVING = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +43,7 @@ class Limits:
 
     batch_tokens: int = 4096
     queue_tokens: int = 1_000_000
-    queue_requests: int = 100
+    queue_requests: int = 1000
     queue_bytes: int = 100_000_000
 
 
@@ -89,8 +85,8 @@ def serve(
     # Before there are sockets, which its workers would hold open when nobody answers there any more.
     service = Service(source.load(), limits, with_numbers=bool(doors.unix_socket))
     try:
-        with listening(doors) as (predictions, numbers):
-            asyncio.run(_Running(service, source, drain_seconds).serve(predictions, numbers, doors))
+        with listening(doors) as (predictions, numbers), asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(_Running(service, source, drain_seconds).serve(predictions, numbers, doors))
     finally:
         service.served.close()
         if service.state.capture:
@@ -178,7 +174,8 @@ class Service:
         # After the workers were forked, which must not know of it.
         from include.classifier.native.v2_grpc.server import GrpcServer
 
-        return GrpcServer(address, self.state, self.predictions, self.metrics, max_arriving=self.limits.queue_requests)
+        arriving = min(_MOST_ARRIVING, self.limits.queue_requests)
+        return GrpcServer(address, self.state, self.predictions, self.metrics, max_arriving=arriving)
 
 
 class _Running:
@@ -239,38 +236,6 @@ class _Running:
         task.add_done_callback(self._tasks.discard)
 
 
-class HttpServer(uvicorn.Server):
-    """A server of uvicorn that leaves the signals alone.
-
-    :param grace_seconds: how long requests that are under way may take when it is stopped.
-    """
-
-    def __init__(self, app: ASGIApp, *, grace_seconds: float) -> None:
-        config = uvicorn.Config(
-            app,
-            lifespan="off",
-            ws="none",
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            date_header=False,
-            proxy_headers=False,
-            backlog=_BACKLOG,
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=int(grace_seconds) + 1,
-        )
-        super().__init__(config)
-
-    def stop(self) -> None:
-        """Take no more connections, answer what is under way, and end."""
-        self.should_exit = True
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave them to whoever runs the server."""
-        yield
-
-
 @contextlib.contextmanager
 def listening(doors: Doors) -> Iterator[tuple[socket.socket, socket.socket | None]]:
     """Yield sockets that listen, of predictions and numbers, so that a port that is taken is known before all else."""
@@ -278,12 +243,12 @@ def listening(doors: Doors) -> Iterator[tuple[socket.socket, socket.socket | Non
         if doors.unix_socket:
             listener = sockets.enter_context(socket.socket(socket.AF_UNIX))
             listener.bind(str(doors.unix_socket))
-            listener.listen(_BACKLOG)
+            listener.listen(BACKLOG)
             yield listener, None
             return
         family = socket.AF_INET6 if ":" in doors.host else socket.AF_INET
         predictions, numbers = (
-            sockets.enter_context(socket.create_server((doors.host, port), family=family, backlog=_BACKLOG))
+            sockets.enter_context(socket.create_server((doors.host, port), family=family, backlog=BACKLOG))
             for port in (doors.port, doors.metrics_port)
         )
         # Connections have it from here. asyncio sets it for sockets that name their protocol alone; without it the body

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from include.classifier.native.connections import new_event_loop
 from include.classifier.native.model import ServedModel
 from include.classifier.native.server import Limits, Service
 from include.classifier.packaging.archive import build_archive, open_archive
@@ -171,7 +172,11 @@ def answering(service: Service, *, has_grpc: bool = False) -> Iterator[_Native]:
             if grpc_server:
                 await grpc_server.stop(1)
 
-        thread = threading.Thread(target=lambda: asyncio.run(run()))
+        def run_all() -> None:
+            with asyncio.Runner(loop_factory=new_event_loop) as runner:
+                runner.run(run())
+
+        thread = threading.Thread(target=run_all)
         thread.start()
         try:
             assert is_up.wait(LIMIT_SECONDS)

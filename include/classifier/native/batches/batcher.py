@@ -1,7 +1,7 @@
 """Joins the texts of requests that are there at the same time into batches for the model.
 
-Nobody is waited for: a batch is made when the model has nothing to do, of all that came while it had. One client alone
-loses no time by that, many get large batches.
+Nobody is waited for: a batch is made when the model has nothing to do, of what came while it had. One client alone
+loses no time by that, many get larger batches.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
-from include.classifier.native.pending import Pending, Row
+from include.classifier.native.batches.pace import Pace
+from include.classifier.native.batches.pending import Pending, Row
 
 #: Takes rows of token ids and returns the probabilities of each, shape (rows, classes).
 Forward = Callable[[list[Sequence[int]]], Awaitable[Sequence[Sequence[float]]]]
@@ -65,6 +66,8 @@ class Batcher:
     :param max_tokens: that may wait; a single request may have more when nothing else waits.
     :param lanes: how many batches are computed at a time.
     :param on_batch: is told of each batch, before it is computed.
+    :param pads: whether texts are padded to the longest beside them; else a batch costs what its texts cost.
+    :param pace: says how much of the budget a batch should have; default: all of it.
     """
 
     forward: Forward
@@ -72,13 +75,15 @@ class Batcher:
     max_tokens: int
     lanes: int = 1
     on_batch: Callable[[Batch], None] = lambda batch: None
+    pads: bool = True
+    pace: Pace | None = None
     _pending: Pending = field(init=False)
     _running: set[asyncio.Task[None]] = field(init=False, default_factory=set)
     _is_filling: bool = field(init=False, default=False)
     _jobs: set[_Job] = field(init=False, default_factory=set)
 
     def __post_init__(self) -> None:
-        self._pending = Pending(self.budget_tokens)
+        self._pending = Pending(self.budget_tokens, pads=self.pads)
 
     @property
     def waiting_texts(self) -> int:
@@ -106,8 +111,8 @@ class Batcher:
         if not rows:
             return []
         job.was_alone = not self._jobs
-        for other in self._jobs:
-            other.was_alone = False
+        if len(self._jobs) == 1:  # Where there are more, none of them is alone any more.
+            next(iter(self._jobs)).was_alone = False
         self._jobs.add(job)
         self._pending.add(job.rows)
         self._fill_soon()
@@ -129,40 +134,57 @@ class Batcher:
 
     def _fill(self) -> None:
         self._is_filling = False
-        while len(self._running) < self.lanes and (batch := self._pending.take()):
-            self.on_batch(
-                Batch(
-                    texts=len(batch),
-                    tokens=sum(len(row.tokens) for row in batch),
-                    padded_tokens=len(batch) * len(batch[-1].tokens),
-                    requests=len({id(row.owner) for row in batch}),
-                )
-            )
-            task = asyncio.get_running_loop().create_task(self._compute(batch))
+        while (batch := self._take()) is not None:
+            self.on_batch(batch[0])
+            task = asyncio.get_running_loop().create_task(self._compute(*batch))
             self._running.add(task)
             task.add_done_callback(self._ended)
+
+    def _take(self) -> tuple[Batch, list[Row]] | None:
+        """Return the next batch; nothing when none waits, or all lanes are busy."""
+        idle = self.lanes - len(self._running)
+        if not idle or not len(self._pending):
+            return None
+        # Nothing is left idle that could share the work.
+        most = -(-len(self._pending) // idle)
+        rows = self._pending.take(budget_tokens=self.pace.budget if self.pace else None, most=most)
+        tokens = sum(len(row.tokens) for row in rows)
+        return Batch(
+            texts=len(rows),
+            tokens=tokens,
+            padded_tokens=len(rows) * len(rows[-1].tokens) if self.pads else tokens,
+            requests=len({id(row.owner) for row in rows}),
+        ), rows
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         self._fill()
 
-    async def _compute(self, batch: list[Row]) -> None:
-        try:
-            found = await self.forward([row.tokens for row in batch])
-        except Exception as error:
-            await self._compute_apart(batch, error)
-            return
-        for row, values in zip(batch, found, strict=True):
-            _deliver(row, values)
+    async def _compute(self, batch: Batch, rows: list[Row]) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        if await self._compute_rows(rows) and self.pace:
+            self.pace.tell(batch.padded_tokens, loop.time() - began)
 
-    async def _compute_apart(self, batch: list[Row], error: Exception) -> None:
+    async def _compute_rows(self, rows: list[Row]) -> bool:
+        """Compute rows and hand out what is found; return whether the model failed on none."""
+        try:
+            found = await self.forward([row.tokens for row in rows])
+        except Exception as error:
+            await self._compute_apart(rows, error)
+            return False
+        for row, values in zip(rows, found, strict=True):
+            _deliver(row, values)
+        return True
+
+    async def _compute_apart(self, rows: list[Row], error: Exception) -> None:
         """Compute each request of a batch that failed on its own: one that fails takes no other along."""
-        owners = {id(row.owner): row.owner for row in batch}
+        owners = {id(row.owner): row.owner for row in rows}
         if len(owners) == 1:
             _fail(next(iter(owners.values())), error)
             return
         for owner in owners.values():
-            await self._compute([row for row in batch if row.owner is owner])
+            await self._compute_rows([row for row in rows if row.owner is owner])
 
 
 def _deliver(row: Row, values: Sequence[float]) -> None:

@@ -11,29 +11,34 @@ from include.classifier.native.metrics import Metrics
 
 
 class ThreadForward:
-    """Computes batches in one thread of this process.
+    """Computes batches in threads of this process.
 
     :param predictor: the archive code's own.
+    :param lanes: batches that are computed at a time, each a row after the other; one batch goes through the model as
+        the archive's code has it.
     """
 
-    def __init__(self, predictor: Any, metrics: Metrics) -> None:
+    def __init__(self, predictor: Any, metrics: Metrics, *, lanes: int = 1) -> None:
         self.computes: Callable[[Sequence[Sequence[int]]], Sequence[Sequence[float]]] = predictor.probabilities
+        if lanes > 1:
+            # Of several rows the archive's code would compute some at a time itself.
+            self.computes = lambda rows: [predictor.probabilities([row])[0] for row in rows]
         self._metrics = metrics
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="forward")
+        self._threads = ThreadPoolExecutor(lanes, thread_name_prefix="forward")
         # The first pass allocates and compiles; better now than in somebody's request.
-        self._thread.submit(predictor.predict, ["ready"]).result()
+        self._threads.submit(predictor.predict, ["ready"]).result()
 
     async def start(self, when_one_dies: Callable[[], None]) -> None:
         """Do nothing: a thread dies with its process."""
 
     def stop(self) -> None:
-        """End the thread."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """End the threads."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def __call__(self, rows: list[Sequence[int]]) -> Sequence[Sequence[float]]:
         """Return the probabilities of each row of token ids."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        found: Sequence[Sequence[float]] = await loop.run_in_executor(self._thread, self.computes, rows)
+        found: Sequence[Sequence[float]] = await loop.run_in_executor(self._threads, self.computes, rows)
         self._metrics.batch_seconds.add(loop.time() - began)
         return found

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from include.classifier.native.batcher import Batch, Batcher, ModelFailedError, OutOfTimeError, QueueFullError
+from include.classifier.native.batches.batcher import Batch, Batcher, ModelFailedError, OutOfTimeError, QueueFullError
 
 Rows = list[Sequence[int]]
 

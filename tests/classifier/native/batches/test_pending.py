@@ -6,13 +6,17 @@ import random
 
 import pytest
 
-from include.classifier.native.pending import Pending, Row
+from include.classifier.native.batches.pending import Pending, Row
 
 BUDGET = 64
 
 
 def rows_of(owner: object, lengths: list[int]) -> list[Row]:
     return [Row(owner, index, [1] * length) for index, length in enumerate(lengths)]
+
+
+def tokens(rows: list[Row]) -> int:
+    return sum(len(row.tokens) for row in rows)
 
 
 def cost(batch: list[Row]) -> int:
@@ -55,16 +59,35 @@ def test_a_batch_has_as_many_texts_as_fit_around_the_one_whose_turn_it_is(seed: 
     for _ in range(20):
         pending.add(rows_of(object(), [chance.randint(1, 80)]))
     while len(pending):
-        waiting = sorted(len(row.tokens) for _, _, row in pending._by_length)
-        first = min((row.turn, row.number, row) for _, _, row in pending._by_turn if row.waits)[2]
+        in_turn = list(pending._waiting)
+        next_ones = [
+            row for index, row in enumerate(in_turn) if not index or tokens(in_turn[: index + 1]) <= 2 * BUDGET
+        ]
+        lengths = sorted(len(row.tokens) for row in next_ones)
         batch = pending.take()
-        assert first in batch
+        assert in_turn[0] in batch
+        assert set(batch) <= set(next_ones)
         most = 0
-        for begin in range(len(waiting)):
-            for end in range(begin + 1, len(waiting) + 1):
-                if waiting[begin] <= len(first.tokens) <= waiting[end - 1] <= BUDGET // (end - begin):
+        for begin in range(len(lengths)):
+            for end in range(begin + 1, len(lengths) + 1):
+                if lengths[begin] <= len(in_turn[0].tokens) <= lengths[end - 1] <= BUDGET // (end - begin):
                     most = max(most, end - begin)
         assert len(batch) == max(most, 1)
+
+
+def test_texts_that_are_not_padded_come_in_their_turn() -> None:
+    pending = Pending(BUDGET, pads=False)
+    rows = [rows_of(object(), [length])[0] for length in (30, 20, 10, 5, 100, 1)]
+    for row in rows:
+        pending.add([row])
+    assert [pending.take(most=2), pending.take(budget_tokens=9), *(pending.take() for _ in range(4))] == [
+        rows[:2],
+        rows[2:3],
+        rows[3:4],
+        rows[4:5],
+        rows[5:],
+        [],
+    ]
 
 
 @pytest.mark.parametrize("own", [1, 100])
