@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.harness import RESULTS, Benchmark, clean_up_when_told_to_stop, instruction_sets
+from benchmarks.harness import RESULTS, Benchmark, clean_up_when_told_to_stop, instruction_sets, machine
 from benchmarks.kept_runs import KeptRuns
 from benchmarks.load import ROOT
 from benchmarks.models import MAX_LENGTH, write_distilbert
@@ -235,6 +236,7 @@ def main() -> None:
     chosen = [SIDES[name] for name in SIDES if name in given.sides]
     sides, plan = dict(chosen), Plan.of(given.quick)
     settings = {"sides": given.sides, "quick": given.quick, "layers": given.layers, "texts": str(given.texts)}
+    settings |= {"machine": machine(), "code": _code()}
     expected = plan.expected_seconds(list(sides))
     runs = KeptRuns(STATE, settings, resumes=given.resume, seconds=expected)
     print(f"{len(sides)} sides, about {expected / 60:.0f} min, and some for the model.", flush=True)
@@ -296,6 +298,15 @@ def measure(
         judge_processor(processor)
         found.append(processor)
     return found
+
+
+def _code() -> str:
+    """Return a hash of what is measured, so that no run of it counts beside those of another."""
+    digest = hashlib.sha256((ROOT / "include" / "requirements.txt").read_bytes())
+    for folder in ("native", "packaging", "serving"):
+        for file in sorted((ROOT / "include" / "classifier" / folder).rglob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def _speeds(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from benchmarks.kept_runs import KeptRuns
 
 
@@ -28,11 +30,18 @@ def test_runs_that_were_measured_are_not_measured_again(tmp_path: Path) -> None:
     assert measured(tmp_path, "abc") == ["c"]
 
 
-def test_runs_of_other_settings_or_without_being_asked_to_resume_begin_anew(tmp_path: Path) -> None:
+def test_runs_without_being_asked_to_resume_begin_anew(tmp_path: Path) -> None:
     measured(tmp_path, "ab")
 
-    assert measured(tmp_path, "ab", pairs=9) == ["a", "b"]
     assert measured(tmp_path, "ab", pairs=9, resumes=False) == ["a", "b"]
+
+
+def test_runs_of_other_settings_are_neither_taken_nor_lost(tmp_path: Path) -> None:
+    measured(tmp_path, "ab")
+
+    with pytest.raises(SystemExit, match="another value of pairs"):
+        measured(tmp_path, "abc", pairs=9)
+    assert measured(tmp_path, "abc") == ["c"]
 
 
 def test_a_run_that_was_not_written_whole_is_measured_again(tmp_path: Path) -> None:
