@@ -30,6 +30,8 @@ from include.classifier.data.repeated import mark_repeated
 from include.classifier.data.rows import Rows, read_rows
 from include.classifier.data.sources import Source, SplitName, as_uri
 from include.classifier.data.splitting import split_off
+from include.contracts.data.origins import not_permitted, origin_of
+from include.contracts.monitoring.labels import LABELLED_REQUESTS
 from include.contracts.settings import DataConfig
 from include.contracts.version.files import reason_of
 
@@ -71,6 +73,7 @@ def preprocess(
     """
     problems = Problems()
     named = [Source(uri, split, allowed_sources) for split in SPLITS for uri in getattr(data, split)]
+    _check_origins(named, data, problems, with_requests=requests_uri is not None)
     named, digests = stored_rows(named, problems, queries_uri)
     window = data.window(as_of or datetime.now(UTC), timezone)
     resolved = resolve(named, window, problems, f"{as_uri(output_uri)}/{RECORD}") if window else Resolved(named, None)
@@ -90,6 +93,8 @@ def preprocess(
             reason: {split: int(_dropped(rows, reason, split).sum()) for split in SPLITS} for reason in DROP_REASONS
         }
         _print_drops(rows, dropped, contradicting)
+        for line in rows.personal_data.lines():
+            print(line)
         del contradicting  # with ten million rows these are ten million bytes
         marks = _divide(rows, data, seed, requests)
         for split in SPLITS:
@@ -109,15 +114,35 @@ def preprocess(
                 | ({} if source.version is None else {"version": source.version})
                 | ({"named": source.named} if source.named else {})
                 | ({"query_sha256": digests[source.named]} if source.named in digests else {})
+                | _licence(source, data)
                 for source, count in zip(sources, rows.counts(), strict=True)
             ],
             rows_in=len(rows.store),
             dropped=dropped,
             slices=data.slices,
+            columns={name: ["text"] for name in data.text_columns} | {str(data.label_column): sorted(rows.label_types)},
+            personal_data=rows.personal_data.document(),
             window=resolved.window and resolved.window | (dates.counts() if dates else {}),
         )
     _print_result(document)
     return document
+
+
+def _check_origins(named: Sequence[Source], data: DataConfig, problems: Problems, *, with_requests: bool) -> None:
+    """Note the sources of which nothing says that they may be used; none of them is opened then.
+
+    :raises DataError: naming them.
+    """
+    locations = [source.uri for source in named] + ([LABELLED_REQUESTS] if with_requests else [])
+    if refused := not_permitted(locations, data.origins, data.licences):
+        problems.take(DataError(*refused))
+        problems.raise_if_any()
+
+
+def _licence(source: Source, data: DataConfig) -> dict[str, str]:
+    """Return what ``dataset.json`` says of a source's licence: of a part of it, or of a day's, that of the whole."""
+    origin = origin_of(source.named or source.uri, data.origins)
+    return {"licence": origin.licence} if origin else {}
 
 
 def _dropped(rows: Rows, reason: str, split: SplitName) -> np.ndarray:

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from include.contracts.data.personal_data import Kind
+from include.contracts.data.profile import PersonalDataFound, Profile, Sort
 from include.contracts.documents import Count, Document, Part, Positive, Sha256
 from include.contracts.kinds.slices import SliceRule
 
@@ -20,6 +22,7 @@ class Split(Part):
     slices_sha256: Sha256 | None = Field(
         None, description="Of the columns `slice NAME`: which rows are in a slice by a column"
     )
+    profile: Profile | None = Field(None, description="Absent before there was one")
 
 
 class Splits(Part):
@@ -40,6 +43,7 @@ class Source(Part):
         None, description="The source of the settings that it is of, where that holds {date} or is a query"
     )
     query_sha256: Sha256 | None = Field(None, description="Of the query's SQL")
+    licence: str | None = Field(None, description="Of its origin, where the settings name origins")
 
 
 class DatedSource(Part):
@@ -91,6 +95,12 @@ class Dataset(Document):
     window: DataWindow | None = None
     slices: list[SliceRule] = Field(
         [], description="Slices of the evaluation rows, as the model's YAML names them; absent: none"
+    )
+    columns: dict[str, list[Sort]] = Field(
+        {}, description="Column that was read -> sorts of values that stand in it; absent before they were counted"
+    )
+    personal_data: dict[Kind, PersonalDataFound] = Field(
+        {}, description="What was looked for in the texts; absent before there was any"
     )
     rows_in: Count
     rows_kept: Count

@@ -6,8 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from include.contracts.section import Section
-from include.contracts.settings import Fraction
+from include.contracts.section import Fraction, Section
 
 
 class SmokeTestConfig(Section):

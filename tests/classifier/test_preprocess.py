@@ -35,6 +35,7 @@ def config(train: Path | list[Path], evaluation: Path | None = None, **changes: 
 
 
 def write_csv(path: Path, rows: list[tuple[str, str]]) -> Path:
+    path.parent.mkdir(exist_ok=True)
     path.write_text("text,label\n" + "".join(f'"{text}",{label}\n' for text, label in rows), encoding="utf-8")
     return path
 
@@ -77,6 +78,63 @@ def test_rows_are_dropped_counted_and_reported_with_their_places(
         f"Duplicates whose label is not that of the row that stays: 1 ({train} line 26)",
     ]
     assert not any(word in line for word in WORDS for line in lines[:9])
+
+
+def test_a_source_that_no_origin_holds_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    train = write_csv(tmp_path / "bought" / "train.csv", ROWS)
+    found = write_csv(tmp_path / "found.csv", [("new inn", "1"), ("new bar", "2")])
+    origins = [{"source": str(tmp_path / "bought"), "licence": "Contract 7"}]
+
+    with pytest.raises(DataError, match="no origin in the model's YAML holds it") as error:
+        run(config(train, found, origins=origins), tmp_path)
+    assert str(found) in str(error.value)
+    with pytest.raises(DataError, match=r"its licence is 'Contract 7', and `data.licences` allows 'MIT'"):
+        run(config(train, origins=origins, licences=["MIT"]), tmp_path)
+    assert not (tmp_path / "dataset").exists()
+    document = run(config(train, origins=origins, licences=["Contract 7"]), tmp_path)
+    assert [source["licence"] for source in document["sources"]] == ["Contract 7"]
+
+
+def test_captured_requests_need_an_origin_of_their_own(tmp_path: Path) -> None:
+    train = write_csv(tmp_path / "train.csv", ROWS)
+    data = config(train, origins=[{"source": str(tmp_path), "licence": "own"}])
+
+    with pytest.raises(DataError, match="labelled requests: no origin"):
+        preprocess(
+            data, model="reviews", seed=1, output_uri=(tmp_path / "d").as_uri(), requests_uri=(tmp_path / "r").as_uri()
+        )
+
+
+@pytest.mark.parametrize("action", ["tell", "mask", "refuse"])
+def test_personal_data_are_told_masked_or_refused_and_never_shown(
+    action: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [*ROWS, ("mail me@example.com", "1"), ("or you@example.com", "2")]
+    data = config(write_csv(tmp_path / "train.csv", rows), personal_data={"email": action})
+
+    if action == "refuse":
+        with pytest.raises(DataError, match="line 22, line 23: the text holds an e-mail address"):
+            run(data, tmp_path)
+    else:
+        document = run(data, tmp_path)
+        assert document["personal_data"]["email"] == {"action": action, "rows": {"train": 2, "evaluation": 0}}
+        assert document["personal_data"]["card"]["rows"] == {"train": 0, "evaluation": 0}
+        written = b"".join(path.read_bytes() for path in (tmp_path / "dataset").iterdir())
+        texts = [text for split in ("train", "evaluation") for text in read_split(document, split).texts]
+        assert sum("@example.com" in text for text in texts) == (2 if action == "tell" else 0)
+        assert sum("[email]" in text for text in texts) == (0 if action == "tell" else 2)
+        assert written
+    shown = "".join(capsys.readouterr())
+    assert "example.com" not in shown
+    assert ("e-mail addresses in 2 rows" in shown) is (action != "refuse")
+
+
+def test_what_the_rows_are_like_stands_beside_them(tmp_path: Path) -> None:
+    document = run(config(write_csv(tmp_path / "train.csv", ROWS)), tmp_path)
+
+    assert document["columns"] == {"text": ["text"], "label": ["text"]}
+    profile = document["splits"]["train"]["profile"]
+    assert (profile["rows"], profile["quantiles"][2], profile["scripts"]) == (16, 8, {"Latin": 1.0})
 
 
 def test_days_are_resolved_once_and_recorded_with_what_was_found_and_left_out(

@@ -9,6 +9,8 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from include.classifier.data.columns import as_texts, clean_all, distinct, joined, unescape_all
+from include.classifier.data.contents import personal_data
+from include.classifier.data.contents.personal_data import PersonalData
 from include.classifier.data.formats.batches import Batch
 from include.classifier.data.problems import Problems
 from include.classifier.data.sources import Source, SplitName
@@ -51,6 +53,15 @@ class LabelIndex:
             text = text.lower()  # as YAML and JSON write it
         # A key that is written just like this goes first: labels may be versions, 1.0 beside 1.
         return self._exact.get(text, self._loose.get(_whole(text), -1))
+
+
+def _sort(value: Any) -> str:
+    """Return what sort of value stands in a column, empty for none."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "boolean"
+    return "text" if isinstance(value, str) else "whole number" if isinstance(value, int) else "number"
 
 
 def _whole(text: str) -> str:
@@ -98,6 +109,9 @@ class RowChecks:
         self._labels = LabelIndex(list(data.labels))
         self._data = data
         self.unknown_labels = UnknownLabels()
+        self.personal_data = PersonalData(data.personal_data)
+        #: Sorts of values that stand in the label column.
+        self.label_types: set[str] = set()
         self._problems = problems
 
     def check(self, batch: Batch, source: Source) -> Checked:
@@ -108,7 +122,10 @@ class RowChecks:
         import numpy as np
 
         cleaned, refused = check_texts(batch.texts, self._data)
+        cleaned, personal = self.personal_data.check(cleaned, source.split)
+        refused |= personal
         labels, rows = distinct(batch.labels)
+        self.label_types |= {_sort(label) for label in labels} - {""}
         classes = np.array([self._labels.find(label) for label in labels], dtype=np.int64)
         counts = np.bincount(rows, minlength=len(labels))
         self.unknown_labels.add((labels[index], int(counts[index])) for index in np.flatnonzero(classes < 0))
@@ -166,7 +183,7 @@ _REMEDIES = {
     _TEXT_LENGTH: "Look for a quotation mark that is not closed before it, or raise max_text_characters.",
     _TEXT_UNICODE: "Repair the escape sequence, or write the file again as UTF-8.",
     _LABEL_TYPE: "Check label_column in the model's YAML, and how the file was written.",
-}
+} | personal_data.REMEDIES
 
 
 def characters(texts: pa.Array) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
+from include.classifier.data.contents.profile import RowProfile
 from include.classifier.data.problems import DataError
 from include.classifier.data.row_store import slice_column
 from include.classifier.data.sources import SplitName, as_uri, write_whole
@@ -50,6 +51,8 @@ def write_dataset(
     dropped: Mapping[str, Mapping[SplitName, int]],
     window: Mapping[str, Any] | None = None,
     slices: Sequence[SliceRule] = (),
+    columns: Mapping[str, Sequence[str]] | None = None,
+    personal_data: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write the Parquet files and then ``dataset.json``; the same rows give the same Parquet bytes and digests.
 
@@ -60,6 +63,8 @@ def write_dataset(
     :param dropped: reason -> split -> rows.
     :param window: the days whose data was read, :class:`~include.contracts.dataset.DataWindow`.
     :param slices: of the evaluation rows; they go to whoever evaluates.
+    :param columns: column that was read -> sorts of values that stand in it.
+    :param personal_data: kind -> what became of it, :class:`~include.contracts.data.profile.PersonalDataFound`.
     :return: the document, :class:`~include.contracts.dataset.Dataset`.
     """
     from fsspec.core import url_to_fs
@@ -69,12 +74,12 @@ def write_dataset(
     make_folder(filesystem, folder)
     if filesystem.exists(f"{folder}/{DOCUMENT}"):
         filesystem.rm_file(f"{folder}/{DOCUMENT}")  # or a broken-off second try would look finished
-    columns = [slice_column(rule.name) for rule in slices if rule.column is not None]
+    by_column = [slice_column(rule.name) for rule in slices if rule.column is not None]
     facts: dict[str, dict[str, Any]] = {}
     for name, rows in splits.items():
         batches = rows.batches() if isinstance(rows, Split) else rows
         with new_file(filesystem, f"{folder}/{name}.parquet") as file:
-            facts[name] = {"uri": f"{output_uri}/{name}.parquet"} | _write_rows(file, batches, label_names, columns)
+            facts[name] = {"uri": f"{output_uri}/{name}.parquet"} | _write_rows(file, batches, label_names, by_column)
     document = {
         "schema_version": 1,
         "model": model,
@@ -89,6 +94,8 @@ def write_dataset(
     }
     document |= {"window": dict(window)} if window else {}
     document |= {"slices": [rule.model_dump(exclude_none=True) for rule in slices]} if slices else {}
+    document |= {"columns": {name: list(sorts) for name, sorts in columns.items()}} if columns else {}
+    document |= {"personal_data": dict(personal_data)} if personal_data else {}
     uri = f"{output_uri}/{DOCUMENT}"
     write_whole(uri, Dataset.dump(document, where=uri))
     return document
@@ -102,19 +109,21 @@ def _write_rows(
     import pyarrow as pa
     from pyarrow import parquet
 
-    content, in_slices = RowDigest(label_names), SliceDigest(slices)
+    content, in_slices, profile = RowDigest(label_names), SliceDigest(slices), RowProfile()
     counts, rows = np.zeros(len(label_names), dtype=np.int64), 0
     with parquet.ParquetWriter(file, pa.schema(_columns(slices)), compression="zstd") as writer:
         for group in row_groups(batches, slices):
             writer.write_table(group, row_group_size=len(group))
             content.add(group)
             in_slices.add(group)
+            profile.add(group)
             counts += np.bincount(group.column("label"), minlength=len(counts))[: len(counts)]
             rows += len(group)
     return {
         "rows": rows,
         "label_counts": dict(zip(label_names, counts.tolist(), strict=True)),
         "sha256": content.hexdigest(),
+        "profile": profile.document(),
     } | ({"slices_sha256": in_slices.hexdigest()} if slices else {})
 
 

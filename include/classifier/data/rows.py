@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from include.classifier.data.checks import Checked, RowChecks, UnknownLabels
+from include.classifier.data.contents.personal_data import PersonalData
 from include.classifier.data.formats.batches import Batch
 from include.classifier.data.moving.row_dates import RowDates
 from include.classifier.data.problems import PLACES_SHOWN, DataError, Places, Problems, some
@@ -18,6 +19,7 @@ from include.classifier.data.repeated import TextIndex
 from include.classifier.data.row_store import RowStore
 from include.classifier.data.slice_columns import SliceColumns
 from include.classifier.data.sources import Source, SplitName
+from include.contracts.data.personal_data import PersonalDataConfig
 from include.contracts.settings import DataConfig
 
 if TYPE_CHECKING:
@@ -76,6 +78,8 @@ class Rows:
     :param texts: the texts of those that nothing is wrong with.
     :param ends: position behind the last row of each source.
     :param unknown_labels: what stands in the label column besides the model's labels.
+    :param personal_data: how many rows hold some.
+    :param label_types: sorts of values that stand in the label column.
     """
 
     sources: Sequence[Source]
@@ -83,6 +87,8 @@ class Rows:
     texts: TextIndex
     ends: list[int] = field(default_factory=list)
     unknown_labels: UnknownLabels = field(default_factory=UnknownLabels)
+    personal_data: PersonalData = field(default_factory=lambda: PersonalData(PersonalDataConfig()))
+    label_types: set[str] = field(default_factory=set)
 
     def span(self, split: SplitName) -> slice:
         """Return the positions of a split's rows."""
@@ -124,7 +130,8 @@ def read_rows(
         rows = Rows(sources, store, texts)
         in_rows = Problems()
         checks = RowChecks(data, in_rows)
-        rows.unknown_labels = checks.unknown_labels
+        rows.unknown_labels, rows.personal_data = checks.unknown_labels, checks.personal_data
+        rows.label_types = checks.label_types
         first = {source.split: FirstRows(source.split, list(data.labels.values())) for source in sources}
         for source in sources:
             read = dates.read if dates and source.split == "train" else read_batches

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from include.contracts.data.origins import Origin
+from include.contracts.data.personal_data import PersonalDataConfig
 from include.contracts.dates import SourceName, Span, Window, days_of, is_dated
 from include.contracts.kinds.labels import label_text, read_label
 from include.contracts.kinds.slices import Slices, columns_of
@@ -80,6 +82,14 @@ class DataConfig(Section):
         description="What the trigger form may name besides the sources above, the model's own folder of the store and "
         "`hub:owner/name`: folders, `s3://bucket/folder`, `https://host`, `https://` for every public host.",
     )
+    origins: list[Origin] = Field(
+        [],
+        description="What may be trained and evaluated on, with its licence; whatever is in none of them is refused.",
+    )
+    licences: list[str] = Field(
+        [], description="Licences of `origins` that may be used for this model; none: whichever they name."
+    )
+    personal_data: PersonalDataConfig = PersonalDataConfig()
 
     @model_validator(mode="before")
     @classmethod
@@ -173,6 +183,12 @@ class DataConfig(Section):
                 f"min_class_share: {self.min_class_share:g} cannot hold for {len(self.labels):,} classes, even ones "
                 f"have {even:.3g} each; leave it out, or lower it"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _licences_are_of_something(self) -> DataConfig:
+        if self.licences and not self.origins:
+            raise ValueError("licences: no source has one without `origins`, such as {source: data, licence: MIT}")
         return self
 
     @property

@@ -1,0 +1,1 @@
+"""What the data of a text classifier must be, what a data set was, and how it changed."""
