@@ -80,6 +80,7 @@ def train_step(
     :param output_uri: folder of the release, where the state of the training is kept meanwhile; empty for nowhere.
     :param tracking_uri: of MLflow; empty for none.
     """
+    from include.classifier.packaging.package import SAMPLE_ROWS, sample_texts
     from include.classifier.tracking import tracked_run
     from include.classifier.training.fine_tuning import train
     from include.classifier.training.problems import FINAL, FailedBeforeError
@@ -119,6 +120,7 @@ def train_step(
                 model_dir=Path(model_dir),
                 tracker=tracker,
                 checkpoints=checkpoints,
+                compared_texts=sample_texts(dataset["splits"]["evaluation"]["uri"], SAMPLE_ROWS),
             )
         except FINAL as error:
             if checkpoints:
@@ -207,6 +209,7 @@ def evaluate_step(
     """
     import numpy as np
 
+    from include.classifier.evaluation.data_changes import data_changes
     from include.classifier.evaluation.predictions import write_predictions
     from include.classifier.evaluation.scoring import evaluate
     from include.classifier.evaluation.slices import slices_of
@@ -252,6 +255,7 @@ def evaluate_step(
         "metrics": found.metrics,
         "comparison": found.comparison,
         "worst_slice": found.worst_slice,
+        "data_changes": data_changes(dataset_uri, live_uri),
         "training": {name: value for name, value in training.items() if name != "tracking_run_id"},
         "tracking_run_id": training["tracking_run_id"],
         "code_revision": _revision(code_revision),

@@ -46,6 +46,8 @@ PREDICTOR_FACT = "predictor"
 PAIRED_FACT = "paired_comparison"
 #: Fact with the settings that the gate decided by, as JSON: a release's form may have changed the YAML's.
 GATE_SETTINGS_FACT = "gate_settings"
+#: Fact that says in one line how the data of a release differ from those of what was live then.
+DATA_CHANGES_FACT = "data_changes"
 #: What started a release that a pipeline made all by itself, without Airflow.
 PIPELINE_TRIGGER = "pipeline"
 

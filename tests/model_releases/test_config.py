@@ -311,3 +311,13 @@ def test_a_gate_judges_slices_that_are_named(tmp_path: Path) -> None:
     assert read_model_config(write(tmp_path, text)).gate.min_slice_macro_f1 == {"German": 0.8}
     with pytest.raises(ModelConfigError, match=r"gate\.min_slice_macro_f1: 'German' is no slice .* those are none"):
         read_model_config(write(tmp_path, text.replace("  slices: [{name: German, language: de}]\n", "")))
+
+
+def test_a_gate_holds_groups_that_are_named_alike(tmp_path: Path) -> None:
+    slices = "  slices: [{name: German, language: de}, {name: English, language: en}]\n"
+    text = SMALLEST + slices + "gate: {equal_groups: {language: [German, English]}}\n"
+    assert read_model_config(write(tmp_path, text)).gate.equal_groups == {"language": ["German", "English"]}
+    with pytest.raises(ModelConfigError, match=r"gate\.equal_groups\.language: 'French' is no slice of data\.slices"):
+        read_model_config(write(tmp_path, text.replace("[German, English]", "[German, French]")))
+    with pytest.raises(ModelConfigError, match="at least 2 items"):
+        read_model_config(write(tmp_path, text.replace("[German, English]", "[German]")))

@@ -11,12 +11,13 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from include.classifier.packaging.archive import Archive, build_archive, open_archive
 from include.classifier.packaging.golden import choose, with_fallback
 from include.classifier.packaging.native_server import native_server
 from include.classifier.packaging.precision import choose as choose_precision
+from include.classifier.packaging.same_features import check_same_features
 from include.classifier.packaging.server import RunningServer, torchserve
 from include.classifier.packaging.server_settings import server_config
 from include.classifier.serving.predictor import Prediction, Predictor
@@ -64,6 +65,7 @@ def package(
     :return: the parts ``archive``, ``labels``, ``serving``, ``golden_examples`` and ``held_out_texts`` of
         ``candidate.json``.
     :raises PackagingError: when served answers differ from those in-process.
+    :raises FeatureSkewError: when the archive's code makes other token ids of a text than training did.
     :raises PrecisionError: when the model cannot be served in the precision that the settings ask for.
     """
     with tempfile.TemporaryDirectory(prefix="package-") as name:
@@ -77,7 +79,8 @@ def package(
         (folder / _CONFIG_FILE).write_text(server_config(model, version, serving), encoding="utf-8")
         runtime = ServingConfig.model_validate(dict(serving)).runtime
         with (native_server if runtime == "native" else torchserve)(folder) as server:
-            facts = _try(server, archive, unpacked=Path(name) / "unpacked", texts=texts, model=model, version=version)
+            folders = Unpacked(Path(name) / "unpacked", Path(model_dir))
+            facts = _try(server, archive, folders, texts=texts, model=model, version=version)
         facts["serving"]["runtime"] = runtime
         facts["serving"]["precision"] = precision
         if precision["needs"]:
@@ -105,15 +108,24 @@ def publish(folder: Path, uri: str, files: Sequence[str]) -> None:
             shutil.copyfileobj(source, sink, 1 << 20)
 
 
+class Unpacked(NamedTuple):
+    """Two folders with one model."""
+
+    archive: Path  #: What the archive is unpacked into.
+    trained: Path  #: What training wrote.
+
+
 def _try(
-    server: RunningServer, archive: Archive, *, unpacked: Path, texts: Sequence[str], model: str, version: str
+    server: RunningServer, archive: Archive, folders: Unpacked, *, texts: Sequence[str], model: str, version: str
 ) -> dict[str, Any]:
     """Ask a server that has begun to load the package, and return what candidate.json says about it."""
     # Both load at the same time: each spends seconds on importing torch.
-    predictor = Predictor.load(open_archive(archive.path, unpacked, sha256=archive.sha256))
+    predictor = Predictor.load(open_archive(archive.path, folders.archive, sha256=archive.sha256))
     expected = predictor.predict(texts)
     load_seconds = server.wait_until_ready(model)
     _say(f"{server.called} serves {model} {version} after {load_seconds:.1f} s.")
+    features = check_same_features(folders.archive, folders.trained, texts)
+    _say(f"{len(texts)} rows reach the packed model as the same {features['tokens']:,} token ids as in training.")
     served = _served(server, model, texts, n_labels=len(predictor.labels))
     difference = largest_difference(texts, expected, served, version=version)
     _say(f"{len(texts)} served answers equal those in-process; largest difference {difference:.1e}.")
@@ -128,6 +140,7 @@ def _try(
             "p95_ms": round(p95, 3),
             "parity_rows": len(texts),
             "largest_difference": difference,
+            "same_features": features,
         },
         "golden_examples": choose(texts, expected),
         "held_out_texts": list(texts),

@@ -19,6 +19,7 @@ from include.classifier.tracking import Tracker
 from include.classifier.training.base_model import BaseModel, load_base_model
 from include.classifier.training.checkpoints.store import Checkpoints, TakenOverError
 from include.classifier.training.defaults import fill_in
+from include.classifier.training.features import write_features
 from include.classifier.training.hardware import limit_threads
 from include.classifier.training.processes.peers import ALONE, Peers
 from include.contracts.settings import TrainingConfig
@@ -40,6 +41,7 @@ def train(
     model_dir: Path,
     tracker: Tracker,
     checkpoints: Checkpoints | None = None,
+    compared_texts: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train on the rows and write the model. The same rows, settings and machine give the same weights.
 
@@ -47,6 +49,7 @@ def train(
     :param classes: indices into ``labels``, shape ``(n_rows,)``.
     :param model_dir: gets weights (safetensors), configuration, tokenizer and ``classifier.json``.
     :param checkpoints: where the state is kept, and gone on from; ``None`` for nowhere.
+    :param compared_texts: what is read of them is written beside the model, for packaging to compare with.
     :return: the section ``training`` of ``candidate.json``, with what was chosen where a setting was left open.
     :raises BaseModelError: when the base model cannot be had.
     :raises TrainingDivergedError: when the loss is no finite number.
@@ -68,6 +71,7 @@ def train(
             model_dir=model_dir,
             tracker=tracker,
             checkpoints=checkpoints,
+            compared_texts=compared_texts,
         )
     model_dir.mkdir(parents=True, exist_ok=True)
     # Beside the model: a container's /tmp is often small, and the volume of the model has room for one.
@@ -81,6 +85,7 @@ def train(
             tracker=tracker,
             scratch=Path(scratch),
             checkpoints=checkpoints,
+            compared_texts=compared_texts,
         )
 
 
@@ -94,6 +99,7 @@ def fine_tune(
     tracker: Tracker,
     scratch: Path,
     checkpoints: Checkpoints | None = None,
+    compared_texts: Sequence[str] = (),
     peers: Peers = ALONE,
 ) -> dict[str, Any]:
     """Do the part of one process, which is all of it where there is but one; see :func:`train`.
@@ -153,6 +159,8 @@ def fine_tune(
     }
     if peers.is_first:
         _save(base, labels, settings, model_dir)
+        if compared_texts:
+            write_features(model_dir, base.tokenizer, compared_texts, max_length=base.max_length)
         report(
             f"train: {fitted.epochs:.1f} epochs in {duration(fitted.seconds)}, kept the weights of step "
             f"{fitted.kept_step}"

@@ -9,8 +9,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, Field
 
 from include.contracts.candidate import Archive, Candidate
+from include.contracts.data.changes import DataChanges
 from include.contracts.documents import Count, NotNegative, Part, Positive, Sha256, Share
 from include.contracts.metrics import MAIN_METRICS
+from include.contracts.registry_tags import DATA_CHANGES_FACT
 from include.contracts.version.runtimes import UNNAMED_RUNTIME, Runtime
 
 Precision = Literal["torch-float32", "torch-bfloat16", "onnx-float32", "onnx-int8"]
@@ -224,6 +226,14 @@ class ChosenPrecision(Part):
     features: list[str] = Field([], description="Of these and their like, what the processor had that measured")
 
 
+class SameFeatures(Part):
+    """What training and the packed model's own code made of the same evaluation rows."""
+
+    rows: Positive
+    tokens: Positive = Field(description="Of all these rows")
+    sha256: Sha256 = Field(description="Of the token ids that reached the model, the same on both sides")
+
+
 class Served(Part):
     """Measured on a real server while packaging."""
 
@@ -233,6 +243,7 @@ class Served(Part):
     p95_ms: NotNegative
     parity_rows: Positive
     largest_difference: NotNegative = Field(description="Between served and in-process probabilities")
+    same_features: SameFeatures | None = Field(None, description="Absent before it was checked")
     precision: ChosenPrecision | None = Field(None, description="Absent before it was a choice: torch-float32")
 
 
@@ -263,6 +274,9 @@ class TextClassifierCandidate(Candidate):
     )
     worst_slice: WorstSlice | None = Field(
         None, description="Null or absent where there are too few rows, or no condition that enough of them fulfil"
+    )
+    data_changes: DataChanges | None = Field(
+        None, description="Null or absent where nothing is known of a live version's data set"
     )
     golden_examples: list[GoldenExample] = Field(min_length=1, max_length=16)
     held_out_texts: list[str] = Field(
@@ -312,4 +326,6 @@ class TextClassifierCandidate(Candidate):
         yield "base_model_revision", training.base_model_revision
         yield "training_parameters", json.dumps(training.parameters, sort_keys=True)
         yield "serving_p95_ms", serving.p95_ms
+        yield DATA_CHANGES_FACT, self.data_changes.line() if self.data_changes else None
+        yield "features_sha256", serving.same_features.sha256 if serving.same_features else None
         yield "serving_precision", serving.precision.chosen if serving.precision else None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from include.contracts.candidate import Candidate
 from include.contracts.kinds.text_classifier import Comparison, Scores, SliceScores, TextClassifierCandidate
+from include.contracts.rules.group_gaps import group_gaps
 from include.contracts.rules.non_inferiority import ROUNDING, Bounds, Check, Terms, figure, interval, no_worse
 from include.contracts.rules.outdated import outdated_by
 from include.contracts.settings import GateConfig
@@ -25,13 +26,15 @@ class Decision:
     :param accepted: whether the candidate may be deployed.
     :param reasons: one for every condition that it missed; empty when accepted.
     :param line: one line for log, registry and release card, with the first reasons.
-    :param text: the same with every reason.
+    :param text: the same with every reason, and what else there is to tell.
+    :param notes: what somebody should look at, though it decides nothing.
     """
 
     accepted: bool
     reasons: tuple[str, ...]
     line: str
     text: str
+    notes: tuple[str, ...] = ()
 
 
 def decide(
@@ -56,26 +59,42 @@ def decide(
         *_class_floors(scores, policy),
         _slice_floor(scores, policy),
         *([_slices_against_live(comparison, policy)] if comparison else []),
+        *group_gaps(
+            {part.name: part for part in scores.slices},
+            policy.equal_groups,
+            most=policy.max_group_gap,
+            least_rows=policy.min_slice_rows,
+        ),
         *_calibration(scores, live, policy),
         _baseline(scores, baseline, policy),
         *(_costs(comparison, policy) if comparison else []),
     )
-    reasons = tuple(check.line for check in checks if not check.passed)
+    reasons = [check.line for check in checks if not check.passed]
+    changed = _data_changes(candidate, policy)
+    notes = [changed] if changed and policy.data_change.action == "tell" else []
+    reasons += [changed] if changed and not notes else []
     if reasons:
-        return rejection(reasons)
+        return rejection(reasons, notes)
     compared = main.line if main else f"macro F1 {scores.macro_f1:.3f}, {_not_compared(live_version)}"
     line = f"accepted: {compared}, baseline {baseline.macro_f1:.3f}"
-    return Decision(accepted=True, reasons=(), line=line, text=line)
+    return Decision(accepted=True, reasons=(), line=line, text="; ".join([line, *notes]), notes=tuple(notes))
 
 
-def rejection(reasons: Sequence[str]) -> Decision:
+def rejection(reasons: Sequence[str], notes: Sequence[str] = ()) -> Decision:
     """Return the word that is a no.
 
     :param reasons: one for every condition that was missed.
+    :param notes: what else there is to tell.
     """
     line = "; ".join(_first(reasons, _REASONS_IN_LINE))
-    text = "; ".join(reasons)
-    return Decision(accepted=False, reasons=tuple(reasons), line=f"rejected: {line}", text=f"rejected: {text}")
+    text = "; ".join([*reasons, *notes])
+    return Decision(
+        accepted=False,
+        reasons=tuple(reasons),
+        line=f"rejected: {line}",
+        text=f"rejected: {text}",
+        notes=tuple(notes),
+    )
 
 
 def not_up_to_date(candidate: Candidate, *, live_version: str | None, live_at_start: str | None) -> str | None:
@@ -165,6 +184,20 @@ def _slices_against_live(comparison: Comparison, policy: GateConfig) -> Check:
             worse.append(f"{part.name!r} {found} ({bounds}{allowed})")
     line = f"macro F1 of slice {_listed(worse)} against the live model's"
     return Check(not worse, line if own else f"{line}, at most {default:g} less is allowed")
+
+
+def _data_changes(candidate: TextClassifierCandidate, policy: GateConfig) -> str:
+    """Return what of the data has changed by more than is tolerated, empty for nothing."""
+    found = candidate.data_changes
+    changed = found.above(policy.data_change) if found else []
+    if not found or not changed:
+        return ""
+    told = (
+        f"{each.name.replace('_', ' ')} by {figure(each.distance, policy.data_change.limit(each.name))} "
+        f"(tolerated {policy.data_change.limit(each.name):g}; {each.live} before, {each.candidate} now)"
+        for each in changed
+    )
+    return f"the data differ from those of {found.version}: {', '.join(told)}"
 
 
 def _calibration(scores: Scores, live: Scores | None, policy: GateConfig) -> Iterator[Check]:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from include.contracts.data.changes import DataChangeConfig
 from include.contracts.section import Fraction, Section
 from include.contracts.settings.data import Column, DataConfig
 from include.contracts.settings.training import TrainingConfig
@@ -70,6 +71,13 @@ class GateConfig(Section):
         description="A slice whose macro F1 is shown to lie further below the live model's is a no; `{slice: margin}` "
         "for some of them, the others keep 0.05.",
     )
+    equal_groups: dict[str, Annotated[list[str], Field(min_length=2)]] = Field(
+        {},
+        description="Name -> slices of `data.slices` that the model must serve alike, such as `language: [German, "
+        "English]`: a gap between the accuracies of two that is shown to be above `max_group_gap` is a no.",
+    )
+    max_group_gap: Fraction = Field(0.1, description="The largest gap that these may have.")
+    data_change: DataChangeConfig = DataChangeConfig()
     max_expected_calibration_error: Fraction = Field(1.0, description="Expected calibration error, at most.")
     max_calibration_regression: Fraction = Field(
         0.1, description="How much it may lie above the live model's on the same rows."

@@ -136,6 +136,12 @@ class TextClassifierConfig(ModelConfig, TrainedModel):
     @model_validator(mode="after")
     def _gate_knows_its_slices(self) -> TextClassifierConfig:
         names = {rule.name for rule in self.data.slices}
+        for group, slices in self.gate.equal_groups.items():
+            if unknown := sorted(set(slices) - names):
+                raise ValueError(
+                    f"gate.equal_groups.{group}: {', '.join(map(repr, unknown))} is no slice of data.slices; those are "
+                    f"{', '.join(map(repr, sorted(names))) or 'none'}"
+                )
         for setting in ("min_slice_macro_f1", "max_slice_regression"):
             named = getattr(self.gate, setting)
             if isinstance(named, dict) and (unknown := sorted(named.keys() - names)):

@@ -75,6 +75,8 @@ class GateOperator(ReleaseStep, SkipMixin):
             live_at_start=self.live_at_start or None,
         )
         self.log.info("%s %s %s.", self.model, self.version, decision.text)
+        for note in decision.notes:
+            self.log.warning("%s %s: %s.", self.model, self.version, note)
         context["ti"].xcom_push(key=xcoms.JUDGED, value=evidence.to_json())
         context["ti"].xcom_push(key=xcoms.DECISION, value=decision.line)
         context["ti"].xcom_push(key=xcoms.GATE, value=decision.text)

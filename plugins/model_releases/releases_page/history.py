@@ -8,7 +8,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from include.contracts.metrics import metrics_of
-from include.contracts.registry_tags import METRIC_FACT_PREFIX, PIPELINE_TRIGGER, TRIGGER_FACT, ReleaseState
+from include.contracts.registry_tags import (
+    DATA_CHANGES_FACT,
+    METRIC_FACT_PREFIX,
+    PIPELINE_TRIGGER,
+    TRIGGER_FACT,
+    ReleaseState,
+)
 from model_releases.versions import version_time
 
 if TYPE_CHECKING:
@@ -54,6 +60,7 @@ class HistoryRow:
     """One release.
 
     :param since: when it entered its state; its version's time where nobody recorded that.
+    :param data: how its data differ from those of what was live then; empty where that is not known.
     :param main_metric: of its kind of model; ``None`` for a release that was never evaluated.
     :param triggered: who or what started it, and how.
     :param run: its DAG run, as (DAG id, run id).
@@ -65,6 +72,7 @@ class HistoryRow:
     state: ReleaseState
     since: datetime | None
     reason: str = ""
+    data: str = ""
     main_metric: float | None = None
     triggered: str = ""
     run: tuple[str, str] | None = None
@@ -118,6 +126,7 @@ def registered_row(
         state=release.state,
         since=time_of(release.times.get(release.state, "")) or version_time(release.version),
         reason=release.reason,
+        data=facts.get(DATA_CHANGES_FACT, ""),
         main_metric=main_metric(release),
         triggered=triggered_by(run, facts),
         run=run_of(facts),

@@ -340,3 +340,31 @@ def test_a_slice_may_have_a_margin_of_its_own_and_the_others_keep_theirs() -> No
         "model's",
     )
     assert "'German'" in decided(one, max_slice_regression={"German": 0.02, "long": 1.0}).line
+
+
+def changed(**distances: float) -> TextClassifierCandidate:
+    """Return a candidate whose data differ from the live version's."""
+    changes = [
+        {"name": name, "distance": distance, "live": "before", "candidate": "now"}
+        for name, distance in distances.items()
+    ]
+    return candidates.candidate(scores(0.9), data_changes={"version": LIVE, "changes": changes, "not_compared": ""})
+
+
+def test_data_that_have_changed_are_told_and_stop_a_release_where_that_is_asked() -> None:
+    one = changed(lengths=0.35, classes=0.05)
+    told = f"the data differ from those of {LIVE}: lengths by 0.350 (tolerated 0.2; before before, now now)"
+
+    by_default = decided(one)
+    assert by_default.accepted and by_default.notes == (told,) and by_default.text.endswith(told)
+    assert told not in by_default.line
+    asked = decided(one, data_change={"action": "reject"})
+    assert asked.reasons == (told,) and asked.notes == ()
+
+
+def test_data_within_what_is_tolerated_are_not_told() -> None:
+    one = changed(lengths=0.2, unknown_words=0.1, columns=0.0)
+    assert decided(one, data_change={"action": "reject"}).accepted
+    assert decided(one).notes == ()
+    assert decided(changed(columns=1.0), data_change={"action": "reject"}).reasons
+    assert decided(changed(lengths=0.35), data_change={"action": "reject", "lengths": 0.4}).accepted

@@ -45,12 +45,14 @@ def test_the_facts_become_columns_and_links() -> None:
         "pipeline_run_url": "https://kubeflow/run",
         "report_uri": "s3://store/report.html",
         "trigger": "scheduled",
+        "data_changes": "lengths 0.310",
     }
     times = {ReleaseState.RETIRED: "2026-02-01T00:00:00+00:00"}
     row = registered_row(record(facts=facts, times=times, url="https://mlflow/1"), None, live_version=None)
     assert (row.main_metric, row.run, row.triggered) == (0.9312, ("release", "run"), "scheduled")
     assert (row.pipeline_url, row.registry_url, row.has_report) == ("https://kubeflow/run", "https://mlflow/1", True)
     assert row.since == datetime(2026, 2, 1, tzinfo=UTC)
+    assert row.data == "lengths 0.310"
 
 
 def test_the_main_metric_is_the_first_of_its_kind_of_model() -> None:

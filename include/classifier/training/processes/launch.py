@@ -76,13 +76,18 @@ def train_in_processes(
     model_dir: Path,
     tracker: Tracker,
     checkpoints: Checkpoints | None,
+    compared_texts: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train in as many processes as the settings say; see :func:`include.classifier.training.fine_tuning.train`."""
     check_hardware(settings.processes)
     model_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=model_dir.parent, prefix=".processes-") as name:
         folder = Path(name)
-        rows = {"texts": list(texts), "classes": [int(each) for each in classes]}
+        rows = {
+            "texts": list(texts),
+            "classes": [int(each) for each in classes],
+            "compared_texts": list(compared_texts),
+        }
         (folder / ROWS).write_text(json.dumps(rows), encoding="utf-8")
         job = Job(
             folder=name,

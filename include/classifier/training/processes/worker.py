@@ -63,6 +63,7 @@ def _train(job: Job, peers: Peers, scratch: Path) -> int:
             tracker=resume(job.tracking_uri, job.tracking_run_id) if peers.is_first else Tracker(),
             scratch=scratch,
             checkpoints=checkpoints,
+            compared_texts=rows.get("compared_texts", ()),
             peers=peers,
         )
     except (TrainingDivergedError, BaseModelError, TakenOverError, HardwareError) as error:

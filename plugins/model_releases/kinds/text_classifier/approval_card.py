@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from include.contracts.data.changes import DataChanges
 from include.contracts.kinds.text_classifier import (
     Comparison,
     Difference,
@@ -44,6 +45,7 @@ def approval_card(
         _slices(candidate.metrics, comparison),
         _worst(candidate.worst_slice, show_texts=show_texts),
         _labels(candidate.metrics, comparison),
+        _data(candidate.data_changes),
         _disagreements(comparison.disagreements, show_texts=show_texts) if comparison else "",
     ]
     return "\n\n".join(block for block in blocks if block)
@@ -121,6 +123,20 @@ def _worst(found: WorstSlice | None, *, show_texts: bool) -> str:
         f"{found.accuracy:.4f} on {found.measured_rows} rows that took no part in the choice, {change.difference:+.4f} "
         f"against all others ({found.confidence:.0%} interval {_interval(change)})."
     )
+
+
+def _data(found: DataChanges | None) -> str:
+    """Return the data set beside that of the live version."""
+    if found is None:
+        return ""
+    rows = [
+        (each.name.replace("_", " "), f"{each.distance:.3f}", quoted(each.live), quoted(each.candidate))
+        for each in found.changes
+    ]
+    title = f"#### The data, against those of {found.version}"
+    missing = f"Not compared: {found.not_compared}." if found.not_compared else ""
+    compared = table(["0: as it was, 1: nothing is", "distance", "before", "now"], rows, align="---") if rows else ""
+    return "\n\n".join(part for part in (title, compared, missing) if part)
 
 
 def _labels(metrics: Metrics, comparison: Comparison | None) -> str:

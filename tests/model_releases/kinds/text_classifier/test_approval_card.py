@@ -160,3 +160,14 @@ def test_the_worst_slice_is_shown_and_its_word_only_with_texts() -> None:
     assert "und" not in hidden.split("Worst of")[1].split(".")[0]
     unclear = candidates.candidate(worst_slice=worst | {"stands_out": False})
     assert "not clearly worse than elsewhere" in approval_card(unclear)
+
+
+def test_the_data_stand_beside_those_of_the_live_version() -> None:
+    changes = [{"name": "unknown_words", "distance": 0.31, "live": "2.0% unknown", "candidate": "33.0%"}]
+    found = {"version": candidates.LIVE, "changes": changes, "not_compared": "lengths, which nobody counted"}
+    card = approval_card(candidates.candidate(data_changes=found))
+
+    assert f"The data, against those of {candidates.LIVE}" in card
+    assert "| unknown words | 0.310 | `2.0% unknown` | `33.0%` |" in card
+    assert "Not compared: lengths, which nobody counted." in card
+    assert "The data, against" not in approval_card(candidates.candidate())
