@@ -26,12 +26,13 @@ from include.classifier.packaging.archive import ArchiveError
 from include.contracts.documents import DocumentError
 from include.contracts.kinds.text_classifier import TextClassifierCandidate
 from include.contracts.monitoring.captured import ReadingCounts
-from include.contracts.monitoring.drift import DRIFT_FOLDER, REPORT_FILE, DriftDocument
+from include.contracts.monitoring.drift import DRIFT_FOLDER, REPORT_FILE, Agreement, DriftDocument, LiveAccuracy
 from include.contracts.monitoring.drift_settings import DriftConfig
 from include.contracts.monitoring.labels import join
 from include.contracts.section import problems
 from include.contracts.version.files import reason_of
 from include.monitoring.accuracy import CONFIDENCE, accuracies
+from include.monitoring.agreement import agreement, measured_of
 from include.monitoring.columns import Row
 from include.monitoring.comparison import Pairs, compare, pairs_of
 from include.monitoring.page import make_page
@@ -112,6 +113,7 @@ def look(question: Question) -> DriftDocument:
         accuracy=accuracy,
         least_accuracy=question.least_accuracy,
         is_below_gate=high < question.least_accuracy,
+        agreement=_agreement(question, accuracy) if question.candidate_uri else None,
         unmatched_labels=joined.unmatched,
         report_uri=f"{folder}/{REPORT_FILE}",
     )
@@ -119,6 +121,11 @@ def look(question: Question) -> DriftDocument:
     write_whole(f"{folder}/{DriftDocument.file}", DriftDocument.dump(found.model_dump(), where=folder))
     _delete_old(question)
     return found
+
+
+def _agreement(question: Question, accuracy: Sequence[LiveAccuracy]) -> Agreement:
+    measured = measured_of(question.store_uri, [each.version for each in accuracy if not each.slice])
+    return agreement(accuracy, measured, live=question.version, tolerated=question.settings.tolerated_accuracy_loss)
 
 
 def _why_not(window: Window, settings: DriftConfig, *, has_reference: bool) -> str:
@@ -188,6 +195,9 @@ def _say(found: DriftDocument) -> None:
         print(f"  {word:<5} {each.distance:.3f} p={each.p_value:.2g} {each.name}: {each.reference} -> {each.requests}")
     if live := found.of_live():
         print(f"Accuracy of {live.rows:,} labelled rows: {live.low:.4f} to {live.high:.4f}.")
+    if found.agreement and found.agreement.low is not None:
+        told = found.agreement
+        print(f"Measured and by labels: correlation {told.correlation:+.2f}, {told.low:+.2f} to {told.high:+.2f}.")
     print(f"Report: {found.report_uri}", flush=True)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from include.contracts.documents import Count, Document, Part, Share, Version
+from include.contracts.documents import Count, Document, Part, Positive, Share, Version
+
+Change = Annotated[float, Field(ge=-1, le=1)]
 
 #: Folder in that of the model in the model store; in it one folder for each run, named by its time (14 digits).
 DRIFT_FOLDER = "drift"
@@ -38,6 +40,35 @@ class LiveAccuracy(Part):
     high: Share
 
 
+class MeasuredVersion(Part):
+    """A version whose accuracy is known twice."""
+
+    version: Version
+    measured: Share = Field(description="Accuracy on its evaluation rows, before it was released")
+    measured_rows: Positive
+    online: Share = Field(description="Accuracy by labels that have arrived")
+    rows: Positive
+    low: Change = Field(description="Of the interval of online minus measured")
+    high: Change
+
+
+class Agreement(Part):
+    """Whether what is measured before a release foretells what users get."""
+
+    versions: list[MeasuredVersion]
+    is_lower: bool = Field(description="Whether the live version is shown to be worse than measured, beyond tolerance")
+    tolerated: Share
+    correlation: Change | None = Field(description="Of both accuracies over versions; null: of too few versions")
+    low: Change | None
+    high: Change | None
+    why_not: str = Field(description="Why there is no correlation")
+
+    @property
+    def is_contrary(self) -> bool:
+        """Whether versions that were measured as better are shown to be worse for users."""
+        return self.high is not None and self.high < 0
+
+
 class DriftDocument(Document):
     """What a comparison has found."""
 
@@ -58,6 +89,7 @@ class DriftDocument(Document):
     accuracy: list[LiveAccuracy]
     least_accuracy: Share = Field(description="The gate's; 0 for none")
     is_below_gate: bool = Field(description="Whether the whole interval of the live version lies below it")
+    agreement: Agreement | None = Field(None, description="Of a text classifier; absent before it was looked for")
     unmatched_labels: Count = Field(0, description="Labels whose request was not captured, or is not there any more")
     report_uri: str
 

@@ -41,4 +41,9 @@ class DriftConfig(Section):
     min_labels: Annotated[int, Field(ge=10)] = Field(
         50, description="Of fewer rows whose labels have arrived no accuracy is told."
     )
+    tolerated_accuracy_loss: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.05,
+        description="How far the live version's accuracy by labels may lie below what was measured before its release; "
+        "told when the whole interval of the difference lies lower.",
+    )
     keep_reports: Annotated[int, Field(ge=1)] = Field(30, description="Newest reports that stay in the model store.")

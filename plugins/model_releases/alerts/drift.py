@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from include.contracts.monitoring.drift import DriftDocument
+from include.contracts.monitoring.drift import Agreement, DriftDocument
 from model_releases.alerts.alert import Severity
 from model_releases.alerts.conditions import Condition
 
-DRIFT, WRONG_TOO_OFTEN = "drift", "wrong too often"
+DRIFT, WRONG_TOO_OFTEN, MEASURED_OTHERWISE = "drift", "wrong too often", "measured otherwise"
 
 #: Features that an alert names.
 _MOST_NAMED = 5
@@ -45,7 +45,38 @@ def conditions(found: DriftDocument, *, report_url: str) -> tuple[Sequence[Condi
                 },
             )
         )
+    if found.agreement is not None:
+        if found.agreement.is_lower or found.agreement.is_contrary:
+            on.append(_measured_otherwise(found, found.agreement, report_url))
+        elif not found.agreement.versions:
+            unknown.append(MEASURED_OTHERWISE)
     return on, unknown
+
+
+def _measured_otherwise(found: DriftDocument, agreement: Agreement, report_url: str) -> Condition:
+    ours = next((each for each in agreement.versions if each.version == found.version), None)
+    lines = {"Live version": found.version}
+    if ours:
+        lines["Accuracy"] = (
+            f"{ours.measured:.4f} of {ours.measured_rows:,} evaluation rows before the release, {ours.online:.4f} of "
+            f"{ours.rows:,} rows whose labels have arrived; difference {ours.low:+.4f} to {ours.high:+.4f}"
+        )
+    if agreement.is_contrary:
+        lines["Correlation"] = (
+            f"{agreement.correlation:+.2f} over {len(agreement.versions)} versions, interval {agreement.low:+.2f} to "
+            f"{agreement.high:+.2f}: what was measured as better is worse for users"
+        )
+    return Condition(
+        name=MEASURED_OTHERWISE,
+        severity=Severity.NORMAL,
+        title=f"{found.model}: users get something else than was measured",
+        over=f"{found.model}: users get what was measured again",
+        lines=lines
+        | {
+            "What to do": "evaluate on rows like those of users; look whether labels arrive for some rows only",
+            "Report": report_url,
+        },
+    )
 
 
 def _drift(found: DriftDocument, report_url: str) -> Condition:

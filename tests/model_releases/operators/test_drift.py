@@ -41,7 +41,9 @@ def listener(airflow_database: None, monkeypatch: pytest.MonkeyPatch) -> Iterato
             yield found
 
 
-def document(*, drift: bool = False, enough: bool = True, accuracy: float | None = None) -> DriftDocument:
+def document(
+    *, drift: bool = False, enough: bool = True, accuracy: float | None = None, agreement: dict[str, Any] | None = None
+) -> DriftDocument:
     features = [
         {"name": "characters", "distance": 0.4 if drift else 0.02, "is_drift": drift, "reference": "median 41"},
         {"name": "script", "distance": 0.05, "is_drift": False, "reference": "Latin 100.0%"},
@@ -68,6 +70,7 @@ def document(*, drift: bool = False, enough: bool = True, accuracy: float | None
             "accuracy": [rows] if accuracy is not None else [],
             "least_accuracy": 0.95,
             "is_below_gate": accuracy is not None and accuracy < 0.9,
+            "agreement": agreement,
             "report_uri": "file:///store/reviews/drift/20261124043000/report.html",
         }
     )
@@ -121,6 +124,32 @@ def test_a_model_that_is_wrong_too_often_is_told(listener: type[Listener]) -> No
     assert alert["title"] == f"WARNING: {MODEL} is wrong more often than its gate allows"
     assert "0.8000 of 100 rows whose labels have arrived, interval 0.0000 to 0.9000" in alert["message"]
     assert "Gate: at least 0.9500" in alert["message"]
+
+
+def agreement(*, lower: bool = False, contrary: bool = False) -> dict[str, Any]:
+    version = {"version": VERSION, "measured": 0.92, "measured_rows": 500, "online": 0.8, "rows": 300}
+    bounds = {"correlation": -0.7, "low": -0.9, "high": -0.2} if contrary else {"correlation": 0.7, "low": 0, "high": 1}
+    return {
+        "versions": [version | {"low": -0.17, "high": -0.07}],
+        "is_lower": lower,
+        "tolerated": 0.05,
+        "why_not": "",
+        **bounds,
+    }
+
+
+def test_measurements_that_do_not_foretell_what_users_get_are_told_until_they_do(listener: type[Listener]) -> None:
+    tell = teller(remind_after=timedelta(days=7))
+    tell.tell(document(agreement=agreement()), START)
+    tell.tell(document(agreement=agreement(lower=True)), START + timedelta(days=1))
+    tell.tell(document(agreement=agreement(contrary=True)), START + timedelta(days=2))
+    tell.tell(document(agreement=agreement()), START + timedelta(days=3))
+
+    assert titles(listener) == [
+        f"WARNING: {MODEL}: users get something else than was measured",
+        f"INFO: {MODEL}: users get what was measured again",
+    ]
+    assert "0.9200 of 500 evaluation rows before the release, 0.8000 of 300 rows" in listener.alerts[0]["message"]
 
 
 def test_it_reads_what_the_comparison_has_left(listener: type[Listener], tmp_path: Path) -> None:
