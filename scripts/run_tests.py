@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,11 +44,13 @@ class Report:
     :param seconds: of each file, set-up and clean-up included.
     :param skips: reason -> how many tests.
     :param failures: each test that failed, with the first words of why.
+    :param outcomes: each test -> what became of its cases: ``ran``, or why one was skipped.
     """
 
     seconds: Counter[str] = field(default_factory=Counter)
     skips: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
+    outcomes: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     def add(self, file: Path) -> None:
         """Read a JUnit file; one that a broken-off run did not write says nothing."""
@@ -57,12 +59,15 @@ class Report:
         for case in ElementTree.parse(file).iter("testcase"):  # noqa: S314 - pytest wrote it a moment ago
             file = _file_of(case.get("classname", ""))
             self.seconds[file] += float(case.get("time", 0))
+            outcome = "ran"
             for found in case:
                 message = found.get("message", "")
                 if found.tag == "skipped":
-                    self.skips[message.removeprefix("Skipped: ")] += 1
+                    outcome = message.removeprefix("Skipped: ")
+                    self.skips[outcome] += 1
                 elif found.tag in ("failure", "error"):
                     self.failures.append(f"{file}::{case.get('name')}: {message.partition(chr(10))[0]:.240}")
+            self.outcomes[f"{file}::{case.get('name', '').partition('[')[0]}"].add(outcome)
 
     def lines(self) -> Iterable[str]:
         """Yield the slowest files, why tests were skipped, and last what failed: the end is what a CI server shows."""
@@ -159,10 +164,21 @@ def main(tier: str, *arguments: str) -> int:
         _record(report.seconds)
     for line in report.lines():
         print(line)
+    # Who chooses tests by arguments does not run a tier.
+    missing = [] if arguments or any(code not in (0, _NO_TESTS) for code in codes) else _not_proven(tier, report)
+    if missing:
+        print("-- docs/ml-test-score.md names tests that did not run --", *missing, sep="\n")
     for half in halves.values():
         print(f"-- the {half.name} half --\n{half.verdict}")
     # One that was killed has a negative code.
-    return max((abs(code) and max(code, 1) for code in codes if code != _NO_TESTS), default=0)
+    return max((abs(code) and max(code, 1) for code in codes if code != _NO_TESTS), default=0) or int(bool(missing))
+
+
+def _not_proven(tier: str, report: Report) -> list[str]:
+    sys.path.insert(0, str(ROOT))
+    from tests.ml_test_score import not_proven
+
+    return not_proven(tier, report.outcomes)
 
 
 if __name__ == "__main__":

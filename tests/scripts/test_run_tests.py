@@ -43,6 +43,8 @@ def test_it_adds_up_seconds_and_says_what_was_skipped_and_what_failed(runner: An
     report.add(tmp_path / "never-written.xml")
 
     assert report.seconds == {"tests/scripts/test_run_tests.py": 3.75, "tests/dags/test_retention.py": 5.0}
+    assert report.outcomes["tests/scripts/test_run_tests.py::test_one"] == {"ran"}
+    assert report.outcomes["tests/dags/test_retention.py::test_three"] == {"no engine"}
     assert list(report.lines()) == [
         "-- the slowest of 2 files --",
         "    5.0 s  tests/dags/test_retention.py",
@@ -93,3 +95,24 @@ def test_a_half_that_failed_fails_both(
         *folders
     }
     assert capsys.readouterr().out.splitlines()[-1] == "12 passed in 1s", "pytest's own line ends it"
+
+
+def test_a_whole_tier_without_a_test_that_the_ml_test_score_names_is_red(
+    runner: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Half:
+        name, verdict = "airflow", "12 passed"
+
+        def __init__(self, *_: Any) -> None: ...
+
+        def wait(self) -> int:
+            return 0
+
+    monkeypatch.setattr(runner, "Half", Half)
+
+    assert runner.main("test") == 1
+    shown = capsys.readouterr().out
+    assert (
+        "tests/contracts/rules/test_gate.py::test_a_model_may_not_be_much_slower_or_larger: was not collected" in shown
+    )
+    assert runner.main("fast") == 0
