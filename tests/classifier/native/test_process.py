@@ -20,6 +20,8 @@ import pytest
 from include.classifier.native.__main__ import check, main
 from include.classifier.packaging.archive import build_archive
 from include.classifier.serving.predictor import Predictor
+from include.contracts.monitoring import captured
+from include.contracts.monitoring.capture import SETTINGS_VARIABLE
 from include.torchserve import free_ports
 from tests.classifier.serving.servers import SETTINGS, VERSION
 from tests.waiting import LIMIT_SECONDS, wait_for
@@ -61,7 +63,11 @@ def has_ended(process: psutil.Process) -> bool:
 
 
 @pytest.mark.processes
-def test_is_ready_when_it_answers_takes_another_version_and_stops_when_told(package: Path, tiny_model: Path) -> None:
+def test_is_ready_when_it_answers_takes_another_version_and_stops_when_told(
+    package: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = package.parent / "store" / "tiny"
+    monkeypatch.setenv(SETTINGS_VARIABLE, json.dumps({"share": 1, "texts": "hash", "store": store.as_uri()}))
     port, metrics_port, grpc_port = free_ports(3)
     log = package.parent / "log.txt"
     assert check(port) == 1
@@ -104,6 +110,11 @@ def test_is_ready_when_it_answers_takes_another_version_and_stops_when_told(pack
     assert f"Serving tiny {NEXT} in the place of {VERSION}." in log.read_text()
     assert SECRET not in log.read_text()
     assert (package.parent / "own").stat().st_mode & 0o777 == 0o700
+    # What was answered just before the end is captured, too, and nothing is left half written.
+    found = list(captured.read(store))
+    assert [each.version for each in found].count(NEXT) >= 2
+    assert {each.version for each in found} == {VERSION, NEXT}
+    assert not list(store.glob("captured/*/.*"))
 
 
 @pytest.mark.processes
