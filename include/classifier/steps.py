@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-from include.classifier.data.dataset import read_dataset, read_slices, read_split, slice_rules
+from include.classifier.data.dataset import read_dataset, read_sample, read_slices, read_split, slice_rules
 from include.classifier.data.sources import as_uri, write_whole
 from include.classifier.progress import report
 from include.contracts.kinds.text_classifier import TextClassifierCandidate
@@ -82,8 +82,9 @@ def train_step(
     """
     from include.classifier.packaging.package import SAMPLE_ROWS, sample_texts
     from include.classifier.tracking import tracked_run
-    from include.classifier.training.fine_tuning import train
+    from include.classifier.training.fine_tuning import train_on
     from include.classifier.training.problems import FINAL, FailedBeforeError
+    from include.classifier.training.stored_rows import training_rows
 
     dataset = read_dataset(dataset_uri)
     training = TrainingConfig.model_validate(dict(settings))
@@ -94,7 +95,6 @@ def train_step(
         return
     if checkpoints and (why := checkpoints.failed(model_dir)):
         raise FailedBeforeError(f"{why} So it was in a try before this one, and nothing was trained again.")
-    rows = read_split(dataset, "train")
     tags = {
         "model": model_name,
         "version": model_version,
@@ -108,13 +108,12 @@ def train_step(
         tags=tags,
         run_id=checkpoints.tracking_run_id if checkpoints and checkpoints.look() else None,
     )
-    with run as tracker:
+    with training_rows(dataset, training, beside=Path(model_dir)) as rows, run as tracker:
         if checkpoints:
             checkpoints.tracking_run_id = tracker.run_id
         try:
-            facts = train(
-                rows.texts,
-                rows.labels,
+            facts = train_on(
+                rows,
                 labels=dataset["labels"],
                 settings=training,
                 model_dir=Path(model_dir),
@@ -230,7 +229,10 @@ def evaluate_step(
         live_uri=live_uri,
         model=model_name,
         labels=dataset["labels"],
-        train=read_split(dataset, "train"),
+        # From so many rows a simple model learns what there is for it to learn.
+        train=read_sample(
+            dataset, "train", most=training["parameters"].get("in_memory_rows", TrainingConfig().in_memory_rows)
+        ),
         evaluation=evaluation,
         slices=slices_of(slice_rules(dataset), evaluation.texts, read_slices(dataset, "evaluation")),
         class_weights=training["parameters"]["class_weights"],

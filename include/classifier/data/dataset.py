@@ -273,8 +273,55 @@ def read_split(document: Mapping[str, Any], name: SplitName) -> Split:
     content = RowDigest(document["labels"])
     content.add(table)
     if content.hexdigest() != facts["sha256"]:
-        raise DataError(f"{facts['uri']}: was changed after {DOCUMENT} was written. Run preprocessing again.")
+        raise _changed(facts)
     return Split(table.column("text").to_pylist(), table.column("label").to_pylist())
+
+
+def split_batches(document: Mapping[str, Any], name: SplitName) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a split, columns ``text`` and ``label``, in batches: how many there are does not matter.
+
+    :param document: as :func:`read_dataset` returns it.
+    :raises DataError: behind the last batch, when the rows are not those that preprocessing wrote.
+    """
+    import fsspec
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    facts = document["splits"][name]
+    content = RowDigest(document["labels"])
+    with fsspec.open(facts["uri"], "rb") as file:
+        for batch in parquet.ParquetFile(file).iter_batches(_DIGEST_ROWS, columns=["text", "label"]):
+            content.add(pa.Table.from_batches([batch]))
+            yield batch
+    if content.hexdigest() != facts["sha256"]:
+        raise _changed(facts)
+
+
+def read_sample(document: Mapping[str, Any], name: SplitName, *, most: int) -> Split:
+    """Read the rows of a split, or a random sample where they are more; the same one every time, in the rows' order.
+
+    :param document: as :func:`read_dataset` returns it.
+    :raises DataError: when the rows are not those that preprocessing wrote.
+    """
+    import numpy as np
+
+    rows = document["splits"][name]["rows"]
+    if rows <= most:
+        return read_split(document, name)
+    wanted = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
+    found = Split([], [])
+    begin = 0
+    for batch in split_batches(document, name):
+        first, last = np.searchsorted(wanted, (begin, begin + len(batch)))
+        chosen = batch.take(wanted[first:last] - begin)
+        found.texts.extend(chosen.column("text").to_pylist())
+        found.labels.extend(chosen.column("label").to_pylist())
+        begin += len(batch)
+    return found
+
+
+def _changed(facts: Mapping[str, Any]) -> DataError:
+    return DataError(f"{facts['uri']}: was changed after {DOCUMENT} was written. Run preprocessing again.")
 
 
 def slice_rules(document: Mapping[str, Any]) -> list[SliceRule]:
@@ -303,5 +350,5 @@ def read_slices(document: Mapping[str, Any], name: SplitName) -> dict[str, np.nd
         table = parquet.read_table(file, columns=list(columns.values()))
     content.add(table)
     if content.hexdigest() != facts.get("slices_sha256"):
-        raise DataError(f"{facts['uri']}: was changed after {DOCUMENT} was written. Run preprocessing again.")
+        raise _changed(facts)
     return {slice_name: table.column(column).to_numpy() for slice_name, column in columns.items()}

@@ -122,7 +122,8 @@ def _train_and_pack(
     from include.classifier.packaging.archive import build_archive
     from include.classifier.packaging.precision import TORCH_FLOAT32, variant
     from include.classifier.tracking import Tracker
-    from include.classifier.training.fine_tuning import train
+    from include.classifier.training.fine_tuning import train_on
+    from include.classifier.training.stored_rows import training_rows
 
     recorded = candidate["training"]["parameters"] | {
         # What a branch or "newest" meant when the release was made.
@@ -130,15 +131,10 @@ def _train_and_pack(
     }
     # What else stands there was found and not chosen.
     settings = TrainingConfig(**{name: recorded[name] for name in TrainingConfig.model_fields if name in recorded})
-    rows = read_split(dataset, "train")
-    train(
-        rows.texts,
-        rows.labels,
-        labels=dataset["labels"],
-        settings=settings,
-        model_dir=folder / "model",
-        tracker=Tracker(),
-    )
+    if "in_memory_rows" not in recorded:  # before there was that setting, all rows were
+        settings = settings.model_copy(update={"in_memory_rows": dataset["splits"]["train"]["rows"]})
+    with training_rows(dataset, settings, beside=folder / "model") as rows:
+        train_on(rows, labels=dataset["labels"], settings=settings, model_dir=folder / "model", tracker=Tracker())
     model, version = candidate["model"], candidate["version"]
     target = folder / f"{model}.mar"
     recorded_precision = candidate["serving"].get("precision", {"chosen": TORCH_FLOAT32})

@@ -10,11 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from include.classifier.progress import duration, first_line, report
 from include.classifier.serving.predictor import CLASSIFIER_FILE
-from include.classifier.serving.text import clean, tokenise
 from include.classifier.tracking import Tracker
 from include.classifier.training.base_model import BaseModel, load_base_model
 from include.classifier.training.checkpoints.store import Checkpoints, TakenOverError
@@ -22,14 +19,8 @@ from include.classifier.training.defaults import fill_in
 from include.classifier.training.features import write_features
 from include.classifier.training.hardware import limit_threads
 from include.classifier.training.processes.peers import ALONE, Peers
+from include.classifier.training.rows import RowsInMemory, TrainingRows
 from include.contracts.settings import TrainingConfig
-
-#: Share of the training rows that choose the epoch, and the most rows that are spent on it.
-VALIDATION_SHARE = 0.1
-MAX_VALIDATION_ROWS = 10_000
-
-#: Rows are weighted by class when the largest class has more than this many times the rows of the smallest.
-IMBALANCE = 1.5
 
 
 def train(
@@ -57,6 +48,26 @@ def train(
     :raises TakenOverError: when another start of this training goes on.
     :raises ProcessesError: when one of several processes was killed again and again.
     """
+    return train_on(
+        RowsInMemory(texts, classes),
+        labels=labels,
+        settings=settings,
+        model_dir=model_dir,
+        tracker=tracker,
+        checkpoints=checkpoints,
+    )
+
+
+def train_on(
+    rows: TrainingRows,
+    *,
+    labels: Sequence[str],
+    settings: TrainingConfig,
+    model_dir: Path,
+    tracker: Tracker,
+    checkpoints: Checkpoints | None = None,
+) -> dict[str, Any]:
+    """Do what :func:`train` does, wherever the rows are."""
     if checkpoints and (facts := checkpoints.finished(model_dir)):
         report("train: this model is trained already, by a start before this one, and is taken as it is")
         return facts
@@ -64,8 +75,7 @@ def train(
         from include.classifier.training.processes.launch import train_in_processes
 
         return train_in_processes(
-            texts,
-            classes,
+            rows,
             labels=labels,
             settings=settings,
             model_dir=model_dir,
@@ -77,8 +87,7 @@ def train(
     # Beside the model: a container's /tmp is often small, and the volume of the model has room for one.
     with tempfile.TemporaryDirectory(dir=model_dir.parent, prefix=".checkpoints-") as scratch:
         return fine_tune(
-            texts,
-            classes,
+            rows,
             labels=labels,
             settings=settings,
             model_dir=model_dir,
@@ -90,8 +99,7 @@ def train(
 
 
 def fine_tune(
-    texts: Sequence[str],
-    classes: Sequence[int],
+    rows: TrainingRows,
     *,
     labels: Sequence[str],
     settings: TrainingConfig,
@@ -108,7 +116,7 @@ def fine_tune(
     :param peers: the first one writes the model.
     """
     started = time.monotonic()
-    asked, settings = settings, fill_in(settings, rows=len(texts))
+    asked, settings = settings, fill_in(settings, rows=len(rows))
     parameters = settings.model_dump()
     report(f"train: loading base model {settings.base_model!r}")
     from transformers import set_seed
@@ -120,21 +128,15 @@ def fine_tune(
     # It tells that checkpoints are sorted by number and not by time, which is all the same here.
     logging.getLogger("transformers.trainer_utils").setLevel(logging.ERROR)
     set_seed(settings.seed)
-    classes = np.asarray(classes, dtype=np.int64)
-    cleaned = [clean(text) for text in texts]
     base = load_base_model(
         settings.base_model,
         revision=settings.base_model_revision or "",
         labels=labels,
-        texts=cleaned,
+        texts=rows.texts(),
         max_length=settings.max_length,
     )
     limit_threads(base.model.num_parameters(), peers.size)
-    rows = _encode(base, cleaned, classes)
-    chosen = held_out(classes, settings.seed) if settings.early_stopping_patience else np.zeros(len(rows), dtype=bool)
-    training = [row for row, out in zip(rows, chosen, strict=True) if not out]
-    validation = [row for row, out in zip(rows, chosen, strict=True) if out]
-    weights = class_weights(classes[~chosen], len(labels))
+    training, validation, weights = rows.prepare(base, settings, len(labels), peers)
     _tell(base, asked, settings, rows=(len(training), len(validation)), is_weighted=weights is not None)
     tracker.log_params(parameters | {"train_rows": len(training), "validation_rows": len(validation)})
 
@@ -197,45 +199,6 @@ def _keep_model(checkpoints: Checkpoints | None, model_dir: Path, facts: dict[st
         raise
     except Exception as error:  # each kind of store has its own; the model itself is there
         report(f"train: the trained model could not be kept ({first_line(error)}), which only matters to another try")
-
-
-def held_out(classes: np.ndarray, seed: int) -> np.ndarray:
-    """Choose the rows that choose the epoch: a tenth of each class, at least one and never a class's only row.
-
-    They come out of the training data. The evaluation rows take no part in any choice, so their scores stay honest.
-
-    :param classes: shape ``(n_rows,)``.
-    :return: mask of shape ``(n_rows,)``.
-    """
-    share = min(VALIDATION_SHARE, MAX_VALIDATION_ROWS / len(classes))
-    random = np.random.default_rng(seed)
-    mask = np.zeros(len(classes), dtype=bool)
-    for value in np.unique(classes):
-        rows = np.flatnonzero(classes == value)
-        if len(rows) > 1:
-            mask[random.choice(rows, size=max(1, int(len(rows) * share)), replace=False)] = True
-    return mask
-
-
-def class_weights(classes: np.ndarray, n_classes: int) -> list[float] | None:
-    """Return how much a row of each class counts, or ``None`` when the classes are about even.
-
-    The rule: when the largest class has more than 1.5 times the rows of the smallest, a row of class *c* counts
-    ``n_rows / (n_classes * rows_of_c)``, so that all classes count alike in sum.
-
-    :param classes: shape ``(n_rows,)``.
-    """
-    counts = np.bincount(classes, minlength=n_classes)
-    if counts.max() <= IMBALANCE * counts.min():
-        return None
-    return [round(float(weight), 6) for weight in len(classes) / (n_classes * np.maximum(counts, 1))]
-
-
-def _encode(base: BaseModel, texts: Sequence[str], classes: np.ndarray) -> list[dict[str, Any]]:
-    tokens = tokenise(base.tokenizer, texts, base.max_length)
-    if truncated := sum(tokens.truncated):
-        report(f"train: {truncated} of {len(texts)} texts have more than {base.max_length} tokens and are truncated")
-    return [{"input_ids": ids, "labels": int(label)} for ids, label in zip(tokens.input_ids, classes, strict=True)]
 
 
 def _save(base: BaseModel, labels: Sequence[str], settings: TrainingConfig, model_dir: Path) -> None:

@@ -27,6 +27,8 @@ from transformers import (  # noqa: TID253
 from include.classifier.metrics import accuracy, confusion_matrix, log_loss, macro_f1
 from include.classifier.progress import duration, report
 from include.classifier.serving.torch_engine import Side, pad, takes_mask
+from include.classifier.shards.order import EpochOrder
+from include.classifier.shards.reading import StoredRows
 from include.classifier.training.checkpoints.resuming import GlobalOrder, KeepState
 from include.classifier.training.dropout import draw_quickly
 from include.classifier.training.first_token import read_first_token_only
@@ -34,6 +36,7 @@ from include.classifier.training.hardware import limit_threads, mixed_precision
 from include.classifier.training.problems import TrainingDivergedError
 from include.classifier.training.processes.peers import ALONE, Peers
 from include.classifier.training.processes.shared_steps import SharedSteps
+from include.classifier.training.rows import Encoded
 
 if TYPE_CHECKING:
     from include.classifier.tracking import Tracker
@@ -46,8 +49,6 @@ _REPORT_EVERY_SECONDS = 2.0
 
 #: What the Trainer logs by itself and MLflow gets.
 _CURVES: tuple[str, ...] = ("loss", "grad_norm", "learning_rate")
-
-Encoded = list[dict[str, Any]]
 
 
 class Fitted(NamedTuple):
@@ -80,6 +81,13 @@ class ClassifierTrainer(Trainer):
     def get_train_dataloader(self) -> Any:
         """Return what the rows of the steps are read from."""
         return super().get_train_dataloader() if self._shared is None else self._shared.loader(self.data_collator)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        if not isinstance(rows, StoredRows):
+            return super()._get_train_sampler(train_dataset)
+        # The Trainer's own would hold the length of every row, and a number for each.
+        return EpochOrder(rows, batch_rows=self.args.train_batch_size, seed=self.args.seed)
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Do one step of the optimiser's work."""
@@ -124,6 +132,19 @@ class ClassifierTrainer(Trainer):
             f"(epoch {self.state.epoch or 0:.2f}, learning rate {self._get_learning_rate():.3g}). Lower the "
             f"learning rate, for example to {self.args.learning_rate / 5:.1g}, or raise the batch size."
         )
+
+
+class TellEpoch(TrainerCallback):
+    """Says which epoch begins to what deals out the steps."""
+
+    def __init__(self, shared: SharedSteps, steps_per_epoch: int) -> None:
+        self._shared, self._steps_per_epoch = shared, steps_per_epoch
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Count the epochs by their steps, also where a training goes on within one."""
+        self._shared.set_epoch(state.global_step // self._steps_per_epoch)
 
 
 class ReportProgress(TrainerCallback):
@@ -181,7 +202,7 @@ class ReportProgress(TrainerCallback):
 
 def fit(
     base: BaseModel,
-    train: Encoded,
+    train: Encoded | StoredRows,
     validation: Encoded | None,
     *,
     settings: TrainingConfig,
@@ -193,7 +214,7 @@ def fit(
 ) -> Fitted:
     """Train the model in place; with validation rows it ends with the best epoch's weights.
 
-    :param train: ``input_ids`` and ``labels`` of each row.
+    :param train: ``input_ids`` and ``labels`` of each row; stored rows are read as they are needed.
     :param validation: the same for the rows that choose the epoch; ``None`` keeps the last.
     :param class_weights: shape ``(n_classes,)``; ``None`` weighs all rows alike.
     :param scratch: folder of all peers for the best weights so far and for states; the caller removes it.
@@ -220,6 +241,7 @@ def fit(
             class_weights=class_weights,
             seed=settings.seed,
         )
+        callbacks.append(TellEpoch(shared, steps_per_epoch))
     trainer = ClassifierTrainer(
         model=base.model,
         args=_arguments(settings, scratch / "best", bool(validation), steps_per_epoch, precision, peers),

@@ -68,6 +68,12 @@ class TrainingConfig(Section):
         "written to the model store, and what was trained for longer is never trained twice. 0: never.",
     )
 
+    in_memory_rows: Annotated[int, Field(ge=1)] = Field(
+        250_000,
+        description="More training rows than these are tokenised into files beside the model and read from there, so "
+        "that memory does not grow with them (docs/scaling.md).",
+    )
+
     @field_validator("mixed_precision", mode="before")
     @classmethod
     def _yaml_has_read_no_as_false(cls, value: Any) -> Any:

@@ -12,7 +12,8 @@ import pytest
 from include.classifier.serving.predictor import Predictor
 from include.classifier.tracking import Tracker, tracked_run
 from include.classifier.training.base_model import BaseModelError
-from include.classifier.training.fine_tuning import class_weights, held_out, train
+from include.classifier.training.fine_tuning import train
+from include.classifier.training.rows import class_weights, held_out
 from include.contracts.settings import TrainingConfig
 
 pytestmark = pytest.mark.computes

@@ -30,6 +30,7 @@ from include.contracts.settings import TrainingConfig
 if TYPE_CHECKING:
     from include.classifier.tracking import Tracker
     from include.classifier.training.checkpoints.store import Checkpoints
+    from include.classifier.training.rows import TrainingRows
 
 PROJECT_DIR = Path(__file__).parents[4]
 
@@ -68,8 +69,7 @@ class Job(BaseModel):
 
 
 def train_in_processes(
-    texts: Sequence[str],
-    classes: Sequence[int],
+    rows: TrainingRows,
     *,
     labels: Sequence[str],
     settings: TrainingConfig,
@@ -83,12 +83,9 @@ def train_in_processes(
     model_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=model_dir.parent, prefix=".processes-") as name:
         folder = Path(name)
-        rows = {
-            "texts": list(texts),
-            "classes": [int(each) for each in classes],
-            "compared_texts": list(compared_texts),
-        }
-        (folder / ROWS).write_text(json.dumps(rows), encoding="utf-8")
+        # In a file, because a variable's length has a limit.
+        texts = {"rows": rows.as_document(), "compared": list(compared_texts)}
+        (folder / ROWS).write_text(json.dumps(texts), encoding="utf-8")
         job = Job(
             folder=name,
             launcher=os.getpid(),

@@ -16,6 +16,8 @@ from torch.nn.functional import cross_entropy  # noqa: TID253
 from torch.utils.data import DataLoader, Dataset, Sampler  # noqa: TID253
 from transformers.trainer_pt_utils import get_length_grouped_indices  # noqa: TID253
 
+from include.classifier.shards.order import EpochOrder
+from include.classifier.shards.reading import StoredRows
 from include.classifier.training.processes.peers import Peers
 
 Encoded = Sequence[dict[str, Any]]
@@ -39,7 +41,7 @@ class _Place(NamedTuple):
 class SharedSteps(Sampler[list[_Place]]):
     """The passes of one process, in their order: ``accumulation`` of them make a step.
 
-    :param rows: ``input_ids`` and ``labels`` of each row.
+    :param rows: ``input_ids`` and ``labels`` of each row; of stored rows none is held.
     :param batch_size: rows of a whole step.
     :param accumulation: passes of each process for a step.
     :param class_weights: shape ``(n_classes,)``; ``None`` weighs all rows alike.
@@ -47,7 +49,7 @@ class SharedSteps(Sampler[list[_Place]]):
 
     def __init__(
         self,
-        rows: Encoded,
+        rows: Encoded | StoredRows,
         *,
         batch_size: int,
         accumulation: int,
@@ -56,8 +58,15 @@ class SharedSteps(Sampler[list[_Place]]):
         seed: int,
     ) -> None:
         self._rows = _Rows(rows)
-        self._lengths = [len(row["input_ids"]) for row in rows]
-        self._weights = [1.0 if class_weights is None else class_weights[row["labels"]] for row in rows]
+        self._stored: EpochOrder | None = None
+        self._lengths: list[int] = []
+        if isinstance(rows, StoredRows):
+            self._stored = EpochOrder(rows, batch_rows=batch_size, seed=seed)
+            self._labels: Callable[[list[int]], list[int]] = rows.labels
+        else:
+            self._lengths = [len(row["input_ids"]) for row in rows]
+            self._labels = lambda numbers: [rows[number]["labels"] for number in numbers]
+        self._weight_of = class_weights
         self._class_weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32)
         self._batch_size = batch_size
         self._accumulation = accumulation
@@ -66,19 +75,33 @@ class SharedSteps(Sampler[list[_Place]]):
         self._generator = torch.Generator().manual_seed(seed)
 
     def __len__(self) -> int:
-        return -(-len(self._lengths) // self._batch_size) * self._accumulation
+        return -(-len(self._rows) // self._batch_size) * self._accumulation
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take which epoch comes next, from 0."""
+        if self._stored:
+            self._stored.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[list[_Place]]:
         self._draw_as_a_loader()
-        order = get_length_grouped_indices(self._lengths, self._batch_size, generator=self._generator)
         shares = self._peers.size * self._accumulation
-        for start in range(0, len(order), self._batch_size):
-            step = order[start : start + self._batch_size]
-            weight = sum(self._weights[row] for row in step)
+        for step in self._steps():
+            weight = float(len(step))
+            if self._weight_of is not None:
+                weight = sum(self._weight_of[label] for label in self._labels(step))
             for part in range(self._accumulation):
                 # One after the other, because they are sorted by length: so all parts take about as long.
                 mine = step[part * self._peers.size + self._peers.rank :: shares]
                 yield [_Place(row, True, weight) for row in mine] or [_Place(step[0], False, weight)]
+
+    def _steps(self) -> Iterator[list[int]]:
+        """Yield the rows of each step of the epoch."""
+        if self._stored:
+            yield from (batch.tolist() for batch in self._stored.batches(self._stored.epoch))
+            return
+        order = get_length_grouped_indices(self._lengths, self._batch_size, generator=self._generator)
+        for start in range(0, len(order), self._batch_size):
+            yield order[start : start + self._batch_size]
 
     def loader(self, collate: Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]]) -> DataLoader[Any]:
         """Return what the Trainer reads; its own would be dealt out a second time.
@@ -122,7 +145,7 @@ class SharedSteps(Sampler[list[_Place]]):
 class _Rows(Dataset[dict[str, Any]]):
     """Rows as they are asked for by their place."""
 
-    def __init__(self, rows: Encoded) -> None:
+    def __init__(self, rows: Encoded | StoredRows) -> None:
         self._rows = rows
 
     def __len__(self) -> int:

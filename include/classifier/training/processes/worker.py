@@ -44,10 +44,11 @@ def _train(job: Job, peers: Peers, scratch: Path) -> int:
     from include.classifier.training.checkpoints.store import Checkpoints, TakenOverError
     from include.classifier.training.fine_tuning import fine_tune
     from include.classifier.training.problems import HardwareError, TrainingDivergedError
+    from include.classifier.training.stored_rows import rows_of
 
     warnings.filterwarnings("ignore", message="OMP_NUM_THREADS")  # How many there are, the training itself says.
     scratch.mkdir(exist_ok=True)
-    rows = json.loads(Path(job.folder, ROWS).read_text(encoding="utf-8"))
+    texts = json.loads(Path(job.folder, ROWS).read_text(encoding="utf-8"))
     checkpoints = None
     if job.checkpoints_uri and peers.is_first:
         every = job.settings.checkpoint_minutes * 60
@@ -55,15 +56,14 @@ def _train(job: Job, peers: Peers, scratch: Path) -> int:
         checkpoints.tracking_run_id = job.tracking_run_id
     try:
         facts = fine_tune(
-            rows["texts"],
-            rows["classes"],
+            rows_of(texts["rows"]),
             labels=job.labels,
             settings=job.settings,
             model_dir=Path(job.model_dir),
             tracker=resume(job.tracking_uri, job.tracking_run_id) if peers.is_first else Tracker(),
             scratch=scratch,
             checkpoints=checkpoints,
-            compared_texts=rows.get("compared_texts", ()),
+            compared_texts=texts["compared"],
             peers=peers,
         )
     except (TrainingDivergedError, BaseModelError, TakenOverError, HardwareError) as error:
