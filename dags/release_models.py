@@ -177,6 +177,7 @@ def add_candidate_tasks(config: TextClassifierConfig, *, asked: str, version: st
     folder = f"{config.store_uri}/{version}"
     dataset_uri = f"{folder}/dataset/dataset.json"
     checked = f"ti.xcom_pull('{ids.CHECK}')"
+    live_version = f"{{{{ {checked}['live_version'] }}}}"
     registry_conn_id = config.connection("registry")
     sealed = {"model": config.name, "version": version, "registry_conn_id": registry_conn_id}
     cluster, data = config.cluster.model_dump(mode="json"), "{{ data_config(params).model_dump_json() }}"
@@ -235,6 +236,8 @@ def add_candidate_tasks(config: TextClassifierConfig, *, asked: str, version: st
             "live_uri": f"{{{{ {checked}['live_uri'] | default({checked}['champion_uri']) }}}}",
             "tracking_uri": f"{{{{ {checked}['tracking_uri'] }}}}",
             "code_revision": "{{ code_revision() }}",
+            # A pipeline of a version before this parameter goes on where nothing is captured.
+            **({"shadow": shadow} if (shadow := config.replay(live_version=live_version)) else {}),
         },
         display_name=f"{config.name} {version}",
         experiment=config.name,
@@ -245,7 +248,7 @@ def add_candidate_tasks(config: TextClassifierConfig, *, asked: str, version: st
         task_id=ids.GATE,
         candidate_sha256=None,  # it is what finds it out
         policy=config.gate.model_dump() | templates(GateConfig),
-        live_at_start=f"{{{{ {checked}['live_version'] }}}}",
+        live_at_start=live_version,
     )
 
     check >> query >> preprocess

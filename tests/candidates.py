@@ -36,6 +36,33 @@ def comparison(**changes: Any) -> dict[str, Any]:
     }
 
 
+def shadow(**changes: Any) -> dict[str, Any]:
+    """Return what became of captured requests that a candidate was asked again; nothing, but for what is given."""
+    return {
+        "live_version": LIVE,
+        "asked_for": 500,
+        "days": 7,
+        "confidence": 0.95,
+        "requests": 500,
+        "rows": 520,
+        "first": "2026-01-01T00:10:00.000Z",
+        "last": "2026-01-02T00:00:00.000Z",
+        "other_versions": 0,
+        "without_texts": 0,
+        "without_answers": 0,
+        "broken_lines": 0,
+        "is_cut": False,
+        "changed": None,
+        "changed_rows": 0,
+        "mean_probability_change": 0.0,
+        "labels": [],
+        "slices": [],
+        "moved": [],
+        "why_not": "",
+        **changes,
+    }
+
+
 def document(
     own: Mapping[str, Any] | None = None,
     live: Mapping[str, Any] | None = None,

@@ -16,6 +16,7 @@ from include.classifier.data.sources import as_uri, write_whole
 from include.classifier.progress import report
 from include.contracts.kinds.text_classifier import TextClassifierCandidate
 from include.contracts.metrics import MAIN_METRICS
+from include.contracts.monitoring.shadow_settings import Replay
 from include.contracts.settings import TrainingConfig
 from include.contracts.version.claims import claim_attempt
 from include.contracts.version.files import permissions_explained
@@ -195,6 +196,7 @@ def evaluate_step(
     confidence: float = 0.95,
     tracking_uri: str = "",
     code_revision: str = "",
+    shadow: Mapping[str, Any] | None = None,
 ) -> Headline:
     """Score the packed model against the live one and the baseline, and write ``candidate.json``, last of all.
 
@@ -205,6 +207,9 @@ def evaluate_step(
     :param training_file: what :func:`train_step` wrote.
     :param live_uri: package of the live model; empty before the first release.
     :param confidence: of the intervals around the differences to the live model.
+    :param shadow: which captured requests the packed model answers besides, see
+        :class:`~include.contracts.monitoring.shadow_settings.Replay`; empty: none. They are part of this step because
+        the package is unpacked and loaded here.
     """
     import numpy as np
 
@@ -237,6 +242,7 @@ def evaluate_step(
         slices=slices_of(slice_rules(dataset), evaluation.texts, read_slices(dataset, "evaluation")),
         class_weights=training["parameters"]["class_weights"],
         confidence=confidence,
+        captured=Replay.asked(shadow),
     )
     write_predictions(found.truth, found.probabilities, labels=dataset["labels"], output_uri=attempt_uri)
     headline = _headline(found.metrics)
@@ -258,6 +264,8 @@ def evaluate_step(
         "comparison": found.comparison,
         "worst_slice": found.worst_slice,
         "data_changes": data_changes(dataset_uri, live_uri),
+        # An older installation that takes the release over knows no such section: it is there where it is asked for.
+        **({"shadow": found.shadow} if found.shadow else {}),
         "training": {name: value for name, value in training.items() if name != "tracking_run_id"},
         "tracking_run_id": training["tracking_run_id"],
         "code_revision": _revision(code_revision),

@@ -253,6 +253,7 @@ def release_in_kubeflow(
         confidence=confidence,
         tracking_uri=tracking_uri,
         code_revision="",
+        shadow={},  # the InferenceService that it deploys captures nothing
         training_facts=trained.outputs["training_facts"],
         package_facts=packaged.outputs["package_facts"],
     )

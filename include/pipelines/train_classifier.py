@@ -91,6 +91,7 @@ def evaluate(
     confidence: float,
     tracking_uri: str,
     code_revision: str,
+    shadow: dict,
     training_facts: dsl.Input[dsl.Artifact],
     package_facts: dsl.Input[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
@@ -110,6 +111,7 @@ def evaluate(
         confidence=confidence,
         tracking_uri=tracking_uri,
         code_revision=code_revision,
+        shadow=shadow,
     )
     for name, value in headline.metrics.items():
         metrics.log_metric(name, value)
@@ -133,6 +135,7 @@ def train_classifier(
     tracking_uri: str = "",
     experiment_name: str = "",
     code_revision: str = "",
+    shadow: dict = {},  # noqa: B006  compiled into the IR, never called
     cpu: str = "2",
     memory: str = "4Gi",
     accelerator_type: str = "nvidia.com/gpu",
@@ -152,6 +155,7 @@ def train_classifier(
         tracking_uri: MLflow's address; empty for no tracking.
         experiment_name: MLflow experiment; empty for the model's name.
         code_revision: Commit of the code; empty for the one that the image was built from.
+        shadow: Captured requests that the package answers: requests, days, store_uri, live_version; empty for none.
         cpu: CPUs of each step, requested and allowed.
         memory: Memory of each step, requested and allowed.
         accelerator_type: Resource name of the accelerator for training.
@@ -190,6 +194,7 @@ def train_classifier(
         confidence=confidence,
         tracking_uri=tracking_uri,
         code_revision=code_revision,
+        shadow=shadow,
         training_facts=trained.outputs["training_facts"],
         package_facts=packaged.outputs["package_facts"],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,16 @@ import pytest
 
 from include.classifier.data.dataset import Split, write_dataset
 from include.classifier.packaging.archive import build_archive
+from include.classifier.serving.predictor import Predictor
 from include.classifier.steps import evaluate_step, package_step, train_step, write_candidate
 from include.contracts.documents import DocumentError
 from include.contracts.kinds.text_classifier import TextClassifierCandidate
+from tests.monitoring.support import request, write
 
 pytestmark = pytest.mark.computes
 
 LABELS = ["bad", "good"]
+OTHER = {"bad": "good", "good": "bad"}
 TRAIN = Split([f"{word} food number {index}" for word in LABELS for index in range(12)], [0] * 12 + [1] * 12)
 EVALUATION = Split([f"{word} food again {index}" for word in LABELS for index in range(5)], [0] * 5 + [1] * 5)
 VERSION = "20261121030000"
@@ -188,3 +192,36 @@ def test_a_training_that_comes_to_nothing_is_not_tried_again(release, tmp_path, 
     with pytest.raises(FailedBeforeError, match=r"The loss became nan in step 1 .* nothing was trained again"):
         trained_again(release, tmp_path, gradient_accumulation=2)
     assert "train:" not in capsys.readouterr().out
+
+
+def test_what_users_have_asked_is_answered_by_the_package_and_stands_in_candidate_json(release, tmp_path, capsys):
+    live = "20261114030000"
+    texts = [f"private words {number}" for number in range(30)]
+    answers = Predictor.load(release / "model").predict(texts)
+    now = datetime.now(UTC)
+    captured = [
+        request(
+            number,
+            now - timedelta(minutes=number),
+            [text],
+            labels=[OTHER[answer.label] if number < 6 else answer.label],
+            confidences=[1 - answer.score if number < 6 else answer.score],
+            keep=True,
+            version=live,
+        )
+        for number, (text, answer) in enumerate(zip(texts, answers, strict=True))
+    ]
+    write(tmp_path, captured)
+    shadow = {"requests": 20.0, "days": 7.0, "store_uri": tmp_path.as_uri(), "live_version": live}  # as Kubeflow has it
+    evaluated(release, tmp_path / live, shadow=shadow)
+
+    text = (tmp_path / live / "candidate.json").read_text(encoding="utf-8")
+    found = TextClassifierCandidate.parse(text, where="the package's").shadow
+    assert found and found.changed
+    assert (found.requests, found.changed_rows) == (20, 6)
+    assert found.mean_probability_change < 0.01, "the archive answers as the model that was trained"
+    assert "private words" not in text + capsys.readouterr().out
+    assert "captured requests" in (tmp_path / live / "report" / "report.html").read_text(encoding="utf-8")
+
+    evaluated(release, tmp_path / "none", shadow=shadow | {"live_version": ""})
+    assert "shadow" not in json.loads((tmp_path / "none" / "candidate.json").read_text(encoding="utf-8"))

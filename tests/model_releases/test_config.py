@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
+from include.contracts.monitoring.shadow_settings import BesideLive, Replay
 from include.contracts.settings import DataConfig
 from include.models import MODELS_DIR, PROJECT_DIR
 from model_releases.config import (
     KubeflowModelConfig,
     ModelConfigError,
     ServingSection,
+    TextClassifierConfig,
     read_model_config,
     read_model_configs,
 )
@@ -78,6 +80,15 @@ def test_settings_survive_the_way_through_a_command_line() -> None:
         (SMALLEST + "  queries: {tickets: {connection: x}}\n", r"data\.queries\.tickets\.query: Field required"),
         (SMALLEST + "  queries: {../x: {connection: x, query: x}}\n", r"data\.queries\.\.\./x.*should match pattern"),
         (SMALLEST.replace("train.csv", "[{connection: x, query: SELECT 1}]"), r"data\.train\.0: .*valid string"),
+        (
+            SMALLEST + "gate: {max_changed_share: 0.1}\n",
+            "gate.max_changed_share: .*set capture.enabled and capture.texts",
+        ),
+        (
+            SMALLEST + "gate: {max_changed_share: 0.1}\ncapture: {enabled: true, texts: hash}\n",
+            "gate.max_changed_share: no request can be answered again",
+        ),
+        (SMALLEST + "shadow: {requests: 0}\n", r"shadow\.requests: Input should be greater than or equal to 1"),
         ("- reviews\n", "expected settings such as .*found list"),
         ("", "expected settings such as .*found NoneType"),
         ("name: [\n", "cannot be read as YAML"),
@@ -321,3 +332,29 @@ def test_a_gate_holds_groups_that_are_named_alike(tmp_path: Path) -> None:
         read_model_config(write(tmp_path, text.replace("[German, English]", "[German, French]")))
     with pytest.raises(ModelConfigError, match="at least 2 items"):
         read_model_config(write(tmp_path, text.replace("[German, English]", "[German]")))
+
+
+@pytest.mark.parametrize(
+    ("sections", "asks_pipeline", "asks_deployed"),
+    [
+        ("", False, False),
+        ("capture: {enabled: true, texts: hash}\n", True, True),
+        ("capture: {enabled: true}\nshadow: {enabled: false}\n", False, False),
+        ("shadow: {enabled: true}\n", False, True),  # examples of the release are there without captured requests
+        ("capture: {enabled: true}\nshadow: {deployed_requests: 0}\n", True, False),
+    ],
+)
+def test_candidates_are_asked_what_users_have_asked_where_that_is_captured(
+    tmp_path: Path, sections: str, asks_pipeline: bool, asks_deployed: bool
+) -> None:
+    config = read_model_config(write(tmp_path, SMALLEST + sections))
+    assert isinstance(config, TextClassifierConfig)
+    replay = config.replay(live_version="20260101000000")
+    assert (bool(replay), bool(config.beside_live)) == (asks_pipeline, asks_deployed)
+    if replay:
+        assert Replay.asked(replay) == Replay(
+            requests=500, days=7, store_uri=config.store_uri, live_version="20260101000000"
+        )
+        assert Replay.asked(replay | {"live_version": ""}) is None, "nothing is live"
+    if config.beside_live:
+        assert BesideLive.model_validate(config.beside_live).store_uri == config.store_uri

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from include.classifier.data.dataset import Split
 from include.classifier.evaluation.baseline import baseline_probabilities
 from include.classifier.evaluation.comparison import compare, compare_costs
+from include.classifier.evaluation.shadow import replay
 from include.classifier.evaluation.slice_search import worst_slice
 from include.classifier.evaluation.slices import with_intervals
 from include.classifier.metrics import Classes, Probabilities, Slice, confusion_matrix, length_slices, scores
 from include.classifier.packaging.archive import open_archive
 from include.classifier.progress import report
 from include.classifier.serving.predictor import Predictor, read_json
+from include.contracts.monitoring.shadow_settings import Replay
 
 
 class LiveModelError(RuntimeError):
@@ -39,6 +41,7 @@ class Evaluation:
     :param comparison: candidate against the live model, as ``comparison`` in the schema of ``candidate.json``; ``None``
         where there is none.
     :param worst_slice: what the candidate does worst on, as ``worst_slice`` there.
+    :param shadow: what it answers to captured requests, as ``shadow`` there; ``None`` where that is not asked.
     """
 
     metrics: dict[str, Any]
@@ -47,6 +50,7 @@ class Evaluation:
     probabilities: dict[str, Probabilities]
     comparison: dict[str, Any] | None = None
     worst_slice: dict[str, Any] | None = None
+    shadow: dict[str, Any] | None = None
 
 
 def evaluate(
@@ -61,6 +65,7 @@ def evaluate(
     slices: Sequence[Slice] | None = None,
     class_weights: Sequence[float] | None = None,
     confidence: float = 0.95,
+    captured: Replay | None = None,
 ) -> Evaluation:
     """Score all three on the evaluation rows.
 
@@ -71,6 +76,7 @@ def evaluate(
     :param slices: of the evaluation rows, each with a row at least; default: by length.
     :param class_weights: of the candidate's training; the baseline gets them as well.
     :param confidence: of the intervals around the differences to the live model.
+    :param captured: which captured requests the candidate answers besides; ``None``: none.
     :raises ArchiveError: when the candidate's archive is not what was packed.
     :raises LiveModelError: when the live model's archive cannot be read.
     """
@@ -93,6 +99,7 @@ def evaluate(
     worst = worst_slice(evaluation.texts, answers == truth, parts, confidence=confidence)
     if worst:
         report(_worst_line(worst))
+    shadow = replay(candidate.predictor.predict, captured, confidence=confidence) if captured else None
     comparison: dict[str, Any] | None = None
     if live := _live(live_uri, model, labels):
         score("live", live.probabilities(evaluation.texts, labels), live.version)
@@ -111,7 +118,7 @@ def evaluate(
     )
     score("baseline", baseline, None)
     matrix = confusion_matrix(truth, answers, len(labels))
-    return Evaluation(metrics, matrix, truth, probabilities, comparison, worst)
+    return Evaluation(metrics, matrix, truth, probabilities, comparison, worst, shadow)
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,7 @@ def make_report(
         live=metrics["live"],
         comparison=comparison,
         worst=document.get("worst_slice"),
+        shadow=document.get("shadow"),
         **compared,
         scales={name: figures.scale(group) for name, group in intervals.items()},
         calibration=bins,

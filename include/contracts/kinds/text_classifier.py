@@ -12,6 +12,7 @@ from include.contracts.candidate import Archive, Candidate
 from include.contracts.data.changes import DataChanges
 from include.contracts.documents import Count, NotNegative, Part, Positive, Sha256, Share
 from include.contracts.metrics import MAIN_METRICS
+from include.contracts.monitoring.shadow import Shadow
 from include.contracts.registry_tags import DATA_CHANGES_FACT
 from include.contracts.version.runtimes import UNNAMED_RUNTIME, Runtime
 
@@ -278,6 +279,9 @@ class TextClassifierCandidate(Candidate):
     data_changes: DataChanges | None = Field(
         None, description="Null or absent where nothing is known of a live version's data set"
     )
+    shadow: Shadow | None = Field(
+        None, description="What it answers to captured requests; null or absent where that is not asked"
+    )
     golden_examples: list[GoldenExample] = Field(min_length=1, max_length=16)
     held_out_texts: list[str] = Field(
         [], max_length=128, description="Evaluation rows to watch a rollout with, each label with its share"
@@ -329,3 +333,6 @@ class TextClassifierCandidate(Candidate):
         yield DATA_CHANGES_FACT, self.data_changes.line() if self.data_changes else None
         yield "features_sha256", serving.same_features.sha256 if serving.same_features else None
         yield "serving_precision", serving.precision.chosen if serving.precision else None
+        if self.shadow:
+            yield "shadow_requests", self.shadow.requests
+            yield "shadow_changed_share", f"{self.shadow.changed.share:.4f}" if self.shadow.changed else None

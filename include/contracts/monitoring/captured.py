@@ -7,6 +7,7 @@ appears whole: it is written under a hidden name, which readers do not look at, 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -64,6 +65,7 @@ class ReadingCounts:
     """What a reader came across.
 
     :param files: that were read.
+    :param bytes: that were read.
     :param requests: that were read.
     :param broken_lines: that are no captured request, and were left out.
     :param broken_files: that could not be read at all, or not to their end.
@@ -71,6 +73,7 @@ class ReadingCounts:
     """
 
     files: int = 0
+    bytes: int = 0
     requests: int = 0
     broken_lines: int = 0
     broken_files: int = 0
@@ -97,7 +100,12 @@ def parse(line: str | bytes) -> CapturedRequest:
 
 
 def read(
-    store: Any, *, first: date | None = None, last: date | None = None, counts: ReadingCounts | None = None
+    store: Any,
+    *,
+    first: date | None = None,
+    last: date | None = None,
+    counts: ReadingCounts | None = None,
+    most_bytes: float = math.inf,
 ) -> Iterator[CapturedRequest]:
     """Yield the captured requests of a model, day by day; within a day in no order that means anything.
 
@@ -107,22 +115,26 @@ def read(
     :param first: earliest day (UTC), itself included; none: all.
     :param last: latest day, itself included.
     :param counts: gets what was come across.
+    :param most_bytes: nothing more is read once ``counts`` has more.
     """
     counts = counts if counts is not None else ReadingCounts()
     folder = store / CAPTURED
     for day in days(folder):
         if (first is None or day >= first) and (last is None or day <= last):
             for path in files(folder, day):
-                yield from _read_file(path, counts)
+                if counts.bytes > most_bytes:
+                    return
+                yield from _read_file(path, counts, most_bytes)
 
 
-def _read_file(path: Any, counts: ReadingCounts) -> Iterator[CapturedRequest]:
+def _read_file(path: Any, counts: ReadingCounts, most_bytes: float) -> Iterator[CapturedRequest]:
     counts.files += 1
     number = 0
     try:
         with path.open("rb") as file:
-            while line := file.readline(MOST_LINE_BYTES + 1):
+            while counts.bytes <= most_bytes and (line := file.readline(MOST_LINE_BYTES + 1)):
                 number += 1
+                counts.bytes += len(line)
                 if len(line) > MOST_LINE_BYTES:
                     raise ValueError("a line is too long")
                 try:

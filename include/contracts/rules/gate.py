@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from include.contracts.candidate import Candidate
 from include.contracts.kinds.text_classifier import Comparison, Scores, SliceScores, TextClassifierCandidate
+from include.contracts.monitoring.shadow import Shadow
 from include.contracts.rules.group_gaps import group_gaps
 from include.contracts.rules.non_inferiority import ROUNDING, Bounds, Check, Terms, figure, interval, no_worse
 from include.contracts.rules.outdated import outdated_by
@@ -52,6 +53,7 @@ def decide(
     scores, live, baseline = candidate.metrics.candidate, candidate.metrics.live, candidate.metrics.baseline
     comparison = candidate.comparison
     main = _against_live(scores, live, comparison, policy) if live else None
+    answers = _changed_answers(candidate.shadow, policy) if live_version else None
     checks = (
         _up_to_date(candidate, live_version=live_version, live_at_start=live_at_start),
         *([main] if main else []),
@@ -68,6 +70,7 @@ def decide(
         *_calibration(scores, live, policy),
         _baseline(scores, baseline, policy),
         *(_costs(comparison, policy) if comparison else []),
+        *([answers] if answers else []),
     )
     reasons = [check.line for check in checks if not check.passed]
     changed = _data_changes(candidate, policy)
@@ -76,7 +79,8 @@ def decide(
     if reasons:
         return rejection(reasons, notes)
     compared = main.line if main else f"macro F1 {scores.macro_f1:.3f}, {_not_compared(live_version)}"
-    line = f"accepted: {compared}, baseline {baseline.macro_f1:.3f}"
+    judged = [compared, f"baseline {baseline.macro_f1:.3f}", *([answers.line] if answers else [])]
+    line = f"accepted: {', '.join(judged)}"
     return Decision(accepted=True, reasons=(), line=line, text="; ".join([line, *notes]), notes=tuple(notes))
 
 
@@ -235,6 +239,28 @@ def _costs(comparison: Comparison, policy: GateConfig) -> Iterator[Check]:
             own <= limit * live,
             f"{name} {own:.1f} {unit}, live {live:.1f} {unit}, at most {limit:g} times as much is allowed",
         )
+
+
+def _changed_answers(shadow: Shadow | None, policy: GateConfig) -> Check | None:
+    """Say whether few enough captured requests get another answer, ``None`` where that is not asked.
+
+    What cannot be told, because there were too few requests or none, is for ``when_inconclusive`` to decide.
+    """
+    limit, undecided = policy.max_changed_share, policy.when_inconclusive == "release"
+    if limit >= 1:
+        return None
+    allowed = f"at most {limit:g} is allowed"
+    if shadow is None or shadow.changed is None:
+        why = shadow.why_not if shadow else "the pipeline has not asked for them; release again with section shadow"
+        return Check(undecided, f"changed answers are not known, {allowed}, inconclusive: {why}")
+    found, high = shadow.changed.share, shadow.changed.high
+    bounds = interval(shadow.changed.low, high, shadow.confidence, limit, sign="")
+    line = f"changed answers {figure(found, limit)}, {bounds}, {allowed}"
+    if shadow.confidence < policy.confidence - ROUNDING:
+        return Check(False, f"{line}, {100 * policy.confidence:g} % are asked for; start a new release")
+    if found > limit + ROUNDING or high <= limit + ROUNDING:
+        return Check(found <= limit + ROUNDING, line)
+    return Check(undecided, f"{line}, inconclusive: {shadow.requests} requests are too few to tell")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -74,9 +74,12 @@ def no_worse(
     return Check(terms.when_inconclusive == "release", f"{line}, inconclusive: {bounds.rows} rows are too few to tell")
 
 
-def interval(low: float, high: float, confidence: float, bound: float, *, decimals: int = 3) -> str:
-    """Return an interval in words, with as many decimals as it takes to see on which side of a bound its ends lie."""
-    ends = (figure(end, bound, sign="+", decimals=decimals) for end in (low, high))
+def interval(low: float, high: float, confidence: float, bound: float, *, sign: str = "+", decimals: int = 3) -> str:
+    """Return an interval in words, with as many decimals as it takes to see on which side of a bound its ends lie.
+
+    :param sign: empty where it is not one of a difference.
+    """
+    ends = (figure(end, bound, sign=sign, decimals=decimals) for end in (low, high))
     return f"{100 * confidence:g} % interval {' to '.join(ends)}"
 
 

@@ -92,6 +92,11 @@ class GateConfig(Section):
         title="Size, times the live model's, at most",
         description="Size of the archive divided by the live model's, at most.",
     )
+    max_changed_share: Fraction = Field(
+        1.0,
+        description="Share of replayed captured requests that get another answer than from the live model, at most: "
+        "its whole interval must lie below; 1: any. Needs `capture.texts: keep`, see docs/shadow.md.",
+    )
 
 
 class ApprovalConfig(Section):

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from include.contracts.monitoring.capture import CaptureConfig
 from include.contracts.monitoring.drift_settings import DriftConfig
+from include.contracts.monitoring.shadow_settings import ShadowConfig
 from include.contracts.rollout import RolloutConfig
 from include.contracts.rules.addresses import secrets_of
 from include.contracts.schedule import ScheduleConfig, TasksConfig
@@ -56,6 +57,7 @@ class ModelConfig(Section):
     retention: RetentionConfig = RetentionConfig()
     capture: CaptureConfig = CaptureConfig()
     drift: DriftConfig = DriftConfig()
+    shadow: ShadowConfig = ShadowConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     tasks: TasksConfig = TasksConfig()
     rollout: RolloutConfig = RolloutConfig()
@@ -97,6 +99,16 @@ class ModelConfig(Section):
     def staleness_uri(self) -> str | None:
         """The folder of what older versions lose on newer data; ``None`` where nobody can measure it."""
         return None
+
+    @property
+    def has_shadow(self) -> bool:
+        """Whether candidates answer what users have asked before anybody gets their answers."""
+        return self.capture.enabled if self.shadow.enabled is None else self.shadow.enabled
+
+    @property
+    def beside_live(self) -> dict[str, Any]:
+        """What a deployed candidate is asked beside the live version before it gets traffic; empty: nothing."""
+        return self.shadow.beside_live(store_uri=self.store_uri) if self.has_shadow else {}
 
     @property
     def release_assets(self) -> list[Asset]:

@@ -81,6 +81,15 @@ class TextClassifierConfig(ModelConfig, TrainedModel):
             section["kserve"]["logger"] = logger
         return section | self.capture.served_with(self.store_uri)
 
+    def replay(self, *, live_version: str) -> dict[str, Any]:
+        """Return which captured requests the pipeline is to ask a candidate; empty: none.
+
+        :param live_version: template of the version whose answers are compared with; may render to nothing.
+        """
+        if not (self.has_shadow and self.capture.enabled):
+            return {}
+        return self.shadow.replay(store_uri=self.store_uri, live_version=live_version)
+
     @property
     def smoke_test_limits(self) -> dict[str, float]:
         """Section ``smoke_test``."""
@@ -166,6 +175,15 @@ class TextClassifierConfig(ModelConfig, TrainedModel):
     def _labelled_requests_have_texts(self) -> TextClassifierConfig:
         if self.data.labelled_requests and not (self.capture.enabled and self.capture.texts == "keep"):
             raise ValueError("data.labelled_requests: there are no texts; set capture.enabled and capture.texts: keep")
+        return self
+
+    @model_validator(mode="after")
+    def _changed_answers_can_be_seen(self) -> TextClassifierConfig:
+        is_seen = self.has_shadow and self.capture.enabled and self.capture.texts == "keep"
+        if self.gate.max_changed_share < 1 and not is_seen:
+            raise ValueError(
+                "gate.max_changed_share: no request can be answered again; set capture.enabled and capture.texts: keep"
+            )
         return self
 
     @model_validator(mode="after")

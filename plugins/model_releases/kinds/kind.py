@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from include.contracts.monitoring.captured import CapturedRequest
 from include.contracts.rules.gate import Decision
 from include.contracts.section import Section
 from kubeflow_provider.services import Answer
@@ -52,6 +53,9 @@ class Kind(Protocol):
 
     def questions(self) -> Questions:
         """Return what to watch a rollout with."""
+
+    def asked_again(self, request: CapturedRequest) -> bytes | None:
+        """Return a captured request as it can be sent again, ``None`` where too little of it was kept."""
 
     def approval_card(self, *, decision: str | None, report_url: str | None, show_texts: bool) -> str:
         """Return what a person reads before saying yes or no, as Markdown.

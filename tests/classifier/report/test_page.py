@@ -15,6 +15,7 @@ import pytest
 from include.classifier.metrics import most_mistaken
 from include.classifier.report.page import REPORT, make_report, write_report
 from include.contracts.kinds.text_classifier import TextClassifierCandidate
+from tests.candidates import shadow
 from tests.classifier.made_up_evaluation import LIVE, VERSION, made_up_evaluation
 
 STARS = ["1 star", "2 stars", "3 stars", "4 stars", "5 stars"]
@@ -212,3 +213,32 @@ def test_slices_have_their_rule_and_bounds_and_the_worst_one_its_word() -> None:
     assert page.text.count("0.61 to 0.79") == 2
     assert "Texts with a common word: <b>late</b> , 80 rows. They are labelled worse than the others" in page.text
     assert page.count("b") == len(found.metrics["candidate"]) - 3
+
+
+def test_requests_that_were_answered_again_are_shown_without_a_text() -> None:
+    found, document = made_up_evaluation(["bad", "good"])
+    assert "Requests of users" not in Page(make_report(found, document).page).text
+    section = shadow(
+        changed={"share": 0.02, "low": 0.011, "high": 0.036},
+        changed_rows=11,
+        labels=[{"live": "good", "candidate": "<b>bad</b>", "rows": 9}],
+        slices=[{"name": "script Cyrillic", "requests": 40, "changed": {"share": 0.1, "low": 0.04, "high": 0.23}}],
+        moved=[{"id_sha256": "0123456789abcdef", "row": 3, "live": "a", "candidate": "b", "probability_change": -0.5}],
+        without_texts=30,
+    )
+    page = Page(make_report(found, document | {"shadow": section}).page)
+    for words in (
+        "Of 500 captured requests that 20260101000000 has answered",
+        "0.0200 get another label (95 % interval 0.0110 to 0.0360); that is 11 of 520 rows",
+        "good <b>bad</b> 9",
+        "script Cyrillic 0.1000 0.04 to 0.23 40",
+        "0123456789abcdef 3 a b -0.5000",
+        "Left out: 30 requests without a kept text",
+    ):
+        assert words in page.text, words
+
+    why_not = shadow(requests=0, why_not="set capture.texts: keep")
+    assert (
+        "Nothing to compare: set capture.texts: keep."
+        in Page(make_report(found, document | {"shadow": why_not}).page).text
+    )

@@ -368,3 +368,62 @@ def test_data_within_what_is_tolerated_are_not_told() -> None:
     assert decided(one).notes == ()
     assert decided(changed(columns=1.0), data_change={"action": "reject"}).reasons
     assert decided(changed(lengths=0.35), data_change={"action": "reject", "lengths": 0.4}).accepted
+
+
+def replayed(share: float, low: float, high: float, **changes: Any) -> dict[str, Any]:
+    """Return section ``shadow`` of a candidate."""
+    return candidates.shadow(changed={"share": share, "low": low, "high": high}, **changes)
+
+
+def with_shadow(section: dict[str, Any] | None, **policy: Any) -> Decision:
+    one = candidates.candidate(
+        scores(0.9),
+        scores(0.9),
+        scores(0.5),
+        version="20260102000000",
+        comparison=candidates.comparison(),
+        shadow=section,
+    )
+    return decided(one, **policy)
+
+
+@pytest.mark.parametrize(
+    ("low", "share", "high", "policy", "accepted"),
+    [
+        (0.01, 0.02, 0.04, {"max_changed_share": 0.05}, True),
+        (0.01, 0.02, 0.05, {"max_changed_share": 0.05}, True),
+        (0.01, 0.02, 0.06, {"max_changed_share": 0.05}, False),
+        (0.01, 0.02, 0.06, {"max_changed_share": 0.05, "when_inconclusive": "release"}, True),
+        (0.04, 0.06, 0.09, {"max_changed_share": 0.05, "when_inconclusive": "release"}, False),
+        (0.06, 0.08, 0.11, {"max_changed_share": 0.05, "when_inconclusive": "release"}, False),
+        (0.90, 0.95, 0.99, {}, True),
+    ],
+)
+def test_captured_requests_that_get_another_answer_are_judged_where_that_is_asked(
+    low: float, share: float, high: float, policy: dict[str, Any], accepted: bool
+) -> None:
+    assert with_shadow(replayed(share, low, high), **policy).accepted is accepted
+
+
+def test_the_line_says_how_many_answers_change_and_how_sure_that_is() -> None:
+    rejected = with_shadow(replayed(0.02, 0.011, 0.036), max_changed_share=0.03)
+    assert rejected.line == (
+        "rejected: changed answers 0.020, 95 % interval 0.011 to 0.036, at most 0.03 is allowed, inconclusive: 500 "
+        "requests are too few to tell"
+    )
+    accepted = with_shadow(replayed(0.02, 0.011, 0.036), max_changed_share=0.05)
+    assert accepted.line.endswith("changed answers 0.020, 95 % interval 0.011 to 0.036, at most 0.05 is allowed")
+    surer = with_shadow(replayed(0.02, 0.011, 0.036), max_changed_share=0.05, confidence=0.99)
+    assert "99 % are asked for; start a new release" in surer.line
+
+
+@pytest.mark.parametrize("section", [None, candidates.shadow(requests=0, why_not="set capture.texts: keep")])
+def test_what_nobody_knows_is_for_the_owner_to_decide(section: dict[str, Any] | None) -> None:
+    rejected = with_shadow(section, max_changed_share=0.05)
+    assert rejected.line.startswith("rejected: changed answers are not known, at most 0.05 is allowed, inconclusive: ")
+    assert ("capture.texts: keep" if section else "section shadow") in rejected.line
+    assert with_shadow(section, max_changed_share=0.05, when_inconclusive="release").accepted
+
+
+def test_before_the_first_release_nobody_has_answered_a_request() -> None:
+    assert decided(candidate(scores(0.9)), max_changed_share=0.05).accepted

@@ -7,6 +7,8 @@ from typing import Any
 
 from include.contracts.kinds.kubeflow_model import KubeflowModelCandidate, Recorded
 from include.contracts.kinds.kubeflow_settings import MetricsGate, body_of
+from include.contracts.monitoring.captured import CapturedRequest
+from include.contracts.monitoring.newest import is_whole
 from include.contracts.rules.gate import Decision
 from include.contracts.rules.metrics_gate import decide_by_metrics
 from kubeflow_provider.services import Answer
@@ -78,6 +80,18 @@ class KubeflowModel:
         """Return the recorded requests."""
         return RecordedRequests(self._candidate.requests)
 
+    def asked_again(self, request: CapturedRequest) -> bytes | None:
+        """Return a request for the same instances, where they are there as they came.
+
+        Of the Open Inference Protocol names and types of the tensors were not kept, and a text alone may have stood in
+        an object.
+        """
+        instances = [row.input for row in request.rows]
+        is_v1 = self._candidate.predictor.protocol == request.protocol == "v1"
+        if not is_v1 or not instances or not all(map(_came_so, instances)):
+            return None
+        return body_of({"instances": instances})
+
     def approval_card(self, *, decision: str | None, report_url: str | None, show_texts: bool) -> str:
         """Return the metrics and where the model comes from."""
         return approval_card(self._candidate, decision=decision, report_url=report_url)
@@ -89,3 +103,7 @@ class KubeflowModel:
     def example(self) -> bytes:
         """Return the first recorded request."""
         return body_of(self._candidate.requests[0].request)
+
+
+def _came_so(instance: Any) -> bool:
+    return not isinstance(instance, str) and is_whole(instance)

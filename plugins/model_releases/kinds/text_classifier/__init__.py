@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from include.contracts.kinds.text_classifier import TextClassifierCandidate
+from include.contracts.monitoring.captured import CapturedRequest
 from include.contracts.rules.gate import Decision, decide
 from include.contracts.settings import GateConfig
 from kubeflow_provider.services import Answer
@@ -14,6 +15,7 @@ from model_releases.config import read_section
 from model_releases.config.text_classifier import EXAMPLE_TEXT
 from model_releases.kinds.text_classifier.approval_card import approval_card
 from model_releases.kinds.text_classifier.figures import figures, slice_figures
+from model_releases.kinds.text_classifier.shadow import changed_figures
 from model_releases.kinds.text_classifier.smoke_test import TextSmokeTest
 
 
@@ -25,7 +27,7 @@ class Texts:
     def __init__(self, rows: Sequence[str]) -> None:
         self.rows = rows
 
-    def body(self, rows: Sequence[str]) -> bytes:
+    def body(self, rows: Sequence[Any]) -> bytes:
         """Return the request that asks for some texts."""
         return json.dumps({"instances": list(rows)}).encode()
 
@@ -75,13 +77,22 @@ class TextClassifier:
         candidate = self._candidate
         return Texts(candidate.held_out_texts or [example.text for example in candidate.golden_examples])
 
+    def asked_again(self, request: CapturedRequest) -> bytes | None:
+        """Return a request for the same texts, where all of them were kept."""
+        texts = [row.input for row in request.rows]
+        return self.questions().body(texts) if texts and all(isinstance(text, str) for text in texts) else None
+
     def approval_card(self, *, decision: str | None, report_url: str | None, show_texts: bool) -> str:
         """Return the metrics, slices and labels, and rows on which candidate and live model disagree."""
         return approval_card(self._candidate, decision=decision, report_url=report_url, show_texts=show_texts)
 
     def figures(self, policy: GateConfig | None) -> Sequence[Sequence[str]]:
         """Return candidate, live model and baseline beside each other."""
-        return [*figures(self._candidate.metrics, policy), *slice_figures(self._candidate, policy)]
+        return [
+            *figures(self._candidate.metrics, policy),
+            *slice_figures(self._candidate, policy),
+            *changed_figures(self._candidate.shadow, policy),
+        ]
 
     def example(self) -> bytes:
         """Return a request for a text that anybody may see."""

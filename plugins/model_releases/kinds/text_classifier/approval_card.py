@@ -16,6 +16,7 @@ from include.contracts.kinds.text_classifier import (
 )
 from include.contracts.metrics import MAIN_METRICS, Metric
 from model_releases.cards.markdown import quoted, table
+from model_releases.kinds.text_classifier.shadow import shadow_block
 
 _ARROWS = {True: "↑", False: "↓"}
 
@@ -46,6 +47,7 @@ def approval_card(
         _worst(candidate.worst_slice, show_texts=show_texts),
         _labels(candidate.metrics, comparison),
         _data(candidate.data_changes),
+        shadow_block(candidate.shadow) if candidate.shadow else "",
         _disagreements(comparison.disagreements, show_texts=show_texts) if comparison else "",
     ]
     return "\n\n".join(block for block in blocks if block)

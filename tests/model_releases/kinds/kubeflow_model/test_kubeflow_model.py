@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from include.contracts.kinds.kubeflow_model import KubeflowModelCandidate
+from include.contracts.monitoring.captured import CapturedRequest
 from model_releases.kinds import kind_of
 from tests.own_models import BEFORE, SETTINGS, compared, document
 
@@ -46,3 +49,33 @@ def test_cards_show_the_interval_where_rows_were_compared_in_pairs() -> None:
     made |= {"comparison": None, "not_comparable": "live has `kept` nothing"}
     kind = kind_of(KubeflowModelCandidate.read(made, where="candidate.json"))
     assert "Not compared row by row: " in kind.approval_card(decision=None, report_url=None, show_texts=False)
+
+
+def captured(*inputs: Any, protocol: str = "v1") -> CapturedRequest:
+    return CapturedRequest.model_validate(
+        {
+            "schema_version": 1,
+            "id": "one",
+            "at": "2026-01-01T00:00:00.000Z",
+            "model": "iris",
+            "version": None,
+            "protocol": protocol,
+            "status": 200,
+            "latency_ms": None,
+            "rows": [{"input": each, "features": {}} for each in inputs],
+        }
+    )
+
+
+def test_captured_instances_are_asked_again_where_they_are_as_they_came() -> None:
+    kind = kind_of(KubeflowModelCandidate.read(document(), where="candidate.json"))
+    assert kind.asked_again(captured([5.1, 3], [6.2, 2.9])) == b'{"instances": [[5.1, 3], [6.2, 2.9]]}'
+    assert kind.asked_again(captured({"age": 7, "city": "Ulm"})) == b'{"instances": [{"age": 7, "city": "Ulm"}]}'
+    for request in (
+        captured(),
+        captured([1, 2], protocol="v2"),
+        captured({"age": 7, "city": {"sha256": "a" * 64}}),
+        captured([1, None]),
+        captured("a text that may have stood in an object"),
+    ):
+        assert kind.asked_again(request) is None

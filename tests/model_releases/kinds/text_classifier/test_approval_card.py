@@ -171,3 +171,34 @@ def test_the_data_stand_beside_those_of_the_live_version() -> None:
     assert "| unknown words | 0.310 | `2.0% unknown` | `33.0%` |" in card
     assert "Not compared: lengths, which nobody counted." in card
     assert "The data, against" not in approval_card(candidates.candidate())
+
+
+def test_requests_that_were_answered_again_are_shown_with_what_was_left_out() -> None:
+    changed = {"share": 0.02, "low": 0.011, "high": 0.036}
+    found = candidates.shadow(
+        changed=changed,
+        changed_rows=11,
+        mean_probability_change=0.0312,
+        labels=[{"live": "good", "candidate": "b`ad", "rows": 9}, {"live": "bad", "candidate": "good", "rows": 2}],
+        slices=[{"name": "script Cyrillic", "requests": 40, "changed": changed}],
+        without_texts=30,
+        other_versions=4,
+        is_cut=True,
+    )
+    card = approval_card(candidates.candidate(shadow=found))
+    for words in (
+        "Of 500 captured requests that 20260101000000 has answered, from 2026-01-01 to 2026-01-02, ",
+        "0.0200 (0.0110 to 0.0360) get another label (95% interval; 11 of 520 rows)",
+        "moves by 0.0312 in the mean. Left out: 30 without a kept text (`capture.texts: keep` keeps them), 4 of other ",
+        "versions. There were more than are read at once.",
+    ):
+        assert words in card, words
+    assert "| `good` | `b'ad` | 9 |" in card
+    assert "| `script Cyrillic` | 40 | 0.0200 (0.0110 to 0.0360) |" in card
+
+
+def test_where_no_request_could_be_answered_again_the_card_says_why() -> None:
+    found = candidates.shadow(requests=0, rows=0, first="", last="", why_not="none was captured", without_texts=3)
+    card = approval_card(candidates.candidate(shadow=found))
+    assert "Nothing to compare: `none was captured`. Left out: 3 without a kept text" in card
+    assert "answered again" not in approval_card(candidates.candidate())
