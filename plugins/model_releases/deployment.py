@@ -113,6 +113,7 @@ def add_deployment(
     promote = PromoteOperator(
         task_id=ids.PROMOTE,
         rollout=config.rollout.model_dump(),
+        beside_live=config.beside_live,
         compared_with=compared_with,
         taken_over=taken_over,
     )

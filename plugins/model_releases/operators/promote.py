@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from model_releases.exceptions import CheckFailedError
 from model_releases.links import EndpointLink
 from model_releases.memory import xcoms
 from model_releases.operators.base import ReleaseStep, ReversibleStep
+from model_releases.rules.beside_live import LONGEST_SECONDS
 from model_releases.rules.replaceable import refuse_outdated, refuse_pinned
 from model_releases.rules.rollout import longest_watch_seconds
 from model_releases.triggers.promotion import MOST_WATCHES, PromotionTrigger
@@ -41,6 +43,8 @@ class PromoteOperator(ReversibleStep):
     again begins with the first step.
 
     :param rollout: ``rollout`` section of the model's YAML, as a mapping or as JSON; empty: all at once (templated).
+    :param beside_live: what the version must show beside the live one on the same requests before it gets any traffic,
+        see :class:`~include.contracts.monitoring.shadow_settings.BesideLive`; empty: nothing.
     :param timeout: how long the serving system may take for a change of traffic.
     :param compared_with: version that was live when the release began, empty when none was: the version is refused
         when another one is live by now, and when a person has taken it back once; ``None``: it is not asked, as in a
@@ -59,6 +63,7 @@ class PromoteOperator(ReversibleStep):
         self,
         *,
         rollout: Mapping[str, Any] | str | None = None,
+        beside_live: Mapping[str, Any] | None = None,
         timeout: timedelta = timedelta(minutes=15),
         compared_with: str | None = None,
         taken_over: bool = False,
@@ -67,6 +72,7 @@ class PromoteOperator(ReversibleStep):
     ) -> None:
         super().__init__(**kwargs)
         self.rollout = rollout or {}
+        self.beside_live = beside_live or {}
         self.timeout = timeout
         self.compared_with = compared_with
         self.taken_over = taken_over
@@ -81,7 +87,10 @@ class PromoteOperator(ReversibleStep):
         self._refuse_comeback(service)
         trigger = self._trigger(policy, was_accepted=was_accepted(service))
         is_for_trigger = self.deferrable and service.works_in_background
-        if not is_for_trigger and not trigger.promotion(service).has_steps():
+        promotion = trigger.promotion(service)
+        if not is_for_trigger and not promotion.has_steps():
+            for pause in promotion.compare():
+                time.sleep(pause)
             promoted = service.promote(self.model, self.version)
             self.after_change()
             if promoted is not None and promoted.state is DeploymentState.READY:
@@ -115,16 +124,18 @@ class PromoteOperator(ReversibleStep):
         # One for the comparison of answers, one for all of the traffic; as often as a step may be watched.
         changes = 2 + MOST_WATCHES * len(policy.steps if policy else ())
         watching = timedelta(seconds=MOST_WATCHES * longest_watch_seconds(policy) if policy else 0)
+        comparing = timedelta(seconds=2 * LONGEST_SECONDS if self.beside_live else 0)
         return PromotionTrigger(
             model=self.model,
             version=self.version,
             conn_id=self.serving_conn_id,
-            deadline=datetime.now(tz=UTC) + changes * self.timeout + watching,
+            deadline=datetime.now(tz=UTC) + changes * self.timeout + watching + comparing,
             rollout=policy.model_dump() if policy else {},
             timeout_seconds=self.timeout.total_seconds(),
             candidate_uri=self.candidate_uri,
             candidate_sha256=None if self.candidate_sha256 is None else str(self.candidate_sha256),
             store_conn_id=self.store_conn_id,
+            beside_live=self.beside_live,
             **options,
         )
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
 
+from include.contracts.monitoring.shadow_settings import BesideLive
 from include.contracts.rollout import RolloutConfig
 from kubeflow_provider.exceptions import DeploymentFailedError
 from kubeflow_provider.hooks import aget_serving_service
@@ -19,8 +20,10 @@ from kubeflow_provider.states import DeploymentState
 from kubeflow_provider.triggers.base import PollingTrigger
 from kubeflow_provider.triggers.blocking_work import BlockingWork
 from model_releases.exceptions import CheckFailedError
-from model_releases.kinds import kind_of
+from model_releases.kinds import Kind, kind_of
+from model_releases.memory.captured_requests import newest_bodies
 from model_releases.memory.evidence import read_judged
+from model_releases.rules.beside_live import SideBySide
 from model_releases.rules.rollout import Questions, Watch
 
 log = logging.getLogger(__name__)
@@ -37,6 +40,8 @@ class Promotion:
     :param policy: the steps; ``None``: all at once.
     :param timeout_seconds: how long the serving system may take for a change of traffic.
     :param questions: reads what to watch the release with, where it is needed.
+    :param beside_live: what the version must show beside the live one before it gets any; ``None``: nothing.
+    :param bodies: reads the requests for that.
     """
 
     def __init__(
@@ -48,6 +53,8 @@ class Promotion:
         policy: RolloutConfig | None,
         timeout_seconds: float,
         questions: Callable[[], Questions],
+        beside_live: BesideLive | None = None,
+        bodies: Callable[[BesideLive], Sequence[bytes]] | None = None,
     ) -> None:
         self._service = service
         self._model = model
@@ -55,12 +62,38 @@ class Promotion:
         self._policy = policy
         self._timeout_seconds = timeout_seconds
         self._questions = questions
+        self._beside_live = beside_live
+        self._bodies = bodies
 
     def has_steps(self) -> bool:
         """Return whether there is anything to watch before the version has all of the traffic."""
         live = self._service.get_live(self._model)
         is_new = live is not None and live.version != self._version
         return bool(self._policy and self._policy.steps and is_new and self._service.can_split_traffic(self._model))
+
+    def compare(self) -> Iterator[float]:
+        """Ask the version and the live one in turn, where that is wanted, and yield for how long to wait.
+
+        Nothing is changed by it.
+
+        :raises CheckFailedError: when the version is slower or fails more often than is allowed.
+        """
+        policy, bodies = self._beside_live, self._bodies
+        if policy is None or bodies is None:
+            return
+        live = yield from patiently(lambda: self._service.get_live(self._model))
+        if live is None or live.version == self._version:
+            return
+        both = SideBySide(
+            policy=policy,
+            version=self._version,
+            live=live.version,
+            bodies=bodies(policy),
+            ask=self._ask,
+        )
+        yield from both.ask_in_turn()
+        for line in both.judge():
+            log.info("Passed %s.", line)
 
     def go(self) -> Iterator[float]:
         """Do it, and yield for how long to wait before it goes on. From the beginning it is safe to repeat.
@@ -70,14 +103,12 @@ class Promotion:
         :raises CheckFailedError: naming the step and what was not good enough.
         :raises DeploymentFailedError: when the version fails while it gets the traffic, or is not ready in time.
         """
+        yield from self.compare()
         if (yield from patiently(self.has_steps)):
             yield from self._in_steps()
         yield from self._arrival((yield from patiently(lambda: self._service.promote(self._model, self._version))))
 
     def _in_steps(self) -> Iterator[float]:
-        def ask(body: bytes, version: str | None) -> Answer:
-            return self._service.predict(self._model, body, version=version)
-
         def compare() -> None:
             for line in watch.compare_answers():
                 log.info("Passed %s.", line)
@@ -85,7 +116,7 @@ class Promotion:
         live = yield from patiently(lambda: self._service.get_live(self._model))
         assert self._policy and live  # or there are no steps
         watch = Watch(
-            policy=self._policy, version=self._version, live=live.version, questions=self._questions(), ask=ask
+            policy=self._policy, version=self._version, live=live.version, questions=self._questions(), ask=self._ask
         )
         yield from patiently(compare)
         for percent in self._policy.steps:
@@ -123,6 +154,9 @@ class Promotion:
             yield _POLL_SECONDS
             deployment = yield from patiently(self._look, outage)
 
+    def _ask(self, body: bytes, version: str | None) -> Answer:
+        return self._service.predict(self._model, body, version=version)
+
     def _look(self) -> Deployment | None:
         return self._service.get_deployment(self._model, self._version)
 
@@ -142,6 +176,8 @@ class PromotionTrigger(PollingTrigger):
     :param candidate_uri: URI of the version's ``candidate.json``, which holds the rows to watch it with.
     :param candidate_sha256: SHA-256 that it must have; ``None``: any.
     :param store_conn_id: Airflow connection for the model store, where it needs one.
+    :param beside_live: what the version must show beside the live one, see
+        :class:`~include.contracts.monitoring.shadow_settings.BesideLive`; empty: nothing.
     """
 
     def __init__(
@@ -156,6 +192,7 @@ class PromotionTrigger(PollingTrigger):
         candidate_uri: str | None,
         candidate_sha256: str | None,
         store_conn_id: str | None,
+        beside_live: Mapping[str, Any] | None = None,
         poll_interval_seconds: float = 30,
         max_poll_errors: int = 1,
         was_accepted: bool = False,
@@ -174,6 +211,7 @@ class PromotionTrigger(PollingTrigger):
         self.candidate_uri = candidate_uri
         self.candidate_sha256 = candidate_sha256
         self.store_conn_id = store_conn_id
+        self.beside_live = dict(beside_live or {})
         self._work = BlockingWork()
 
     def arguments(self) -> dict[str, Any]:
@@ -186,6 +224,7 @@ class PromotionTrigger(PollingTrigger):
             "candidate_uri": self.candidate_uri,
             "candidate_sha256": self.candidate_sha256,
             "store_conn_id": self.store_conn_id,
+            "beside_live": self.beside_live,
         }
 
     def facts(self) -> dict[str, Any]:
@@ -209,7 +248,9 @@ class PromotionTrigger(PollingTrigger):
             self.version,
             policy=RolloutConfig.model_validate(self.rollout) if self.rollout else None,
             timeout_seconds=self.timeout_seconds,
-            questions=self._read_questions,
+            questions=lambda: self._read_kind().questions(),
+            beside_live=BesideLive.model_validate(self.beside_live) if self.beside_live else None,
+            bodies=self._read_bodies,
         )
 
     async def poll(self, service: ServingService, *, slack_seconds: float = 0.0) -> dict[str, Any] | None:
@@ -238,7 +279,17 @@ class PromotionTrigger(PollingTrigger):
 
         await self.undo_if_given_up(f"The promotion of {self.model} {self.version}", send_back)
 
-    def _read_questions(self) -> Questions:
+    def _read_bodies(self, policy: BesideLive) -> Sequence[bytes]:
+        """Return requests that users have sent, the newest first; where there are none, the examples of the release."""
+        kind = self._read_kind()
+        captured = newest_bodies(kind.asked_again, policy, conn_id=self.store_conn_id)
+        questions = kind.questions()
+        bodies = captured or [questions.body([row]) for row in questions.rows]
+        source = "captured requests" if captured else "examples of the release: no captured request can be asked again"
+        log.info("%s %s is asked beside the live version: %d %s.", self.model, self.version, len(bodies), source)
+        return bodies
+
+    def _read_kind(self) -> Kind:
         assert self.candidate_uri  # the operator has read it
         candidate = read_judged(
             self.model,
@@ -247,4 +298,4 @@ class PromotionTrigger(PollingTrigger):
             sha256=self.candidate_sha256,
             conn_id=self.store_conn_id,
         )
-        return kind_of(candidate).questions()
+        return kind_of(candidate)

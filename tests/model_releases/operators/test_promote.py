@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import TaskDeferred
 from airflow.sdk.module_loading import import_string
 
+from include.contracts.monitoring.layout import written_at
+from include.contracts.monitoring.shadow_settings import ShadowConfig
 from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider import outages
 from kubeflow_provider.exceptions import DeploymentFailedError, OutageError
@@ -40,6 +44,8 @@ class SplittingService:
         self.asked_for: list[int] = []
         self.becomes = DeploymentState.READY
         self.is_wrong_at = -1
+        self.new_ms = 10.0
+        self.predictions: list[tuple[str | None, bytes]] = []
         self._pending = 0
         self._turn = cycle(range(10))
 
@@ -62,13 +68,15 @@ class SplittingService:
         return self._deployment(version, DeploymentState.PENDING if self._pending else self.becomes)
 
     def predict(self, model: str, body: bytes, *, version: str | None = None) -> Answer:
+        self.predictions.append((version, body))
         texts = json.loads(body)["instances"]
+        took = self.new_ms if version == NEW else 10.0
         if version is None:
             version = NEW if next(self._turn) * 10 < self.percent else LIVE
             if version == NEW and self.percent == self.is_wrong_at:
                 return Answer(status_code=500, body={"error": "no"}, latency_ms=1)
         predictions = [{"label": "good", "version": version} for _ in texts]
-        return Answer(status_code=200, body={"predictions": predictions}, latency_ms=10)
+        return Answer(status_code=200, body={"predictions": predictions}, latency_ms=took)
 
     def endpoint_url(self, model: str) -> str:
         return f"http://models.example/v1/models/{model}:predict"
@@ -280,3 +288,89 @@ def test_a_retry_after_the_traffic_has_come_is_not_refused(
     run(write_candidate())
     run(write_candidate(), compared_with=LIVE)
     assert service.get_live(MODEL).version == NEW
+
+
+def beside_live(store: Path, **changes: Any) -> dict[str, Any]:
+    return ShadowConfig(deployed_requests=20).beside_live(store_uri=store.as_uri()) | changes
+
+
+def capture(store: Path, *texts: Any) -> None:
+    """Write captured requests of now, one for each text, the newest last."""
+    now = datetime.now(UTC)
+    folder = store / "captured" / now.date().isoformat()
+    folder.mkdir(parents=True)
+    lines = [
+        {
+            "schema_version": 1,
+            "id": f"request-{number}",
+            "at": written_at(now + timedelta(milliseconds=number)),
+            "model": MODEL,
+            "version": LIVE,
+            "protocol": "v1",
+            "status": 200,
+            "latency_ms": 3.5,
+            "rows": [{"input": text, "features": {}, "output": "good", "confidence": 0.9}],
+        }
+        for number, text in enumerate(texts)
+    ]
+    (folder / "one-1.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("rollout", [{}, ROLLOUT])
+def test_a_candidate_that_is_shown_to_be_slower_gets_no_traffic(
+    service: SplittingService, write_candidate: Callable[..., str], tmp_path: Path, deferrable: bool, rollout: Any
+) -> None:
+    service.works_in_background = deferrable
+    service.new_ms = 30.0
+    operator = make(write_candidate(), rollout, deferrable=deferrable, beside_live=beside_live(tmp_path))
+
+    def promote() -> None:
+        try:
+            operator.execute(FakeContext())  # type: ignore[arg-type]
+        except TaskDeferred as deferred:
+            event = json.loads(json.dumps(asyncio.run(event_of(deferred))))
+            operator.execute_complete(FakeContext(), event)  # type: ignore[arg-type]
+
+    with pytest.raises(CheckFailedError, match=r"latency beside the live version: expected at most 2, got 3 times"):
+        promote()
+    assert service.asked_for == []
+    service.new_ms = 15.0
+    promote()
+    assert service.asked_for[-1] == 100
+
+
+def test_it_is_asked_what_users_have_asked(
+    service: SplittingService, write_candidate: Callable[..., str], tmp_path: Path
+) -> None:
+    capture(tmp_path, "an older text", {"sha256": "a" * 64}, "the newest text")
+    run(write_candidate(), {}, beside_live=beside_live(tmp_path))
+
+    asked = [body for version, body in service.predictions if version == LIVE]
+    assert [json.loads(body)["instances"] for body in asked[:3]] == [
+        ["the newest text"],
+        ["an older text"],
+        ["the newest text"],
+    ]
+    assert len(asked) == 24, "of which the first count for nothing"
+    assert {version for version, _ in service.predictions} == {LIVE, NEW}
+
+
+def test_where_no_text_was_kept_the_examples_of_the_release_are_asked(
+    service: SplittingService, write_candidate: Callable[..., str], tmp_path: Path
+) -> None:
+    capture(tmp_path, None, {"sha256": "a" * 64})
+    run(write_candidate(), {}, beside_live=beside_live(tmp_path))
+
+    assert {json.loads(body)["instances"][0] for _, body in service.predictions} == {"a private text"}
+
+
+def test_a_first_release_and_one_that_is_live_already_are_compared_with_nothing(
+    service: SplittingService, write_candidate: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(write_candidate(), {}, beside_live=beside_live(tmp_path))
+    service.predictions.clear()
+    run(write_candidate(), {}, beside_live=beside_live(tmp_path))
+    monkeypatch.setattr(service, "get_live", lambda model: None)
+    run(write_candidate(), {}, beside_live=beside_live(tmp_path))
+    assert service.predictions == []
