@@ -175,6 +175,24 @@ def test_a_training_that_was_waited_for_during_an_upgrade_finds_what_check_said_
     assert rendered == {"live_uri": "file:///store/live", "tracking_uri": "http://mlflow"}
 
 
+def test_what_users_have_asked_reaches_the_pipeline_and_promote_where_it_is_captured(tmp_path, monkeypatch):
+    class Checked:
+        def xcom_pull(self, task_id):
+            return {"live_version": "20261121030000"}
+
+    write_model(tmp_path, capture={"enabled": True, "texts": "keep"}, shadow={"requests": 99})
+    write_model(tmp_path, name="other-model")
+    dags = load_dags(tmp_path, monkeypatch).dags
+    train, promote = map(dags["release_my_model"].get_task, ("train", "promote"))
+    asked = train.render_template(train.parameters["shadow"], {"ti": Checked()})
+    store = promote.beside_live["store_uri"]
+    assert asked == {"requests": 99, "days": 7, "store_uri": store, "live_version": "20261121030000"}
+    assert store.endswith("/my-model")
+    # A pipeline that was compiled before there was such a parameter would refuse it.
+    assert "shadow" not in dags["release_other_model"].get_task("train").parameters
+    assert dags["release_other_model"].get_task("promote").beside_live == {}
+
+
 def test_what_check_has_not_said_is_an_error_and_no_empty_text(bag):
     from jinja2 import UndefinedError
 
