@@ -24,10 +24,10 @@ from pydantic import ValidationError
 
 from include.classifier.data.problems import DataError, SourceUnavailableError
 from include.classifier.data.sources import Source, as_uri, write_whole
+from include.contracts.kinds.labels import label_text
 from include.contracts.monitoring.labels import MOST_LABEL_CHARACTERS, ArrivedLabel
 from include.contracts.monitoring.layout import LABELS
 from include.contracts.section import problems
-from include.contracts.kinds.labels import label_text
 from include.contracts.version.files import reason_of
 
 #: Of one file.

@@ -42,7 +42,8 @@ def data_changes(dataset_uri: str, live_uri: str) -> dict[str, Any] | None:
     try:
         live = _dataset(found.dataset.uri)
     except (OSError, DataError, DocumentError):
-        changes, not_compared = [], "the data set of the live version is not there any more"
+        changes: list[DataChange] = []
+        not_compared = "the data set of the live version is not there any more"
     else:
         changes, not_compared = _changes(candidate, live)
     compared = DataChanges(version=found.version, changes=changes, not_compared=not_compared)

@@ -237,7 +237,7 @@ class PersonalData:
             may |= compute.match_substring_regex(texts, _SEVEN_DIGITS).to_numpy(zero_copy_only=False)
         return [int(row) for row in np.flatnonzero(may)]
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> dict[Kind, dict[str, Any]]:
         """Return what ``dataset.json`` says of each kind that is looked for: what became of how many rows."""
         counts = {split: self.rows.get(split, Counter()) for split in ("train", "evaluation")}
         return {
