@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -221,7 +222,5 @@ def main() -> None:
 
 
 def _keep_out_of_the_way() -> None:
-    import resource
-
     os.nice(_NICENESS)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # texts would stand in it
