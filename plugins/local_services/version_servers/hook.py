@@ -115,8 +115,10 @@ class VersionServersHook(BaseHook):
         """
         answer = self._post(model, version, body, timeout_seconds)
         if answer is None or answer.headers.get(ROUTER_HEADER) == NO_SERVER:
-            # Nobody has taken the request: the router or the version's process is down.
-            self.start()
+            # Nobody has taken the request: the router or the version's process is down. Whoever brings it back already
+            # has the lock until it can answer.
+            with self._change():
+                pass
             answer = self._post(model, version, body, timeout_seconds)
         if answer is None:
             raise ServiceUnavailableError(f"Nobody listens at {self._settings.address}.")
