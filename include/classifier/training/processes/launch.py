@@ -120,6 +120,7 @@ def check_hardware(processes: int) -> None:
 
 
 def _launch(job: Job) -> None:
+    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -132,6 +133,7 @@ def _launch(job: Job) -> None:
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         max_restarts=MAX_RESTARTS,
+        logs_specs=DefaultLogsSpecs(log_dir=str(Path(job.folder, "launcher"))),
         # Nobody but these processes takes part: no name of this machine has to be known to anybody.
         local_addr="127.0.0.1",
     )

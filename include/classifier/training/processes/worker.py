@@ -54,6 +54,7 @@ def _train(job: Job, peers: Peers, scratch: Path) -> int:
         every = job.settings.checkpoint_minutes * 60
         checkpoints = Checkpoints(job.checkpoints_uri, job.identity, every_seconds=every)
         checkpoints.tracking_run_id = job.tracking_run_id
+    _meet(peers, scratch.name)
     try:
         facts = fine_tune(
             rows_of(texts["rows"]),
@@ -73,6 +74,25 @@ def _train(job: Job, peers: Peers, scratch: Path) -> int:
         _write(Path(job.folder, FACTS), facts)
     _leave()
     return 0
+
+
+def _meet(peers: Peers, start: str) -> None:
+    """Get to know the other processes of this start.
+
+    PyTorch would do so itself, with names that a new start has in common with the one before: a process could then read
+    where one that is dead had listened, and fail, and let all of them begin again.
+    """
+    import torch
+    from torch import distributed
+
+    backend = "gloo"
+    if torch.cuda.is_available():
+        backend = "nccl"
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    store = distributed.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False)
+    distributed.init_process_group(
+        backend, store=distributed.PrefixStore(start, store), rank=peers.rank, world_size=peers.size
+    )
 
 
 def _leave() -> None:
