@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 
 from include.classifier.data.dataset import Split, write_dataset
-from include.classifier.packaging.archive import build_archive
+from include.classifier.packaging.archive import build_archive, open_archive
+from include.classifier.packaging.package import SAMPLE_ROWS, sample_texts
+from include.classifier.packaging.same_features import FeatureSkewError, check_same_features
 from include.classifier.serving.predictor import Predictor
 from include.classifier.steps import evaluate_step, package_step, train_step, write_candidate
+from include.classifier.training.features import FEATURES_FILE
 from include.contracts.documents import DocumentError
 from include.contracts.kinds.text_classifier import TextClassifierCandidate
 from tests.monitoring.support import request, write
@@ -98,6 +101,17 @@ def test_candidate_json_holds_what_every_step_found(release, tmp_path):
     assert document["report_uri"] == (tmp_path / "report" / "report.html").as_uri()
     assert document["dataset"]["sha256"] in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert not (tmp_path / ".candidate.json").exists()
+
+
+def test_what_training_saw_is_left_for_packaging_to_compare_with(release, tmp_path):
+    texts = sample_texts(f"{release.as_uri()}/dataset/evaluation.parquet", SAMPLE_ROWS)
+    kept = json.loads((release / "model" / FEATURES_FILE).read_text(encoding="utf-8"))["rows"]
+    assert len(kept) == len(texts) == 10
+    unpacked = open_archive(release / "package" / "model-store" / "reviews.mar", tmp_path / "unpacked")
+
+    assert check_same_features(unpacked, release / "model", texts)["tokens"] == sum(tokens for tokens, _ in kept)
+    with pytest.raises(FeatureSkewError):
+        check_same_features(unpacked, release / "model", texts[::-1])
 
 
 def test_what_is_trained_again_lies_beside_what_was_there_before(release, tmp_path, monkeypatch):

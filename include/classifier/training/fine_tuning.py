@@ -55,6 +55,7 @@ def train(
         model_dir=model_dir,
         tracker=tracker,
         checkpoints=checkpoints,
+        compared_texts=compared_texts,
     )
 
 
@@ -66,6 +67,7 @@ def train_on(
     model_dir: Path,
     tracker: Tracker,
     checkpoints: Checkpoints | None = None,
+    compared_texts: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Do what :func:`train` does, wherever the rows are."""
     if checkpoints and (facts := checkpoints.finished(model_dir)):
