@@ -11,9 +11,10 @@ $(error The path of this checkout holds a percent sign, which MLflow cannot have
 endif
 
 # Settings of one release: `make release MODEL=yelp-reviews TRAIN=train.csv EVALUATION=validation.csv EPOCHS=2`
-SETTINGS := MODEL TRAIN EVALUATION BASE_MODEL EPOCHS LEARNING_RATE BATCH_SIZE MAX_LENGTH SEED \
+SETTINGS := MODEL TRAIN EVALUATION BASE_MODEL EPOCHS LEARNING_RATE BATCH_SIZE MAX_LENGTH WEIGHT_DECAY WARMUP SEED \
 	MIN_ACCURACY MIN_MACRO_F1 MAX_REGRESSION WHEN_INCONCLUSIVE MUST_BEAT_BASELINE MAX_LATENCY_RATIO MAX_SIZE_RATIO \
 	REQUIRE_APPROVAL PARAMETERS \
+	SETTINGS_FROM SEARCH TRIALS MINUTES OBJECTIVE EARLY_STOP PARALLEL \
 	VERSION RELEASE_SHA256 ALLOW_OLDER REASON DRY_RUN RELEASE TOLERANCE ANY_CODE RUN OUTPUTS IDS FILE TEXT TEXT_COLUMN OUTPUT WORKERS SHARD_ROWS DATA ROWS ENCODING FROM TO ALERT_URL MODEL_STORE ALLOWED_SOURCES STATE_DIR SERVING_PORT AIRFLOW_PORT
 export $(SETTINGS)
 # Files, names and pipes are UTF-8 whatever the terminal's locale is; what is printed there, scripts/terminal.py fits.
@@ -25,7 +26,7 @@ BASE ?= python:3.11-slim-bookworm
 PIPELINE ?= release_in_kubeflow
 
 .DEFAULT_GOAL := help
-.PHONY: help docs provider-docs image upload release predict roll-back take-over validate preview reproduce explain staleness retention orphans check-run copy-releases add-labels forget capture-off capture-on test test-long test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-capture bench-preprocessing bench-batch bench-kernels clean distclean setup kserve-server env up down logs backup restore test-compose
+.PHONY: help docs provider-docs image upload release predict roll-back take-over validate preview reproduce explain staleness search retention orphans check-run copy-releases add-labels forget capture-off capture-on test test-long test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-capture bench-preprocessing bench-batch bench-kernels clean distclean setup kserve-server env up down logs backup restore test-compose
 
 help: ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +67,9 @@ explain: setup ## Show tokens, probabilities and versions of an answer [TEXT= MO
 
 staleness: setup ## Measure what older versions lose on newer data [MODEL= VERSIONS=10]
 	@$(TOOL) staleness
+
+search: setup ## Search better settings, and release with them; SEARCH goes on [MODEL= TRIALS=20 MINUTES=120 RELEASE=1 SEARCH= ...]
+	@$(TOOL) search
 
 check-run: setup ## Say whether a release could take what a finished run has made [MODEL= RUN= OUTPUTS=]
 	@$(TOOL) check-run

@@ -24,6 +24,7 @@ from include.contracts.form import FIELDS, schema_of, templates
 from include.contracts.kinds.slices import columns_of
 from include.contracts.queries import query_names
 from include.contracts.rules.allowed_sources import refusals
+from include.contracts.search.document import SETTINGS_FROM_PATTERN
 from include.contracts.section import Section
 from include.contracts.settings import DataConfig, GateConfig, TrainingConfig
 from kubeflow_provider.operators.modules import RunModuleOperator
@@ -38,6 +39,7 @@ from model_releases.memory.claims import claimed_version, release_version
 from model_releases.operators.gate import GateOperator
 from model_releases.operators.pre_execute.sealed import RefuseSealed
 from model_releases.operators.query import QueryOperator
+from model_releases.preprocessing import preprocess_arguments
 from model_releases.release_check import add_check
 from model_releases.versions import as_of, asked_version
 
@@ -71,6 +73,10 @@ def text_form(config: TextClassifierConfig) -> dict[str, Param]:
             description=f"{sources} Empty: {config.data.evaluation_fraction:.0%} of the training data are split off.",
         ),
         **fields(config.training, "Training"),
+        "settings_from": Param(
+            "", type="string", pattern=SETTINGS_FROM_PATTERN, section="Training", title="Settings found by",
+            description="`search` and its id, for the release's record; a search fills it in. Empty: nothing is said.",
+        ),
         **fields(config.gate, "Gate"),
     }  # fmt: skip
 
@@ -212,17 +218,9 @@ def add_candidate_tasks(config: TextClassifierConfig, *, asked: str, version: st
         task_id="preprocess",
         pre_execute=RefuseSealed(**sealed, writes=True),
         module="include.classifier.preprocess",
-        arguments={
-            "model": config.name,
-            "data": data,
-            "seed": "{{ params.seed }}",
-            "output-uri": f"{folder}/dataset",
-            "allowed-sources": "{{ allowed_sources() }}",
-            "as-of": "{{ as_of(dag_run) }}",
-            "timezone": config.schedule.timezone,
-            "queries-uri": queries_uri if config.data.queries else "",
-            "requests-uri": config.store_uri if config.data.labelled_requests else "",
-        },
+        arguments=preprocess_arguments(
+            config, folder_uri=folder, data=data, seed="{{ params.seed }}", queries_uri=queries_uri
+        ),
         cluster=cluster,
     )
     train = RunPipelineOperator(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import one_release
+import searching
 from airflow_process import PARTS, airflow_processes, start_airflow, stop_airflow
 from environment import environment, keep_private, state_dir
 from only_one import one_starter
@@ -44,6 +45,7 @@ FORM_FIELDS: Mapping[str, Callable[[str], Any]] = {
     "train": _sources,
     "evaluation": _sources,
     **{name: partial(read_field, section, name) for section, names in FIELDS.items() for name in names},
+    "settings_from": str,
     "require_approval": _yes_or_no,
 }
 
@@ -146,6 +148,11 @@ def staleness(env: Mapping[str, str]) -> None:
     """Measure what older versions lose on newer data, in this terminal."""
     conf = {"model": _chosen_classifier()} | ({"versions": int(text)} if (text := os.environ.get("VERSIONS")) else {})
     run_dag(env, ids.STALENESS_DAG, conf, "staleness")
+
+
+def search(env: Mapping[str, str]) -> None:
+    """Search better settings in this terminal, and release with them where that is asked for."""
+    searching.search(_chosen_classifier(), {**env, "ALLOWED_SOURCES": EVERYTHING})
 
 
 def orphans(env: Mapping[str, str]) -> None:
@@ -350,6 +357,7 @@ COMMANDS = {
     "test-alert": test_alert,
     "retention": retention,
     "staleness": staleness,
+    "search": search,
     "orphans": orphans,
     "reproduce": reproduce,
     "explain": explain,

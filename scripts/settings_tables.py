@@ -38,6 +38,17 @@ _MAKE_SETTINGS = (
         "`make forget`: ids of requests to delete, as header `x-request-id` of their answers says.",
     ),
     ("VERSIONS", "10", "`make staleness`: how many of the newest versions are [compared](retraining.md)."),
+    (
+        "TRIALS, MINUTES, OBJECTIVE, EARLY_STOP, PARALLEL",
+        "those of `search` in the YAML",
+        "`make search`: see `search` below and [search.md](search.md).",
+    ),
+    ("SEARCH", "a new one", "`make search`: id of a search that was interrupted, to go on with."),
+    (
+        "RELEASE",
+        "none",
+        "`make search`: `1` releases with the settings that are found. `make reproduce`: version to train again.",
+    ),
     ("FROM", "none", "`make copy-releases`: connection to the registry whose records are copied."),
     ("TO", "none", "`make copy-releases`: connection to the registry that gets them."),
     ("MODEL_STORE", "`file://<STATE_DIR>/store`", "Where packed models are kept: `file://`, `s3://`, `gs://`."),

@@ -13,7 +13,16 @@ from include.contracts.settings import GateConfig, TrainingConfig
 
 #: Section of a model's YAML -> its settings that are asked for, in the order of the form.
 FIELDS: Mapping[type[Section], tuple[str, ...]] = {
-    TrainingConfig: ("base_model", "epochs", "learning_rate", "batch_size", "max_length", "seed"),
+    TrainingConfig: (
+        "base_model",
+        "epochs",
+        "learning_rate",
+        "batch_size",
+        "max_length",
+        "weight_decay",
+        "warmup",
+        "seed",
+    ),
     GateConfig: (
         "min_accuracy",
         "min_macro_f1",
@@ -51,3 +60,7 @@ def templates(section: type[Section]) -> dict[str, str]:
         name: f"{{{{ params.{name} or '' }}}}" if section.may_be_none(name) else f"{{{{ params.{name} }}}}"
         for name in FIELDS[section]
     }
+
+
+#: The fields of a search's form, see :class:`include.contracts.search.settings.SearchConfig`.
+SEARCH_FIELDS = ("trials", "minutes", "objective", "early_stop", "parallel", "release")

@@ -48,6 +48,8 @@ PAIRED_FACT = "paired_comparison"
 GATE_SETTINGS_FACT = "gate_settings"
 #: Fact that says in one line how the data of a release differ from those of what was live then.
 DATA_CHANGES_FACT = "data_changes"
+#: Fact that says which search has found the settings that a version was trained with: ``search`` and its id.
+SETTINGS_FROM_FACT = "settings_from"
 #: What started a release that a pipeline made all by itself, without Airflow.
 PIPELINE_TRIGGER = "pipeline"
 

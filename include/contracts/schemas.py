@@ -12,6 +12,7 @@ from include.contracts.kinds.kubeflow_model import KubeflowModelCandidate
 from include.contracts.kinds.pipeline_outputs import NamedOutputs, PipelineModel
 from include.contracts.kinds.text_classifier import TextClassifierCandidate
 from include.contracts.monitoring.drift import DriftDocument
+from include.contracts.search.document import SearchDocument
 from include.contracts.version.released import ReleaseDocument
 
 DOCUMENTS: tuple[type[Written], ...] = (
@@ -19,6 +20,7 @@ DOCUMENTS: tuple[type[Written], ...] = (
     KubeflowModelCandidate,
     Dataset,
     ReleaseDocument,
+    SearchDocument,
     PipelineModel,
     NamedOutputs,
     DriftDocument,

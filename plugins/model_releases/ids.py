@@ -45,6 +45,10 @@ ASK_FOR_RELEASE = "ask_for_release"
 #: DAG that measures what older versions lose on newer data.
 STALENESS_DAG = "staleness"
 
+# A search for better settings.
+BEGIN_SEARCH = "begin"
+SEARCH = "search"
+
 #: Last task: says how it ended.
 REPORT = "report"
 
@@ -75,6 +79,11 @@ def batch_predict_dag(model: str) -> str:
 def watch_drift_dag(model: str) -> str:
     """Return the DAG that compares what users send with what the model was made of."""
     return f"watch_drift_{model.replace('-', '_')}"
+
+
+def search_dag(model: str) -> str:
+    """Return the DAG that searches better settings of a model's training."""
+    return f"search_{model.replace('-', '_')}"
 
 
 def drift_asset(model: str) -> Asset:

@@ -64,6 +64,8 @@ def test_every_model_has_a_dag_and_nothing_fails_to_load(bag):
         "retention",
         "roll_back_sample_reviews",
         "roll_back_yelp_reviews",
+        "search_sample_reviews",
+        "search_yelp_reviews",
         "staleness",
         "take_over_sample_reviews",
         "take_over_yelp_reviews",

@@ -16,6 +16,7 @@ from include.classifier.tracking import Tracker
 from include.classifier.training.base_model import BaseModel, load_base_model
 from include.classifier.training.checkpoints.store import Checkpoints, TakenOverError
 from include.classifier.training.defaults import fill_in
+from include.classifier.training.epochs import AfterEpoch
 from include.classifier.training.features import write_features
 from include.classifier.training.hardware import limit_threads
 from include.classifier.training.processes.peers import ALONE, Peers
@@ -68,8 +69,12 @@ def train_on(
     tracker: Tracker,
     checkpoints: Checkpoints | None = None,
     compared_texts: Sequence[str] = (),
+    after_epoch: AfterEpoch | None = None,
 ) -> dict[str, Any]:
-    """Do what :func:`train` does, wherever the rows are."""
+    """Do what :func:`train` does, wherever the rows are.
+
+    :param after_epoch: is told of each epoch, where rows are held out and one process trains.
+    """
     if checkpoints and (facts := checkpoints.finished(model_dir)):
         report("train: this model is trained already, by a start before this one, and is taken as it is")
         return facts
@@ -97,6 +102,7 @@ def train_on(
             scratch=Path(scratch),
             checkpoints=checkpoints,
             compared_texts=compared_texts,
+            after_epoch=after_epoch,
         )
 
 
@@ -110,6 +116,7 @@ def fine_tune(
     scratch: Path,
     checkpoints: Checkpoints | None = None,
     compared_texts: Sequence[str] = (),
+    after_epoch: AfterEpoch | None = None,
     peers: Peers = ALONE,
 ) -> dict[str, Any]:
     """Do the part of one process, which is all of it where there is but one; see :func:`train`.
@@ -151,6 +158,7 @@ def fine_tune(
         tracker=tracker,
         scratch=scratch,
         checkpoints=checkpoints,
+        after_epoch=after_epoch,
         peers=peers,
     )
     facts = {

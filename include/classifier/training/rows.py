@@ -58,10 +58,15 @@ class RowsInMemory:
 
     :param texts: as users write them; shape ``(n_rows,)``.
     :param classes: from 0, shape ``(n_rows,)``.
+    :param held_out_rows: mask of shape ``(n_rows,)`` of the rows that are not trained on, but tell how good an epoch
+        was; default: :func:`held_out` where the settings ask for it, else none.
     """
 
-    def __init__(self, texts: Sequence[str], classes: Sequence[int]) -> None:
+    def __init__(
+        self, texts: Sequence[str], classes: Sequence[int], *, held_out_rows: np.ndarray | None = None
+    ) -> None:
         self._given = texts
+        self._held_out_rows = held_out_rows
         self._classes = np.asarray(classes, dtype=np.int64)
         self._cleaned: list[str] = []
 
@@ -81,7 +86,9 @@ class RowsInMemory:
         """Tokenise them into lists."""
         rows = self._encode(base)
         out = np.zeros(len(rows), dtype=bool)
-        if settings.early_stopping_patience:
+        if self._held_out_rows is not None:
+            out = self._held_out_rows
+        elif settings.early_stopping_patience:
             out = held_out(self._classes, settings.seed)
         return Prepared(
             [row for row, is_out in zip(rows, out, strict=True) if not is_out],
@@ -104,8 +111,8 @@ def report_truncated(truncated: int, rows: int, base: BaseModel) -> None:
         report(f"train: {truncated} of {rows} texts have more than {base.max_length} tokens and are truncated")
 
 
-def held_out(classes: np.ndarray, seed: int) -> np.ndarray:
-    """Choose the rows that choose the epoch: a tenth of each class, at least one and never a class's only row.
+def held_out(classes: np.ndarray, seed: int, *, share: float = VALIDATION_SHARE) -> np.ndarray:
+    """Choose the rows that choose the epoch: a share of each class, at least one and never a class's only row.
 
     They come out of the training data. The evaluation rows take no part in any choice, so their scores stay honest.
 
@@ -114,18 +121,18 @@ def held_out(classes: np.ndarray, seed: int) -> np.ndarray:
     """
     mask = np.zeros(len(classes), dtype=bool)
     values, counts = np.unique(classes, return_counts=True)
-    for value, chosen in zip(values, held_out_of_classes(counts.tolist(), seed), strict=True):
+    for value, chosen in zip(values, held_out_of_classes(counts.tolist(), seed, share=share), strict=True):
         mask[np.flatnonzero(classes == value)[chosen]] = True
     return mask
 
 
-def held_out_of_classes(counts: Sequence[int], seed: int) -> list[np.ndarray]:
+def held_out_of_classes(counts: Sequence[int], seed: int, *, share: float = VALIDATION_SHARE) -> list[np.ndarray]:
     """Choose the same rows where only the numbers of rows are known.
 
     :param counts: rows of each class, in the order of the classes.
     :return: for each class which of its rows are chosen, counted from 0 in the order of the rows, int64.
     """
-    share = min(VALIDATION_SHARE, MAX_VALIDATION_ROWS / sum(counts))
+    share = min(share, MAX_VALIDATION_ROWS / sum(counts))
     random = np.random.default_rng(seed)
     return [
         random.choice(count, size=max(1, int(count * share)), replace=False) if count > 1 else np.empty(0, np.int64)

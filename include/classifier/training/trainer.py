@@ -31,6 +31,7 @@ from include.classifier.shards.order import EpochOrder
 from include.classifier.shards.reading import StoredRows
 from include.classifier.training.checkpoints.resuming import GlobalOrder, KeepState
 from include.classifier.training.dropout import draw_quickly
+from include.classifier.training.epochs import AfterEpoch, TellEpochs
 from include.classifier.training.first_token import read_first_token_only
 from include.classifier.training.hardware import limit_threads, mixed_precision
 from include.classifier.training.problems import TrainingDivergedError
@@ -210,15 +211,17 @@ def fit(
     tracker: Tracker,
     scratch: Path,
     checkpoints: Checkpoints | None = None,
+    after_epoch: AfterEpoch | None = None,
     peers: Peers = ALONE,
 ) -> Fitted:
-    """Train the model in place; with validation rows it ends with the best epoch's weights.
+    """Train the model in place; with early stopping it ends with the best epoch's weights.
 
     :param train: ``input_ids`` and ``labels`` of each row; stored rows are read as they are needed.
     :param validation: the same for the rows that choose the epoch; ``None`` keeps the last.
     :param class_weights: shape ``(n_classes,)``; ``None`` weighs all rows alike.
     :param scratch: folder of all peers for the best weights so far and for states; the caller removes it.
     :param checkpoints: where the state is kept, and gone on from; ``None`` for nowhere.
+    :param after_epoch: is told of each epoch by one process alone, where there are validation rows.
     :param peers: the processes that train this model; each of them calls this with the same rows and settings.
     :raises TrainingDivergedError: when the loss is no finite number.
     :raises TakenOverError: when another start of this training goes on.
@@ -229,8 +232,13 @@ def fit(
     if not torch.cuda.is_available():
         draw_quickly(base.model)
     callbacks: list[TrainerCallback] = [ReportProgress(len(train), tracker)]
-    if validation:
+    keeps_best = bool(validation and settings.early_stopping_patience)
+    if keeps_best:
         callbacks.append(EarlyStoppingCallback(settings.early_stopping_patience))
+    collator, scores = _collator(base, multiple=8 if precision else None), _validation_scores
+    if validation and after_epoch and peers.size == 1:
+        tells = TellEpochs(after_epoch, scores)
+        validation, collator, scores = tells.numbered(validation), tells.collator(collator), tells.scores
     shared = None
     if settings.shares > 1:
         shared = SharedSteps(
@@ -244,13 +252,13 @@ def fit(
         callbacks.append(TellEpoch(shared, steps_per_epoch))
     trainer = ClassifierTrainer(
         model=base.model,
-        args=_arguments(settings, scratch / "best", bool(validation), steps_per_epoch, precision, peers),
+        args=_arguments(settings, scratch / "best", (bool(validation), keeps_best), steps_per_epoch, precision, peers),
         train_dataset=train,
         eval_dataset=validation,
-        data_collator=_collator(base, multiple=8 if precision else None),
+        data_collator=collator,
         processing_class=base.tokenizer,
         compute_loss_func=_loss(class_weights),
-        compute_metrics=lambda prediction: peers.first_says(_validation_scores(prediction)),
+        compute_metrics=lambda prediction: peers.first_says(scores(prediction)),
         preprocess_logits_for_metrics=_logits_only,
         callbacks=callbacks,
         peers=peers,
@@ -277,11 +285,12 @@ def fit(
 def _arguments(
     settings: TrainingConfig,
     output_dir: Path,
-    validates: bool,
+    epochs: tuple[bool, bool],
     steps_per_epoch: int,
     precision: Mapping[str, Any],
     peers: Peers,
 ) -> TrainingArguments:
+    validates, keeps_best = epochs
     together: dict[str, Any] = {}
     if peers.size > 1 and not torch.cuda.is_available():
         together = {"use_cpu": True, "ddp_backend": "gloo"}
@@ -292,8 +301,8 @@ def _arguments(
         per_device_train_batch_size=settings.batch_size // settings.shares,
         gradient_accumulation_steps=settings.gradient_accumulation,
         per_device_eval_batch_size=max(32, settings.batch_size),
-        warmup_steps=0.1,
-        weight_decay=0.01,
+        warmup_steps=settings.warmup,
+        weight_decay=settings.weight_decay,
         train_sampling_strategy="group_by_length",
         seed=settings.seed,
         data_seed=settings.seed,
@@ -301,10 +310,10 @@ def _arguments(
         logging_first_step=True,
         logging_nan_inf_filter=False,
         eval_strategy="epoch" if validates else "no",
-        save_strategy="best" if validates else "no",
+        save_strategy="best" if keeps_best else "no",
         save_only_model=True,
         save_total_limit=1,
-        load_best_model_at_end=validates,
+        load_best_model_at_end=keeps_best,
         metric_for_best_model="selection",
         greater_is_better=True,
         average_tokens_across_devices=settings.shares == 1,  # SharedSteps weighs each pass itself.

@@ -28,8 +28,7 @@ class TrainingConfig(Section):
     learning_rate: Annotated[float, Field(gt=0, le=1)] | None = Field(
         None,
         title="Learning rate",
-        description="At its peak: it rises during the first tenth of the steps and then falls to 0. None: chosen for "
-        "the base model.",
+        description="At its peak: it rises during the warm-up and then falls to 0. None: chosen for the base model.",
     )
     batch_size: Annotated[int, Field(ge=1, le=4096)] = Field(
         16, title="Batch size", description="Texts in one training step; `processes` share them."
@@ -38,6 +37,14 @@ class TrainingConfig(Section):
         128,
         title="Longest text, in tokens",
         description="Longer texts are truncated, and the answer says so.",
+    )
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.01,
+        title="Weight decay",
+        description="Share by which a step shrinks each weight, times the learning rate.",
+    )
+    warmup: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.1, title="Warm-up", description="Share of the steps in which the learning rate rises to its peak."
     )
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = Field(
         42, title="Seed", description="Of everything that is random: same seed and data, same model."

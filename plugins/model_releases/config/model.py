@@ -147,8 +147,8 @@ class ModelConfig(Section):
     def _cron_is_one(self) -> ModelConfig:
         """Airflow would refuse it with the DAG file, and with it all other models."""
         for name, cron in (("schedule", self.schedule.cron), ("drift", self.drift.cron)):
-            if cron is not None and not croniter.is_valid({"@quarterly": "0 0 1 */3 *"}.get(cron, cron)):
-                raise ValueError(f"{name}.cron: {cron!r} is no cron expression such as `0 3 * * 1`")
+            if cron is not None:
+                check_cron(name, cron)
         return self
 
     @model_validator(mode="after")
@@ -175,6 +175,16 @@ class ModelConfig(Section):
     def alert_connections(self) -> dict[str, str]:
         """The connection for the alerts of each severity; ``none`` where nobody is told."""
         return dict.fromkeys(("quiet", "normal", "loud"), self.connection("alerts")) | self.alerts.connections
+
+
+def check_cron(section: str, cron: str) -> None:
+    """Make sure that Airflow takes a cron expression.
+
+    :param section: that it stands in.
+    :raises ValueError: when it is none.
+    """
+    if not croniter.is_valid({"@quarterly": "0 0 1 */3 *"}.get(cron, cron)):
+        raise ValueError(f"{section}.cron: {cron!r} is no cron expression such as `0 3 * * 1`")
 
 
 def read_section(section: type[AnySection], values: Mapping[str, Any], *, name: str) -> AnySection:

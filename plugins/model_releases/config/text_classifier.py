@@ -14,11 +14,12 @@ from include.contracts.monitoring.drift import STALENESS_FOLDER
 from include.contracts.queries import query_names
 from include.contracts.rollout import SmokeTestConfig
 from include.contracts.rules.allowed_sources import HUB
+from include.contracts.search.settings import SearchConfig
 from include.contracts.settings import ServingConfig, TrainedModel
 from include.contracts.version.runtimes import SERVING_RUNTIMES
 from include.models import PROJECT_DIR
 from kubeflow_provider.kubernetes.predictor_settings import PredictorSettings
-from model_releases.config.model import ModelConfig
+from model_releases.config.model import ModelConfig, check_cron
 
 #: A text that anybody may see.
 EXAMPLE_TEXT = "The food was great and the staff were friendly."
@@ -67,6 +68,7 @@ class TextClassifierConfig(ModelConfig, TrainedModel):
     smoke_test: SmokeTestConfig = SmokeTestConfig()
     serving: ServingSection = ServingSection()
     predictions: PredictionsConfig = PredictionsConfig()
+    search: SearchConfig = SearchConfig()
 
     @property
     def staleness_uri(self) -> str:
@@ -128,9 +130,22 @@ class TextClassifierConfig(ModelConfig, TrainedModel):
         return [f"{self.store_uri}/predictions", *self.predictions.allowed_outputs, *filter(None, installation)]
 
     @property
+    def named_addresses(self) -> list[str]:
+        """All addresses that preprocessing is told of when no form says otherwise."""
+        return [*self.data.train, *self.data.evaluation, self.training.base_model, *self.allowed_sources]
+
+    @property
     def pipeline_file(self) -> str:
         """Absolute path of the compiled IR."""
         return str(PROJECT_DIR / self.pipeline)
+
+    @model_validator(mode="after")
+    def _search_can_be_run(self) -> TextClassifierConfig:
+        if self.search.cron is not None:
+            check_cron("search", self.search.cron)
+        if reason := self.search.refused(self.training):
+            raise ValueError(reason)
+        return self
 
     @model_validator(mode="after")
     def _gate_knows_its_labels(self) -> TextClassifierConfig:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from include.contracts.candidate import Candidate
-from include.contracts.registry_tags import GATE_SETTINGS_FACT, ReleaseState
+from include.contracts.registry_tags import GATE_SETTINGS_FACT, SETTINGS_FROM_FACT, ReleaseState
 from include.contracts.version.evidence import Evidence
 from kubeflow_provider.links import XCOM_RUN_ID, XCOM_RUN_URL
 from model_releases.memory import xcoms
@@ -50,6 +50,7 @@ def run_facts(context: Mapping[str, Any]) -> dict[str, str]:
         "dag_id": context["dag"].dag_id,
         "dag_run_id": context["run_id"],
         "trigger": trigger,
+        SETTINGS_FROM_FACT: str((context.get("params") or {}).get("settings_from") or ""),
         "pipeline_run_id": first_xcom(context, before, XCOM_RUN_ID) or "",
         "pipeline_run_url": first_xcom(context, before, XCOM_RUN_URL) or "",
         "gate": first_xcom(context, before, xcoms.GATE) or "",

@@ -1,0 +1,1 @@
+"""Searches for better settings of a training; docs/search.md says what for and how."""

@@ -1,0 +1,1 @@
+"""How a search for better settings is asked for, and what it has found."""
