@@ -86,7 +86,7 @@ def search_dag(config: TextClassifierConfig) -> DAG:
     search = "{{ search_id(params, dag_run) }}"
     folder = f"{config.store_uri}/{SEARCH_FOLDER}/{search}"
     queries_uri, dataset_uri = f"{folder}/queries", f"{folder}/dataset/dataset.json"
-    settings, resources = config.search.model_dump(mode="json"), config.resources
+    settings, resources = config.search.model_dump(mode="json", exclude_none=True), config.resources
     settings |= {name: f"{{{{ params.{name} }}}}" for name in SEARCH_FIELDS}
     connections = {f"{name}_conn_id": config.connection(name) for name in ("pipelines", "registry")}
     cron = config.search.cron

@@ -83,6 +83,7 @@ def test_the_form_says_what_the_run_is_told(tmp_path, monkeypatch):
 
     from include.contracts.search.settings import SearchConfig
 
+    assert "null" not in json.dumps(parameters)  # kfp.local takes none
     assert SearchConfig.model_validate(parameters["settings"]).release is True
 
 

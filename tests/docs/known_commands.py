@@ -318,7 +318,10 @@ def _variables(target: str) -> frozenset[str]:
     if "TOOL" in names:
         names |= _EVERYWHERE
     if target == "release":
-        names |= {field.upper() for fields in FIELDS.values() for field in fields} | {"REQUIRE_APPROVAL", "SETTINGS_FROM"}
+        names |= {field.upper() for fields in FIELDS.values() for field in fields} | {
+            "REQUIRE_APPROVAL",
+            "SETTINGS_FROM",
+        }
     for script in re.findall(r"scripts/(\w+)\.py", text):
         source = (ROOT / "scripts" / f"{script}.py").read_text(encoding="utf-8")
         names |= set(re.findall(r'os\.environ\.get\("([A-Z_]+)"', source))

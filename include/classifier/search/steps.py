@@ -99,7 +99,22 @@ def search_step(
         "code_revision": objective.code_revision,
         "report_uri": f"{folder}/{REPORT_FILE}",
     }
-    return _write(document, folder)
+    found = _write(document, folder)
+    delete_old(folder, keep=config.keep)
+    return found
+
+
+def delete_old(folder: str, *, keep: int) -> None:
+    """Leave the newest searches, and this one, of which the folder's name is the id."""
+    from fsspec.core import url_to_fs
+
+    searches, _, own = folder.rpartition("/")
+    filesystem, path = url_to_fs(searches)
+    names = sorted(each.rstrip("/").rpartition("/")[2] for each in filesystem.ls(path, detail=False))
+    ids = [name for name in names if len(name) == 14 and name.isascii() and name.isdecimal()]
+    for name in ids[:-keep]:
+        if name != own:
+            filesystem.rm(f"{path}/{name}", recursive=True)
 
 
 def _write(document: dict[str, Any], folder: str) -> SearchDocument:

@@ -181,6 +181,6 @@ def _is_whole(name: str, value: Number) -> bool:
     return name in WHOLE and float(value).is_integer()
 
 
-def as_form(settings: Mapping[str, Number]) -> dict[str, Number]:
+def as_form(settings: Mapping[SearchedName, Number]) -> dict[str, Number]:
     """Return settings that were found as the fields of a release's form."""
     return {name: settings[name] for name in SEARCHED if name in settings}

@@ -1,10 +1,13 @@
-"""A search ends by its trials, by its time, or when nothing is left to try."""
+"""A search ends by its trials, by its time, or when nothing is left to try; old ones go."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 
 from include.classifier.search.budget import MOST_REPEATED, Budget
+from include.classifier.search.steps import delete_old
 
 
 class Clock:
@@ -56,3 +59,14 @@ def test_what_is_left_is_told_by_the_trials_that_are_over(
     clock.now += 10
 
     assert budget.left(begun, took, parallel=parallel) == left
+
+
+def test_the_newest_searches_stay_and_nothing_else_is_touched(tmp_path: Path) -> None:
+    names = [f"2026113009000{second}" for second in range(5)]
+    for name in [*names, "notes", "2026"]:
+        (tmp_path / name).mkdir()
+
+    delete_old(f"{tmp_path.as_uri()}/{names[0]}", keep=2)
+
+    # The oldest is the one that was gone on with.
+    assert {path.name for path in tmp_path.iterdir()} == {names[0], *names[3:], "notes", "2026"}
