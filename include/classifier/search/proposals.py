@@ -143,7 +143,7 @@ def _pruner(config: SearchConfig) -> optuna.pruners.BasePruner:
 
     if config.early_stop == "median":
         # The first epoch of a trial says little, and so do the first trials of a search.
-        return optuna.pruners.MedianPruner(n_startup_trials=min(4, config.trials // 4), n_warmup_steps=2)
+        return optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=2)
     if config.early_stop == "halving":
         return optuna.pruners.SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
     return optuna.pruners.NopPruner()
