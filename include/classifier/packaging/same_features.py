@@ -70,7 +70,12 @@ def served_ids(unpacked: Path, texts: Sequence[str]) -> list[list[int]]:
         found = []
         for row, text in enumerate(texts):
             noted.rows.clear()
-            server.answer([{"body": {"instances": [text]}}], context)
+            try:
+                server.answer([{"body": {"instances": [text]}}], context)
+            except Exception as error:  # without its message, which may repeat a text
+                raise FeatureSkewError(
+                    f"Row {row} of the sample: the archive's handler failed ({type(error).__name__})."
+                ) from None
             if len(noted.rows) != 1:
                 raise FeatureSkewError(
                     f"Row {row} of the sample: the archive's handler asked the model for {len(noted.rows)} rows, not "

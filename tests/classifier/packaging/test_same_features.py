@@ -118,6 +118,19 @@ def test_a_handler_that_refuses_what_was_trained_on_is_told(unpacked: Path, tiny
     assert "food" not in str(error.value)
 
 
+def test_a_handler_that_fails_is_told_without_its_message(unpacked: Path, tiny_model: Path, texts: list[str]) -> None:
+    source = "        began = time.monotonic()\n        until"
+    replace(
+        unpacked / "classifier_serving" / "handler.py", source, "        raise OSError(str(requests))\n        until"
+    )
+
+    with pytest.raises(
+        FeatureSkewError, match=r"Row 0 of the sample: the archive's handler failed \(OSError\)"
+    ) as error:
+        check_same_features(unpacked, tiny_model, texts)
+    assert "food" not in str(error.value)
+
+
 def test_the_digest_tells_rows_apart() -> None:
     assert RowFeatures.of([1, 2]) != RowFeatures.of([12]) != RowFeatures.of([2, 1])
 
