@@ -82,7 +82,7 @@ def train_step(
     :param tracking_uri: of MLflow; empty for none.
     """
     from include.classifier.packaging.package import SAMPLE_ROWS, sample_texts
-    from include.classifier.tracking import tracked_run
+    from include.classifier.tracking import resume, tracked_run
     from include.classifier.training.fine_tuning import train_on
     from include.classifier.training.problems import FINAL, FailedBeforeError
     from include.classifier.training.stored_rows import training_rows
@@ -92,7 +92,8 @@ def train_step(
     checkpoints = _checkpoints(output_uri, training, dataset["sha256"], _revision(code_revision))
     if checkpoints and (facts := checkpoints.finished(Path(model_dir))):
         report("train: this model is trained already, by a step before this one, and is taken as it is")
-        _write_json(training_file, facts)
+        resume(tracking_uri, checkpoints.tracking_run_id).end("FINISHED")
+        _write_json(training_file, facts | {"tracking_run_id": checkpoints.tracking_run_id})
         return
     if checkpoints and (why := checkpoints.failed(model_dir)):
         raise FailedBeforeError(f"{why} So it was in a try before this one, and nothing was trained again.")

@@ -67,6 +67,27 @@ def test_a_failed_training_is_recorded_as_failed(store):
     assert MlflowClient(store).get_run(tracker.run_id).info.status == "FAILED"
 
 
+@pytest.mark.long
+def test_a_training_that_goes_on_is_one_run_with_one_curve(store):
+    from mlflow import MlflowClient
+
+    with pytest.raises(KeyboardInterrupt), tracked_run(store, experiment="reviews", name="first") as tracker:
+        tracker.log_params({"epochs": 3})
+        tracker.log_metrics({"loss": 0.5}, step=1)
+        tracker.log_metrics({"loss": 0.4}, step=2)
+        raise KeyboardInterrupt
+    with tracked_run(store, experiment="reviews", name="first", run_id=tracker.run_id) as again:
+        again.log_params({"epochs": 3})
+        again.log_metrics({"loss": 0.4}, step=2)
+        again.log_metrics({"loss": 0.3}, step=3)
+        assert again.curve("loss") == [(1, 0.5), (2, 0.4), (3, 0.3)]
+    assert again.run_id == tracker.run_id
+    assert MlflowClient(store).get_run(tracker.run_id).info.status == "FINISHED"
+
+    with tracked_run(store, experiment="reviews", name="first", run_id="unknown") as other:
+        assert other.run_id not in (None, "unknown")
+
+
 def test_trouble_after_the_start_is_printed_once_and_training_goes_on(store, tmp_path, capsys):
     import sqlite3
 

@@ -77,6 +77,7 @@ class _Finished(BaseModel):
     folder: Annotated[str, StringConstraints(pattern=r"^finished-[0-9a-f]{8}$")]
     files: dict[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$")], str]
     facts: dict[str, Any]
+    tracking_run_id: str | None = None
 
 
 class _Failed(BaseModel):
@@ -126,6 +127,7 @@ class Checkpoints:
         except CheckpointError as error:
             report(f"train: {error}; it is trained anew")
             return None
+        self.tracking_run_id = found.tracking_run_id
         return found.facts
 
     def look(self) -> bool:
@@ -197,7 +199,13 @@ class Checkpoints:
         self._check_claim()
         folder = f"finished-{uuid4().hex[:8]}"
         files = {path.name: self._put(path, f"{folder}/{path.name}") for path in sorted(model_dir.iterdir())}
-        document = _Finished(identity=self.identity, folder=folder, files=files, facts=dict(facts))
+        document = _Finished(
+            identity=self.identity,
+            folder=folder,
+            files=files,
+            facts=dict(facts),
+            tracking_run_id=self.tracking_run_id,
+        )
         self._write(_FINISHED, document)
         self._delete(set(self._names()) - {_FINISHED, folder})
 

@@ -79,10 +79,12 @@ def test_a_model_is_taken_as_it_was_trained(uri: str, state: Path, tmp_path: Pat
     (model / "config.json").write_bytes(b"{}")
     first = start(uri)
     first.save(state, step=1, epoch=0.1, seconds=1)
+    first.tracking_run_id = "abc"
     first.finish(model, {"seconds": 1.5})
 
     second = start(uri)
     assert second.finished(tmp_path / "again") == {"seconds": 1.5}
+    assert second.tracking_run_id == "abc"
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == b"weights"
     assert not second.look()
     assert start(uri, {**IDENTITY, "data": "others"}).finished(tmp_path / "third") is None
