@@ -188,17 +188,17 @@ def _train(folder: Path) -> None:
     settings = TrainingConfig(
         epochs=STEPS * BATCH_ROWS / len(rows), batch_size=BATCH_ROWS, learning_rate=1e-3, max_length=_TOKENS[1]
     )
-    with tempfile.TemporaryDirectory() as checkpoints:
-        _, steps = fit(
+    with tempfile.TemporaryDirectory() as scratch:
+        fitted = fit(
             base,
             rows,
             None,
             settings=settings,
             class_weights=None,
             tracker=Tracker(),
-            checkpoints=Path(checkpoints),
+            scratch=Path(scratch),
         )
-    assert abs(steps - STEPS) <= 1, steps
+    assert abs(fitted.steps - STEPS) <= 1, fitted
 
 
 def _write_reviews(folder: Path) -> None:

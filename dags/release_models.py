@@ -27,7 +27,6 @@ from include.contracts.rules.allowed_sources import refusals
 from include.contracts.search.document import SETTINGS_FROM_PATTERN
 from include.contracts.section import Section
 from include.contracts.settings import DataConfig, GateConfig, TrainingConfig
-from kubeflow_provider.operators.modules import RunModuleOperator
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
 from model_releases import ids, pipeline_release
 from model_releases.addresses import mask, with_secrets
@@ -39,9 +38,11 @@ from model_releases.memory.claims import claimed_version, release_version
 from model_releases.operators.gate import GateOperator
 from model_releases.operators.pre_execute.sealed import RefuseSealed
 from model_releases.operators.query import QueryOperator
-from model_releases.preprocessing import preprocess_arguments
+from model_releases.preprocessing import preprocess_task
 from model_releases.release_check import add_check
 from model_releases.versions import as_of, asked_version
+
+#: What reads the files of a model with ``data.parallel_files`` side by side.
 
 
 def form(config: ModelConfig) -> dict[str, Param]:
@@ -125,7 +126,14 @@ def refused_sources(config: TextClassifierConfig, form: Mapping[str, Any]) -> st
     """Return what the form names and may not have read, in sentences; empty when that is nothing."""
     mask(named_addresses(config, form))
     sources = [*form["train"], *(form["evaluation"] or ())]
-    return " ".join(refusals(sources, config.allowed_sources, base_model=form["base_model"]))
+    found = refusals(sources, config.allowed_sources, base_model=form["base_model"])
+    if config.data.parallel_files > 1 and (shown := with_secrets(sources)):
+        found = [
+            *found,
+            f"{shown}: a password or signature in an address would stand in the parameters of the steps that read side "
+            "by side. Name the file without, or set `data.parallel_files` to 1.",
+        ]
+    return " ".join(found)
 
 
 def data_config(config: TextClassifierConfig, form: Mapping[str, Any]) -> DataConfig:
@@ -214,14 +222,14 @@ def add_candidate_tasks(config: TextClassifierConfig, *, asked: str, version: st
                 execution_timeout=timedelta(hours=2),  # as preprocessing
             )
         ]
-    preprocess = RunModuleOperator(
-        task_id="preprocess",
+    preprocess = preprocess_task(
+        config,
+        folder_uri=folder,
+        data=data,
+        seed="{{ params.seed }}",
+        queries_uri=queries_uri,
+        display_name=f"{config.name} {version} data",
         pre_execute=RefuseSealed(**sealed, writes=True),
-        module="include.classifier.preprocess",
-        arguments=preprocess_arguments(
-            config, folder_uri=folder, data=data, seed="{{ params.seed }}", queries_uri=queries_uri
-        ),
-        cluster=cluster,
     )
     train = RunPipelineOperator(
         task_id="train",

@@ -21,7 +21,6 @@ from include.contracts.queries import query_names
 from include.contracts.search.document import SEARCH_FOLDER, SearchDocument
 from include.contracts.search.settings import SearchConfig
 from include.models import PROJECT_DIR
-from kubeflow_provider.operators.modules import RunModuleOperator
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
 from model_releases import ids
 from model_releases.addresses import mask, with_secrets
@@ -35,7 +34,7 @@ from model_releases.operators.searches.search import (
     PreparedOnce,
     TellSearchOperator,
 )
-from model_releases.preprocessing import preprocess_arguments
+from model_releases.preprocessing import preprocess_task
 from model_releases.versions import as_of, asked_version
 
 #: Beyond the search's own time: its last epoch, the data, and what waits for a node.
@@ -116,7 +115,6 @@ def search_dag(config: TextClassifierConfig) -> DAG:
             **config.tasks.arguments,
         },
     ) as dag:
-        cluster = config.cluster.model_dump(mode="json")
         once = PreparedOnce(dataset_uri, store_conn_id=config.store_conn_id)
         begin = BeginSearchOperator(
             task_id=ids.BEGIN_SEARCH, settings=settings, private_sources="{{ private_sources() }}"
@@ -135,18 +133,14 @@ def search_dag(config: TextClassifierConfig) -> DAG:
                 execution_timeout=timedelta(hours=2),
             )
             begin >> prepared
-        preprocess = RunModuleOperator(
-            task_id="preprocess",
+        preprocess = preprocess_task(
+            config,
+            folder_uri=folder,
+            data="{{ data_config() }}",
+            seed=str(config.training.seed),  # the rows that a release would evaluate on are split off here as well
+            queries_uri=queries_uri,
+            display_name=f"{config.name} search {search} data",
             pre_execute=once,
-            module="include.classifier.preprocess",
-            arguments=preprocess_arguments(
-                config,
-                folder_uri=folder,
-                data="{{ data_config() }}",
-                seed=str(config.training.seed),  # the rows that a release would evaluate on are split off here as well
-                queries_uri=queries_uri,
-            ),
-            cluster=cluster,
             trigger_rule="none_failed",
         )
         trials = RunPipelineOperator(

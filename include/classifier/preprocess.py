@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -72,58 +73,127 @@ def preprocess(
     :raises SourceUnavailableError: when a store or server does not hand out a file.
     """
     problems = Problems()
+    found = find_sources(
+        data,
+        problems,
+        output_uri=output_uri,
+        allowed_sources=allowed_sources,
+        as_of=as_of,
+        timezone=timezone,
+        queries_uri=queries_uri,
+        with_requests=requests_uri is not None,
+    )
+    if requests_uri:
+        found = found.with_labelled(labelled_requests(requests_uri, output_uri, data))
+    with read_rows(found.sources, data, problems, found.dates) as rows:
+        return write_kept(rows, found, data, problems, model=model, seed=seed, output_uri=output_uri)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What is read for a data set.
+
+    :param sources: one for each file, those of training first.
+    :param digests: source -> SHA-256 of the SQL of the query that it is.
+    :param labelled: the source of captured requests with labels, which is among them.
+    :param window: what ``dataset.json`` says of the days that are read.
+    :param dates: leaves out training rows of other days, and counts them.
+    """
+
+    sources: list[Source]
+    digests: Mapping[str, str]
+    labelled: Source | None
+    window: dict[str, Any] | None
+    dates: RowDates | None
+
+    def with_labelled(self, labelled: Source | None) -> Found:
+        """Return the same with captured requests behind the training data; ``None``: there are none."""
+        if labelled is None:
+            return self
+        trained_on = sum(source.split == "train" for source in self.sources)
+        sources = [*self.sources[:trained_on], labelled, *self.sources[trained_on:]]
+        return replace(self, sources=sources, labelled=labelled)
+
+
+def find_sources(
+    data: DataConfig,
+    problems: Problems,
+    *,
+    output_uri: str,
+    allowed_sources: Sequence[str] | None,
+    as_of: datetime | None,
+    timezone: str,
+    queries_uri: str | None,
+    with_requests: bool,
+) -> Found:
+    """Find the files of the sources; arguments are those of :func:`preprocess`.
+
+    :param problems: gathers sources of which nothing is there.
+    :param with_requests: whether captured requests with labels are trained on as well.
+    :raises DataError: when nothing says that a source may be used.
+    :raises SourceUnavailableError: when a store does not say what it holds.
+    """
     named = [Source(uri, split, allowed_sources) for split in SPLITS for uri in getattr(data, split)]
-    _check_origins(named, data, problems, with_requests=requests_uri is not None)
+    _check_origins(named, data, problems, with_requests=with_requests)
     named, digests = stored_rows(named, problems, queries_uri)
     window = data.window(as_of or datetime.now(UTC), timezone)
     resolved = resolve(named, window, problems, f"{as_uri(output_uri)}/{RECORD}") if window else Resolved(named, None)
     sources = all_files(resolved.sources, problems)
-    labelled = labelled_requests(requests_uri, output_uri, data) if requests_uri else None
-    if labelled:
-        sources.insert(sum(source.split == "train" for source in sources), labelled)
     dates = RowDates(str(data.date_column), window) if window and data.date_column else None
-    with read_rows(sources, data, problems, dates) as rows:
-        if dates:
-            dates.report(rows.span("train").stop, problems)
-        problems.raise_if_any()
-        evaluation_begins = rows.span("evaluation").start
-        requests = slice(rows.ends[sources.index(labelled) - 1], evaluation_begins) if labelled else slice(0, 0)
-        contradicting = mark_repeated(rows.texts, rows.store.classes, rows.store.reasons, evaluation_begins, requests)
-        dropped = {
-            reason: {split: int(_dropped(rows, reason, split).sum()) for split in SPLITS} for reason in DROP_REASONS
-        }
-        _print_drops(rows, dropped, contradicting)
-        for line in rows.personal_data.lines():
-            print(line)
-        del contradicting  # with ten million rows these are ten million bytes
-        marks = _divide(rows, data, seed, requests)
-        for split in SPLITS:
-            origin = split if data.evaluation else "train"
-            lost = ", ".join(f"{by[origin]:,} {reason}" for reason, by in dropped.items() if by[origin]) or "none"
-            counts = _class_counts(rows.store.classes[marks == _MARKS[split]], len(data.labels))
-            check_split(counts, split, data, problems, lost=lost, unknown=str(rows.unknown_labels))
-        problems.raise_if_any()
+    return Found(sources=sources, digests=digests, labelled=None, window=resolved.window, dates=dates)
 
-        document = write_dataset(
-            output_uri,
-            model=model,
-            label_names=list(data.labels.values()),
-            splits={split: rows.store.batches(marks, mark) for split, mark in _MARKS.items()},
-            sources=[
-                {"uri": source.name, "split": source.split, "rows": count}
-                | ({} if source.version is None else {"version": source.version})
-                | ({"named": source.named} if source.named else {})
-                | ({"query_sha256": digests[source.named]} if source.named in digests else {})
-                | _licence(source, data)
-                for source, count in zip(sources, rows.counts(), strict=True)
-            ],
-            rows_in=len(rows.store),
-            dropped=dropped,
-            slices=data.slices,
-            columns={name: ["text"] for name in data.text_columns} | {str(data.label_column): sorted(rows.label_types)},
-            personal_data=rows.personal_data.document(),
-            window=resolved.window and resolved.window | (dates.counts() if dates else {}),
-        )
+
+def write_kept(
+    rows: Rows, found: Found, data: DataConfig, problems: Problems, *, model: str, seed: int, output_uri: str
+) -> dict[str, Any]:
+    """Drop what would spoil the measurement, split the rest and write it; arguments are those of :func:`preprocess`.
+
+    :param rows: of all sources.
+    :param problems: what is wrong with them.
+    :return: ``dataset.json``.
+    :raises DataError: when the data cannot be used.
+    """
+    if found.dates:
+        found.dates.report(rows.span("train").stop, problems)
+    problems.raise_if_any()
+    evaluation_begins = rows.span("evaluation").start
+    requests = slice(0, 0)
+    if found.labelled:
+        requests = slice(rows.ends[found.sources.index(found.labelled) - 1], evaluation_begins)
+    contradicting = mark_repeated(rows.texts, rows.store.classes, rows.store.reasons, evaluation_begins, requests)
+    dropped = {reason: {split: int(_dropped(rows, reason, split).sum()) for split in SPLITS} for reason in DROP_REASONS}
+    _print_drops(rows, dropped, contradicting)
+    for line in rows.personal_data.lines():
+        print(line)
+    del contradicting  # with ten million rows these are ten million bytes
+    marks = _divide(rows, data, seed, requests)
+    for split in SPLITS:
+        origin = split if data.evaluation else "train"
+        lost = ", ".join(f"{by[origin]:,} {reason}" for reason, by in dropped.items() if by[origin]) or "none"
+        counts = _class_counts(rows.store.classes[marks == _MARKS[split]], len(data.labels))
+        check_split(counts, split, data, problems, lost=lost, unknown=str(rows.unknown_labels))
+    problems.raise_if_any()
+
+    document = write_dataset(
+        output_uri,
+        model=model,
+        label_names=list(data.labels.values()),
+        splits={split: rows.store.batches(marks, mark) for split, mark in _MARKS.items()},
+        sources=[
+            {"uri": source.name, "split": source.split, "rows": count}
+            | ({} if source.version is None else {"version": source.version})
+            | ({"named": source.named} if source.named else {})
+            | ({"query_sha256": found.digests[source.named]} if source.named in found.digests else {})
+            | _licence(source, data)
+            for source, count in zip(found.sources, rows.counts(), strict=True)
+        ],
+        rows_in=len(rows.store),
+        dropped=dropped,
+        slices=data.slices,
+        columns={name: ["text"] for name in data.text_columns} | {str(data.label_column): sorted(rows.label_types)},
+        personal_data=rows.personal_data.document(),
+        window=found.window and found.window | (found.dates.counts() if found.dates else {}),
+    )
     _print_result(document)
     return document
 

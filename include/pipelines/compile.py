@@ -14,7 +14,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 
 #: Modules of this package; each has a pipeline function of the same name.
-PIPELINES = ("train_classifier", "release_in_kubeflow", "batch_predict", "search_classifier")
+PIPELINES = ("train_classifier", "release_in_kubeflow", "batch_predict", "search_classifier", "preprocess_in_parts")
 
 #: Default of a dict in the comment at the top: kfp prints its keys in an order that differs from process to process.
 _UNORDERED = re.compile(r"(?<=: dict) \[Default: \{.+\}\]$", re.MULTILINE)

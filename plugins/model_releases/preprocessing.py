@@ -1,28 +1,78 @@
-"""What preprocessing of a text classifier is told, for a release and for a search."""
+"""The task that makes a text classifier's data set, for a release and for a search."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+
+from include.models import PROJECT_DIR
+from kubeflow_provider.operators.modules import RunModuleOperator
+from kubeflow_provider.operators.pipelines import RunPipelineOperator
 from model_releases.config import TextClassifierConfig
 
+_IN_PARTS = str(PROJECT_DIR / "include" / "pipelines" / "preprocess_in_parts.yaml")
 
-def preprocess_arguments(
-    config: TextClassifierConfig, *, folder_uri: str, data: str, seed: str, queries_uri: str
-) -> dict[str, str]:
-    """Return the arguments of :mod:`include.classifier.preprocess`, for a DAG with the macros that they name.
+
+def preprocess_task(
+    config: TextClassifierConfig,
+    *,
+    folder_uri: str,
+    data: str,
+    seed: str,
+    queries_uri: str,
+    display_name: str,
+    pre_execute: Callable[[Context], None],
+    **arguments: Any,
+) -> BaseOperator:
+    """Add the task to the DAG of the present context, which has the macros that it names.
+
+    With ``data.parallel_files`` above one it is a pipeline that reads the files side by side.
 
     :param folder_uri: folder that the data set is written below (template).
     :param data: the data settings as JSON (template).
     :param seed: of what is split off (template).
     :param queries_uri: folder with the rows of queries (template).
+    :param display_name: what the run of a pipeline is called (template).
+    :param arguments: of the operator.
     """
-    return {
-        "model": config.name,
+    request = {
         "data": data,
-        "seed": seed,
-        "output-uri": f"{folder_uri}/dataset",
-        "allowed-sources": "{{ allowed_sources() }}",
-        "as-of": "{{ as_of(dag_run) }}",
+        "output_uri": f"{folder_uri}/dataset",
+        "allowed_sources": "{{ allowed_sources() }}",
+        "as_of": "{{ as_of(dag_run) }}",
         "timezone": config.schedule.timezone,
-        "queries-uri": queries_uri if config.data.queries else "",
-        "requests-uri": config.store_uri if config.data.labelled_requests else "",
+        "queries_uri": queries_uri if config.data.queries else "",
+        "requests_uri": config.store_uri if config.data.labelled_requests else "",
     }
+    if config.data.parallel_files > 1:
+        return RunPipelineOperator(
+            task_id="preprocess",
+            pre_execute=pre_execute,
+            pipeline_file=_IN_PARTS,
+            parameters={
+                "request": request,
+                "model_name": config.name,
+                "parts": config.data.parallel_files,
+                "seed": seed,
+                "cpu": config.resources.cpu,
+                "memory": config.resources.memory,
+            },
+            display_name=display_name,
+            experiment=config.name,
+            # Its steps are the training's.
+            cluster=config.cluster.model_dump(mode="json", exclude={"steps"}),
+            timeout=timedelta(hours=config.training_timeout_hours),
+            **arguments,
+        )
+    return RunModuleOperator(
+        task_id="preprocess",
+        pre_execute=pre_execute,
+        module="include.classifier.preprocess",
+        arguments={name.replace("_", "-"): value for name, value in request.items()}
+        | {"model": config.name, "seed": seed},
+        cluster=config.cluster.model_dump(mode="json"),
+        **arguments,
+    )

@@ -144,7 +144,8 @@ class RowChecks:
 class UnknownLabels:
     """Values of the label column that the model does not know: few, short and frequent ones, which are no texts."""
 
-    _MOST, _LONGEST, _FEWEST_ROWS, _SHOWN = 1000, 40, 3, 10
+    _MOST, _FEWEST_ROWS, _SHOWN = 1000, 3, 10
+    LONGEST = 40  #: Of those that are shown, in characters.
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
@@ -162,7 +163,7 @@ class UnknownLabels:
         shown = [
             f"{text!r} ({count:,} rows)"
             for text, count in found
-            if count >= self._FEWEST_ROWS and len(text) <= self._LONGEST
+            if count >= self._FEWEST_ROWS and len(text) <= self.LONGEST
         ]
         return ", ".join(shown[: self._SHOWN])
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
 
 #: Places that a message names; the rest is counted.
 PLACES_SHOWN = 3
@@ -82,6 +83,21 @@ class Problems:
         self._messages += later._messages
         for problem, places in later._places.items():
             self._places.setdefault(problem, Places()).extend(places)
+
+    def as_document(self) -> dict[str, Any]:
+        """Return all of it as JSON writes it, for another process that takes it with :meth:`of_document`."""
+        places = [[*problem, found.first, found.count] for problem, found in self._places.items()]
+        return {"messages": self._messages, "places": places}
+
+    @classmethod
+    def of_document(cls, document: Mapping[str, Any]) -> Self:
+        """Return what another process has gathered."""
+        problems = cls()
+        problems._messages = list(document["messages"])
+        problems._places = {
+            (source, what, remedy): Places(first, count) for source, what, remedy, first, count in document["places"]
+        }
+        return problems
 
     def messages(self) -> list[str]:
         """Return one line for each problem."""

@@ -53,12 +53,18 @@ class TextIndex:
 
         :param positions: int64, shape (texts,); higher than those of all texts before.
         """
-        import numpy as np
-        import pyarrow as pa
-        from xxhash import xxh3_128_digest
+        self.add_hashes(text_hashes(texts), positions)
 
-        hashes = np.frombuffer(b"".join(map(xxh3_128_digest, texts.cast(pa.binary()).to_pylist())), self._hash)
-        entries = np.empty(len(texts), self._entry)
+    def add_hashes(self, content: bytes, positions: np.ndarray) -> None:
+        """Take texts by their hashes.
+
+        :param content: as :func:`text_hashes` returns it.
+        :param positions: as for :meth:`add`.
+        """
+        import numpy as np
+
+        hashes = np.frombuffer(content, self._hash)
+        entries = np.empty(len(hashes), self._entry)
         entries["high"], entries["low"], entries["position"] = hashes["high"], hashes["low"], positions
         parts = (hashes["high"] >> np.uint64(64 - _PART_BITS)).astype(np.uint8)
         order = np.argsort(parts, kind="stable")
@@ -81,6 +87,14 @@ class TextIndex:
             hashes = entries[["high", "low"]]
             again = np.concatenate(([False], hashes[1:] == hashes[:-1]))
             yield Repeated(entries["position"], again)
+
+
+def text_hashes(texts: pa.Array) -> bytes:
+    """Return the hashes of texts by which they are compared, sixteen bytes each."""
+    import pyarrow as pa
+    from xxhash import xxh3_128_digest
+
+    return b"".join(map(xxh3_128_digest, texts.cast(pa.binary()).to_pylist()))
 
 
 class Repeated(NamedTuple):

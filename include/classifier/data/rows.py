@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from include.classifier.data.checks import Checked, RowChecks, UnknownLabels
 from include.classifier.data.contents.personal_data import PersonalData
@@ -38,30 +38,35 @@ class FirstRows:
 
     def __init__(self, split: SplitName, label_names: Sequence[str]) -> None:
         self._split, self._label_names = split, label_names
-        self._lengths: list[int] = []
-        self._classes: list[int] = []
+        self.lengths: list[int] = []  #: In characters.
+        self.classes: list[int] = []
 
     def add(self, checked: Checked) -> None:
         """Take the next rows, as long as they are among the first, and print what is known once these are complete."""
         from pyarrow import compute
 
-        if left := self._MOST - len(self._lengths):
-            self._lengths += compute.utf8_length(checked.texts.slice(0, left)).to_pylist()
-            self._classes += checked.classes[:left].tolist()
-            if len(self._lengths) == self._MOST:
+        if left := self._MOST - len(self.lengths):
+            self.extend(compute.utf8_length(checked.texts.slice(0, left)).to_pylist(), checked.classes[:left].tolist())
+
+    def extend(self, lengths: Sequence[int], classes: Sequence[int]) -> None:
+        """Take the next rows by what is known of them."""
+        if left := self._MOST - len(self.lengths):
+            self.lengths += lengths[:left]
+            self.classes += classes[:left]
+            if len(self.lengths) == self._MOST:
                 self._print()
 
     def end(self) -> None:
         """Print what is known of fewer rows."""
-        if 0 < len(self._lengths) < self._MOST:
+        if 0 < len(self.lengths) < self._MOST:
             self._print()
 
     def _print(self) -> None:
-        lengths = sorted(self._lengths)
+        lengths = sorted(self.lengths)
         half, most = (lengths[math.ceil(share * len(lengths)) - 1] for share in (0.5, 0.95))
-        counts = [(name, self._classes.count(index)) for index, name in enumerate(self._label_names)]
+        counts = [(name, self.classes.count(index)) for index, name in enumerate(self._label_names)]
         found = [f"{name} {count:,}" for name, count in sorted(counts, key=lambda each: -each[1]) if count]
-        unknown = f"; not known {count:,}" if (count := self._classes.count(-1)) else ""
+        unknown = f"; not known {count:,}" if (count := self.classes.count(-1)) else ""
         print(
             f"{self._split}, first {len(lengths):,} rows: {lengths[0]:,} to {lengths[-1]:,} characters, half at most "
             f"{half:,}, 95 % at most {most:,}; labels: {some(found) or 'none'}{unknown}.",
@@ -90,6 +95,19 @@ class Rows:
     personal_data: PersonalData = field(default_factory=lambda: PersonalData(PersonalDataConfig()))
     label_types: set[str] = field(default_factory=set)
 
+    def take(self, checked: Checked, batch: Batch) -> None:
+        """Take the next rows of a source, in the order of the sources."""
+        import numpy as np
+        import pyarrow as pa
+
+        kept = checked.reasons == 0
+        self.texts.add(checked.texts.filter(pa.array(kept)), len(self.store) + np.flatnonzero(kept))
+        self.store.append(checked, batch.numbers, batch.slices)
+
+    def end_source(self) -> None:
+        """Take no more of it."""
+        self.ends.append(len(self.store))
+
     def span(self, split: SplitName) -> slice:
         """Return the positions of a split's rows."""
         trained_on = sum(source.split == "train" for source in self.sources)
@@ -115,48 +133,97 @@ class Rows:
         return Places(first, int(chosen.sum()))
 
 
+class Sink(Protocol):
+    """Takes rows as they are read."""
+
+    def take(self, checked: Checked, batch: Batch) -> None:
+        """Take the next rows of a source."""
+
+    def end_source(self) -> None:
+        """Take no more of it."""
+
+
+class Findings:
+    """What is found out about rows while they are read.
+
+    :param in_files: gathers what is wrong with files.
+    """
+
+    def __init__(self, data: DataConfig, splits: Iterable[SplitName], in_files: Problems) -> None:
+        self.in_files, self.in_rows = in_files, Problems()
+        self.unknown_labels = UnknownLabels()
+        self.personal_data = PersonalData(data.personal_data)
+        self.label_types: set[str] = set()
+        self.first = {split: FirstRows(split, list(data.labels.values())) for split in splits}
+
+
+def read_sources(
+    sources: Iterable[Source], data: DataConfig, sink: Sink, found: Findings, dates: RowDates | None = None
+) -> None:
+    """Read sources one after the other, printing how far it is with a long one.
+
+    :param found: gathers what there is to say of them.
+    :param dates: leaves out training rows of other days.
+    :raises SourceUnavailableError: when a store or server does not hand out a file.
+    """
+    columns = SliceColumns(data)
+    checks = RowChecks(data, found.in_rows)
+    checks.unknown_labels, checks.personal_data = found.unknown_labels, found.personal_data
+    checks.label_types = found.label_types
+    for source in sources:
+        read = dates.read if dates and source.split == "train" else read_batches
+        try:
+            for batch in _with_progress(columns.read(read, source, data, found.in_files), source):
+                checked = checks.check(batch, source)
+                sink.take(checked, batch)
+                found.first[source.split].add(checked)
+        except DataError as error:
+            found.in_files.take(error)
+        sink.end_source()
+
+
 @contextmanager
 def read_rows(
     sources: Sequence[Source], data: DataConfig, problems: Problems, dates: RowDates | None = None
 ) -> Iterator[Rows]:
-    """Read all sources, printing how far it is with a long one; the rows are gone when the context ends.
+    """Read all sources; the rows are gone when the context ends.
 
     :param problems: gathers what is wrong with the files and their rows.
     :param dates: leaves out training rows of other days.
     :raises SourceUnavailableError: when a store or server does not hand out a file.
     """
-    columns = SliceColumns(data)
-    with RowStore(class_count=len(data.labels), slices=columns.names) as store, TextIndex() as texts:
-        rows = Rows(sources, store, texts)
-        in_rows = Problems()
-        checks = RowChecks(data, in_rows)
-        rows.unknown_labels, rows.personal_data = checks.unknown_labels, checks.personal_data
-        rows.label_types = checks.label_types
-        first = {source.split: FirstRows(source.split, list(data.labels.values())) for source in sources}
-        for source in sources:
-            read = dates.read if dates and source.split == "train" else read_batches
-            try:
-                for batch in _with_progress(columns.read(read, source, data, problems), source):
-                    first[source.split].add(_take(batch, source, checks, rows))
-            except DataError as error:
-                problems.take(error)
-            rows.ends.append(len(store))
-        for each in first.values():
-            each.end()
-        problems.extend(in_rows)
-        store.seal()
+    with gathered_rows(
+        sources, data, problems, lambda rows, found: read_sources(sources, data, rows, found, dates)
+    ) as rows:
         yield rows
 
 
-def _take(batch: Batch, source: Source, checks: RowChecks, rows: Rows) -> Checked:
-    import numpy as np
-    import pyarrow as pa
+@contextmanager
+def gathered_rows(
+    sources: Sequence[Source], data: DataConfig, problems: Problems, gather: Callable[[Rows, Findings], None]
+) -> Iterator[Rows]:
+    """Yield the rows of all sources, from wherever they come; they are gone when the context ends.
 
-    checked = checks.check(batch, source)
-    kept = checked.reasons == 0
-    rows.texts.add(checked.texts.filter(pa.array(kept)), len(rows.store) + np.flatnonzero(kept))
-    rows.store.append(checked, batch.numbers, batch.slices)
-    return checked
+    :param problems: gets what is wrong with the files and their rows.
+    :param gather: hands over the rows in their order, and what is found out about them.
+    """
+    slices = SliceColumns(data).names
+    with RowStore(class_count=len(data.labels), slices=slices) as store, TextIndex() as texts:
+        found = Findings(data, (source.split for source in sources), problems)
+        rows = Rows(
+            sources,
+            store,
+            texts,
+            unknown_labels=found.unknown_labels,
+            personal_data=found.personal_data,
+            label_types=found.label_types,
+        )
+        gather(rows, found)
+        for each in found.first.values():
+            each.end()
+        problems.extend(found.in_rows)
+        store.seal()
+        yield rows
 
 
 def _with_progress(batches: Iterator[Batch], source: Source) -> Iterator[Batch]:

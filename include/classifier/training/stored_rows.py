@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from include.classifier.data.dataset import read_sample, read_split, split_batches
 from include.classifier.progress import report
 from include.classifier.serving.text import tokenise
-from include.classifier.shards.manifest import Origin, read_manifest, token_type, tokenizer_digest
+from include.classifier.shards.manifest import Manifest, Origin, read_manifest, token_type, tokenizer_digest
 from include.classifier.shards.reading import StoredRows
 from include.classifier.shards.writing import TokenisedRows, write_shards
 from include.classifier.training.processes.peers import ALONE, Peers
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 _SAMPLE_TEXTS = 100_000
 #: Rows between two lines of progress.
 _REPORT_ROWS = 1_000_000
+#: Between two looks for what another process writes.
+_PAUSE_SECONDS = 0.2
 
 
 @contextmanager
@@ -90,11 +93,6 @@ class RowsOfDataset:
 
     def prepare(self, base: BaseModel, settings: TrainingConfig, n_classes: int, peers: Peers = ALONE) -> Prepared:
         """Tokenise them into files: the first process does, while the others wait."""
-        prepared = self._prepare(base, settings, n_classes) if peers.is_first else None
-        peers.first_says(True)
-        return prepared or self._prepare(base, settings, n_classes)
-
-    def _prepare(self, base: BaseModel, settings: TrainingConfig, n_classes: int) -> Prepared:
         chosen = [np.empty(0, np.int64)] * n_classes
         if settings.early_stopping_patience:
             chosen = list(map(np.sort, held_out_of_classes(self._counts, settings.seed)))
@@ -105,8 +103,11 @@ class RowsOfDataset:
             left_out_sha256=hashlib.sha256(b"".join(ranks.tobytes() + b";" for ranks in chosen)).hexdigest(),
         )
         validation: Encoded = []
-        found = read_manifest(self._folder)
-        if found is None or found.origin != origin:
+        found = self._written(origin)
+        while found is None and not peers.is_first:
+            time.sleep(_PAUSE_SECONDS)  # with the first process all of them end
+            found = self._written(origin)
+        if found is None:
             found = write_shards(
                 self._training(base, _HeldOut(chosen), validation),
                 self._folder,
@@ -123,6 +124,10 @@ class RowsOfDataset:
         )
         left = np.array(self._counts) - list(map(len, chosen))
         return Prepared(rows, validation, weights_of_counts(left))
+
+    def _written(self, origin: Origin) -> Manifest | None:
+        found = read_manifest(self._folder)
+        return found if found and found.origin == origin else None
 
     def _training(self, base: BaseModel, held_out: _HeldOut, validation: Encoded) -> Iterator[TokenisedRows]:
         """Yield the rows that are trained on; those that choose the epoch go to ``validation``."""

@@ -77,6 +77,11 @@ class DataConfig(Section):
         [],
         description="Parts of the evaluation rows that are reported, and judged by `gate`, for themselves.",
     )
+    parallel_files: Annotated[int, Field(ge=1, le=256)] = Field(
+        1,
+        description="Steps that read the files of the sources side by side, each a part of them: pods in a cluster; on "
+        "one machine processes, at most two at a time. 1: one process reads them all (docs/scaling.md).",
+    )
     allowed_sources: list[str] = Field(
         [],
         description="What the trigger form may name besides the sources above, the model's own folder of the store and "

@@ -225,6 +225,14 @@ class PersonalData:
             texts = compute.replace_with_mask(texts, pa.array(is_changed), pa.array(changed.values(), pa.string()))
         return texts, refused
 
+    def add(self, rows: Mapping[str, Mapping[Any, int]]) -> None:
+        """Count rows that were looked at elsewhere.
+
+        :param rows: split -> kind -> rows.
+        """
+        for split, counts in rows.items():
+            self.rows.setdefault(split, Counter()).update(counts)
+
     def _looked_at(self, texts: pa.Array) -> list[int]:
         """Return the rows that may hold some."""
         import numpy as np

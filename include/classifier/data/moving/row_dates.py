@@ -63,6 +63,11 @@ class RowDates:
         """Return how many rows were left out so far, as ``dataset.json`` names them."""
         return {"rows_outside": self._outside, "rows_without_date": self._missing}
 
+    def add(self, *, rows_outside: int, rows_without_date: int) -> None:
+        """Count rows that were left out elsewhere."""
+        self._outside += rows_outside
+        self._missing += rows_without_date
+
     def report(self, kept: int, problems: Problems) -> None:
         """Print what was left out; that nothing else is there is a problem."""
         print(f"By {self._column}: {self._outside:,} rows of other days, {self._missing:,} without a date left out.")
