@@ -26,7 +26,7 @@ BASE ?= python:3.11-slim-bookworm
 PIPELINE ?= release_in_kubeflow
 
 .DEFAULT_GOAL := help
-.PHONY: help docs provider-docs image upload release predict roll-back take-over validate preview reproduce explain staleness search retention orphans check-run copy-releases add-labels forget capture-off capture-on test test-long test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-capture bench-preprocessing bench-batch bench-kernels clean distclean setup kserve-server env up down logs backup restore test-compose
+.PHONY: help docs provider-docs image upload release predict roll-back take-over validate preview reproduce explain staleness search retention orphans check-run copy-releases add-labels forget capture-off capture-on test test-long test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-capture bench-preprocessing bench-shards bench-batch bench-kernels clean distclean setup kserve-server env up down logs backup restore test-compose
 
 help: ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -241,6 +241,10 @@ bench-capture: .venv/airflow/.dev .venv/pipelines/.dev ## Measure what capturing
 
 bench-preprocessing: .venv/airflow/.dev .venv/pipelines/.dev ## Measure preprocessing against pandas, up to ten million rows
 	$(PIPELINES_PYTHON) -m benchmarks.preprocessing
+	$(SHOW)
+
+bench-shards: .venv/airflow/.dev .venv/pipelines/.dev ## Measure the memory of training rows in files, up to ten million
+	$(PIPELINES_PYTHON) -m benchmarks.shards
 	$(SHOW)
 
 bench-batch: .venv/airflow/.dev .venv/pipelines/.dev ## Measure a batch prediction against the forward pass alone

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -15,6 +16,7 @@ import yaml
 from include.contracts.kinds.kubeflow_settings import MetricsGate
 from include.contracts.schedule import ScheduleConfig
 from kubeflow_provider.exceptions import InvalidRequestError
+from kubeflow_provider.pipelines.spec import bind, parse_pipeline_spec
 from model_releases.config import read_section
 
 PROJECT = Path(__file__).parents[2]
@@ -116,6 +118,29 @@ def test_queries_are_run_before_preprocessing_and_nothing_of_them_reaches_the_pi
         assert json.loads(handed)["train"] == train
         assert "SELECT secret" not in handed
         assert "warehouse" not in handed.replace("sql:warehouse", "")
+
+
+def test_files_that_are_read_side_by_side_are_read_by_a_pipeline_which_is_given_no_secret(tmp_path, monkeypatch):
+    data = {"train": ["a.csv", "https://data.example/b.csv"], "labels": ["bad", "good"], "parallel_files": 3}
+    write_model(tmp_path, data=data)
+    dag = load_dags(tmp_path, monkeypatch).dags["release_my_model"]
+    check, preprocess = dag.get_task("check"), dag.get_task("preprocess")
+    assert preprocess.downstream_task_ids == {"train"}
+    assert preprocess.upstream_task_ids == {"check"}
+
+    context = {"params": dict(dag.params), "dag_run": SimpleNamespace(logical_date=None, run_after=datetime.now(UTC))}
+    request = {**preprocess.parameters["request"], "output_uri": "file:///store/dataset"}
+    rendered = preprocess.render_template({**preprocess.parameters, "request": request}, context)
+    pipeline = parse_pipeline_spec(Path(preprocess.pipeline_file).read_text(), source="preprocess_in_parts")
+    bound = bind(pipeline, rendered)
+    assert (bound["model_name"], bound["parts"], bound["seed"]) == ("my-model", 3, 42)
+    assert json.loads(bound["request"]["data"])["train"] == data["train"]
+    assert "a.csv" in json.loads(bound["request"]["allowed_sources"])
+
+    signed = {"params": {**dict(dag.params), "train": ["https://data.example/b.csv?sig=hidden"]}}
+    said = check.render_template(check.refused_sources, signed)
+    assert "set `data.parallel_files` to 1" in said
+    assert "hidden" not in said
 
 
 def test_roll_back_watches_every_step_that_touches_serving(bag):

@@ -18,10 +18,13 @@ from include.classifier.shards.manifest import MANIFEST
 from include.classifier.shards.reading import StoredRows
 from include.classifier.tracking import Tracker
 from include.classifier.training.base_model import BaseModel, load_base_model
+from include.classifier.training.checkpoints.resuming import KeepState
+from include.classifier.training.checkpoints.store import Checkpoints
 from include.classifier.training.fine_tuning import train_on
 from include.classifier.training.rows import Prepared, RowsInMemory
 from include.classifier.training.stored_rows import RowsOfDataset, training_rows
 from include.contracts.settings import TrainingConfig
+from tests.classifier.training.small_trainings import largest_difference, without_dropout
 
 LABELS = ["bad", "middling", "good"]
 WORDS = ["awful", "fair", "superb"]
@@ -116,6 +119,57 @@ def test_rows_that_were_changed_are_refused(base: BaseModel, document: dict[str,
     with pytest.raises(DataError, match=r"was changed after dataset\.json was written"):
         RowsOfDataset(document | {"splits": splits}, tmp_path / "rows").prepare(base, SETTINGS, 3)
     assert not (tmp_path / "rows" / MANIFEST).exists()
+
+
+@pytest.mark.computes
+@pytest.mark.parametrize("step", [20, 53])
+def test_a_training_on_stored_rows_goes_on_with_the_rows_that_were_next(
+    document: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """An epoch has thirty steps: it is broken off in the first and in the second."""
+    settings = SETTINGS.model_copy(update={"epochs": 3.0, "learning_rate": 3e-3, "checkpoint_minutes": 1e-9})
+    ends, last = KeepState.on_step_end, [0]
+
+    class BrokenOff(BaseException):
+        """The process ends here."""
+
+    def end(keep: KeepState, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        ends(keep, args, state, control, **kwargs)
+        if state.global_step == last[0]:
+            raise BrokenOff
+
+    monkeypatch.setattr(KeepState, "on_step_end", end)
+
+    def train(folder: Path, store: Path | None) -> bytes:
+        kept = Checkpoints(str(store), {"data": "these"}, every_seconds=1e-9) if store else None
+        model = folder / "model"
+        with training_rows(document, settings, beside=model) as rows:
+            train_on(rows, labels=LABELS, settings=settings, model_dir=model, tracker=Tracker(), checkpoints=kept)
+        return (model / "model.safetensors").read_bytes()
+
+    whole = train(tmp_path / "whole", None)
+    last[0] = step
+    with pytest.raises(BrokenOff):
+        train(tmp_path / "broken-off", tmp_path / "store")
+    last[0] = 0
+
+    assert train(tmp_path / "again", tmp_path / "store") == whole
+
+
+@pytest.mark.processes
+@pytest.mark.computes
+@pytest.mark.long
+def test_two_processes_make_the_model_of_one_from_stored_rows(document: dict[str, Any], tmp_path: Path) -> None:
+    base = without_dropout(tmp_path / "base")
+    for processes in (1, 2):
+        how = SETTINGS.model_copy(
+            update={"base_model": base, "epochs": 2.0, "learning_rate": 1e-3, "processes": processes}
+        )
+        model = tmp_path / str(processes) / "model"
+        with training_rows(document, how, beside=model) as rows:
+            train_on(rows, labels=LABELS, settings=how, model_dir=model, tracker=Tracker())
+
+    assert largest_difference(tmp_path / "1" / "model", tmp_path / "2" / "model") < 1e-4
 
 
 @pytest.mark.computes

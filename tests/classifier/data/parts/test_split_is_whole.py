@@ -17,7 +17,22 @@ from include.classifier.preprocess import preprocess
 from include.classifier.preprocess_steps import Request, merge_step, plan_step, read_step
 from include.contracts.settings import DataConfig
 
-WORDS = ("kind", "quick", "tidy", "cheap", "wárm", "fresh", "calm", "bright", "fair", "neat", "   ", "a\u0301")
+WORDS = (
+    "kind",
+    "quick",
+    "tidy",
+    "cheap",
+    "wárm",
+    "fresh",
+    "calm",
+    "bright",
+    "fair",
+    "neat",
+    "   ",
+    "a\u0301",
+    "me@example.org",
+    "+49 30 1234567",
+)
 AS_OF = "2026-03-03T12:00:00+00:00"
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16")
 
@@ -79,6 +94,7 @@ def make(folder: Path, chance: random.Random, *, spoilt: bool) -> DataConfig:
         min_rows=chance.choice([2, 2, 100]),
         min_evaluation_rows=2,
         max_text_characters=100,
+        personal_data={"email": chance.choice(["tell", "mask"]), "phone": "refuse" if spoilt else "tell"},  # type: ignore[arg-type]
         **({"date_column": "at", "last": "3 days"} if dated else {}),  # type: ignore[arg-type]
         slices=[{"name": "first", "column": "at", "equals": "2026-03-01"}] if sliced and not dated else [],  # type: ignore[arg-type]
     )

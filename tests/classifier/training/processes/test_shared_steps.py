@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,10 +10,14 @@ import torch  # noqa: TID253  this file is about PyTorch
 from torch.nn.functional import cross_entropy  # noqa: TID253
 from transformers.trainer_pt_utils import get_length_grouped_indices  # noqa: TID253
 
+from include.classifier.shards.manifest import Origin
+from include.classifier.shards.order import EpochOrder
+from include.classifier.shards.reading import StoredRows
+from include.classifier.shards.writing import TokenisedRows, write_shards
 from include.classifier.training.processes.peers import Peers
 from include.classifier.training.processes.shared_steps import SharedSteps
 
-ROWS = [{"input_ids": [1] * (1 + index % 7), "labels": index % 3} for index in range(50)]
+ROWS: list[dict[str, Any]] = [{"input_ids": [1] * (1 + index % 7), "labels": index % 3} for index in range(50)]
 WEIGHTS = [0.5, 1.0, 2.0]
 BATCH = 16
 
@@ -65,3 +70,34 @@ def test_the_losses_of_all_passes_are_the_mean_of_the_step(size: int, accumulati
         rows = [row for part, _ in step for row in part]
         expected = cross_entropy(logits[rows], labels[rows], weight=torch.tensor(WEIGHTS))
         assert float(sum(loss for _, loss in step)) / size == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize(("size", "accumulation"), [(2, 1), (2, 4)])
+def test_the_steps_of_stored_rows_are_those_of_one_process_in_every_epoch(
+    tmp_path: Path, size: int, accumulation: int
+) -> None:
+    origin = Origin(dataset_sha256="", tokenizer_sha256="", max_length=8)
+    batch = TokenisedRows.of([row["input_ids"] for row in ROWS], [row["labels"] for row in ROWS])
+    write_shards([batch], tmp_path, origin=origin, token_type="<u2")
+    rows = StoredRows(tmp_path)
+    for epoch in (0, 1):
+        shared = [
+            SharedSteps(
+                rows,
+                batch_size=BATCH,
+                accumulation=accumulation,
+                peers=Peers(rank, size),
+                class_weights=WEIGHTS,
+                seed=7,
+            )
+            for rank in range(size)
+        ]
+        for each in shared:
+            each.set_epoch(epoch)
+        all_passes = [list(each) for each in shared]
+        for step, numbers in enumerate(EpochOrder(rows, batch_rows=BATCH, seed=7).batches(epoch)):
+            parts = [each for found in all_passes for each in found[step * accumulation : (step + 1) * accumulation]]
+            assert sorted(place.row for part in parts for place in part if place.counts) == sorted(numbers.tolist())
+            weight = sum(WEIGHTS[ROWS[row]["labels"]] for row in numbers)
+            assert {place.weight for part in parts for place in part} == {weight}
+        assert {len(found) for found in all_passes} == {4 * accumulation} == {len(each) for each in shared}
