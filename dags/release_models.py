@@ -42,8 +42,6 @@ from model_releases.preprocessing import preprocess_task
 from model_releases.release_check import add_check
 from model_releases.versions import as_of, asked_version
 
-#: What reads the files of a model with ``data.parallel_files`` side by side.
-
 
 def form(config: ModelConfig) -> dict[str, Param]:
     """Return the fields of the trigger form, with the model's own settings as defaults."""
