@@ -38,7 +38,7 @@ from model_releases.memory.claims import claimed_version, release_version
 from model_releases.operators.gate import GateOperator
 from model_releases.operators.pre_execute.sealed import RefuseSealed
 from model_releases.operators.query import QueryOperator
-from model_releases.preprocessing import preprocess_task
+from model_releases.preprocessing import preprocess_task, refused_side_by_side
 from model_releases.release_check import add_check
 from model_releases.versions import as_of, asked_version
 
@@ -125,13 +125,7 @@ def refused_sources(config: TextClassifierConfig, form: Mapping[str, Any]) -> st
     mask(named_addresses(config, form))
     sources = [*form["train"], *(form["evaluation"] or ())]
     found = refusals(sources, config.allowed_sources, base_model=form["base_model"])
-    if config.data.parallel_files > 1 and (shown := with_secrets(sources)):
-        found = [
-            *found,
-            f"{shown}: a password or signature in an address would stand in the parameters of the steps that read side "
-            "by side. Name the file without, or set `data.parallel_files` to 1.",
-        ]
-    return " ".join(found)
+    return " ".join([*found, *refused_side_by_side(config, sources)])
 
 
 def data_config(config: TextClassifierConfig, form: Mapping[str, Any]) -> DataConfig:

@@ -34,7 +34,7 @@ from model_releases.operators.searches.search import (
     PreparedOnce,
     TellSearchOperator,
 )
-from model_releases.preprocessing import preprocess_task
+from model_releases.preprocessing import preprocess_task, refused_side_by_side
 from model_releases.versions import as_of, asked_version
 
 #: Beyond the search's own time: its last epoch, the data, and what waits for a node.
@@ -75,9 +75,16 @@ def macros(config: TextClassifierConfig) -> dict[str, Any]:
         "code_revision": code_revision,
         "allowed_sources": lambda: json.dumps(config.allowed_sources),
         "data_config": lambda: private_data(config),
+        "refused_sources": lambda: refused_sources(config),
         "private_sources": lambda: with_secrets(config.named_addresses),
         "search_id": lambda params, dag_run: params["search"] or asked_version(dag_run),
     }
+
+
+def refused_sources(config: TextClassifierConfig) -> str:
+    """Return what of the model's data cannot be read, in sentences; empty when that is nothing."""
+    mask(config.named_addresses)
+    return " ".join(refused_side_by_side(config, [*config.data.train, *config.data.evaluation]))
 
 
 def search_dag(config: TextClassifierConfig) -> DAG:
@@ -117,7 +124,10 @@ def search_dag(config: TextClassifierConfig) -> DAG:
     ) as dag:
         once = PreparedOnce(dataset_uri, store_conn_id=config.store_conn_id)
         begin = BeginSearchOperator(
-            task_id=ids.BEGIN_SEARCH, settings=settings, private_sources="{{ private_sources() }}"
+            task_id=ids.BEGIN_SEARCH,
+            settings=settings,
+            refused_sources="{{ refused_sources() }}",
+            private_sources="{{ private_sources() }}",
         )
         prepared = begin
         if config.data.queries:

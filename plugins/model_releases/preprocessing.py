@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ from airflow.sdk import BaseOperator, Context
 from include.models import PROJECT_DIR
 from kubeflow_provider.operators.modules import RunModuleOperator
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
+from model_releases.addresses import with_secrets
 from model_releases.config import TextClassifierConfig
 
 _IN_PARTS = str(PROJECT_DIR / "include" / "pipelines" / "preprocess_in_parts.yaml")
@@ -76,3 +77,13 @@ def preprocess_task(
         cluster=config.cluster.model_dump(mode="json"),
         **arguments,
     )
+
+
+def refused_side_by_side(config: TextClassifierConfig, sources: Sequence[str]) -> list[str]:
+    """Return what keeps sources from being read side by side, in sentences; empty: nothing."""
+    if config.data.parallel_files == 1 or not (shown := with_secrets(sources)):
+        return []
+    return [
+        f"{shown}: a password or signature in an address would stand in the parameters of the steps that read side by "
+        "side. Name the file without, or set `data.parallel_files` to 1."
+    ]

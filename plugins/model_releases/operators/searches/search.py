@@ -28,6 +28,7 @@ class BeginSearchOperator(BaseOperator):
     """Check what a search is asked for before compute is spent, and return where its trials are tracked.
 
     :param settings: section ``search`` of the model's YAML with what the form says (templated).
+    :param refused_sources: what of the data cannot be read, in sentences; empty: nothing (templated).
     :param private_sources: names of the sources whose addresses have a secret, which no pod is given (templated).
     :param pipelines_conn_id: connection to the pipeline service.
     :param registry_conn_id: connection to the registry, which knows where trainings are tracked.
@@ -35,13 +36,14 @@ class BeginSearchOperator(BaseOperator):
     :raises ServiceUnavailableError: when the pipeline service does not answer.
     """
 
-    template_fields: Sequence[str] = ("settings", "private_sources")
+    template_fields: Sequence[str] = ("settings", "refused_sources", "private_sources")
     ui_color = "#d6e6ff"
 
     def __init__(
         self,
         *,
         settings: Mapping[str, Any],
+        refused_sources: str = "",
         private_sources: str = "",
         pipelines_conn_id: str = "pipelines_default",
         registry_conn_id: str = "registry_default",
@@ -49,12 +51,15 @@ class BeginSearchOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.settings = settings
+        self.refused_sources = refused_sources
         self.private_sources = private_sources
         self.pipelines_conn_id = pipelines_conn_id
         self.registry_conn_id = registry_conn_id
 
     def execute(self, context: Context) -> dict[str, str]:
         """Check it."""
+        if self.refused_sources:
+            raise InvalidRequestError(f"Nothing was started. {self.refused_sources}")
         read_section(SearchConfig, self.settings, name="search")
         pipelines = get_pipeline_service(self.pipelines_conn_id)
         refuse_shown(pipelines, self.private_sources)

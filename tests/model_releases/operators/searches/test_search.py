@@ -49,6 +49,7 @@ def test_it_says_where_trials_are_tracked(pipelines: Pipelines) -> None:
     ("arguments", "message"),
     [
         ({"settings": SETTINGS | {"trials": "1"}}, "search.trials: Input should be greater than or equal to 2"),
+        ({"refused_sources": "a.csv cannot be read."}, "Nothing was started. a.csv cannot be read."),
         ({"private_sources": "https://host/train.csv"}, "would stand in the arguments of a pod"),
     ],
 )
