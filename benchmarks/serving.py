@@ -239,7 +239,10 @@ def main() -> None:
     settings |= {"machine": machine(), "code": _code()}
     expected = plan.expected_seconds(list(sides))
     runs = KeptRuns(STATE, settings, resumes=given.resume, seconds=expected)
-    print(f"{len(sides)} sides, about {expected / 60:.0f} min, and some for the model.", flush=True)
+    print(
+        f"{len(sides)} sides, about {expected / 60:.0f} min, and some for the model and for starting servers.",
+        flush=True,
+    )
     model = Model(STATE / "model", read_reviews(given.texts), layers=given.layers)
     found = measure(model, sides, plan, runs, notes=_notes(given, model))
     is_whole = not given.quick and given.sides == list(SIDES)

@@ -19,7 +19,7 @@ import yaml
 from include.classifier.native import refusals
 from include.classifier.packaging.archive import PACKAGE
 from include.classifier.packaging.served_package import PackageError
-from include.classifier.packaging.server_settings import worker_settings
+from include.classifier.packaging.server_settings import settings_of
 from include.classifier.serving.kernels import TORCH_BFLOAT16
 from include.classifier.serving.onnx_engine import MODEL_FILE
 from include.classifier.serving.predictor import CLASSIFIER_FILE, read_json
@@ -60,10 +60,10 @@ class ServedModel:
     def __init__(self, folder: Path, *, workers: int | None = None) -> None:
         about = read_json(folder / MANIFEST)["model"]
         given = yaml.safe_load((folder / about["configFile"]).read_text(encoding="utf-8")) or {}
-        defaults = worker_settings({})
+        settings = settings_of(given)
         self.name, self.version = str(about["modelName"]), str(about["modelVersion"])
-        self.workers = workers or int(given.get("maxWorkers", defaults["maxWorkers"]))
-        self.response_seconds = float(given.get("responseTimeout", defaults["responseTimeout"]))
+        self.workers = workers or settings["maxWorkers"]
+        self.response_seconds = float(given.get("responseTimeout", settings["responseTimeout"]))
         self.folder = folder
         self._top_k: int | None = (given.get("handler") or {}).get("top_k")
         self._has_onnx = (folder / MODEL_FILE).is_file()

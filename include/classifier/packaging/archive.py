@@ -18,14 +18,12 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
 
 from include.classifier import serving as serving_package
 from include.classifier.packaging.server_settings import worker_settings
 from include.classifier.serving.onnx_engine import MODEL_FILE
 from include.classifier.serving.predictor import CLASSIFIER_FILE, read_json
-from include.contracts.settings import ModelName, ServingConfig
-from include.contracts.version.archives import MANIFEST, ArchiveContentError, check_archive
+from include.contracts.version.archives import MANIFEST, MODEL_NAME, ArchiveContentError, check_archive
 
 #: What the serving code is called inside the archive. Not `include`: a PYTHONPATH that the server was started with
 #: comes before the archive's folder, and whatever lies there under the same name would be served instead.
@@ -127,12 +125,10 @@ def check_names(model: str, version: str) -> None:
 
     :raises ArchiveError: saying which it is.
     """
-    try:
-        TypeAdapter(ModelName).validate_python(model)
-    except ValidationError as error:
+    if not re.fullmatch(MODEL_NAME, model):
         raise ArchiveError(
             f"Model name {model!r} cannot stand in a URL: use lower-case letters, digits and dashes, at most 48."
-        ) from error
+        )
     if not _VERSION.fullmatch(version):
         raise ArchiveError(f"Version {version!r} is not 14 digits such as 20261121030000.")
 
@@ -171,6 +167,8 @@ def _check_labels(model_dir: Path) -> None:
 
 
 def _model_config(serving: Mapping[str, Any]) -> bytes:
+    from include.contracts.settings import ServingConfig
+
     document = worker_settings(serving)
     if top_k := ServingConfig.model_validate(dict(serving)).top_k:
         document["handler"] = {"top_k": top_k}

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from include.classifier.packaging.archive import check_names, sha256_of
-from include.classifier.packaging.server_settings import config_of, worker_settings
+from include.classifier.packaging.server_settings import config_of, settings_of
 from include.contracts.version.archives import check_archive
 
 _CHUNK_BYTES = 1 << 20
@@ -82,8 +82,7 @@ def _configure(package: Path, archive: Path) -> str:
             given = yaml.safe_load(entries.read(manifest["configFile"])) if "configFile" in manifest else {}
         name, version = str(manifest["modelName"]), str(manifest["modelVersion"])
         check_names(name, version)
-        workers = {key: int(given.get(key, value)) for key, value in worker_settings({}).items()}
-        settings = config_of(name, version, workers)
+        settings = config_of(name, version, settings_of(given))
     except (zipfile.BadZipFile, KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError) as error:
         raise PackageError(f"{archive.name} is no archive that this project made: {error!r}.") from error
     archive.rename(archive.with_name(f"{name}.mar"))

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from include.classifier.serving.protocol import MAX_ANSWER_BYTES
-from include.contracts.settings import ServingConfig
+
+#: What TorchServe calls the settings of a model's workers, in the order in which they are written.
+WORKERS = ("minWorkers", "maxWorkers", "batchSize", "maxBatchDelay", "responseTimeout")
 
 #: That Java's integers hold, about.
 _LARGEST_NUMBER = 2_000_000_000
@@ -18,6 +20,8 @@ def worker_settings(serving: Mapping[str, Any]) -> dict[str, Any]:
 
     :param serving: the settings of ``ModelConfig.serving``.
     """
+    from include.contracts.settings import ServingConfig  # A server that starts has no use for it, and no time.
+
     settings = ServingConfig.model_validate(dict(serving))
     return {
         "minWorkers": settings.workers,
@@ -26,6 +30,13 @@ def worker_settings(serving: Mapping[str, Any]) -> dict[str, Any]:
         "maxBatchDelay": settings.max_batch_delay_ms,
         "responseTimeout": settings.response_timeout_seconds,
     }
+
+
+def settings_of(given: Mapping[str, Any]) -> dict[str, int]:
+    """Return how an archive is served: as its model-config.yaml says, and in what that leaves open, as by default."""
+    if not given.keys() >= set(WORKERS):
+        given = worker_settings({}) | dict(given)
+    return {name: int(given[name]) for name in WORKERS}
 
 
 def server_config(model: str, version: str, serving: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ from include.contracts.data.changes import DataChangeConfig
 from include.contracts.section import Fraction, Section
 from include.contracts.settings.data import Column, DataConfig
 from include.contracts.settings.training import TrainingConfig
+from include.contracts.version.archives import MODEL_NAME
 
 __all__ = (
     "AlertsConfig",
@@ -30,7 +31,7 @@ __all__ = (
 )
 
 #: A name that is valid at once as TorchServe model, InferenceService, DAG id part and registry entry.
-ModelName = Annotated[str, Field(pattern=r"^[a-z]([a-z0-9-]{0,46}[a-z0-9])?$")]
+ModelName = Annotated[str, Field(pattern=MODEL_NAME)]
 
 
 class GateConfig(Section):

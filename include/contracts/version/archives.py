@@ -10,6 +10,9 @@ from typing import Any
 
 MANIFEST = "MAR-INF/MANIFEST.json"
 
+#: A name that is valid at once as TorchServe model, InferenceService, DAG id part and registry entry.
+MODEL_NAME = r"^[a-z]([a-z0-9-]{0,46}[a-z0-9])?$"
+
 _MOST_ENTRIES = 1000
 #: Weights shrink hardly, vocabularies to a fifth.
 _LARGEST_RATIO = 20
