@@ -172,7 +172,7 @@ restore: ## Put a back-up in the place of what is there now [BACKUP=backups/...]
 	@sh deploy/compose/restore.sh $(ENV_FILE) $(BACKUP)
 	@$(MAKE) --no-print-directory up
 
-test-compose: .venv/airflow/.dev ## Try the whole stack on a Docker engine: about half an hour
+test-compose: .venv/airflow/.dev ## Try the whole stack on a Docker engine: about forty minutes
 	$(AIRFLOW_PYTHON) -m pytest -m docker tests/compose
 
 lint: .venv/airflow/.dev .venv/pipelines/.dev ## Check style, types and the wall between the halves
