@@ -200,8 +200,13 @@ class KeepState(TrainerCallback):
         if found is None:
             return None
         state, file = found
-        content = torch.load(file, map_location="cpu", weights_only=True)
-        file.unlink()
+        try:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # whatever somebody has put there
+            report(f"train: {state.file} is no state ({first_line(error)}), so the training begins anew")
+            return None
+        finally:
+            file.unlink()
         folder = self._scratch / f"resumed-{state.step}"
         folder.mkdir(exist_ok=True)
         torch.save(content["weights"], folder / _WEIGHTS)
