@@ -183,7 +183,7 @@ def write_kept(
             {"uri": source.name, "split": source.split, "rows": count}
             | ({} if source.version is None else {"version": source.version})
             | ({"named": source.named} if source.named else {})
-            | ({"query_sha256": found.digests[source.named]} if source.named in found.digests else {})
+            | _query(source, found.digests)
             | _licence(source, data)
             for source, count in zip(found.sources, rows.counts(), strict=True)
         ],
@@ -191,7 +191,7 @@ def write_kept(
         dropped=dropped,
         slices=data.slices,
         columns={name: ["text"] for name in data.text_columns} | {str(data.label_column): sorted(rows.label_types)},
-        personal_data=rows.personal_data.document(),
+        personal_data={str(kind): became for kind, became in rows.personal_data.document().items()},
         window=found.window and found.window | (found.dates.counts() if found.dates else {}),
     )
     _print_result(document)
@@ -207,6 +207,12 @@ def _check_origins(named: Sequence[Source], data: DataConfig, problems: Problems
     if refused := not_permitted(locations, data.origins, data.licences):
         problems.take(DataError(*refused))
         problems.raise_if_any()
+
+
+def _query(source: Source, digests: Mapping[str, str]) -> dict[str, str]:
+    """Return what ``dataset.json`` says of the query that a source is."""
+    found = digests.get(source.named or "")
+    return {"query_sha256": found} if found else {}
 
 
 def _licence(source: Source, data: DataConfig) -> dict[str, str]:

@@ -69,8 +69,8 @@ class TextIndex:
         parts = (hashes["high"] >> np.uint64(64 - _PART_BITS)).astype(np.uint8)
         order = np.argsort(parts, kind="stable")
         borders = np.searchsorted(parts[order], np.arange(1, len(self._parts)))
-        for part, content in zip(self._parts, np.split(entries[order], borders), strict=True):
-            part.write(content.tobytes())
+        for part, own in zip(self._parts, np.split(entries[order], borders), strict=True):
+            part.write(own.tobytes())
 
     def repeated(self) -> Iterator[Repeated]:
         """Yield the texts that stand there more than once, part by part."""

@@ -43,6 +43,6 @@ class WrittenPart(Part):
     in_files: dict[str, Any]  #: What is wrong, as :class:`~include.classifier.data.problems.Problems` writes it.
     in_rows: dict[str, Any]
     first: dict[Literal["train", "evaluation"], tuple[list[int], list[int]]]  #: Lengths and classes of the first rows.
-    personal_data: dict[Literal["train", "evaluation"], dict[str, Count]]  #: Kind -> rows.
+    personal_data: dict[str, dict[str, Count]]  #: Split -> kind -> rows.
     label_types: list[str]
     left_out: dict[str, Count]  #: Rows of other days and without a date.

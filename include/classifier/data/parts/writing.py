@@ -58,7 +58,10 @@ def write_part(
             in_files=found.in_files.as_document(),
             in_rows=found.in_rows.as_document(),
             first={split: (first.lengths, first.classes) for split, first in found.first.items()},
-            personal_data={split: dict(rows) for split, rows in found.personal_data.rows.items()},
+            personal_data={
+                split: {str(kind): count for kind, count in counts.items()}
+                for split, counts in found.personal_data.rows.items()
+            },
             label_types=sorted(found.label_types),
             left_out=dates.counts() if dates else {},
         )
