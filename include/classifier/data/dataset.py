@@ -52,7 +52,7 @@ def write_dataset(
     window: Mapping[str, Any] | None = None,
     slices: Sequence[SliceRule] = (),
     columns: Mapping[str, Sequence[str]] | None = None,
-    personal_data: Mapping[str, Any] | None = None,
+    personal_data: Mapping[Any, Any] | None = None,
 ) -> dict[str, Any]:
     """Write the Parquet files and then ``dataset.json``; the same rows give the same Parquet bytes and digests.
 
