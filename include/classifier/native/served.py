@@ -50,11 +50,13 @@ class Served:
     def __init__(self, model: ServedModel, metrics: Metrics, *, batch_tokens: int, queue_tokens: int) -> None:
         self.model = model
         self.forward: ThreadForward | WorkerForward
-        lanes = model.workers if model.workers > 1 else model.lanes
         if model.workers > 1:
+            lanes = model.workers
             self.forward = WorkerForward(model.compute_in_worker, metrics, workers=lanes)
         else:
-            self.forward = ThreadForward(model.predictor, metrics, lanes=lanes)
+            # One batch more than threads: who has ended one begins with the next, and waits for nobody to hand it over.
+            lanes = model.lanes + (model.lanes > 1)
+            self.forward = ThreadForward(model.predictor, metrics, lanes=model.lanes)
         seconds, least = (_PADDED_SECONDS, _PADDED_TOKENS) if model.pads else (_APART_SECONDS, 1)
         self.batcher = Batcher(
             self.forward,

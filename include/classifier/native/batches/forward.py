@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -38,7 +39,10 @@ class ThreadForward:
     async def __call__(self, rows: list[Sequence[int]]) -> Sequence[Sequence[float]]:
         """Return the probabilities of each row of token ids."""
         loop = asyncio.get_running_loop()
-        began = loop.time()
-        found: Sequence[Sequence[float]] = await loop.run_in_executor(self._threads, self.computes, rows)
-        self._metrics.batch_seconds.add(loop.time() - began)
+        found, seconds = await loop.run_in_executor(self._threads, self._timed, rows)
+        self._metrics.batch_seconds.add(seconds)
         return found
+
+    def _timed(self, rows: list[Sequence[int]]) -> tuple[Sequence[Sequence[float]], float]:
+        began = time.monotonic()
+        return self.computes(rows), time.monotonic() - began
