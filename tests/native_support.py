@@ -39,6 +39,7 @@ def build_native_version(
         file.writestr("MAR-INF/MANIFEST.json", json.dumps(manifest))
         file.writestr("model-config.yaml", "minWorkers: 1\nmaxWorkers: 1\nresponseTimeout: 30\n")
         file.writestr("toy.json", json.dumps({"behaviour": behaviour}))
+        file.writestr("classifier.json", json.dumps({"labels": ["bad", "good"]}))
         for module in ("__init__", "cpus", "open_inference", "protocol", "text"):
             file.write(_SERVING / f"{module}.py", f"classifier_serving/{module}.py")
         file.write(_TOY, "classifier_serving/predictor.py")
