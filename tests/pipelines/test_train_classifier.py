@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from include.models import read_trained_model
+from tests.monitoring.support import request, write
 
 ROOT = Path(__file__).parents[2]
 
@@ -89,7 +92,8 @@ def test_the_sample_model_is_good_and_is_compared_with_the_live_one(release, tmp
     assert not any(text in first["log"] for text in texts)
 
     live_uri = first["archive"]["uri"]
-    second = release(config.name, "20261122030000", live_uri=live_uri, **common)
+    shadow = captured(tmp_path, first)
+    second = release(config.name, "20261122030000", live_uri=live_uri, shadow=shadow, **common)
     live = second["metrics"]["live"]
     assert live["version"] == "20261121030000"
     # The same rows, settings and seed: the same model again.
@@ -99,3 +103,37 @@ def test_the_sample_model_is_good_and_is_compared_with_the_live_one(release, tmp
     assert second["comparison"]["macro_f1"] == {"difference": 0, "low": 0, "high": 0}
     assert second["comparison"]["disagreements"] == []
     assert (tmp_path / "20261122030000" / "evaluation" / "predictions.parquet").is_file()
+    # What users have asked the first one is answered alike, and no text leaves the store.
+    assert "shadow" not in first
+    assert second["shadow"]["requests"] == second["shadow"]["asked_for"] == len(texts)
+    assert second["shadow"]["changed"]["share"] == 0
+    assert second["shadow"]["mean_probability_change"] < 0.01
+    assert second["shadow"]["without_texts"] == 3
+    assert f"{len(texts)} captured requests answered again" in second["log"]
+    assert not any(text in second["log"] + str(second["shadow"]) for text in texts)
+
+
+def captured(store: Path, live: dict[str, Any]) -> dict[str, Any]:
+    """Write the golden examples of a release as requests that users have sent; return what a pipeline is told of them.
+
+    Three more have no texts.
+    """
+    now = datetime.now(UTC)
+    examples = live["golden_examples"] + live["golden_examples"][:3]
+    kept = len(live["golden_examples"])
+    write(
+        store,
+        [
+            request(
+                number,
+                now - timedelta(seconds=number),
+                [example["text"]],
+                labels=[example["label"]],
+                confidences=[max(example["probabilities"].values())],
+                keep=number < kept,
+                version=live["version"],
+            )
+            for number, example in enumerate(examples)
+        ],
+    )
+    return {"requests": kept, "days": 7, "store_uri": store.as_uri(), "live_version": live["version"]}
