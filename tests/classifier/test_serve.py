@@ -160,6 +160,7 @@ def ask(port: int) -> str:
         return str(json.loads(response.read())["predictions"][0]["version"])
 
 
+@pytest.mark.long  # tests/local_services/torchserve starts the same server, tests/classifier/native the other one
 @pytest.mark.torchserve
 def test_is_ready_when_it_answers_and_stops_when_told(package: Path, folder: Path) -> None:
     port, metrics_port, log = free_port(), free_port(), folder.parent / "log.txt"

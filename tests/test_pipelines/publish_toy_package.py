@@ -38,6 +38,7 @@ def publish_toy_package(
     tracking_uri: str = "",
     experiment_name: str = "",
     code_revision: str = "",
+    shadow: dict = {},  # noqa: B006
     cpu: str = "2",
     memory: str = "4Gi",
     accelerator_type: str = "nvidia.com/gpu",

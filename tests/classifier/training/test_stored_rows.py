@@ -122,7 +122,7 @@ def test_rows_that_were_changed_are_refused(base: BaseModel, document: dict[str,
 
 
 @pytest.mark.computes
-@pytest.mark.parametrize("step", [20, 53])
+@pytest.mark.parametrize("step", [pytest.param(20, marks=pytest.mark.long), 53])
 def test_a_training_on_stored_rows_goes_on_with_the_rows_that_were_next(
     document: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
@@ -172,6 +172,7 @@ def test_two_processes_make_the_model_of_one_from_stored_rows(document: dict[str
     assert largest_difference(tmp_path / "1" / "model", tmp_path / "2" / "model") < 1e-4
 
 
+@pytest.mark.long
 @pytest.mark.computes
 def test_a_model_is_trained_on_stored_rows_the_same_every_time(document: dict[str, Any], tmp_path: Path) -> None:
     settings = SETTINGS.model_copy(update={"epochs": 3.0, "learning_rate": 3e-3})

@@ -105,6 +105,7 @@ def service(pipelines_python: str, tmp_path: Path) -> Iterator[Service]:
 
 
 @pytest.mark.processes
+@pytest.mark.long
 def test_a_release_and_its_roll_back_in_a_service_lose_no_request_and_outlive_its_end(
     service: Service, tmp_path: Path
 ) -> None:

@@ -64,8 +64,12 @@ class Steps:
 
 @pytest.mark.parametrize(
     ("step", "accumulation"),
-    [(3, 1), (6, 1), (8, 1), (8, 4)],
-    ids=["first-epoch", "last-of-an-epoch", "second-epoch", "several-passes"],
+    [
+        pytest.param(3, 1, marks=pytest.mark.long, id="first-epoch"),
+        pytest.param(6, 1, marks=pytest.mark.long, id="last-of-an-epoch"),
+        pytest.param(8, 1, marks=pytest.mark.long, id="second-epoch"),
+        pytest.param(8, 4, id="several-passes"),
+    ],
 )
 def test_it_ends_with_the_weights_of_one_that_was_not_broken_off(
     tmp_path: Path, steps: Steps, step: int, accumulation: int
