@@ -181,6 +181,7 @@ def test_each_door_and_feature_has_a_file_and_none_gives_everything() -> None:
         "pipelines-rbac.yaml",
         "recurring-runs-rbac.yaml",
         "release-in-kubeflow-rbac.yaml",
+        "search-in-katib-rbac.yaml",
         "token-rbac.yaml",
     ]
     found = rights(*ROLE_FILES)

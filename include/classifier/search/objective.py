@@ -41,9 +41,10 @@ class TrainingObjective:
     experiment: str = ""
     code_revision: str = ""
 
-    def __call__(self, number: int, settings: Settings, teller: Teller) -> None:
+    def __call__(self, number: int | str, settings: Settings, teller: Teller) -> None:
         """Train.
 
+        :param number: of the trial, or its name.
         :raises HopelessError: when the loss became no number, or memory ran out.
         """
         from include.classifier.tracking import tracked_run

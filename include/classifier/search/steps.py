@@ -13,6 +13,9 @@ from include.classifier.progress import report
 from include.classifier.search import processes
 from include.classifier.search.findings import findings, heading
 from include.classifier.search.journal import Journal, digest
+from include.classifier.search.katib.cluster import Katib
+from include.classifier.search.katib.following import engine
+from include.classifier.search.katib.job import write_task
 from include.classifier.search.objective import TrainingObjective, keeps_best, present_settings
 from include.classifier.search.proposals import Proposals
 from include.classifier.search.searching import Search, Start
@@ -36,6 +39,7 @@ def search_step(
     experiment_name: str = "",
     code_revision: str = "",
     start: Start = processes.start,
+    katib: Katib | None = None,
 ) -> SearchDocument:
     """Search for better settings, or go on with a search that was interrupted; ``search.json`` is written last of all.
 
@@ -46,7 +50,9 @@ def search_step(
     :param settings: section ``search``, :class:`include.contracts.search.settings.SearchConfig`.
     :param confidence: of the intervals of all differences together.
     :param tracking_uri: of MLflow; empty for none.
-    :raises SearchError: when no trial was finished, or trials fail for other reasons than their settings.
+    :param katib: of the cluster; default: of the one that this process runs in.
+    :raises SearchError: when no trial was finished, trials fail for other reasons than their settings, or Katib was
+        asked for and cannot be used.
     :raises DataError: when the folder holds a search for something else.
     """
     config, present = SearchConfig.model_validate(dict(settings)), TrainingConfig.model_validate(dict(training))
@@ -76,12 +82,17 @@ def search_step(
         objective=objective,
         start=start,
         proposals=proposals,
-        journal=Journal(folder, digest(asked)),
+        journal=Journal(folder, question := digest(asked)),
         present=here,
         keeps_best=partial(keeps_best, present, rows=rows),
         abandoned=partial(_close, tracking_uri),
     )
-    ended_by = search.run()
+    by_katib = engine(search, search_id=search_id, folder=folder, question=question, space=space, katib=katib)
+    if by_katib is not None:
+        write_task(folder, objective, config, rows=rows)
+        ended_by = by_katib.run(search)
+    else:
+        ended_by = search.run()
     truth = objective.truth(read_split(dataset, "train").labels)
     document = {
         **heading(model_name, search_id, dataset, uri=dataset_uri, validation_rows=len(truth)),

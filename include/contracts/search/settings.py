@@ -118,7 +118,14 @@ class SearchConfig(Section):
         "`halving` all but the best third at epochs 1, 3, 9 …; `none`: all are trained to their end.",
     )
     parallel: Annotated[int, Field(ge=1, le=64)] = Field(
-        1, title="Side by side", description="Trials at a time, each in a process of its own on the same machine."
+        1,
+        title="Side by side",
+        description="Trials at a time, each in a process of its own on the same machine; with Katib in a pod each.",
+    )
+    engine: Literal["auto", "optuna", "katib"] = Field(
+        "auto",
+        description="What proposes settings and runs trials: `katib` an Experiment in the cluster, `optuna` the step "
+        "itself; `auto`: Katib where the cluster has it and the step may use it, else Optuna.",
     )
     validation_share: Annotated[float, Field(gt=0, le=0.5)] = Field(
         0.2, description="Share of the training rows that are held out to judge by, the same for all trials."
@@ -135,6 +142,12 @@ class SearchConfig(Section):
         description="Whether a release is asked for with settings that are better than the present ones.",
     )
     keep: Annotated[int, Field(ge=1)] = Field(10, description="Newest searches that stay in the model store.")
+
+    @model_validator(mode="after")
+    def _katib_can_end_trials_so(self) -> SearchConfig:
+        if self.engine == "katib" and self.early_stop == "halving":
+            raise ValueError("early_stop: Katib knows median and none; name one of them, or another engine")
+        return self
 
     @field_validator("space")
     @classmethod

@@ -12,8 +12,14 @@ import pytest
 
 from include.classifier.data.dataset import Split, write_dataset
 from include.classifier.data.problems import DataError
+from include.classifier.search.katib import job
+from include.classifier.search.katib.cluster import Katib as KatibClient
+from include.classifier.search.katib.outcomes import told_by
 from include.classifier.search.steps import search_step
 from include.contracts.search.document import SearchDocument
+from tests.doubles.katib import Ending, Katib
+from tests.doubles.kubernetes import cluster
+from tests.doubles.kubernetes.resources import PODS
 
 LABELS = ["bad", "good"]
 WORDS = [("awful", "rude", "slow", "dirty", "cold"), ("superb", "kind", "quick", "clean", "warm")]
@@ -102,3 +108,33 @@ def test_present_settings_that_are_bad_are_replaced_by_better_ones_that_are_show
 
     with pytest.raises(DataError, match="was begun with other data, settings, bounds or seed"):
         run(folder, training={**BAD, "seed": 7})
+
+
+@pytest.mark.long
+def test_with_katib_the_same_document_is_written(folder: Path) -> None:
+    uri = f"{folder.as_uri()}/three"
+
+    def trains(name: str, values: dict[str, str]) -> Ending:
+        assert job.run(uri, name, values) == 0
+        told = told_by(uri, name)
+        assert told is not None
+        return Ending(values=tuple(told.course))
+
+    with cluster() as k8s:
+        pod = {"metadata": {"name": "step"}, "spec": {"containers": [{"name": "main", "image": "training:1"}]}}
+        k8s.store.create(PODS, pod, k8s.namespace)
+        katib = Katib(k8s, trains)
+        client = KatibClient(pod="step", namespace=k8s.namespace, api=k8s.api_client())
+        found = run(folder, "three", settings={**SEARCH, "engine": "katib"}, katib=client)
+
+    assert len(katib.created) == 1
+    assert [trial.number for trial in found.trials] == [0, 1, 2]
+    best = found.trial(found.best)
+    assert found.is_better and found.is_shown
+    assert found.trials[1].difference is not None and found.trials[2].difference is not None
+    assert found.form == {**best.settings, "settings_from": f"search {ID}"}
+
+    from mlflow import MlflowClient
+
+    tracked = MlflowClient(f"sqlite:///{folder}/mlflow.db").get_run(str(best.tracking_run_id))
+    assert tracked.info.status == "FINISHED"
