@@ -123,6 +123,7 @@ async def test_an_order_has_a_largest_size(service: SimpleNamespace) -> None:
     assert answer.status_code == 413
 
 
+@pytest.mark.processes
 async def test_only_what_lies_in_the_store_with_its_digest_is_started(
     service: SimpleNamespace, version: ModelVersion
 ) -> None:
