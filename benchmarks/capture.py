@@ -21,7 +21,8 @@ from benchmarks.models import write_distilbert
 from benchmarks.reviews import pick, read_reviews
 from benchmarks.servers import Server, native
 from include.capture.feed import Limits
-from include.contracts.monitoring.capture import SETTINGS_VARIABLE, CaptureConfig
+from include.contracts.monitoring.capture import CaptureConfig
+from include.contracts.monitoring.capture_environment import SETTINGS_VARIABLE
 from include.contracts.monitoring.layout import CAPTURED
 
 WITHOUT, AGAIN = "without", "without again"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from include.contracts.monitoring.capture import CODE_VARIABLE, RECORD_VARIABLE
+from include.contracts.monitoring.capture_environment import CODE_VARIABLE, RECORD_VARIABLE
 from include.marked_processes import end, find
 
 #: A multicast address: it can be bound and listened on, but nobody can connect to it. TorchServe has no switch to leave

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from include.capture.exchanges import Exchange
 from include.capture.feed import Counts
 from include.capture.recorder import Recorder, is_wanted, request_id
-from include.contracts.monitoring.capture import OPT_OUT_HEADER, SETTINGS_VARIABLE, ServedCapture
+from include.contracts.monitoring.capture import OPT_OUT_HEADER, ServedCapture
+from include.contracts.monitoring.capture_environment import SETTINGS_VARIABLE
 from include.contracts.monitoring.layout import is_id
 from include.contracts.section import problems
 

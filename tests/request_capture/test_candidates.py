@@ -15,13 +15,8 @@ from include.capture.recorded import RecordedCapture
 from include.capture.routed import RoutedCapture
 from include.capture.server import ServerCapture
 from include.contracts.monitoring import captured
-from include.contracts.monitoring.capture import (
-    CODE_VARIABLE,
-    OPT_OUT_HEADER,
-    OPT_OUT_ID,
-    RECORD_VARIABLE,
-    ServedCapture,
-)
+from include.contracts.monitoring.capture import OPT_OUT_HEADER, OPT_OUT_ID, ServedCapture
+from include.contracts.monitoring.capture_environment import CODE_VARIABLE, RECORD_VARIABLE
 from include.torchserve import environment
 from kubeflow_provider.http.uncaptured import UNCAPTURED, UNCAPTURED_ID, uncaptured_headers
 from tests.waiting import LIMIT_SECONDS

@@ -22,7 +22,7 @@ from include.classifier.native.model import ServedModel
 from include.classifier.native.predictions import Predictions
 from include.classifier.native.served import Served, State
 from include.classifier.native.swap import Package, swap
-from include.contracts.monitoring.capture import SETTINGS_VARIABLE
+from include.contracts.monitoring.capture_environment import SETTINGS_VARIABLE
 
 if TYPE_CHECKING:
     from include.classifier.native.v2_grpc.server import GrpcServer

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from include.classifier.packaging.server import post
-from include.contracts.monitoring.capture import SETTINGS_VARIABLE
+from include.contracts.monitoring.capture_environment import SETTINGS_VARIABLE
 from include.torchserve import free_ports, last_lines
 
 _POLL_SECONDS = 0.05

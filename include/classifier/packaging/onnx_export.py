@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import warnings
@@ -14,6 +15,7 @@ from include.classifier.progress import first_line
 from include.classifier.serving.onnx_engine import MODEL_FILE
 from include.classifier.serving.predictor import CLASSIFIER_FILE, read_json
 from include.classifier.serving.text import tokenise
+from include.classifier.serving.tokenizer_file import write_tokenizer
 from include.classifier.training.first_token import read_first_token_only
 
 if TYPE_CHECKING:
@@ -173,6 +175,8 @@ def write(model: onnx.ModelProto, model_dir: Path, target: Path, *, as_int8: boo
     :param target: made here.
     """
     copy_surroundings(model_dir, target)
+    facts = read_json(model_dir / CLASSIFIER_FILE) | {"tokenizer": write_tokenizer(model_dir, target)}
+    (target / CLASSIFIER_FILE).write_text(json.dumps(facts), encoding="utf-8")
     if as_int8:
         quantize(model, target / MODEL_FILE)
     else:

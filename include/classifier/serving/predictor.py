@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from .kernels import TORCH_BFLOAT16, kernel_here
 from .onnx_engine import MODEL_FILE, OnnxEngine
 from .text import Tokens, clean, tokenise
+from .tokenizer_file import FileTokenizer, TransformersTokenizer
 from .torch_engine import TorchEngine
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-#: Beside the model's own files: ``{"labels": [...], "max_length": ..., "padding": ..., "kernel": ...}``, the labels in
-#: the order of the classes, the last two not in all.
+#: Beside the model's own files: ``{"labels": [...], "max_length": ..., "padding": ..., "kernel": ..., "tokenizer":
+#: ...}``, the labels in the order of the classes, the last three not in all.
 CLASSIFIER_FILE = "classifier.json"
 
 
@@ -55,7 +56,7 @@ class Predictor:
     def __init__(
         self,
         engine: Engine,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: TransformersTokenizer | FileTokenizer,
         *,
         labels: Sequence[str],
         max_length: int,
@@ -78,25 +79,26 @@ class Predictor:
         :param threads: to compute with on a CPU; default: torch's setting, or one for each CPU in ONNX Runtime.
         :raises ValueError: when the folder does not hold a classifier of Transformers with as many labels.
         """
-        from transformers import PreTrainedTokenizerFast  # Without torch: a fifth of the time.
-
         facts = read_json(folder / CLASSIFIER_FILE)
-        # Not AutoTokenizer: it may run code of the archive's own.
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         kernel, computed_in = kernel_here(facts)
-        engine: Engine = (
-            OnnxEngine.load(folder, threads=threads)
-            if (folder / MODEL_FILE).is_file()
-            else TorchEngine.load(
+        engine: Engine
+        tokenizer: TransformersTokenizer | FileTokenizer
+        if (folder / MODEL_FILE).is_file():
+            known = facts.get("tokenizer")  # not in archives that were packed before it stood there
+            tokenizer = FileTokenizer.load(folder, known) if known else TransformersTokenizer(_tokenizer(folder))
+            engine = OnnxEngine.load(folder, threads=threads)
+        else:
+            of_transformers = _tokenizer(folder)
+            tokenizer = TransformersTokenizer(of_transformers)
+            engine = TorchEngine.load(
                 folder,
-                tokenizer,
+                of_transformers,
                 device=device,
                 threads=threads,
                 # Archives that do not say it hold models that were padded on their tokenizer's side.
-                padding=facts.get("padding", tokenizer.padding_side),
+                padding=facts.get("padding", of_transformers.padding_side),
                 in_bfloat16=kernel == TORCH_BFLOAT16,
             )
-        )
         if engine.n_classes != len(facts["labels"]):
             raise ValueError(
                 f"{folder}: {CLASSIFIER_FILE} names {len(facts['labels'])} labels, the model has "
@@ -139,3 +141,10 @@ class Predictor:
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object from a file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    from transformers import PreTrainedTokenizerFast  # Without torch: a fifth of the time.
+
+    # Not AutoTokenizer: it may run code of the archive's own.
+    return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

@@ -6,8 +6,9 @@ import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from .tokenizer_file import FileTokenizer, TokenizerFacts, TransformersTokenizer
+
 if TYPE_CHECKING:
-    from tokenizers import Encoding
     from transformers import PreTrainedTokenizerBase
 
 
@@ -45,7 +46,9 @@ def _shows(character: str) -> bool:
     return character not in _BLANK and unicodedata.category(character) not in ("Cc", "Cf", "Zs", "Zl", "Zp")
 
 
-def tokenise(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int) -> Tokens:
+def tokenise(
+    tokenizer: PreTrainedTokenizerBase | FileTokenizer | TransformersTokenizer, texts: Sequence[str], max_length: int
+) -> Tokens:
     """Turn cleaned texts into token ids, at least one for each: some tokenizers make nothing of a text.
 
     :param tokenizer: one with a ``tokenizer.json``, as all but a few models have.
@@ -56,38 +59,32 @@ def tokenise(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_lengt
     """
     if not texts:
         return Tokens([], [])
-    pieces = [_piece(text, _CHARACTERS * max_length, tokenizer.truncation_side) for text in texts]
-    found = _encode(tokenizer, pieces, max_length)
+    is_reader = isinstance(tokenizer, FileTokenizer | TransformersTokenizer)
+    reader = tokenizer if is_reader else TransformersTokenizer(tokenizer)
+    facts = reader.facts
+    pieces = [_piece(text, _CHARACTERS * max_length, facts.truncation_side) for text in texts]
+    found = reader.encode(pieces, max_length)
     again = [
         index
         for index, (piece, encoding) in enumerate(zip(pieces, found, strict=True))
         # Too few tokens; or cut within a word, or next to what was kept: what was left out may have had a say in it.
         if len(piece) < len(texts[index]) and (" " not in piece or len(encoding.overflowing) < 2)
     ]
-    longer = [_piece(texts[index], _MOST_CHARACTERS * max_length, tokenizer.truncation_side) for index in again]
-    for index, piece, encoding in zip(again, longer, _encode(tokenizer, longer, max_length), strict=True):
+    longer = [_piece(texts[index], _MOST_CHARACTERS * max_length, facts.truncation_side) for index in again]
+    for index, piece, encoding in zip(again, longer, reader.encode(longer, max_length) if longer else [], strict=True):
         pieces[index], found[index] = piece, encoding
     rows = [encoding.ids for encoding in found]
-    if tokenizer.split_special_tokens:
+    if facts.split_special_tokens:
         # The head of an encoder with a decoder looks for the one end of a text. SentencePiece's vocabularies hold
         # "</s>" as if it were a word, and find another where somebody wrote one.
-        end = tokenizer.eos_token_id
+        end = facts.eos_token_id
         rows = [
             [token for token, is_ours in zip(ids, each.special_tokens_mask, strict=True) if is_ours or token != end]
             for ids, each in zip(rows, found, strict=True)
         ]
-    rows = [ids or [_stand_in(tokenizer)] for ids in rows]
+    rows = [ids or [_stand_in(facts)] for ids in rows]
     cut = [len(piece) < len(text) for piece, text in zip(pieces, texts, strict=True)]
     return Tokens(rows, [bool(encoding.overflowing) or is_cut for encoding, is_cut in zip(found, cut, strict=True)])
-
-
-def _encode(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_length: int) -> list[Encoding]:
-    if not texts:
-        return []
-    encodings = tokenizer(texts, truncation=True, max_length=max_length, return_attention_mask=False).encodings
-    if encodings is None:
-        raise TypeError(f"{type(tokenizer).__name__} has no tokenizer.json: choose a base model that has one.")
-    return list(encodings)
 
 
 def _piece(text: str, characters: int, truncation_side: str) -> str:
@@ -99,7 +96,7 @@ def _piece(text: str, characters: int, truncation_side: str) -> str:
     return text[:characters].rpartition(" ")[0] or text[:characters]
 
 
-def _stand_in(tokenizer: PreTrainedTokenizerBase) -> int:
+def _stand_in(facts: TokenizerFacts) -> int:
     """Return the token for a text of which nothing is left: a model's answer to no token at all is no number."""
-    known = (tokenizer.unk_token_id, tokenizer.eos_token_id, tokenizer.cls_token_id, tokenizer.pad_token_id)
+    known = (facts.unk_token_id, facts.eos_token_id, facts.cls_token_id, facts.pad_token_id)
     return next((token for token in known if token is not None), 0)

@@ -21,13 +21,6 @@ OPT_OUT_ID = "uncaptured-"
 #: Key of the settings that a version is served with.
 CAPTURE = "capture"
 
-#: Of a server's environment: that section of its version's settings, as JSON. Empty: nothing is captured.
-SETTINGS_VARIABLE = "MODEL_CAPTURE"
-
-#: The same of a server with several models: the file that has the settings of their versions, and the folder that has
-#: ``include``, which is in no archive.
-RECORD_VARIABLE, CODE_VARIABLE = "MODEL_CAPTURE_RECORD", "MODEL_CAPTURE_CODE"
-
 
 class CaptureConfig(Section):
     """Which requests are captured, what is kept of them, and for how long. Off unless it is switched on."""

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import include
-from include.contracts.monitoring.capture import CAPTURE, SETTINGS_VARIABLE
+from include.contracts.monitoring.capture import CAPTURE
+from include.contracts.monitoring.capture_environment import SETTINGS_VARIABLE
 from local_services.kserve_server.runtime.layout import failure_of, socket_of
 from local_services.record import StoredVersion
 from local_services.version_servers.processes import Processes

@@ -12,7 +12,7 @@ import pytest
 
 from include.classifier.native.v2_grpc.messages import SERVICE, message_class
 from include.contracts.monitoring import captured
-from include.contracts.monitoring.capture import SETTINGS_VARIABLE
+from include.contracts.monitoring.capture_environment import SETTINGS_VARIABLE
 from tests.classifier.serving.servers import VERSION, native
 from tests.waiting import LIMIT_SECONDS
 from tests.writer_in_thread import write_in_threads

@@ -21,7 +21,7 @@ from include.classifier.native.__main__ import check, main
 from include.classifier.packaging.archive import build_archive
 from include.classifier.serving.predictor import Predictor
 from include.contracts.monitoring import captured
-from include.contracts.monitoring.capture import SETTINGS_VARIABLE
+from include.contracts.monitoring.capture_environment import SETTINGS_VARIABLE
 from include.torchserve import free_ports
 from tests.classifier.serving.servers import SETTINGS, VERSION
 from tests.waiting import LIMIT_SECONDS, wait_for

@@ -13,7 +13,7 @@ from ts.context import Context, RequestProcessor
 
 from include.classifier.serving import capture, handler
 from include.contracts.monitoring import captured
-from include.contracts.monitoring.capture import CODE_VARIABLE, RECORD_VARIABLE
+from include.contracts.monitoring.capture_environment import CODE_VARIABLE, RECORD_VARIABLE
 from tests.waiting import LIMIT_SECONDS
 from tests.writer_in_thread import write_in_threads
 

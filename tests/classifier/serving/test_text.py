@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from include.classifier.serving.text import clean, tokenise
+from include.classifier.serving.tokenizer_file import FileTokenizer, write_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -110,6 +112,36 @@ def test_a_long_text_has_the_tokens_that_all_of_it_has(side: str) -> None:
         unread = [len(text) > 1024 * 8 for text in texts]
         cut = [bool(each.overflowing) for each in whole.encodings]
         assert tokens.truncated == [any(pair) for pair in zip(cut, unread, strict=True)], name
+
+
+@pytest.mark.parametrize("options", [{}, {"split_special_tokens": True}, {"eos_token": "</s>"}, {"cls_token": "food"}])
+def test_read_without_transformers_texts_have_the_same_tokens(tmp_path: Path, options: dict[str, Any]) -> None:
+    corpus = [
+        "the food was good </s> and the place was not",
+        "\u4e2d\u6587\u98df\u7269\u5f88\u597d",
+        "aaaa bbbb",
+        "[UNK] x",
+    ]
+    chosen = random.Random(6)
+    parts = [*" ".join(corpus).split(" "), "w" * 40, "\u4e2d" * 7, "</s>", "[UNK]", "\U0001f600"]
+    texts = [
+        "",
+        *(clean(" ".join(chosen.choices(parts, k=length))) for length in (1, 7, 12, 40, 900) for _ in range(8)),
+    ]
+    for name, tokenizer in _tokenizers(corpus):
+        for side in ("right", "left"):
+            trained, packed = tmp_path / f"{name} {side}", tmp_path / f"{name} {side} packed"
+            packed.mkdir()
+            whole = type(tokenizer)(
+                tokenizer_object=tokenizer.backend_tokenizer, unk_token="[UNK]", truncation_side=side, **options
+            )
+            whole.save_pretrained(trained)
+
+            facts = write_tokenizer(trained, packed)
+
+            found = FileTokenizer.load(packed, json.loads(json.dumps(facts)))
+            for length in (3, 8, 64, 8):
+                assert tokenise(found, texts, length) == tokenise(whole, texts, length), (name, side, length)
 
 
 def test_what_a_text_costs_does_not_grow_with_its_length(tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
