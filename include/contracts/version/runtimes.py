@@ -11,9 +11,9 @@ Runtime = Literal["torchserve", "native"]
 #: to be changed: such models would change what serves them without anybody having said so.
 UNNAMED_RUNTIME: Runtime = "torchserve"
 
-#: What the template for a new model says (docs/adding-a-model.md, which `make docs` writes). Once the figures of
-#: docs/performance.md say so, another one; no model that is there goes by it.
-RUNTIME_OF_NEW_MODELS: Runtime = "torchserve"
+#: What the template for a new model says (docs/adding-a-model.md, which `make docs` writes), after the figures of
+#: docs/performance.md; no model that is there goes by it.
+RUNTIME_OF_NEW_MODELS: Runtime = "native"
 
 #: Connections with which one machine and docker compose serve on a runtime, where that is not the default one.
 LOCAL_CONNECTIONS: Mapping[Runtime, str] = {"native": "serving_native"}
