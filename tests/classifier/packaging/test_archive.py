@@ -67,6 +67,7 @@ def test_an_archive_holds_what_serving_needs_and_nothing_else(model_dir: Path, t
             "classifier_serving/predictor.py",
             "classifier_serving/protocol.py",
             "classifier_serving/text.py",
+            "classifier_serving/tokenizer_file.py",
             "classifier_serving/torch_engine.py",
             "config.json",
             "model-config.yaml",
