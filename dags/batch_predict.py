@@ -15,7 +15,7 @@ from include.contracts.batch.settings import READING
 from model_releases import ids
 from model_releases.addresses import mask
 from model_releases.alerts.prediction_notifier import PredictionNotifier
-from model_releases.config import TextClassifierConfig, read_model_configs
+from model_releases.config import TextClassifierConfig, read_configs_to_build
 from model_releases.operators.predictions.batch_predict import LIVE, BatchPredictOperator
 from model_releases.versions import asked_version
 
@@ -114,7 +114,7 @@ def batch_predict_dag(config: TextClassifierConfig) -> DAG:
 
 
 # What is wrong in a YAML is said once, by release_models.py.
-for model in read_model_configs(leave_out_wrong=True):
+for model in read_configs_to_build(ids.batch_predict_dag, leave_out_wrong=True):
     if isinstance(model, TextClassifierConfig):
         batch_predict = batch_predict_dag(model)
         globals()[batch_predict.dag_id] = batch_predict

@@ -31,7 +31,7 @@ from kubeflow_provider.operators.pipelines import RunPipelineOperator
 from model_releases import ids, pipeline_release
 from model_releases.addresses import mask, with_secrets
 from model_releases.alerts.deadlines import release_deadline
-from model_releases.config import ModelConfig, TextClassifierConfig, read_model_configs
+from model_releases.config import ModelConfig, TextClassifierConfig, read_configs_to_build
 from model_releases.deployment import add_deployment, default_arguments, notifier_of
 from model_releases.memory.candidate import read_text
 from model_releases.memory.claims import claimed_version, release_version
@@ -286,6 +286,6 @@ def release_dag(config: ModelConfig) -> DAG:
     return dag
 
 
-for model in read_model_configs():
+for model in read_configs_to_build(ids.release_dag):
     release = release_dag(model)
     globals()[release.dag_id] = release

@@ -13,7 +13,7 @@ from airflow.sdk import DAG, Param
 
 from model_releases import ids
 from model_releases.alerts.notifier import ReleaseNotifier
-from model_releases.config import ModelConfig, read_model_configs
+from model_releases.config import ModelConfig, read_configs_to_build
 from model_releases.exceptions import RETRY_POLICY
 from model_releases.memory.failures import remember_failure
 from model_releases.operators.deploy import DeployCandidateOperator
@@ -121,6 +121,6 @@ def roll_back_dag(config: ModelConfig) -> DAG:
 
 
 # What is wrong in a YAML is said once, by release_models.py; it must not keep another model's bad release live.
-for model in read_model_configs(leave_out_wrong=True):
+for model in read_configs_to_build(ids.roll_back_dag, leave_out_wrong=True):
     roll_back = roll_back_dag(model)
     globals()[roll_back.dag_id] = roll_back

@@ -24,7 +24,7 @@ from include.models import PROJECT_DIR
 from kubeflow_provider.operators.pipelines import RunPipelineOperator
 from model_releases import ids
 from model_releases.addresses import mask, with_secrets
-from model_releases.config import TextClassifierConfig, read_model_configs
+from model_releases.config import TextClassifierConfig, read_configs_to_build
 from model_releases.exceptions import RETRY_POLICY
 from model_releases.memory.failures import remember_failure
 from model_releases.operators.query import QueryOperator
@@ -195,7 +195,7 @@ def search_dag(config: TextClassifierConfig) -> DAG:
 
 
 # What is wrong in a YAML is said once, by release_models.py.
-for model in read_model_configs(leave_out_wrong=True):
+for model in read_configs_to_build(ids.search_dag, leave_out_wrong=True):
     if isinstance(model, TextClassifierConfig):
         searching = search_dag(model)
         globals()[searching.dag_id] = searching

@@ -9,7 +9,7 @@ from __future__ import annotations
 from airflow.sdk import DAG, Param
 
 from model_releases import ids
-from model_releases.config import ModelConfig, read_model_configs
+from model_releases.config import ModelConfig, read_configs_to_build
 from model_releases.deployment import add_deployment, default_arguments, notifier_of
 from model_releases.operators.take_over import CarryOverOperator, CheckTakeOverOperator
 
@@ -67,6 +67,6 @@ def take_over_dag(config: ModelConfig) -> DAG:
 
 
 # What is wrong in a YAML is said once, by release_models.py.
-for model in read_model_configs(leave_out_wrong=True):
+for model in read_configs_to_build(ids.take_over_dag, leave_out_wrong=True):
     take_over = take_over_dag(model)
     globals()[take_over.dag_id] = take_over

@@ -13,13 +13,15 @@ from airflow.sdk import DAG, CronTriggerTimetable
 
 from kubeflow_provider.operators.modules import RunModuleOperator
 from model_releases import ids
-from model_releases.config import ModelConfig, TextClassifierConfig, read_model_configs
+from model_releases.config import ModelConfig, TextClassifierConfig, read_configs_to_build
 from model_releases.exceptions import RETRY_POLICY
 from model_releases.operators.monitoring.drift import AskForReleaseOperator, TellOfDriftOperator
 from model_releases.operators.monitoring.live_version import FindLiveOperator
 
 # One model's broken YAML must not leave the others unwatched.
-configs = [config for config in read_model_configs(leave_out_wrong=True) if config.watches_drift]
+configs = [
+    config for config in read_configs_to_build(ids.watch_drift_dag, leave_out_wrong=True) if config.watches_drift
+]
 
 
 def end_of_window(dag_run: Any) -> str:

@@ -6,6 +6,8 @@ Title, words and limits of a field are those of the setting that it stands for.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
+from functools import cache
 from typing import Any
 
 from include.contracts.section import Section
@@ -35,9 +37,15 @@ FIELDS: Mapping[type[Section], tuple[str, ...]] = {
 }
 
 
+@cache
+def _properties(section: type[Section]) -> Mapping[str, dict[str, Any]]:
+    """Return the schema of every setting; to make it takes longer than to read a YAML, and each model wants fifteen."""
+    return dict(section.model_json_schema()["properties"])
+
+
 def schema_of(section: type[Section], name: str) -> dict[str, Any]:
     """Return the JSON Schema of a field: type, limits, ``title`` and ``description``, without a default."""
-    schema = dict(section.model_json_schema()["properties"][name])
+    schema = deepcopy(_properties(section)[name])
     schema.pop("default", None)
     if "anyOf" in schema:  # Airflow shows the field of a number that may be left empty by a list of types.
         parts = schema.pop("anyOf")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -12,11 +13,39 @@ from include.contracts.section import Section
 #: When a model is looked at whose schedule asks for more than its own cron expression: daily, by its own clock.
 DAILY_LOOK = "0 3 * * *"
 
+#: Stands in a cron expression for a number of the model's own.
+OWN_NUMBER = "H"
+#: Smallest number and how many there are: minute, hour, day of the month (every month has it), month, day of the week.
+_FIELDS = ((0, 60), (0, 24), (1, 28), (1, 12), (0, 7))
+
+
+def own_times(cron: str, model: str) -> str:
+    """Return a cron expression with numbers of the model's own in place of each ``H``.
+
+    Models of one expression then do not all want to be trained in the same minute. The numbers come from the name
+    alone: they are the same wherever and whenever they are computed.
+
+    :param model: its name.
+    """
+    fields = cron.split()
+    if OWN_NUMBER not in fields or len(fields) != len(_FIELDS):
+        return cron
+    number = int.from_bytes(hashlib.sha256(model.encode()).digest()[:8], "big")
+    own = []
+    for field, (first, count) in zip(fields, _FIELDS, strict=True):
+        own.append(str(first + number % count) if field == OWN_NUMBER else field)
+        number //= count
+    return " ".join(own)
+
 
 class ScheduleConfig(Section):
     """When the model is retrained besides by hand: whichever comes first, unless a brake holds it."""
 
-    cron: str | None = Field(None, description="Cron expression, for example `0 3 * * 1`.")
+    cron: str | None = Field(
+        None,
+        description="Cron expression, for example `0 3 * * 1`. `H` in place of a number is one of the model's own, so "
+        "that models do not all begin at once: `H 3 * * *`.",
+    )
     timezone: str = Field(
         "UTC", description="Whose clock the cron expression, the daily look and dates of the data go by; an IANA name."
     )

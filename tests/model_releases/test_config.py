@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import traceback
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,16 @@ import pytest
 import yaml
 
 from include.contracts.monitoring.shadow_settings import BesideLive, Replay
+from include.contracts.schedule import own_times
 from include.contracts.settings import DataConfig
 from include.models import MODELS_DIR, PROJECT_DIR
+from model_releases import ids
 from model_releases.config import (
     KubeflowModelConfig,
     ModelConfigError,
     ServingSection,
     TextClassifierConfig,
+    read_configs_to_build,
     read_model_config,
     read_model_configs,
 )
@@ -358,3 +362,67 @@ def test_candidates_are_asked_what_users_have_asked_where_that_is_captured(
         assert Replay.asked(replay | {"live_version": ""}) is None, "nothing is live"
     if config.beside_live:
         assert BesideLive.model_validate(config.beside_live).store_uri == config.store_uri
+
+
+def test_a_cron_expression_has_numbers_of_the_models_own(tmp_path: Path) -> None:
+    text = SMALLEST + "schedule: {cron: H 3 * * H}\ndrift: {cron: H H * * *}\nsearch: {cron: H H H * *}\n"
+    config = read_model_config(write(tmp_path, text))
+    assert isinstance(config, TextClassifierConfig)
+    assert (config.schedule.cron, config.drift.cron, config.search.cron) == ("11 3 * * 0", "11 6 * * *", "11 6 18 * *")
+
+
+def test_the_models_own_times_are_spread_over_the_hour_and_the_day() -> None:
+    times = [own_times("H H * * *", f"model-{number}").split()[:2] for number in range(1000)]
+    for place, count in ((0, 60), (1, 24)):
+        met = Counter(int(time[place]) for time in times)
+        assert set(met) == set(range(count))
+        assert max(met.values()) < 2.2 * 1000 / count
+    assert own_times("0 3 * * 1", "model") == "0 3 * * 1"
+    assert own_times("@daily", "H") == "@daily"
+
+
+@pytest.mark.parametrize("cron", ["H(0-5) 3 * * *", "H 3 * *", "h 3 * * *", "H/5 3 * * *"])
+def test_nothing_but_a_letter_of_its_own_is_a_number(tmp_path: Path, cron: str) -> None:
+    with pytest.raises(ModelConfigError, match=r"schedule\.cron: .* is no cron expression"):
+        read_model_config(write(tmp_path, f"{SMALLEST}schedule: {{cron: '{cron}'}}\n"))
+
+
+@pytest.fixture
+def three_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("first", "second-model", "third"):
+        write(tmp_path, SMALLEST.replace("reviews", name), f"{name}.yaml")
+    monkeypatch.setenv("MODELS_DIR", str(tmp_path))
+    return tmp_path
+
+
+def built(monkeypatch: pytest.MonkeyPatch, dag_id: str | None, **settings: Any) -> list[str]:
+    """Return the models that a file of release DAGs builds for, when a task of this DAG is to be run."""
+    if dag_id:
+        monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", dag_id)
+    return [config.name for config in read_configs_to_build(ids.release_dag, **settings)]
+
+
+def test_a_task_reads_its_own_model_alone(three_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert built(monkeypatch, None) == ["first", "second-model", "third"]
+    (three_models / "third.yaml").write_text("name: third\ndata: [broken\n")
+    assert built(monkeypatch, "release_second_model") == ["second-model"]
+    with pytest.raises(ModelConfigError, match=r"third\.yaml"):
+        built(monkeypatch, "release_third")
+    with pytest.raises(ModelConfigError, match=r"third\.yaml"):
+        built(monkeypatch, "somebody_elses_dag")
+    assert built(monkeypatch, "release_third", leave_out_wrong=True) == ["first", "second-model"]
+
+
+def test_a_model_whose_name_is_written_otherwise_is_found_by_reading(
+    three_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (three_models / "third.yaml").write_text(f"{{{SMALLEST.splitlines()[0]}, data: {{train: a.csv, labels: [a, b]}}}}")
+    assert built(monkeypatch, "release_reviews") == ["first", "second-model", "reviews"]
+    (three_models / "first.yaml").write_text("# name: reviews\nname: 'first'\n" + SMALLEST.split("\n", 1)[1])
+    assert built(monkeypatch, "release_first") == ["first"]
+
+
+def test_two_files_of_one_model_are_told_its_tasks_as_well(three_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(three_models, SMALLEST.replace("reviews", "third"), "again.yaml")
+    with pytest.raises(ModelConfigError, match=r"defined in .* already"):
+        built(monkeypatch, "release_third")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from model_releases.config.kubeflow_model import KubeflowModelConfig
 from model_releases.config.model import REPORT_PATH, ModelConfig, ModelConfigError, read_section
-from model_releases.config.reading import CONFIGS, read_model_config, read_model_configs
+from model_releases.config.reading import CONFIGS, read_configs_to_build, read_model_config, read_model_configs
 from model_releases.config.text_classifier import ServingSection, TextClassifierConfig
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "ModelConfigError",
     "ServingSection",
     "TextClassifierConfig",
+    "read_configs_to_build",
     "read_model_config",
     "read_model_configs",
     "read_section",

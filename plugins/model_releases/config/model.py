@@ -15,7 +15,7 @@ from include.contracts.monitoring.drift_settings import DriftConfig
 from include.contracts.monitoring.shadow_settings import ShadowConfig
 from include.contracts.rollout import RolloutConfig
 from include.contracts.rules.addresses import secrets_of
-from include.contracts.schedule import ScheduleConfig, TasksConfig
+from include.contracts.schedule import ScheduleConfig, TasksConfig, own_times
 from include.contracts.section import Section, problems
 from include.contracts.settings import AlertsConfig, ApprovalConfig, ModelName, RetentionConfig
 from include.contracts.uris import file_uri, from_outside
@@ -142,6 +142,19 @@ class ModelConfig(Section):
     def roll_back_dag_id(self) -> str:
         """DAG that puts an earlier release of this model back."""
         return ids.roll_back_dag(self.name)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _times_are_its_own(cls, document: Any) -> Any:
+        """Put the model's numbers into cron expressions with an ``H``."""
+        if not isinstance(document, dict) or not isinstance(document.get("name"), str):
+            return document
+        sections = {name: document[name] for name in ("schedule", "drift", "search") if name in document}
+        return document | {
+            name: section | {"cron": own_times(section["cron"], document["name"])}
+            for name, section in sections.items()
+            if isinstance(section, dict) and isinstance(section.get("cron"), str)
+        }
 
     @model_validator(mode="after")
     def _cron_is_one(self) -> ModelConfig:

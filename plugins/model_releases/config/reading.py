@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ CONFIGS: Mapping[str, type[ModelConfig]] = {
     TEXT_CLASSIFIER: TextClassifierConfig,
     KUBEFLOW_MODEL: KubeflowModelConfig,
 }
+
+#: The line of a YAML that names its model, as people write it. One that is written otherwise is found by reading it.
+_NAME_LINE = re.compile(r"""^name:[ \t]*["']?([a-z0-9-]+)""", re.MULTILINE)
 
 
 def read_model_config(path: str | Path) -> ModelConfig:
@@ -68,9 +72,45 @@ def read_model_configs(folder: str | Path | None = None, *, leave_out_wrong: boo
     :param leave_out_wrong: for what must go on for the other models, such as putting a release back.
     :raises ModelConfigError: when a file is wrong or two files name the same model.
     """
-    folder = Path(folder or os.environ.get("MODELS_DIR") or MODELS_DIR)
+    return _read(_files(folder), leave_out_wrong=leave_out_wrong)
+
+
+def read_configs_to_build(dag_id_of: Callable[[str], str], *, leave_out_wrong: bool = False) -> list[ModelConfig]:
+    """Read the models that a DAG file makes a DAG for: all of them, but only one where a task of its DAG is to be run.
+
+    Every task reads its DAG file anew, in a process of its own. With hundreds of models that would be most of what a
+    short task does, and a YAML that somebody has broken would end the tasks of all others.
+
+    :param dag_id_of: name of a model -> the DAG that the file makes for it.
+    :param leave_out_wrong: as for :func:`read_model_configs`.
+    :raises ModelConfigError: when a file that is read is wrong, or two of them name the same model.
+    """
+    from airflow.sdk import get_parsing_context
+
+    files, dag_id = _files(None), get_parsing_context().dag_id
+    if dag_id and (own := [path for path in files if dag_id_of(_name_in(path)) == dag_id]):
+        found = _read(own, leave_out_wrong=leave_out_wrong)
+        if any(dag_id_of(config.name) == dag_id for config in found):
+            return found
+    return _read(files, leave_out_wrong=leave_out_wrong)
+
+
+def _files(folder: str | Path | None) -> list[Path]:
+    return sorted(Path(folder or os.environ.get("MODELS_DIR") or MODELS_DIR).glob("*.yaml"))
+
+
+def _name_in(path: Path) -> str:
+    """Return the name that a file gives its model, as far as that is seen without reading it as YAML."""
+    try:
+        found = _NAME_LINE.search(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return found[1] if found else ""
+
+
+def _read(files: Sequence[Path], *, leave_out_wrong: bool) -> list[ModelConfig]:
     configs: dict[str, tuple[Path, ModelConfig]] = {}
-    for path in sorted(folder.glob("*.yaml")):
+    for path in files:
         try:
             config = read_model_config(path)
         except ModelConfigError:
