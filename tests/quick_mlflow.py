@@ -49,6 +49,14 @@ class Mlflow:
     def get_model_version(self, name: str, number: str) -> Any:
         return deepcopy(self._versions[name][number])
 
+    def get_model_version_by_alias(self, name: str, alias: str) -> Any:
+        number = self._aliases.get(name, {}).get(alias)
+        if number is None:
+            from mlflow.exceptions import MlflowException
+
+            raise MlflowException("there is no such alias", error_code="INVALID_PARAMETER_VALUE")
+        return self.get_model_version(name, number)
+
     def create_registered_model(self, name: str) -> None:
         self._changing("name the model")
         self._aliases[name], self._versions[name] = {}, {}

@@ -45,6 +45,10 @@ class AlertLostError(KubeflowProviderError):
     """An alert did not reach everybody it was meant for."""
 
 
+class WatchFailedError(KubeflowProviderError):
+    """Some of the models that a task watches could not be looked at."""
+
+
 class ReleaseFailedError(KubeflowProviderError):
     """A step of a release failed; raised by its report, so that the DAG run ends as failed."""
 

@@ -36,6 +36,16 @@ def test_every_model_is_watched_and_what_waits_is_delivered_whatever_became_of_t
     assert deliver.trigger_rule == "all_done"
 
 
+def test_many_models_are_watched_several_in_a_task(tmp_path, monkeypatch):
+    names = [f"model-{number:02}" for number in range(51)]
+    dag = load(tmp_path, monkeypatch, *({"name": name} for name in names))["watch_releases"]
+    tasks = [dag.get_task(f"watch_models_{number}") for number in (1, 2, 3)]
+    assert [watch["model"] for task in tasks for watch in task.watches] == names
+    assert [len(task.watches) for task in tasks] == [25, 25, 1]
+    assert dag.get_task("deliver_alerts").upstream_task_ids == {task.task_id for task in tasks}
+    assert set(dag.task_ids) == {"deliver_alerts", *(task.task_id for task in tasks)}
+
+
 def test_the_watch_is_on_and_never_runs_twice_at_a_time(tmp_path, monkeypatch):
     dag = load(tmp_path, monkeypatch, {"name": "reviews"})["watch_releases"]
     assert dag.is_paused_upon_creation is False

@@ -313,8 +313,10 @@ def test_an_empty_history_says_what_to_do_and_a_question_is_linked(visit: Visit)
     assert str(answer.get_attribute("href")).endswith("/tasks/approve/required_actions")
 
 
-def test_releases_of_a_pipeline_alone_stand_below_the_models(visit: Visit) -> None:
-    table = visit("/releases/", "vera").get_by_role("region", name="Released in Kubeflow, without Airflow")
+def test_releases_of_a_pipeline_alone_have_a_page_of_their_own(visit: Visit) -> None:
+    page = visit("/releases/", "vera")
+    page.get_by_role("link", name="Released in Kubeflow, without Airflow").click()
+    table = page.get_by_role("region", name="Released in Kubeflow, without Airflow")
     row = table.get_by_role("row").filter(has_text="without-airflow")
     expect(row).to_contain_text(FIRST)
     expect(row).to_contain_text("● live")

@@ -43,7 +43,15 @@ from kubeflow_provider.exceptions import (
     WrongPasswordError,
 )
 from kubeflow_provider.server_words import without_logins
-from model_releases.registry.mlflow_entries import aliases_of, entries_of, number_of, set_tag, state_of, tag_state
+from model_releases.registry.mlflow_entries import (
+    aliases_of,
+    entries_of,
+    number_of,
+    pointed,
+    set_tag,
+    state_of,
+    tag_state,
+)
 from model_releases.registry.mlflow_environment import PASSWORD, environment, settings_of
 from model_releases.registry.service import Release
 from model_releases.registry.tracking import tracking_address
@@ -297,8 +305,8 @@ class MlflowHook(BaseHook):
 
     def _get_pointed(self, model: str, alias: str) -> Release | None:
         with self._session() as client:
-            number = aliases_of(client, model).get(alias)
-            return None if number is None else self._release(client.get_model_version(model, number))
+            entry = pointed(client, model, alias)
+            return None if entry is None else self._release(entry)
 
     def _find(self, client: MlflowClient, model: str, version: str) -> ModelVersion | None:
         if not version.isalnum():

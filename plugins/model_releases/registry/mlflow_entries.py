@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 _PAGE_SIZE = 100
+#: MLflow's words for a model, and for an alias, that it does not have.
+_NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
 def entries_of(
@@ -42,6 +44,25 @@ def aliases_of(client: MlflowClient, model: str) -> dict[str, str]:
     """Return alias -> MLflow's version number as text; empty for an unknown model."""
     found = client.search_registered_models(f"name = '{model}'", max_results=1)
     return {alias: str(number) for alias, number in found[0].aliases.items()} if found else {}
+
+
+def pointed(client: MlflowClient, model: str, alias: str) -> ModelVersion | None:
+    """Return the release that an alias points to; ``None`` for an alias or a model that is not there.
+
+    One look-up by keys, however many versions the model has; searching for the model reads all of them.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        entry = client.get_model_version_by_alias(model, alias)
+        if VERSION_TAG in entry.tags:
+            return entry
+    except MlflowException as error:
+        if error.error_code not in _NOT_THERE:
+            raise
+    # The error stands for a model without the alias, for none at all, and for a server that knows nothing of aliases.
+    number = aliases_of(client, model).get(alias)
+    return None if number is None else client.get_model_version(model, number)
 
 
 def number_of(entry: ModelVersion) -> str:

@@ -31,8 +31,8 @@ from model_releases.releases_page.sparkline import Sparkline, draw
 
 #: Releases on one page of the history.
 PAGE_SIZE = 25
-#: Releases in the picture of the main metric.
-_PICTURE_SIZE = 50
+#: Releases in the picture of the main metric: on a model's page, and on the page of all models.
+_PICTURE_SIZE, _SMALL_PICTURE_SIZE = 50, 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +49,8 @@ class Overview:
     model: ModelConfig
     live: Reading
     traffic: Reading
-    endpoint: Reading
     recent: Reading
+    endpoint: Reading = field(default_factory=Reading)
     runs: Sequence[AirflowRun] = field(default_factory=tuple)
     has_pool: bool = True
 
@@ -130,18 +130,23 @@ class ReleaseDesk:
         self._get_serving = get_serving or get_serving_service
         self._get_pipelines = get_pipelines or get_pipeline_service
 
-    def overviews(self, models: Sequence[ModelConfig], *, dag_ids: Collection[str]) -> list[Overview]:
+    def overviews(
+        self, models: Sequence[ModelConfig], *, dag_ids: Collection[str], is_brief: bool = False
+    ) -> list[Overview]:
         """Return how the models are, all asked side by side.
 
         :param dag_ids: DAGs whose runs the user may see.
+        :param is_brief: with fewer of the newest releases, and without the address.
         """
-        answers = self._reader.read_all({key: ask for model in models for key, ask in self._questions(model).items()})
+        answers = self._reader.read_all(
+            {(model.name, *part): ask for model in models for part, ask in self._questions(model, is_brief).items()}
+        )
         active = self._runs.active(dag_ids)
         missing = self._runs.missing_pools({model.tasks.pool for model in models if model.tasks.pool})
         return [
             Overview(
                 model=model,
-                **{part: answers[model.name, part] for part in ("live", "traffic", "endpoint", "recent")},
+                **{part[0]: answers[model.name, *part] for part in self._questions(model, is_brief)},
                 runs=[run for run in active if run.dag_id in (model.release_dag_id, model.roll_back_dag_id)],
                 has_pool=model.tasks.pool not in missing,
             )
@@ -220,8 +225,9 @@ class ReleaseDesk:
         self._reader.forget()
         return run_id
 
-    def _questions(self, model: ModelConfig) -> Mapping[Hashable, Callable[[], Any]]:
-        name = model.name
+    def _questions(self, model: ModelConfig, is_brief: bool) -> Mapping[tuple[Hashable, ...], Callable[[], Any]]:
+        """Return what an overview asks: the name of its field, and what makes the question another one."""
+        name, newest = model.name, _SMALL_PICTURE_SIZE if is_brief else _PICTURE_SIZE
 
         def registry() -> RegistryService:
             return self._get_registry(model.connection("registry"))
@@ -229,12 +235,12 @@ class ReleaseDesk:
         def serving() -> ServingService:
             return self._get_serving(model.connection("serving"))
 
-        return {
-            (name, "live"): lambda: registry().get_live(name),
-            (name, "recent"): lambda: self._list(model, limit=_PICTURE_SIZE),
-            (name, "traffic"): lambda: serving().get_traffic(name),
-            (name, "endpoint"): lambda: serving().endpoint_url(name),
+        questions: dict[tuple[Hashable, ...], Callable[[], Any]] = {
+            ("live",): lambda: registry().get_live(name),
+            ("recent", newest): lambda: self._list(model, limit=newest),
+            ("traffic",): lambda: serving().get_traffic(name),
         }
+        return questions if is_brief else {**questions, ("endpoint",): lambda: serving().endpoint_url(name)}
 
     def _list(self, model: ModelConfig, **condition: Any) -> Sequence[Release]:
         return self._get_registry(model.connection("registry")).list_releases(model.name, **condition)

@@ -58,7 +58,7 @@ class Reader:
     :param max_entries: questions that are remembered; the one that was asked least recently goes first.
     """
 
-    def __init__(self, *, wait_seconds: float = 5.0, keep_seconds: float = 5.0, max_entries: int = 500) -> None:
+    def __init__(self, *, wait_seconds: float = 5.0, keep_seconds: float = 5.0, max_entries: int = 2000) -> None:
         self._wait_seconds = wait_seconds
         self._keep_seconds = keep_seconds
         self._max_entries = max_entries

@@ -28,6 +28,8 @@ _STATIC = {
 }
 
 VersionQuery = Annotated[str | None, Query(pattern=_VERSION_PATTERN)]
+NameQuery = Annotated[str, Query(max_length=100)]
+WordsQuery = Annotated[str, Query(max_length=100)]
 
 router = APIRouter(route_class=PageRoute)
 
@@ -42,10 +44,23 @@ def static(name: str, visit: VisitDep) -> Response:
 
 
 @router.get("/")
-def models(visit: VisitDep) -> Response:
-    """Show every model that the user may see."""
-    overviews = visit.overviews(visit.models())
-    return visit.html("models.html", overviews=overviews, made_by_pipelines=visit.made_by_pipelines())
+def models(visit: VisitDep, after: NameQuery = "", words: WordsQuery = "") -> Response:
+    """Show the models that the user may see, page by page."""
+    chosen, has_more = visit.models(after=after, words=words)
+    return visit.html(
+        "models.html",
+        overviews=visit.overviews(chosen, is_brief=True),
+        after=after,
+        words=words,
+        next_after=chosen[-1].name if has_more else "",
+        sees_pipelines=visit.sees_pipelines,
+    )
+
+
+@router.get("/without-airflow")
+def without_airflow(visit: VisitDep) -> Response:
+    """Show what pipelines have released without Airflow: a look through the whole registry, so not for every day."""
+    return visit.html("without_airflow.html", made_by_pipelines=visit.made_by_pipelines())
 
 
 @router.get("/models/{name}")

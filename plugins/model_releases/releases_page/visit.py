@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 from typing import Annotated, Any
 
 from airflow.api_fastapi.core_api.security import GetUserDep
@@ -20,6 +21,9 @@ from model_releases.releases_page.permissions import Permissions
 from model_releases.releases_page.rendering import render
 from model_releases.releases_page.web import PageLinks
 
+#: Each asks registry and serving system: a page of all models would take the longer the more there are.
+MODELS_ON_A_PAGE = 24
+
 
 class Visit:
     """A request of somebody who is signed in to Airflow.
@@ -33,15 +37,32 @@ class Visit:
         self.links = PageLinks.of(request)
         self.desk: ReleaseDesk = request.app.state.desk
         self._models: Sequence[ModelConfig] = request.app.state.models()
-        self._permissions = Permissions(user)
+        dag_ids = [dag_id for model in self._models for dag_id in (model.release_dag_id, model.roll_back_dag_id)]
+        self._permissions = Permissions(user, [*dag_ids, WATCH_DAG])
 
     def can_roll_back(self, model: ModelConfig) -> bool:
         """Return whether the user may start the DAG that puts releases of a model back."""
         return self._permissions.can_trigger(model.roll_back_dag_id)
 
-    def models(self) -> list[ModelConfig]:
-        """Return the models whose release DAG the user may read."""
-        return [model for model in self._models if self._permissions.can_read(model.release_dag_id)]
+    def models(self, *, after: str = "", words: str = "") -> tuple[list[ModelConfig], bool]:
+        """Return a page of the models whose release DAG the user may read, by name, and whether more come after it.
+
+        :param after: only models whose names come after this one.
+        :param words: only models that have this in their name or description.
+        """
+        wanted = words.strip().lower()
+        meant = sorted(
+            (
+                each
+                for each in self._models
+                if each.name > after and wanted in f"{each.name} {each.description}".lower()
+            ),
+            key=lambda model: model.name,
+        )
+        # One more is asked about than is shown, and none beyond: an auth manager may ask a server about each.
+        readable = (model for model in meant if self._permissions.can_read(model.release_dag_id))
+        found = list(islice(readable, MODELS_ON_A_PAGE + 1))
+        return found[:MODELS_ON_A_PAGE], len(found) > MODELS_ON_A_PAGE
 
     def model(self, name: str) -> ModelConfig:
         """Return a model by its name.
@@ -53,15 +74,27 @@ class Visit:
                 return model
         raise HTTPException(404, "There is no such model here, or you may not read its release DAG.")
 
-    def overviews(self, models: Sequence[ModelConfig]) -> list[Overview]:
-        """Return how models are, with the runs that the user may see."""
+    def overviews(self, models: Sequence[ModelConfig], *, is_brief: bool = False) -> list[Overview]:
+        """Return how models are, with the runs that the user may see.
+
+        :param is_brief: without what only a model's own page shows.
+        """
         dag_ids = [dag_id for model in models for dag_id in (model.release_dag_id, model.roll_back_dag_id)]
-        return self.desk.overviews(models, dag_ids=list(filter(self._permissions.can_read, dag_ids)))
+        return self.desk.overviews(models, dag_ids=list(filter(self._permissions.can_read, dag_ids)), is_brief=is_brief)
+
+    @property
+    def sees_pipelines(self) -> bool:
+        """Whether the user may see releases of models without a DAG here, as the DAG that is for all models."""
+        return self._permissions.can_read(WATCH_DAG)
 
     def made_by_pipelines(self) -> list[PipelineRelease]:
-        """Return the releases of models without a DAG here, for those who may see the DAG that is for all models."""
-        may_see = self._permissions.can_read(WATCH_DAG)
-        return self.desk.made_by_pipelines(self._models) if may_see else []
+        """Return the releases of models without a DAG here.
+
+        :raises HTTPException: 404 for those who may not see them.
+        """
+        if not self.sees_pipelines:
+            raise HTTPException(404, f"They are for those who may read the DAG {WATCH_DAG}.")
+        return self.desk.made_by_pipelines(self._models)
 
     def release(self, model: ModelConfig, version: str) -> Release:
         """Return the record of a version.

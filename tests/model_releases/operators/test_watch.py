@@ -13,11 +13,16 @@ from airflow.sdk import DAG
 
 from include.contracts.registry_tags import ReleaseState
 from kubeflow_provider.exceptions import ServiceUnavailableError
-from model_releases.alerts import NOBODY, Alert, Severity, delivery, send_alert
+from model_releases.alerts import NOBODY, Alert, Severity, delivery, findings, send_alert
 from model_releases.alerts.delivery import GIVE_UP_AFTER
-from model_releases.exceptions import AlertLostError
+from model_releases.exceptions import AlertLostError, WatchFailedError
 from model_releases.operators import watch as watching
-from model_releases.operators.watch import DeliverAlertsOperator, TestAlertsOperator, WatchReleaseOperator
+from model_releases.operators.watch import (
+    DeliverAlertsOperator,
+    TestAlertsOperator,
+    WatchReleaseOperator,
+    WatchReleasesOperator,
+)
 from model_releases.registry.service import Release
 from tests.alert_listener import Listener, alert_listener
 from tests.supervisor import supervised
@@ -76,6 +81,28 @@ def test_before_the_first_release_no_serving_system_is_asked(
     assert watch().look(START) == ""
     assert watch().look(START + timedelta(days=1)) == ""
     assert listener.alerts == []
+
+
+def test_a_model_that_cannot_be_looked_at_keeps_nobody_from_the_others(
+    listener: type[Listener], record: Callable[[str], None], serving: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(OLD)
+    serving.promote(MODEL, OLD)
+    ask = WatchReleaseOperator._ask
+
+    def fail(self: WatchReleaseOperator) -> tuple[str, str]:
+        return (1 / 0, "") if self.model == "broken" else ask(self)  # type: ignore[return-value]
+
+    monkeypatch.setattr(WatchReleaseOperator, "_ask", fail)
+    models = ("first", "broken", MODEL)
+    several = WatchReleasesOperator(
+        task_id="watch", watches=[{"model": model, "alert_conn_ids": ALL} for model in models]
+    )
+    with pytest.raises(WatchFailedError, match=r"1 of 3 models could not be watched: broken\."):
+        several.execute({})
+    assert findings.recall(MODEL).live == OLD
+    monkeypatch.setattr(WatchReleaseOperator, "_ask", ask)
+    assert several.execute({}) == {"first": "", "broken": "", MODEL: OLD}
 
 
 def test_a_registry_that_disagrees_for_longer_than_the_grace_is_told_loudly_until_it_agrees(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ from model_releases.releases_page.airflow_runs import AirflowRun
 from model_releases.releases_page.app import make_app
 from model_releases.releases_page.desk import ReleaseDesk
 from model_releases.releases_page.reading import Reader
+from model_releases.releases_page.visit import MODELS_ON_A_PAGE
 from tests.doubles.model_registry import model_registry
 
 OLD, LIVE = "20260101030000", "20260108030000"
@@ -400,13 +402,81 @@ def test_a_release_that_only_a_pipeline_has_made_is_shown_with_its_run(
 def test_what_pipelines_made_of_other_models_is_for_those_who_may_see_the_watch(
     client: TestClient, parts: SimpleNamespace
 ) -> None:
-    page = client.get("/releases/").text
+    assert 'href="/releases/without-airflow"' in client.get("/releases/").text
+    page = client.get("/releases/without-airflow").text
     assert "Released in Kubeflow, without Airflow" in page
     assert 'href="https://kubeflow.example/#/runs/details/run-of-elsewhere"' in page
     assert "run-of-secret" not in page
     assert "run-of-reviews" not in page, "it has a page of its own"
+    parts.registry.list_made_by_pipelines = list
+    parts.desk._reader.forget()
+    assert "no registry that is known here has a release" in client.get("/releases/without-airflow").text
     parts.rights.remove(("GET", "watch_releases"))
-    assert "elsewhere" not in client.get("/releases/").text
+    assert "without-airflow" not in client.get("/releases/").text
+    assert client.get("/releases/without-airflow").status_code == 404
+
+
+def names_on(page: str) -> list[str]:
+    return re.findall(r'<h2 id="model-\d+"><a href="[^"]+">([^<]+)</a></h2>', page)
+
+
+def next_page(page: str) -> str:
+    (found,) = re.findall(r'rel="next" href="([^"]+)"', page)
+    return str(found).replace("&amp;", "&")
+
+
+def test_many_models_are_paged_by_name_and_searched_and_nobody_is_asked_about_the_rest(
+    client: TestClient, parts: SimpleNamespace
+) -> None:
+    (one, _) = parts.app.state.models()
+    many = [
+        one.model_copy(update={"name": f"model-{number:03}", "description": f"of team {number % 2}"})
+        for number in range(60)
+    ]
+    parts.app.state.models = lambda: many[::-1]
+    parts.rights = {("GET", f"release_model_{number:03}") for number in range(60) if number != 7}
+    asked: list[str] = []
+    parts.registry.get_live = asked.append
+    first = client.get("/releases/").text
+    shown = names_on(first)
+    assert shown == [f"model-{number:03}" for number in range(MODELS_ON_A_PAGE + 1) if number != 7]
+    assert sorted(asked) == shown
+    second = client.get(next_page(first)).text
+    third = client.get(next_page(second)).text
+    assert [*shown, *names_on(second), *names_on(third)] == [
+        f"model-{number:03}" for number in range(60) if number != 7
+    ]
+    assert 'rel="next"' not in third
+    assert 'rel="first"' in third
+    found = client.get("/releases/?words=Team 1").text
+    assert len(names_on(found)) == MODELS_ON_A_PAGE
+    assert "words=Team+1" in next_page(found)
+    assert names_on(client.get("/releases/?words=el-059").text) == ["model-059"]
+    assert "No model here has this" in client.get("/releases/?words=nothing").text
+    assert client.get("/releases/?words=" + "x" * 101).status_code == 422
+
+
+def test_a_right_is_asked_for_once_and_the_teams_of_all_dags_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    teams: list[list[str]] = []
+
+    class Manager:
+        def is_authorized_dag(self, **question: Any) -> bool:
+            asked.append((question["method"], question["details"].id, question["details"].team_name))
+            return True
+
+    def mapping(dag_ids: list[str]) -> dict[str, str]:
+        teams.append(dag_ids)
+        return {"one": "red"}
+
+    monkeypatch.setattr(permissions, "get_auth_manager", Manager)
+    monkeypatch.setattr(permissions.DagModel, "get_dag_id_to_team_name_mapping", mapping)
+    rights = permissions.Permissions("ada", ["one", "other"])
+    for _ in range(3):
+        assert rights.can_read("one")
+        assert rights.can_trigger("other")
+    assert asked == [("GET", "one", "red"), ("GET", "one", "red"), ("POST", "other", None)]
+    assert teams == [["one", "other"]]
 
 
 def test_a_pool_that_is_not_there_is_said_where_somebody_looks(client: TestClient, parts: SimpleNamespace) -> None:
@@ -458,6 +528,7 @@ PUBLIC = ((401, 200, 200, 200, 200, 200), (401, 200, 200, 200, 200, 200))
 OF_A_MODEL = ((401, 404, 200, 200, 200, 200), (401, 404, 404, 404, 200, 200))
 ANSWERS = {
     "GET /": PUBLIC,
+    "GET /without-airflow": ((401, 404, 200, 200, 200, 200), (401, 404, 200, 200, 200, 200)),
     "GET /static/releases.css": PUBLIC,
     "GET /models/{name}": OF_A_MODEL,
     "GET /models/{name}/compare": OF_A_MODEL,
