@@ -7,7 +7,6 @@ import fcntl
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -46,6 +45,7 @@ from kubeflow_provider.server_words import without_logins
 from model_releases.registry.mlflow_entries import (
     aliases_of,
     entries_of,
+    newest_entries,
     number_of,
     pointed,
     set_tag,
@@ -250,12 +250,12 @@ class MlflowHook(BaseHook):
         """
         condition = f" and tags.`{STATE_TAG}` = '{state.value}'" if state else ""
         with self._session() as client:
-            if before is not None:
-                entry = self._find(client, model, before)
-                if entry is None:
-                    raise InvalidRequestError(f"{model} {before} was never registered, so nothing comes before it.")
-                condition += f" and version_number < {number_of(entry)}"
-            return [self._release(entry) for entry in islice(entries_of(client, model, condition, limit), limit)]
+            last = None if before is None else self._find(client, model, before)
+            if before is not None and last is None:
+                raise InvalidRequestError(f"{model} {before} was never registered, so nothing comes before it.")
+            below = None if last is None else int(last.version)
+            found = newest_entries(client, model, wanted=limit, condition=condition, below=below)
+            return [self._release(entry) for entry in found]
 
     def list_made_by_pipelines(self, *, limit: int = 50) -> Sequence[Release]:
         """Return the records of releases that pipelines made without Airflow, of every model, the newest first."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from include.contracts.registry_tags import STATE_TAG, VERSION_TAG, ReleaseState, state_tags
+from include.contracts.registry_tags import LIVE_ALIAS, STATE_TAG, VERSION_TAG, ReleaseState, state_tags
 from kubeflow_provider.exceptions import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -38,6 +39,33 @@ def entries_of(
         token = page.token
         if not token:
             return
+
+
+def newest_entries(
+    client: MlflowClient, model: str, *, wanted: int, condition: str = "", below: int | None = None
+) -> list[ModelVersion]:
+    """Return the model's newest releases, at most so many.
+
+    MLflow sorts all versions of a model to find the newest of them, unless it is told between which numbers they are.
+    So it is first asked for those about the live one, or the one that they are to be older than, which its key finds.
+
+    :param condition: on their tags.
+    :param below: only versions with a smaller number.
+    """
+    older = "" if below is None else f" and version_number < {below}"
+    last = below if below is not None else live_number(client, model) if not condition else None
+    if last is not None and not condition:
+        first = last - 2 * wanted
+        near = entries_of(client, model, f"{older} and version_number > {first}", wanted)
+        if len(found := list(islice(near, wanted))) == wanted or first <= 0:
+            return found
+    return list(islice(entries_of(client, model, older + condition, wanted), wanted))
+
+
+def live_number(client: MlflowClient, model: str) -> int | None:
+    """Return MLflow's number of the live release."""
+    entry = pointed(client, model, LIVE_ALIAS)
+    return None if entry is None else int(entry.version)
 
 
 def aliases_of(client: MlflowClient, model: str) -> dict[str, str]:

@@ -108,7 +108,7 @@ class AirflowRuns:
             wanted = wanted.where(DagRun.run_after < time)
         with create_session() as session:
             runs = session.scalars(wanted.order_by(DagRun.run_after.desc()).limit(limit)).all()
-            reasons = self._reasons(session, dag_id, [run.run_id for run in runs])
+            reasons = self._reasons(session, runs)
             versions = self._versions(session, runs)
             return [
                 _made_from(run, reason=reasons.get(run.run_id, ""), version=versions.get((dag_id, run.run_id)))
@@ -163,8 +163,7 @@ class AirflowRuns:
         """Return DAG and run id -> the version that the first task of a release has claimed."""
         rows = session.scalars(
             select(XComModel).where(
-                XComModel.dag_id.in_({run.dag_id for run in runs}),
-                XComModel.run_id.in_([run.run_id for run in runs]),
+                XComModel.dag_run_id.in_([run.id for run in runs]),  # the table's own key begins with it
                 XComModel.task_id == ids.CHECK,
                 XComModel.key == "return_value",
             )
@@ -173,11 +172,11 @@ class AirflowRuns:
         return {key: str(value["version"]) for key, value in found.items() if value and "version" in value}
 
     @staticmethod
-    def _reasons(session: Any, dag_id: str, run_ids: Collection[str]) -> dict[str, str]:
+    def _reasons(session: Any, runs: Collection[DagRun]) -> dict[str, str]:
         """Return run id -> what its first task that failed left as its reason."""
         rows = session.scalars(
             select(XComModel)
-            .where(XComModel.dag_id == dag_id, XComModel.run_id.in_(run_ids), XComModel.key == xcoms.FAILURE)
+            .where(XComModel.dag_run_id.in_([run.id for run in runs]), XComModel.key == xcoms.FAILURE)
             .order_by(XComModel.timestamp.desc())
         )
         # Newest first, so that the first failure is what stays.

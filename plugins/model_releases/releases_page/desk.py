@@ -32,7 +32,7 @@ from model_releases.releases_page.sparkline import Sparkline, draw
 #: Releases on one page of the history.
 PAGE_SIZE = 25
 #: Releases in the picture of the main metric: on a model's page, and on the page of all models.
-_PICTURE_SIZE, _SMALL_PICTURE_SIZE = 50, 20
+_PICTURE_SIZE, _SMALL_PICTURE_SIZE = 50, 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -125,6 +125,28 @@ def test_a_tracking_uri_that_cannot_work_is_refused_without_being_repeated(uri: 
     assert hook(uri).test_connection()[0] is False
 
 
+def test_the_newest_are_found_however_far_from_the_live_one_they_are(registry: MlflowHook) -> None:
+    """MLflow is first asked for the versions about the live one; people may have made many in between."""
+    versions = [f"2026010{day}000000" for day in range(1, 6)]
+    registry.register(release(version=versions[0]), metrics={})
+    client = registry.get_conn()
+    for _ in range(9):
+        client.create_model_version(MODEL, "s3://elsewhere", await_creation_for=0)
+    for version in versions[1:]:
+        registry.register(release(version=version), metrics={})
+    assert listed(registry, limit=3) == versions[:1:-1], "nothing is live"
+    for live, state in ((versions[1], ReleaseState.LIVE), (versions[4], ReleaseState.LIVE)):
+        registry.set_state(MODEL, live, state)
+        assert listed(registry, limit=3) == versions[:1:-1]
+        assert listed(registry, limit=9) == versions[::-1]
+        assert listed(registry, limit=2, before=versions[2]) == [versions[1], versions[0]]
+    assert listed(registry, limit=1, before=versions[0]) == []
+
+
+def listed(registry: MlflowHook, **condition: Any) -> list[str]:
+    return [found.version for found in registry.list_releases(MODEL, **condition)]
+
+
 @pytest.mark.parametrize("model, version", [("re'views", VERSION), (MODEL, "1' or name != '")])
 def test_names_cannot_widen_a_search(registry: MlflowHook, model: str, version: str) -> None:
     with pytest.raises(InvalidRequestError):
