@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from include.classifier.cluster import own_pod
 from include.contracts.search.document import Settings
 from include.contracts.search.settings import WHOLE, SearchConfig, Space, Values
 from include.contracts.version import release_marks as marks
@@ -26,22 +27,6 @@ _MODULE = "include.classifier.search.katib.job"
 #: A Job ends so long after the search's time, in seconds, whoever is left to end it.
 _JOB_GRACE = 600
 
-#: Where Argo, the launcher and the kubelet put what is only the step's own.
-_NOT_COPIED = ("/var/run/argo", "/argo", "/kfp-launcher", "/var/run/secrets/kubernetes.io/serviceaccount")
-
-#: Label of a run's pods, by which policies of the network know them.
-_OF_A_RUN = "pipeline/runid"
-
-#: Of a pod, what says where it runs and as whom.
-_OF_THE_POD = (
-    "serviceAccountName",
-    "imagePullSecrets",
-    "nodeSelector",
-    "tolerations",
-    "affinity",
-    "securityContext",
-    "priorityClassName",
-)
 _OF_THE_CONTAINER = ("image", "imagePullPolicy", "envFrom", "resources", "securityContext")
 
 
@@ -109,8 +94,7 @@ def experiment(
         "name": name,
         "labels": dict(marks.MANAGED_BY),
         "annotations": {QUESTION: question},
-        # The workflow's, which owns the pod, and not the pod's: a retry in another pod finds it; it goes with the run.
-        "ownerReferences": [_owner(each) for each in pod["metadata"].get("ownerReferences") or ()],
+        "ownerReferences": own_pod.owners(pod),
     }
     return {"apiVersion": f"{GROUP}/{VERSION}", "kind": "Experiment", "metadata": metadata, "spec": spec}
 
@@ -160,40 +144,26 @@ def _parameter(name: str, values: Values) -> dict[str, Any]:
 
 
 def _job(pod: Mapping[str, Any], line: str, seconds: float) -> dict[str, Any]:
-    spec = pod["spec"]
-    main = next((each for each in spec["containers"] if each["name"] == "main"), spec["containers"][0])
-    mounts = [each for each in main.get("volumeMounts") or () if not _is_the_steps(each["mountPath"])]
-    names = {each["name"] for each in mounts}
+    main = own_pod.main_container(pod)
     container = {
         "name": CONTAINER,
         "command": ["sh", "-c", line],
-        "env": [each for each in main.get("env") or () if not each["name"].startswith(("ARGO_", "KFP_"))],
-        "volumeMounts": mounts,
+        "env": own_pod.environment(main),
+        "volumeMounts": own_pod.mounts(main),
         **{key: main[key] for key in _OF_THE_CONTAINER if main.get(key)},
     }
     if main.get("workingDir"):
         container["workingDir"] = main["workingDir"]
-    # A sidecar that never ends would keep the Job from ending.
-    labels = {**marks.MANAGED_BY, "sidecar.istio.io/inject": "false"}
-    labels |= {key: value for key, value in (pod["metadata"].get("labels") or {}).items() if key == _OF_A_RUN}
     template = {
-        "metadata": {"labels": labels},
+        "metadata": {"labels": own_pod.labels(pod)},
         "spec": {
             "containers": [container],
-            "volumes": [each for each in spec.get("volumes") or () if each["name"] in names],
+            "volumes": own_pod.volumes(pod),
             "restartPolicy": "Never",
             "automountServiceAccountToken": False,
-            **{key: spec[key] for key in _OF_THE_POD if spec.get(key)},
+            **own_pod.placement(pod),
         },
     }
     # Another try of the same settings would report its epochs behind those of the first.
     job = {"backoffLimit": 0, "activeDeadlineSeconds": int(seconds) + _JOB_GRACE, "template": template}
     return {"apiVersion": "batch/v1", "kind": "Job", "spec": job}
-
-
-def _is_the_steps(path: str) -> bool:
-    return any(path == each or path.startswith(f"{each}/") for each in _NOT_COPIED)
-
-
-def _owner(reference: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: reference[key] for key in ("apiVersion", "kind", "name", "uid")}

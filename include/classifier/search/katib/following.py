@@ -5,16 +5,17 @@ What is over stands in the same journal as with Optuna, so a search that is gone
 
 from __future__ import annotations
 
-import signal
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from include.classifier.cluster.api import ClusterError, UnreachableError
+from include.classifier.cluster.waiting import ends_with_the_run, patiently
 from include.classifier.progress import duration, report
 from include.classifier.search.budget import Budget
-from include.classifier.search.katib.cluster import Katib, KatibError, UnreachableError
+from include.classifier.search.katib.cluster import Katib
 from include.classifier.search.katib.experiment import QUESTION, experiment, name_of
 from include.classifier.search.katib.job import has_task
 from include.classifier.search.katib.outcomes import TRIAL, ended_experiment, ended_trial, told_by
@@ -22,13 +23,6 @@ from include.classifier.search.searching import MOST_FAILURES, Search, SearchErr
 from include.classifier.search.trials import EndedTrial
 from include.contracts.search.document import PRESENT
 from include.contracts.search.settings import Space
-
-#: Looks in a row that may find no server: half an hour.
-_MOST_MISSED = 180
-
-
-class _ToldToEndError(SystemExit):
-    """The pod is told to end."""
 
 
 @dataclass
@@ -58,7 +52,7 @@ class KatibSearch:
         config = search.config
         replace(search, config=config.model_copy(update={"trials": 1, "parallel": 1})).run()
         budget = Budget(config.trials, config.minutes * 60, search.journal.seconds, search.clock)
-        with self._ends_with_the_run():
+        with ends_with_the_run(self._end):
             ended_by = budget.ended_by(len(search.journal.trials))
             if not ended_by:
                 self._begin(search, budget)
@@ -102,13 +96,13 @@ class KatibSearch:
                 return str(error)
             self._patiently(self.katib.is_served)
             return self.why_not(search)
-        except KatibError as error:
+        except ClusterError as error:
             return str(error)
         return ""
 
     def _look(self, search: Search) -> None:
         if not self.katib.is_served():
-            raise KatibError("the cluster has no Katib")
+            raise ClusterError("the cluster has no Katib")
         self.katib.find(self.name)
         self.katib.trials(self.name)
         body = self._body(search, self.katib.own_pod(), trials=search.config.trials, seconds=0.0)
@@ -209,46 +203,24 @@ class KatibSearch:
 
         :raises SearchError: when it refuses, or is away for half an hour. The Experiment is left: a retry follows it.
         """
-        for missed in range(_MOST_MISSED + 1):
-            try:
-                return call()
-            except UnreachableError as error:
-                if missed == _MOST_MISSED:
-                    raise SearchError(f"Experiment {self.name}: {error}. A retry goes on with it.") from None
-                self._wait()
-            except KatibError as error:
-                raise SearchError(f"Experiment {self.name}: {error}.") from None
-        raise AssertionError
+        try:
+            return patiently(call, wait=self._wait)
+        except UnreachableError as error:
+            raise SearchError(f"Experiment {self.name}: {error}. A retry goes on with it.") from None
+        except ClusterError as error:
+            raise SearchError(f"Experiment {self.name}: {error}.") from None
 
     def _wait(self) -> None:
         threading.Event().wait(self.poll)
 
     def _delete(self) -> None:
         """Delete the Experiment. Where the server does not answer, it goes with its owner."""
-        with suppress(KatibError):
+        with suppress(ClusterError):
             self.katib.delete(self.name)
 
-    @contextmanager
-    def _ends_with_the_run(self) -> Iterator[None]:
-        """Delete the Experiment when the pod is told to end: a run that was cancelled trains no more."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def end(*_: object) -> None:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            raise _ToldToEndError(128 + signal.SIGTERM)
-
-        before = signal.signal(signal.SIGTERM, end)
-        try:
-            yield
-        except _ToldToEndError:
-            # Not in the handler: what it interrupted may hold a lock of the client's.
-            report(f"search: told to end; deletes Experiment {self.name}")
-            self._delete()
-            raise
-        finally:
-            signal.signal(signal.SIGTERM, before)
+    def _end(self) -> None:
+        report(f"search: told to end; deletes Experiment {self.name}")
+        self._delete()
 
 
 def _reasons(search: Search) -> str:

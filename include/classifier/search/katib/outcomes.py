@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from include.classifier.cluster.api import conditions, in_words
 from include.classifier.search.katib.experiment import settings_of
 from include.classifier.search.trials import EndedTrial, State
 from include.contracts.search.settings import Space
@@ -32,18 +33,6 @@ _NO_METRICS = (
     "Katib collected no metric. Does the namespace have the label katib.kubeflow.org/metrics-collector-injection: "
     "enabled?"
 )
-
-
-def conditions(document: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return condition -> what is said of it, of those that are true."""
-    found = (document.get("status") or {}).get("conditions") or []
-    return {str(each.get("type")): each for each in found if each.get("status") == "True"}
-
-
-def in_words(condition: Mapping[str, Any]) -> str:
-    """Return reason and message of a condition."""
-    words = (str(condition.get(key) or "").strip() for key in ("reason", "message"))
-    return ": ".join(word for word in words if word) or "no reason given"
 
 
 def ended_experiment(document: Mapping[str, Any]) -> tuple[str, str]:
