@@ -5,7 +5,8 @@ kept, names, ids and addresses are replaced and lists are cut; ``tests/capturing
 A registry does not tell its version: its folder has the date of the source that it was built from.
 ``described.json``, beside the versions, holds answers that nobody has recorded yet, as the documentation or the source
 of the system describes them. What a version has recorded counts for more. ``runtime.yaml`` is the ServingRuntime that a
-KServe was recorded with.
+KServe was recorded with. ``documents.json`` is what TrainJobs of Kubeflow Trainer, and their pods, said of themselves
+from stage to stage, without what nobody reads.
 """
 
 from __future__ import annotations
@@ -45,6 +46,13 @@ def captured_run(version: str, what: str) -> dict[str, Any]:
     """Return the document of a run as a Kubeflow Pipelines server told it."""
     document: dict[str, Any] = captured("kubeflow_pipelines", version)[what]["answer"]
     return document
+
+
+@cache
+def trainings(version: str) -> dict[str, list[dict[str, Any]]]:
+    """Return case -> its stages (``stage``, ``trainjob``, ``jobset``, ``pods``), of a version of Trainer."""
+    file = _HERE / "trainer" / version / "documents.json"
+    return {each["case"]: each["stages"] for each in json.loads(file.read_text(encoding="utf-8"))}
 
 
 @cache

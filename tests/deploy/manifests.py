@@ -1,4 +1,4 @@
-"""Whether a manifest is something that Kubernetes, with KServe in it, takes as it is written."""
+"""Whether a manifest is something that Kubernetes, with KServe and Trainer in it, takes as it is written."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from kubernetes import client  # noqa: TID253
 
 from tests.doubles.kubernetes.kserve.definitions import definitions, prune
 from tests.doubles.kubernetes.resources import BUILT_IN
+from tests.doubles.trainer.definitions import definitions as definitions_of_trainer
 
-#: The version whose definitions are looked at; they differ in nothing that the manifests use.
-KSERVE = "0.20.0"
+#: The versions whose definitions are looked at; they differ in nothing that the manifests use.
+KSERVE, TRAINER = "0.20.0", "2.3.0"
 
 
 @cache
 def _custom() -> dict[tuple[str, str], dict[str, Any]]:
-    """Return API version and kind -> the definition of a kind that KServe brings."""
+    """Return API version and kind -> the definition of a kind that KServe or Trainer brings."""
     found = {}
-    for definition in definitions(KSERVE):
+    for definition in [*definitions(KSERVE), *definitions_of_trainer(TRAINER)]:
         spec = definition["spec"]
         found[f"{spec['group']}/{spec['versions'][0]['name']}", spec["names"]["kind"]] = spec
     return found
@@ -31,7 +32,7 @@ def names_of_kinds() -> frozenset[str]:
     """Return every name that kubectl takes for a kind of objects."""
     names = {name for kind in BUILT_IN for name in (kind.plural, kind.kind.lower(), *kind.short_names)}
     for spec in _custom().values():
-        names |= {spec["names"]["plural"], spec["names"]["singular"], *spec["names"]["shortNames"]}
+        names |= {spec["names"]["plural"], spec["names"]["singular"], *spec["names"].get("shortNames", ())}
     return frozenset(names)
 
 
@@ -50,7 +51,7 @@ def manifest_problems(document: dict[str, Any]) -> Iterator[str]:
     if custom:
         schema = custom["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
         if prune(document.get("spec"), schema) != document.get("spec"):
-            yield f"{kind}: spec has fields that KServe does not know"
+            yield f"{kind}: spec has fields that {'Trainer' if 'trainer' in version else 'KServe'} does not know"
     elif built_in:
         yield from _unknown_fields(document, f"V1{kind}", kind)
 

@@ -18,6 +18,7 @@ from kubeflow_provider.kubernetes.predictor_settings import PredictorSettings
 from tests.doubles.kubernetes import cluster
 from tests.doubles.kubernetes.kserve import KServeSettings
 from tests.doubles.kubernetes.kserve.definitions import definitions, prune
+from tests.doubles.trainer import Trainer
 from tests.kserve_support import version_of
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -131,6 +132,7 @@ def test_kubectl_applies_all_of_them(tmp_path: Path) -> None:
     files = sorted({*DEPLOY.glob("*.yaml"), *FILES} - {DEPLOY / "helm-values.yaml"})
     with cluster(kserve=KServeSettings(), namespace="team") as k8s:
         k8s.add_namespace("kserve")
+        Trainer(k8s)
         command = ["kubectl", "--kubeconfig", str(k8s.kubeconfig(tmp_path / "config")), "--cache-dir", str(tmp_path)]
         command += ["apply", "--validate=false", *(word for file in files for word in ("-f", str(file)))]
         answer = subprocess.run(command, capture_output=True, text=True)

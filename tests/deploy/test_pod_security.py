@@ -114,6 +114,15 @@ def test_the_pods_of_what_runs_beside_serving_are_restricted_and_have_no_token()
         assert pod["automountServiceAccountToken"] is False
 
 
+def test_the_nodes_of_a_training_are_restricted_and_have_no_token() -> None:
+    (runtime,) = documents("training-runtime.yaml")
+    (job,) = runtime["spec"]["template"]["spec"]["replicatedJobs"]
+    pod = job["template"]["spec"]["template"]["spec"]
+
+    assert violations(pod) == []
+    assert pod["automountServiceAccountToken"] is False
+
+
 def test_no_other_manifest_makes_pods() -> None:
     kinds = {
         document["kind"]
@@ -124,6 +133,7 @@ def test_no_other_manifest_makes_pods() -> None:
     assert kinds == {
         *("ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding", "NetworkPolicy", "Secret"),
         *("PersistentVolumeClaim", "ServingRuntime", "InferenceService", "Deployment", "Service"),
+        "TrainingRuntime",
     }
 
 

@@ -114,6 +114,8 @@ class Api:
             )
         if (entry.get("metadata") or {}).get("resourceVersion"):
             raise bad_request("resourceVersion should not be set on objects to be created")
+        if request.query.get("fieldValidation") == "Strict":
+            self._check_known(target, entry)
         entry = managed_fields.updated(None, entry, manager=request.manager)
         is_real = not request.query.get("dryRun")
         return self._store.create(target.resource, entry, target.namespace, is_real=is_real)
@@ -155,14 +157,24 @@ class Api:
     def _check_declared(self, target: Target, entry: Object) -> None:
         """:raises ApiError: for fields that a custom resource's definition does not have; other verbs drop them."""
         resource = target.resource
-        definition = self._store.find(DEFINITIONS, "", f"{resource.plural}.{resource.group}")
-        if not resource.custom or definition is None:
-            return
-        schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"].get("spec") or {}
-        if lost := [f"{path}: field not declared in schema" for path in undeclared(entry.get("spec"), schema, ".spec")]:
+        if lost := [f"{path}: field not declared in schema" for path in self._undeclared(resource, entry)]:
             told = lost[0] if len(lost) == 1 else "\n".join(["errors:", *(f"  {each}" for each in lost)])
             what = f"{target.namespace}/{target.name}; {resource.api_version}, Kind={resource.kind}"
             raise ApiError(500, "", f"failed to create typed patch object ({what}): {told}")
+
+    def _check_known(self, target: Target, entry: Object) -> None:
+        """:raises ApiError: as a request with ``fieldValidation=Strict`` gets it."""
+        resource = target.resource
+        if lost := [f'unknown field "{path.lstrip(".")}"' for path in self._undeclared(resource, entry)]:
+            what = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
+            raise bad_request(f"{what}: strict decoding error: {', '.join(lost)}")
+
+    def _undeclared(self, resource: Resource, entry: Object) -> list[str]:
+        definition = self._store.find(DEFINITIONS, "", f"{resource.plural}.{resource.group}")
+        if not resource.custom or definition is None:
+            return []
+        schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"].get("spec") or {}
+        return undeclared(entry.get("spec"), schema, ".spec")
 
     def _delete(self, request: Request, target: Target) -> Object:
         options = request.content() or {}
@@ -174,7 +186,14 @@ class Api:
                 if preconditions.get(field) not in (None, old["metadata"][field]):
                     stated = f"the {field} in the precondition ({preconditions[field]}) does not match the {field} in "
                     raise conflict(target.resource, target.name, f"Precondition failed: {stated}record")
-            deleted = self._store.delete(target.resource, target.namespace, target.name, grace_seconds=grace)
+            policy = options.get("propagationPolicy") or request.query.get("propagationPolicy")
+            deleted = self._store.delete(
+                target.resource,
+                target.namespace,
+                target.name,
+                grace_seconds=grace,
+                in_foreground=policy == "Foreground",
+            )
             remains = self._store.find(target.resource, target.namespace, target.name)
         if remains or target.resource == PODS:
             return deleted

@@ -47,6 +47,24 @@ def discover(path: str, resources: list[Resource]) -> dict[str, Any] | None:
     }
 
 
+def describe(path: str, definitions: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return what OpenAPI says of the custom resources of a group, ``None`` where the path names none.
+
+    :param definitions: of all custom resources.
+    """
+    group, _, version = path.removeprefix("/openapi/v3/apis/").partition("/")
+    schemas: dict[str, Any] = {}
+    for spec in (each["spec"] for each in definitions if each["spec"]["group"] == group):
+        for served in (each for each in spec["versions"] if each["name"] == version):
+            kind = spec["names"]["kind"]
+            name = ".".join([*reversed(group.split(".")), version, kind])
+            kinds = [{"group": group, "kind": kind, "version": version}]
+            schemas[name] = {**served["schema"]["openAPIV3Schema"], "x-kubernetes-group-version-kind": kinds}
+    if not schemas:
+        return None
+    return {"openapi": "3.0.0", "info": {"title": "Kubernetes"}, "paths": {}, "components": {"schemas": schemas}}
+
+
 def _group(name: str, versions: set[str]) -> dict[str, Any]:
     listed = [{"groupVersion": f"{name}/{version}", "version": version} for version in sorted(versions)]
     return {"name": name, "versions": listed, "preferredVersion": listed[0]}

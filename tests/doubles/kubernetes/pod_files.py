@@ -15,6 +15,8 @@ from typing import Any
 from tests.doubles.kubernetes.resources import CLAIMS, CONFIG_MAPS, SECRETS, Resource
 from tests.doubles.kubernetes.store import Store
 
+#: Of a path such as ``metadata.labels['a.b/c']``.
+_FIELDS = re.compile(r"\['([^']+)'\]|([^.\[\]]+)")
 _REFERENCE = re.compile(r"\$(?:\$|\(([A-Za-z_][A-Za-z0-9_]*)\))")
 
 
@@ -108,7 +110,7 @@ def _value(store: Store, pod: dict[str, Any], variable: dict[str, Any]) -> str |
         return str(variable.get("value") or "")
     if "fieldRef" in source:
         found: Any = pod
-        for key in source["fieldRef"]["fieldPath"].split("."):
+        for key in (named or plain for named, plain in _FIELDS.findall(source["fieldRef"]["fieldPath"])):
             found = found.get(key) if isinstance(found, dict) else None
         return str(found or "")
     for key, resource in (("secretKeyRef", SECRETS), ("configMapKeyRef", CONFIG_MAPS)):

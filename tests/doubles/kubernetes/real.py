@@ -1,7 +1,8 @@
 """A real cluster in the double's place, so that the same tests run over both.
 
 ``KSERVE_KUBECONFIG`` names its kubeconfig, ``KSERVE_NAMESPACE`` the namespace to work in (default ``models``),
-``KSERVE_GATEWAY_URL`` the ingress gateway. What stands in the cluster (images, claims, runtimes) is up to whoever
+``KSERVE_GATEWAY_URL`` the ingress gateway; tests of another system have variables of their own (``TRAINER_KUBECONFIG``,
+``TRAINER_NAMESPACE``). What stands in the cluster (images, claims, runtimes) is up to whoever
 runs it; a test that asks for anything that only the double can do is skipped.
 """
 
@@ -21,13 +22,13 @@ from tests.doubles.kubernetes.cluster import cluster
 
 
 class RealCluster(ClusterAccess):
-    """The cluster that ``KSERVE_KUBECONFIG`` leads to."""
+    """The cluster that a kubeconfig leads to."""
 
     is_double = False
 
-    def __init__(self, kubeconfig: str) -> None:
+    def __init__(self, kubeconfig: str, namespace: str) -> None:
         self._kubeconfig = kubeconfig
-        self.namespace = os.environ.get("KSERVE_NAMESPACE", "models")
+        self.namespace = namespace
 
     def kubeconfig(self, path: Path) -> Path:
         return Path(shutil.copyfile(self._kubeconfig, path))
@@ -50,10 +51,13 @@ class RealCluster(ClusterAccess):
 
 
 @contextmanager
-def double_or_real(**settings: Any) -> Iterator[Any]:
-    """Yield the real cluster that the environment names, else a double made with these settings."""
-    if kubeconfig := os.environ.get("KSERVE_KUBECONFIG"):
-        yield RealCluster(kubeconfig)
+def double_or_real(system: str = "KSERVE", **settings: Any) -> Iterator[Any]:
+    """Yield the real cluster that the environment names, else a double made with these settings.
+
+    :param system: what the names of its variables begin with.
+    """
+    if kubeconfig := os.environ.get(f"{system}_KUBECONFIG"):
+        yield RealCluster(kubeconfig, os.environ.get(f"{system}_NAMESPACE", "models"))
         return
     with cluster(**settings) as made:
         yield made

@@ -13,13 +13,13 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from tests.doubles.kubernetes.api import Api
 from tests.doubles.kubernetes.clock import Clock
-from tests.doubles.kubernetes.discovery import discover
+from tests.doubles.kubernetes.discovery import describe, discover
 from tests.doubles.kubernetes.errors import ApiError, bad_request, no_such_resource, unauthorized
 from tests.doubles.kubernetes.faults import Faults
 from tests.doubles.kubernetes.kubelet import Kubelet
 from tests.doubles.kubernetes.loopback import LoopbackHandler, LoopbackServer
 from tests.doubles.kubernetes.requests import Request, Target, find_target
-from tests.doubles.kubernetes.resources import PODS, SERVICE_ACCOUNTS, SERVICES
+from tests.doubles.kubernetes.resources import DEFINITIONS, PODS, SERVICE_ACCOUNTS, SERVICES
 from tests.doubles.kubernetes.selectors import selector
 from tests.doubles.kubernetes.store import Store
 from tests.doubles.kubernetes.watching import Watches
@@ -123,6 +123,11 @@ class _Handler(LoopbackHandler):
             return
         if document := discover(path, server.store.resources):
             self.send(200, document)
+            return
+        if path.startswith("/openapi/v3/apis/"):
+            if not (described := describe(path, server.store.entries(DEFINITIONS))):
+                raise no_such_resource()
+            self.send(200, described)
             return
         if path == _REVIEWS and request.method == "POST":
             self._review(request)

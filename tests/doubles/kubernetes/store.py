@@ -16,6 +16,9 @@ from tests.doubles.kubernetes.resources import BUILT_IN, NAMESPACES, PODS, Resou
 
 Object = dict[str, Any]
 
+#: Holds what is deleted after what it owns.
+_FOREGROUND = "foregroundDeletion"
+
 #: Looks at a write before it is stored: may change the new object, or refuse by raising. No old one at creation.
 Admission = Callable[[Resource, Object, "Object | None"], None]
 
@@ -155,13 +158,24 @@ class Store:
             edit(entry)
             return self.update(resource, entry, subresource=subresource)
 
-    def delete(self, resource: Resource, namespace: str, name: str, *, grace_seconds: int | None = None) -> Object:
+    def delete(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        *,
+        grace_seconds: int | None = None,
+        in_foreground: bool = False,
+    ) -> Object:
         """Remove an object, or mark it as going away while finalizers or a running pod hold it.
 
+        :param in_foreground: it stays until what it owns is gone.
         :raises ApiError: 404 when it is not there.
         """
         with self.changed:
             old = self.get(resource, namespace, name)
+            if in_foreground and resource != PODS:
+                return self._delete_in_foreground(resource, old)
             grace = _grace(resource, old, grace_seconds)
             if not old["metadata"].get("finalizers") and grace == 0:
                 self._remove(resource, old)
@@ -193,6 +207,34 @@ class Store:
         self._record(resource, "DELETED", gone, entry)
         for kind, dependent in self._owned_by(metadata["uid"]):
             self.delete(kind, dependent["metadata"].get("namespace", ""), dependent["metadata"]["name"])
+        for owner in metadata.get("ownerReferences") or []:
+            self._release(owner["uid"])
+
+    def _delete_in_foreground(self, resource: Resource, old: Object) -> Object:
+        going = copied(old)
+        metadata = going["metadata"]
+        if not metadata.get("deletionTimestamp"):
+            metadata |= {"deletionTimestamp": timestamp(), "deletionGracePeriodSeconds": 0}
+            metadata["finalizers"] = [*(metadata.get("finalizers") or []), _FOREGROUND]
+            self._put(resource, going, "MODIFIED", old)
+            for kind, dependent in self._owned_by(metadata["uid"]):
+                place = dependent["metadata"]
+                self.delete(kind, place.get("namespace", ""), place["name"], in_foreground=True)
+            self._release(metadata["uid"])
+        return copied(going)
+
+    def _release(self, uid: str) -> None:
+        """Let an object go that was deleted in the foreground, and owns nothing any more."""
+        for resource, kept in list(self._objects.items()):
+            for ice in list(kept.values()):
+                metadata = thawed(ice)["metadata"] if uid.encode() in ice else {}
+                is_held = metadata.get("uid") == uid and _FOREGROUND in (metadata.get("finalizers") or [])
+                if is_held and not any(self._owned_by(uid)):
+                    left = [each for each in metadata["finalizers"] if each != _FOREGROUND]
+                    space, name = metadata.get("namespace", ""), metadata["name"]
+                    self.change(
+                        resource, space, name, lambda entry, left=left: entry["metadata"].update(finalizers=left)
+                    )
 
     def _record(self, resource: Resource, kind: str, entry: Object, before: Object | None) -> None:
         change = Change(self._version, kind, copied(entry), copied(before))
