@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from include.classifier.serving.cpus import SMALL_MODEL_PARAMETERS, available_cpus
 from include.classifier.training.problems import HardwareError
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
 
 #: Of x86 CPUs, as PyTorch names them: AVX-512's since 2020 (Intel) and 2022 (AMD), and Intel's matrix unit.
 _BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
@@ -50,3 +53,13 @@ def mixed_precision(parameters: int, asked: str = "auto") -> dict[str, Any]:
     capabilities = torch.cpu.get_capabilities()
     is_of_use = parameters >= SMALL_MODEL_PARAMETERS and any(capabilities.get(name) for name in _BF16_INSTRUCTIONS)
     return {"bf16": True, "use_cpu": True} if asked == "bf16" or is_of_use else {}
+
+
+def keep_to_one_gpu(arguments: TrainingArguments) -> TrainingArguments:
+    """Return the Trainer's arguments, with one GPU for this process however many there are.
+
+    The Trainer would give each of them a whole batch, and so make steps that nobody has asked for.
+    """
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1
+    return arguments

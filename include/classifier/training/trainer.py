@@ -33,7 +33,7 @@ from include.classifier.training.checkpoints.resuming import GlobalOrder, KeepSt
 from include.classifier.training.dropout import draw_quickly
 from include.classifier.training.epochs import AfterEpoch, TellEpochs
 from include.classifier.training.first_token import read_first_token_only
-from include.classifier.training.hardware import limit_threads, mixed_precision
+from include.classifier.training.hardware import keep_to_one_gpu, limit_threads, mixed_precision
 from include.classifier.training.problems import TrainingDivergedError
 from include.classifier.training.processes.peers import ALONE, Peers
 from include.classifier.training.processes.shared_steps import SharedSteps
@@ -294,7 +294,7 @@ def _arguments(
     together: dict[str, Any] = {}
     if peers.size > 1 and not torch.cuda.is_available():
         together = {"use_cpu": True, "ddp_backend": "gloo"}
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(output_dir),
         num_train_epochs=settings.epochs,
         learning_rate=settings.learning_rate,
@@ -323,6 +323,7 @@ def _arguments(
         remove_unused_columns=False,
         **{**precision, **together},
     )
+    return keep_to_one_gpu(arguments)
 
 
 def _name(precision: Mapping[str, Any]) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch  # noqa: TID253  this file is about PyTorch
+from transformers import TrainingArguments  # noqa: TID253
 
 from include.classifier.training import hardware
-from include.classifier.training.hardware import limit_threads, mixed_precision
+from include.classifier.training.hardware import keep_to_one_gpu, limit_threads, mixed_precision
 from include.classifier.training.problems import HardwareError
 from include.classifier.training.processes import launch
 
@@ -73,6 +76,14 @@ def test_processes_share_the_processors(monkeypatch: pytest.MonkeyPatch) -> None
     limit_threads(LARGE, 4)
     limit_threads(LARGE, 16)
     assert chosen == [2, 1]
+
+
+@pytest.mark.parametrize(("gpus", "kept"), [(0, 0), (1, 1), (4, 1)])
+def test_a_process_takes_one_gpu_however_many_it_sees(gpus: int, kept: int, tmp_path: Path) -> None:
+    arguments = TrainingArguments(output_dir=str(tmp_path), per_device_train_batch_size=16, report_to="none")
+    arguments._n_gpu = gpus
+    assert keep_to_one_gpu(arguments).n_gpu == kept
+    assert arguments.train_batch_size == 16
 
 
 def test_more_processes_than_gpus_are_refused(
