@@ -1,11 +1,13 @@
-"""Runs the steps of a local run as forks of one process that has made their heavy imports.
+"""Runs the steps of a local run as forks of one process that has made their imports.
 
-kfp.local starts an interpreter for each step, and each of them spends ten seconds of CPU on importing PyTorch and
-Transformers before it does anything: most of the time of a trial release. A fork starts with the imports made.
+kfp.local starts an interpreter for each step, and each of them imports KFP before it does anything. A step of a
+training spends ten seconds of CPU on importing PyTorch and Transformers besides: most of the time of a trial release. A
+fork starts with the imports made.
 """
 
 from __future__ import annotations
 
+import atexit
 import io
 import logging
 import os
@@ -16,6 +18,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -23,10 +26,10 @@ from pathlib import Path
 _PREAMBLE = "kfp.dsl.executor_main"
 
 
-def fork_steps(*, first: Sequence[str], later: Sequence[str]) -> None:
-    """Make kfp.local run lightweight components as forks of this process.
+def fork_steps(*, first: Sequence[str] = (), later: Sequence[str] = ()) -> None:
+    """Make kfp.local run lightweight components as forks of this process; those that install packages stay as they are.
 
-    :param first: modules to import before the first step starts.
+    :param first: modules to import before the first step starts, besides KFP.
     :param later: modules to import while the first step runs.
     """
     from kfp.local import subprocess_task_handler as handler
@@ -71,6 +74,8 @@ def _fork(work: Callable[[], None], env: Mapping[str, str]) -> tuple[int, io.Tex
         os.closerange(3, min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 1 << 16))
         sys.stdout = sys.stderr = os.fdopen(1, "w", encoding="utf-8", buffering=1, closefd=False)
         _forget_logging()
+        # They are the parent's, and one of them deletes the run's scratch folder.
+        atexit._clear()
         os.environ.update(env)
         work()
         code = 0
@@ -79,9 +84,21 @@ def _fork(work: Callable[[], None], env: Mapping[str, str]) -> tuple[int, io.Tex
     except BaseException:
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        # Without the exit handlers: they are the parent's, and one of them deletes the run's scratch folder.
+        _end_as_an_interpreter()
         os._exit(code)
+
+
+def _end_as_an_interpreter() -> None:
+    """Do what the end of an interpreter does for the code that it has run."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    with suppress(Exception):
+        if util := sys.modules.get("multiprocessing.util"):
+            util._exit_function()  # it waits for processes, and ends those that are nobody's any more
+        atexit._run_exitfuncs()
+    with suppress(OSError):
+        sys.stdout.flush()
 
 
 def _forget_logging() -> None:

@@ -17,10 +17,10 @@ import threading
 import traceback
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
 
-from include.classifier import steps
 from include.classifier.progress import PROGRESS_FILE
 from include.pipelines.forked_steps import fork_steps
 from include.pipelines.local_steps import ENVIRONMENTS, take_over
@@ -30,6 +30,10 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _INPUT = re.compile(r"^(?P<indent>\s*)\[KFP Executor[^\n]*Got executor_input:\n.*?^(?P=indent)\}\n", re.DOTALL | re.M)
 _NOT_A_REASON = re.compile(r"^(\[KFP Executor .*|[-\s]*|[\d:.]+ - INFO - .*)$")
 _LONGEST_REASON = 500
+#: Set where KFP runs a step: its package then imports neither its client nor what makes pipelines.
+_IN_A_STEP = "_KFP_RUNTIME"
+#: Whose functions the steps of a training call; other pipelines do without its imports.
+_TRAINING = "include.classifier.steps"
 _TAIL_BYTES = 64 * 1024
 
 
@@ -158,13 +162,17 @@ def run(run_dir: Path) -> bool:
 
 
 def _run_pipeline(run_dir: Path, parameters: dict[str, Any], record: RunRecord) -> dict[str, Any]:
+    _import_kfp_without_its_client()
     from kfp import components, local
 
     take_over(record, run_dir.parent / ENVIRONMENTS)
 
     pipeline = run_dir / "pipeline.yaml"
-    if steps.__name__ in pipeline.read_text(encoding="utf-8"):
+    if _TRAINING in pipeline.read_text(encoding="utf-8"):
+        steps = import_module(_TRAINING)
         fork_steps(first=steps.HEAVY_IMPORTS_OF_TRAINING, later=steps.HEAVY_IMPORTS_AFTER_TRAINING)
+    else:
+        fork_steps()
     local.init(
         # The steps' packages are this environment's; a virtual environment for each step would lack torch.
         runner=local.SubprocessRunner(use_venv=False),
@@ -176,6 +184,14 @@ def _run_pipeline(run_dir: Path, parameters: dict[str, Any], record: RunRecord) 
     )
     task = components.load_component_from_file(str(pipeline))(**parameters)
     return outputs_of(task.outputs)
+
+
+def _import_kfp_without_its_client() -> None:
+    """Import the package as a step in a cluster does: the client takes as long as the rest, and there is no server."""
+    os.environ[_IN_A_STEP] = "true"
+    import_module("kfp")
+    # From here on without: what compiles and runs pipelines is wanted.
+    del os.environ[_IN_A_STEP]
 
 
 def outputs_of(found: Mapping[str, Any]) -> dict[str, Any]:
