@@ -61,7 +61,11 @@ _MAKE_SETTINGS = (
     ("SERVING_PORT", "`8085`", "TorchServe's port for predictions, on loopback."),
     ("AIRFLOW_PORT", "`8080`", "Port of Airflow's UI and API, on loopback."),
     ("ENCODER_DIR", "`.venv/encoder/…`", "`make test-all`: a pretrained encoder; `make test` installs a small one."),
-    ("TEST_WORKERS", "`4+1`", "`make test…`: tests at a time in the Airflow half and in the pipeline half."),
+    (
+        "TEST_WORKERS",
+        "`3+1`",
+        "`make test`: tests at a time in the Airflow half and in the pipeline half; the longer runs have `4+1`.",
+    ),
     ("TEST_UNTIL", "none", "`make test…`: seconds since 1970 after which no test begins; what is left out is counted."),
     ("YELP_DATA_DIR", "none", "`make test-all`: folder with the Yelp `train.csv`, `validation.csv` and `test.csv`."),
 )

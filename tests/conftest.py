@@ -24,8 +24,10 @@ from tests.airflow_server import make_airflow_tables
 from tests.postgresql import PostgresqlServer, postgresql_server
 from tests.suite import (  # noqa: F401
     pytest_addoption,
+    pytest_collection_finish,
     pytest_collection_modifyitems,
     pytest_configure,
+    pytest_ignore_collect,
     pytest_runtest_protocol,
     pytest_runtest_setup,
     pytest_xdist_make_scheduler,
@@ -81,20 +83,26 @@ def postgresql() -> Iterator[PostgresqlServer]:
 
 @pytest.fixture(scope="session")
 def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return an SQLite file with Airflow's tables and nothing else, which takes seconds to make; not to be changed.
+    """Return an SQLite file with Airflow's tables and nothing else, which takes seconds to make; not to be changed."""
+    return _made_once(
+        tmp_path_factory,
+        "airflow.db",
+        lambda file: make_airflow_tables(f"sqlite:///{file}", file.with_name("airflow-home")),
+    )
 
-    The workers of a run share one.
-    """
+
+def _made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Return a file that the workers of a run share: one makes it, and the others wait for that."""
     own = tmp_path_factory.getbasetemp()
     folder = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-    database = folder / "airflow.db"
-    with (folder / "airflow.lock").open("w") as lock:
+    file = folder / name
+    with file.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not database.exists():
-            unfinished = folder / "unfinished.db"
-            make_airflow_tables(f"sqlite:///{unfinished}", folder / "airflow-home")
-            unfinished.rename(database)
-    return database
+        if not file.exists():
+            unfinished = file.with_name(f"unfinished-{name}")
+            make(unfinished)
+            unfinished.rename(file)
+    return file
 
 
 @pytest.fixture(scope="session")
@@ -160,13 +168,14 @@ def xcom() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return an MLflow database as it is after its first use, which takes seconds to make."""
+    """Return an MLflow database as it is after its first use, which takes seconds to make; not to be changed."""
     from airflow.sdk import Connection
 
     from model_releases.registry.mlflow import MlflowHook
 
-    database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    extra = json.dumps({"tracking_uri": f"sqlite:///{database}"})
-    hook = MlflowHook("any", connection=Connection(conn_id="any", conn_type="mlflow", extra=extra))
-    assert hook.test_connection()[0]
-    return database
+    def make(file: Path) -> None:
+        extra = json.dumps({"tracking_uri": f"sqlite:///{file}"})
+        hook = MlflowHook("any", connection=Connection(conn_id="any", conn_type="mlflow", extra=extra))
+        assert hook.test_connection()[0]
+
+    return _made_once(tmp_path_factory, "mlflow.db", make)

@@ -35,7 +35,7 @@ class QuickHook(KServeHook):
     """A hook that waits seconds where a real cluster is given minutes."""
 
     patience = Patience(grace_seconds=3, restarts=2, route_seconds=6)
-    poll_seconds = 0.05
+    poll_seconds = 0.1
     put_back_seconds = 30
     delete_seconds = 20
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from kubeflow_provider.services import Answer
 from local_services.torchserve import loaded_models
 from local_services.torchserve.hook import TorchServeHook
+from local_services.torchserve.management import RegistrationError
 from local_services.torchserve.process import TorchServeProcess
 from tests.serving_support import connection
 
@@ -22,10 +24,12 @@ class Server:
     """What TorchServe's management API does to models: the first version of one is its default.
 
     :param changing: called before and after each change, with its name.
+    :ivar broken: versions whose workers end while they load, and what is said of that.
     """
 
     def __init__(self, changing: Callable[[str], None] = lambda change: None) -> None:
         self.changing = changing
+        self.broken: dict[str, str] = {}
         self.is_running = False
         self.models: dict[str, dict[str, bool]] = {}
         self.defaults: dict[str, str] = {}
@@ -57,6 +61,9 @@ class Server:
 
     def start_workers(self, model: str, version: str, workers: int) -> None:
         self.changing("start workers")
+        if reason := self.broken.get(version):
+            self.unregister(model, version)
+            raise RegistrationError(f"{model} {version} was not loaded: {reason}", http_status=500)
         self.models[model][version] = True
         self.changing("workers started")
 
@@ -79,7 +86,13 @@ def quick_hook(monkeypatch: pytest.MonkeyPatch, folder: Path, server: Server) ->
     """Return a hook whose server is the given one; users are answered by the version that has the traffic."""
 
     def answer(hook: TorchServeHook, model: str, body: bytes, *, version: str | None = None, **_: Any) -> Answer:
-        served = version or server.defaults.get(model)
+        served = version or server.defaults.get(model, PLACEHOLDER)
+        if not server.models.get(model, {}).get(served):
+            return Answer(status_code=503, body={"code": 503}, latency_ms=1)
+        try:
+            json.loads(body)
+        except ValueError:
+            return Answer(status_code=400, body={"code": 400}, latency_ms=1)
         return Answer(status_code=200, body={"predictions": [{"version": served}]}, latency_ms=1)
 
     def start(process: TorchServeProcess) -> None:

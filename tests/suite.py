@@ -6,6 +6,7 @@ What a test may start stands in its markers, how long its file took stands in ``
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -28,8 +29,26 @@ STARTS = ("processes", "waits", "computes", "torchserve", "pipelines", "airflow"
 LONG = ("long", "docker", "yelp")
 #: Only ``test-all`` has them: tests of what the tests themselves stand on, and of the benchmarks.
 LONG_FOLDERS = ("doubles", "benchmarks")
-#: The files of such a folder are run by one worker, one after the other, because they share something dear.
-SHARING_FOLDERS = ("tests/end_to_end/running_airflow",)
+#: What begins with one of these names is run by one worker, one file after the other, because it shares something dear:
+#: a running Airflow; what takes a process twenty seconds to make ready, MLflow and the API that tasks in it ask; the
+#: clients of Kubernetes, which take three.
+SHARING = (
+    ("tests/end_to_end/running_airflow/",),
+    (
+        "tests/model_releases/",
+        "tests/contract/test_registry_service.py",
+        "tests/dags/test_watch_releases.py",
+        "tests/end_to_end/test_every_write_fails.py",
+        "tests/kubeflow_provider/example_dags/",
+        "tests/release_in_kubeflow/test_steps.py",
+    ),
+    (
+        "tests/kubeflow_provider/hooks/kserve/",
+        "tests/contract/test_serving_service.py",
+        "tests/kubeflow_provider/kubernetes/",
+        "tests/kubeflow_provider/operators/on_kserve/",
+    ),
+)
 
 #: For a file of which nothing is recorded.
 _UNKNOWN_SECONDS = 30.0
@@ -62,6 +81,17 @@ def _refuse_processes(event: str, arguments: tuple[Any, ...]) -> None:
         raise AssertionError(f"the fast tests start nothing: mark this one as `processes` ({event} {arguments!r:.200})")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Pass over folders of which the tier has nothing: each worker would import what lies there."""
+    is_short = config.getoption("--tier") in ("fast", "test")
+    return True if is_short and _folder(collection_path) in LONG_FOLDERS else None
+
+
+def _folder(path: Path) -> str:
+    """Return the folder of the tests in which a file lies, or the path itself."""
+    return path.relative_to(ROOT / "tests").parts[0] if ROOT / "tests" in path.parents else ""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what the tier does not have, and put the longest first: at the end nobody waits for one of them.
@@ -86,11 +116,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: (-took[_scope(item.nodeid)], _scope(item.nodeid), -_recorded(_file(item.nodeid))))
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what is there by now: modules and tests, which stay until the end."""
+    gc.collect()
+    gc.freeze()
+
+
 def _belongs(item: pytest.Item, tier: Literal["fast", "test", "long", "all"] | None) -> bool:
     if tier in (None, "all"):
         return True
     markers = {marker.name for marker in item.iter_markers()}
-    is_long = bool(markers & {*LONG}) or item.path.relative_to(ROOT / "tests").parts[0] in LONG_FOLDERS
+    is_long = bool(markers & {*LONG}) or _folder(item.path) in LONG_FOLDERS
     if tier == "long" or is_long:
         return is_long and tier == "long"
     return tier == "test" or not markers & {*STARTS}
@@ -114,10 +151,9 @@ def _file(nodeid: str) -> str:
 
 
 def _scope(nodeid: str) -> str:
-    """Return what one worker runs in one go: a file, or a folder whose files share something."""
+    """Return what one worker runs in one go: a file, or the first name of those that share something."""
     file = _file(nodeid)
-    folder = file.rpartition("/")[0]
-    return folder if folder in SHARING_FOLDERS else file
+    return next((names[0] for names in SHARING if file.startswith(names)), file)
 
 
 @cache

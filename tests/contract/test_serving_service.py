@@ -26,6 +26,7 @@ from tests.kserve_support import forget_model, kserve, real_kserve
 from tests.local_kserve_support import local_kserve
 from tests.native_support import build_native_version, local_native, native_service
 from tests.quick_local_kserve import quick_local_kserve
+from tests.quick_torchserve import Server, quick_hook
 from tests.serving_support import GOOD, build_version, torchserve
 
 _MODELS = (f"model-{number}" for number in count())
@@ -75,7 +76,7 @@ class World:
         deadline = time.monotonic() + _LONGEST_WAIT_SECONDS
         while not deployment.state.is_terminal:
             assert time.monotonic() < deadline, deployment.reason
-            time.sleep(0.05)
+            time.sleep(0.1)
             found = self.service.get_deployment(deployment.model, deployment.version)
             assert found is not None
             deployment = found
@@ -105,6 +106,19 @@ def _on_torchserve(python: str, folder: Path) -> Iterator[World]:
             return build_version(running.store, version, behaviour=behaviour, model=model)
 
         yield World(service=running.hook, build_in=build, keeps_previous_loaded=True)
+
+
+@contextmanager
+def _on_torchserve_without_its_process(folder: Path) -> Iterator[World]:
+    server = Server()
+
+    def build(model: str, version: str, behaviour: str) -> ModelVersion:
+        if behaviour == "does not load":
+            server.broken[version] = "the weights do not fit the model"
+        return build_version(folder / "store", version, behaviour=behaviour, model=model)
+
+    with pytest.MonkeyPatch.context() as patch:
+        yield World(service=quick_hook(patch, folder / "state", server), build_in=build, keeps_previous_loaded=True)
 
 
 @contextmanager
@@ -171,7 +185,10 @@ def _kserve_world(hook: KServeHook, build: Callable[[str, str, str], ModelVersio
     return World(service=hook, build_in=build, keeps_previous_loaded=False, forget=forget)
 
 
-TORCHSERVE = pytest.param("torchserve", marks=pytest.mark.torchserve)
+#: What is told here of each version is told with a table for its server in every run; the server itself is tried in
+#: tests/local_services/torchserve, and with whole releases.
+TORCHSERVE = pytest.param("torchserve", marks=[pytest.mark.torchserve, pytest.mark.long])
+QUICK_TORCHSERVE = "torchserve without its process"
 #: Each version is a process that takes seconds to start; test_processes.py has the essential part in every run.
 LOCAL_KSERVE = pytest.param("KServe's own server", marks=[pytest.mark.processes, pytest.mark.long])
 NATIVE = pytest.param("the native server", marks=[pytest.mark.processes, pytest.mark.long])
@@ -193,13 +210,24 @@ def only(*services: Any) -> pytest.MarkDecorator:
 
 @pytest.fixture(
     scope="module",
-    params=[TORCHSERVE, QUICK_LOCAL_KSERVE, LOCAL_KSERVE, NATIVE, NATIVE_SERVICE, KNATIVE, *RECORDED, REAL],
+    params=[
+        TORCHSERVE,
+        QUICK_TORCHSERVE,
+        QUICK_LOCAL_KSERVE,
+        LOCAL_KSERVE,
+        NATIVE,
+        NATIVE_SERVICE,
+        KNATIVE,
+        *RECORDED,
+        REAL,
+    ],
 )
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Yield each service with a way to publish versions for it."""
     folder = tmp_path_factory.mktemp("serving")
     worlds = {
         "torchserve": lambda: _on_torchserve(request.getfixturevalue("pipelines_python"), folder),
+        QUICK_TORCHSERVE: lambda: _on_torchserve_without_its_process(folder),
         QUICK_LOCAL_KSERVE: lambda: _on_local_kserve_without_processes(folder),
         "the native server": lambda: _on_native(request.getfixturevalue("pipelines_python"), folder),
         "a service of native servers": lambda: _on_native(
@@ -432,7 +460,7 @@ def test_the_first_version_cannot_be_given_a_part(world: World) -> None:
     assert world.service.get_live(world.model) is None
 
 
-@only(TORCHSERVE)  # elsewhere the pod that serves an archive checks it: test_module_pod.py
+@only(TORCHSERVE, QUICK_TORCHSERVE)  # elsewhere the pod that serves an archive checks it: test_module_pod.py
 def test_the_archive_must_be_the_one_that_was_announced(world: World) -> None:
     candidate = world.build()
     path = Path(candidate.archive_uri.removeprefix("file://")) / "model-store" / f"{world.model}.mar"

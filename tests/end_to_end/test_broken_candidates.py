@@ -163,7 +163,6 @@ def fails_before_promotion(trial: Trial, error: type[KubeflowProviderError], mes
     assert message in trial.record().reason
 
 
-@pytest.mark.long
 def test_a_handler_that_does_not_load(trial: Trial) -> None:
     trial.candidate("does not load")
     fails_before_promotion(trial, DeploymentFailedError, "the weights do not fit the model")

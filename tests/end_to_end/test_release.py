@@ -95,6 +95,7 @@ def test_a_release_is_reproduced_from_its_record_and_nothing_else_changes(world,
     assert f"20200101000000 is in no record; there are {before['version']}" in answer.stderr
 
 
+@pytest.mark.long  # told by tests/scripts/test_settings_of_a_release.py
 def test_an_unknown_model_or_setting_is_named(world):
     answer = world.make("release", MODEL="no-such-model")
     assert answer.returncode != 0

@@ -15,7 +15,7 @@ import pytest
 from tests import suite
 
 LONGEST, SHORT, UNKNOWN = "tests/dags/test_a.py", "tests/dags/test_b.py", "tests/dags/test_c.py"
-SHARING = [f"{suite.SHARING_FOLDERS[0]}/test_{name}.py" for name in ("x", "y")]
+SHARING = [f"{suite.SHARING[0][0]}test_{name}.py" for name in ("x", "y")]
 
 
 class Item:

@@ -127,7 +127,7 @@ def test_a_training_on_stored_rows_goes_on_with_the_rows_that_were_next(
     document: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
     """An epoch has thirty steps: it is broken off in the first and in the second."""
-    settings = SETTINGS.model_copy(update={"epochs": 3.0, "learning_rate": 3e-3, "checkpoint_minutes": 1e-9})
+    settings = SETTINGS.model_copy(update={"epochs": 2.0, "learning_rate": 3e-3, "checkpoint_minutes": 1e-9})
     ends, last = KeepState.on_step_end, [0]
 
     class BrokenOff(BaseException):

@@ -11,7 +11,8 @@ from tests.doubles.kubernetes.store import Store
 
 log = logging.getLogger(__name__)
 
-_LOOKS_EVERY_SECONDS = 0.02
+#: When nothing has changed: what is due after a while is noticed then.
+_LOOKS_EVERY_SECONDS = 0.05
 
 
 class ControllerManager:

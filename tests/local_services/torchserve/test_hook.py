@@ -40,13 +40,32 @@ def server(pipelines_python: str, tmp_path: Path) -> Iterator[SimpleNamespace]:
         yield running
 
 
-def release(server: SimpleNamespace, version: str, behaviour: str = "") -> None:
-    server.hook.deploy_candidate(build_version(server.store, version, behaviour=behaviour))
-    server.hook.promote(MODEL, version)
+@pytest.fixture(scope="module")
+def shared(pipelines_python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    """A server that several started at once, in an environment with secrets; each test has a model of its own there."""
+    with (
+        torchserve(pipelines_python, tmp_path_factory.mktemp("shared")) as running,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name in ("PYTHONPATH", "AIRFLOW_CONN_SECRET", "AIRFLOW__CORE__FERNET_KEY", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "/of-the-caller")
+        running.hooks = [TorchServeHook("here", connection=running.connection) for _ in range(4)]
+        threads = [threading.Thread(target=hook.start) for hook in running.hooks]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        patch.undo()
+        yield running
 
 
-def answering(hook: TorchServeHook, version: str | None = None) -> Any:
-    answer = hook.predict(MODEL, GOOD, version=version)
+def release(server: SimpleNamespace, version: str, behaviour: str = "", *, model: str = MODEL) -> None:
+    server.hook.deploy_candidate(build_version(server.store, version, behaviour=behaviour, model=model))
+    server.hook.promote(model, version)
+
+
+def answering(hook: TorchServeHook, version: str | None = None, *, model: str = MODEL) -> Any:
+    answer = hook.predict(model, GOOD, version=version)
     return answer.body["predictions"][0]["version"] if answer.status_code == 200 else answer.status_code
 
 
@@ -138,8 +157,9 @@ def test_names_that_do_not_fit_an_address_are_refused(tmp_path: Path, model: str
 
 
 @pytest.mark.torchserve
-def test_nobody_else_can_manage_the_server(server: SimpleNamespace) -> None:
-    release(server, FIRST)
+def test_nobody_else_can_manage_the_server(shared: SimpleNamespace) -> None:
+    server, model = shared, "managed"
+    release(server, FIRST, model=model)
     run_dir = process(server).run_dir
     assert stat.S_IMODE(run_dir.stat().st_mode) == 0o700
     assert stat.S_IMODE(server.hook._settings.state_dir.stat().st_mode) == 0o700
@@ -162,20 +182,16 @@ def test_nobody_else_can_manage_the_server(server: SimpleNamespace) -> None:
     base = f"http://127.0.0.1:{server.connection.port}"
     with httpx.Client(trust_env=False) as client:
         assert client.get(f"{base}/models").status_code in (404, 405)
-        assert client.delete(f"{base}/models/{MODEL}/{FIRST}").status_code in (404, 405)
-        assert client.put(f"{base}/models/{MODEL}/{FIRST}/set-default").status_code in (404, 405)
+        assert client.delete(f"{base}/models/{model}/{FIRST}").status_code in (404, 405)
+        assert client.put(f"{base}/models/{model}/{FIRST}/set-default").status_code in (404, 405)
         assert client.post(f"{base}/models", params={"url": "placeholder.mar"}).status_code in (404, 405)
-    assert answering(server.hook) == FIRST
+    assert answering(server.hook, model=model) == FIRST
 
 
 @pytest.mark.torchserve
-def test_a_handler_sees_nothing_of_the_callers_environment(
-    server: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("PYTHONPATH", "AIRFLOW_CONN_SECRET", "AIRFLOW__CORE__FERNET_KEY", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "/of-the-caller")
-    release(server, FIRST, "tells its environment")
-    seen = server.hook.predict(MODEL, GOOD).body["environment"]
+def test_a_handler_sees_nothing_of_the_callers_environment(shared: SimpleNamespace) -> None:
+    release(shared, FIRST, "tells its environment", model="curious")
+    seen = shared.hook.predict("curious", GOOD).body["environment"]
     assert seen["JAVA_HOME"]
     assert not [name for name in seen if name.startswith(("AIRFLOW", "AWS"))]
     # TorchServe puts the archive's folder into PYTHONPATH; the caller's would come before it.
@@ -250,15 +266,9 @@ def test_a_live_version_that_cannot_be_loaded_again_is_told_of(server: SimpleNam
 
 
 @pytest.mark.torchserve
-def test_many_at_once_start_one_server(server: SimpleNamespace) -> None:
-    hooks = [TorchServeHook("here", connection=server.connection) for _ in range(4)]
-    threads = [threading.Thread(target=hook.start) for hook in hooks]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len([found for found in process(server).processes() if found.name() == "java"]) == 1
-    assert all(hook.test_connection()[0] for hook in hooks)
+def test_many_at_once_start_one_server(shared: SimpleNamespace) -> None:
+    assert len([found for found in process(shared).processes() if found.name() == "java"]) == 1
+    assert all(hook.test_connection()[0] for hook in shared.hooks)
 
 
 @pytest.mark.long
@@ -290,16 +300,16 @@ def test_it_outlives_the_process_that_started_it(server: SimpleNamespace) -> Non
 
 @pytest.mark.torchserve
 def test_another_archive_of_the_same_version_replaces_a_candidate_but_never_the_live_one(
-    server: SimpleNamespace, tmp_path: Path
+    shared: SimpleNamespace, tmp_path: Path
 ) -> None:
-    server.hook.deploy_candidate(build_version(server.store, FIRST, behaviour="labels permuted"))
-    again = build_version(tmp_path / "again", FIRST)
-    server.hook.deploy_candidate(again)
-    assert server.hook.predict(MODEL, GOOD, version=FIRST).body["predictions"][0]["label"] == "good"
-    server.hook.promote(MODEL, FIRST)
+    hook, model = shared.hook, "replaced"
+    hook.deploy_candidate(build_version(shared.store, FIRST, behaviour="labels permuted", model=model))
+    hook.deploy_candidate(build_version(tmp_path / "again", FIRST, model=model))
+    assert hook.predict(model, GOOD, version=FIRST).body["predictions"][0]["label"] == "good"
+    hook.promote(model, FIRST)
     with pytest.raises(InvalidRequestError, match="live with another archive"):
-        server.hook.deploy_candidate(build_version(tmp_path / "third", FIRST, behaviour="raises"))
-    assert answering(server.hook) == FIRST
+        hook.deploy_candidate(build_version(tmp_path / "third", FIRST, behaviour="raises", model=model))
+    assert answering(hook, model=model) == FIRST
 
 
 def test_no_answer_is_an_error_that_names_the_address(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from kubeflow_provider.exceptions import InvalidRequestError, LiveVersionUnknown
 from local_services.record import BrokenRecordError, Record, ServedModel, StoredVersion
 from local_services.torchserve.hook import TorchServeHook
 from tests.quick_torchserve import Server, quick_hook
-from tests.serving_support import MODEL, build_version
+from tests.serving_support import GOOD, MODEL, build_version
 
 FIRST, SECOND = "20260101000000", "20260102000000"
 SHA256 = "a" * 64
@@ -159,7 +159,7 @@ def test_what_nobody_here_knows_is_told_from_outside(lost: TorchServeHook, tmp_p
     for _ in range(2):
         lost.restore_live(MODEL, version)
     assert lost.get_live(MODEL).version == FIRST
-    assert lost.predict(MODEL, b"").body == {"predictions": [{"version": FIRST}]}
+    assert lost.predict(MODEL, GOOD).body == {"predictions": [{"version": FIRST}]}
 
 
 def test_a_release_that_knows_what_was_live_puts_it_back(lost: TorchServeHook) -> None:

@@ -74,7 +74,7 @@ class Steps:
 def test_it_ends_with_the_weights_of_one_that_was_not_broken_off(
     tmp_path: Path, steps: Steps, step: int, accumulation: int
 ) -> None:
-    how = settings("scratch", gradient_accumulation=accumulation)  # It has dropout.
+    how = settings("scratch", gradient_accumulation=accumulation, epochs=2)  # It has dropout.
     run(tmp_path / "whole", how)
     whole, steps.done = steps.done, []
 
@@ -93,10 +93,10 @@ def test_it_ends_with_the_weights_of_one_that_was_not_broken_off(
 
 
 def test_what_is_trained_is_not_trained_again(tmp_path: Path, steps: Steps, capsys: pytest.CaptureFixture[str]) -> None:
-    facts = run(tmp_path / "model", settings("scratch"), tmp_path / "store")
+    facts = run(tmp_path / "model", settings("scratch", epochs=1), tmp_path / "store")
     steps.done = []
 
-    assert run(tmp_path / "again", settings("scratch"), tmp_path / "store") == facts
+    assert run(tmp_path / "again", settings("scratch", epochs=1), tmp_path / "store") == facts
     assert steps.done == []
     assert "is trained already" in capsys.readouterr().out
     assert (tmp_path / "again" / "model.safetensors").read_bytes() == (
@@ -110,12 +110,12 @@ def test_what_is_trained_is_not_trained_again(tmp_path: Path, steps: Steps, caps
 def test_two_states_are_kept_and_none_of_them_once_the_model_is(tmp_path: Path, steps: Steps) -> None:
     steps.break_off_after(4)
     with pytest.raises(BrokenOff):
-        run(tmp_path / "model", settings("scratch"), tmp_path / "store")
+        run(tmp_path / "model", settings("scratch", epochs=1), tmp_path / "store")
     names = sorted(path.name.rpartition("-")[0] or path.name for path in (tmp_path / "store").iterdir())
     assert names == ["checkpoint.json", "step-3", "step-4"]
 
     steps.break_off_after(0)
-    run(tmp_path / "model", settings("scratch"), tmp_path / "store")
+    run(tmp_path / "model", settings("scratch", epochs=1), tmp_path / "store")
     assert sorted(path.name.partition("-")[0] for path in (tmp_path / "store").iterdir()) == [
         "finished",
         "finished.json",
@@ -151,9 +151,10 @@ def test_a_state_that_was_damaged_is_left_for_the_one_before_it(
         run(tmp_path / "model", settings("scratch"), tmp_path / "store")
     (newest,) = (tmp_path / "store").glob("step-4-*")
     newest.write_bytes(newest.read_bytes()[:-1])
-    steps.last, steps.done = 0, []
+    steps.last, steps.done = 5, []
 
-    run(tmp_path / "model", settings("scratch"), tmp_path / "store")
+    with pytest.raises(BrokenOff):
+        run(tmp_path / "model", settings("scratch"), tmp_path / "store")
 
     assert steps.done[0] == 4
     assert f"{newest.name} in" in capsys.readouterr().out
