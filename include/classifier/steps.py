@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -84,6 +86,7 @@ def train_step(
     from include.classifier.packaging.package import SAMPLE_ROWS, sample_texts
     from include.classifier.tracking import resume, tracked_run
     from include.classifier.training.fine_tuning import train_on
+    from include.classifier.training.nodes.training import train_over_nodes
     from include.classifier.training.problems import FINAL, FailedBeforeError
     from include.classifier.training.stored_rows import training_rows
 
@@ -110,12 +113,14 @@ def train_step(
         tags=tags,
         run_id=checkpoints.tracking_run_id if checkpoints and checkpoints.look() else None,
     )
-    with training_rows(dataset, training, beside=Path(model_dir)) as rows, run as tracker:
+    # Nodes read them themselves.
+    read = nullcontext() if training.nodes > 1 else training_rows(dataset, training, beside=Path(model_dir))
+    with read as rows, run as tracker:
         if checkpoints:
             checkpoints.tracking_run_id = tracker.run_id
+        train = partial(train_over_nodes, dataset_uri, model_name) if rows is None else partial(train_on, rows)
         try:
-            facts = train_on(
-                rows,
+            facts = train(
                 labels=dataset["labels"],
                 settings=training,
                 model_dir=Path(model_dir),
@@ -134,10 +139,11 @@ def _checkpoints(output_uri: str, settings: TrainingConfig, dataset_sha256: str,
     """Return where the state of this training, and of no other, is kept."""
     from include.classifier.training.checkpoints.store import CHECKPOINTS_FOLDER, Checkpoints, digest_of
 
-    if not output_uri or not settings.checkpoint_minutes:
+    # Nodes hand over what they have trained there, also where no state is kept meanwhile.
+    if not output_uri or not (settings.checkpoint_minutes or settings.nodes > 1):
         return None
     identity = {
-        "settings": digest_of(settings.model_dump(exclude={"checkpoint_minutes"})),
+        "settings": digest_of(settings.model_dump(exclude={"checkpoint_minutes", "nodes_timeout_hours"})),
         "data": dataset_sha256,
         "code": revision,
         "packages": " ".join(f"{name}=={package_version(name)}" for name in _PACKAGES_OF_TRAINING),

@@ -13,6 +13,7 @@ POLICIES = documents("network-policies.yaml", "kserve/network-policy.yaml")
 
 MODULE = Peer("team", {CALL_LABEL: "1"})
 STEP = Peer("team", {"pipeline/runid": "1"})
+NODE = Peer("team", {"pipeline/runid": "1", "kubeflow-model-release/training-node": "true"})
 PREDICTOR = Peer("team", {**MANAGED_BY, "component": "predictor"})
 SOMEBODY = Peer("team", {"app": "notebook"})
 ARTIFACTS = Peer("team", {"app": "ml-pipeline-ui-artifact"})
@@ -26,6 +27,9 @@ INTERNET = Peer()
     [
         *((pod, INTERNET, 443) for pod in (MODULE, STEP, PREDICTOR)),
         *((pod, STORAGE, 9000) for pod in (MODULE, STEP, PREDICTOR)),
+        *((NODE, NODE, port) for port in (29500, 40000)),
+        (NODE, INTERNET, 443),
+        (NODE, MLFLOW, 5000),
         (STEP, MLFLOW, 5000),
         (STEP, KUBEFLOW, 8887),
         (STEP, PREDICTOR, 8080),
@@ -48,6 +52,8 @@ def test_what_a_release_needs_is_let_through(source: Peer, target: Peer, port: i
         *((AIRFLOW, pod, 8080) for pod in (MODULE, STEP, SOMEBODY)),
         *((pod, INTERNET, 80) for pod in (MODULE, STEP, PREDICTOR)),
         *((pod, AIRFLOW, 8080) for pod in (MODULE, STEP, PREDICTOR)),
+        *((pod, NODE, 29500) for pod in (STEP, SOMEBODY, AIRFLOW, MODULE)),
+        (NODE, SOMEBODY, 8080),
         (MODULE, PREDICTOR, 8080),
         (MODULE, KUBEFLOW, 8888),
         (PREDICTOR, KUBEFLOW, 8888),

@@ -183,6 +183,7 @@ def test_each_door_and_feature_has_a_file_and_none_gives_everything() -> None:
         "release-in-kubeflow-rbac.yaml",
         "search-in-katib-rbac.yaml",
         "token-rbac.yaml",
+        "training-over-nodes-rbac.yaml",
     ]
     found = rights(*ROLE_FILES)
     assert not [right for right in found if "*" in right]

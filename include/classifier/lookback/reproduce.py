@@ -131,6 +131,8 @@ def _train_and_pack(
     }
     # What else stands there was found and not chosen.
     settings = TrainingConfig(**{name: recorded[name] for name in TrainingConfig.model_fields if name in recorded})
+    # In as many processes as the release had, it is the same training on one machine.
+    settings = settings.on_one_node()
     if "in_memory_rows" not in recorded:  # before there was that setting, all rows were
         settings = settings.model_copy(update={"in_memory_rows": dataset["splits"]["train"]["rows"]})
     with training_rows(dataset, settings, beside=folder / "model") as rows:

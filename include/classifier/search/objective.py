@@ -79,7 +79,7 @@ class TrainingObjective:
             RowsInMemory(rows.texts, rows.labels, held_out_rows=self.held_out(rows.labels)),
             labels=dataset["labels"],
             # A trial is one process: whoever has several of them may have several trials side by side.
-            settings=with_settings(self.training, settings).model_copy(update={"processes": 1}),
+            settings=with_settings(self.training, settings).model_copy(update={"nodes": 1, "processes": 1}),
             model_dir=folder / "model",
             tracker=tracker,
             after_epoch=teller.epoch,

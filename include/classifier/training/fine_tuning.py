@@ -19,6 +19,7 @@ from include.classifier.training.defaults import fill_in
 from include.classifier.training.epochs import AfterEpoch
 from include.classifier.training.features import write_features
 from include.classifier.training.hardware import limit_threads
+from include.classifier.training.problems import HardwareError
 from include.classifier.training.processes.peers import ALONE, Peers
 from include.classifier.training.rows import RowsInMemory, TrainingRows
 from include.contracts.settings import TrainingConfig
@@ -78,6 +79,11 @@ def train_on(
     if checkpoints and (facts := checkpoints.finished(model_dir)):
         report("train: this model is trained already, by a start before this one, and is taken as it is")
         return facts
+    if settings.nodes > 1:
+        raise HardwareError(
+            "training.nodes: only the training step of a pipeline in a cluster trains over several nodes "
+            "(docs/training-over-nodes.md); elsewhere take nodes: 1, and as many processes."
+        )
     if settings.processes > 1:
         from include.classifier.training.processes.launch import train_in_processes
 
@@ -144,7 +150,7 @@ def fine_tune(
         texts=rows.texts(),
         max_length=settings.max_length,
     )
-    limit_threads(base.model.num_parameters(), peers.size)
+    limit_threads(base.model.num_parameters(), settings.processes)
     training, validation, weights = rows.prepare(base, settings, len(labels), peers)
     _tell(base, asked, settings, rows=(len(training), len(validation)), is_weighted=weights is not None)
     tracker.log_params(parameters | {"train_rows": len(training), "validation_rows": len(validation)})
@@ -177,7 +183,7 @@ def fine_tune(
             f"train: {fitted.epochs:.1f} epochs in {duration(fitted.seconds)}, kept the weights of step "
             f"{fitted.kept_step}"
         )
-        _keep_model(checkpoints, model_dir, facts, fitted.seconds)
+        _keep_model(checkpoints, model_dir, facts, fitted.seconds, must=settings.nodes > 1)
     return facts
 
 
@@ -198,9 +204,14 @@ def _tell(
     report(f"train: {settings.epochs:g} epochs at most, learning rate {settings.learning_rate:g}{told}")
 
 
-def _keep_model(checkpoints: Checkpoints | None, model_dir: Path, facts: dict[str, Any], seconds: float) -> None:
-    """Keep what took long to train, so that nothing after it makes anybody train it again."""
-    if checkpoints is None or not (checkpoints.is_kept() or seconds >= checkpoints.every_seconds):
+def _keep_model(
+    checkpoints: Checkpoints | None, model_dir: Path, facts: dict[str, Any], seconds: float, *, must: bool
+) -> None:
+    """Keep what took long to train, so that nothing after it makes anybody train it again.
+
+    :param must: whoever asked for the training is on another machine, and gets the model from there.
+    """
+    if checkpoints is None or not (must or checkpoints.is_kept() or seconds >= checkpoints.every_seconds):
         return
     facts["began_at_steps"] = checkpoints.began_at
     try:
@@ -208,6 +219,8 @@ def _keep_model(checkpoints: Checkpoints | None, model_dir: Path, facts: dict[st
     except TakenOverError:
         raise
     except Exception as error:  # each kind of store has its own; the model itself is there
+        if must:
+            raise
         report(f"train: the trained model could not be kept ({first_line(error)}), which only matters to another try")
 
 

@@ -92,7 +92,7 @@ class RowsOfDataset:
         return {"dataset": dict(self._dataset), "folder": str(self._folder)}
 
     def prepare(self, base: BaseModel, settings: TrainingConfig, n_classes: int, peers: Peers = ALONE) -> Prepared:
-        """Tokenise them into files: the first process does, while the others wait."""
+        """Tokenise them into files: the first process of a node does, while its others wait."""
         chosen = [np.empty(0, np.int64)] * n_classes
         if settings.early_stopping_patience:
             chosen = list(map(np.sort, held_out_of_classes(self._counts, settings.seed)))
@@ -104,7 +104,7 @@ class RowsOfDataset:
         )
         validation: Encoded = []
         found = self._written(origin)
-        while found is None and not peers.is_first:
+        while found is None and not peers.is_first_of_node:
             time.sleep(_PAUSE_SECONDS)  # with the first process all of them end
             found = self._written(origin)
         if found is None:

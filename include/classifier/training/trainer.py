@@ -270,11 +270,12 @@ def fit(
     keep = KeepState(checkpoints, peers=peers, order=shared or GlobalOrder(), scratch=scratch, agree=trainer.agree)
     report(
         f"train: computing on {trainer.args.device} in {_name(precision)}, {steps_per_epoch} steps in an epoch"
-        f"{f', each in {settings.processes} processes' if settings.processes > 1 else ''}"
+        f"{f', each in {peers.size} processes' if peers.size > 1 else ''}"
+        f"{f' on {settings.nodes} nodes' if settings.nodes > 1 else ''}"
         f"{f', {settings.gradient_accumulation} passes' if settings.gradient_accumulation > 1 else ''}"
     )
     if peers.size > 1:
-        limit_threads(base.model.num_parameters(), peers.size)  # Accelerate has set another number.
+        limit_threads(base.model.num_parameters(), settings.processes)  # Accelerate has set another number.
     if peers.rank:
         set_seed(settings.seed + peers.rank)  # Each process drops other elements.
     trainer.train(resume_from_checkpoint=keep.begin(trainer, steps_per_epoch=steps_per_epoch))
@@ -312,6 +313,7 @@ def _arguments(
         eval_strategy="epoch" if validates else "no",
         save_strategy="best" if keeps_best else "no",
         save_only_model=True,
+        save_on_each_node=settings.nodes > 1,  # Each of them loads the best weights in the end.
         save_total_limit=1,
         load_best_model_at_end=keeps_best,
         metric_for_best_model="selection",

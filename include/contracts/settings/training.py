@@ -31,7 +31,7 @@ class TrainingConfig(Section):
         description="At its peak: it rises during the warm-up and then falls to 0. None: chosen for the base model.",
     )
     batch_size: Annotated[int, Field(ge=1, le=4096)] = Field(
-        16, title="Batch size", description="Texts in one training step; `processes` share them."
+        16, title="Batch size", description="Texts in one training step; `processes` and `nodes` share them."
     )
     max_length: Annotated[int, Field(ge=8, le=8192)] = Field(
         128,
@@ -59,10 +59,18 @@ class TrainingConfig(Section):
         description="Processes that train one model together, each on a GPU of its own or on a share of the "
         "processors; see docs/training.md.",
     )
+    nodes: Annotated[int, Field(ge=1, le=64)] = Field(
+        1,
+        description="Pods that train one model together, each with `processes` processes, in a cluster with Kubeflow's "
+        "Trainer; see docs/training-over-nodes.md.",
+    )
+    nodes_timeout_hours: Annotated[float, Field(gt=0)] = Field(
+        24, description="A training over several nodes that takes longer, waiting and all its tries counted, is ended."
+    )
     gradient_accumulation: Annotated[int, Field(ge=1, le=4096)] = Field(
         1,
-        description="Passes that each process makes for one training step, with `batch_size / processes / "
-        "gradient_accumulation` texts at a time: for models whose batch does not fit into memory.",
+        description="Passes that each process makes for one training step, with `batch_size / nodes / processes "
+        "/ gradient_accumulation` texts at a time: for models whose batch does not fit into memory.",
     )
     mixed_precision: Literal["auto", "no", "bf16", "fp16"] = Field(
         "auto",
@@ -92,13 +100,22 @@ class TrainingConfig(Section):
             below = self.batch_size // self.shares * self.shares
             fitting = [size for size in (below, below + self.shares) if size]
             raise ValueError(
-                f"batch_size: {self.batch_size} texts are not to be shared evenly by {self.processes} processes with "
-                f"{self.gradient_accumulation} passes each; take {' or '.join(map(str, fitting))}, or other numbers of "
-                "`processes` and `gradient_accumulation`"
+                f"batch_size: {self.batch_size} texts are not to be shared evenly by {self.all_processes} processes "
+                f"with {self.gradient_accumulation} passes each; take {' or '.join(map(str, fitting))}, or other "
+                "numbers of `nodes`, `processes` and `gradient_accumulation`"
             )
         return self
 
     @property
+    def all_processes(self) -> int:
+        """Processes that train together, on all nodes."""
+        return self.nodes * self.processes
+
+    @property
     def shares(self) -> int:
         """Parts that a training step is made of: passes of all processes."""
-        return self.processes * self.gradient_accumulation
+        return self.all_processes * self.gradient_accumulation
+
+    def on_one_node(self) -> TrainingConfig:
+        """Return what trains the same model in as many processes, but on one node."""
+        return self.model_copy(update={"nodes": 1, "processes": self.all_processes})

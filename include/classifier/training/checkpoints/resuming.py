@@ -25,7 +25,7 @@ from transformers import (  # noqa: TID253
 
 from include.classifier.progress import duration, first_line, report
 from include.classifier.training.checkpoints.random_states import random_states, set_random_states
-from include.classifier.training.checkpoints.store import Checkpoints, TakenOverError
+from include.classifier.training.checkpoints.store import Checkpoints, State, TakenOverError
 from include.classifier.training.processes.peers import Peers
 
 #: Files of a checkpoint of Transformers, as ``Trainer.train`` reads them.
@@ -97,17 +97,25 @@ class KeepState(TrainerCallback):
         """
         self._trainer, self._steps_per_epoch = trainer, steps_per_epoch
         trainer.add_callback(self)
-        folder: str | None = None
+        state: State | None = None
         if self._peers.is_first and self._checkpoints:
-            folder = self._fetch(self._checkpoints, Path(trainer.args.output_dir))
-        folder, self._seconds_before = self._peers.first_says((folder, self._seconds_before))
-        if folder:
-            loaded = torch.load(Path(folder, "own.pt"), weights_only=True)
-            self._loaded = loaded
-            for callback in trainer.callback_handler.callbacks:
-                if isinstance(callback, EarlyStoppingCallback):
-                    callback.early_stopping_patience_counter = loaded["patience"]
-        return folder
+            state = self._take_over(self._checkpoints, Path(trainer.args.output_dir))
+        state = self._peers.first_says(state)
+        if state is None:
+            return None
+        self._seconds_before = state.seconds
+        folder = self._folder(state)
+        if self._peers.is_first_of_node and not self._peers.is_first and self._checkpoints:
+            # Another node, which shares no files with that of the first process.
+            file = self._checkpoints.fetch(state, self._scratch)
+            self._lay_out(state, _load(file), Path(trainer.args.output_dir))
+        self._peers.collect(None)  # until every node has its files
+        loaded = torch.load(folder / "own.pt", weights_only=True)
+        self._loaded = loaded
+        for callback in trainer.callback_handler.callbacks:
+            if isinstance(callback, EarlyStoppingCallback):
+                callback.early_stopping_patience_counter = loaded["patience"]
+        return str(folder)
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -194,20 +202,30 @@ class KeepState(TrainerCallback):
         checkpoints.save(file, step=state.global_step, epoch=state.epoch or 0.0, seconds=self.seconds)
         file.unlink()
 
-    def _fetch(self, checkpoints: Checkpoints, output_dir: Path) -> str | None:
-        """Fetch the newest state and lay it out as a checkpoint of Transformers."""
+    def _take_over(self, checkpoints: Checkpoints, output_dir: Path) -> State | None:
+        """Fetch the newest state and lay it out."""
         found = checkpoints.take_over(self._scratch)
         if found is None:
             return None
         state, file = found
         try:
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            content = _load(file)
         except Exception as error:  # whatever somebody has put there
             report(f"train: {state.file} is no state ({first_line(error)}), so the training begins anew")
             return None
-        finally:
-            file.unlink()
-        folder = self._scratch / f"resumed-{state.step}"
+        self._lay_out(state, content, output_dir)
+        report(
+            f"train: goes on after step {state.step}, epoch {state.epoch:.1f}: {duration(state.seconds)} of training "
+            f"that a start before this one has done until {state.written_at}"
+        )
+        return state
+
+    def _folder(self, state: State) -> Path:
+        return self._scratch / f"resumed-{state.step}"
+
+    def _lay_out(self, state: State, content: dict[str, Any], output_dir: Path) -> None:
+        """Write a state as a checkpoint of Transformers, for the processes of this node."""
+        folder = self._folder(state)
         folder.mkdir(exist_ok=True)
         torch.save(content["weights"], folder / _WEIGHTS)
         for name, target in _PARTS.items():
@@ -217,12 +235,15 @@ class KeepState(TrainerCallback):
         document = json.loads(content["trainer"])
         document["best_model_checkpoint"] = _put_best(content["best"], document["best_global_step"], output_dir)
         (folder / _STATE).write_text(json.dumps(document), encoding="utf-8")
-        self._seconds_before = state.seconds
-        report(
-            f"train: goes on after step {state.step}, epoch {state.epoch:.1f}: {duration(state.seconds)} of training "
-            f"that a start before this one has done until {state.written_at}"
-        )
-        return str(folder)
+
+
+def _load(file: Path) -> dict[str, Any]:
+    """Read a state, and delete the file."""
+    try:
+        content: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    finally:
+        file.unlink()
+    return content
 
 
 def _best(state: TrainerState) -> dict[str, torch.Tensor] | None:

@@ -152,9 +152,8 @@ class Checkpoints:
         if not self.look():
             return None
         for state in self._states.kept:
-            target = folder / "state.pt"
             try:
-                self._fetch(state.file, target, state.sha256)
+                target = self.fetch(state, folder)
             except CheckpointError as error:
                 report(f"train: {error}; trying the state before it")
                 continue
@@ -165,6 +164,16 @@ class Checkpoints:
         report("train: no state can be read, so the training begins anew")
         self._states = self._begun_anew()
         return None
+
+    def fetch(self, state: State, folder: Path) -> Path:
+        """Fetch a state that another process of the same training has taken over, and return the file.
+
+        :param folder: gets it.
+        :raises CheckpointError: when it is not there, or not whole.
+        """
+        target = folder / "state.pt"
+        self._fetch(state.file, target, state.sha256)
+        return target
 
     def save(self, file: Path, *, step: int, epoch: float, seconds: float) -> None:
         """Keep a state.

@@ -2,7 +2,7 @@
 
 What ``torchrun --standalone`` does, from within the step: a process that dies ends the others, and all of them begin
 again where the last state was kept. They die with this process, whatever kills it, so that nothing trains on for which
-nobody waits.
+nobody waits. For one of several nodes it is what ``torchrun --master-addr`` does: a process that dies ends its node.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 from pydantic import BaseModel
@@ -48,6 +48,20 @@ ROWS, FACTS, ERROR = "rows.json", "facts.json", "error.json"
 
 class ProcessesError(RuntimeError):
     """The processes of a training have died once too often."""
+
+
+class Meeting(NamedTuple):
+    """Where the launchers of several nodes meet.
+
+    :param rank: of this node, from 0; the first one listens at the address.
+    :param timeout_seconds: that a node waits for the others.
+    """
+
+    nodes: int
+    rank: int
+    address: str
+    port: int
+    timeout_seconds: float
 
 
 class Job(BaseModel):
@@ -97,7 +111,7 @@ def train_in_processes(
             checkpoints_uri=checkpoints.uri if checkpoints else "",
             identity=checkpoints.identity if checkpoints else {},
         )
-        _launch(job)
+        launch(job)
         facts: dict[str, Any] = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     return facts
 
@@ -119,23 +133,22 @@ def check_hardware(processes: int) -> None:
         report(f"train: {processes} processes share {cpus} processors; raise resources.cpu, or take fewer processes")
 
 
-def _launch(job: Job) -> None:
+def launch(job: Job, meeting: Meeting | None = None) -> None:
+    """Start the processes of this machine, and wait for them.
+
+    :param meeting: where those of other nodes are met; default: there are none.
+    :raises ProcessesError: when they have died once too often; of several nodes, once.
+    :raises TrainingDivergedError: and what else :func:`include.classifier.training.fine_tuning.train` raises.
+    """
     from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
         nproc_per_node=job.settings.processes,
-        run_id=uuid4().hex,
         role="train",
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        max_restarts=MAX_RESTARTS,
         logs_specs=DefaultLogsSpecs(log_dir=str(Path(job.folder, "launcher"))),
-        # Nobody but these processes takes part: no name of this machine has to be known to anybody.
-        local_addr="127.0.0.1",
+        **(_ALONE | {"run_id": uuid4().hex} if meeting is None else _together(meeting)),
     )
     variables = {
         JOB_VARIABLE: job.model_dump_json(),
@@ -143,16 +156,45 @@ def _launch(job: Job) -> None:
     }
     # PyTorch warns of its own that it looks for weights without a gradient, which some architectures have.
     variables["TORCH_CPP_LOG_LEVEL"] = os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR")
-    if sys.platform == "linux":
+    if meeting is None and sys.platform == "linux":
         variables["GLOO_SOCKET_IFNAME"] = os.environ.get("GLOO_SOCKET_IFNAME", "lo")
     try:
         with _environment(variables):
             elastic_launch(config, sys.executable)("-m", os.environ.get(WORKER_VARIABLE, _WORKER))
     except ChildFailedError as error:
-        _explain(Path(job.folder), {rank: failure.exitcode for rank, failure in error.failures.items()})
+        exit_codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
+        _explain(Path(job.folder), exit_codes, tries=1 if meeting else MAX_RESTARTS + 1)
 
 
-def _explain(folder: Path, exit_codes: Mapping[int, int]) -> None:
+#: Nobody but these processes takes part: no name of this machine has to be known to anybody.
+_ALONE: dict[str, Any] = {
+    "min_nodes": 1,
+    "max_nodes": 1,
+    "rdzv_backend": "c10d",
+    "rdzv_endpoint": "localhost:0",
+    "max_restarts": MAX_RESTARTS,
+    "local_addr": "127.0.0.1",
+}
+
+
+def _together(meeting: Meeting) -> dict[str, Any]:
+    """Return what torchrun makes of ``--nnodes``, ``--node-rank``, ``--master-addr`` and ``--master-port``.
+
+    A launcher that started its processes anew would wait for those of the others, which know nothing of that: whoever
+    has started the nodes starts all of them again.
+    """
+    return {
+        "min_nodes": meeting.nodes,
+        "max_nodes": meeting.nodes,
+        "run_id": "train",
+        "rdzv_backend": "static",
+        "rdzv_endpoint": f"{meeting.address}:{meeting.port}",
+        "rdzv_configs": {"rank": meeting.rank, "timeout": int(meeting.timeout_seconds)},
+        "max_restarts": 0,
+    }
+
+
+def _explain(folder: Path, exit_codes: Mapping[int, int], *, tries: int) -> None:
     """Raise what one of the processes had to say, else how the last of them ended."""
     if (folder / ERROR).exists():
         said = json.loads((folder / ERROR).read_text(encoding="utf-8"))
@@ -164,7 +206,8 @@ def _explain(folder: Path, exit_codes: Mapping[int, int]) -> None:
         how = "was killed from outside, most likely because memory ran out: lower batch_size, or raise resources.memory"
     elif code < 0:
         how = f"was ended by signal {-code}"
-    raise ProcessesError(f"Process {rank} of the training {how}. It was tried {MAX_RESTARTS + 1} times.") from None
+    tried = f" It was tried {tries} times." if tries > 1 else ""
+    raise ProcessesError(f"Process {rank} of the training {how}.{tried}") from None
 
 
 @contextmanager

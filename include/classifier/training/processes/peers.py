@@ -16,20 +16,27 @@ class Peers(NamedTuple):
 
     :param rank: from 0; the first one alone writes, prints and decides.
     :param size: how many there are; one asks nobody.
+    :param local_rank: the same among those of its node, which share a machine's files and processors.
     """
 
     rank: int = 0
     size: int = 1
+    local_rank: int = 0
 
     @classmethod
     def from_environment(cls) -> Peers:
-        """Return what the launcher of these processes says in ``RANK`` and ``WORLD_SIZE``."""
-        return cls(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+        """Return what the launcher of these processes says in ``RANK``, ``WORLD_SIZE`` and ``LOCAL_RANK``."""
+        return cls(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
 
     @property
     def is_first(self) -> bool:
         """Whether this process speaks for all."""
         return self.rank == 0
+
+    @property
+    def is_first_of_node(self) -> bool:
+        """Whether this process fetches and writes the files that those of its node share."""
+        return self.local_rank == 0
 
     def first_says(self, value: T) -> T:
         """Return the first process's value to each of them."""

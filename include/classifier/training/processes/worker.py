@@ -50,8 +50,8 @@ def _train(job: Job, peers: Peers, scratch: Path) -> int:
     scratch.mkdir(exist_ok=True)
     texts = json.loads(Path(job.folder, ROWS).read_text(encoding="utf-8"))
     checkpoints = None
-    if job.checkpoints_uri and peers.is_first:
-        every = job.settings.checkpoint_minutes * 60
+    if job.checkpoints_uri and peers.is_first_of_node:  # That of another node reads what the first one goes on from.
+        every = job.settings.checkpoint_minutes * 60 or float("inf")
         checkpoints = Checkpoints(job.checkpoints_uri, job.identity, every_seconds=every)
         checkpoints.tracking_run_id = job.tracking_run_id
     _meet(peers, scratch.name)
