@@ -70,6 +70,7 @@ def test_a_training_is_one_trainjob_and_nothing_of_it_is_left(
     assert k8s.faults.asked == V2
 
 
+@pytest.mark.long
 def test_what_the_first_node_says_is_said_once(
     k8s: Cluster, trainer: Trainer, nodes: FakeNodes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_node_that_ends_is_tried_again_by_another_trainjob(
     assert [each.name for each in journal.ended] == [NAME]
 
 
+@pytest.mark.long
 def test_a_node_that_is_lost_with_its_pod_is_tried_again(
     k8s: Cluster, trainer: Trainer, nodes: FakeNodes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -147,6 +149,7 @@ def test_a_node_that_is_lost_with_its_pod_is_tried_again(
     assert "none of its pods is left to say why" in said or "node 0 was told to end" in said
 
 
+@pytest.mark.long
 def test_tries_have_an_end_and_the_reason_is_said(
     k8s: Cluster, trainer: Trainer, nodes: FakeNodes, tmp_path: Path
 ) -> None:
@@ -177,6 +180,7 @@ def test_memory_that_runs_out_is_said_and_not_tried_again(k8s: Cluster, trainer:
     assert len(trainer.created) == 1
 
 
+@pytest.mark.long
 def test_an_image_that_cannot_be_had_ends_it_after_a_while(k8s: Cluster, trainer: Trainer, tmp_path: Path) -> None:
     step = json.loads(json.dumps(STEP).replace(IMAGE, "absent:1"))
     now = [0.0]
@@ -199,6 +203,7 @@ def test_an_image_that_cannot_be_had_ends_it_after_a_while(k8s: Cluster, trainer
     assert trainer.trainjobs() == []
 
 
+@pytest.mark.long
 def test_a_cluster_without_room_is_waited_for_until_the_deadline(
     k8s: Cluster, trainer: Trainer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -265,6 +270,7 @@ def test_one_that_somebody_deletes_ends_the_training(
     assert len(trainer.created) == 1
 
 
+@pytest.mark.long
 def test_a_suspended_one_is_waited_for(
     k8s: Cluster, trainer: Trainer, nodes: FakeNodes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -287,6 +293,7 @@ def test_a_suspended_one_is_waited_for(
     assert len(trainer.created) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("status", [503, 500, 429])
 def test_a_server_that_is_away_is_waited_for(
     k8s: Cluster, trainer: Trainer, nodes: FakeNodes, tmp_path: Path, status: int
@@ -320,6 +327,7 @@ def test_an_answer_that_is_lost_makes_no_second(
     assert len(trainer.created) == 1
 
 
+@pytest.mark.long
 def test_without_the_right_to_read_logs_it_goes_on(
     k8s: Cluster, trainer: Trainer, nodes: FakeNodes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from include.classifier.steps import train_step
 from include.classifier.tracking import Tracker
 from include.classifier.training.checkpoints.store import Checkpoints
 from include.classifier.training.nodes import training as module
@@ -16,9 +18,9 @@ from include.classifier.training.nodes.cluster import TrainingCluster
 from include.classifier.training.nodes.node import meeting
 from include.classifier.training.nodes.task import Ended, Journal, NodesError, Task, TaskFolder
 from include.classifier.training.nodes.training import check_reach, train_over_nodes
-from include.classifier.training.problems import HardwareError
+from include.classifier.training.problems import FailedBeforeError, HardwareError
 from include.contracts.settings import TrainingConfig
-from tests.classifier.training.nodes.support import STEP
+from tests.classifier.training.nodes.support import STEP, small_dataset
 
 SETTINGS = TrainingConfig(nodes=2, processes=2, checkpoint_minutes=0, nodes_timeout_hours=2)
 TASK = Task(
@@ -56,6 +58,28 @@ def test_on_one_machine_it_says_what_to_take_instead(tmp_path: Path, monkeypatch
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(HardwareError, match=r"this is no pod of one\. .* nodes: 1, and processes: 4"):
         trained(tmp_path, TrainingCluster())
+
+
+def test_a_step_on_one_machine_ends_before_it_reads_a_row_and_so_does_its_retry(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    step = partial(
+        train_step,
+        dataset_uri=small_dataset(tmp_path / "dataset"),
+        model_dir=str(tmp_path / "model"),
+        training_file=str(tmp_path / "training"),
+        model_name="reviews",
+        model_version="20260101000000",
+        settings={"nodes": 2},
+        output_uri=(tmp_path / "release").as_uri(),
+    )
+    with pytest.raises(HardwareError, match="this is no pod of one"):
+        step()
+    with pytest.raises(FailedBeforeError, match="this is no pod of one"):
+        step()
+
+    assert not (tmp_path / "model").exists()
 
 
 def test_without_a_place_to_hand_over_in_it_refuses(tmp_path: Path) -> None:
