@@ -82,7 +82,7 @@ class TrainJob:
 
 @pytest.fixture
 def k8s() -> Iterator[Any]:
-    settings = {"images": {IMAGE: Image("/bin")}, "namespace": "team", "speed": 20, "lags": QUICK}
+    settings = {"images": {IMAGE: Image("/bin")}, "namespace": "team", "speed": 2, "lags": QUICK}
     with double_or_real("TRAINER", **settings) as k8s:
         if k8s.is_double:
             Trainer(k8s)
@@ -190,7 +190,7 @@ def test_a_suspended_one_has_no_pods_and_keeps_its_condition_when_it_goes_on(mak
 
 
 def test_one_that_is_deleted_in_the_foreground_is_there_until_its_pods_are_gone(make: Made) -> None:
-    job = make("trap 'sleep 2; exit 0' TERM; while true; do sleep 0.1; done")
+    job = make("trap 'sleep 5; exit 0' TERM; while true; do sleep 0.1; done")
     wait_for(lambda: job.counts().get("ready"), "both nodes")
     found = job.read()
     assert found is not None
@@ -208,7 +208,7 @@ def test_one_that_is_deleted_in_the_foreground_is_there_until_its_pods_are_gone(
 
 
 def test_one_that_is_deleted_otherwise_is_gone_before_its_pods_are(make: Made) -> None:
-    job = make("trap 'sleep 2; exit 0' TERM; while true; do sleep 0.1; done")
+    job = make("trap 'sleep 1; exit 0' TERM; while true; do sleep 0.1; done")
     wait_for(lambda: job.counts().get("ready"), "both nodes")
     job.delete()
 
