@@ -15,7 +15,7 @@ IMAGE = os.environ.get("TRAINING_IMAGE", "kubeflow-model-release:0.1.0")
 _component = dsl.component(base_image=IMAGE, install_kfp_package=False)
 
 #: Times that a part whose pod was lost, or whose store did not answer, is read again.
-_RETRIES = 3
+RETRIES = 3
 
 
 @_component
@@ -52,7 +52,7 @@ def read_part(part: str, request: dict, cpu: str, memory: str) -> None:
     done.set_display_name("Read")
     done.set_cpu_request(cpu).set_cpu_limit(cpu)
     done.set_memory_request(memory).set_memory_limit(memory)
-    done.set_retry(num_retries=_RETRIES)
+    done.set_retry(num_retries=RETRIES)
     done.set_caching_options(enable_caching=False)
 
 

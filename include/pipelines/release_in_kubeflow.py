@@ -7,32 +7,16 @@ with bad input and latency, an approval, alerts.
 """
 
 # No `from __future__ import annotations`: kfp reads the types at run time and cannot take them as text.
-import os
 from typing import NamedTuple
 
 from kfp import dsl  # noqa: TID253  imported to be compiled, never by a DAG
 from kfp import kubernetes as cluster  # noqa: TID253
 
 from include.models import read_trained_model
+from include.pipelines.release_pods import prepare_pod, read_side_by_side
 from include.pipelines.train_classifier import IMAGE, evaluate, package, prepare_training, train
 from include.release_in_kubeflow.inference_service import VOLUME_PATH
 from include.release_in_kubeflow.registry import RUN_ID_VARIABLE
-
-#: ``RELEASE_STORAGE=object-store``, read when the pipeline is compiled, leaves the volume out: a pod that names a claim
-#: which does not exist never starts, so the choice cannot be a parameter.
-ON_VOLUME = os.environ.get("RELEASE_STORAGE", "volume") != "object-store"
-
-#: Keys of the secret that the parameter ``credentials`` names; each is optional, and becomes a variable of its name.
-CREDENTIALS = (
-    "MLFLOW_TRACKING_USERNAME",
-    "MLFLOW_TRACKING_PASSWORD",
-    "MLFLOW_TRACKING_TOKEN",
-    "MODEL_REGISTRY_TOKEN",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_ENDPOINT_URL",
-    "HF_TOKEN",
-)
 
 _SAMPLE = read_trained_model("sample-reviews")
 _FIELDS_OF_THE_GATE = {"min_macro_f1", "max_regression", "confidence", "when_inconclusive"}
@@ -49,8 +33,18 @@ def load_data(
     training: dict,
     tracking_uri: str,
     registry_uri: str,
-) -> NamedTuple("Release", model_version=str, output_uri=str, dataset_uri=str, live_uri=str):  # type: ignore[valid-type]
-    """Validate the data, drop what would spoil the measurement, and write the data set."""
+) -> NamedTuple(  # type: ignore[valid-type]
+    "Release",
+    model_version=str,
+    output_uri=str,
+    dataset_uri=str,
+    live_uri=str,
+    how=str,
+    parts=list,
+    request=dict,
+    seed=int,
+):
+    """Write the data set: valid rows without what would spoil the measurement. Or plan which step reads what of it."""
     from include.release_in_kubeflow.steps import load_data_step
 
     return load_data_step(
@@ -220,6 +214,22 @@ def release_in_kubeflow(
     loaded.set_display_name("Load data")
     version, output_uri = loaded.outputs["model_version"], loaded.outputs["output_uri"]
 
+    # Nothing of it runs where `load_data` has read the data, which it does unless `data.parallel_files` says otherwise.
+    read = read_side_by_side(
+        how=loaded.outputs["how"],
+        parts=loaded.outputs["parts"],
+        request=loaded.outputs["request"],
+        model_name=model_name,
+        seed=loaded.outputs["seed"],
+        image=image,
+        cpu=cpu,
+        memory=memory,
+        volume=volume,
+        credentials=credentials,
+    )
+    read.set_display_name("Read side by side")
+    read.set_caching_options(enable_caching=False)
+
     trained = train(
         dataset_uri=loaded.outputs["dataset_uri"],
         model_name=model_name,
@@ -230,7 +240,7 @@ def release_in_kubeflow(
         experiment_name=experiment_name,
         code_revision="",
     )
-    trained.set_display_name("Train")
+    trained.set_display_name("Train").after(read)
     trained.set_accelerator_type(accelerator_type).set_accelerator_limit(accelerator_count)
     prepare_training(trained)
 
@@ -297,11 +307,4 @@ def release_in_kubeflow(
     predicted.set_display_name("Predict").after(deployed)
 
     for task in (loaded, trained, packaged, evaluated, registered, deployed, predicted):
-        task.set_container_image(image)
-        task.set_cpu_request(cpu).set_cpu_limit(cpu)
-        task.set_memory_request(memory).set_memory_limit(memory)
-        # Kubeflow's cache looks at parameters, not at what lies behind a URI.
-        task.set_caching_options(enable_caching=False)
-        cluster.use_secret_as_env(task, credentials, {key: key for key in CREDENTIALS}, optional=True)
-        if ON_VOLUME:
-            cluster.mount_pvc(task, pvc_name=volume, mount_path=VOLUME_PATH)
+        prepare_pod(task, image=image, cpu=cpu, memory=memory, volume=volume, credentials=credentials)

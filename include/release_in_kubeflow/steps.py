@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -35,12 +36,22 @@ class NotGoodEnoughError(RuntimeError):
 
 
 class Release(NamedTuple):
-    """Where a release lies and what it is compared with; all are parameters of later steps."""
+    """Where a release lies, what it is compared with, and who reads its data; all are parameters of later steps.
+
+    :param how: ``whole``: the data set is written; ``parts``: it still has to be read, in parts, and merged.
+    :param parts: their numbers; empty where it is written.
+    :param request: what they are read with, :class:`include.classifier.preprocess_steps.Request`.
+    :param seed: decides which rows are split off where no evaluation data is given.
+    """
 
     model_version: str
     output_uri: str
     dataset_uri: str
     live_uri: str
+    how: str
+    parts: list[str]
+    request: dict[str, str]
+    seed: int
 
 
 @permissions_explained()
@@ -56,6 +67,8 @@ def load_data_step(
 ) -> Release:
     """Write the data set of a release, and find the live model to compare with.
 
+    With ``data.parallel_files`` above one it is only planned here, and read by steps of its own.
+
     :param data: section ``data`` of a model's YAML.
     :param training: section ``training``, whose seed is that of the split as well.
     :param model_version: 14 digits; empty for the present time. The release gets it, or the next second that no
@@ -67,6 +80,7 @@ def load_data_step(
     import fsspec
 
     from include.classifier.preprocess import preprocess
+    from include.classifier.preprocess_steps import Request, plan_step
 
     models = f"{as_uri(store_uri)}/{model_name}"
     store, path = fsspec.core.url_to_fs(models)
@@ -74,18 +88,41 @@ def load_data_step(
     version = claim_version(store, path, asked, mark=str(uuid4()), run="release-in-kubeflow")
     folder = f"{models}/{version}"
     seed = TrainingConfig.model_validate(dict(training)).seed
-    settings = DataConfig.model_validate(dict(data))
-    preprocess(
-        settings,
-        model=model_name,
-        seed=seed,
-        output_uri=f"{folder}/dataset",
-        as_of=datetime.strptime(version, "%Y%m%d%H%M%S").replace(tzinfo=UTC),
-        requests_uri=models if settings.labelled_requests else None,
-    )
+    settings = DataConfig.model_validate(_in_order(data))
+    as_of = datetime.strptime(version, "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+    requests_uri = models if settings.labelled_requests else ""
+    parts: list[str] = []
+    request: dict[str, str] = {}
+    if settings.parallel_files > 1:
+        reading = Request(
+            data=settings.model_dump_json(),
+            output_uri=f"{folder}/dataset",
+            as_of=as_of.isoformat(),
+            requests_uri=requests_uri,
+        )
+        parts, request = plan_step(reading, parts=settings.parallel_files), asdict(reading)
+    else:
+        preprocess(
+            settings,
+            model=model_name,
+            seed=seed,
+            output_uri=f"{folder}/dataset",
+            as_of=as_of,
+            requests_uri=requests_uri or None,
+        )
     live = registry_of(tracking_uri, registry_uri).live_package(model_name)
     report(f"load data: {model_name} {version} will be compared with {live or 'no live model: there is none'}")
-    return Release(version, folder, f"{folder}/dataset/dataset.json", live)
+    how = "parts" if parts else "whole"
+    return Release(version, folder, f"{folder}/dataset/dataset.json", live, how, parts, request, seed)
+
+
+def _in_order(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings with the labels in the order of their keys, which is that of the classes.
+
+    The object of a pipeline's parameter has none: it would be another one in each run.
+    """
+    labels = data.get("labels")
+    return dict(data) | ({"labels": dict(sorted(labels.items()))} if isinstance(labels, Mapping) else {})
 
 
 @permissions_explained()

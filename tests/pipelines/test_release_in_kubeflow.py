@@ -29,7 +29,9 @@ from tests.inference_services import Cluster, inference_services
 
 ROOT = Path(__file__).parents[2]
 IR = ROOT / "include" / "pipelines" / "release_in_kubeflow.yaml"
-STEPS = ["Load data", "Train", "Package", "Evaluate", "Register", "Deploy", "Predict"]
+STEPS = ["Load data", "Read side by side", "Train", "Package", "Evaluate", "Register", "Deploy", "Predict"]
+#: Of them, what is a pipeline, and the steps in it.
+READING, READING_STEPS = "Read side by side", ["exec-read", "exec-merge"]
 FIRST, SECOND = "20261121030000", "20261122030000"
 
 # As the embedded world does: the steps' heavy imports are made once.
@@ -80,13 +82,42 @@ def test_every_step_takes_the_image_from_the_parameter_and_is_not_cached(documen
 
 def test_every_step_has_the_volume_and_the_credentials(documents: Any) -> None:
     executors = documents[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    assert len(executors) == len(STEPS)
+    assert len(executors) == len({*STEPS} - {READING}) + len(READING_STEPS)
+    assert executors.keys() >= {*READING_STEPS}
     for executor in executors.values():
         (mount,) = executor["pvcMount"]
         assert mount["mountPath"] == "/mnt/models"
         assert mount["pvcNameParameter"] == {"componentInputParameter": "volume"}
         (secret,) = executor["secretAsEnv"]
         assert secret["optional"] is True
+
+
+def test_files_are_read_side_by_side_in_pods_as_all_others(documents: Any) -> None:
+    pipeline, _ = documents
+    executors = pipeline["deploymentSpec"]["executors"]
+    tasks = [task for component in pipeline["components"].values() for task in tasks_of(component)]
+    (loop,) = (task for task in tasks if "parameterIterator" in task)
+    (condition,) = (
+        task["triggerPolicy"]["condition"] for task in tasks if "condition" in task.get("triggerPolicy", {})
+    )
+
+    assert loop["parameterIterator"]["items"] == {"inputParameter": "pipelinechannel--parts"}
+    assert condition == "inputs.parameter_values['pipelinechannel--how'] == 'parts'"
+    for name in READING_STEPS:
+        (task,) = (task for task in tasks if task["componentRef"]["name"] == name.replace("exec-", "comp-"))
+        given = task["inputs"]["parameters"]
+        container = executors[name]["container"]
+        for placeholder in (container["image"], *container["resources"].values()):
+            parameter = placeholder.removeprefix("{{$.inputs.parameters['").removesuffix("']}}")
+            # Of a loop or a condition, the server would find no such parameter.
+            assert given[parameter] == {"componentInputParameter": parameter.removeprefix("pipelinechannel--")}
+        if name == "exec-read":
+            assert task["retryPolicy"]["maxRetryCount"] == 3
+    assert not [task for task in tasks if task.get("cachingOptions", {}).get("enableCache")]
+
+
+def tasks_of(component: Any) -> list[Any]:
+    return list(component.get("dag", {}).get("tasks", {}).values())
 
 
 def test_the_step_that_registers_knows_its_run(documents: Any) -> None:
@@ -168,6 +199,25 @@ def run(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.mark.pipelines
+@pytest.mark.long
+def test_files_that_are_read_side_by_side_make_the_same_data_set(run: Any, tmp_path: Path) -> None:
+    """Both runs end behind it, because there is no such base model."""
+    data = read_trained_model("sample-reviews").data.model_dump(mode="json", exclude_none=True)
+    ended = {
+        version: run(version, data=data | {"parallel_files": files}, training={"base_model": str(tmp_path / "none")})
+        for version, files in ((FIRST, 1), (SECOND, 2))
+    }
+
+    for version, done in ended.items():
+        assert "train: loading base model" in done.stdout, done.stdout[-5000:]
+        assert ("2 files are read in 2 parts" in done.stdout) is (version == SECOND)
+    whole, parts = (tmp_path / "volume" / "sample-reviews" / version / "dataset" for version in (FIRST, SECOND))
+    assert sorted(path.name for path in parts.iterdir()) == sorted(path.name for path in whole.iterdir())
+    for split in ("train", "evaluation"):
+        assert (parts / f"{split}.parquet").read_bytes() == (whole / f"{split}.parquet").read_bytes()
 
 
 def hardly_trained() -> dict[str, Any]:

@@ -226,3 +226,18 @@ def test_a_version_that_another_run_has_is_not_taken_from_it(tmp_path, monkeypat
     ]
     assert [release.model_version for release in loaded] == ["20261121030059", "20261121030100"]
     assert loaded[1].output_uri == f"{tmp_path.as_uri()}/reviews/20261121030100"
+
+
+def test_classes_have_the_same_order_however_an_object_of_a_pipeline_is_shuffled(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr("include.classifier.preprocess.preprocess", lambda data, **_: read.append(list(data.labels)))
+    for labels in ({"0": "bad", "1": "good"}, {"1": "good", "0": "bad"}, ["good", "bad"]):
+        load_data_step(
+            data={"train": ["a.csv"], "labels": labels},
+            training={},
+            model_name="reviews",
+            model_version="20261121030059",
+            store_uri=tmp_path.as_uri(),
+            tracking_uri="",
+        )
+    assert read == [["0", "1"], ["0", "1"], ["good", "bad"]]

@@ -10,6 +10,7 @@ import pytest
 
 from include.classifier.data.dataset import read_split
 from include.classifier.preprocess import preprocess
+from include.classifier.preprocess_steps import Request, merge_step, read_step
 from include.contracts.monitoring.labels import LABELLED_REQUESTS
 from include.contracts.settings import DataConfig
 from include.release_in_kubeflow.steps import load_data_step
@@ -102,10 +103,11 @@ def test_without_texts_there_is_nothing_to_train_on(folder, capsys):
     assert "0 captured rows with texts, 1 without" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("is_wanted", [False, True])
-def test_a_release_wholly_in_kubeflow_trains_on_them_where_its_data_say_so(folder, is_wanted):
+@pytest.mark.parametrize(("is_wanted", "files"), [(False, 1), (True, 1), (True, 3)])
+def test_a_release_wholly_in_kubeflow_trains_on_them_where_its_data_say_so(folder, is_wanted, files):
     captured(folder, {"It was fine.": "good", "It was not.": "bad"})
-    settings = data(folder, evaluation=rows("other", 20)).model_dump(mode="json") | {"labelled_requests": is_wanted}
+    changes = {"labelled_requests": is_wanted, "parallel_files": files}
+    settings = data(folder, evaluation=rows("other", 20)).model_dump(mode="json") | changes
 
     loaded = load_data_step(
         data=settings,
@@ -115,6 +117,11 @@ def test_a_release_wholly_in_kubeflow_trains_on_them_where_its_data_say_so(folde
         store_uri=folder.as_uri(),
         tracking_uri="",
     )
+    assert (loaded.how, loaded.parts) == (("whole", []) if files == 1 else ("parts", ["0", "1", "2"]))
+    for part in loaded.parts:
+        read_step(Request(**loaded.request), part=int(part))
+    if loaded.parts:
+        merge_step(Request(**loaded.request), model_name="store", seed=loaded.seed)
 
     document = json.loads(Path(loaded.dataset_uri.removeprefix("file://")).read_text(encoding="utf-8"))
     found = [source["rows"] for source in document["sources"] if source.get("named") == LABELLED_REQUESTS]
