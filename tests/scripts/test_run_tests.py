@@ -92,7 +92,8 @@ def test_a_half_that_failed_fails_both(
     folders = [folder for arguments in started.values() for folder in arguments if folder.startswith("tests/")]
     assert len(folders) == len(set(folders)), "no test is run twice"
     assert {f"tests/{path.relative_to(ROOT / 'tests').parts[0]}" for path in ROOT.glob("tests/**/test_*.py")} == {
-        *folders
+        *folders,
+        runner.ELSEWHERE,
     }
     assert capsys.readouterr().out.splitlines()[-1] == "12 passed in 1s", "pytest's own line ends it"
 

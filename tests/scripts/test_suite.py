@@ -50,11 +50,11 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> None:
         ("test", {"plain", "airflow", "processes"}),
         ("long", {"long", "docker", "double"}),
         ("all", {"plain", "airflow", "processes", "long", "docker", "double"}),
-        (None, {"plain", "airflow", "processes", "long", "docker", "double"}),
+        (None, {"plain", "airflow", "processes", "long", "docker", "double", "gpu"}),
     ],
 )
 def test_a_tier_leaves_out_what_it_says(tier: str | None, names: set[str]) -> None:
-    markers = ("airflow", "processes", "long", "docker")
+    markers = ("airflow", "processes", "long", "docker", "gpu")
     items = [Item(SHORT, "plain"), *(Item(SHORT, name, name) for name in markers)]
     items.append(Item("tests/doubles/kfp_server_tests/test_d.py", "double"))
 
