@@ -24,6 +24,10 @@ from tests.waiting import LIMIT_SECONDS, wait_for
 
 ROOT = Path(__file__).parents[1]
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+#: Tasks are forks of the one, DAG files are read by forks of the other.
+FORKING = ("scheduler", "dag-processor")
+#: Seconds between two questions to the API: each costs the machine more than the waiting does.
+_PAUSE_SECONDS = 0.6
 #: How often the API is asked when SQLite, which all components write to at once, is in the way.
 _TRIES = 5
 
@@ -90,7 +94,7 @@ class AirflowServer:
 
     def _start(self, command: str, *options: str, name: str = "", settings: Mapping[str, str] = {}) -> None:
         process = subprocess.Popen(
-            [sys.executable, "-m", "airflow", command, *options],
+            [sys.executable, "-m", "tests.forking_airflow" if command in FORKING else "airflow", command, *options],
             env=self.env | dict(settings),
             cwd=self.home,
             stdin=subprocess.DEVNULL,
@@ -186,7 +190,7 @@ class AirflowServer:
                     raise AssertionError(f"Airflow's {name} has ended:\n{self.output()[-5000:]}")
             return self._is_ready(dag_ids)
 
-        wait_for(is_ready, lambda: f"Airflow is ready\n{self.output()[-5000:]}", pause=0.3)
+        wait_for(is_ready, lambda: f"Airflow is ready\n{self.output()[-5000:]}", pause=_PAUSE_SECONDS)
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Ask the REST API (``/api/v2`` + path) and return the JSON of its answer."""
@@ -301,7 +305,7 @@ class AirflowServer:
         wait_for(
             lambda: self.call("GET", path)["state"] in states,
             lambda: f"{path} is {' or '.join(states)}: {self.call('GET', path)}",
-            pause=0.3,
+            pause=_PAUSE_SECONDS,
         )
         return str(self.call("GET", path)["state"])
 

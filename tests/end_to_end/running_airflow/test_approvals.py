@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
-from airflow.sdk import Connection
 
-from model_releases.registry.mlflow import MlflowHook
 from tests import candidates
 from tests.airflow_server import AirflowServer, Serve
 from tests.alert_listener import Listener
+from tests.end_to_end.running_airflow.conftest import Registry
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.airflow
@@ -50,16 +47,9 @@ DAGS = """
 
 
 @pytest.fixture(scope="module")
-def registry(serve: Serve, empty_mlflow: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Return the connection to an MLflow database, one for each database of Airflow."""
-    database = shutil.copy(empty_mlflow, tmp_path_factory.mktemp("registry"))
-    return {"conn_type": "mlflow", "extra": {"tracking_uri": f"sqlite:///{database}"}}
-
-
-@pytest.fixture(scope="module")
-def airflow(serve: Serve, alerts: tuple[type[Listener], str], registry: dict[str, Any]) -> AirflowServer:
+def airflow(serve: Serve, alerts: tuple[type[Listener], str], registry: Registry) -> AirflowServer:
     receiver = {"conn_type": "apprise", "extra": {"config": {"path": alerts[1]}}}
-    connections = {"approval_alerts": receiver, "approval_registry": registry}
+    connections = {"approval_alerts": receiver, "approval_registry": registry.connection}
     return serve({"approvals.py": DAGS}, connections, ("asks", "asks_in_passing"))
 
 
@@ -97,7 +87,7 @@ APPROVED = {"approval": "yes", "approved_by": "Anonymous", "approved_sha256": "a
 def test_a_person_s_answer_decides_and_none_in_time_is_a_no(
     airflow: AirflowServer,
     alerts: tuple[type[Listener], str],
-    registry: dict[str, Any],
+    registry: Registry,
     tmp_path: Path,
     dag_id: str,
     version: str,
@@ -119,8 +109,7 @@ def test_a_person_s_answer_decides_and_none_in_time_is_a_no(
     assert airflow.wait(dag_id, run) == "success"
     assert airflow.task(dag_id, run, "register")["state"] == after
 
-    connection = Connection(conn_id="registry", conn_type="mlflow", extra=json.dumps(registry["extra"]))
-    release = MlflowHook("registry", connection=connection).get_release("reviews", version)
+    release = registry.service.get_release("reviews", version)
     assert release is not None
     assert release.state == state
     told = {name: value for name, value in release.facts.items() if name.startswith("appro")}

@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.pipelines,
     pytest.mark.long,
     # What is different in the other database has nothing to do with the registry.
-    pytest.mark.parametrize("new_database", ["sqlite"], indirect=True),
+    pytest.mark.parametrize("database", ["sqlite"], indirect=True),
 ]
 
 ROOT = Path(__file__).parents[3]

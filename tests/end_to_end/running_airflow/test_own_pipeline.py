@@ -29,7 +29,7 @@ pytestmark = [
     pytest.mark.processes,
     pytest.mark.long,
     # What is different in the other database has nothing to do with the kind of model.
-    pytest.mark.parametrize("new_database", ["sqlite"], indirect=True),
+    pytest.mark.parametrize("database", ["sqlite"], indirect=True),
 ]
 
 ROOT = Path(__file__).parents[3]

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import Connection
 
 from include.contracts.registry_tags import ReleaseState
-from model_releases.registry.mlflow import MlflowHook
 from model_releases.registry.service import Release
 from tests.airflow_server import AirflowServer, Serve
+from tests.end_to_end.running_airflow.conftest import Registry
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.airflow
@@ -51,16 +48,12 @@ DAGS = """
 
 
 @pytest.fixture(scope="module")
-def airflow(serve: Serve, tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path) -> AirflowServer:
+def airflow(serve: Serve, registry: Registry) -> AirflowServer:
     """A running Airflow with a release DAG of a model that has been live for an hour."""
-    folder = tmp_path_factory.mktemp("unattended")
-    extra = {"tracking_uri": f"sqlite:///{shutil.copy(empty_mlflow, folder)}"}
-    connection = {"conn_type": "mlflow", "extra": extra}
-    registry = MlflowHook("any", connection=Connection(conn_id="any", conn_type="mlflow", extra=json.dumps(extra)))
     version = f"{datetime.now(UTC) - timedelta(hours=1):%Y%m%d%H%M%S}"
     live = Release(model="reviews", version=version, state=ReleaseState.LIVE, archive_uri="file:///nowhere/package")
-    registry.register(live, metrics={})
-    return serve({"unattended.py": DAGS}, {"registry_default": connection}, (DAG,))
+    registry.service.register(live, metrics={})
+    return serve({"unattended.py": DAGS}, {"registry_default": registry.connection}, (DAG,))
 
 
 def announce(airflow: AirflowServer, rows: int) -> None:
@@ -77,7 +70,7 @@ def started_by_events(airflow: AirflowServer, number: int) -> dict[str, Any]:
         runs[:] = airflow.call("GET", f"/dags/{DAG}/dagRuns?run_type=asset_triggered&order_by=run_after")["dag_runs"]
         return len(runs) >= number
 
-    wait_for(are_started, lambda: f"{number} runs: {runs}", pause=0.3)
+    wait_for(are_started, lambda: f"{number} runs: {runs}", pause=0.6)
     return runs[number - 1]
 
 
