@@ -16,6 +16,7 @@ from airflow.sdk import (
     DeadlineAlert,
     MultipleCronTriggerTimetable,
     Param,
+    ParamsDict,
 )
 
 from include.code_revision import code_revision
@@ -266,7 +267,6 @@ def release_dag(config: ModelConfig) -> DAG:
         schedule=schedule(config),
         catchup=False,
         max_active_runs=1,
-        params=form(config),
         tags=["release", *config.tags],
         user_defined_macros={
             "asked_version": asked_version,
@@ -283,6 +283,8 @@ def release_dag(config: ModelConfig) -> DAG:
         else:
             gate = pipeline_release.add_candidate_tasks(config, asked=asked, version=version)
         add_deployment(dag, config, after=gate, known_version=known, requires_approval="{{ params.require_approval }}")
+    # Last: each of the tasks would copy the whole form, several times, which was three quarters of reading this file.
+    dag.params = ParamsDict(form(config))
     return dag
 
 

@@ -53,8 +53,9 @@ class Mlflow:
         number = self._aliases.get(name, {}).get(alias)
         if number is None:
             from mlflow.exceptions import MlflowException
+            from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-            raise MlflowException("there is no such alias", error_code="INVALID_PARAMETER_VALUE")
+            raise MlflowException("there is no such alias", error_code=INVALID_PARAMETER_VALUE)
         return self.get_model_version(name, number)
 
     def create_registered_model(self, name: str) -> None:
