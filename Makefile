@@ -26,7 +26,7 @@ BASE ?= python:3.11-slim-bookworm
 PIPELINE ?= release_in_kubeflow
 
 .DEFAULT_GOAL := help
-.PHONY: help docs provider-docs image upload release predict roll-back take-over validate preview reproduce explain staleness search retention orphans check-run copy-releases add-labels forget capture-off capture-on test test-long test-all test-alert test-fast test-gpu airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-capture bench-preprocessing bench-shards bench-batch bench-kernels clean distclean setup kserve-server env up down logs backup restore test-compose
+.PHONY: help docs provider-docs image upload release predict roll-back take-over validate preview reproduce explain staleness search retention orphans check-run copy-releases add-labels forget capture-off capture-on test test-long test-all test-alert test-fast test-gpu airflow serve status stop compile lint format lock screenshots bench-waiting bench-packaging bench-parse bench-training bench-overhead bench-serving bench-serving-search bench-switches bench-capture bench-preprocessing bench-shards bench-batch bench-kernels bench-scale bench-queues clean distclean setup kserve-server env up down logs backup restore test-compose
 
 help: ## Say what the commands do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -270,6 +270,15 @@ bench-batch: .venv/airflow/.dev .venv/pipelines/.dev ## Measure a batch predicti
 
 bench-kernels: .venv/airflow/.dev .venv/pipelines/.dev .venv/encoder/.installed .venv/openvino/.installed ## Measure ways to compute a model, with OpenVINO and torch.compile [MODEL=folder]
 	PYTHONPATH=.venv/openvino $(PIPELINES_PYTHON) -m benchmarks.kernels $(if $(MODEL),--model $(MODEL))
+	$(SHOW)
+
+bench-scale: .venv/airflow/.dev .venv/pipelines/.dev ## Measure Airflow with 200 models and 20,000 releases on PostgreSQL [ONLY=pages|scheduler|parse QUICK=1]
+	PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.scale $(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick)
+	$(if $(QUICK),,for part in $(if $(ONLY),$(ONLY),pages scheduler parse); do $(PIPELINES_PYTHON) -m benchmarks.picture scale-$$part || exit 1; done)
+	$(if $(QUICK),,$(AIRFLOW_PYTHON) -m benchmarks.page)
+
+bench-queues: .venv/airflow/.dev .venv/pipelines/.dev ## Simulate how long releases wait, by the durations that were measured
+	PYTHONPATH=plugins:. $(AIRFLOW_PYTHON) -m benchmarks.queues
 	$(SHOW)
 
 screenshots: .venv/airflow/.dev ## Take the screenshots of docs/ from a running Airflow (needs chromium)

@@ -43,7 +43,8 @@ class PostgresqlServer:
     def new_database(self) -> str:
         """Make an empty database and return SQLAlchemy's address of it."""
         name = f"test_{next(self._numbers)}"
-        command = [self._binaries / "createdb", "--host", self._folder, "--username", self._account, name]
+        command: list[str | Path] = [self._binaries / "createdb", "--host", self._folder]
+        command += ["--username", self._account, name]
         subprocess.run(command, check=True)
         return f"postgresql+psycopg2://{self._account}@/{name}?host={self._folder}"
 
@@ -63,10 +64,17 @@ def postgresql_server() -> Iterator[PostgresqlServer]:
         folder.chmod(0o755)
         shared |= {"user": ACCOUNT, "group": ACCOUNT, "extra_groups": []}
     data = folder / "data"
-    initialise = [binaries / "initdb", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C.UTF-8", data]
+    initialise: list[str | Path] = [
+        binaries / "initdb",
+        "--auth=trust",
+        "--no-sync",
+        "--encoding=UTF8",
+        "--locale=C.UTF-8",
+        data,
+    ]
     subprocess.run(initialise, **shared)
     options = f"-k {folder} -c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=100"
-    control = [binaries / "pg_ctl", "--pgdata", data, "--wait", "--timeout=120"]
+    control: list[str | Path] = [binaries / "pg_ctl", "--pgdata", data, "--wait", "--timeout=120"]
     subprocess.run([*control, "--log", folder / "log", "--options", options, "start"], **shared)
     try:
         yield PostgresqlServer(binaries, folder, account)

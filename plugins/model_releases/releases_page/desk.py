@@ -225,8 +225,8 @@ class ReleaseDesk:
         self._reader.forget()
         return run_id
 
-    def _questions(self, model: ModelConfig, is_brief: bool) -> Mapping[tuple[Hashable, ...], Callable[[], Any]]:
-        """Return what an overview asks: the name of its field, and what makes the question another one."""
+    def _questions(self, model: ModelConfig, is_brief: bool) -> Mapping[tuple[str, int], Callable[[], Any]]:
+        """Return what an overview asks: the name of its field, with how many are wanted, and what asks."""
         name, newest = model.name, _SMALL_PICTURE_SIZE if is_brief else _PICTURE_SIZE
 
         def registry() -> RegistryService:
@@ -235,12 +235,12 @@ class ReleaseDesk:
         def serving() -> ServingService:
             return self._get_serving(model.connection("serving"))
 
-        questions: dict[tuple[Hashable, ...], Callable[[], Any]] = {
-            ("live",): lambda: registry().get_live(name),
+        questions: dict[tuple[str, int], Callable[[], Any]] = {
+            ("live", 1): lambda: registry().get_live(name),
             ("recent", newest): lambda: self._list(model, limit=newest),
-            ("traffic",): lambda: serving().get_traffic(name),
+            ("traffic", 1): lambda: serving().get_traffic(name),
         }
-        return questions if is_brief else {**questions, ("endpoint",): lambda: serving().endpoint_url(name)}
+        return questions if is_brief else {**questions, ("endpoint", 1): lambda: serving().endpoint_url(name)}
 
     def _list(self, model: ModelConfig, **condition: Any) -> Sequence[Release]:
         return self._get_registry(model.connection("registry")).list_releases(model.name, **condition)
