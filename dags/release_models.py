@@ -283,7 +283,7 @@ def release_dag(config: ModelConfig) -> DAG:
         else:
             gate = pipeline_release.add_candidate_tasks(config, asked=asked, version=version)
         add_deployment(dag, config, after=gate, known_version=known, requires_approval="{{ params.require_approval }}")
-    # Last: each of the tasks would copy the whole form, several times, which was three quarters of reading this file.
+    # Last: each of the tasks would copy the whole form, several times, which was most of reading this file.
     dag.params = ParamsDict(form(config))
     return dag
 
