@@ -111,14 +111,34 @@ def test_rows_beside_the_model_are_gone_behind_the_training(document: dict[str, 
         assert len(rows) == len(CLASSES)
 
 
-def test_rows_that_were_changed_are_refused(base: BaseModel, document: dict[str, Any], tmp_path: Path) -> None:
-    changed = tmp_path / "train.parquet"
-    parquet.write_table(pa.table({"text": [*ROWS.texts[:-1], "other"], "label": ROWS.labels}), changed)
-    splits = document["splits"] | {"train": document["splits"]["train"] | {"uri": changed.as_uri()}}
+@pytest.fixture
+def changed(document: dict[str, Any], tmp_path: Path) -> dict[str, Any]:
+    """The document of a data set one of whose texts is another by now."""
+    file = tmp_path / "train.parquet"
+    parquet.write_table(pa.table({"text": [*ROWS.texts[:-1], "other"], "label": ROWS.labels}), file)
+    splits = document["splits"] | {"train": document["splits"]["train"] | {"uri": file.as_uri()}}
+    return document | {"splits": splits}
 
-    with pytest.raises(DataError, match=r"was changed after dataset\.json was written"):
-        RowsOfDataset(document | {"splits": splits}, tmp_path / "rows").prepare(base, SETTINGS, 3)
+
+CHANGED = r"was changed after dataset\.json was written"
+
+
+def test_rows_that_were_changed_are_refused(base: BaseModel, changed: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=CHANGED):
+        RowsOfDataset(changed, tmp_path / "rows").prepare(base, SETTINGS, 3)
     assert not (tmp_path / "rows" / MANIFEST).exists()
+
+
+@pytest.mark.processes
+@pytest.mark.long  # PyTorch is imported by both processes
+def test_rows_that_were_changed_end_all_processes_at_once(
+    changed: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    how = SETTINGS.model_copy(update={"processes": 2})
+    model = tmp_path / "run" / "model"
+    with training_rows(changed, how, beside=model) as rows, pytest.raises(DataError, match=CHANGED):
+        train_on(rows, labels=LABELS, settings=how, model_dir=model, tracker=Tracker())
+    assert capfd.readouterr().out.count("loading base model") == 1
 
 
 @pytest.mark.computes

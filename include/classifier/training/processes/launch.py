@@ -20,6 +20,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel
 
+from include.classifier.data.problems import DataError
 from include.classifier.progress import report
 from include.classifier.serving.cpus import available_cpus
 from include.classifier.training.base_model import BaseModelError
@@ -44,6 +45,9 @@ WORKER_VARIABLE = "TRAINING_WORKER"
 _WORKER = "include.classifier.training.processes.worker"
 
 ROWS, FACTS, ERROR = "rows.json", "facts.json", "error.json"
+
+#: What no new try changes: a process that meets it ends all of them, and its message ends the training.
+LASTING = (TrainingDivergedError, BaseModelError, TakenOverError, HardwareError, DataError)
 
 
 class ProcessesError(RuntimeError):
@@ -198,8 +202,7 @@ def _explain(folder: Path, exit_codes: Mapping[int, int], *, tries: int) -> None
     """Raise what one of the processes had to say, else how the last of them ended."""
     if (folder / ERROR).exists():
         said = json.loads((folder / ERROR).read_text(encoding="utf-8"))
-        kinds = (TrainingDivergedError, BaseModelError, TakenOverError, HardwareError)
-        raise {kind.__name__: kind for kind in kinds}.get(said["kind"], ProcessesError)(said["message"]) from None
+        raise {kind.__name__: kind for kind in LASTING}.get(said["kind"], ProcessesError)(said["message"]) from None
     rank, code = next(iter(exit_codes.items()), (0, 1))
     how = f"ended with exit code {code}, for the reason that it printed above"
     if code == -signal.SIGKILL:

@@ -16,7 +16,7 @@ import warnings
 from pathlib import Path
 
 from include.classifier.progress import PROGRESS_FILE, report
-from include.classifier.training.processes.launch import ERROR, FACTS, JOB_VARIABLE, ROWS, Job
+from include.classifier.training.processes.launch import ERROR, FACTS, JOB_VARIABLE, LASTING, ROWS, Job
 from include.classifier.training.processes.peers import Peers
 
 #: Linux's number for it, of ``prctl``.
@@ -40,10 +40,8 @@ def main() -> int:
 
 def _train(job: Job, peers: Peers, scratch: Path) -> int:
     from include.classifier.tracking import Tracker, resume
-    from include.classifier.training.base_model import BaseModelError
-    from include.classifier.training.checkpoints.store import Checkpoints, TakenOverError
+    from include.classifier.training.checkpoints.store import Checkpoints
     from include.classifier.training.fine_tuning import fine_tune
-    from include.classifier.training.problems import HardwareError, TrainingDivergedError
     from include.classifier.training.stored_rows import rows_of
 
     warnings.filterwarnings("ignore", message="OMP_NUM_THREADS")  # How many there are, the training itself says.
@@ -67,7 +65,7 @@ def _train(job: Job, peers: Peers, scratch: Path) -> int:
             compared_texts=texts["compared"],
             peers=peers,
         )
-    except (TrainingDivergedError, BaseModelError, TakenOverError, HardwareError) as error:
+    except LASTING as error:
         _write(Path(job.folder, ERROR), {"kind": type(error).__name__, "message": str(error)})
         return 1
     if peers.is_first:
