@@ -150,9 +150,10 @@ def test_a_node_that_is_lost_costs_the_steps_since_the_last_state(
 
 
 def test_a_loss_that_is_no_number_on_one_node_ends_all_and_is_said(base: str, tmp_path: Path, nodes: Nodes) -> None:
-    codes, said = nodes(settings(base, nodes=2), dies="weights:1:9")
+    how = settings(base, nodes=2)
+    codes, said = nodes(how, dies="weights:1:9")
 
     assert codes == [1, 1], said
     failure = TaskFolder(f"{store(tmp_path).uri}/{FOLDER}").failure(1)
     assert isinstance(failure, TrainingDivergedError)
-    assert said.strip().splitlines()[-1].startswith("TrainingDivergedError: The loss became nan in step 10 of 18")
+    assert said.count("\nTrainingDivergedError: The loss became nan in step 10 of 18") >= how.nodes
