@@ -40,7 +40,7 @@ def build_native_version(
         file.writestr("model-config.yaml", "minWorkers: 1\nmaxWorkers: 1\nresponseTimeout: 30\n")
         file.writestr("toy.json", json.dumps({"behaviour": behaviour}))
         file.writestr("classifier.json", json.dumps({"labels": ["bad", "good"]}))
-        for module in ("__init__", "cpus", "open_inference", "protocol", "text"):
+        for module in ("__init__", "cpus", "open_inference", "protocol", "text", "tokenizer_file"):
             file.write(_SERVING / f"{module}.py", f"classifier_serving/{module}.py")
         file.write(_TOY, "classifier_serving/predictor.py")
     return ModelVersion(

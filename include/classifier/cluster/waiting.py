@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import TypeVar
 
 from include.classifier.cluster.api import UnreachableError
@@ -14,6 +16,8 @@ T = TypeVar("T")
 
 #: Looks in a row that may find no server: half an hour, of ten seconds each.
 _MOST_MISSED = 180
+#: Until a signal that came while something was logged is heard again, in seconds.
+_AGAIN_SECONDS = 0.05
 
 
 class ToldToEndError(SystemExit):
@@ -45,7 +49,11 @@ def ends_with_the_run(clean_up: Callable[[], None]) -> Iterator[None]:
         yield
         return
 
-    def end(*_: object) -> None:
+    def end(number: int, frame: FrameType | None) -> None:
+        if _is_logging(frame):
+            # It holds the lock of all logging, would keep it, and every other thread would wait for it.
+            threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), number)).start()
+            return
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise ToldToEndError(128 + signal.SIGTERM)
 
@@ -58,3 +66,11 @@ def ends_with_the_run(clean_up: Callable[[], None]) -> Iterator[None]:
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _is_logging(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "logging":
+            return True
+        frame = frame.f_back
+    return False
