@@ -23,6 +23,7 @@ from typing import Any
 
 from include.classifier.lookback.recorded import NotTheSameError, packages_that_differ, read_candidate
 from include.classifier.packaging.archive import PACKAGE, ArchiveError, open_archive
+from include.classifier.serving.tokenizer_file import load_in_transformers
 from include.contracts.documents import DocumentError
 
 #: Words that are shown, those that mattered most first.
@@ -63,11 +64,9 @@ def explain(folder: Path, text: str) -> Explanation:
     :param folder: as :func:`open_archive` made it.
     :param text: as a user writes it.
     """
-    from transformers import PreTrainedTokenizerFast
-
     predictor_module, text_module = _served_code(folder)
     predictor = predictor_module.Predictor.load(folder)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    tokenizer = load_in_transformers(folder)
     cleaned = text_module.clean(text)
     (token_ids,) = text_module.tokenise(tokenizer, [cleaned], predictor.max_length).input_ids
     offsets = tokenizer(

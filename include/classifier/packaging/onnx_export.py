@@ -15,7 +15,7 @@ from include.classifier.progress import first_line
 from include.classifier.serving.onnx_engine import MODEL_FILE
 from include.classifier.serving.predictor import CLASSIFIER_FILE, read_json
 from include.classifier.serving.text import tokenise
-from include.classifier.serving.tokenizer_file import write_tokenizer
+from include.classifier.serving.tokenizer_file import load_in_transformers, write_tokenizer
 from include.classifier.training.first_token import read_first_token_only
 
 if TYPE_CHECKING:
@@ -94,9 +94,8 @@ def export(model_dir: Path) -> onnx.ModelProto:
 def _rows(model_dir: Path, max_length: int) -> list[Tensor]:
     """Return token ids of a word, of a few, and of as many as fit, each of shape ``(1, tokens)``."""
     import torch
-    from transformers import PreTrainedTokenizerFast
 
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(model_dir, local_files_only=True, trust_remote_code=False)
+    tokenizer = load_in_transformers(model_dir)
     texts = [" ".join(["a"] * words) for words in (1, 8, min(max_length, _LONGEST_TRIED))]
     return [torch.tensor([row]) for row in tokenise(tokenizer, texts, max_length).input_ids]
 

@@ -7,16 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from .kernels import TORCH_BFLOAT16, kernel_here
 from .onnx_engine import MODEL_FILE, OnnxEngine
 from .text import Tokens, clean, tokenise
-from .tokenizer_file import FileTokenizer, TransformersTokenizer
+from .tokenizer_file import FileTokenizer, TransformersTokenizer, load_in_transformers
 from .torch_engine import TorchEngine
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 #: Beside the model's own files: ``{"labels": [...], "max_length": ..., "padding": ..., "kernel": ..., "tokenizer":
 #: ...}``, the labels in the order of the classes, the last three not in all.
@@ -85,10 +82,12 @@ class Predictor:
         tokenizer: TransformersTokenizer | FileTokenizer
         if (folder / MODEL_FILE).is_file():
             known = facts.get("tokenizer")  # not in archives that were packed before it stood there
-            tokenizer = FileTokenizer.load(folder, known) if known else TransformersTokenizer(_tokenizer(folder))
+            tokenizer = (
+                FileTokenizer.load(folder, known) if known else TransformersTokenizer(load_in_transformers(folder))
+            )
             engine = OnnxEngine.load(folder, threads=threads)
         else:
-            of_transformers = _tokenizer(folder)
+            of_transformers = load_in_transformers(folder)
             tokenizer = TransformersTokenizer(of_transformers)
             engine = TorchEngine.load(
                 folder,
@@ -141,10 +140,3 @@ class Predictor:
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object from a file."""
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    from transformers import PreTrainedTokenizerFast  # Without torch: a fifth of the time.
-
-    # Not AutoTokenizer: it may run code of the archive's own.
-    return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

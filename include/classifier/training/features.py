@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from include.classifier.serving.predictor import CLASSIFIER_FILE, read_json
 from include.classifier.serving.text import clean, tokenise
+from include.classifier.serving.tokenizer_file import load_in_transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -60,9 +61,7 @@ def read_features(model_dir: Path, texts: Sequence[str]) -> list[RowFeatures]:
         found = [RowFeatures(*row) for row in read_json(path)["rows"]]
         if len(found) == len(texts):
             return found
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(model_dir, local_files_only=True, trust_remote_code=False)
+    tokenizer = load_in_transformers(model_dir)
     return features_of_texts(tokenizer, texts, max_length=int(read_json(model_dir / CLASSIFIER_FILE)["max_length"]))
 
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, get_args
 
 from include.classifier.progress import first_line
 from include.classifier.serving.text import tokenise
+from include.classifier.serving.tokenizer_file import load_in_transformers
 from include.classifier.serving.torch_engine import Padding, Side, pad, takes_mask
 
 if TYPE_CHECKING:
@@ -77,8 +79,6 @@ def rehearse(
 def _check_tokenizer(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int
 ) -> None:
-    from transformers import PreTrainedTokenizerFast
-
     try:
         tokenise(tokenizer, _ODD_TEXTS, max_length)
     except Exception as error:  # The tokenizers' own errors are bare ones.
@@ -95,7 +95,7 @@ def _check_tokenizer(
     # The archive's tokenizer is its tokenizer.json alone, without a class that may do more.
     with tempfile.TemporaryDirectory(prefix="tokenizer-") as folder:
         tokenizer.save_pretrained(folder)
-        packed = PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        packed = load_in_transformers(Path(folder))
     if tokenise(packed, [*_ODD_TEXTS, *texts], max_length) != rows:
         kind = type(tokenizer).__name__
         raise UnfitError(f"{kind} does more than the tokenizer.json that it writes, which is all that is packed")
