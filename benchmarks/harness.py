@@ -93,7 +93,7 @@ class Benchmark:
     :param name: of the file in ``results``, and of the command.
     :param title: for people.
     :param sides: name -> what it is, ours first.
-    :param sizes: three of them at least, so that growth can be told.
+    :param sizes: three of them at least, where growth is to be told.
     :param size_unit: what the sizes count.
     :param pairs: how often all sides run at each size.
     :param units: measure -> its unit, in the order in which measures are shown.

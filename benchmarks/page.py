@@ -54,13 +54,23 @@ def block(document: dict[str, Any]) -> str:
         (
             f"![{document['title']}](../benchmarks/results/{document['name']}.svg)",
             _table(("target", "measured", "wanted", "reached"), targets),
-            _by_size(document, sides) if len(sides) == 2 else _by_side(document, sides),
+            _TABLES.get(len(sides), _by_side)(document, sides),
             "\n".join(f"- {side}: {what}" for side, what in document["sides"].items()),
             f"{document['pairs']} {'pair' if document['pairs'] == 1 else 'pairs'} on {document['machine']}, with a "
             f"load average of {document['load_average']:g} over the last quarter of an hour. "
             f"{' '.join(document['notes'])}",
         )
     )
+
+
+def _alone(document: dict[str, Any], sides: list[str]) -> str:
+    """One side: one table, with a row for each measure."""
+    (side,) = sides
+    rows = [
+        (_name(measure), *(_spread(point["sides"][side]) for point in measure["points"]), _exponent(measure, side))
+        for measure in document["measures"]
+    ]
+    return _table(("", *(f"{size:,} {document['size_unit']}" for size in document["sizes"]), "growth"), rows)
 
 
 def _by_size(document: dict[str, Any], sides: list[str]) -> str:
@@ -91,6 +101,10 @@ def _by_side(document: dict[str, Any], sides: list[str]) -> str:
         ]
         tables.append(_table(head, rows))
     return "\n\n".join(tables)
+
+
+#: Number of sides -> how their figures are shown; more of them, by side.
+_TABLES = {1: _alone, 2: _by_size}
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -21,7 +21,10 @@ _STYLES = (
 
 
 def draw(document: dict[str, Any]) -> Any:
-    """Return a figure with one panel for each measure: figures of all sides over the sizes, with their spread."""
+    """Return a figure with one panel for each measure: figures of all sides over the sizes, with their spread.
+
+    Where there is only one side, measures are compared with each other: each unit has a panel, each size a bar.
+    """
     import matplotlib as mpl
 
     mpl.use("svg")
@@ -30,6 +33,8 @@ def draw(document: dict[str, Any]) -> Any:
     from matplotlib import pyplot
     from matplotlib.ticker import NullFormatter, ScalarFormatter
 
+    if len(document["sides"]) == 1:
+        return _draw_bars(document)
     measures = document["measures"]
     rows = -(-len(measures) // _COLUMNS)
     columns = min(_COLUMNS, len(measures))
@@ -63,6 +68,33 @@ def draw(document: dict[str, Any]) -> Any:
         figure.suptitle(document["title"])
         figure.set_layout_engine("constrained")
         figure.legend(*axes.flat[0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=4)
+    return figure
+
+
+def _draw_bars(document: dict[str, Any]) -> Any:
+    from matplotlib import pyplot
+
+    (side,) = document["sides"]
+    sizes = document["sizes"]
+    units = list(dict.fromkeys(measure["unit"] for measure in document["measures"]))
+    panels = [[measure for measure in document["measures"] if measure["unit"] == unit] for unit in units]
+    lengths = [len(measures) for measures in panels]
+    figure, axes = pyplot.subplots(
+        len(units), 1, figsize=(8, 0.8 * len(units) + 0.13 * (len(sizes) + 1) * sum(lengths)), squeeze=False,
+        height_ratios=[max(2, length) for length in lengths],
+    )  # fmt: skip
+    height = 0.8 / len(sizes)
+    for panel, unit, measures in zip(axes.flat, units, panels, strict=True):
+        for place, (size, style) in enumerate(zip(sizes, cycle(_STYLES), strict=False)):
+            middle = [measure["points"][place]["sides"][side]["median"] for measure in measures]
+            at = [row + (place - (len(sizes) - 1) / 2) * height for row in range(len(measures))]
+            panel.barh(at, middle, height, label=f"{size:,} {document['size_unit']}", color=style["color"])
+        panel.set_yticks(range(len(measures)), [measure["what"] for measure in measures])
+        panel.invert_yaxis()
+        panel.set_xlabel(unit)
+    figure.suptitle(document["title"])
+    figure.set_layout_engine("constrained")
+    figure.legend(*axes.flat[0].get_legend_handles_labels(), frameon=False, loc="outside lower center", ncols=4)
     return figure
 
 

@@ -69,6 +69,27 @@ def test_many_sides_get_a_table_for_each_measure() -> None:
     assert f"| another's | {shown} | {shown} |  |  |  |" in text
 
 
+def one_side() -> dict[str, Any]:
+    """Return a document of one side, with two measures in one unit and one in another."""
+    spreads = ({"median": 0.5, "low": 0.4, "high": 0.6}, {"median": 5.0, "low": 5.0, "high": 5.0})
+    points = [
+        {"size": size, "sides": {"ours": spread}, "ratios": {}} for size, spread in zip((1, 8), spreads, strict=True)
+    ]
+    measures = [
+        {"what": what, "unit": unit, "points": points, "exponent": {"ours": 1.1}}
+        for what, unit in (("time", "s"), ("start", "s"), ("memory", "MiB"))
+    ]
+    return DOCUMENT | {"sides": {"ours": "it"}, "sizes": [1, 8], "measures": measures}
+
+
+def test_one_side_gets_one_table_of_all_measures() -> None:
+    text = block(one_side())
+
+    assert "|  | 1 rows | 8 rows | growth |\n" in text
+    for what in ("time (s)", "start (s)", "memory (MiB)"):
+        assert f"| {what} | 0.5 (0.4 to 0.6) | 5 | 1.1 |" in text
+
+
 def test_results_are_filled_in_between_their_marks(tmp_path: Path) -> None:
     (tmp_path / "example.json").write_text(json.dumps(DOCUMENT), encoding="utf-8")
     page = "# Fast\n\n<!-- results: example -->\nold\n<!-- end -->\n\nAnd so on.\n"
@@ -137,6 +158,15 @@ def test_a_picture_of_many_sides_shows_them_all(pipelines_python: str, tmp_path:
 
     in_the_panel_and_the_legend = 2
     assert picture.count('id="LineCollection_') == in_the_panel_and_the_legend * len(figures)
+
+
+@pytest.mark.pipelines
+def test_a_picture_of_one_side_has_a_panel_for_each_unit(pipelines_python: str, tmp_path: Path) -> None:
+    picture = draw(pipelines_python, one_side(), tmp_path / "one.svg").read_text(encoding="utf-8")
+
+    assert 'id="axes_2"' in picture and 'id="axes_3"' not in picture
+    for label in ("time", "start", "memory", "1 rows", "8 rows"):
+        assert f"<!-- {label} -->" in picture
 
 
 def draw(python: str, document: dict[str, Any], target: Path) -> Path:
