@@ -16,7 +16,6 @@ from airflow.sdk import (
     DeadlineAlert,
     MultipleCronTriggerTimetable,
     Param,
-    ParamsDict,
 )
 
 from include.code_revision import code_revision
@@ -34,6 +33,7 @@ from model_releases.addresses import mask, with_secrets
 from model_releases.alerts.deadlines import release_deadline
 from model_releases.config import ModelConfig, TextClassifierConfig, read_configs_to_build
 from model_releases.deployment import add_deployment, default_arguments, notifier_of
+from model_releases.forms import set_form
 from model_releases.memory.candidate import read_text
 from model_releases.memory.claims import claimed_version, release_version
 from model_releases.operators.gate import GateOperator
@@ -283,8 +283,7 @@ def release_dag(config: ModelConfig) -> DAG:
         else:
             gate = pipeline_release.add_candidate_tasks(config, asked=asked, version=version)
         add_deployment(dag, config, after=gate, known_version=known, requires_approval="{{ params.require_approval }}")
-    # Last: each of the tasks would copy the whole form, several times, which was most of reading this file.
-    dag.params = ParamsDict(form(config))
+    set_form(dag, form(config))
     return dag
 
 

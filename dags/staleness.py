@@ -14,6 +14,7 @@ from airflow.sdk import DAG, CronTriggerTimetable, Param
 from kubeflow_provider.operators.modules import RunModuleOperator
 from model_releases import ids
 from model_releases.config import TextClassifierConfig, read_model_configs
+from model_releases.forms import set_form
 from model_releases.operators.lookback.kept_versions import KeptVersionsOperator
 from model_releases.upkeep import default_arguments, model_field, skip_unless_chosen
 
@@ -31,14 +32,9 @@ with DAG(
     max_active_runs=1,
     # It costs the evaluation of ten models: one after the other.
     max_active_tasks=1,
-    params={
-        "model": model_field(configs),
-        "versions": Param(10, type="integer", minimum=2, maximum=50, title="Versions",
-                          description="So many of the newest that were live and are kept."),
-    },
     tags=["release"],
     default_args=default_arguments(),
-) as dag:  # fmt: skip
+) as dag:
     for config in configs:
         kept = KeptVersionsOperator(
             task_id=ids.kept_versions_task(config.name),
@@ -62,3 +58,17 @@ with DAG(
             cluster=config.cluster.model_dump(mode="json"),
             pipelines_conn_id=config.connection("pipelines"),
         )
+set_form(
+    dag,
+    {
+        "model": model_field(configs),
+        "versions": Param(
+            10,
+            type="integer",
+            minimum=2,
+            maximum=50,
+            title="Versions",
+            description="So many of the newest that were live and are kept.",
+        ),
+    },
+)

@@ -17,8 +17,8 @@ DAGS = Path(__file__).parents[2] / "dags"
 def dag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     from airflow.dag_processing.dagbag import DagBag
 
-    for name in ("one", "two"):
-        document = {"name": name, "store": "s3://models", "data": {"train": "t.csv", "labels": ["bad", "good"]}}
+    for name, store in (("one", "s3://models"), ("two", "s3://models"), ("within", "s3://models/one/20260101000000")):
+        document = {"name": name, "store": store, "data": {"train": "t.csv", "labels": ["bad", "good"]}}
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump({**document, "retention": {"keep_releases": 5}}))
     monkeypatch.setenv("MODELS_DIR", str(tmp_path))
     bag = DagBag(str(DAGS / "retention.py"), safe_mode=False)
@@ -27,10 +27,11 @@ def dag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_every_model_has_a_task_that_knows_where_the_others_are(dag: Any) -> None:
-    assert set(dag.task_ids) == {"one", "two"}
+    assert set(dag.task_ids) == {"one", "two", "within"}
     task = dag.get_task("one")
     assert task.store_uri == "s3://models/one"
-    assert task.other_store_uris == ["s3://models/two"]
+    assert task.other_store_uris == ["s3://models/one/20260101000000/within"]
+    assert dag.get_task("two").other_store_uris == []
     assert task.release_dag_id == "release_one"
     assert task.policy == {"keep_releases": 5, "keep_unreleased": 3, "grace_days": 7}
     assert dag.max_active_runs == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 #: Begins the name of a file in a version's folder: the installation that the name goes on with has taken it over.
 _TAKEN_OVER_BY = "taken-over-by-"
 _MOST_CLAIM_BYTES = 10_000
+
+
+def that_may_lie_in(uri: str, others: Iterable[str]) -> list[str]:
+    """Return those of other models' folders for which :class:`ModelStore` has to look whether they lie in this one.
+
+    By the folder's own name, which the address of whatever lies in it has as well, however it is spelled. Of a thousand
+    models that leaves none as a rule, and the DAG that cleans up would hold a million addresses with all of them.
+    """
+    name = uri.rstrip("/").rpartition("/")[2]
+    return [other for other in others if f"/{name}/" in f"/{other}/"]
 
 
 class ModelStore:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kubeflow_provider.exceptions import InvalidRequestError
-from model_releases.memory.model_store import ModelStore
+from model_releases.memory.model_store import ModelStore, that_may_lie_in
 
 OLD, NEW = "20260101000000", "20260102000000"
 
@@ -150,6 +150,22 @@ def test_a_version_that_holds_another_models_store_is_not_deleted(folder: Path, 
         store.delete(OLD)
     store.delete(NEW)
     assert (folder / OLD / "candidate.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("store", "other", "may"),
+    [
+        ("s3://models/one", "s3://models/one/20260101000000", True),
+        ("s3://models/one/", "s3a://models//one/20260101000000/deep/other/", True),
+        ("s3://aws_default@models/one", "s3://models/one", True),
+        ("file:///stores/one", "/stores/one/20260101000000", True),
+        ("s3://models/one", "s3://models/two", False),
+        ("s3://models/one", "s3://models/one-more/20260101000000", False),
+        ("s3://models/one", "s3://models/another-one", False),
+    ],
+)
+def test_only_stores_that_may_lie_in_this_one_are_looked_at(store: str, other: str, may: bool) -> None:
+    assert that_may_lie_in(store, [other]) == ([other] if may else [])
 
 
 def test_only_a_version_can_be_deleted(folder: Path) -> None:
