@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -85,7 +84,7 @@ def train_step(
     """
     from include.classifier.packaging.package import SAMPLE_ROWS, sample_texts
     from include.classifier.tracking import resume, tracked_run
-    from include.classifier.training.fine_tuning import train_on
+    from include.classifier.training.fine_tuning import Training, train
     from include.classifier.training.nodes.training import train_over_nodes
     from include.classifier.training.problems import FINAL, FailedBeforeError
     from include.classifier.training.stored_rows import training_rows
@@ -118,16 +117,19 @@ def train_step(
     with read as rows, run as tracker:
         if checkpoints:
             checkpoints.tracking_run_id = tracker.run_id
-        train = partial(train_over_nodes, dataset_uri, model_name) if rows is None else partial(train_on, rows)
+        arguments: dict[str, Any] = {
+            "labels": dataset["labels"],
+            "settings": training,
+            "model_dir": Path(model_dir),
+            "tracker": tracker,
+            "checkpoints": checkpoints,
+            "compared_texts": sample_texts(dataset["splits"]["evaluation"]["uri"], SAMPLE_ROWS),
+        }
         try:
-            facts = train(
-                labels=dataset["labels"],
-                settings=training,
-                model_dir=Path(model_dir),
-                tracker=tracker,
-                checkpoints=checkpoints,
-                compared_texts=sample_texts(dataset["splits"]["evaluation"]["uri"], SAMPLE_ROWS),
-            )
+            if rows is None:
+                facts = train_over_nodes(dataset_uri, model_name, **arguments)
+            else:
+                facts = train(Training(rows=rows, **arguments))
         except FINAL as error:
             if checkpoints:
                 checkpoints.fail(model_dir, str(error))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow.sdk import DAG, Param, ParamsDict
+from airflow.sdk import DAG, Param, ParamsDict  # type: ignore[attr-defined]  # it is there, and not in the stub
 
 
 def set_form(dag: DAG, fields: Mapping[str, Param | Any]) -> None:

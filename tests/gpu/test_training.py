@@ -26,7 +26,7 @@ from include.classifier.serving.predictor import Predictor
 from include.classifier.tracking import Tracker
 from include.classifier.training.checkpoints import resuming
 from include.classifier.training.checkpoints.store import Checkpoints
-from include.classifier.training.fine_tuning import train
+from include.classifier.training.fine_tuning import Training, train
 from include.classifier.training.problems import HardwareError
 from include.classifier.training.processes.launch import train_in_processes
 from include.classifier.training.rows import RowsInMemory
@@ -55,15 +55,15 @@ LAST = {"early_stopping_patience": 0}
 
 def run(how: TrainingConfig, folder: Path, *, store: Path | None = None) -> dict[str, Any]:
     checkpoints = Checkpoints(str(store), {"of": "these tests"}, every_seconds=1e-9) if store else None
-    return train(
-        TEXTS,
-        CLASSES,
+    training = Training(
+        rows=RowsInMemory(TEXTS, CLASSES),
         labels=LABELS,
         settings=how,
         model_dir=folder,
         tracker=Tracker(),
         checkpoints=checkpoints,
     )
+    return train(training)
 
 
 def answers(model: Path) -> torch.Tensor:
@@ -235,11 +235,11 @@ def test_a_step_that_is_forked_computes_on_the_gpu(device: str) -> None:
 
 
 def in_processes(base: str, processes: int, folder: Path) -> dict[str, Any]:
-    return train_in_processes(
-        RowsInMemory(TEXTS, CLASSES),
+    training = Training(
+        rows=RowsInMemory(TEXTS, CLASSES),
         labels=LABELS,
         settings=settings(base, processes=processes, mixed_precision="no", **LAST),
         model_dir=folder,
         tracker=Tracker(),
-        checkpoints=None,
     )
+    return train_in_processes(training)

@@ -122,7 +122,7 @@ def _train_and_pack(
     from include.classifier.packaging.archive import build_archive
     from include.classifier.packaging.precision import TORCH_FLOAT32, variant
     from include.classifier.tracking import Tracker
-    from include.classifier.training.fine_tuning import train_on
+    from include.classifier.training.fine_tuning import Training, train
     from include.classifier.training.stored_rows import training_rows
 
     recorded = candidate["training"]["parameters"] | {
@@ -136,7 +136,15 @@ def _train_and_pack(
     if "in_memory_rows" not in recorded:  # before there was that setting, all rows were
         settings = settings.model_copy(update={"in_memory_rows": dataset["splits"]["train"]["rows"]})
     with training_rows(dataset, settings, beside=folder / "model") as rows:
-        train_on(rows, labels=dataset["labels"], settings=settings, model_dir=folder / "model", tracker=Tracker())
+        train(
+            Training(
+                rows=rows,
+                labels=dataset["labels"],
+                settings=settings,
+                model_dir=folder / "model",
+                tracker=Tracker(),
+            )
+        )
     model, version = candidate["model"], candidate["version"]
     target = folder / f"{model}.mar"
     recorded_precision = candidate["serving"].get("precision", {"chosen": TORCH_FLOAT32})

@@ -70,13 +70,13 @@ class TrainingObjective:
                 raise
 
     def _train(self, settings: Settings, teller: Teller, tracker: Any, folder: Path) -> None:
-        from include.classifier.training.fine_tuning import train_on
+        from include.classifier.training.fine_tuning import Training, train
         from include.classifier.training.rows import RowsInMemory
 
         dataset = read_dataset(self.dataset_uri)
         rows = read_split(dataset, "train")
-        train_on(
-            RowsInMemory(rows.texts, rows.labels, held_out_rows=self.held_out(rows.labels)),
+        training = Training(
+            rows=RowsInMemory(rows.texts, rows.labels, held_out_rows=self.held_out(rows.labels)),
             labels=dataset["labels"],
             # A trial is one process: whoever has several of them may have several trials side by side.
             settings=with_settings(self.training, settings).model_copy(update={"nodes": 1, "processes": 1}),
@@ -84,6 +84,7 @@ class TrainingObjective:
             tracker=tracker,
             after_epoch=teller.epoch,
         )
+        train(training)
 
     def held_out(self, labels: list[int]) -> np.ndarray:
         """Return which training rows judge, bool, shape ``(n_rows,)``: the same for all trials."""

@@ -7,6 +7,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,62 +22,47 @@ from include.classifier.training.features import write_features
 from include.classifier.training.hardware import limit_threads
 from include.classifier.training.problems import HardwareError
 from include.classifier.training.processes.peers import ALONE, Peers
-from include.classifier.training.rows import RowsInMemory, TrainingRows
+from include.classifier.training.rows import TrainingRows
 from include.contracts.settings import TrainingConfig
 
 
-def train(
-    texts: Sequence[str],
-    classes: Sequence[int],
-    *,
-    labels: Sequence[str],
-    settings: TrainingConfig,
-    model_dir: Path,
-    tracker: Tracker,
-    checkpoints: Checkpoints | None = None,
-    compared_texts: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Train on the rows and write the model. The same rows, settings and machine give the same weights.
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What is trained, and what becomes of it.
 
-    :param texts: as users write them; shape ``(n_rows,)``.
-    :param classes: indices into ``labels``, shape ``(n_rows,)``.
+    :param rows: that it learns from, wherever they are.
+    :param labels: names of the classes, in their order.
+    :param settings: section ``training`` of a model's YAML.
     :param model_dir: gets weights (safetensors), configuration, tokenizer and ``classifier.json``.
+    :param tracker: is told settings and curves.
     :param checkpoints: where the state is kept, and gone on from; ``None`` for nowhere.
     :param compared_texts: what is read of them is written beside the model, for packaging to compare with.
+    :param after_epoch: is told of each epoch, where rows are held out and one process trains.
+    """
+
+    rows: TrainingRows
+    labels: Sequence[str]
+    settings: TrainingConfig
+    model_dir: Path
+    tracker: Tracker
+    checkpoints: Checkpoints | None = None
+    compared_texts: Sequence[str] = ()
+    after_epoch: AfterEpoch | None = None
+
+
+def train(training: Training) -> dict[str, Any]:
+    """Train and write the model. The same rows, settings and machine give the same weights.
+
     :return: the section ``training`` of ``candidate.json``, with what was chosen where a setting was left open.
     :raises BaseModelError: when the base model cannot be had.
     :raises TrainingDivergedError: when the loss is no finite number.
     :raises HardwareError: when a setting asks for what this machine does not have.
     :raises TakenOverError: when another start of this training goes on.
+    :raises DataError: when the rows of a data set are no longer those that it says.
     :raises ProcessesError: when one of several processes was killed again and again.
     """
-    return train_on(
-        RowsInMemory(texts, classes),
-        labels=labels,
-        settings=settings,
-        model_dir=model_dir,
-        tracker=tracker,
-        checkpoints=checkpoints,
-        compared_texts=compared_texts,
-    )
-
-
-def train_on(
-    rows: TrainingRows,
-    *,
-    labels: Sequence[str],
-    settings: TrainingConfig,
-    model_dir: Path,
-    tracker: Tracker,
-    checkpoints: Checkpoints | None = None,
-    compared_texts: Sequence[str] = (),
-    after_epoch: AfterEpoch | None = None,
-) -> dict[str, Any]:
-    """Do what :func:`train` does, wherever the rows are.
-
-    :param after_epoch: is told of each epoch, where rows are held out and one process trains.
-    """
-    if checkpoints and (facts := checkpoints.finished(model_dir)):
+    model_dir, settings = training.model_dir, training.settings
+    if training.checkpoints and (facts := training.checkpoints.finished(model_dir)):
         report("train: this model is trained already, by a start before this one, and is taken as it is")
         return facts
     if settings.nodes > 1:
@@ -87,51 +73,22 @@ def train_on(
     if settings.processes > 1:
         from include.classifier.training.processes.launch import train_in_processes
 
-        return train_in_processes(
-            rows,
-            labels=labels,
-            settings=settings,
-            model_dir=model_dir,
-            tracker=tracker,
-            checkpoints=checkpoints,
-            compared_texts=compared_texts,
-        )
+        return train_in_processes(training)
     model_dir.mkdir(parents=True, exist_ok=True)
     # Beside the model: a container's /tmp is often small, and the volume of the model has room for one.
     with tempfile.TemporaryDirectory(dir=model_dir.parent, prefix=".checkpoints-") as scratch:
-        return fine_tune(
-            rows,
-            labels=labels,
-            settings=settings,
-            model_dir=model_dir,
-            tracker=tracker,
-            scratch=Path(scratch),
-            checkpoints=checkpoints,
-            compared_texts=compared_texts,
-            after_epoch=after_epoch,
-        )
+        return fine_tune(training, scratch=Path(scratch))
 
 
-def fine_tune(
-    rows: TrainingRows,
-    *,
-    labels: Sequence[str],
-    settings: TrainingConfig,
-    model_dir: Path,
-    tracker: Tracker,
-    scratch: Path,
-    checkpoints: Checkpoints | None = None,
-    compared_texts: Sequence[str] = (),
-    after_epoch: AfterEpoch | None = None,
-    peers: Peers = ALONE,
-) -> dict[str, Any]:
+def fine_tune(training: Training, *, scratch: Path, peers: Peers = ALONE) -> dict[str, Any]:
     """Do the part of one process, which is all of it where there is but one; see :func:`train`.
 
     :param scratch: folder of all processes; the caller removes it.
     :param peers: the first one writes the model.
     """
     started = time.monotonic()
-    asked, settings = settings, fill_in(settings, rows=len(rows))
+    rows, labels, asked, tracker = training.rows, training.labels, training.settings, training.tracker
+    settings = fill_in(asked, rows=len(rows))
     parameters = settings.model_dump()
     report(f"train: loading base model {settings.base_model!r}")
     from transformers import set_seed
@@ -151,20 +108,20 @@ def fine_tune(
         max_length=settings.max_length,
     )
     limit_threads(base.model.num_parameters(), settings.processes)
-    training, validation, weights = rows.prepare(base, settings, len(labels), peers)
-    _tell(base, asked, settings, rows=(len(training), len(validation)), is_weighted=weights is not None)
-    tracker.log_params(parameters | {"train_rows": len(training), "validation_rows": len(validation)})
+    learned, validation, weights = rows.prepare(base, settings, len(labels), peers)
+    _tell(base, asked, settings, rows=(len(learned), len(validation)), is_weighted=weights is not None)
+    tracker.log_params(parameters | {"train_rows": len(learned), "validation_rows": len(validation)})
 
     fitted = fit(
         base,
-        training,
+        learned,
         validation or None,
         settings=settings,
         class_weights=weights,
         tracker=tracker,
         scratch=scratch,
-        checkpoints=checkpoints,
-        after_epoch=after_epoch,
+        checkpoints=training.checkpoints,
+        after_epoch=training.after_epoch,
         peers=peers,
     )
     facts = {
@@ -172,18 +129,18 @@ def fine_tune(
         "base_model_revision": base.revision,
         "parameters": parameters | {"class_weights": weights, "max_length": base.max_length},
         "seconds": round(time.monotonic() - started, 3),
-        "samples_per_second": round(len(training) * fitted.epochs / fitted.seconds, 2),
+        "samples_per_second": round(len(learned) * fitted.epochs / fitted.seconds, 2),
         "epochs_run": round(fitted.epochs, 3),
     }
     if peers.is_first:
-        _save(base, labels, settings, model_dir)
-        if compared_texts:
-            write_features(model_dir, base.tokenizer, compared_texts, max_length=base.max_length)
+        _save(base, labels, settings, training.model_dir)
+        if training.compared_texts:
+            write_features(training.model_dir, base.tokenizer, training.compared_texts, max_length=base.max_length)
         report(
             f"train: {fitted.epochs:.1f} epochs in {duration(fitted.seconds)}, kept the weights of step "
             f"{fitted.kept_step}"
         )
-        _keep_model(checkpoints, model_dir, facts, fitted.seconds, must=settings.nodes > 1)
+        _keep_model(training, facts, fitted.seconds)
     return facts
 
 
@@ -204,18 +161,15 @@ def _tell(
     report(f"train: {settings.epochs:g} epochs at most, learning rate {settings.learning_rate:g}{told}")
 
 
-def _keep_model(
-    checkpoints: Checkpoints | None, model_dir: Path, facts: dict[str, Any], seconds: float, *, must: bool
-) -> None:
-    """Keep what took long to train, so that nothing after it makes anybody train it again.
-
-    :param must: whoever asked for the training is on another machine, and gets the model from there.
-    """
+def _keep_model(training: Training, facts: dict[str, Any], seconds: float) -> None:
+    """Keep what took long to train, so that nothing after it makes anybody train it again."""
+    checkpoints = training.checkpoints
+    must = training.settings.nodes > 1  # whoever asked for it is on another machine, and gets the model from there
     if checkpoints is None or not (must or checkpoints.is_kept() or seconds >= checkpoints.every_seconds):
         return
     facts["began_at_steps"] = checkpoints.began_at
     try:
-        checkpoints.finish(model_dir, facts)
+        checkpoints.finish(training.model_dir, facts)
     except TakenOverError:
         raise
     except Exception as error:  # each kind of store has its own; the model itself is there

@@ -12,7 +12,7 @@ import pytest
 from include.classifier.serving.predictor import Predictor
 from include.classifier.tracking import Tracker, tracked_run
 from include.classifier.training.base_model import BaseModelError
-from include.classifier.training.fine_tuning import train, train_on
+from include.classifier.training.fine_tuning import Training, train
 from include.classifier.training.rows import RowsInMemory, class_weights, held_out
 from include.contracts.settings import TrainingConfig
 
@@ -30,7 +30,8 @@ SETTINGS = TrainingConfig(epochs=4, learning_rate=3e-3, batch_size=8, max_length
 
 
 def run(folder: Path, settings: TrainingConfig = SETTINGS, tracker: Tracker | None = None) -> dict:
-    return train(TEXTS, CLASSES, labels=LABELS, settings=settings, model_dir=folder, tracker=tracker or Tracker())
+    rows = RowsInMemory(TEXTS, CLASSES)
+    return train(Training(rows=rows, labels=LABELS, settings=settings, model_dir=folder, tracker=tracker or Tracker()))
 
 
 def weights(folder: Path) -> bytes:
@@ -110,14 +111,14 @@ def test_an_encoder_without_a_head_gets_one(tmp_path):
 def test_a_model_with_other_labels_can_be_trained_further(trained, tmp_path):
     folder, _ = trained
     labels = ["one", "two", "three"]
-    train(
-        TEXTS,
-        [index % 3 for index in range(len(TEXTS))],
+    training = Training(
+        rows=RowsInMemory(TEXTS, [index % 3 for index in range(len(TEXTS))]),
         labels=labels,
         settings=SETTINGS.model_copy(update={"base_model": str(folder), "epochs": 0.5}),
         model_dir=tmp_path / "model",
         tracker=Tracker(),
     )
+    train(training)
     assert Predictor.load(tmp_path / "model").labels == labels
 
 
@@ -202,14 +203,15 @@ def test_each_epoch_is_told_with_the_answers_in_the_order_of_the_rows(tmp_path):
     held = held_out(np.array(CLASSES), 0, share=0.5)
     truth = np.array(CLASSES)[held]
     told = []
-    train_on(
-        RowsInMemory(TEXTS, CLASSES, held_out_rows=held),
+    training = Training(
+        rows=RowsInMemory(TEXTS, CLASSES, held_out_rows=held),
         labels=LABELS,
         settings=SETTINGS.model_copy(update={"early_stopping_patience": 0, "weight_decay": 0.0, "warmup": 0.0}),
         model_dir=tmp_path / "model",
         tracker=Tracker(),
         after_epoch=told.append,
     )
+    train(training)
 
     assert [epoch.number for epoch in told] == [1, 2, 3, 4]
     for epoch in told:
@@ -227,14 +229,15 @@ def test_whoever_is_told_of_an_epoch_may_end_the_training(tmp_path):
         told.append(epoch)
         raise EnoughError
 
+    training = Training(
+        rows=RowsInMemory(TEXTS, CLASSES, held_out_rows=held_out(np.array(CLASSES), 0)),
+        labels=LABELS,
+        settings=SETTINGS,
+        model_dir=tmp_path / "model",
+        tracker=Tracker(),
+        after_epoch=enough,
+    )
     with pytest.raises(EnoughError):
-        train_on(
-            RowsInMemory(TEXTS, CLASSES, held_out_rows=held_out(np.array(CLASSES), 0)),
-            labels=LABELS,
-            settings=SETTINGS,
-            model_dir=tmp_path / "model",
-            tracker=Tracker(),
-            after_epoch=enough,
-        )
+        train(training)
 
     assert len(told) == 1

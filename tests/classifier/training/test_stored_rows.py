@@ -20,7 +20,7 @@ from include.classifier.tracking import Tracker
 from include.classifier.training.base_model import BaseModel, load_base_model
 from include.classifier.training.checkpoints.resuming import KeepState
 from include.classifier.training.checkpoints.store import Checkpoints
-from include.classifier.training.fine_tuning import train_on
+from include.classifier.training.fine_tuning import Training, train
 from include.classifier.training.rows import Prepared, RowsInMemory
 from include.classifier.training.stored_rows import RowsOfDataset, training_rows
 from include.contracts.settings import TrainingConfig
@@ -137,7 +137,7 @@ def test_rows_that_were_changed_end_all_processes_at_once(
     how = SETTINGS.model_copy(update={"processes": 2})
     model = tmp_path / "run" / "model"
     with training_rows(changed, how, beside=model) as rows, pytest.raises(DataError, match=CHANGED):
-        train_on(rows, labels=LABELS, settings=how, model_dir=model, tracker=Tracker())
+        train(Training(rows=rows, labels=LABELS, settings=how, model_dir=model, tracker=Tracker()))
     assert capfd.readouterr().out.count("loading base model") == 1
 
 
@@ -160,20 +160,24 @@ def test_a_training_on_stored_rows_goes_on_with_the_rows_that_were_next(
 
     monkeypatch.setattr(KeepState, "on_step_end", end)
 
-    def train(folder: Path, store: Path | None) -> bytes:
+    def trained(folder: Path, store: Path | None) -> bytes:
         kept = Checkpoints(str(store), {"data": "these"}, every_seconds=1e-9) if store else None
         model = folder / "model"
         with training_rows(document, settings, beside=model) as rows:
-            train_on(rows, labels=LABELS, settings=settings, model_dir=model, tracker=Tracker(), checkpoints=kept)
+            train(
+                Training(
+                    rows=rows, labels=LABELS, settings=settings, model_dir=model, tracker=Tracker(), checkpoints=kept
+                )
+            )
         return (model / "model.safetensors").read_bytes()
 
-    whole = train(tmp_path / "whole", None)
+    whole = trained(tmp_path / "whole", None)
     last[0] = step
     with pytest.raises(BrokenOff):
-        train(tmp_path / "broken-off", tmp_path / "store")
+        trained(tmp_path / "broken-off", tmp_path / "store")
     last[0] = 0
 
-    assert train(tmp_path / "again", tmp_path / "store") == whole
+    assert trained(tmp_path / "again", tmp_path / "store") == whole
 
 
 @pytest.mark.processes
@@ -187,7 +191,7 @@ def test_two_processes_make_the_model_of_one_from_stored_rows(document: dict[str
         )
         model = tmp_path / str(processes) / "model"
         with training_rows(document, how, beside=model) as rows:
-            train_on(rows, labels=LABELS, settings=how, model_dir=model, tracker=Tracker())
+            train(Training(rows=rows, labels=LABELS, settings=how, model_dir=model, tracker=Tracker()))
 
     assert largest_difference(tmp_path / "1" / "model", tmp_path / "2" / "model") < 1e-4
 
@@ -197,12 +201,14 @@ def test_two_processes_make_the_model_of_one_from_stored_rows(document: dict[str
 def test_a_model_is_trained_on_stored_rows_the_same_every_time(document: dict[str, Any], tmp_path: Path) -> None:
     settings = SETTINGS.model_copy(update={"epochs": 3.0, "learning_rate": 3e-3})
 
-    def train(folder: Path) -> dict[str, Any]:
+    def trained(folder: Path) -> dict[str, Any]:
         with training_rows(document, settings, beside=folder / "model") as rows:
-            return train_on(rows, labels=LABELS, settings=settings, model_dir=folder / "model", tracker=Tracker())
+            return train(
+                Training(rows=rows, labels=LABELS, settings=settings, model_dir=folder / "model", tracker=Tracker())
+            )
 
-    facts = train(tmp_path / "first")
-    train(tmp_path / "second")
+    facts = trained(tmp_path / "first")
+    trained(tmp_path / "second")
 
     assert facts["epochs_run"] >= 1
     assert facts["parameters"]["in_memory_rows"] == 100

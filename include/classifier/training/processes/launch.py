@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,9 +29,7 @@ from include.classifier.training.problems import HardwareError, TrainingDiverged
 from include.contracts.settings import TrainingConfig
 
 if TYPE_CHECKING:
-    from include.classifier.tracking import Tracker
-    from include.classifier.training.checkpoints.store import Checkpoints
-    from include.classifier.training.rows import TrainingRows
+    from include.classifier.training.fine_tuning import Training
 
 PROJECT_DIR = Path(__file__).parents[4]
 
@@ -86,32 +84,24 @@ class Job(BaseModel):
     identity: dict[str, str] = {}
 
 
-def train_in_processes(
-    rows: TrainingRows,
-    *,
-    labels: Sequence[str],
-    settings: TrainingConfig,
-    model_dir: Path,
-    tracker: Tracker,
-    checkpoints: Checkpoints | None,
-    compared_texts: Sequence[str] = (),
-) -> dict[str, Any]:
+def train_in_processes(training: Training) -> dict[str, Any]:
     """Train in as many processes as the settings say; see :func:`include.classifier.training.fine_tuning.train`."""
+    settings, model_dir, checkpoints = training.settings, training.model_dir, training.checkpoints
     check_hardware(settings.processes)
     model_dir.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=model_dir.parent, prefix=".processes-") as name:
         folder = Path(name)
         # In a file, because a variable's length has a limit.
-        texts = {"rows": rows.as_document(), "compared": list(compared_texts)}
+        texts = {"rows": training.rows.as_document(), "compared": list(training.compared_texts)}
         (folder / ROWS).write_text(json.dumps(texts), encoding="utf-8")
         job = Job(
             folder=name,
             launcher=os.getpid(),
-            labels=list(labels),
+            labels=list(training.labels),
             settings=settings,
             model_dir=str(model_dir),
-            tracking_uri=tracker.uri,
-            tracking_run_id=tracker.run_id,
+            tracking_uri=training.tracker.uri,
+            tracking_run_id=training.tracker.run_id,
             checkpoints_uri=checkpoints.uri if checkpoints else "",
             identity=checkpoints.identity if checkpoints else {},
         )

@@ -41,7 +41,7 @@ def main() -> int:
 def _train(job: Job, peers: Peers, scratch: Path) -> int:
     from include.classifier.tracking import Tracker, resume
     from include.classifier.training.checkpoints.store import Checkpoints
-    from include.classifier.training.fine_tuning import fine_tune
+    from include.classifier.training.fine_tuning import Training, fine_tune
     from include.classifier.training.stored_rows import rows_of
 
     warnings.filterwarnings("ignore", message="OMP_NUM_THREADS")  # How many there are, the training itself says.
@@ -52,19 +52,18 @@ def _train(job: Job, peers: Peers, scratch: Path) -> int:
         every = job.settings.checkpoint_minutes * 60 or float("inf")
         checkpoints = Checkpoints(job.checkpoints_uri, job.identity, every_seconds=every)
         checkpoints.tracking_run_id = job.tracking_run_id
+    training = Training(
+        rows=rows_of(texts["rows"]),
+        labels=job.labels,
+        settings=job.settings,
+        model_dir=Path(job.model_dir),
+        tracker=resume(job.tracking_uri, job.tracking_run_id) if peers.is_first else Tracker(),
+        checkpoints=checkpoints,
+        compared_texts=texts["compared"],
+    )
     _meet(peers, scratch.name)
     try:
-        facts = fine_tune(
-            rows_of(texts["rows"]),
-            labels=job.labels,
-            settings=job.settings,
-            model_dir=Path(job.model_dir),
-            tracker=resume(job.tracking_uri, job.tracking_run_id) if peers.is_first else Tracker(),
-            scratch=scratch,
-            checkpoints=checkpoints,
-            compared_texts=texts["compared"],
-            peers=peers,
-        )
+        facts = fine_tune(training, scratch=scratch, peers=peers)
     except LASTING as error:
         _write(Path(job.folder, ERROR), {"kind": type(error).__name__, "message": str(error)})
         return 1

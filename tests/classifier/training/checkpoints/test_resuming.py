@@ -10,7 +10,8 @@ import pytest
 from include.classifier.tracking import Tracker
 from include.classifier.training.checkpoints import resuming
 from include.classifier.training.checkpoints.store import Checkpoints
-from include.classifier.training.fine_tuning import train
+from include.classifier.training.fine_tuning import Training, train
+from include.classifier.training.rows import RowsInMemory
 from include.contracts.settings import TrainingConfig
 from tests.classifier.training.small_trainings import CLASSES, LABELS, TEXTS, settings
 
@@ -25,15 +26,15 @@ class BrokenOff(BaseException):
 
 def run(folder: Path, how: TrainingConfig, store: Path | None = None, *, identity: dict[str, str] = IDENTITY) -> dict:
     checkpoints = Checkpoints(str(store), identity, every_seconds=how.checkpoint_minutes * 60) if store else None
-    return train(
-        TEXTS,
-        CLASSES,
+    training = Training(
+        rows=RowsInMemory(TEXTS, CLASSES),
         labels=LABELS,
         settings=how,
         model_dir=folder,
         tracker=Tracker(),
         checkpoints=checkpoints,
     )
+    return train(training)
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from include.classifier.tracking import Tracker
 from include.classifier.training.checkpoints.store import Checkpoints
-from include.classifier.training.fine_tuning import train
+from include.classifier.training.fine_tuning import Training, train
+from include.classifier.training.rows import RowsInMemory
 from include.contracts.settings import TrainingConfig
 from tests.classifier.training.small_trainings import CLASSES, LABELS, TEXTS
 
@@ -17,16 +18,15 @@ def main(settings: str, model_dir: str, store: str, facts: str) -> None:
     """Train once, or go on."""
     how = TrainingConfig.model_validate_json(settings)
     every = how.checkpoint_minutes * 60
-    found = train(
-        TEXTS,
-        CLASSES,
+    training = Training(
+        rows=RowsInMemory(TEXTS, CLASSES),
         labels=LABELS,
         settings=how,
         model_dir=Path(model_dir),
         tracker=Tracker(),
         checkpoints=Checkpoints(store, {"of": "these tests"}, every_seconds=every),
     )
-    Path(facts).write_text(json.dumps(found), encoding="utf-8")
+    Path(facts).write_text(json.dumps(train(training)), encoding="utf-8")
 
 
 if __name__ == "__main__":
