@@ -255,6 +255,7 @@ VERBS: Mapping[str, Verb] = {
     "airflow jobs check": Verb(),
     "airflow pools set": Verb(),
     "airflow providers get": Verb(),
+    "airflow scheduler": Verb(),
     "airflow standalone": Verb(),
     "airflow triggerer": Verb(),
     "mlflow db upgrade": Verb(),
