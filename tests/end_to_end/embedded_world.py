@@ -33,16 +33,22 @@ class EmbeddedWorld:
             **more,
         }
 
-    def make(self, target: str, *, limit_seconds: float = 800, **settings: str) -> subprocess.CompletedProcess[str]:
+    def make(self, target: str, *, limit_seconds: float = 1700, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run one target; its settings come as variables of make, as a user gives them."""
-        return subprocess.run(
-            ["make", "--no-print-directory", target, *(f"{name}={value}" for name, value in settings.items())],
-            cwd=PROJECT,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=limit_seconds,
-        )
+        try:
+            return subprocess.run(
+                ["make", "--no-print-directory", target, *(f"{name}={value}" for name, value in settings.items())],
+                cwd=PROJECT,
+                env=self.env,
+                capture_output=True,
+                text=True,
+                timeout=limit_seconds,
+            )
+        except subprocess.TimeoutExpired as error:
+            said = (error.output or b"").decode(errors="replace")
+            raise AssertionError(
+                f"make {target} has not ended after {limit_seconds:g} s; it said last:\n{said[-3000:]}"
+            ) from None
 
     def predict(self, *texts: str, model: str = MODEL) -> list[dict[str, Any]]:
         """Ask the public address."""

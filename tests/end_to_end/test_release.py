@@ -14,7 +14,12 @@ import pytest
 from tests.end_to_end.embedded_world import MODEL, EmbeddedWorld, request_json
 from tests.waiting import wait_for
 
-pytestmark = [pytest.mark.airflow, pytest.mark.torchserve, pytest.mark.pipelines]
+pytestmark = [
+    pytest.mark.airflow,
+    pytest.mark.torchserve,
+    pytest.mark.pipelines,
+    pytest.mark.timeout(1800),  # a release takes one minute and a half, and ten times as long beside enough others
+]
 
 
 @pytest.fixture(scope="module")

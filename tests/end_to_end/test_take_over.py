@@ -11,7 +11,13 @@ import pytest
 
 from tests.end_to_end.embedded_world import MODEL, EmbeddedWorld
 
-pytestmark = [pytest.mark.airflow, pytest.mark.torchserve, pytest.mark.pipelines, pytest.mark.long]
+pytestmark = [
+    pytest.mark.airflow,
+    pytest.mark.torchserve,
+    pytest.mark.pipelines,
+    pytest.mark.long,
+    pytest.mark.timeout(1800),  # two releases, one after the other
+]
 
 TEXTS = ("An absolutely wonderful dinner.", "Never again.")
 
