@@ -165,12 +165,12 @@ provider-docs: .venv/provider-docs/.installed ## Build the documentation of the 
 # docker-compose.yaml. `make up ENV_FILE=staging.env` runs a second installation with ports of its own.
 ENV_FILE ?= .env
 COMPOSE = CODE_REVISION="$$(git describe --always --abbrev=40 --exclude='*' --dirty=+changes 2>/dev/null)" \
-	docker compose --env-file $(ENV_FILE)
+	docker compose --env-file "$(ENV_FILE)"
 # An empty variable of the environment would count for more than the file's.
 unexport $(foreach name,$(SETTINGS),$(if $($(name)),,$(name)))
 
 env: ## Write .env with new secrets for docker compose; never over another [WORLD=kubeflow]
-	@sh deploy/compose/make_env.sh $(ENV_FILE) $(WORLD)
+	@sh deploy/compose/make_env.sh "$(ENV_FILE)" $(WORLD)
 
 up: env ## Build and start the whole stack with docker compose (docs/compose.md)
 	$(COMPOSE) up --build --detach --wait --wait-timeout 900
@@ -183,10 +183,10 @@ logs: ## Follow the logs of the stack [SERVICE=scheduler]
 	$(COMPOSE) logs --follow --tail 100 $(SERVICE)
 
 backup: ## Copy both databases and the model store into a folder [BACKUP=backups/<now>]
-	@sh deploy/compose/backup.sh $(ENV_FILE) $(BACKUP)
+	@sh deploy/compose/backup.sh "$(ENV_FILE)" $(if $(BACKUP),"$(BACKUP)")
 
 restore: ## Put a back-up in the place of what is there now [BACKUP=backups/...]
-	@sh deploy/compose/restore.sh $(ENV_FILE) $(BACKUP)
+	@sh deploy/compose/restore.sh "$(ENV_FILE)" "$(BACKUP)"
 	@$(MAKE) --no-print-directory up
 
 test-compose: .venv/airflow/.dev ## Try the whole stack on a Docker engine: about forty minutes

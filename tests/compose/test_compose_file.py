@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import threading
@@ -176,6 +177,25 @@ def test_an_env_file_has_keys_that_work_and_is_nobody_elses(tmp_path: Path) -> N
     secrets = {value for name, value in env.items() if re.search(r"_(KEY|SECRET|PASSWORDS?)$", name)}
     assert len(secrets) == 7
     assert not secrets & set(read_env(another).values())
+
+
+@pytest.mark.processes
+def test_make_takes_files_and_folders_whose_names_have_spaces(tmp_path: Path) -> None:
+    file = tmp_path / "of staging" / ".env"
+    file.parent.mkdir()
+
+    def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = ["make", "--no-print-directory", f"ENV_FILE={file}", *arguments]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    answer = make("env", "WORLD=kubeflow")
+    assert answer.returncode == 0, answer.stderr
+    assert read_env(file)["COMPOSE_PROFILES"] == "kubeflow"
+    for target in ("up", "backup", "restore"):
+        printed = make("--dry-run", target, "BACKUP=backups/of today").stdout
+        words = [word for line in printed.splitlines() for word in shlex.split(line)]
+        assert str(file) in words
+        assert target == "up" or "backups/of today" in words
 
 
 @pytest.mark.processes
