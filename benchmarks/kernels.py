@@ -82,20 +82,19 @@ def main() -> None:
 def _trained(target: Path, rows: Rows) -> Path:
     """Train the encoder that the tests have; return the folder."""
     from include.classifier.tracking import Tracker
-    from include.classifier.training.fine_tuning import Training, train
-    from include.classifier.training.rows import RowsInMemory
+    from include.classifier.training.fine_tuning import train
     from include.contracts.settings import TrainingConfig
 
     settings = TrainingConfig(base_model=str(ENCODER), epochs=4, learning_rate=1e-4, batch_size=8, max_length=128)
     most = _TRAINING_ROWS
-    training = Training(
-        rows=RowsInMemory(rows.texts[:most], rows.classes[:most]),
+    train(
+        rows.texts[:most],
+        rows.classes[:most],
         labels=rows.labels,
         settings=settings,
         model_dir=target,
         tracker=Tracker(),
     )
-    train(training)
     return target
 
 

@@ -40,20 +40,20 @@ _OURS = """
 import csv, json, sys, time
 from pathlib import Path
 from include.classifier.tracking import Tracker
-from include.classifier.training.fine_tuning import Training, train
-from include.classifier.training.rows import RowsInMemory
+from include.classifier.training.fine_tuning import train
 from include.contracts.settings import TrainingConfig
 request = json.loads(sys.argv[1])
 with open(request["rows"], encoding="utf-8", newline="") as file:
     rows = list(csv.DictReader(file))
-training = Training(
-    rows=RowsInMemory([row["text"] for row in rows], [int(row["label"]) for row in rows]),
+facts = train(
+    [row["text"] for row in rows],
+    [int(row["label"]) for row in rows],
     labels=request["labels"],
     settings=TrainingConfig(**request["settings"]),
     model_dir=Path(request["model_dir"]),
     tracker=Tracker(),
 )
-print(json.dumps(train(training)))
+print(json.dumps(facts))
 """
 
 

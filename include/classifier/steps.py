@@ -84,7 +84,7 @@ def train_step(
     """
     from include.classifier.packaging.package import SAMPLE_ROWS, sample_texts
     from include.classifier.tracking import resume, tracked_run
-    from include.classifier.training.fine_tuning import Training, train
+    from include.classifier.training.fine_tuning import Training, train_on
     from include.classifier.training.nodes.training import train_over_nodes
     from include.classifier.training.problems import FINAL, FailedBeforeError
     from include.classifier.training.stored_rows import training_rows
@@ -129,7 +129,7 @@ def train_step(
             if rows is None:
                 facts = train_over_nodes(dataset_uri, model_name, **arguments)
             else:
-                facts = train(Training(rows=rows, **arguments))
+                facts = train_on(Training(rows=rows, **arguments))
         except FINAL as error:
             if checkpoints:
                 checkpoints.fail(model_dir, str(error))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow.sdk import DAG, Param, ParamsDict  # type: ignore[attr-defined]  # it is there, and not in the stub
+from airflow.sdk import DAG, ParamsDict  # type: ignore[attr-defined]  # it is there, and not in the stub
 
 
-def set_form(dag: DAG, fields: Mapping[str, Param | Any]) -> None:
+def set_form(dag: DAG, fields: Mapping[str, Any]) -> None:
     """Give a DAG the fields of its form, once it has its tasks.
 
     Each task would copy the whole form, several times: most of reading the file for a large one, and for one that

@@ -15,8 +15,7 @@ import pytest
 from include.classifier.packaging.onnx_export import ExportError, export, write
 from include.classifier.serving.predictor import Predictor
 from include.classifier.tracking import Tracker
-from include.classifier.training.fine_tuning import Training, train
-from include.classifier.training.rows import RowsInMemory
+from include.classifier.training.fine_tuning import train
 from include.contracts.settings import TrainingConfig
 from tests.classifier import architectures
 from tests.classifier.architectures import ARCHITECTURES, CLASSES, LABELS, TEXTS
@@ -42,8 +41,7 @@ def largest_difference(one: list[float], other: list[float]) -> float:
 def test_an_architecture_does_what_its_row_says(model_type: str, tmp_path: Path) -> None:
     base = architectures.write(model_type, tmp_path / "base")
     settings = TrainingConfig(base_model=str(base), epochs=2, learning_rate=1e-3, batch_size=8, max_length=48)
-    rows = RowsInMemory(TEXTS, CLASSES)
-    train(Training(rows=rows, labels=LABELS, settings=settings, model_dir=tmp_path / "model", tracker=Tracker()))
+    train(TEXTS, CLASSES, labels=LABELS, settings=settings, model_dir=tmp_path / "model", tracker=Tracker())
     facts = json.loads((tmp_path / "model" / "classifier.json").read_text(encoding="utf-8"))
 
     trained = Predictor.load(tmp_path / "model")

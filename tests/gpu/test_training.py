@@ -26,7 +26,7 @@ from include.classifier.serving.predictor import Predictor
 from include.classifier.tracking import Tracker
 from include.classifier.training.checkpoints import resuming
 from include.classifier.training.checkpoints.store import Checkpoints
-from include.classifier.training.fine_tuning import Training, train
+from include.classifier.training.fine_tuning import Training, train_on
 from include.classifier.training.problems import HardwareError
 from include.classifier.training.processes.launch import train_in_processes
 from include.classifier.training.rows import RowsInMemory
@@ -63,7 +63,7 @@ def run(how: TrainingConfig, folder: Path, *, store: Path | None = None) -> dict
         tracker=Tracker(),
         checkpoints=checkpoints,
     )
-    return train(training)
+    return train_on(training)
 
 
 def answers(model: Path) -> torch.Tensor:

@@ -122,7 +122,7 @@ def _train_and_pack(
     from include.classifier.packaging.archive import build_archive
     from include.classifier.packaging.precision import TORCH_FLOAT32, variant
     from include.classifier.tracking import Tracker
-    from include.classifier.training.fine_tuning import Training, train
+    from include.classifier.training.fine_tuning import Training, train_on
     from include.classifier.training.stored_rows import training_rows
 
     recorded = candidate["training"]["parameters"] | {
@@ -136,7 +136,7 @@ def _train_and_pack(
     if "in_memory_rows" not in recorded:  # before there was that setting, all rows were
         settings = settings.model_copy(update={"in_memory_rows": dataset["splits"]["train"]["rows"]})
     with training_rows(dataset, settings, beside=folder / "model") as rows:
-        train(
+        train_on(
             Training(
                 rows=rows,
                 labels=dataset["labels"],

@@ -70,7 +70,7 @@ class TrainingObjective:
                 raise
 
     def _train(self, settings: Settings, teller: Teller, tracker: Any, folder: Path) -> None:
-        from include.classifier.training.fine_tuning import Training, train
+        from include.classifier.training.fine_tuning import Training, train_on
         from include.classifier.training.rows import RowsInMemory
 
         dataset = read_dataset(self.dataset_uri)
@@ -84,7 +84,7 @@ class TrainingObjective:
             tracker=tracker,
             after_epoch=teller.epoch,
         )
-        train(training)
+        train_on(training)
 
     def held_out(self, labels: list[int]) -> np.ndarray:
         """Return which training rows judge, bool, shape ``(n_rows,)``: the same for all trials."""

@@ -22,7 +22,7 @@ from include.classifier.training.features import write_features
 from include.classifier.training.hardware import limit_threads
 from include.classifier.training.problems import HardwareError
 from include.classifier.training.processes.peers import ALONE, Peers
-from include.classifier.training.rows import TrainingRows
+from include.classifier.training.rows import RowsInMemory, TrainingRows
 from include.contracts.settings import TrainingConfig
 
 
@@ -50,7 +50,25 @@ class Training:
     after_epoch: AfterEpoch | None = None
 
 
-def train(training: Training) -> dict[str, Any]:
+def train(
+    texts: Sequence[str],
+    classes: Sequence[int],
+    *,
+    labels: Sequence[str],
+    settings: TrainingConfig,
+    model_dir: Path,
+    tracker: Tracker,
+) -> dict[str, Any]:
+    """Train on rows in memory, and keep no state meanwhile; see :func:`train_on`.
+
+    :param texts: as users write them; shape ``(n_rows,)``.
+    :param classes: indices into ``labels``, shape ``(n_rows,)``.
+    """
+    rows = RowsInMemory(texts, classes)
+    return train_on(Training(rows=rows, labels=labels, settings=settings, model_dir=model_dir, tracker=tracker))
+
+
+def train_on(training: Training) -> dict[str, Any]:
     """Train and write the model. The same rows, settings and machine give the same weights.
 
     :return: the section ``training`` of ``candidate.json``, with what was chosen where a setting was left open.
@@ -81,7 +99,7 @@ def train(training: Training) -> dict[str, Any]:
 
 
 def fine_tune(training: Training, *, scratch: Path, peers: Peers = ALONE) -> dict[str, Any]:
-    """Do the part of one process, which is all of it where there is but one; see :func:`train`.
+    """Do the part of one process, which is all of it where there is but one; see :func:`train_on`.
 
     :param scratch: folder of all processes; the caller removes it.
     :param peers: the first one writes the model.

@@ -12,7 +12,7 @@ import pytest
 from include.classifier.serving.predictor import Predictor
 from include.classifier.tracking import Tracker, tracked_run
 from include.classifier.training.base_model import BaseModelError
-from include.classifier.training.fine_tuning import Training, train
+from include.classifier.training.fine_tuning import Training, train_on
 from include.classifier.training.rows import RowsInMemory, class_weights, held_out
 from include.contracts.settings import TrainingConfig
 
@@ -31,7 +31,9 @@ SETTINGS = TrainingConfig(epochs=4, learning_rate=3e-3, batch_size=8, max_length
 
 def run(folder: Path, settings: TrainingConfig = SETTINGS, tracker: Tracker | None = None) -> dict:
     rows = RowsInMemory(TEXTS, CLASSES)
-    return train(Training(rows=rows, labels=LABELS, settings=settings, model_dir=folder, tracker=tracker or Tracker()))
+    return train_on(
+        Training(rows=rows, labels=LABELS, settings=settings, model_dir=folder, tracker=tracker or Tracker())
+    )
 
 
 def weights(folder: Path) -> bytes:
@@ -118,7 +120,7 @@ def test_a_model_with_other_labels_can_be_trained_further(trained, tmp_path):
         model_dir=tmp_path / "model",
         tracker=Tracker(),
     )
-    train(training)
+    train_on(training)
     assert Predictor.load(tmp_path / "model").labels == labels
 
 
@@ -211,7 +213,7 @@ def test_each_epoch_is_told_with_the_answers_in_the_order_of_the_rows(tmp_path):
         tracker=Tracker(),
         after_epoch=told.append,
     )
-    train(training)
+    train_on(training)
 
     assert [epoch.number for epoch in told] == [1, 2, 3, 4]
     for epoch in told:
@@ -238,6 +240,6 @@ def test_whoever_is_told_of_an_epoch_may_end_the_training(tmp_path):
         after_epoch=enough,
     )
     with pytest.raises(EnoughError):
-        train(training)
+        train_on(training)
 
     assert len(told) == 1

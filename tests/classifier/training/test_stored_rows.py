@@ -20,7 +20,7 @@ from include.classifier.tracking import Tracker
 from include.classifier.training.base_model import BaseModel, load_base_model
 from include.classifier.training.checkpoints.resuming import KeepState
 from include.classifier.training.checkpoints.store import Checkpoints
-from include.classifier.training.fine_tuning import Training, train
+from include.classifier.training.fine_tuning import Training, train_on
 from include.classifier.training.rows import Prepared, RowsInMemory
 from include.classifier.training.stored_rows import RowsOfDataset, training_rows
 from include.contracts.settings import TrainingConfig
@@ -137,7 +137,7 @@ def test_rows_that_were_changed_end_all_processes_at_once(
     how = SETTINGS.model_copy(update={"processes": 2})
     model = tmp_path / "run" / "model"
     with training_rows(changed, how, beside=model) as rows, pytest.raises(DataError, match=CHANGED):
-        train(Training(rows=rows, labels=LABELS, settings=how, model_dir=model, tracker=Tracker()))
+        train_on(Training(rows=rows, labels=LABELS, settings=how, model_dir=model, tracker=Tracker()))
     assert capfd.readouterr().out.count("loading base model") == 1
 
 
@@ -164,7 +164,7 @@ def test_a_training_on_stored_rows_goes_on_with_the_rows_that_were_next(
         kept = Checkpoints(str(store), {"data": "these"}, every_seconds=1e-9) if store else None
         model = folder / "model"
         with training_rows(document, settings, beside=model) as rows:
-            train(
+            train_on(
                 Training(
                     rows=rows, labels=LABELS, settings=settings, model_dir=model, tracker=Tracker(), checkpoints=kept
                 )
@@ -191,7 +191,7 @@ def test_two_processes_make_the_model_of_one_from_stored_rows(document: dict[str
         )
         model = tmp_path / str(processes) / "model"
         with training_rows(document, how, beside=model) as rows:
-            train(Training(rows=rows, labels=LABELS, settings=how, model_dir=model, tracker=Tracker()))
+            train_on(Training(rows=rows, labels=LABELS, settings=how, model_dir=model, tracker=Tracker()))
 
     assert largest_difference(tmp_path / "1" / "model", tmp_path / "2" / "model") < 1e-4
 
@@ -203,7 +203,7 @@ def test_a_model_is_trained_on_stored_rows_the_same_every_time(document: dict[st
 
     def trained(folder: Path) -> dict[str, Any]:
         with training_rows(document, settings, beside=folder / "model") as rows:
-            return train(
+            return train_on(
                 Training(rows=rows, labels=LABELS, settings=settings, model_dir=folder / "model", tracker=Tracker())
             )
 

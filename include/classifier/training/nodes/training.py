@@ -44,7 +44,7 @@ def train_over_nodes(
     cluster: TrainingCluster | None = None,
     **how: Any,
 ) -> dict[str, Any]:
-    """Train on the pods of a TrainJob; see :func:`include.classifier.training.fine_tuning.train`.
+    """Train on the pods of a TrainJob; see :func:`include.classifier.training.fine_tuning.train_on`.
 
     :param model: name of the model.
     :param cluster: default: the one whose pod this process runs in.

@@ -85,7 +85,7 @@ class Job(BaseModel):
 
 
 def train_in_processes(training: Training) -> dict[str, Any]:
-    """Train in as many processes as the settings say; see :func:`include.classifier.training.fine_tuning.train`."""
+    """Train in as many processes as the settings say; see :func:`include.classifier.training.fine_tuning.train_on`."""
     settings, model_dir, checkpoints = training.settings, training.model_dir, training.checkpoints
     check_hardware(settings.processes)
     model_dir.mkdir(parents=True, exist_ok=True)
@@ -132,7 +132,7 @@ def launch(job: Job, meeting: Meeting | None = None) -> None:
 
     :param meeting: where those of other nodes are met; default: there are none.
     :raises ProcessesError: when they have died once too often; of several nodes, once.
-    :raises TrainingDivergedError: and what else :func:`include.classifier.training.fine_tuning.train` raises.
+    :raises TrainingDivergedError: and what else :func:`include.classifier.training.fine_tuning.train_on` raises.
     """
     from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError

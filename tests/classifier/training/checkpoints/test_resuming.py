@@ -10,7 +10,7 @@ import pytest
 from include.classifier.tracking import Tracker
 from include.classifier.training.checkpoints import resuming
 from include.classifier.training.checkpoints.store import Checkpoints
-from include.classifier.training.fine_tuning import Training, train
+from include.classifier.training.fine_tuning import Training, train_on
 from include.classifier.training.rows import RowsInMemory
 from include.contracts.settings import TrainingConfig
 from tests.classifier.training.small_trainings import CLASSES, LABELS, TEXTS, settings
@@ -34,7 +34,7 @@ def run(folder: Path, how: TrainingConfig, store: Path | None = None, *, identit
         tracker=Tracker(),
         checkpoints=checkpoints,
     )
-    return train(training)
+    return train_on(training)
 
 
 @pytest.fixture

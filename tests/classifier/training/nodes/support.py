@@ -111,12 +111,12 @@ def small_dataset(folder: Path) -> str:
 def alone(how: TrainingConfig, dataset: str, folder: Path) -> Path:
     """Return the folder of the model that one process trains."""
     from include.classifier.tracking import Tracker
-    from include.classifier.training.fine_tuning import Training, train
+    from include.classifier.training.fine_tuning import Training, train_on
     from include.classifier.training.stored_rows import training_rows
 
     content, how = read_dataset(dataset), how.model_copy(update={"nodes": 1, "processes": 1})
     with training_rows(content, how, beside=folder) as rows:
-        train(Training(rows=rows, labels=content["labels"], settings=how, model_dir=folder, tracker=Tracker()))
+        train_on(Training(rows=rows, labels=content["labels"], settings=how, model_dir=folder, tracker=Tracker()))
     return folder
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from include.classifier.tracking import Tracker
 from include.classifier.training.checkpoints.store import Checkpoints
-from include.classifier.training.fine_tuning import Training, train
+from include.classifier.training.fine_tuning import Training, train_on
 from include.classifier.training.rows import RowsInMemory
 from include.contracts.settings import TrainingConfig
 from tests.classifier.training.small_trainings import CLASSES, LABELS, TEXTS
@@ -26,7 +26,7 @@ def main(settings: str, model_dir: str, store: str, facts: str) -> None:
         tracker=Tracker(),
         checkpoints=Checkpoints(store, {"of": "these tests"}, every_seconds=every),
     )
-    Path(facts).write_text(json.dumps(train(training)), encoding="utf-8")
+    Path(facts).write_text(json.dumps(train_on(training)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -21,8 +21,7 @@ import pytest
 
 from include.classifier.serving.predictor import Predictor
 from include.classifier.tracking import Tracker
-from include.classifier.training.fine_tuning import Training, train
-from include.classifier.training.rows import RowsInMemory
+from include.classifier.training.fine_tuning import train
 from include.contracts.settings import TrainingConfig
 from tests.classifier.training.small_trainings import (
     CLASSES,
@@ -60,8 +59,7 @@ def alone(base: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(how: TrainingConfig, folder: Path) -> dict[str, Any]:
-    rows = RowsInMemory(TEXTS, CLASSES)
-    return train(Training(rows=rows, labels=LABELS, settings=how, model_dir=folder, tracker=Tracker()))
+    return train(TEXTS, CLASSES, labels=LABELS, settings=how, model_dir=folder, tracker=Tracker())
 
 
 Leader = Callable[..., "subprocess.CompletedProcess[str]"]
