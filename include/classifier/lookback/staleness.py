@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from include.classifier.data.dataset import read_dataset, read_split
+from include.classifier.data.dataset import read_dataset, read_split, split_batches
 from include.classifier.data.problems import DataError
 from include.classifier.data.sources import as_uri, write_whole
 from include.classifier.evaluation.intervals import macro_f1_interval, wilson
@@ -163,12 +163,14 @@ def _trained_on(texts: Sequence[str], versions: Sequence[KeptVersion], notes: li
     wanted = {text: row for row, text in enumerate(texts)}  # preprocessing leaves each text once
     found = np.zeros(len(texts), dtype=bool)
     for uri in sorted({version.dataset_uri for version in versions if version.dataset_uri}):
+        rows: list[int] = []
         try:
-            trained = read_split(read_dataset(uri), "train").texts
+            for batch in split_batches(read_dataset(uri), "train"):
+                rows += (wanted[text] for text in batch.column("text").to_pylist() if text in wanted)
         except (DataError, DocumentError, FileNotFoundError):
             notes.append(f"what was trained on {uri} cannot be known any more, and may be among the rows")
             continue
-        found[[wanted[text] for text in trained if text in wanted]] = True
+        found[rows] = True
     return found
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from include.classifier.data.dataset import read_dataset, read_split
+from include.classifier.data.dataset import read_dataset, split_batches
 from include.classifier.progress import first_line
 from include.classifier.search.trials import HopelessError, Teller
 from include.classifier.training.defaults import fill_in
 from include.contracts.search.document import Settings
 from include.contracts.settings import TrainingConfig
+
+if TYPE_CHECKING:
+    from include.classifier.training.rows import HeldOut
 
 #: Errors by their names, so that whoever asks need not import PyTorch.
 _OUT_OF_MEMORY = frozenset({"OutOfMemoryError", "MemoryError"})
@@ -71,30 +75,36 @@ class TrainingObjective:
 
     def _train(self, settings: Settings, teller: Teller, tracker: Any, folder: Path) -> None:
         from include.classifier.training.fine_tuning import Training, train_on
-        from include.classifier.training.rows import RowsInMemory
+        from include.classifier.training.stored_rows import training_rows
 
-        dataset = read_dataset(self.dataset_uri)
-        rows = read_split(dataset, "train")
-        training = Training(
-            rows=RowsInMemory(rows.texts, rows.labels, held_out_rows=self.held_out(rows.labels)),
-            labels=dataset["labels"],
-            # A trial is one process: whoever has several of them may have several trials side by side.
-            settings=with_settings(self.training, settings).model_copy(update={"nodes": 1, "processes": 1}),
-            model_dir=folder / "model",
-            tracker=tracker,
-            after_epoch=teller.epoch,
-        )
-        train_on(training)
+        dataset, model_dir = read_dataset(self.dataset_uri), folder / "model"
+        # A trial is one process: whoever has several of them may have several trials side by side.
+        how = with_settings(self.training, settings).model_copy(update={"nodes": 1, "processes": 1})
+        with training_rows(dataset, how, beside=model_dir, held_out=self._held_out()) as rows:
+            train_on(
+                Training(
+                    rows=rows,
+                    labels=dataset["labels"],
+                    settings=how,
+                    model_dir=model_dir,
+                    tracker=tracker,
+                    after_epoch=teller.epoch,
+                )
+            )
 
-    def held_out(self, labels: list[int]) -> np.ndarray:
-        """Return which training rows judge, bool, shape ``(n_rows,)``: the same for all trials."""
-        from include.classifier.training.rows import held_out
+    def truth(self, dataset: Mapping[str, Any]) -> np.ndarray:
+        """Return the class indices of the training rows that judge, the same for all trials, in the rows' order.
 
-        return held_out(np.asarray(labels, dtype=np.int64), self.seed, share=self.validation_share)
+        :param dataset: ``dataset.json``.
+        """
+        labels = [batch.column("label").to_numpy() for batch in split_batches(dataset, "train")]
+        classes = np.concatenate(labels).astype(np.int64)
+        return classes[self._held_out().mask(classes)]
 
-    def truth(self, labels: list[int]) -> np.ndarray:
-        """Return the class indices of these rows."""
-        return np.asarray(labels, dtype=np.int64)[self.held_out(labels)]
+    def _held_out(self) -> HeldOut:
+        from include.classifier.training.rows import HeldOut
+
+        return HeldOut(self.seed, self.validation_share)
 
 
 def with_settings(training: TrainingConfig, settings: Settings) -> TrainingConfig:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from include.classifier.data.dataset import read_dataset, read_split
+from include.classifier.data.dataset import read_dataset
 from include.classifier.data.sources import as_uri, write_whole
 from include.classifier.progress import report
 from include.classifier.search import processes
@@ -93,7 +93,7 @@ def search_step(
         ended_by = by_katib.run(search)
     else:
         ended_by = search.run()
-    truth = objective.truth(read_split(dataset, "train").labels)
+    truth = objective.truth(dataset)
     document = {
         **heading(model_name, search_id, dataset, uri=dataset_uri, validation_rows=len(truth)),
         **findings(

@@ -26,6 +26,42 @@ IMBALANCE = 1.5
 Encoded = list[dict[str, Any]]
 
 
+class HeldOut(NamedTuple):
+    """Rows that are not trained on but judge: a share of each class, at least one and never a class's only row.
+
+    They come out of the training data. The evaluation rows take no part in any choice, so their scores stay honest.
+    """
+
+    seed: int
+    share: float = VALIDATION_SHARE
+
+    @classmethod
+    def asked_by(cls, settings: TrainingConfig) -> HeldOut | None:
+        """Return the rows that choose the epoch, where the settings ask for that."""
+        return cls(settings.seed) if settings.early_stopping_patience else None
+
+    def mask(self, classes: np.ndarray) -> np.ndarray:
+        """Return which rows they are, bool, of the same shape as the rows' classes, ``(n_rows,)``."""
+        mask = np.zeros(len(classes), dtype=bool)
+        values, counts = np.unique(classes, return_counts=True)
+        for value, chosen in zip(values, self.of_classes(counts.tolist()), strict=True):
+            mask[np.flatnonzero(classes == value)[chosen]] = True
+        return mask
+
+    def of_classes(self, counts: Sequence[int]) -> list[np.ndarray]:
+        """Return the same rows where only the numbers of rows are known.
+
+        :param counts: rows of each class, in the order of the classes.
+        :return: for each class which of its rows are chosen, counted from 0 in the order of the rows, int64.
+        """
+        share = min(self.share, MAX_VALIDATION_ROWS / sum(counts))
+        random = np.random.default_rng(self.seed)
+        return [
+            random.choice(count, size=max(1, int(count * share)), replace=False) if count > 1 else np.empty(0, np.int64)
+            for count in counts
+        ]
+
+
 class Prepared(NamedTuple):
     """Rows as a model reads them."""
 
@@ -35,7 +71,10 @@ class Prepared(NamedTuple):
 
 
 class TrainingRows(Protocol):
-    """Rows to train on."""
+    """Rows to train on.
+
+    Each kind takes ``held_out``: the rows that judge, whatever the settings say; default: those that they ask for.
+    """
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -58,15 +97,11 @@ class RowsInMemory:
 
     :param texts: as users write them; shape ``(n_rows,)``.
     :param classes: from 0, shape ``(n_rows,)``.
-    :param held_out_rows: mask of shape ``(n_rows,)`` of the rows that are not trained on, but tell how good an epoch
-        was; default: :func:`held_out` where the settings ask for it, else none.
     """
 
-    def __init__(
-        self, texts: Sequence[str], classes: Sequence[int], *, held_out_rows: np.ndarray | None = None
-    ) -> None:
+    def __init__(self, texts: Sequence[str], classes: Sequence[int], *, held_out: HeldOut | None = None) -> None:
         self._given = texts
-        self._held_out_rows = held_out_rows
+        self._held_out = held_out
         self._classes = np.asarray(classes, dtype=np.int64)
         self._cleaned: list[str] = []
 
@@ -86,10 +121,8 @@ class RowsInMemory:
         """Tokenise them into lists."""
         rows = self._encode(base)
         out = np.zeros(len(rows), dtype=bool)
-        if self._held_out_rows is not None:
-            out = self._held_out_rows
-        elif settings.early_stopping_patience:
-            out = held_out(self._classes, settings.seed)
+        if held_out := self._held_out or HeldOut.asked_by(settings):
+            out = held_out.mask(self._classes)
         return Prepared(
             [row for row, is_out in zip(rows, out, strict=True) if not is_out],
             [row for row, is_out in zip(rows, out, strict=True) if is_out],
@@ -109,35 +142,6 @@ def report_truncated(truncated: int, rows: int, base: BaseModel) -> None:
     """Say how many texts are longer than what the model reads."""
     if truncated:
         report(f"train: {truncated} of {rows} texts have more than {base.max_length} tokens and are truncated")
-
-
-def held_out(classes: np.ndarray, seed: int, *, share: float = VALIDATION_SHARE) -> np.ndarray:
-    """Choose the rows that choose the epoch: a share of each class, at least one and never a class's only row.
-
-    They come out of the training data. The evaluation rows take no part in any choice, so their scores stay honest.
-
-    :param classes: shape ``(n_rows,)``.
-    :return: mask of shape ``(n_rows,)``.
-    """
-    mask = np.zeros(len(classes), dtype=bool)
-    values, counts = np.unique(classes, return_counts=True)
-    for value, chosen in zip(values, held_out_of_classes(counts.tolist(), seed, share=share), strict=True):
-        mask[np.flatnonzero(classes == value)[chosen]] = True
-    return mask
-
-
-def held_out_of_classes(counts: Sequence[int], seed: int, *, share: float = VALIDATION_SHARE) -> list[np.ndarray]:
-    """Choose the same rows where only the numbers of rows are known.
-
-    :param counts: rows of each class, in the order of the classes.
-    :return: for each class which of its rows are chosen, counted from 0 in the order of the rows, int64.
-    """
-    share = min(share, MAX_VALIDATION_ROWS / sum(counts))
-    random = np.random.default_rng(seed)
-    return [
-        random.choice(count, size=max(1, int(count * share)), replace=False) if count > 1 else np.empty(0, np.int64)
-        for count in counts
-    ]
 
 
 def class_weights(classes: np.ndarray, n_classes: int) -> list[float] | None:

@@ -21,10 +21,10 @@ from include.classifier.shards.writing import TokenisedRows, write_shards
 from include.classifier.training.processes.peers import ALONE, Peers
 from include.classifier.training.rows import (
     Encoded,
+    HeldOut,
     Prepared,
     RowsInMemory,
     TrainingRows,
-    held_out_of_classes,
     report_truncated,
     weights_of_counts,
 )
@@ -42,20 +42,23 @@ _PAUSE_SECONDS = 0.2
 
 
 @contextmanager
-def training_rows(dataset: Mapping[str, Any], settings: TrainingConfig, *, beside: Path) -> Iterator[TrainingRows]:
+def training_rows(
+    dataset: Mapping[str, Any], settings: TrainingConfig, *, beside: Path, held_out: HeldOut | None = None
+) -> Iterator[TrainingRows]:
     """Yield the training rows of a data set: in memory, or stored where they are more than ``in_memory_rows``.
 
     :param dataset: ``dataset.json``.
     :param beside: the folder of the model. Files lie beside it until the context ends: a container's /tmp is often
         small, and the volume of the model has room for them.
+    :param held_out: the rows that judge, whatever the settings say; default: what the settings ask for.
     """
     if dataset["splits"]["train"]["rows"] <= settings.in_memory_rows:
         rows = read_split(dataset, "train")
-        yield RowsInMemory(rows.texts, rows.labels)
+        yield RowsInMemory(rows.texts, rows.labels, held_out=held_out)
         return
     beside.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=beside.parent, prefix=".rows-") as folder:
-        yield RowsOfDataset(dataset, Path(folder))
+        yield RowsOfDataset(dataset, Path(folder), held_out=held_out)
 
 
 def rows_of(document: Mapping[str, Any]) -> TrainingRows:
@@ -76,8 +79,8 @@ class RowsOfDataset:
         and the same tokenizer.
     """
 
-    def __init__(self, dataset: Mapping[str, Any], folder: Path) -> None:
-        self._dataset, self._folder = dataset, folder
+    def __init__(self, dataset: Mapping[str, Any], folder: Path, *, held_out: HeldOut | None = None) -> None:
+        self._dataset, self._folder, self._held_out = dataset, folder, held_out
         self._counts = list(dataset["splits"]["train"]["label_counts"].values())
 
     def __len__(self) -> int:
@@ -94,8 +97,8 @@ class RowsOfDataset:
     def prepare(self, base: BaseModel, settings: TrainingConfig, n_classes: int, peers: Peers = ALONE) -> Prepared:
         """Tokenise them into files: the first process of a node does, while its others wait."""
         chosen = [np.empty(0, np.int64)] * n_classes
-        if settings.early_stopping_patience:
-            chosen = list(map(np.sort, held_out_of_classes(self._counts, settings.seed)))
+        if held_out := self._held_out or HeldOut.asked_by(settings):
+            chosen = list(map(np.sort, held_out.of_classes(self._counts)))
         origin = Origin(
             dataset_sha256=self._dataset["splits"]["train"]["sha256"],
             tokenizer_sha256=tokenizer_digest(base.tokenizer),
@@ -109,13 +112,13 @@ class RowsOfDataset:
             found = self._written(origin)
         if found is None:
             found = write_shards(
-                self._training(base, _HeldOut(chosen), validation),
+                self._training(base, _ChosenRows(chosen), validation),
                 self._folder,
                 origin=origin,
                 token_type=token_type(base.tokenizer),
             )
         elif any(map(len, chosen)):
-            validation = self._only_validation(base, _HeldOut(chosen))
+            validation = self._only_validation(base, _ChosenRows(chosen))
         rows = StoredRows(self._folder)
         report_truncated(found.truncated, len(self), base)
         report(
@@ -129,7 +132,7 @@ class RowsOfDataset:
         found = read_manifest(self._folder)
         return found if found and found.origin == origin else None
 
-    def _training(self, base: BaseModel, held_out: _HeldOut, validation: Encoded) -> Iterator[TokenisedRows]:
+    def _training(self, base: BaseModel, held_out: _ChosenRows, validation: Encoded) -> Iterator[TokenisedRows]:
         """Yield the rows that are trained on; those that choose the epoch go to ``validation``."""
         done = 0
         for texts, labels in self._batches():
@@ -142,7 +145,7 @@ class RowsOfDataset:
             if done // _REPORT_ROWS > before // _REPORT_ROWS:
                 report(f"train: {done:,} of {len(self):,} rows are tokenised")
 
-    def _only_validation(self, base: BaseModel, held_out: _HeldOut) -> Encoded:
+    def _only_validation(self, base: BaseModel, held_out: _ChosenRows) -> Encoded:
         found: Encoded = []
         for texts, labels in self._batches():
             out = held_out.among(labels)
@@ -161,7 +164,7 @@ class _Batch(NamedTuple):
     labels: np.ndarray
 
 
-class _HeldOut:
+class _ChosenRows:
     """Tells which rows are held out, batch by batch.
 
     :param chosen: for each class which of its rows, in ascending order.

