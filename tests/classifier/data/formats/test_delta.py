@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 from urllib.parse import unquote
 
@@ -26,65 +25,6 @@ from tests.classifier.data.rows import Row, read_rows
 
 DATA = DataConfig(train=["unused"], labels=["1", "2"])
 FIELDS = ("text", "label", "later")
-
-
-class DeltaError(Exception):
-    """As the package's."""
-
-
-class DeltaTable:
-    """What is used of deltalake, over a log without checkpoints."""
-
-    def __init__(self, folder: str, version: int | None = None) -> None:
-        logs = sorted(Path(folder, "_delta_log").glob("*.json"))[: None if version is None else version + 1]
-        self._version, self._added = len(logs) - 1, dict[str, Any]()
-        for log in logs:
-            for line in log.read_text().splitlines():
-                try:
-                    ((kind, action),) = json.loads(line).items()
-                except ValueError:
-                    raise DeltaError(line) from None
-                if kind == "add":
-                    self._added[action["path"]] = action["partitionValues"]
-                elif kind == "remove":
-                    del self._added[action["path"]]
-                elif kind == "protocol":
-                    self._protocol = SimpleNamespace(reader_features=action.get("readerFeatures"))
-                elif kind == "metaData":
-                    self._metadata = SimpleNamespace(configuration=action["configuration"])
-
-    def version(self) -> int:
-        return self._version
-
-    def protocol(self) -> SimpleNamespace:
-        return self._protocol
-
-    def metadata(self) -> SimpleNamespace:
-        return self._metadata
-
-    def schema(self) -> SimpleNamespace:
-        return SimpleNamespace(fields=[SimpleNamespace(name=name) for name in FIELDS])
-
-    def deletion_vectors(self) -> list[Any]:
-        return []
-
-    def get_add_actions(self, *, flatten: bool) -> pa.Table:
-        assert flatten
-        return pa.Table.from_pylist(
-            [{"path": path} | {f"partition.{k}": v for k, v in values.items()} for path, values in self._added.items()]
-        )
-
-
-@pytest.fixture(params=["double", "package"], autouse=True)
-def package(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read with the package where it is installed, and with a double everywhere."""
-    if request.param == "package":
-        pytest.importorskip("deltalake", reason="deltalake is not installed")
-        return
-    double, exceptions = ModuleType("deltalake"), ModuleType("deltalake.exceptions")
-    double.DeltaTable, exceptions.DeltaError = DeltaTable, DeltaError  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "deltalake", double)
-    monkeypatch.setitem(sys.modules, "deltalake.exceptions", exceptions)
 
 
 def commit(folder: Path, actions: Sequence[Mapping[str, Any]]) -> None:
