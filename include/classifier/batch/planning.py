@@ -132,7 +132,8 @@ def _new_plan(files: Sequence[Source], data: DataConfig, told: dict[str, Any], s
     problems.raise_if_any()
     if not any(each.rows for each in marks):
         raise DataError(f"{told['data_uri']}: has no row that can be read, so there is nothing to score.")
-    if taken := sorted({column.name for column in columns} & set(OUTPUT_COLUMNS)):
+    # Spark and most databases take names that differ in case alone for the same one.
+    if taken := sorted(column.name for column in columns if column.name.lower() in OUTPUT_COLUMNS):
         raise DataError(
             f"{told['data_uri']}: has columns that predictions are written to: {', '.join(taken)}. Rename them."
         )

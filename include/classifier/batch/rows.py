@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _MOST_FIELDS = 1000
 #: Whole numbers beyond these are no longer told from each other as floats.
 _EXACT = 1 << 53
+_NAME = "a field's name holds half of a surrogate pair, which is no character"
+_NAME_REMEDY = "Repair the escape sequence, or write the file again as UTF-8."
 _INT64 = range(-(1 << 63), 1 << 63)
 
 
@@ -94,7 +96,20 @@ def _whole_records(lines: Lines, source: Source, data: DataConfig, problems: Pro
     import numpy as np
 
     for found in records(lines, source, problems):
-        yield Batch(np.array([number for number, _ in found], dtype=np.int64), [[record for _, record in found]], [])
+        kept = [(number, record) for number, record in found if _can_be_named(record)]
+        if len(kept) < len(found):
+            for number in {number for number, _ in found}.difference(number for number, _ in kept):
+                problems.add(source.name, _NAME, _NAME_REMEDY, place=source.place(number), row=number)
+        yield Batch(np.array([number for number, _ in kept], dtype=np.int64), [[record for _, record in kept]], [])
+
+
+def _can_be_named(record: Mapping[str, Any]) -> bool:
+    """Say whether columns can have the names of a record's fields: JSON can write half of a surrogate pair."""
+    try:
+        "".join(record).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class JsonColumns:

@@ -120,6 +120,7 @@ def bad_inputs(tmp_path: Path) -> dict[str, Any]:
         "has no row that can be read": write("c.csv", "text,a\n"),
         "the quoting is broken": write("d.csv", 'text,a\n"never closed,b\n'),
         "has columns that predictions are written to": write("e.csv", "text,predicted_label\nx,y\n"),
+        "written to: Predicted_Label": write("i.csv", "text,Predicted_Label\nx,y\n"),
         "the name does not tell the format": write("f.bin", "x"),
         "not found": tmp_path / "nothing.csv",
         "stand there twice": write("g.csv", "text,a,a\nx,y,z\n"),
@@ -132,6 +133,7 @@ def bad_inputs(tmp_path: Path) -> dict[str, Any]:
     "missing columns: 'text'", "missing columns: 'text'; there are: 'title'",
     "missing columns: 'text'; there are: 'titel'", "has other columns", "is csv and jsonl",
     "has no row that can be read", "the quoting is broken", "has columns that predictions are written to",
+    "written to: Predicted_Label",
     "the name does not tell the format", "not found", "stand there twice", "is xlsx",
     "holds a user, a password or a signature",
 ])  # fmt: skip

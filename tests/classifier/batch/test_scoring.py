@@ -140,7 +140,7 @@ def test_records_without_a_prediction(tmp_path: Path, shard_rows: int) -> None:
     data = tmp_path / "reviews.jsonl"
     data.write_bytes(
         b'[1]\n{"text": "good"}\n{"text": null}\n{"text": 5}\n\n{"text": "\\ud800"}\n{"text": "caf\xe9"}\nno json\n'
-        b'{"other": 1}\n{"text": "last"}\nnot either \xff'
+        b'{"other": 1}\n{"text": "last"}\nnot either \xff\n{"text": "odd", "\\ud800": 1}'
     )
 
     found = predict(tmp_path / "out", data, shard_rows=shard_rows)
@@ -155,8 +155,9 @@ def test_records_without_a_prediction(tmp_path: Path, shard_rows: int) -> None:
         (8, "the line is not a JSON object"),
         (9, "the text is empty"),
         (11, "the line is not a JSON object"),
+        (12, "a field's name holds half of a surrogate pair, which is no character"),
     ]
-    assert (found.rows, found.predicted) == (10, 2)
+    assert (found.rows, found.predicted) == (11, 2)
 
 
 def test_a_text_that_the_model_fails_on_takes_no_other_along(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

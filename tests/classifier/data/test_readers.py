@@ -112,6 +112,17 @@ def test_unicode_is_read_however_it_is_written(tmp_path: Path, name: str, encodi
     assert ([row.text for row in rows], problems) == (texts, [])
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("text", ["fine and dandy", "отлично", "अच्छा खाना", "好吃"])
+def test_a_zero_byte_in_a_text_makes_no_other_encoding_of_it(tmp_path: Path, text: str, encoding: str) -> None:
+    texts = [*[text] * 20, f"{text}\0", text]
+    lines = "".join(f"{each},1\n" for each in texts)
+
+    rows, problems = read(write(tmp_path / "a.csv", f"text,label\n{lines}".encode(encoding)))
+
+    assert ([row.text for row in rows], problems) == (texts, [])
+
+
 @pytest.mark.parametrize(
     ("encoding", "texts"),
     [

@@ -76,7 +76,8 @@ def _shown_by(sample: bytes) -> str | None:
     for mark, encoding in _MARKS.items():
         if sample.startswith(mark):
             return encoding
-    if b"\0" not in sample:
+    # A zero byte in a text is what a broken export leaves; in a wide encoding they are many.
+    if b"\0" not in sample or _readable(sample, "utf-8") >= _LEAST_READABLE:
         return None
     best = max(_WIDE, key=lambda encoding: _readable(sample, encoding))
     return best if _readable(sample, best) >= _LEAST_READABLE else None
