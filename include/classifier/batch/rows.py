@@ -74,7 +74,18 @@ def _parquet_columns(file: Any, source: Source, wanted: DataConfig, problems: Pr
         problems.add(source.name, "is not a Parquet file that can be read", "Write it again, or check its ending.")
         return []
     fine = has_columns(schema.names, source, wanted, problems)
+    if fine and (others := [name for name in wanted.columns if not _holds_texts(schema.field(name).type)]):
+        told = ", ".join(f"{name!r} is {schema.field(name).type}" for name in others)
+        problems.add(source.name, f"columns that hold no texts: {told}", "Name the columns with the texts.")
     return [Column(name=field.name, type=str(field.type)) for field in schema] if fine else []
+
+
+def _holds_texts(kind: pa.DataType) -> bool:
+    from pyarrow import types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    strings = types.is_string, types.is_large_string, types.is_string_view, types.is_null
+    return any(is_it(kind) for is_it in (*strings, types.is_binary, types.is_large_binary, types.is_binary_view))
 
 
 def read_chunks(source: Source, data: DataConfig, columns: Sequence[str]) -> Iterator[Chunk]:

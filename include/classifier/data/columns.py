@@ -30,6 +30,7 @@ def as_texts(values: pa.Array | list[Any]) -> Texts:
 
     if isinstance(values, pa.Array):
         values = _decoded(values)
+    if isinstance(values, pa.Array):
         if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
             fine = np.ones(len(values), dtype=bool)
             return Texts(values.cast(pa.string()), fine, fine)
@@ -93,8 +94,11 @@ def distinct(values: pa.Array | list[Any]) -> tuple[list[Any], np.ndarray]:
     return values, np.arange(len(values))
 
 
-def _decoded(values: pa.Array) -> pa.Array:
-    """Return the values of a dictionary column, which is how pandas writes its categories, and bytes as their text."""
+def _decoded(values: pa.Array) -> pa.Array | list[Any]:
+    """Return the values of a dictionary column, which is how pandas writes its categories, and bytes as their text.
+
+    Bytes that are not UTF-8 stay bytes.
+    """
     import pyarrow as pa
 
     if isinstance(values, pa.DictionaryArray):
@@ -102,6 +106,13 @@ def _decoded(values: pa.Array) -> pa.Array:
     if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type) or pa.types.is_binary_view(values.type):
         try:
             return values.cast(pa.large_binary()).cast(pa.large_string())
-        except pa.ArrowInvalid:  # not UTF-8: no texts
-            return values
+        except pa.ArrowInvalid:  # some are not UTF-8
+            return [_text_of(value) for value in values.to_pylist()]
     return values
+
+
+def _text_of(value: bytes | None) -> str | bytes | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return value

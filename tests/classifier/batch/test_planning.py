@@ -107,6 +107,7 @@ def bad_inputs(tmp_path: Path) -> dict[str, Any]:
         return path
 
     parquet.write_table(pa.table({"title": ["a"]}), tmp_path / "t.parquet")
+    parquet.write_table(pa.table({"text": [5]}), tmp_path / "n.parquet")
     write("two/1.csv", "text,a\nx,y\n")
     write("two/2.csv", "text,b\nx,y\n")
     write("mixed/1.csv", "text,a\nx,y\n")
@@ -114,6 +115,7 @@ def bad_inputs(tmp_path: Path) -> dict[str, Any]:
     return {
         "missing columns: 'text'": write("a.csv", "id,title\n1,x\n"),
         "missing columns: 'text'; there are: 'title'": tmp_path / "t.parquet",
+        "columns that hold no texts: 'text' is int64": tmp_path / "n.parquet",
         "missing columns: 'text'; there are: 'titel'": write("b.jsonl", '{"titel": "x"}\n'),
         "has other columns": tmp_path / "two",
         "is csv and jsonl": tmp_path / "mixed",
@@ -133,7 +135,7 @@ def bad_inputs(tmp_path: Path) -> dict[str, Any]:
     "missing columns: 'text'", "missing columns: 'text'; there are: 'title'",
     "missing columns: 'text'; there are: 'titel'", "has other columns", "is csv and jsonl",
     "has no row that can be read", "the quoting is broken", "has columns that predictions are written to",
-    "written to: Predicted_Label",
+    "written to: Predicted_Label", "columns that hold no texts: 'text' is int64",
     "the name does not tell the format", "not found", "stand there twice", "is xlsx",
     "holds a user, a password or a signature",
 ])  # fmt: skip

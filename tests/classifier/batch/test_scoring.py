@@ -160,6 +160,25 @@ def test_records_without_a_prediction(tmp_path: Path, shard_rows: int) -> None:
     assert (found.rows, found.predicted) == (11, 2)
 
 
+def test_bytes_that_are_no_text_take_no_other_along(tmp_path: Path) -> None:
+    values = pa.array([b"good", b"caf\xe9", None, b"last"])
+    # A string column that was never looked at, as some writers leave it.
+    unchecked = pa.Array.from_buffers(pa.string(), len(values), values.buffers(), values.null_count)
+    parquet.write_table(pa.table({"text": unchecked}), tmp_path / "strings.parquet")
+    parquet.write_table(pa.table({"text": values}), tmp_path / "bytes.parquet")
+
+    with pytest.raises(DataError, match=r"has strings that are not UTF-8\. Write it again, .* or the column as bytes"):
+        predict(tmp_path / "out", tmp_path / "strings.parquet")
+    found = predict(tmp_path / "out", tmp_path / "bytes.parquet")
+
+    assert [row["text"] for row in predicted(tmp_path / "out")] == [b"good", b"last"]
+    assert [(row, reason) for _, row, reason in rejected(tmp_path / "out")] == [
+        (1, "the text is not a string"),
+        (2, "the text is empty"),
+    ]
+    assert (found.rows, found.predicted) == (4, 2)
+
+
 def test_a_text_that_the_model_fails_on_takes_no_other_along(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     data = csv(tmp_path / "reviews.csv", 4)
     data.write_text(data.read_text() + "4,poison\n5,x\n")

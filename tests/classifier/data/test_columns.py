@@ -64,8 +64,11 @@ def test_what_is_no_string_is_no_text(values: Any) -> None:
     assert texts.values.to_pylist() == [None, None, None if isinstance(values, pa.Array) else "a"]
 
 
-def test_bytes_that_are_no_text_are_none() -> None:
-    assert as_texts(pa.array([b"fine", b"\xff"])).are_texts.tolist() == [False, False]
+def test_bytes_that_are_no_text_are_none_and_spoil_no_other() -> None:
+    texts = as_texts(pa.array([b"fine", b"\xff", None, b""]))
+
+    assert texts.are_texts.tolist() == [True, False, True, True]
+    assert texts.values.to_pylist() == ["fine", None, None, ""]
 
 
 @pytest.mark.parametrize(

@@ -48,8 +48,15 @@ def read_parquet(
             batches = table.iter_batches(batch_size=_BATCH_ROWS, columns=there)
             bounded = _bounded(batches, file.seek(0, io.SEEK_END), source, texts)
             yield from table_batches((_filled(piece, lacked) for piece in bounded), data)
-    except pa.ArrowException:
-        problems.add(source.name, "is not a Parquet file that can be read", "Write it again, or check its ending.")
+    except pa.ArrowException as error:
+        if "UTF8" in str(error):
+            what, remedy = (
+                "has strings that are not UTF-8",
+                "Write it again, the strings as UTF-8 or the column as bytes.",
+            )
+        else:
+            what, remedy = "is not a Parquet file that can be read", "Write it again, or check its ending."
+        problems.add(source.name, what, remedy)
 
 
 def _bounded(
