@@ -36,10 +36,13 @@ FIRST, SECOND = "20261121030000", "20261122030000"
 
 # As the embedded world does: the steps' heavy imports are made once.
 RUN = """
-import json, sys
+import json, pathlib, sys
+from unittest.mock import Mock
 from kfp import components, local
 from include.classifier import steps
 from include.pipelines.forked_steps import fork_steps
+from include.pipelines.local_steps import take_over
+take_over(Mock(), pathlib.Path(sys.argv[2]))  # kfp.local starts nothing where its interpreter's path has a space
 fork_steps(first=steps.HEAVY_IMPORTS_OF_TRAINING, later=steps.HEAVY_IMPORTS_AFTER_TRAINING)
 local.init(local.SubprocessRunner(use_venv=False), pipeline_root=sys.argv[2])
 components.load_component_from_file(sys.argv[1])(**json.loads(sys.argv[3]))
