@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 _MOST_FIELDS = 1000
 #: Whole numbers beyond these are no longer told from each other as floats.
 _EXACT = 1 << 53
+_INT64 = range(-(1 << 63), 1 << 63)
 _NAME = "a field's name holds half of a surrogate pair, which is no character"
 _NAME_REMEDY = "Repair the escape sequence, or write the file again as UTF-8."
-_INT64 = range(-(1 << 63), 1 << 63)
 
 
 class Chunk(NamedTuple):
@@ -109,7 +109,7 @@ def _whole_records(lines: Lines, source: Source, data: DataConfig, problems: Pro
     for found in records(lines, source, problems):
         kept = [(number, record) for number, record in found if _can_be_named(record)]
         if len(kept) < len(found):
-            for number in {number for number, _ in found}.difference(number for number, _ in kept):
+            for number in {number for number, _ in found} - {number for number, _ in kept}:
                 problems.add(source.name, _NAME, _NAME_REMEDY, place=source.place(number), row=number)
         yield Batch(np.array([number for number, _ in kept], dtype=np.int64), [[record for _, record in kept]], [])
 

@@ -167,7 +167,9 @@ def test_bytes_that_are_no_text_take_no_other_along(tmp_path: Path) -> None:
     parquet.write_table(pa.table({"text": unchecked}), tmp_path / "strings.parquet")
     parquet.write_table(pa.table({"text": values}), tmp_path / "bytes.parquet")
 
-    with pytest.raises(DataError, match=r"has strings that are not UTF-8\. Write it again, .* or the column as bytes"):
+    with pytest.raises(
+        DataError, match=r"has strings that are not UTF-8\. Write it again as UTF-8, or the column as bytes"
+    ):
         predict(tmp_path / "out", tmp_path / "strings.parquet")
     found = predict(tmp_path / "out", tmp_path / "bytes.parquet")
 

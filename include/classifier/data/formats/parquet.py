@@ -49,13 +49,9 @@ def read_parquet(
             bounded = _bounded(batches, file.seek(0, io.SEEK_END), source, texts)
             yield from table_batches((_filled(piece, lacked) for piece in bounded), data)
     except pa.ArrowException as error:
+        what, remedy = "is not a Parquet file that can be read", "Write it again, or check its ending."
         if "UTF8" in str(error):
-            what, remedy = (
-                "has strings that are not UTF-8",
-                "Write it again, the strings as UTF-8 or the column as bytes.",
-            )
-        else:
-            what, remedy = "is not a Parquet file that can be read", "Write it again, or check its ending."
+            what, remedy = "has strings that are not UTF-8", "Write it again as UTF-8, or the column as bytes."
         problems.add(source.name, what, remedy)
 
 
