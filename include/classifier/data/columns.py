@@ -28,8 +28,7 @@ def as_texts(values: pa.Array | list[Any]) -> Texts:
     import numpy as np
     import pyarrow as pa
 
-    if isinstance(values, pa.Array):
-        values = _decoded(values)
+    values = _decoded(values)
     if isinstance(values, pa.Array):
         if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
             fine = np.ones(len(values), dtype=bool)
@@ -85,22 +84,25 @@ def distinct(values: pa.Array | list[Any]) -> tuple[list[Any], np.ndarray]:
     import numpy as np
     import pyarrow as pa
 
+    values = _decoded(values)
     if isinstance(values, pa.Array):
         try:
-            encoded = _decoded(values).dictionary_encode(null_encoding="encode")
+            encoded = values.dictionary_encode(null_encoding="encode")
             return encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
         except pa.ArrowNotImplementedError:  # lists and structs
             values = values.to_pylist()
     return values, np.arange(len(values))
 
 
-def _decoded(values: pa.Array) -> pa.Array | list[Any]:
+def _decoded(values: pa.Array | list[Any]) -> pa.Array | list[Any]:
     """Return the values of a dictionary column, which is how pandas writes its categories, and bytes as their text.
 
     Bytes that are not UTF-8 stay bytes.
     """
     import pyarrow as pa
 
+    if not isinstance(values, pa.Array):
+        return values
     if isinstance(values, pa.DictionaryArray):
         values = values.dictionary_decode()
     if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type) or pa.types.is_binary_view(values.type):

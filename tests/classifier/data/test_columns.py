@@ -69,6 +69,8 @@ def test_bytes_that_are_no_text_are_none_and_spoil_no_other() -> None:
 
     assert texts.are_texts.tolist() == [True, False, True, True]
     assert texts.values.to_pylist() == ["fine", None, None, ""]
+    values, rows = distinct(pa.array([b"fine", b"\xff", None, b"fine"]))
+    assert [values[row] for row in rows] == ["fine", b"\xff", None, "fine"]
 
 
 @pytest.mark.parametrize(
