@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,33 +14,27 @@ from include.classifier.search.objective import TrainingObjective
 from include.classifier.training import stored_rows
 from include.classifier.training.epochs import Epoch
 from include.contracts.settings import TrainingConfig
+from tests.classifier.architectures import CLASSES, LABELS, TEXTS
 
 pytestmark = pytest.mark.computes
-
-LABELS = ["bad", "good"]
-WORDS = [("awful", "rude", "slow", "dirty"), ("superb", "kind", "quick", "clean")]
-ROWS = [
-    (f"The {thing} was {word}, {rest}.", label)
-    for label, words in enumerate(WORDS)
-    for word, thing, rest in itertools.product(words, ("food", "waiter", "place"), ("I think", "as always", "really"))
-]
 
 
 @pytest.fixture(scope="module")
 def dataset_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("dataset")
     # Classes by turns, so that an answer in another order than its row's is seen.
-    rows = [row for pair in zip(ROWS[: len(ROWS) // 2], ROWS[len(ROWS) // 2 :], strict=True) for row in pair]
+    middle = len(TEXTS) // 2
+    texts, classes = (
+        [value for pair in zip(values[:middle], values[middle:], strict=True) for value in pair]
+        for values in (TEXTS, CLASSES)
+    )
     write_dataset(
         folder.as_uri(),
         model="reviews",
         label_names=LABELS,
-        splits={
-            "train": Split([text for text, _ in rows], [label for _, label in rows]),
-            "evaluation": Split(["What else"], [0]),
-        },
+        splits={"train": Split(texts, classes), "evaluation": Split(["What else"], [0])},
         sources=[],
-        rows_in=len(rows) + 1,
+        rows_in=len(texts) + 1,
         dropped={reason: {"train": 0, "evaluation": 0} for reason in ("empty", "unknown_label", "duplicate", "leaked")},
     )
     return f"{folder.as_uri()}/dataset.json"
@@ -69,7 +62,7 @@ def objective(dataset_uri: str, **settings: Any) -> TrainingObjective:
     )
 
 
-@pytest.mark.parametrize("in_memory_rows", [len(ROWS), len(ROWS) - 1])
+@pytest.mark.parametrize("in_memory_rows", [len(TEXTS), len(TEXTS) - 1])
 def test_each_epoch_is_told_with_the_answers_in_the_order_of_the_rows(
     dataset_uri: str, in_memory_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,4 +84,4 @@ def test_each_epoch_is_told_with_the_answers_in_the_order_of_the_rows(
         assert macro_f1(confusion_matrix(truth, epoch.predicted, 2)) == pytest.approx(epoch.macro_f1)
     assert told.epochs[-1].macro_f1 > 0.9
     # More rows than may be in memory are never held.
-    assert read == (["train"] if in_memory_rows == len(ROWS) else [])
+    assert read == (["train"] if in_memory_rows == len(TEXTS) else [])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from pathlib import Path
 
@@ -15,17 +14,10 @@ from include.classifier.training.base_model import BaseModelError
 from include.classifier.training.fine_tuning import Training, train_on
 from include.classifier.training.rows import HeldOut, RowsInMemory, class_weights
 from include.contracts.settings import TrainingConfig
+from tests.classifier.architectures import CLASSES, LABELS, TEXTS
 
 pytestmark = pytest.mark.computes
 
-LABELS = ["bad", "good"]
-WORDS = [("awful", "rude", "slow", "dirty"), ("superb", "kind", "quick", "clean")]
-ROWS = [
-    (f"The {thing} was {word}, {rest}.", label)
-    for label, words in enumerate(WORDS)
-    for word, thing, rest in itertools.product(words, ("food", "waiter", "place"), ("I think", "as always", "really"))
-]
-TEXTS, CLASSES = [text for text, _ in ROWS], [label for _, label in ROWS]
 SETTINGS = TrainingConfig(epochs=4, learning_rate=3e-3, batch_size=8, max_length=24)
 
 
