@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from include.classifier.batch.rejections import Rejections
-from include.classifier.data.columns import as_texts
+from include.classifier.data.columns import as_texts, may_hold_texts
 from include.classifier.data.formats.batches import Batch
 from include.classifier.data.formats.delimited import read_header
 from include.classifier.data.formats.headers import has_columns
@@ -74,18 +74,10 @@ def _parquet_columns(file: Any, source: Source, wanted: DataConfig, problems: Pr
         problems.add(source.name, "is not a Parquet file that can be read", "Write it again, or check its ending.")
         return []
     fine = has_columns(schema.names, source, wanted, problems)
-    if fine and (others := [name for name in wanted.columns if not _holds_texts(schema.field(name).type)]):
+    if fine and (others := [name for name in wanted.columns if not may_hold_texts(schema.field(name).type)]):
         told = ", ".join(f"{name!r} is {schema.field(name).type}" for name in others)
         problems.add(source.name, f"columns that hold no texts: {told}", "Name the columns with the texts.")
     return [Column(name=field.name, type=str(field.type)) for field in schema] if fine else []
-
-
-def _holds_texts(kind: pa.DataType) -> bool:
-    from pyarrow import types
-
-    kind = kind.value_type if types.is_dictionary(kind) else kind
-    strings = types.is_string, types.is_large_string, types.is_string_view, types.is_null
-    return any(is_it(kind) for is_it in (*strings, types.is_binary, types.is_large_binary, types.is_binary_view))
 
 
 def read_chunks(source: Source, data: DataConfig, columns: Sequence[str]) -> Iterator[Chunk]:
@@ -107,11 +99,15 @@ def _whole_records(lines: Lines, source: Source, data: DataConfig, problems: Pro
     import numpy as np
 
     for found in records(lines, source, problems):
-        kept = [(number, record) for number, record in found if _can_be_named(record)]
-        if len(kept) < len(found):
-            for number in {number for number, _ in found} - {number for number, _ in kept}:
+        numbers: list[int] = []
+        kept: list[dict[str, Any]] = []
+        for number, record in found:
+            if _can_be_named(record):
+                numbers.append(number)
+                kept.append(record)
+            else:
                 problems.add(source.name, _NAME, _NAME_REMEDY, place=source.place(number), row=number)
-        yield Batch(np.array([number for number, _ in kept], dtype=np.int64), [[record for _, record in kept]], [])
+        yield Batch(np.array(numbers, dtype=np.int64), [kept], [])
 
 
 def _can_be_named(record: Mapping[str, Any]) -> bool:

@@ -45,6 +45,15 @@ def as_texts(values: pa.Array | list[Any]) -> Texts:
         return Texts(pa.array(encoded, pa.string()), are_texts, np.array(same, dtype=bool))
 
 
+def may_hold_texts(kind: pa.DataType) -> bool:
+    """Say whether :func:`as_texts` may find texts in a column of a type; in numbers, dates and lists it finds none."""
+    from pyarrow import types
+
+    kind = kind.value_type if types.is_dictionary(kind) else kind
+    strings = types.is_string, types.is_large_string, types.is_string_view, types.is_null, _is_bytes
+    return any(is_it(kind) for is_it in strings)
+
+
 def joined(columns: Sequence[pa.Array], separator: str) -> pa.Array:
     """Return the texts of several columns as one column; what is null or empty leaves no separator."""
     import pyarrow as pa
@@ -105,12 +114,18 @@ def _decoded(values: pa.Array | list[Any]) -> pa.Array | list[Any]:
         return values
     if isinstance(values, pa.DictionaryArray):
         values = values.dictionary_decode()
-    if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type) or pa.types.is_binary_view(values.type):
+    if _is_bytes(values.type):
         try:
             return values.cast(pa.large_binary()).cast(pa.large_string())
         except pa.ArrowInvalid:  # some are not UTF-8
             return [_text_of(value) for value in values.to_pylist()]
     return values
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    from pyarrow import types
+
+    return types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind)
 
 
 def _text_of(value: bytes | None) -> str | bytes | None:

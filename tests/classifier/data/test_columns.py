@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from include.classifier.data.columns import as_texts, clean_all, distinct, unescape_all
+from include.classifier.data.columns import as_texts, clean_all, distinct, may_hold_texts, unescape_all
 from include.classifier.serving.text import clean
 
 
@@ -54,6 +54,7 @@ def test_strings_of_all_kinds_are_texts(values: Any) -> None:
 
     assert texts.values.equals(pa.array(["a", None, "é"]))
     assert (texts.are_texts.all(), texts.are_unicode.all()) == (True, True)
+    assert isinstance(values, list) or may_hold_texts(values.type)
 
 
 @pytest.mark.parametrize("values", [[1, None, "a"], pa.array([1, None, 2]), pa.array([[1], None, [2]])])
@@ -62,6 +63,7 @@ def test_what_is_no_string_is_no_text(values: Any) -> None:
 
     assert texts.are_texts.tolist() == [False, True, not isinstance(values, pa.Array)]
     assert texts.values.to_pylist() == [None, None, None if isinstance(values, pa.Array) else "a"]
+    assert isinstance(values, list) or not may_hold_texts(values.type)
 
 
 def test_bytes_that_are_no_text_are_none_and_spoil_no_other() -> None:
